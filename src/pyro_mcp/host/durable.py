@@ -1,0 +1,304 @@
+"""Files and directories that are there whole or not at all, also after a crash.
+
+Owns write, sync, rename, sync; staging; removal; sparse copies. Refuses to make anything visible before it is on the
+disk, and to follow a symbolic link while removing.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.faults import fault_point
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
+_COPY_BYTES = 8 * 1024 * 1024
+_NO_CLONE = {
+    errno.EOPNOTSUPP,
+    errno.ENOTTY,
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.EPERM,
+    errno.ENOSYS,
+    errno.EBADF,
+}
+
+
+def fsync_dir(path: Path) -> None:
+    """Put the directory's entries on the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Make `path` hold `data`, durably: readers, and a crash at any moment, leave the old content or the new.
+
+    The new content is prepared beside it as `.NAME.new`, under a lock, so that a crash leaves at most that one
+    file, which the next write takes over.
+
+    Raises:
+        PyroError: NO_SPACE, PERMISSION and others.
+    """
+    staged = path.with_name(f".{path.name}.new")
+    try:
+        fd = _open_locked(staged)
+        try:
+            _fill(fd, data, mode)
+            fault_point("atomic_write.before_rename")
+            os.rename(staged, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(staged)
+            raise
+        finally:
+            os.close(fd)
+        fault_point("atomic_write.before_dir_sync")
+        fsync_dir(path.parent)
+    except OSError as error:
+        raise from_os_error(error, f"write {path}") from error
+
+
+def _open_locked(staged: Path) -> int:
+    """Open the staging file and hold its lock; whoever had it before may have renamed it away meanwhile."""
+    while True:
+        fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if _is_same(fd, staged):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def _is_same(fd: int, path: Path) -> bool:
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(fd)
+    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _fill(fd: int, data: bytes, mode: int) -> None:
+    os.ftruncate(fd, 0)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+    fault_point("atomic_write.before_sync")
+    os.fchmod(fd, mode)
+    os.fsync(fd)
+
+
+@contextmanager
+def staged_dir(tmp_root: Path, target: Path, *, replaces: bool = False) -> Iterator[Path]:
+    """Yield an empty private directory below `tmp_root` that becomes `target` when the block succeeds.
+
+    Everything in it is synced before the rename; `tmp_root` must be on the file system of `target`. If `target` is
+    there by then, it stays and ours is dropped (what is named by its digest is the same), unless `replaces`: then
+    it is moved away and removed. On an exception nothing is left; after a crash, `sweep_staged` takes away the rest.
+
+    Raises:
+        PyroError: NO_SPACE, PERMISSION and others.
+    """
+    staged, fd = _make_locked(tmp_root)
+    try:
+        yield staged
+        sync_tree(staged)
+        fault_point("staged_dir.before_rename")
+        _publish(staged, target, tmp_root, replaces=replaces)
+        fault_point("staged_dir.before_dir_sync")
+        fsync_dir(target.parent)
+    except OSError as error:
+        raise from_os_error(error, f"make {target}") from error
+    finally:
+        if os.path.lexists(staged):
+            remove_tree(staged)
+        os.close(fd)
+
+
+def _publish(staged: Path, target: Path, tmp_root: Path, *, replaces: bool) -> None:
+    if replaces and os.path.lexists(target):
+        aside, fd = _make_locked(tmp_root)
+        try:
+            os.rename(target, aside / "replaced")
+            fault_point("staged_dir.between_renames")
+            os.rename(staged, target)
+        finally:
+            remove_tree(aside)
+            os.close(fd)
+        return
+    try:
+        os.rename(staged, target)
+    except OSError as error:
+        if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+            raise
+
+
+def _make_locked(tmp_root: Path) -> tuple[Path, int]:
+    """Make a staging directory and hold its lock, which says that its maker lives."""
+    while True:
+        staged = tmp_root / os.urandom(8).hex()
+        os.mkdir(staged, 0o700)
+        fd = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_same(fd, staged):
+                return staged, fd
+        except BlockingIOError:
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        # A sweep came between making and locking, and takes it for a dead one's.
+        os.close(fd)
+
+
+def sweep_staged(tmp_root: Path) -> int:
+    """Remove what dead processes left below `tmp_root`, and return how many entries that were."""
+    swept = 0
+    with suppress(FileNotFoundError):
+        for entry in os.scandir(tmp_root):
+            with suppress(FileNotFoundError, BlockingIOError):
+                fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    remove_tree(Path(entry.path))
+                    swept += 1
+                finally:
+                    os.close(fd)
+    return swept
+
+
+def sync_tree(path: Path) -> None:
+    """Put every regular file and directory below `path`, and itself, on the disk."""
+    for directory, _, files, fd in os.fwalk(path):
+        for name in files:
+            if stat.S_ISREG(os.lstat(name, dir_fd=fd).st_mode):
+                file = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
+                try:
+                    os.fsync(file)
+                finally:
+                    os.close(file)
+        del directory
+        os.fsync(fd)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove the file or directory `path` with all below it; nothing there is fine. Links are not followed.
+
+    Raises:
+        PyroError: PERMISSION and others, naming what could not be removed.
+    """
+    try:
+        _remove(path)
+    except OSError as error:
+        raise from_os_error(error, f"remove {error.filename or path}") from error
+
+
+def _remove(path: Path) -> None:
+    pending = [os.fspath(path)]
+    while pending:
+        current = pending[-1]
+        try:
+            if not stat.S_ISDIR(os.lstat(current).st_mode):
+                os.unlink(current)
+                pending.pop()
+                continue
+            below = _subdirectories_after_unlinking_files(current)
+            if below:
+                pending += below
+            else:
+                os.rmdir(current)
+                pending.pop()
+        except FileNotFoundError:
+            pending.pop()
+
+
+def _subdirectories_after_unlinking_files(directory: str) -> list[str]:
+    below: list[str] = []
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        mode = os.fstat(fd).st_mode
+        if mode & 0o700 != 0o700:
+            # A tree that a guest or an archive made may hold directories that do not let their owner in.
+            os.fchmod(fd, 0o700)
+        for entry in os.scandir(fd):
+            if entry.is_dir(follow_symlinks=False):
+                below.append(os.path.join(directory, entry.name))
+            else:
+                with suppress(FileNotFoundError):
+                    os.unlink(entry.name, dir_fd=fd)
+    finally:
+        os.close(fd)
+    return below
+
+
+def sparse_copy(src_fd: int, dst_fd: int) -> None:
+    """Copy a file into an empty one: share its blocks where the file system can, else copy only its data.
+
+    Holes stay holes, and the destination gets the same size. It is not synced.
+
+    Raises:
+        PyroError: NO_SPACE and others; INVALID if the source shrinks meanwhile.
+    """
+    try:
+        try:
+            fcntl.ioctl(dst_fd, _FICLONE, src_fd)
+        except OSError as error:
+            if error.errno not in _NO_CLONE:
+                raise
+        else:
+            return
+        size = os.fstat(src_fd).st_size
+        os.ftruncate(dst_fd, size)
+        for start, end in _extents(src_fd, size):
+            _copy_range(src_fd, dst_fd, start, end)
+    except OSError as error:
+        raise from_os_error(error, "copy a disk image") from error
+
+
+def _extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole follows
+                return
+            raise
+        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        yield start, end
+
+
+def _copy_range(src_fd: int, dst_fd: int, start: int, end: int) -> None:
+    within_kernel = True
+    while start < end:
+        length = min(end - start, _COPY_BYTES)
+        copied = 0
+        if within_kernel:
+            try:
+                copied = os.copy_file_range(src_fd, dst_fd, length, start, start)
+            except OSError as error:
+                if error.errno not in _NO_CLONE:
+                    raise
+                within_kernel = False
+                continue
+        else:
+            copied = os.pwrite(dst_fd, os.pread(src_fd, length, start), start)
+        if copied == 0:
+            raise PyroError(ErrorCode.INVALID, "the file shrank while it was copied", hint="Try again.")
+        start += copied

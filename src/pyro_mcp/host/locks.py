@@ -1,0 +1,92 @@
+"""Locks between processes: flock on files that are never removed.
+
+Owns taking, naming and giving back a lock. Refuses to unlink a lock file: a lock whose file can vanish is held by
+two at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MAX_OWNER_BYTES = 32
+
+
+@contextmanager
+def file_lock(path: Path, *, shared: bool = False, timeout_s: float, waiting_for: str) -> Iterator[int]:
+    """Hold a lock on `path` and yield its descriptor; the directory must exist.
+
+    `waiting_for` names what the lock protects. With a timeout of 0 it is tried once. The kernel gives the
+    lock back when the process ends, however it ends; a child keeps it only if the descriptor is passed to it.
+
+    Raises:
+        PyroError: BUSY, naming the process that holds it where that is known; PERMISSION and others.
+    """
+    fd = _open(path)
+    try:
+        _take(fd, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout_s, waiting_for)
+        if not shared:
+            _sign(fd, str(os.getpid()))
+        try:
+            yield fd
+        finally:
+            if not shared:
+                _sign(fd, "")
+    finally:
+        # Closing gives the lock back, unless a child was passed the descriptor: then that is wanted.
+        os.close(fd)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise from_os_error(error, f"open the lock file {path}") from error
+
+
+def _take(fd: int, path: Path, kind: int, timeout_s: float, waiting_for: str) -> None:
+    def attempt() -> bool:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise from_os_error(error, f"lock {path}") from error
+        return True
+
+    if attempt():
+        return
+    try:
+        if timeout_s > 0:
+            wait_until(attempt, timeout_s=timeout_s, what=waiting_for, interval_s=0.05)
+            return
+    except PyroError as error:
+        if error.code is not ErrorCode.TIMEOUT:
+            raise
+    owner = os.pread(fd, _MAX_OWNER_BYTES, 0).decode("ascii", "replace").strip()
+    by = f"process {owner}" if owner.isdigit() else "another process"
+    waited = f" for more than {timeout_s:g} s" if timeout_s > 0 else ""
+    raise PyroError(
+        ErrorCode.BUSY,
+        f"{waiting_for} is in use by {by}{waited}",
+        hint="Wait until it has finished, or end it, and run the command again.",
+        details={"holder_pid": int(owner)} if owner.isdigit() else {},
+    )
+
+
+def _sign(fd: int, text: str) -> None:
+    # The owner's name is a courtesy for messages: a full disk must not turn a lock that is held into an error.
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, text.encode("ascii"), 0)
+    except OSError:
+        return

@@ -1,0 +1,172 @@
+"""Where the product keeps its files on this host.
+
+Owns the three directories (cache, state, runtime), how the environment chooses them, and how they are made private.
+Refuses to know what is in a VM's directory: that is `state`'s part.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROGRAM = "pyro-mcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The directories of one user of the product."""
+
+    cache: Path
+    state: Path
+    runtime: Path
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str] | None = None) -> Paths:
+        """Choose the directories as `env` (default: this process's environment) asks. Creates nothing."""
+        if env is None:
+            env = os.environ
+        return cls(
+            cache=_choose(env, "PYRO_ENVIRONMENT_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
+            state=_choose(env, "PYRO_STATE_DIR", "XDG_STATE_HOME", ".local/state"),
+            runtime=_choose_runtime(env),
+        )
+
+    @property
+    def boot(self) -> Path:
+        """Return the directory of boot sources, one per digest."""
+        return self.cache / "boot"
+
+    @property
+    def environments(self) -> Path:
+        """Return the directory of installed environments."""
+        return self.cache / "environments"
+
+    @property
+    def templates(self) -> Path:
+        """Return the directory of VM templates, one per shape."""
+        return self.cache / "templates"
+
+    @property
+    def locks(self) -> Path:
+        """Return the directory of lock files for what is in the cache."""
+        return self.cache / "locks"
+
+    @property
+    def tmp(self) -> Path:
+        """Return the cache's staging directory: same file system, so a rename publishes."""
+        return self.cache / "tmp"
+
+    @property
+    def database(self) -> Path:
+        """Return the state store's file."""
+        return self.state / "state.db"
+
+    @property
+    def vms(self) -> Path:
+        """Return the directory of VM directories (disks, logs)."""
+        return self.state / "vms"
+
+    @property
+    def workspaces(self) -> Path:
+        """Return the directory of workspace directories."""
+        return self.state / "workspaces"
+
+    @property
+    def runtime_vms(self) -> Path:
+        """Return the directory of VM runtime directories (sockets)."""
+        return self.runtime / "vms"
+
+
+def _choose(env: Mapping[str, str], own: str, xdg: str, below_home: str) -> Path:
+    if chosen := env.get(own):
+        return Path(os.path.abspath(chosen))
+    base = env.get(xdg, "")
+    # The XDG specification says that a relative path there is to be ignored.
+    if os.path.isabs(base):
+        return Path(base) / PROGRAM
+    return _home(env) / below_home / PROGRAM
+
+
+def _choose_runtime(env: Mapping[str, str]) -> Path:
+    if chosen := env.get("PYRO_RUNTIME_DIR"):
+        return Path(os.path.abspath(chosen))
+    uid = os.geteuid()
+    base = env.get("XDG_RUNTIME_DIR", "")
+    # `sudo -E` and `su` leave another user's directory here, which must not be written to.
+    if os.path.isabs(base) and _owned_directory(base, uid):
+        return Path(base) / PROGRAM
+    if uid == 0:
+        return Path("/run") / PROGRAM
+    return Path("/tmp") / f"{PROGRAM}-{uid}"  # noqa: S108 - ensure_private_dir checks its owner
+
+
+def _owned_directory(path: str, uid: int) -> bool:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == uid
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    home = env.get("HOME", "")
+    if os.path.isabs(home):
+        return Path(home)
+    import pwd
+
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:
+        raise PyroError(
+            ErrorCode.UNAVAILABLE,
+            f"user {os.geteuid()} has no home directory and HOME is not set",
+            hint="Set HOME, or PYRO_ENVIRONMENT_CACHE_DIR and PYRO_STATE_DIR.",
+        ) from None
+
+
+def ensure_private_dir(path: Path) -> Path:
+    """Make `path` a directory (mode 0700) with its parents, and return it.
+
+    A directory that is there already keeps its mode, but must be this user's and writable by nobody else. A
+    symbolic link is accepted only if it is the user's own, so that nobody can plant one in a shared /tmp.
+
+    Raises:
+        PyroError: PERMISSION if it belongs to somebody else, is open to others' writes, or can't be made.
+    """
+    hint = "Choose another place with PYRO_ENVIRONMENT_CACHE_DIR, PYRO_STATE_DIR or PYRO_RUNTIME_DIR."
+    try:
+        try:
+            os.mkdir(path, 0o700)
+        except FileNotFoundError:
+            os.makedirs(path.parent, 0o700, exist_ok=True)
+            os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise from_os_error(error, f"make the directory {path}", hint=hint) from error
+    uid = os.geteuid()
+    try:
+        link = os.lstat(path)
+        found = os.stat(path)
+        if not stat.S_ISDIR(found.st_mode):
+            raise PyroError(ErrorCode.INVALID, f"{path} is not a directory", hint=hint)
+        if link.st_uid != uid or found.st_uid != uid:
+            raise PyroError(ErrorCode.PERMISSION, f"{path} belongs to another user (uid {found.st_uid})", hint=hint)
+        if found.st_mode & 0o022:
+            # Not mended here: the directory may be a shared one that was named by mistake, such as /tmp.
+            raise PyroError(
+                ErrorCode.PERMISSION,
+                f"{path} can be written by other users",
+                hint=f"Run chmod go-w {path}, or choose another place.",
+            )
+    except OSError as error:
+        raise from_os_error(error, f"use the directory {path}", hint=hint) from error
+    return path

@@ -1,0 +1,30 @@
+"""Starting, watching and ending processes: the only package that spawns or kills.
+
+Owns how a child is started (`child`), run to its end (`run`), told apart (`identity`) and ended with its whole tree
+(`end`). Refuses to know what the programs are for.
+"""
+
+from __future__ import annotations
+
+from pyro_mcp.host.process.child import DEVNULL, PIPE, STDOUT, Child, start
+from pyro_mcp.host.process.end import kill, reap_detached, send_signal, wait_for_exit
+from pyro_mcp.host.process.identity import ProcessIdentity, boot_id, start_time
+from pyro_mcp.host.process.run import Completed, run, stream
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "Child",
+    "Completed",
+    "ProcessIdentity",
+    "boot_id",
+    "kill",
+    "reap_detached",
+    "run",
+    "send_signal",
+    "start",
+    "start_time",
+    "stream",
+    "wait_for_exit",
+]

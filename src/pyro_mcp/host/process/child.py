@@ -1,0 +1,246 @@
+"""Starting programs: the only module that spawns.
+
+Owns how a child is started: no shell, no inherited descriptors, its own session. Refuses to run code between fork
+and exec (`preexec_fn` can deadlock under threads).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host import programs
+from pyro_mcp.host.process.end import DETACHED, UNKNOWN_STATUS, end_tree, readable, reap, reap_detached
+from pyro_mcp.host.process.identity import ProcessIdentity, boot_id, read_stat
+from pyro_mcp.host.waiting import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+DEVNULL = subprocess.DEVNULL
+PIPE = subprocess.PIPE
+STDOUT = subprocess.STDOUT
+
+
+class Child:
+    """A process that this one started.
+
+    As a context manager it is ended with its tree on leaving, unless it was started `detached`: then only an
+    exception ends it.
+    """
+
+    def __init__(
+        self,
+        argv: tuple[str, ...],
+        pid: int,
+        *,
+        detached: bool,
+        stdin: int | None,
+        stdout: int | None,
+        stderr: int | None,
+    ) -> None:
+        self.argv = argv
+        self.pid = pid
+        self.detached = detached
+        self.returncode: int | None = None
+        #: This side's ends of the pipes asked for, as raw descriptors.
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.pidfd = os.pidfd_open(pid)
+        found = read_stat(pid)
+        self.start_time = 0 if found is None else found.start_time
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is not None or not self.detached:
+                self.kill()
+        finally:
+            self.close()
+
+    @property
+    def name(self) -> str:
+        """Return the program's name, for messages."""
+        return os.path.basename(self.argv[0])
+
+    @property
+    def identity(self) -> ProcessIdentity:
+        """Return what tells this process apart for ever."""
+        return ProcessIdentity(self.pid, self.start_time, boot_id())
+
+    def poll(self) -> int | None:
+        """Return the exit status (negative: the signal that ended it), or None while it runs."""
+        if self.returncode is None and readable(self.pidfd, 0):
+            self.returncode = reap(self.pid)
+        return self.returncode
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for the end and return the exit status.
+
+        Raises:
+            PyroError: TIMEOUT; the process is left as it is.
+        """
+        if self.returncode is None and not readable(self.pidfd, timeout_s):
+            raise Deadline(timeout_s, f"{self.name} (pid {self.pid}) to end").error()
+        status = self.poll()
+        return UNKNOWN_STATUS if status is None else status
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process alone; one that has ended gets none."""
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, number)
+
+    def kill(self, *, grace_s: float = 0.0) -> int:
+        """End the process and its tree: SIGTERM and `grace_s` seconds first if asked for. Return the status."""
+        # Only while the leader is not reaped is its pid, and with it the group's number, surely still its own.
+        if self.returncode is None:
+            end_tree(self.pid, self.pidfd, grace_s)
+            self.returncode = reap(self.pid)
+        return self.returncode
+
+    def close_stdin(self) -> None:
+        """Close this side's end of the child's stdin."""
+        fd, self.stdin = self.stdin, None
+        if fd is not None:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Give back the descriptors; a process that still runs goes on without us."""
+        for fd in (self.stdin, self.stdout, self.stderr, self.pidfd):
+            if fd is not None and fd >= 0:
+                os.close(fd)
+        self.stdin = self.stdout = self.stderr = None
+        if self.pidfd >= 0 and self.returncode is None:
+            DETACHED.add(self.pid)
+        self.pidfd = -1
+
+
+def start(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    stdin: int | None = DEVNULL,
+    stdout: int | None = DEVNULL,
+    stderr: int | None = DEVNULL,
+    pass_fds: Sequence[int] = (),
+    user: int | None = None,
+    group: int | None = None,
+    extra_groups: Sequence[int] | None = None,
+    umask: int = -1,
+    start_new_session: bool = True,
+    detached: bool = False,
+    parent_death_signal: int | None = None,
+) -> Child:
+    """Start a program and return at once.
+
+    A standard stream is a descriptor, `DEVNULL`, `PIPE` (this side's end is then in the `Child`) or None (shared with
+    this process). `user`, `group` and `extra_groups` need root. `parent_death_signal` is sent to the
+    program, not to its children, when the thread that started it ends, however that ends.
+
+    Raises:
+        PyroError: MISSING_PROGRAM, PERMISSION, INVALID, UNAVAILABLE.
+    """
+    reap_detached()
+    command = _resolve(argv)
+    # prctl between fork and exec would need preexec_fn; util-linux's setpriv does it after the exec.
+    wrapper = [] if parent_death_signal is None else _dying_with_us(parent_death_signal)
+    pipes = _Pipes()
+    try:
+        popen = subprocess.Popen(
+            [*wrapper, *command],
+            env=_environment() if env is None else dict(env),
+            cwd=cwd,
+            stdin=pipes.end("stdin", stdin, child_reads=True),
+            stdout=pipes.end("stdout", stdout),
+            stderr=pipes.end("stderr", stderr),
+            pass_fds=tuple(pass_fds),
+            user=user,
+            group=group,
+            extra_groups=extra_groups,
+            umask=umask,
+            start_new_session=start_new_session,
+        )
+        try:
+            child = Child(tuple(command), popen.pid, detached=detached, **pipes.ours)
+        except BaseException:
+            popen.kill()
+            popen.wait()
+            raise
+    except BaseException as error:
+        pipes.close_ours()
+        if isinstance(error, (OSError, ValueError, subprocess.SubprocessError)):
+            raise _start_error(error, command[0]) from error
+        raise
+    finally:
+        pipes.close_theirs()
+    # The Child waits through its pidfd; this tells Popen's finalizer that nothing is left for it to do.
+    popen.returncode = 0
+    return child
+
+
+class _Pipes:
+    """The pipes between a child and this process while it is being started."""
+
+    def __init__(self) -> None:
+        self.ours: dict[str, int | None] = {"stdin": None, "stdout": None, "stderr": None}
+        self._theirs: list[int] = []
+
+    def end(self, name: str, wanted: int | None, *, child_reads: bool = False) -> int | None:
+        """Return the child's end of the stream `name`."""
+        if wanted != PIPE:
+            return wanted
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        theirs, self.ours[name] = (reading, writing) if child_reads else (writing, reading)
+        self._theirs.append(theirs)
+        return theirs
+
+    def close_theirs(self) -> None:
+        for fd in self._theirs:
+            os.close(fd)
+
+    def close_ours(self) -> None:
+        for fd in self.ours.values():
+            if fd is not None:
+                os.close(fd)
+
+
+def _dying_with_us(number: int) -> list[str]:
+    setpriv = str(programs.find_program("setpriv"))
+    return [setpriv, "--pdeathsig", signal.Signals(number).name, "--"]
+
+
+def _resolve(argv: Sequence[str | Path]) -> list[str]:
+    command = [os.fspath(part) for part in argv]
+    if "/" not in command[0]:
+        command[0] = str(programs.find_program(command[0]))
+    return command
+
+
+def _environment() -> dict[str, str]:
+    env = dict(os.environ)
+    # An ordinary user's PATH on Debian lacks the directories of mke2fs and nft.
+    env["PATH"] = os.pathsep.join(programs.search_path())
+    return env
+
+
+def _start_error(error: BaseException, program: str) -> PyroError:
+    name = os.path.basename(program)
+    if isinstance(error, FileNotFoundError) and error.filename == program:
+        return programs.missing_program(name)
+    if isinstance(error, OSError):
+        return from_os_error(error, f"start {name}")
+    return PyroError(ErrorCode.INVALID, f"could not start {name}: {error}")

@@ -1,0 +1,107 @@
+"""Which process a pid means, read from /proc.
+
+Owns process identity (pid, start time, boot) and the search for a process's descendants. Refuses to signal
+anything: that is `process`'s part.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+_DEAD_STATES = "ZXx"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process, told apart from every other that ever has the same pid."""
+
+    pid: int
+    start_time: int
+    boot_id: str
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessIdentity | None:
+        """Return the identity of the process that has `pid` now, or None."""
+        started = start_time(pid)
+        return None if started is None else cls(pid, started, boot_id())
+
+    def is_running(self) -> bool:
+        """Say whether this very process still runs."""
+        return self.boot_id == boot_id() and start_time(self.pid) == self.start_time
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStat:
+    """The fields of /proc/PID/stat that the product needs (proc(5))."""
+
+    pid: int
+    name: str
+    state: str
+    parent: int
+    group: int
+    session: int
+    start_time: int
+
+    @property
+    def is_dead(self) -> bool:
+        """Say whether the process has ended and only waits to be reaped."""
+        return self.state in _DEAD_STATES
+
+
+@cache
+def boot_id() -> str:
+    """Return the kernel's random id of the current boot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def read_stat(pid: int) -> ProcessStat | None:
+    """Return what /proc says about `pid`, or None if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name stands in brackets and may hold anything, brackets and spaces included.
+    head, _, tail = line.rpartition(b")")
+    fields = tail.split()
+    return ProcessStat(
+        pid=pid,
+        name=head.partition(b"(")[2].decode("utf-8", "replace"),
+        state=fields[0].decode("ascii"),
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        session=int(fields[3]),
+        start_time=int(fields[19]),
+    )
+
+
+def start_time(pid: int) -> int | None:
+    """Return when `pid` started, in clock ticks since boot, or None if nothing of that pid runs.
+
+    A process that has ended and was not reaped yet counts as not running.
+    """
+    found = read_stat(pid)
+    return None if found is None or found.is_dead else found.start_time
+
+
+def all_processes() -> list[ProcessStat]:
+    """Return every process that this one can see."""
+    found = (read_stat(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [process for process in found if process is not None]
+
+
+def tree_of(pid: int) -> list[ProcessStat]:
+    """Return the running descendants of `pid`, and what shares a group or session that it leads; not itself."""
+    processes = all_processes()
+    members = {pid}
+    while True:
+        more = {
+            process.pid for process in processes if process.parent in members or pid in (process.group, process.session)
+        } - members
+        if not more:
+            break
+        members |= more
+    return [process for process in processes if process.pid in members - {pid} and not process.is_dead]

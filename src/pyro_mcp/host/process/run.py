@@ -1,0 +1,243 @@
+"""Running programs to their end, within bounds.
+
+Owns how long a program may take, how much of its output is kept, and what its failure is called. Refuses to leave
+any of its processes behind.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.process.child import DEVNULL, PIPE, STDOUT, Child, start
+from pyro_mcp.host.process.output import BoundedOutput, LineSplitter
+from pyro_mcp.host.waiting import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+MAX_OUTPUT_BYTES = 16 * 1024 * 1024
+_PIPE_BYTES = 1024 * 1024
+_READ_BYTES = 65536
+_TAIL_CHARS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A program that has run to its end."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+    dropped_bytes: int = 0
+
+    @property
+    def text(self) -> str:
+        """Return stdout as text, without the line end after the last line."""
+        return self.stdout.decode("utf-8", "replace").rstrip("\n")
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    input: bytes | None = None,  # noqa: A002 - the name that subprocess.run taught everybody
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    check: bool = True,
+    capture: bool = True,
+    pass_fds: Sequence[int] = (),
+    user: int | None = None,
+    group: int | None = None,
+    extra_groups: Sequence[int] | None = None,
+    parent_death_signal: int | None = None,
+    grace_s: float = 0.0,
+    max_output_bytes: int = MAX_OUTPUT_BYTES,
+) -> Completed:
+    """Run a program to its end and return what it printed, each stream within `max_output_bytes`.
+
+    Without `input` its stdin is empty; without `capture` it prints where this process does. On a timeout, or any
+    exception, it is ended with its tree, after SIGTERM and `grace_s` seconds if asked for; what it left running in its
+    process group is ended too.
+
+    Raises:
+        PyroError: PROGRAM_FAILED (or NO_SPACE) for a status other than 0 if `check`; TIMEOUT; what `start` raises.
+    """
+    stdout, stderr = BoundedOutput(max_output_bytes), BoundedOutput(max_output_bytes)
+    piped = PIPE if capture else None
+    with start(
+        argv,
+        env=env,
+        cwd=cwd,
+        stdin=DEVNULL if input is None else PIPE,
+        stdout=piped,
+        stderr=piped,
+        pass_fds=pass_fds,
+        user=user,
+        group=group,
+        extra_groups=extra_groups,
+        parent_death_signal=parent_death_signal,
+    ) as child:
+        deadline = Deadline(timeout_s, f"{child.name} to finish")
+        sinks = [(child.stdout, stdout.add), (child.stderr, stderr.add)]
+        returncode = _attend(child, input or b"", sinks, deadline, grace_s, lambda: _tail(stderr))
+    done = Completed(
+        child.argv,
+        returncode,
+        stdout.value(),
+        stderr.value(),
+        stdout.dropped_bytes + stderr.dropped_bytes,
+    )
+    if check and returncode != 0:
+        raise _failure(done, _tail(stderr) or _tail(stdout))
+    return done
+
+
+def stream(
+    argv: Sequence[str | Path],
+    *,
+    on_line: Callable[[str], None],
+    timeout_s: float,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    check: bool = True,
+    pass_fds: Sequence[int] = (),
+    parent_death_signal: int | None = None,
+    grace_s: float = 10.0,
+) -> int:
+    """Run a long program, hand each line of its output (stdout and stderr as one) to `on_line`, return its status.
+
+    Ended as by `run`, with ten seconds after SIGTERM by default, so that a build can take its mounts down.
+
+    Raises:
+        PyroError: PROGRAM_FAILED (or NO_SPACE) with the last lines if `check`; TIMEOUT; what `start` raises.
+    """
+    last = BoundedOutput(2 * _TAIL_CHARS)
+    lines = LineSplitter(on_line)
+
+    def take(data: bytes) -> None:
+        last.add(data)
+        lines.add(data)
+
+    with start(
+        argv,
+        env=env,
+        cwd=cwd,
+        stdout=PIPE,
+        stderr=STDOUT,
+        pass_fds=pass_fds,
+        parent_death_signal=parent_death_signal,
+    ) as child:
+        deadline = Deadline(timeout_s, f"{child.name} to finish")
+        returncode = _attend(child, b"", [(child.stdout, take)], deadline, grace_s, lambda: _tail(last))
+    lines.finish()
+    if check and returncode != 0:
+        raise _failure(Completed(child.argv, returncode, last.value(), b""), _tail(last))
+    return returncode
+
+
+def _failure(done: Completed, tail: str) -> PyroError:
+    name = os.path.basename(done.argv[0])
+    how = f"exit status {done.returncode}" if done.returncode >= 0 else f"signal {-done.returncode}"
+    code, hint = ErrorCode.PROGRAM_FAILED, ""
+    if "No space left on device" in tail:
+        code, hint = (
+            ErrorCode.NO_SPACE,
+            "Free some disk space (pyro env prune helps) and run the command again.",
+        )
+    return PyroError(
+        code,
+        f"{name} ended with {how}" + (f":\n{tail}" if tail else ""),
+        hint=hint,
+        details={"argv": list(done.argv), "returncode": done.returncode},
+    )
+
+
+def _tail(output: BoundedOutput) -> str:
+    return output.value().decode("utf-8", "replace").strip()[-_TAIL_CHARS:]
+
+
+def _attend(
+    child: Child,
+    data: bytes,
+    sinks: list[tuple[int | None, Callable[[bytes], None]]],
+    deadline: Deadline,
+    grace_s: float,
+    tail: Callable[[], str],
+) -> int:
+    """Feed `data` to the child and its output to the sinks until it ends; end its tree if anything goes wrong."""
+    try:
+        _pump(child, data, {fd: sink for fd, sink in sinks if fd is not None}, deadline, tail)
+    except BaseException:
+        child.kill(grace_s=grace_s)
+        raise
+    return child.wait(0)
+
+
+def _pump(
+    child: Child,
+    data: bytes,
+    sinks: dict[int, Callable[[bytes], None]],
+    deadline: Deadline,
+    tail: Callable[[], str],
+) -> None:
+    poller = select.poll()
+    poller.register(child.pidfd, select.POLLIN)
+    for fd in sinks:
+        os.set_blocking(fd, False)
+        poller.register(fd, select.POLLIN)
+    rest = memoryview(data)
+    if child.stdin is not None:
+        os.set_blocking(child.stdin, False)
+        poller.register(child.stdin, select.POLLOUT)
+    while True:
+        ready = {fd for fd, _ in poller.poll(deadline.remaining_s() * 1000)}
+        if child.stdin in ready:
+            poller.unregister(child.stdin)
+            rest = _feed(child.stdin, rest)
+            if rest:
+                poller.register(child.stdin, select.POLLOUT)
+            else:
+                child.close_stdin()
+        for fd in ready & sinks.keys():
+            if not _read_once(fd, sinks[fd]):
+                poller.unregister(fd)
+                del sinks[fd]
+        if child.pidfd in ready:
+            break
+        deadline.check(tail=tail)
+    # A zombie leader still holds the group's number, so this can't hit anybody else's group.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    for fd, sink in sinks.items():
+        for _ in range(_PIPE_BYTES // _READ_BYTES):
+            if not _read_once(fd, sink):
+                break
+
+
+def _feed(fd: int, rest: memoryview) -> memoryview:
+    try:
+        return rest[os.write(fd, rest) :]
+    except BlockingIOError:
+        return rest
+    except BrokenPipeError:
+        # It did not want all of its input; its status says whether that is an error.
+        return rest[:0]
+
+
+def _read_once(fd: int, sink: Callable[[bytes], None]) -> bool:
+    """Hand on what can be read now; say whether the stream is still open and had something."""
+    try:
+        data = os.read(fd, _READ_BYTES)
+    except BlockingIOError:
+        return False
+    if data:
+        sink(data)
+    return bool(data)

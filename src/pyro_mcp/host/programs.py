@@ -1,0 +1,165 @@
+"""The programs of the host that the product runs, and the packages that bring them.
+
+Owns where a program is looked for and the exact command that installs a missing one on each family of
+distributions. Refuses to install anything: the user runs the command, or `make setup` does.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from pyro_mcp.errors import ErrorCode, PyroError
+
+OS_RELEASE = "/etc/os-release"
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class Packages(NamedTuple):
+    """The package that brings one program, for each package tool; empty where there is none."""
+
+    apt: str
+    dnf: str
+    pacman: str
+    apk: str
+    zypper: str
+
+
+PACKAGES: dict[str, Packages] = {
+    "qemu-system-x86_64": Packages(
+        "qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-system-x86_64", "qemu-x86"
+    ),
+    "mmdebstrap": Packages("mmdebstrap", "mmdebstrap", "mmdebstrap", "mmdebstrap", "mmdebstrap"),
+    "apt-get": Packages("apt", "apt", "apt", "apt", "apt"),
+    "dpkg": Packages("dpkg", "dpkg", "dpkg", "dpkg", "dpkg"),
+    "mke2fs": Packages("e2fsprogs", "e2fsprogs", "e2fsprogs", "e2fsprogs", "e2fsprogs"),
+    "passt": Packages("passt", "passt", "passt", "passt", "passt"),
+    "pasta": Packages("passt", "passt", "passt", "passt", "passt"),
+    "nft": Packages("nftables", "nftables", "nftables", "nftables", "nftables"),
+    "ip": Packages("iproute2", "iproute", "iproute2", "iproute2", "iproute2"),
+    "newuidmap": Packages("uidmap", "shadow-utils", "shadow", "shadow-uidmap", "shadow"),
+    "bwrap": Packages("bubblewrap", "bubblewrap", "bubblewrap", "bubblewrap", "bubblewrap"),
+    "setpriv": Packages("util-linux", "util-linux", "util-linux", "setpriv", "util-linux"),
+    "unshare": Packages("util-linux", "util-linux", "util-linux", "util-linux-misc", "util-linux"),
+    "nsenter": Packages("util-linux", "util-linux", "util-linux", "util-linux-misc", "util-linux"),
+    "zstd": Packages("zstd", "zstd", "zstd", "zstd", "zstd"),
+    "lz4": Packages("lz4", "lz4", "lz4", "lz4", "lz4"),
+    "git": Packages("git", "git", "git", "git", "git"),
+    "runsc": Packages("runsc", "", "", "", ""),
+}
+
+# What `make setup` and `doctor` look for: without these no guest is built, booted or connected.
+REQUIRED = (
+    "qemu-system-x86_64",
+    "mmdebstrap",
+    "mke2fs",
+    "passt",
+    "pasta",
+    "nft",
+    "ip",
+    "newuidmap",
+    "bwrap",
+    "setpriv",
+    "unshare",
+    "nsenter",
+    "lz4",
+    "git",
+)
+
+_COMMANDS = {
+    "apt": "apt-get install -y --no-install-recommends",
+    "dnf": "dnf install -y",
+    "pacman": "pacman -S --needed --noconfirm",
+    "apk": "apk add",
+    "zypper": "zypper install -y",
+}
+_FAMILIES = {
+    "apt": {"debian", "ubuntu", "linuxmint", "raspbian", "pop", "kali", "devuan"},
+    "dnf": {"fedora", "rhel", "centos", "rocky", "almalinux", "amzn"},
+    "pacman": {"arch", "manjaro", "endeavouros"},
+    "apk": {"alpine", "postmarketos"},
+    "zypper": {"suse", "opensuse", "opensuse-leap", "opensuse-tumbleweed", "sles"},
+}
+
+
+def search_path() -> list[str]:
+    """Return the directories in which programs are looked for.
+
+    An ordinary user's PATH on Debian lacks the directories of mke2fs and nft, so these always come last.
+    """
+    found = [part for part in os.environ.get("PATH", _DEFAULT_PATH).split(os.pathsep) if os.path.isabs(part)]
+    return found + [part for part in _SBIN if part not in found]
+
+
+def look_up(name: str) -> Path | None:
+    """Return where the program `name` is, or None."""
+    for directory in search_path():
+        candidate = os.path.join(directory, name)
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
+            return Path(candidate)
+    return None
+
+
+def find_program(name: str) -> Path:
+    """Return where the program `name` is.
+
+    Raises:
+        PyroError: MISSING_PROGRAM, with the command that installs it on this distribution.
+    """
+    found = look_up(name)
+    if found is None:
+        raise missing_program(name)
+    return found
+
+
+def missing_program(name: str) -> PyroError:
+    """Make the error for a program that is not there."""
+    command = install_command([name])
+    hint = f"Install it with: {command}" if command else f"Install the package that brings {name} and try again."
+    return PyroError(
+        ErrorCode.MISSING_PROGRAM,
+        f"the program {name} is not installed",
+        hint=hint,
+        details={"program": name},
+    )
+
+
+def missing(names: tuple[str, ...] = REQUIRED) -> list[str]:
+    """Return those of the programs that are not installed, in order."""
+    return [name for name in names if look_up(name) is None]
+
+
+def packages_for(names: list[str], tool: str) -> list[str]:
+    """Return the packages that bring the programs, for a package tool such as `apt`; each once, in order."""
+    known = (getattr(PACKAGES[name], tool) for name in names if name in PACKAGES)
+    return list(dict.fromkeys(package for package in known if package))
+
+
+def install_command(names: list[str], *, os_release: str = OS_RELEASE) -> str:
+    """Return the command that installs the programs on this distribution, or "" where it is not known."""
+    tool = package_tool(os_release)
+    packages = packages_for(names, tool) if tool else []
+    if not packages:
+        return ""
+    prefix = "" if os.geteuid() == 0 else "sudo "
+    return f"{prefix}{_COMMANDS[tool]} {' '.join(packages)}"
+
+
+def package_tool(os_release: str = OS_RELEASE) -> str:
+    """Return the package tool of this distribution (`apt`, `dnf`, `pacman`, `apk`, `zypper`), or ""."""
+    fields: dict[str, str] = {}
+    try:
+        with open(os_release, encoding="utf-8") as file:
+            for line in file:
+                key, _, value = line.strip().partition("=")
+                fields[key] = value.strip("\"'")
+    except OSError:
+        return ""
+    # ID_LIKE lists the closest relative first (os-release(5)).
+    for name in [fields.get("ID", ""), *fields.get("ID_LIKE", "").split()]:
+        for tool, family in _FAMILIES.items():
+            if name in family:
+                return tool
+    return ""

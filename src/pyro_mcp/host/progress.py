@@ -1,0 +1,114 @@
+"""Telling a person how far a long operation has got.
+
+Owns the phase lines, the bar on a terminal, and the heartbeat that keeps any silence under five seconds. Refuses to
+print anything but progress, and to write to stdout.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self, TextIO
+
+HEARTBEAT_S = 4.0
+
+
+class Progress(Protocol):
+    """What an operation tells of itself while it runs."""
+
+    def phase(self, name: str, message: str = "") -> None:
+        """Begin the phase `name`, saying in a few words what it does."""
+        ...
+
+    def advance(self, fraction: float | None = None, message: str = "") -> None:
+        """Say how much of the phase is done (0 to 1; None: not known), and with what it is busy."""
+        ...
+
+
+class Silent:
+    """Progress that nobody sees."""
+
+    def phase(self, name: str, message: str = "") -> None:
+        """Ignore it."""
+
+    def advance(self, fraction: float | None = None, message: str = "") -> None:
+        """Ignore it."""
+
+
+class Lines(AbstractContextManager["Lines"]):
+    """Progress as lines of text: one for each phase, and one whenever nothing was said for four seconds."""
+
+    def __init__(self, stream: TextIO, *, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self._stream = stream
+        self._heartbeat_s = heartbeat_s
+        self._lock = threading.Lock()
+        self._finished = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._name = ""
+        self._latest = ""
+        self._began = 0.0
+        self._said = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def phase(self, name: str, message: str = "") -> None:
+        """Print the phase's line, and begin to count its time."""
+        with self._lock:
+            self._name, self._latest = name, message
+            self._began = time.monotonic()
+            self._print(message)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._beat, name="progress", daemon=True)
+            self._thread.start()
+
+    def advance(self, fraction: float | None = None, message: str = "") -> None:
+        """Keep the news for the next heartbeat: a line for each would flood a log."""
+        with self._lock:
+            percent = "" if fraction is None else f"{min(max(fraction, 0.0), 1.0):.0%}"
+            self._latest = " ".join(part for part in (percent, message) if part) or self._latest
+
+    def close(self) -> None:
+        """End the heartbeat."""
+        self._finished.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _beat(self) -> None:
+        pause_s = self._heartbeat_s
+        while not self._finished.wait(pause_s):
+            with self._lock:
+                now = time.monotonic()
+                pause_s = self._said + self._heartbeat_s - now
+                if pause_s <= 0:
+                    self._print(f"{self._latest} ({now - self._began:.0f} s)".lstrip())
+                    pause_s = self._heartbeat_s
+
+    def _print(self, message: str) -> None:
+        self._said = time.monotonic()
+        try:
+            self._stream.write(f"[{self._name}] {message}".rstrip() + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            # Nobody reads any more; the operation itself is not the worse for it.
+            self._finished.set()
+
+
+def progress_on(stream: TextIO) -> Lines:
+    """Return the progress that fits the stream: a bar on a terminal, else lines. Use it as a context manager."""
+    if not stream.isatty():
+        return Lines(stream)
+    from pyro_mcp.host.progress_bar import Bar
+
+    return Bar(stream)

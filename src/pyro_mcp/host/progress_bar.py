@@ -1,0 +1,58 @@
+"""Progress as a bar that redraws itself on a terminal.
+
+Owns the look of it. Refuses to be imported where nobody watches: rich costs more to load than most operations.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+
+from pyro_mcp.host.progress import Lines
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+
+class Bar(Lines):
+    """Progress as one bar for each phase; the elapsed time moves, so it needs no heartbeat."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._bars = RichProgress(
+            TextColumn("[{task.fields[phase]}]", markup=False),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=Console(file=stream),
+        )
+        self._task = None if stream.closed else self._bars.add_task("", phase="", total=None, visible=False)
+
+    def phase(self, name: str, message: str = "") -> None:
+        """Finish the bar of the phase before and begin a new one."""
+        if self._task is None:
+            return
+        self._bars.start()
+        self._finish()
+        self._task = self._bars.add_task(message, phase=name, total=None)
+
+    def advance(self, fraction: float | None = None, message: str = "") -> None:
+        """Move the bar, and show what it is busy with."""
+        if self._task is None:
+            return
+        if fraction is not None:
+            self._bars.update(self._task, total=1.0, completed=min(max(fraction, 0.0), 1.0))
+        if message:
+            self._bars.update(self._task, description=message)
+
+    def close(self) -> None:
+        """Leave the bars as they stand and give the terminal back."""
+        self._finish()
+        self._bars.stop()
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, total=1.0, completed=1.0)
