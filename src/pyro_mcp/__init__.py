@@ -1,34 +1,25 @@
 """Disposable workspaces for chat-based coding agents: a real virtual machine each.
 
-Owns the public import names, loaded on first use. Refuses to import anything eagerly: `pyro --version`, and the
-guest's initramfs, which carries this file, must not pay for what they do not use.
+Owns the public import names, loaded on first use (their types stand in the stub beside this file). Refuses to import
+anything eagerly: `pyro --version`, and the guest's initramfs, which carries this file, must not pay for what they do
+not use.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyro_mcp.mcp_server import create_server as create_server
-    from pyro_mcp.sdk import Pyro as Pyro
-
 __version__ = "5.0.0.dev0"
 
-__all__ = ["Pyro", "__version__", "create_server"]
+_HOMES = {"Pyro": "pyro_mcp.sdk", "create_server": "pyro_mcp.mcp_server"}
 
 
 def __getattr__(name: str) -> object:
-    match name:
-        case "Pyro":
-            from pyro_mcp.sdk import Pyro
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
 
-            return Pyro
-        case "create_server":
-            from pyro_mcp.mcp_server import create_server
-
-            return create_server
-        case _:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(["__version__", *_HOMES])

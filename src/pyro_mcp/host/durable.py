@@ -18,7 +18,7 @@ from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.faults import fault_point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
 _COPY_BYTES = 8 * 1024 * 1024
@@ -104,7 +104,7 @@ def _fill(fd: int, data: bytes, mode: int) -> None:
 
 
 @contextmanager
-def staged_dir(tmp_root: Path, target: Path, *, replaces: bool = False) -> Iterator[Path]:
+def staged_dir(tmp_root: Path, target: Path, *, replaces: bool = False) -> Generator[Path]:
     """Yield an empty private directory below `tmp_root` that becomes `target` when the block succeeds.
 
     Everything in it is synced before the rename; `tmp_root` must be on the file system of `target`. If `target` is
@@ -271,7 +271,7 @@ def sparse_copy(src_fd: int, dst_fd: int) -> None:
         raise from_os_error(error, "copy a disk image") from error
 
 
-def _extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
+def _extents(fd: int, size: int) -> Generator[tuple[int, int]]:
     end = 0
     while end < size:
         try:

@@ -15,14 +15,14 @@ from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 _MAX_OWNER_BYTES = 32
 
 
 @contextmanager
-def file_lock(path: Path, *, shared: bool = False, timeout_s: float, waiting_for: str) -> Iterator[int]:
+def file_lock(path: Path, *, shared: bool = False, timeout_s: float, waiting_for: str) -> Generator[int]:
     """Hold a lock on `path` and yield its descriptor; the directory must exist.
 
     `waiting_for` names what the lock protects. With a timeout of 0 it is tried once. The kernel gives the

@@ -68,6 +68,11 @@ REQUIRED = (
     "git",
 )
 
+# Files that are data, not programs, and the package that brings each. Debian's own machines have this one.
+REQUIRED_FILES = {
+    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
+}
+
 _COMMANDS = {
     "apt": "apt-get install -y --no-install-recommends",
     "dnf": "dnf install -y",
@@ -127,13 +132,15 @@ def missing_program(name: str) -> PyroError:
 
 
 def missing(names: tuple[str, ...] = REQUIRED) -> list[str]:
-    """Return those of the programs that are not installed, in order."""
-    return [name for name in names if look_up(name) is None]
+    """Return those of the programs, and of the required files, that are not installed, in order."""
+    absent = [name for name in names if look_up(name) is None]
+    return absent + [path for path in REQUIRED_FILES if not os.path.exists(path)]
 
 
 def packages_for(names: list[str], tool: str) -> list[str]:
     """Return the packages that bring the programs, for a package tool such as `apt`; each once, in order."""
-    known = (getattr(PACKAGES[name], tool) for name in names if name in PACKAGES)
+    known = [getattr(PACKAGES[name], tool) for name in names if name in PACKAGES]
+    known += [REQUIRED_FILES[name] for name in names if name in REQUIRED_FILES]
     return list(dict.fromkeys(package for package in known if package))
 
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 MAX_ADDRESS_BYTES = 107
 
 
 @contextmanager
-def unix_address(path: Path) -> Iterator[str]:
+def unix_address(path: Path) -> Generator[str]:
     """Yield an address for `path` that fits into `sun_path`, valid in this process inside the block."""
     if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
         yield os.fspath(path)

@@ -18,7 +18,7 @@ from pyro_mcp.host.process.identity import read_stat, tree_of
 from pyro_mcp.host.waiting import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 KILL_TIMEOUT_S = 10.0
 # What another part of this process reaped (or SIGCHLD ignored) has no status left to read.
@@ -85,7 +85,7 @@ def reap_detached() -> None:
 
 
 @contextmanager
-def _pinned(pid: int, started: int) -> Iterator[int | None]:
+def _pinned(pid: int, started: int) -> Generator[int | None]:
     """Hold on to the process of that pid and start time: while the descriptor is open it can't be mistaken."""
     try:
         pidfd = os.pidfd_open(pid)

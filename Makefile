@@ -1,0 +1,49 @@
+# pyro-mcp. `make` alone says what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+# What guests the tests and `make run` boot.
+TEST_ENVIRONMENTS := debian:12 debian:12-base
+.PHONY: help setup images run check test bench format smoke constraints clean
+
+help: ## Say what can be made.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: system packages (apt, as root or with sudo), then .venv.
+	@scripts/setup
+
+run: setup ## Build the guest image, then run one command in a real virtual machine.
+	@$(BIN)/pyro env pull debian:12
+	@echo '+ pyro run debian:12 -- git --version' >&2
+	@$(BIN)/pyro run debian:12 -- git --version
+
+check: setup ## Format, lint, types, layers, style.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/style
+
+images: setup
+	@for name in $(TEST_ENVIRONMENTS); do $(BIN)/pyro env pull $$name || exit; done
+
+test: images ## All tests: unit, contract, and real virtual machines. ARGS="-k name" narrows them.
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: images ## Measure on this machine, and print one table.
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+format: setup ## Format the code, and mend what the linter can.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+smoke: images ## Build the wheel, install it elsewhere, and run a command in a virtual machine with that.
+	@scripts/smoke
+
+constraints: setup ## Write constraints.txt anew; UPGRADE=1 takes the newest versions.
+	@$(BIN)/python scripts/constraints.py $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove .venv and what tools left here. Guest images stay in the cache: `pyro env prune`.
+	rm -rf .venv .hypothesis .ruff_cache .pytest_cache .import_linter_cache build dist
+	find src tests scripts benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2> /dev/null || true
