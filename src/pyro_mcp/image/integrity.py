@@ -1,0 +1,164 @@
+"""Verification of artifacts by digest at each use, made cheap by identity stamps.
+
+Owns what it means that a file is what its manifest says, and the record of when that was last proven. Refuses to repair
+anything, and to follow links.
+
+A full SHA-256 is computed only when the file's stamp (size, inode, modification and change time) differs from the one
+recorded after the last full verification. The change time can't be set by a program, so every write is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host import durable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# How much of a digest names a directory.
+SHORT = 12
+STAMPS = "verified.json"
+_READ_BYTES = 1024 * 1024
+# The kernel takes change times from a clock that moves in ticks of up to 10 ms. A write in the same tick as the
+# verification would leave the stamp as it was, so a file that changed so recently gets none.
+_SETTLE_NS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What a file must be: its SHA-256 in hex, and its size in bytes (None: not known)."""
+
+    sha256: str
+    size: int | None = None
+
+
+Stamp = tuple[str, int, int, int, int]
+
+
+def digest_of(data: bytes) -> str:
+    """Return the SHA-256 of `data` in hex."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def measure(path: Path) -> Artifact:
+    """Read the whole file and return what it is.
+
+    Raises:
+        PyroError: NOT_FOUND, PERMISSION and others.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return _measure(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise from_os_error(error, f"read {path}") from error
+
+
+def _measure(fd: int) -> Artifact:
+    import hashlib
+
+    digest, size = hashlib.sha256(), 0
+    while data := os.read(fd, _READ_BYTES):
+        digest.update(data)
+        size += len(data)
+    return Artifact(digest.hexdigest(), size)
+
+
+def verify(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """Check that each named file of `directory` is there and what it must be.
+
+    Raises:
+        PyroError: CORRUPT, naming the file and what is wrong with it.
+    """
+    known = _read_stamps(directory)
+    proven: dict[str, Stamp] = {}
+    for name, artifact in artifacts.items():
+        stamp = _verify_one(directory / name, artifact, known.get(name))
+        if stamp is not None:
+            proven[name] = stamp
+    if any(known.get(name) != stamp for name, stamp in proven.items()):
+        _write_stamps(directory, known | proven)
+
+
+def seal(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
+    """Record that the files of `directory` were just written and measured by this process."""
+    stamps: dict[str, Stamp] = {}
+    for name, artifact in artifacts.items():
+        found = os.lstat(directory / name)
+        if _settled(found):
+            stamps[name] = _stamp(found, artifact.sha256)
+    _write_stamps(directory, stamps)
+
+
+def _verify_one(path: Path, artifact: Artifact, known: Stamp | None) -> Stamp | None:
+    try:
+        found = os.lstat(path)
+        if known is not None and stat.S_ISREG(found.st_mode) and known == _stamp(found, artifact.sha256):
+            return known
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise _corrupt(path, "is missing") from None
+    except OSError as error:
+        raise _corrupt(path, f"can't be opened: {error.strerror}") from error
+    try:
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            raise _corrupt(path, "is not a regular file")
+        if artifact.size is not None and before.st_size != artifact.size:
+            raise _corrupt(path, f"has {before.st_size} bytes instead of {artifact.size}")
+        if _measure(fd).sha256 != artifact.sha256:
+            raise _corrupt(path, "does not match its digest")
+        after = os.fstat(fd)
+    except OSError as error:
+        raise _corrupt(path, f"can't be read: {error.strerror}") from error
+    finally:
+        os.close(fd)
+    stamp = _stamp(after, artifact.sha256)
+    return stamp if stamp == _stamp(before, artifact.sha256) and _settled(after) else None
+
+
+def _corrupt(path: Path, what: str) -> PyroError:
+    return PyroError(ErrorCode.CORRUPT, f"{path.name} {what}", details={"path": str(path)})
+
+
+def _stamp(found: os.stat_result, sha256: str) -> Stamp:
+    return (sha256, found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _settled(found: os.stat_result) -> bool:
+    return abs(time.time_ns() - found.st_ctime_ns) > _SETTLE_NS
+
+
+def _read_stamps(directory: Path) -> dict[str, Stamp]:
+    """Return what was recorded; a record that can't be read only costs a full verification."""
+    try:
+        with open(directory / STAMPS, "rb") as file:
+            document: object = json.loads(file.read())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    stamps: dict[str, Stamp] = {}
+    if isinstance(document, dict):
+        for name, value in cast("dict[str, object]", document).items():
+            if isinstance(value, list):
+                stamps[name] = cast("Stamp", tuple(cast("list[object]", value)))
+    return stamps
+
+
+def _write_stamps(directory: Path, stamps: Mapping[str, Stamp]) -> None:
+    try:
+        durable.atomic_write(directory / STAMPS, json.dumps(stamps).encode())
+    except PyroError:
+        # A full or read-only disk makes verification slower, not wrong.
+        return

@@ -1,0 +1,109 @@
+"""The kernel image: from Debian's bzImage to the ELF file that a microVM boots.
+
+Owns the bzImage header (the kernel's Documentation/arch/x86/boot.rst) and the compression formats of its payload.
+Refuses anything that does not come out as an x86-64 ELF executable.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import process
+
+_HEADER_MAGIC = b"HdrS"
+_MIN_PROTOCOL = 0x0208  # the first boot protocol with payload_offset and payload_length
+_DEFAULT_SETUP_SECTORS = 4
+_SECTOR_BYTES = 512
+# The kernel's build appends the unpacked size (little endian) to the payload; gzip has it already.
+_SIZE_BYTES = 4
+_MAX_KERNEL_BYTES = 512 * 1024 * 1024
+_UNPACK_TIMEOUT_S = 120.0
+
+_GZIP = b"\x1f\x8b\x08"
+_XZ = b"\xfd7zXZ\0"
+_LZMA = b"\x5d\0\0"
+_BZIP2 = b"BZh"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_LZ4_LEGACY = b"\x02\x21\x4c\x18"
+_ELF = b"\x7fELF\x02\x01"
+_X86_64 = 62
+
+
+def extract_vmlinux(image: bytes) -> bytes:
+    """Return the uncompressed ELF kernel inside a bzImage.
+
+    Raises:
+        PyroError: CORRUPT if it is no bzImage or does not unpack, UNSUPPORTED for an unknown compression,
+            MISSING_PROGRAM if it takes a program (lz4, zstd) that is not installed.
+    """
+    kernel = _decompress(_payload(image))
+    if not kernel.startswith(_ELF) or kernel[18:20] != struct.pack("<H", _X86_64):
+        raise PyroError(ErrorCode.CORRUPT, "the kernel image does not hold an x86-64 ELF kernel")
+    return kernel
+
+
+def _payload(image: bytes) -> bytes:
+    if len(image) < 0x250 or image[0x202:0x206] != _HEADER_MAGIC:
+        raise PyroError(ErrorCode.CORRUPT, "the kernel image is not a bzImage")
+    (protocol,) = struct.unpack_from("<H", image, 0x206)
+    if protocol < _MIN_PROTOCOL:
+        raise PyroError(
+            ErrorCode.UNSUPPORTED, f"the kernel image has boot protocol {protocol:#x}, which is too old"
+        )
+    setup_sectors = image[0x1F1] or _DEFAULT_SETUP_SECTORS
+    offset, length = struct.unpack_from("<II", image, 0x248)
+    start = (setup_sectors + 1) * _SECTOR_BYTES + offset
+    payload = image[start : start + length]
+    if length <= _SIZE_BYTES or len(payload) != length:
+        raise PyroError(ErrorCode.CORRUPT, "the kernel image is cut short")
+    return payload
+
+
+def _decompress(payload: bytes) -> bytes:
+    if payload.startswith(_ELF):
+        return payload
+    try:
+        if payload.startswith(_GZIP):
+            import zlib
+
+            return zlib.decompressobj(wbits=31).decompress(payload, _MAX_KERNEL_BYTES)
+        if payload.startswith((_XZ, _LZMA)):
+            import lzma
+
+            return lzma.LZMADecompressor().decompress(payload, _MAX_KERNEL_BYTES)
+        if payload.startswith(_BZIP2):
+            import bz2
+
+            return bz2.BZ2Decompressor().decompress(payload, _MAX_KERNEL_BYTES)
+    except (OSError, EOFError, ValueError, *_decompressor_errors()) as error:
+        raise PyroError(ErrorCode.CORRUPT, f"the kernel in the image does not unpack: {error}") from error
+    if payload.startswith(_LZ4_LEGACY):
+        return _run_program("lz4", payload[:-_SIZE_BYTES])
+    if payload.startswith(_ZSTD):
+        return _run_program("zstd", payload[:-_SIZE_BYTES])
+    raise PyroError(
+        ErrorCode.UNSUPPORTED,
+        f"the kernel image is compressed in an unknown way (it begins with {payload[:6].hex()})",
+    )
+
+
+def _decompressor_errors() -> tuple[type[Exception], ...]:
+    import lzma
+    import zlib
+
+    return (zlib.error, lzma.LZMAError)
+
+
+def _run_program(name: str, data: bytes) -> bytes:
+    done = process.run(
+        [name, "-d", "-c"],
+        input=data,
+        timeout_s=_UNPACK_TIMEOUT_S,
+        check=False,
+        max_output_bytes=_MAX_KERNEL_BYTES,
+    )
+    if done.returncode != 0 or done.dropped_bytes:
+        reason = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
+        raise PyroError(ErrorCode.CORRUPT, f"the kernel in the image does not unpack: {name}: {reason}")
+    return done.stdout

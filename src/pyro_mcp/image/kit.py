@@ -1,0 +1,190 @@
+"""The kit: what the boot source takes from Debian's packages, kept apart so that a new agent needs no new build.
+
+Owns the recipe of it and its building by one mmdebstrap run: the kernel, its modules, busybox and the toolbox. Refuses
+to know the agent.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.image import integrity
+from pyro_mcp.image.kernel import extract_vmlinux
+from pyro_mcp.image.manifest import Manifest, as_object, as_texts
+from pyro_mcp.image.mmdebstrap import Bootstrap, bootstrap
+from pyro_mcp.image.modules import order_file, select_modules
+from pyro_mcp.image.namespace import enter_namespace
+from pyro_mcp.image.store import Install, Shelf
+from pyro_mcp.image.toolbox import StdlibRules, Toolbox, take_toolbox
+from pyro_mcp.image.workshop import pull_lock, workshop
+
+if TYPE_CHECKING:
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.host.progress import Progress
+
+KIND = "boot-kit"
+# To be raised when the same recipe is to be built differently.
+_BUILD = 1
+_RECIPE = Path(__file__).with_name("data") / "boot.json"
+
+
+@dataclass(frozen=True, slots=True)
+class KitRecipe:
+    """What the kit is made of."""
+
+    suite: str
+    packages: tuple[str, ...]
+    modules: tuple[str, ...]
+    stdlib: StdlibRules
+
+    @property
+    def digest(self) -> str:
+        """Return what tells this recipe, and this way to build it, from any other."""
+        return integrity.digest_of(json.dumps([_BUILD, asdict(self)], sort_keys=True).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """A verified kit on this host."""
+
+    install: Install
+
+    @property
+    def vmlinux(self) -> Path:
+        """Return the kernel."""
+        return self.install.directory / "vmlinux"
+
+    @property
+    def busybox(self) -> Path:
+        """Return the static busybox."""
+        return self.install.directory / "busybox"
+
+    @property
+    def modules(self) -> Path:
+        """Return the directory of kernel modules, with the file `order`."""
+        return self.install.directory / "modules"
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """Return the toolbox with the whole standard library that a guest may get."""
+        return Toolbox(self.install.directory / "toolbox", self.install.manifest.text("python"))
+
+    @property
+    def kernel_release(self) -> str:
+        """Return the kernel's release, as `uname -r` prints it."""
+        return self.install.manifest.text("kernel_release")
+
+
+@cache
+def kit_recipe() -> KitRecipe:
+    """Return the recipe that the package carries."""
+    document = as_object(json.loads(_RECIPE.read_bytes()), "boot.json")
+    stdlib = as_object(document.get("stdlib"), "stdlib")
+    return KitRecipe(
+        suite=str(document.get("suite")),
+        packages=as_texts(document.get("packages"), "packages"),
+        modules=as_texts(document.get("modules"), "modules"),
+        stdlib=StdlibRules(
+            **{
+                name: as_texts(stdlib.get(name), name)
+                for name in ("always", "blocked", "dropped", "dropped_extensions")
+            }
+        ),
+    )
+
+
+def shelf(paths: Paths) -> Shelf:
+    """Return where kits are kept."""
+    return Shelf(KIND, paths.cache / KIND, paths.tmp)
+
+
+def label_of(recipe: KitRecipe) -> str:
+    """Return the name under which the recipe's kit is kept."""
+    return recipe.digest[:12]
+
+
+def find_kit(paths: Paths) -> Kit | None:
+    """Return the installed kit of the package's recipe, or None if there is none that is whole."""
+    try:
+        install = shelf(paths).open(label_of(kit_recipe()))
+    except PyroError as error:
+        if error.code is not ErrorCode.CORRUPT:
+            raise
+        return None
+    return None if install is None else Kit(install)
+
+
+def ensure_kit(paths: Paths, progress: Progress) -> Kit:
+    """Return the kit, building it if it is not there or not whole. One process builds, others wait for it.
+
+    Raises:
+        PyroError: whatever keeps it from being built.
+    """
+    kit = find_kit(paths)
+    if kit is not None:
+        return kit
+    with pull_lock(paths, KIND, progress):
+        kit = find_kit(paths)
+        return _build(paths, progress) if kit is None else kit
+
+
+def _build(paths: Paths, progress: Progress) -> Kit:
+    recipe = kit_recipe()
+    progress.phase("boot", f"building the boot source from Debian's packages ({recipe.suite})")
+    namespace = enter_namespace()
+    with ExitStack() as stack:
+        place = stack.enter_context(workshop(paths, KIND, namespace))
+        tree, contents = place / "tree", place / "contents"
+        contents.mkdir()
+        fault_point("kit.before_build")
+        spec = Bootstrap(recipe.suite, "extract", recipe.packages)
+        result = bootstrap(namespace, spec, tree, progress)
+        fault_point("kit.after_build")
+        progress.phase("boot", "taking out the kernel and the toolbox")
+        release, python = _take(tree, contents, recipe)
+        artifacts = {
+            str(path.relative_to(contents)): integrity.measure(path)
+            for path in sorted(contents.rglob("*"))
+            if path.is_file()
+        }
+        facts: dict[str, object] = {
+            "kernel_release": release,
+            "python": python,
+            "recipe": asdict(recipe),
+            "recipe_digest": recipe.digest,
+            "packages": result.packages,
+            "tools": {"mmdebstrap": result.tool},
+        }
+        fault_point("kit.before_publish")
+        manifest = Manifest(KIND, recipe.suite, artifacts, facts)
+        return Kit(shelf(paths).publish(label_of(recipe), contents, manifest))
+
+
+def _take(tree: Path, contents: Path, recipe: KitRecipe) -> tuple[str, str]:
+    """Take what the kit needs out of the tree; return the kernel's release and the name of the interpreter."""
+    try:
+        images = sorted((tree / "boot").glob("vmlinuz-*"))
+        if not images:
+            raise PyroError(ErrorCode.BUILD_FAILED, "the packages hold no kernel")
+        release = images[-1].name.removeprefix("vmlinuz-")
+        (contents / "vmlinux").write_bytes(extract_vmlinux(images[-1].read_bytes()))
+        modules = select_modules(tree / "lib/modules" / release, recipe.modules)
+        (contents / "modules").mkdir()
+        for module in modules:
+            (contents / "modules" / f"{module.name}.ko").write_bytes(module.data)
+        (contents / "modules/order").write_bytes(order_file(modules))
+        shutil.copyfile(tree / "bin/busybox", contents / "busybox")
+        # Readable by whoever is handed a descriptor: the VMM may run as another user. The directory is private.
+        (contents / "vmlinux").chmod(0o444)
+        toolbox = take_toolbox(tree, contents / "toolbox", recipe.stdlib)
+    except OSError as error:
+        raise from_os_error(error, "take the boot source out of the packages") from error
+    return release, toolbox.version

@@ -1,0 +1,176 @@
+"""Debian root trees, made by mmdebstrap from Debian's own archive.
+
+Owns the command line, what its output says about progress, and what its failures mean. Refuses to name a mirror:
+mmdebstrap knows Debian's, and `PYRO_DEBIAN_MIRROR` may name the user's own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import programs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.host.progress import Progress
+    from pyro_mcp.image.namespace import Namespace
+
+MIRROR_VARIABLE = "PYRO_DEBIAN_MIRROR"
+_TIMEOUT_S = 3600.0
+_TAIL_LINES = 40
+# How much of a run is over when mmdebstrap says that it begins a step, as measured for debian:12.
+_STEPS = (
+    ("running apt-get update", "update", 0.02),
+    ("downloading packages", "download", 0.10),
+    ("extracting archives", "extract", 0.20),
+    ("installing essential packages", "install", 0.45),
+    ("installing remaining packages", "install", 0.65),
+    ("cleaning package lists", "clean", 0.97),
+)
+_MARK = "pyro-package: "
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """What goes into a tree. `hook` and `options` end up in shell and apt: they come from package data only."""
+
+    suite: str
+    variant: str
+    packages: tuple[str, ...]
+    apt_options: tuple[str, ...] = ()
+    dpkg_options: tuple[str, ...] = ()
+    hook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run installed: the version of each package, and of mmdebstrap itself."""
+
+    packages: dict[str, str]
+    tool: str
+
+
+def bootstrap(namespace: Namespace, spec: Bootstrap, target: Path, progress: Progress) -> Result:
+    """Make the tree `target`, which must not be there yet.
+
+    Raises:
+        PyroError: UNAVAILABLE if the mirror fails, NO_SPACE, MISSING_PROGRAM, BUILD_FAILED with the last lines.
+    """
+    programs.find_program("mmdebstrap")
+    tool = namespace.run(["mmdebstrap", "--version"], timeout_s=30).text.removeprefix("mmdebstrap ")
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    packages: dict[str, str] = {}
+
+    def on_line(line: str) -> None:
+        if line.startswith(_MARK):
+            name, version = _split_file_name(line.removeprefix(_MARK))
+            packages[name] = version
+            return
+        tail.append(line)
+        _report(line, progress)
+
+    status = namespace.stream(_command(spec, target), on_line=on_line, timeout_s=_TIMEOUT_S)
+    if status != 0:
+        raise _failure(status, list(tail))
+    return Result(dict(sorted(packages.items())), tool)
+
+
+def _command(spec: Bootstrap, target: Path) -> list[str | Path]:
+    # Debian's file name of a package holds its name and version, whether it is then installed or only extracted.
+    mark = f'cd "$1/var/cache/apt/archives" && for deb in *.deb; do echo "{_MARK}$deb"; done'
+    command: list[str | Path] = [
+        "mmdebstrap",
+        "--mode=root",
+        "--format=directory",
+        "--architectures=amd64",
+        f"--variant={spec.variant}",
+        f"--include={','.join(spec.packages)}",
+        # A mirror that drops a connection must not spoil the whole build.
+        '--aptopt=Acquire::Retries "3"',
+        '--aptopt=Acquire::http::Timeout "30"',
+    ]
+    command += [f"--aptopt={option}" for option in spec.apt_options]
+    command += [f"--dpkgopt={option}" for option in spec.dpkg_options]
+    command.append(f"--extract-hook={mark}")
+    if spec.hook:
+        command.append(f"--customize-hook={spec.hook}")
+    command += [spec.suite, target]
+    if mirror := os.environ.get(MIRROR_VARIABLE):
+        command.append(mirror)
+    return command
+
+
+def _split_file_name(name: str) -> tuple[str, str]:
+    parts = name.removesuffix(".deb").split("_")
+    if len(parts) != 3:
+        return name, ""
+    return parts[0], parts[1].replace("%3a", ":")
+
+
+def _report(line: str, progress: Progress) -> None:
+    for text, phase, fraction in _STEPS:
+        if line.startswith(f"I: {text}"):
+            progress.phase(phase, line.removeprefix("I: ").rstrip("."))
+            progress.advance(fraction)
+            return
+    if line.startswith("I: "):
+        progress.advance(message=line.removeprefix("I: "))
+
+
+# The first pattern that the last lines hold says what went wrong.
+_FAILURES = (
+    (
+        r"No space left on device|[Nn]ot enough free disk space",
+        ErrorCode.NO_SPACE,
+        "the disk is full",
+        "Free some disk space (pyro env prune helps), or point PYRO_ENVIRONMENT_CACHE_DIR elsewhere.",
+    ),
+    (
+        r"NO_PUBKEY|is not signed|no signed-by|unable to find.*keyring",
+        ErrorCode.UNSUPPORTED,
+        "Debian's archive keys are missing or too old",
+        "Install or upgrade the package debian-archive-keyring.",
+    ),
+    (
+        r"Hash Sum mismatch|File has unexpected size",
+        ErrorCode.UNAVAILABLE,
+        "the mirror served a damaged or changing file",
+        "Try again in a few minutes.",
+    ),
+    (
+        r"Could not resolve|Temporary failure resolving|[Uu]nable to connect|Could not connect|Connection (failed|"
+        r"timed out|refused|reset)|Failed to fetch|does not have a Release file|\b(404|50\d) ",
+        ErrorCode.UNAVAILABLE,
+        "the Debian mirror can't be reached or fails",
+        f"Check the network and http_proxy, or name another mirror in {MIRROR_VARIABLE}, and run the command again.",
+    ),
+    (
+        r"Unable to locate package|has no installation candidate|unmet dependencies",
+        ErrorCode.UNAVAILABLE,
+        "the mirror lacks a package of the recipe",
+        f"Check {MIRROR_VARIABLE} if it is set; else the mirror is being updated: try again in a few minutes.",
+    ),
+)
+
+
+def _failure(status: int, tail: list[str]) -> PyroError:
+    text = "\n".join(tail)
+    details: dict[str, object] = {"returncode": status, "tail": text}
+    evidence = [line for line in tail if line.startswith(("E:", "W:", "Err:"))] or tail
+    for pattern, code, what, hint in _FAILURES:
+        for line in (*evidence, *tail):
+            if re.search(pattern, line):
+                return PyroError(code, f"mmdebstrap: {what}: {line.strip()}", hint=hint, details=details)
+    how = f"exit status {status}" if status >= 0 else f"signal {-status}"
+    return PyroError(
+        ErrorCode.BUILD_FAILED,
+        f"mmdebstrap ended with {how}: " + ("\n".join(evidence[-5:]) or "it said nothing"),
+        hint="Run the command again; if it fails in the same way, the last lines say where.",
+        details=details,
+    )

@@ -1,0 +1,137 @@
+"""The namespaces in which root file systems are built, as root and as an ordinary user alike.
+
+Owns the command prefix that puts a builder into them, the check that they can be had, and the removal of trees made
+in them. Refuses to build anything.
+
+An ordinary user becomes root of a user namespace: uid 0 there is the user, uids from 1 on are the range that
+/etc/subuid gives. Mount and PID namespaces are used in both cases, so that no mount and no process of a build outlives
+it, however it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import durable, process, programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+_PROBE_TIMEOUT_S = 20.0
+_REMOVE_TIMEOUT_S = 300.0
+_UNSHARE = ("unshare", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child")
+_MAPPED = ("--user", "--map-auto", "--map-root-user")
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """How a command is run as root of a tree: `prefix` comes before it."""
+
+    prefix: tuple[str, ...]
+    mapped: bool
+
+    def run(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        timeout_s: float,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+    ) -> process.Completed:
+        """Run a program in the namespaces to its end."""
+        return process.run(
+            [*self.prefix, *argv],
+            timeout_s=timeout_s,
+            env=env,
+            check=check,
+            max_output_bytes=64 * 1024 * 1024,
+            parent_death_signal=signal.SIGKILL,
+        )
+
+    def stream(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        on_line: Callable[[str], None],
+        timeout_s: float,
+        env: Mapping[str, str] | None = None,
+    ) -> int:
+        """Run a long program in the namespaces and return its status; it dies with this process."""
+        return process.stream(
+            [*self.prefix, *argv],
+            on_line=on_line,
+            timeout_s=timeout_s,
+            env=env,
+            check=False,
+            # unshare ignores SIGTERM; with its end the PID namespace ends, and the mounts with that.
+            grace_s=0.0,
+            parent_death_signal=signal.SIGKILL,
+        )
+
+    def remove_tree(self, path: Path) -> None:
+        """Remove a tree that was made in the namespaces; nothing there is fine."""
+        if self.mapped and os.path.lexists(path):
+            self.run(["rm", "-rf", "--one-file-system", "--", path], timeout_s=_REMOVE_TIMEOUT_S)
+        durable.remove_tree(path)
+
+
+def enter_namespace() -> Namespace:
+    """Return the namespaces that this user can have.
+
+    Raises:
+        PyroError: PERMISSION, with the way out, if an ordinary user can't have them; MISSING_PROGRAM.
+    """
+    mapped = os.geteuid() != 0
+    programs.find_program("unshare")
+    if mapped:
+        programs.find_program("newuidmap")
+    prefix = (*_UNSHARE, *(_MAPPED if mapped else ()), "--")
+    done = process.run([*prefix, "true"], timeout_s=_PROBE_TIMEOUT_S, check=False)
+    if done.returncode == 0:
+        return Namespace(prefix, mapped)
+    if not mapped:
+        # Root in a container without CAP_SYS_ADMIN: mmdebstrap copes, with a warning.
+        return Namespace((), mapped=False)
+    reason = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    raise PyroError(
+        ErrorCode.PERMISSION,
+        "this user can't make the user namespace in which an image is built: "
+        + (reason[-1] if reason else f"unshare ended with {done.returncode}"),
+        hint=_way_out(),
+    )
+
+
+def _way_out() -> str:
+    user = _user_name()
+    if not _has_range("/etc/subuid", user) or not _has_range("/etc/subgid", user):
+        return (
+            f"Give {user} a range of subordinate ids: "
+            f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+        )
+    return (
+        "Allow user namespaces (sysctl kernel.unprivileged_userns_clone=1 and, where it exists, "
+        "kernel.apparmor_restrict_unprivileged_userns=0), or run the command as root."
+    )
+
+
+def _user_name() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _has_range(path: str, user: str) -> bool:
+    try:
+        with open(path, encoding="utf-8") as file:
+            owners = {line.partition(":")[0] for line in file}
+    except OSError:
+        return False
+    return user in owners or str(os.geteuid()) in owners

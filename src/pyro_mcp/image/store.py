@@ -1,0 +1,146 @@
+"""Installs on disk: named, addressed by the digest of their manifest, there whole or not at all.
+
+Owns the layout `ROOT/LABEL/current` (a manifest's digest) beside `ROOT/LABEL/DIGEST12/`, publishing, opening with
+verification, and removal. Refuses to show anything that is not complete and what its digests say.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host import durable
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.image import integrity, manifest
+from pyro_mcp.image.integrity import Artifact
+from pyro_mcp.image.manifest import Manifest, is_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+CURRENT = "current"
+_MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """A complete, verified install."""
+
+    digest: str
+    directory: Path
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """All installs of one kind: `root` holds a directory for each label."""
+
+    kind: str
+    root: Path
+    tmp: Path
+
+    def current(self, label: str) -> str | None:
+        """Return the digest of the label's current install, or None if there is none.
+
+        Raises:
+            PyroError: CORRUPT if what stands there is no digest.
+        """
+        try:
+            with open(self.root / label / CURRENT, "rb") as file:
+                text = file.read(256).decode("ascii", "replace").strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise from_os_error(error, f"read {self.root / label / CURRENT}") from error
+        if not is_digest(text):
+            raise PyroError(ErrorCode.CORRUPT, f"{CURRENT} does not hold a digest")
+        return text
+
+    def open(self, label: str, digest: str | None = None) -> Install | None:
+        """Return the label's install `digest` (default: the current one) after verifying it, or None.
+
+        Raises:
+            PyroError: CORRUPT, with the reason, if it is not complete or not what its digests say.
+        """
+        if digest is None:
+            digest = self.current(label)
+            if digest is None:
+                return None
+        directory = self.root / label / digest[: integrity.SHORT]
+        if not is_digest(digest) or not directory.is_dir():
+            if is_digest(digest) and self.current(label) == digest:
+                raise PyroError(ErrorCode.CORRUPT, f"the directory {digest[: integrity.SHORT]} is missing")
+            return None
+        integrity.verify(directory, {manifest.FILE_NAME: Artifact(digest)})
+        found = Manifest.from_bytes(_read(directory / manifest.FILE_NAME), kind=self.kind)
+        integrity.verify(directory, found.artifacts)
+        return Install(digest, directory, found)
+
+    def publish(self, label: str, contents: Path, found: Manifest) -> Install:
+        """Make what the directory `contents` holds the label's current install.
+
+        The artifacts must have been measured by this process; `contents` is emptied. The caller holds the label's lock.
+
+        Raises:
+            PyroError: NO_SPACE, PERMISSION and others; the install before it is then still the current one.
+        """
+        data = found.to_bytes()
+        digest = integrity.digest_of(data)
+        home = ensure_private_dir(self.root / label)
+        target = home / digest[: integrity.SHORT]
+        # What is there under this digest either is the same, or is broken: a new copy is right in both cases.
+        with durable.staged_dir(self.tmp, target, replaces=True) as staged:
+            for name in {path.split("/")[0] for path in found.artifacts}:
+                os.rename(contents / name, staged / name)
+            durable.atomic_write(staged / manifest.FILE_NAME, data, mode=0o400)
+        fault_point("install.before_current")
+        durable.atomic_write(home / CURRENT, f"{digest}\n".encode())
+        integrity.seal(target, {manifest.FILE_NAME: Artifact(digest), **found.artifacts})
+        return Install(digest, target, found)
+
+    def labels(self) -> list[str]:
+        """Return the labels that have a directory."""
+        try:
+            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
+        except FileNotFoundError:
+            return []
+
+    def unneeded(self, label: str, keep: Collection[str], *, keep_current: bool) -> list[Path]:
+        """Return the label's installs that neither `keep` (digests, or their first 12 digits) nor `current` names."""
+        kept = {digest[: integrity.SHORT] for digest in keep}
+        if keep_current:
+            try:
+                kept.add((self.current(label) or "")[: integrity.SHORT])
+            except PyroError:
+                # An unreadable pointer keeps nothing: the next pull builds anew.
+                kept.discard("")
+        home = self.root / label
+        found = sorted(entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False))
+        return [home / name for name in found if name not in kept]
+
+    def remove(self, directory: Path) -> None:
+        """Remove one install: out of sight first, then for good."""
+        aside = ensure_private_dir(self.tmp) / os.urandom(8).hex()
+        try:
+            os.rename(directory, aside)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise from_os_error(error, f"remove {directory}") from error
+        durable.remove_tree(aside)
+
+    def remove_label(self, label: str) -> None:
+        """Remove a label that has no install left, with its pointer."""
+        self.remove(self.root / label)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MAX_MANIFEST_BYTES)
+    except OSError as error:
+        raise PyroError(ErrorCode.CORRUPT, f"{path.name} can't be read: {error.strerror}") from error

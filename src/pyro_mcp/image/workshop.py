@@ -1,0 +1,92 @@
+"""The place where an image is built: one for each thing that is built, held under a lock.
+
+Owns the locks of pulls, the build directories, and the removal of what an interrupted build left. Refuses to
+share a place: the lock's holder has it alone.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host import durable
+from pyro_mcp.host.locks import file_lock
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.image.namespace import Namespace, enter_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.host.progress import Progress
+
+# A pull waits for another's: long enough for a slow mirror, bounded in case the other one hangs.
+_WAIT_S = 3600.0
+
+
+def _places(paths: Paths) -> Path:
+    return paths.cache / "build"
+
+
+def _lock_path(paths: Paths, name: str) -> Path:
+    return ensure_private_dir(paths.locks) / f"pull-{name}"
+
+
+@contextmanager
+def pull_lock(paths: Paths, name: str, progress: Progress) -> Iterator[None]:
+    """Hold the right to build `name`; while another process has it, wait and say so.
+
+    Raises:
+        PyroError: BUSY if the other one takes longer than an hour; PERMISSION and others.
+    """
+    ensure_private_dir(paths.cache)
+    ensure_private_dir(paths.tmp)
+    path = _lock_path(paths, name)
+    what = f"the pull of {name}"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(path, timeout_s=0, waiting_for=what))
+        except PyroError as error:
+            if error.code is not ErrorCode.BUSY:
+                raise
+            progress.phase("wait", f"{error.message}: waiting for it to finish")
+            stack.enter_context(file_lock(path, timeout_s=_WAIT_S, waiting_for=what))
+        yield
+
+
+@contextmanager
+def workshop(paths: Paths, name: str, namespace: Namespace) -> Iterator[Path]:
+    """Yield an empty directory to build `name` in, and remove it with all in it afterwards.
+
+    The caller holds the pull lock of `name`, so what is found there was left by a build that was killed.
+    """
+    place = ensure_private_dir(_places(paths)) / name
+    try:
+        namespace.remove_tree(place)
+        os.mkdir(place, 0o700)
+        yield place
+    except OSError as error:
+        raise from_os_error(error, f"build {name} in {place}") from error
+    finally:
+        namespace.remove_tree(place)
+
+
+def sweep(paths: Paths) -> int:
+    """Remove what builds that were killed left behind, and return how many that were."""
+    swept = durable.sweep_staged(paths.tmp)
+    try:
+        left = sorted(os.listdir(_places(paths)))
+    except FileNotFoundError:
+        return swept
+    for name in left:
+        try:
+            with file_lock(_lock_path(paths, name), timeout_s=0, waiting_for=f"the pull of {name}"):
+                enter_namespace().remove_tree(_places(paths) / name)
+                swept += 1
+        except PyroError as error:
+            if error.code is not ErrorCode.BUSY:
+                raise
+    return swept
