@@ -174,12 +174,7 @@ def start(
             umask=umask,
             start_new_session=start_new_session,
         )
-        try:
-            child = Child(tuple(command), popen.pid, detached=detached, **pipes.ours)
-        except BaseException:
-            popen.kill()
-            popen.wait()
-            raise
+        return _adopt(popen, command, detached=detached, pipes=pipes)
     except BaseException as error:
         pipes.close_ours()
         if isinstance(error, (OSError, ValueError, subprocess.SubprocessError)):
@@ -187,6 +182,15 @@ def start(
         raise
     finally:
         pipes.close_theirs()
+
+
+def _adopt(popen: subprocess.Popen[bytes], command: list[str], *, detached: bool, pipes: _Pipes) -> Child:
+    try:
+        child = Child(tuple(command), popen.pid, detached=detached, **pipes.ours)
+    except BaseException:
+        popen.kill()
+        popen.wait()
+        raise
     # The Child waits through its pidfd; this tells Popen's finalizer that nothing is left for it to do.
     popen.returncode = 0
     return child

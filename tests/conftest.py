@@ -1,0 +1,72 @@
+"""What every test gets: private directories, a check that it leaves nothing behind, a sign of life."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from pyro_mcp.host.durable import remove_tree
+from pyro_mcp.host.paths import Paths
+from tests.support.heartbeat import Heartbeat
+from tests.support.leaks import Census, adopt_orphans, leaks_since
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+pytest_plugins = ["pytester"]
+
+# What a developer may have set for the day must not decide whether a test passes.
+UNSET = ("PYRO_FAULT_POINT", "PYRO_FAULT_TRACE", "PYRO_DEBUG", "PYRO_REQUIRE_KVM", "PYRO_VMM", "PYRO_ACCEL")
+
+# No deadline: a busy machine is not a failure. No database: a run leaves nothing behind.
+settings.register_profile("pyro", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pyro")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Whatever a test detaches becomes this process's child instead of init's, so that it can be found.
+    adopt_orphans()
+    # Output is not captured yet, so this descriptor goes on leading to the terminal.
+    config.pluginmanager.register(Heartbeat(os.dup(2)), "heartbeat")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_directories(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    """Give the whole run state, runtime and temporary directories of its own; images stay shared."""
+    tmp_path_factory.getbasetemp()  # pytest's own directory is not among those that are watched
+    root = Path(tempfile.mkdtemp(prefix="pyro-test-"))
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, name in {"PYRO_STATE_DIR": "state", "PYRO_RUNTIME_DIR": "run", "TMPDIR": "tmp"}.items():
+            (root / name).mkdir(mode=0o700)
+            patch.setenv(variable, str(root / name))
+        patch.setattr(tempfile, "tempdir", None)
+        for variable in UNSET:
+            patch.delenv(variable, raising=False)
+        before = Census.take(root)
+        yield root
+        left = leaks_since(before, root)
+    remove_tree(root)
+    assert not left, "the test run left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(session_directories: Path) -> Generator[None]:
+    """Fail a test that leaves a process, thread, descriptor, socket, mount or file behind."""
+    before = Census.take(session_directories)
+    yield
+    left = leaks_since(before, session_directories)
+    assert not left, "the test left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture
+def private_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """Give one test directories that are all its own, the image cache too."""
+    monkeypatch.setenv("PYRO_ENVIRONMENT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYRO_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("PYRO_RUNTIME_DIR", str(tmp_path / "run"))
+    return Paths.from_environment()
