@@ -1,0 +1,47 @@
+"""Handles: the names by which VMs are called.
+
+Owns their form and how they are made: unguessable, safe as a file name. Refuses to look anything up.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyro_mcp.errors import ErrorCode, PyroError
+
+VM_PREFIX = "vm_"
+# 32 signs without l, o, 0 and 1, which are taken for each other: 20 of them are 100 random bits.
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+_ALPHABET_SET = frozenset(_ALPHABET)
+_RANDOM_LENGTH = 20
+VM_ID_PATTERN = f"^{VM_PREFIX}[{_ALPHABET}]{{{_RANDOM_LENGTH}}}$"
+
+
+def new_vm_id() -> str:
+    """Make the id of a new VM."""
+    return VM_PREFIX + _random_text()
+
+
+def is_vm_id(text: str) -> bool:
+    """Say whether `text` has the form of a VM's id, and so is safe as a file name."""
+    random = text[len(VM_PREFIX) :]
+    return text.startswith(VM_PREFIX) and len(random) == _RANDOM_LENGTH and _ALPHABET_SET.issuperset(random)
+
+
+def parse_vm_id(text: str) -> str:
+    """Return `text` if it has the form of a VM's id.
+
+    Raises:
+        PyroError: INVALID, without repeating more of the text than its beginning.
+    """
+    if not is_vm_id(text):
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"{text[:40]!r} is not a VM's id",
+            hint=f"Give the id that create_vm returned: {VM_PREFIX} and {_RANDOM_LENGTH} letters and digits.",
+        )
+    return text
+
+
+def _random_text() -> str:
+    return "".join(_ALPHABET[byte & 31] for byte in os.urandom(_RANDOM_LENGTH))

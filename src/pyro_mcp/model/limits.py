@@ -1,0 +1,89 @@
+"""The bounds of what may be asked for, and the shape of a VM.
+
+Owns every bound that is the same on all hosts, and the sentence that refuses what lies outside. Refuses to know what
+this host has to give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyro_mcp.errors import ErrorCode, PyroError
+
+DEFAULT_VCPU_COUNT = 1
+MIN_VCPU_COUNT = 1
+MAX_VCPU_COUNT = 16
+
+DEFAULT_MEM_MIB = 1024
+# Below this the guest's kernel and initramfs leave nothing to the workload.
+MIN_MEM_MIB = 256
+MAX_MEM_MIB = 65536
+
+DEFAULT_TTL_S = 600
+MIN_TTL_S = 1
+MAX_TTL_S = 7 * 24 * 3600
+
+DEFAULT_TIMEOUT_S = 30
+MIN_TIMEOUT_S = 1
+MAX_TIMEOUT_S = 24 * 3600
+
+# The virtual size of the disk that takes a VM's writes (root overlay); the file is sparse.
+ROOT_DISK_BYTES = 16 * 1024**3
+# What a VM's own files may need at once: below this much free space nothing is started.
+MIN_FREE_BYTES = 64 * 1024**2
+
+# What one stream of a result keeps; the middle of what is longer is dropped, and said to be.
+MAX_STREAM_HEAD_BYTES = 32 * 1024
+MAX_STREAM_TAIL_BYTES = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How large a VM is. Templates are made per shape."""
+
+    vcpu_count: int = DEFAULT_VCPU_COUNT
+    mem_mib: int = DEFAULT_MEM_MIB
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of bounds.
+
+        Raises:
+            PyroError: INVALID.
+        """
+        check_range("vcpu_count", self.vcpu_count, MIN_VCPU_COUNT, MAX_VCPU_COUNT)
+        check_range("mem_mib", self.mem_mib, MIN_MEM_MIB, MAX_MEM_MIB)
+
+
+def check_ttl(ttl_s: int) -> int:
+    """Return a VM's time to live if it is within bounds.
+
+    Raises:
+        PyroError: INVALID.
+    """
+    return check_range("ttl_seconds", ttl_s, MIN_TTL_S, MAX_TTL_S)
+
+
+def check_timeout(timeout_s: int) -> int:
+    """Return a command's timeout if it is within bounds.
+
+    Raises:
+        PyroError: INVALID.
+    """
+    return check_range("timeout_seconds", timeout_s, MIN_TIMEOUT_S, MAX_TIMEOUT_S)
+
+
+def check_range(name: str, value: int, low: int, high: int) -> int:
+    """Return `value` if it is a whole number from `low` to `high`.
+
+    Raises:
+        PyroError: INVALID, naming the parameter, what it was, and what it may be.
+    """
+    # True is an int to Python, but nobody means one virtual CPU by it.
+    if type(value) is not int or not low <= value <= high:
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"{name} is {value!r}",
+            hint=f"Give a whole number from {low} to {high}.",
+            details={"parameter": name, "minimum": low, "maximum": high},
+        )
+    return value
