@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
-from pyro_mcp.model.limits import Shape
-from pyro_mcp.model.states import VmState
-
 if TYPE_CHECKING:
+    from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
+    from pyro_mcp.model.limits import Shape
     from pyro_mcp.model.machine import MachineRecord
+    from pyro_mcp.model.states import VmState
 
 
 @dataclass(frozen=True, slots=True)
