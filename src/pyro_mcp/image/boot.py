@@ -4,8 +4,8 @@ Owns packing the agent and the kit into an initramfs, and when that must be done
 anything but this installation's own agent: host and guest always speak the same protocol.
 
 What is in the initramfs: `/init` (starts the agent), `/toolbox` (the private Python; the agent in its library, the
-agent's sources in /toolbox/src for tracebacks), `/modules` (kernel modules, and `order` with a line `NAME: DEPENDS…` for each,
-in the order in which they load), `/bin/busybox`, and empty directories to mount on.
+agent's sources in /toolbox/src for tracebacks), `/modules` (kernel modules, and `order` with a line `NAME: DEPENDS…`
+for each, in the order in which they load), `/bin/busybox`, and empty directories to mount on.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ from pyro_mcp.guest.main import main
 
 main()
 """
+# Where the loader looks first.
+_LIBRARIES = "lib/x86_64-linux-gnu"
 _EMPTY_DIRECTORIES = ("dev", "mnt", "proc", "root", "run", "sys", "tmp")
 
 
@@ -187,7 +189,6 @@ def _write_initramfs(target: Path, kit: Kit, place: Path) -> None:
         *(cpio.file(f"modules/{path.name}", path.read_bytes()) for path in kit.modules.iterdir()),
         *_toolbox_entries(kit, place),
     ]
-    # "dev" is both listed and a parent; parents are only made where they are not listed.
     with open(target, "wb") as out:
         cpio.write_archive(out, entries)
 
@@ -217,8 +218,9 @@ def _toolbox_entries(kit: Kit, place: Path) -> list[cpio.Entry]:
         entries.append(cpio.file(f"{library}/{name}", path.read_bytes()))
         if path.suffix == ".so":
             linked |= set(toolbox.libraries(path))
-    for name in sorted(linked):
-        entries.append(cpio.file(f"lib/x86_64-linux-gnu/{name}", (toolbox.root / "lib" / name).read_bytes(), 0o755))
-    for path in sorted(compiled.rglob("*.pyc")):
-        entries.append(cpio.file(f"{library}/{path.relative_to(compiled)}", path.read_bytes()))
-    return entries
+    libraries = toolbox.root / "lib"
+    return [
+        *entries,
+        *(cpio.file(f"{_LIBRARIES}/{name}", (libraries / name).read_bytes(), 0o755) for name in linked),
+        *(cpio.file(f"{library}/{path.relative_to(compiled)}", path.read_bytes()) for path in compiled.rglob("*.pyc")),
+    ]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import durable
+from pyro_mcp.host.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 SHORT = 12
 STAMPS = "verified.json"
 _READ_BYTES = 1024 * 1024
-# The kernel takes change times from a clock that moves in ticks of up to 10 ms. A write in the same tick as the
-# verification would leave the stamp as it was, so a file that changed so recently gets none.
-_SETTLE_NS = 50_000_000
+_CLOCK_REALTIME_COARSE = 5  # linux/time.h
+# Two ticks of the slowest kernel clock, and some more.
+_SETTLE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,21 @@ def verify(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
 def seal(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
     """Record that the files of `directory` were just written and measured by this process."""
     stamps: dict[str, Stamp] = {}
-    for name, artifact in artifacts.items():
-        found = os.lstat(directory / name)
-        if _settled(found):
-            stamps[name] = _stamp(found, artifact.sha256)
+
+    def settled() -> bool:
+        for name in artifacts.keys() - stamps.keys():
+            now = _change_clock_ns()
+            found = os.lstat(directory / name)
+            if found.st_ctime_ns < now:
+                stamps[name] = _stamp(found, artifacts[name].sha256)
+        return stamps.keys() == artifacts.keys()
+
+    try:
+        wait_until(settled, timeout_s=_SETTLE_S, what="the clock to tick", interval_s=0.004)
+    except PyroError as error:
+        # Without its stamp a file is read once more, that is all.
+        if error.code is not ErrorCode.TIMEOUT:
+            raise
     _write_stamps(directory, stamps)
 
 
@@ -113,6 +125,7 @@ def _verify_one(path: Path, artifact: Artifact, known: Stamp | None) -> Stamp | 
     except OSError as error:
         raise _corrupt(path, f"can't be opened: {error.strerror}") from error
     try:
+        now = _change_clock_ns()
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
             raise _corrupt(path, "is not a regular file")
@@ -126,7 +139,7 @@ def _verify_one(path: Path, artifact: Artifact, known: Stamp | None) -> Stamp | 
     finally:
         os.close(fd)
     stamp = _stamp(after, artifact.sha256)
-    return stamp if stamp == _stamp(before, artifact.sha256) and _settled(after) else None
+    return stamp if stamp == _stamp(before, artifact.sha256) and before.st_ctime_ns < now else None
 
 
 def _corrupt(path: Path, what: str) -> PyroError:
@@ -137,8 +150,13 @@ def _stamp(found: os.stat_result, sha256: str) -> Stamp:
     return (sha256, found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _settled(found: os.stat_result) -> bool:
-    return abs(time.time_ns() - found.st_ctime_ns) > _SETTLE_NS
+def _change_clock_ns() -> int:
+    """Read the clock that the kernel takes change times from; it moves in ticks of up to 10 ms.
+
+    A write in the same tick as the one before it leaves the change time as it was. So a file gets a stamp only if
+    its change time is before what this clock said just before it was looked at: any later write then shows.
+    """
+    return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
 
 
 def _read_stamps(directory: Path) -> dict[str, Stamp]:

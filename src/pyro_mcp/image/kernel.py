@@ -48,9 +48,7 @@ def _payload(image: bytes) -> bytes:
         raise PyroError(ErrorCode.CORRUPT, "the kernel image is not a bzImage")
     (protocol,) = struct.unpack_from("<H", image, 0x206)
     if protocol < _MIN_PROTOCOL:
-        raise PyroError(
-            ErrorCode.UNSUPPORTED, f"the kernel image has boot protocol {protocol:#x}, which is too old"
-        )
+        raise PyroError(ErrorCode.UNSUPPORTED, f"the kernel image has boot protocol {protocol:#x}, which is too old")
     setup_sectors = image[0x1F1] or _DEFAULT_SETUP_SECTORS
     offset, length = struct.unpack_from("<II", image, 0x248)
     start = (setup_sectors + 1) * _SECTOR_BYTES + offset
@@ -63,36 +61,37 @@ def _payload(image: bytes) -> bytes:
 def _decompress(payload: bytes) -> bytes:
     if payload.startswith(_ELF):
         return payload
-    try:
-        if payload.startswith(_GZIP):
-            import zlib
-
-            return zlib.decompressobj(wbits=31).decompress(payload, _MAX_KERNEL_BYTES)
-        if payload.startswith((_XZ, _LZMA)):
-            import lzma
-
-            return lzma.LZMADecompressor().decompress(payload, _MAX_KERNEL_BYTES)
-        if payload.startswith(_BZIP2):
-            import bz2
-
-            return bz2.BZ2Decompressor().decompress(payload, _MAX_KERNEL_BYTES)
-    except (OSError, EOFError, ValueError, *_decompressor_errors()) as error:
-        raise PyroError(ErrorCode.CORRUPT, f"the kernel in the image does not unpack: {error}") from error
     if payload.startswith(_LZ4_LEGACY):
         return _run_program("lz4", payload[:-_SIZE_BYTES])
     if payload.startswith(_ZSTD):
         return _run_program("zstd", payload[:-_SIZE_BYTES])
+    import bz2
+    import lzma
+    import zlib
+
+    for magic, make in (
+        (_GZIP, lambda: zlib.decompressobj(wbits=31)),
+        (_XZ, lzma.LZMADecompressor),
+        (_LZMA, lzma.LZMADecompressor),
+        (_BZIP2, bz2.BZ2Decompressor),
+    ):
+        if payload.startswith(magic):
+            decompressor = make()
+            try:
+                kernel = decompressor.decompress(payload, _MAX_KERNEL_BYTES)
+            except (OSError, ValueError, zlib.error, lzma.LZMAError) as error:
+                raise _damaged(str(error)) from error
+            if not decompressor.eof:
+                raise _damaged("it ends too early")
+            return kernel
     raise PyroError(
         ErrorCode.UNSUPPORTED,
         f"the kernel image is compressed in an unknown way (it begins with {payload[:6].hex()})",
     )
 
 
-def _decompressor_errors() -> tuple[type[Exception], ...]:
-    import lzma
-    import zlib
-
-    return (zlib.error, lzma.LZMAError)
+def _damaged(reason: str) -> PyroError:
+    return PyroError(ErrorCode.CORRUPT, f"the kernel in the image does not unpack: {reason}")
 
 
 def _run_program(name: str, data: bytes) -> bytes:
@@ -105,5 +104,5 @@ def _run_program(name: str, data: bytes) -> bytes:
     )
     if done.returncode != 0 or done.dropped_bytes:
         reason = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
-        raise PyroError(ErrorCode.CORRUPT, f"the kernel in the image does not unpack: {name}: {reason}")
+        raise _damaged(f"{name}: {reason}")
     return done.stdout

@@ -37,8 +37,7 @@ class Manifest:
             "kind": self.kind,
             "name": self.name,
             "artifacts": {
-                name: {"sha256": artifact.sha256, "size": artifact.size}
-                for name, artifact in self.artifacts.items()
+                name: {"sha256": artifact.sha256, "size": artifact.size} for name, artifact in self.artifacts.items()
             },
             **self.facts,
         }
@@ -95,11 +94,16 @@ def as_text(value: object, what: str) -> str:
     return value
 
 
-def as_texts(value: object, what: str) -> tuple[str, ...]:
-    """Return `value` if it is a list of texts."""
+def as_list(value: object, what: str) -> list[object]:
+    """Return `value` if it is a JSON array."""
     if not isinstance(value, list):
         raise _wrong(what)
-    return tuple(as_text(item, what) for item in cast("list[object]", value))
+    return cast("list[object]", value)
+
+
+def as_texts(value: object, what: str) -> tuple[str, ...]:
+    """Return `value` if it is a list of texts."""
+    return tuple(as_text(item, what) for item in as_list(value, what))
 
 
 def _artifact(path: str, value: object) -> Artifact:

@@ -123,6 +123,10 @@ def _report(line: str, progress: Progress) -> None:
         progress.advance(message=line.removeprefix("I: "))
 
 
+_NO_MIRROR = (
+    r"Could not resolve|Temporary failure resolving|[Uu]nable to connect|[Cc]ould not connect|Failed to fetch|"
+    r"Connection (failed|timed out|refused|reset)|does not have a Release file|\b(404|50\d) "
+)
 # The first pattern that the last lines hold says what went wrong.
 _FAILURES = (
     (
@@ -144,8 +148,7 @@ _FAILURES = (
         "Try again in a few minutes.",
     ),
     (
-        r"Could not resolve|Temporary failure resolving|[Uu]nable to connect|Could not connect|Connection (failed|"
-        r"timed out|refused|reset)|Failed to fetch|does not have a Release file|\b(404|50\d) ",
+        _NO_MIRROR,
         ErrorCode.UNAVAILABLE,
         "the Debian mirror can't be reached or fails",
         f"Check the network and http_proxy, or name another mirror in {MIRROR_VARIABLE}, and run the command again.",

@@ -123,9 +123,7 @@ def take_toolbox(tree: Path, target: Path, rules: StdlibRules) -> Toolbox:
     _copy_libraries(tree, target / "lib")
     # The interpreter that compiles the library needs one itself meanwhile.
     shutil.copytree(sources, toolbox.stdlib, symlinks=True, ignore=_ignore(sources, rules))
-    toolbox.compile(
-        toolbox.stdlib, toolbox.stdlib, shown=f"/toolbox/lib/{version}", level=_STDLIB_LEVEL
-    )
+    toolbox.compile(toolbox.stdlib, toolbox.stdlib, shown=f"/toolbox/lib/{version}", level=_STDLIB_LEVEL)
     for source in toolbox.stdlib.rglob("*.py"):
         source.unlink()
     _drop_unused_libraries(toolbox)

@@ -17,7 +17,7 @@ from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.image.namespace import Namespace, enter_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
     from pyro_mcp.host.paths import Paths
@@ -36,7 +36,7 @@ def _lock_path(paths: Paths, name: str) -> Path:
 
 
 @contextmanager
-def pull_lock(paths: Paths, name: str, progress: Progress) -> Iterator[None]:
+def pull_lock(paths: Paths, name: str, progress: Progress) -> Generator[None]:
     """Hold the right to build `name`; while another process has it, wait and say so.
 
     Raises:
@@ -58,7 +58,7 @@ def pull_lock(paths: Paths, name: str, progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def workshop(paths: Paths, name: str, namespace: Namespace) -> Iterator[Path]:
+def workshop(paths: Paths, name: str, namespace: Namespace) -> Generator[Path]:
     """Yield an empty directory to build `name` in, and remove it with all in it afterwards.
 
     The caller holds the pull lock of `name`, so what is found there was left by a build that was killed.

@@ -2,8 +2,8 @@
 
 Usage: closure.py BLOCKED NAME...
 
-BLOCKED is a list of names, separated by commas, that count as not there. A NAME that ends with `?` may be no module. Imports
-nothing for itself, as that would be in the result. A name that can't be imported is printed with a `!` before it.
+BLOCKED is a list of names, separated by commas, that count as not there. A NAME that ends with `?` may be no module.
+A name that can't be imported is printed with a `!` before it. Imports nothing for itself: that would be in the result.
 """
 
 import sys

@@ -1,0 +1,168 @@
+"""The catalog: which environments there are, and the recipe of each.
+
+Owns the data that the package carries, its checks, and what a name must look like. Refuses to build, and to
+know what is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.image.integrity import digest_of
+from pyro_mcp.image.manifest import as_list, as_object, as_text, as_texts
+
+_DATA = Path(__file__).with_name("data")
+# To be raised when the same recipe is to be built differently.
+_BUILD = 1
+_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*:[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_MAX_NAME = 128
+
+
+@dataclass(frozen=True, slots=True)
+class DebianRecipe:
+    """An environment built by mmdebstrap from Debian's packages."""
+
+    suite: str
+    variant: str
+    packages: tuple[str, ...]
+    apt_options: tuple[str, ...]
+    dpkg_options: tuple[str, ...]
+    hook: str
+
+
+# What `kind` in the catalog tells apart; another source of environments is another class here.
+Recipe = DebianRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentRecipe:
+    """One environment of the catalog: what it is, how it is made, what its commands find set."""
+
+    name: str
+    description: str
+    recipe: Recipe
+    variables: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """Return the name as it stands in file names."""
+        return label_of(self.name)
+
+    @property
+    def digest(self) -> str:
+        """Return what tells this recipe, and this way to build it, from any other."""
+        return digest_of(json.dumps([_BUILD, self.to_json()], sort_keys=True).encode())
+
+    def to_json(self) -> dict[str, object]:
+        """Return the recipe as it is recorded with what was built from it."""
+        return {"kind": "mmdebstrap", **asdict(self.recipe), "variables": dict(self.variables)}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All environments of one version of the catalog, in the order in which they are shown."""
+
+    version: str
+    environments: tuple[EnvironmentRecipe, ...]
+
+    def find(self, name: str) -> EnvironmentRecipe:
+        """Return the environment `name`.
+
+        Raises:
+            PyroError: INVALID for what can't be a name, NOT_FOUND for a name that the catalog does not have.
+        """
+        check_name(name)
+        for environment in self.environments:
+            if environment.name == name:
+                return environment
+        names = [environment.name for environment in self.environments]
+        raise PyroError(
+            ErrorCode.NOT_FOUND,
+            f"there is no environment {name}; the catalog has {', '.join(names)}",
+            hint=_suggest(name, names),
+            details={"environment": name, "available": names},
+        )
+
+
+def check_name(name: str) -> None:
+    """Check that `name` has the form NAME:VERSION.
+
+    Raises:
+        PyroError: INVALID.
+    """
+    if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
+        shown = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"{shown!r} can't be the name of an environment",
+            hint="A name looks like debian:12. List them with: pyro env list",
+        )
+
+
+def label_of(name: str) -> str:
+    """Return an environment's name as it stands in file names."""
+    return name.replace(":", "@")
+
+
+def name_of(label: str) -> str:
+    """Return the environment's name that a file name stands for."""
+    return label.replace("@", ":")
+
+
+@cache
+def load_catalog() -> Catalog:
+    """Return the catalog that the package carries."""
+    document = as_object(json.loads((_DATA / "catalog.json").read_bytes()), "catalog.json")
+    sets = {name: as_texts(value, name) for name, value in as_object(document.get("sets"), "sets").items()}
+    variables = as_object(document.get("variables"), "variables")
+    shared = _Shared(
+        sets,
+        {name: as_text(value, name) for name, value in variables.items()},
+        as_texts(document.get("apt_options"), "apt_options"),
+        as_texts(document.get("dpkg_options"), "dpkg_options"),
+        (_DATA / "customize.sh").read_text(encoding="utf-8"),
+    )
+    listed = as_list(document.get("environments"), "environments")
+    entries = tuple(_entry(as_object(value, "environments"), shared) for value in listed)
+    return Catalog(as_text(document.get("version"), "version"), entries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    sets: dict[str, tuple[str, ...]]
+    variables: dict[str, str]
+    apt_options: tuple[str, ...]
+    dpkg_options: tuple[str, ...]
+    hook: str
+
+
+def _entry(value: dict[str, object], shared: _Shared) -> EnvironmentRecipe:
+    name = as_text(value.get("name"), "name")
+    check_name(name)
+    recipe = as_object(value.get("recipe"), "recipe")
+    match recipe.get("kind"):
+        case "mmdebstrap":
+            packages = {package for part in as_texts(recipe.get("sets"), "sets") for package in shared.sets[part]}
+            source = DebianRecipe(
+                suite=as_text(recipe.get("suite"), "suite"),
+                variant=as_text(recipe.get("variant"), "variant"),
+                packages=tuple(sorted(packages)),
+                apt_options=shared.apt_options,
+                dpkg_options=shared.dpkg_options,
+                hook=shared.hook,
+            )
+        case other:
+            raise PyroError(ErrorCode.UNSUPPORTED, f"{name} has a recipe of the unknown kind {other!r}")
+    return EnvironmentRecipe(name, as_text(value.get("description"), "description"), source, shared.variables)
+
+
+def _suggest(name: str, names: list[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, names, n=1)
+    return f"Did you mean {close[0]}?" if close else "List the environments with: pyro env list"
