@@ -1,4 +1,4 @@
-"""A line whenever one test takes longer than four seconds, so that a run is never silent."""
+"""A line whenever one test takes longer than a few seconds, so that a run is never silent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-INTERVAL_S = 4.0
+INTERVAL_S = 2.0
 
 
 class Heartbeat:
