@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from pyro_mcp.host import programs  # noqa: E402 - the checkout is not installed yet
+from pyro_mcp.host import programs
 
 absent = programs.missing()
 if "--command" in sys.argv[1:]:
