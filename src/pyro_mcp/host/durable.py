@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 _FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
+_LONG_PATH_BYTES = 2048  # PATH_MAX is 4096, NAME_MAX 255
 _COPY_BYTES = 8 * 1024 * 1024
 _NO_CLONE = {
     errno.EOPNOTSUPP,
@@ -218,7 +219,7 @@ def _remove(path: Path) -> None:
                 os.unlink(current)
                 pending.pop()
                 continue
-            below = _subdirectories_after_unlinking_files(current)
+            below = _subdirectories_after_unlinking_files(current, pending[0])
             if below:
                 pending += below
             else:
@@ -228,23 +229,36 @@ def _remove(path: Path) -> None:
             pending.pop()
 
 
-def _subdirectories_after_unlinking_files(directory: str) -> list[str]:
+def _subdirectories_after_unlinking_files(directory: str, top: str) -> list[str]:
     below: list[str] = []
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = _open_directory(directory)
     try:
-        mode = os.fstat(fd).st_mode
-        if mode & 0o700 != 0o700:
-            # A tree that a guest or an archive made may hold directories that do not let their owner in.
-            os.fchmod(fd, 0o700)
         for entry in os.scandir(fd):
             if entry.is_dir(follow_symlinks=False):
-                below.append(os.path.join(directory, entry.name))
+                path = os.path.join(directory, entry.name)
+                if len(os.fsencode(path)) > _LONG_PATH_BYTES:
+                    # A tree deeper than the longest path is taken apart: this branch moves to the top.
+                    path = os.path.join(top, os.urandom(8).hex())
+                    os.rename(entry.name, path, src_dir_fd=fd)
+                below.append(path)
             else:
                 with suppress(FileNotFoundError):
                     os.unlink(entry.name, dir_fd=fd)
     finally:
         os.close(fd)
     return below
+
+
+def _open_directory(path: str) -> int:
+    flags = os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(path, os.O_PATH | flags)
+    try:
+        # A tree that an archive or a build made may hold directories that do not let their owner in.
+        if os.fstat(handle).st_mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{handle}", 0o700)
+        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    finally:
+        os.close(handle)
 
 
 def sparse_copy(src_fd: int, dst_fd: int) -> None:
