@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.image import integrity
-from pyro_mcp.image.kit import Kit, ensure_kit, find_kit, kit_recipe
+from pyro_mcp.image.kit import Kit, ensure_kit, kit_recipe
 from pyro_mcp.image.manifest import Manifest
 from pyro_mcp.image.namespace import Namespace
 from pyro_mcp.image.store import Install, Shelf
@@ -86,10 +86,11 @@ def ensure_boot_source(paths: Paths, progress: Progress) -> BootSource:
     source = find_boot_source(paths)
     if source is not None:
         return source
-    with pull_lock(paths, KIND, progress):
+    name = shelf(paths).lock_name(_label())
+    with pull_lock(paths, name, "the packing of the boot source", progress):
         source = find_boot_source(paths)
         if source is None:
-            source = _pack(paths, ensure_kit(paths, progress), progress)
+            source = _pack(paths, name, ensure_kit(paths, progress), progress)
     return source
 
 
@@ -101,11 +102,6 @@ def shelf(paths: Paths) -> Shelf:
 def boot_label() -> str:
     """Return the name under which this installation's boot source is kept."""
     return _label()
-
-
-def toolbox_kit(paths: Paths) -> Kit | None:
-    """Return the kit that this installation's boot source is packed from, if it is there and whole."""
-    return find_kit(paths)
 
 
 def _source(install: Install | None) -> BootSource | None:
@@ -138,10 +134,10 @@ def _label() -> str:
     return integrity.digest_of(json.dumps(inputs, sort_keys=True).encode())[: integrity.SHORT]
 
 
-def _pack(paths: Paths, kit: Kit, progress: Progress) -> BootSource:
+def _pack(paths: Paths, name: str, kit: Kit, progress: Progress) -> BootSource:
     progress.phase("boot", "packing the agent into the initramfs")
     with ExitStack() as stack:
-        place = stack.enter_context(workshop(paths, KIND, Namespace((), mapped=False)))
+        place = stack.enter_context(workshop(paths, name, Namespace((), mapped=False)))
         contents = place / "contents"
         fault_point("boot.before_pack")
         try:

@@ -104,7 +104,8 @@ def install_environment(paths: Paths, name: str, progress: Progress, *, force: b
     before = inspect_environment(paths, name)
     if before.installed is not None and not before.outdated and not force:
         return before.installed
-    with pull_lock(paths, recipe.label, progress):
+    lock = shelf(paths).lock_name(recipe.label)
+    with pull_lock(paths, lock, f"the pull of {name}", progress):
         sweep(paths)
         now = inspect_environment(paths, name)
         # Who waited for another's pull gets what that built, even with `force`.
@@ -183,7 +184,7 @@ def _build(paths: Paths, recipe: EnvironmentRecipe, progress: Progress) -> Insta
     progress.phase("environment", f"building {recipe.name} from Debian's packages")
     namespace = enter_namespace()
     source = recipe.recipe
-    with workshop(paths, recipe.label, namespace) as place:
+    with workshop(paths, shelf(paths).lock_name(recipe.label), namespace) as place:
         tree, contents = place / "tree", place / "contents"
         fault_point("environment.before_build")
         spec = Bootstrap(

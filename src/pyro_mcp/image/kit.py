@@ -131,17 +131,18 @@ def ensure_kit(paths: Paths, progress: Progress) -> Kit:
     kit = find_kit(paths)
     if kit is not None:
         return kit
-    with pull_lock(paths, KIND, progress):
+    name = shelf(paths).lock_name(label_of(kit_recipe()))
+    with pull_lock(paths, name, "the build of the boot source", progress):
         kit = find_kit(paths)
-        return _build(paths, progress) if kit is None else kit
+        return _build(paths, name, progress) if kit is None else kit
 
 
-def _build(paths: Paths, progress: Progress) -> Kit:
+def _build(paths: Paths, name: str, progress: Progress) -> Kit:
     recipe = kit_recipe()
     progress.phase("boot", f"building the boot source from Debian's packages ({recipe.suite})")
     namespace = enter_namespace()
     with ExitStack() as stack:
-        place = stack.enter_context(workshop(paths, KIND, namespace))
+        place = stack.enter_context(workshop(paths, name, namespace))
         tree, contents = place / "tree", place / "contents"
         contents.mkdir()
         fault_point("kit.before_build")

@@ -34,6 +34,9 @@ _STEPS = (
     ("cleaning package lists", "clean", 0.97),
 )
 _MARK = "pyro-package: "
+# Only unpacked packages are in no database, but the names of their files say the same: NAME_VERSION_ARCHITECTURE.deb.
+_LIST_UNPACKED = f'cd "$1/var/cache/apt/archives" && for deb in *.deb; do echo "{_MARK}${{deb%_*}}"; done'
+_LIST_INSTALLED = f"""dpkg-query --root="$1" -W -f '{_MARK}${{Package}}_${{Version}}\\n'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ def bootstrap(namespace: Namespace, spec: Bootstrap, target: Path, progress: Pro
 
     def on_line(line: str) -> None:
         if line.startswith(_MARK):
-            name, version = _split_file_name(line.removeprefix(_MARK))
-            packages[name] = version
+            name, _, version = line.removeprefix(_MARK).partition("_")
+            packages[name] = version.replace("%3a", ":")
             return
         tail.append(line)
         _report(line, progress)
@@ -82,8 +85,6 @@ def bootstrap(namespace: Namespace, spec: Bootstrap, target: Path, progress: Pro
 
 
 def _command(spec: Bootstrap, target: Path) -> list[str | Path]:
-    # Debian's file name of a package holds its name and version, whether it is then installed or only extracted.
-    mark = f'cd "$1/var/cache/apt/archives" && for deb in *.deb; do echo "{_MARK}$deb"; done'
     command: list[str | Path] = [
         "mmdebstrap",
         "--mode=root",
@@ -97,20 +98,16 @@ def _command(spec: Bootstrap, target: Path) -> list[str | Path]:
     ]
     command += [f"--aptopt={option}" for option in spec.apt_options]
     command += [f"--dpkgopt={option}" for option in spec.dpkg_options]
-    command.append(f"--extract-hook={mark}")
+    if spec.variant == "extract":
+        command.append(f"--extract-hook={_LIST_UNPACKED}")
+    else:
+        command.append(f"--customize-hook={_LIST_INSTALLED}")
     if spec.hook:
         command.append(f"--customize-hook={spec.hook}")
     command += [spec.suite, target]
     if mirror := os.environ.get(MIRROR_VARIABLE):
         command.append(mirror)
     return command
-
-
-def _split_file_name(name: str) -> tuple[str, str]:
-    parts = name.removesuffix(".deb").split("_")
-    if len(parts) != 3:
-        return name, ""
-    return parts[0], parts[1].replace("%3a", ":")
 
 
 def _report(line: str, progress: Progress) -> None:

@@ -43,6 +43,10 @@ class Shelf:
     root: Path
     tmp: Path
 
+    def lock_name(self, label: str) -> str:
+        """Return the name of the lock, and of the place to build in, of one label."""
+        return f"{self.kind}-{label}"
+
     def current(self, label: str) -> str | None:
         """Return the digest of the label's current install, or None if there is none.
 
@@ -118,9 +122,15 @@ class Shelf:
             except PyroError:
                 # An unreadable pointer keeps nothing: the next pull builds anew.
                 kept.discard("")
-        home = self.root / label
-        found = sorted(entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False))
-        return [home / name for name in found if name not in kept]
+        return [self.root / label / name for name in self.digests(label) if name not in kept]
+
+    def digests(self, label: str) -> list[str]:
+        """Return the first digits of the digests that the label has directories for."""
+        try:
+            entries = list(os.scandir(self.root / label))
+        except FileNotFoundError:
+            return []
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
     def remove(self, directory: Path) -> None:
         """Remove one install: out of sight first, then for good."""

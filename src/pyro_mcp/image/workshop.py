@@ -36,8 +36,8 @@ def _lock_path(paths: Paths, name: str) -> Path:
 
 
 @contextmanager
-def pull_lock(paths: Paths, name: str, progress: Progress) -> Generator[None]:
-    """Hold the right to build `name`; while another process has it, wait and say so.
+def pull_lock(paths: Paths, name: str, what: str, progress: Progress) -> Generator[None]:
+    """Hold the right to build `name`, which messages call `what`; while another process has it, wait and say so.
 
     Raises:
         PyroError: BUSY if the other one takes longer than an hour; PERMISSION and others.
@@ -45,7 +45,6 @@ def pull_lock(paths: Paths, name: str, progress: Progress) -> Generator[None]:
     ensure_private_dir(paths.cache)
     ensure_private_dir(paths.tmp)
     path = _lock_path(paths, name)
-    what = f"the pull of {name}"
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock(path, timeout_s=0, waiting_for=what))
@@ -55,6 +54,20 @@ def pull_lock(paths: Paths, name: str, progress: Progress) -> Generator[None]:
             progress.phase("wait", f"{error.message}: waiting for it to finish")
             stack.enter_context(file_lock(path, timeout_s=_WAIT_S, waiting_for=what))
         yield
+
+
+@contextmanager
+def try_pull_lock(paths: Paths, name: str) -> Generator[bool]:
+    """Hold the right to build `name` if no other process has it; say whether that is so."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(_lock_path(paths, name), timeout_s=0, waiting_for=name))
+            mine = True
+        except PyroError as error:
+            if error.code is not ErrorCode.BUSY:
+                raise
+            mine = False
+        yield mine
 
 
 @contextmanager
@@ -82,11 +95,8 @@ def sweep(paths: Paths) -> int:
     except FileNotFoundError:
         return swept
     for name in left:
-        try:
-            with file_lock(_lock_path(paths, name), timeout_s=0, waiting_for=f"the pull of {name}"):
+        with try_pull_lock(paths, name) as mine:
+            if mine:
                 enter_namespace().remove_tree(_places(paths) / name)
                 swept += 1
-        except PyroError as error:
-            if error.code is not ErrorCode.BUSY:
-                raise
     return swept

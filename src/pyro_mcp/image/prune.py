@@ -1,0 +1,128 @@
+"""Removing images that nothing needs any more.
+
+Owns what is needed: what the catalog names, what this installation boots, and what the caller says is referenced by
+a workspace or a VM. Refuses to touch what is being pulled.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.locks import file_lock
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.image import boot, catalog, environments, kit
+from pyro_mcp.image.workshop import sweep, try_pull_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator
+    from pathlib import Path
+
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.image.store import Shelf
+
+_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """One install that was removed."""
+
+    kind: str
+    name: str
+    digest: str
+    freed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """What a prune did; `skipped` names what was being pulled at the time, `swept` counts remains of killed pulls."""
+
+    removed: tuple[Removed, ...]
+    skipped: tuple[str, ...]
+    swept: int
+
+    @property
+    def freed_bytes(self) -> int:
+        """Return how much disk space that gave back."""
+        return sum(removed.freed_bytes for removed in self.removed)
+
+
+@contextmanager
+def using_images(paths: Paths) -> Generator[None]:
+    """Keep every image where it is while one is found and its use recorded. Any number may do so at once.
+
+    Raises:
+        PyroError: BUSY if a prune takes longer than a minute.
+    """
+    with file_lock(_lock_path(paths), shared=True, timeout_s=_WAIT_S, waiting_for="the image cache"):
+        yield
+
+
+def prune(paths: Paths, keep: Collection[str] = ()) -> PruneResult:
+    """Remove what neither the catalog, this installation nor `keep` (digests of installs in use) needs.
+
+    An install that is broken is needed by nobody, unless `keep` names it.
+
+    Raises:
+        PyroError: BUSY if images are in use all the time for a minute; PERMISSION and others.
+    """
+    removed: list[Removed] = []
+    skipped: list[str] = []
+    named = {recipe.label for recipe in catalog.load_catalog().environments}
+    with file_lock(_lock_path(paths), timeout_s=_WAIT_S, waiting_for="the image cache"):
+        for shelf, wanted in (
+            (environments.shelf(paths), named),
+            (boot.shelf(paths), {boot.boot_label()}),
+            (kit.shelf(paths), {kit.label_of(kit.kit_recipe())}),
+        ):
+            for label in shelf.labels():
+                with try_pull_lock(paths, shelf.lock_name(label)) as mine:
+                    if mine:
+                        removed += _prune_label(shelf, label, keep, wanted=label in wanted)
+                    else:
+                        skipped.append(catalog.name_of(label))
+        swept = sweep(paths)
+    return PruneResult(tuple(removed), tuple(skipped), swept)
+
+
+def _prune_label(shelf: Shelf, label: str, keep: Collection[str], *, wanted: bool) -> list[Removed]:
+    keep_current = wanted and _is_whole(shelf, label)
+    removed: list[Removed] = []
+    for directory in shelf.unneeded(label, keep, keep_current=keep_current):
+        size = _disk_bytes(directory)
+        fault_point("prune.before_remove")
+        shelf.remove(directory)
+        removed.append(Removed(shelf.kind, catalog.name_of(label), directory.name, size))
+    if not keep_current and not shelf.digests(label):
+        shelf.remove_label(label)
+    return removed
+
+
+def _is_whole(shelf: Shelf, label: str) -> bool:
+    try:
+        return shelf.open(label) is not None
+    except PyroError as error:
+        if error.code is not ErrorCode.CORRUPT:
+            raise
+        return False
+
+
+def _disk_bytes(directory: Path) -> int:
+    """Return what removing the directory gives back; a file that another name keeps alive gives back nothing."""
+    total = 0
+    for place, _, files in os.walk(directory):
+        for name in files:
+            found = os.lstat(os.path.join(place, name))
+            if found.st_nlink == 1:
+                total += found.st_blocks * 512
+    return total
+
+
+def _lock_path(paths: Paths) -> Path:
+    ensure_private_dir(paths.cache)
+    return ensure_private_dir(paths.locks) / "images"
