@@ -42,9 +42,10 @@ _PASSING = frozenset({VmState.CREATING, VmState.STARTING, VmState.STOPPING, VmSt
 TRANSITIONS: Mapping[VmState, frozenset[VmState]] = {
     VmState.CREATING: frozenset({VmState.CREATED, VmState.STARTING, VmState.FAILED, VmState.DELETING}),
     VmState.CREATED: frozenset({VmState.STARTING, VmState.DELETING}),
-    VmState.STARTING: frozenset({VmState.STARTED, VmState.FAILED, VmState.DELETING}),
-    # Straight to stopped: the guest powered itself off, or its VMM died.
-    VmState.STARTED: frozenset({VmState.STOPPING, VmState.STOPPED, VmState.DELETING}),
+    # Back to where it was: the process that was starting it died, or gave up.
+    VmState.STARTING: frozenset({VmState.STARTED, VmState.CREATED, VmState.STOPPED, VmState.FAILED, VmState.DELETING}),
+    # Straight to failed: the guest or its VMM ended by itself.
+    VmState.STARTED: frozenset({VmState.STOPPING, VmState.STOPPED, VmState.FAILED, VmState.DELETING}),
     VmState.STOPPING: frozenset({VmState.STOPPED, VmState.FAILED, VmState.DELETING}),
     VmState.STOPPED: frozenset({VmState.STARTING, VmState.DELETING}),
     VmState.DELETING: frozenset(),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
     from pyro_mcp.model.limits import Shape
     from pyro_mcp.model.machine import MachineRecord
@@ -49,7 +51,11 @@ class BaseImage:
 
 @dataclass(frozen=True, slots=True)
 class Vm:
-    """One VM. `owner` is set while a process works on it, `machine` while it runs."""
+    """One VM. `owner` is set while a process works on it, `machine` while it runs.
+
+    One that is `ephemeral` was made by a run: nobody else knows of it, and it ends with its owner. `network` is what
+    the guest was given (addresses and so on), `boot_digest` what it booted.
+    """
 
     id: str
     environment: str
@@ -58,11 +64,14 @@ class Vm:
     network_policy: NetworkPolicy
     allow_host_compat: bool
     require_kvm: bool
+    ephemeral: bool
     lease: Lease
     state: VmState
+    boot_digest: str = ""
     stop_reason: StopReason | None = None
     execution_mode: ExecutionMode | None = None
     isolation: Isolation | None = None
     machine: MachineRecord | None = None
+    network: Mapping[str, object] | None = None
     owner: Owner | None = None
     last_error: str = ""

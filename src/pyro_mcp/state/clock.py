@@ -1,0 +1,55 @@
+"""Time as leases see it: the wall clock for people, the time since boot for deadlines.
+
+Owns when a VM's time is up. Refuses to trust the wall clock within one boot: it can be set.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host.process.identity import boot_id
+from pyro_mcp.model.vm import Lease
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _boottime_s() -> float:
+    # Goes on counting while the machine is suspended.
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where times come from; a test gives its own."""
+
+    wall_s: Callable[[], float] = time.time
+    boottime_s: Callable[[], float] = _boottime_s
+    boot_id: Callable[[], str] = boot_id
+
+    def lease(self, ttl_s: int) -> Lease:
+        """Begin a lease of `ttl_s` seconds now."""
+        now = self.wall_s()
+        return Lease(
+            ttl_s=ttl_s,
+            created_at=now,
+            expires_at=now + ttl_s,
+            boot_id=self.boot_id(),
+            expires_boottime_s=self.boottime_s() + ttl_s,
+        )
+
+    def remaining_s(self, lease: Lease) -> float:
+        """Return the seconds that a lease has left, not below zero."""
+        if lease.boot_id == self.boot_id():
+            return max(0.0, lease.expires_boottime_s - self.boottime_s())
+        # Never more than was asked for, whatever the clock was set to since.
+        return min(max(0.0, lease.expires_at - self.wall_s()), float(lease.ttl_s))
+
+
+@cache
+def system_clock() -> Clock:
+    """Return this machine's clock."""
+    return Clock()

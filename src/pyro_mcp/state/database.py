@@ -1,0 +1,298 @@
+"""The SQLite file: opened in a third of a millisecond, and never the reason for a traceback.
+
+Owns connecting, transactions, and what becomes of a file that is not a good database: it is moved aside, with a notice
+that says where, and a new one is made. Refuses to know the tables beyond making them (`schema`).
+
+WAL with synchronous=NORMAL: a power cut may lose the last transactions, never the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.locks import file_lock
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.state import schema
+from pyro_mcp.state.filenames import STORE_LOCK
+from pyro_mcp.state.wal_anchor import WalAnchor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
+BUSY_TIMEOUT_S = 10.0
+_LOCK_TIMEOUT_S = 30.0
+# A small log keeps its recovery, at the first opening after nobody had it open, below a millisecond.
+_CHECKPOINT_PAGES = 100
+_KEPT_ASIDE = 5
+_SUFFIXES = ("", "-wal", "-shm")
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class Database:
+    """One open state database. Threads may share it: transactions take turns."""
+
+    def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
+        self.path = path
+        self._notice = notice
+        self._turn = threading.RLock()
+        self._anchor: WalAnchor | None = None
+        self._connection = self._open()
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        with self._turn:
+            self._connection.close()
+            if self._anchor is not None:
+                self._anchor.release()
+                self._anchor = None
+
+    def refresh(self) -> None:
+        """Open the file anew if another process has moved the one that is open aside. Costs one stat."""
+        with self._turn:
+            if self._anchor is not None and not self._anchor.is_of(self.path):
+                self.close()
+                self._connection = self._open()
+
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `query`, which reads, and return what it returns.
+
+        Raises:
+            PyroError: BUSY, NO_SPACE, PERMISSION and others.
+        """
+        return self._attempt(query)
+
+    def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `change` as one transaction, which takes place whole or not at all, and return what it returns.
+
+        It may be run twice: again on a new database if the first one turns out to be damaged.
+
+        Raises:
+            PyroError: BUSY, NO_SPACE, PERMISSION and others; what `change` raises.
+        """
+
+        def transaction(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = change(connection)
+                fault_point("store.before_commit")
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return result
+
+        return self._attempt(transaction)
+
+    def _attempt(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        with self._turn:
+            try:
+                return action(self._connection)
+            except sqlite3.Error as error:
+                if not _is_damage(error):
+                    raise self._error(error) from error
+                reason = str(error)
+            self._set_aside(reason)
+            try:
+                return action(self._connection)
+            except sqlite3.Error as error:
+                raise self._error(error) from error
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except _UnusableError as error:
+            return self._make(str(error))
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise self._error(error) from error
+            return self._make(str(error))
+
+    def _connect(self) -> sqlite3.Connection:
+        """Connect to a database that is there and of this version.
+
+        Raises:
+            _UnusableError, sqlite3.Error: it has to be made, migrated or moved aside.
+        """
+        try:
+            anchor = WalAnchor.take(self.path)
+        except FileNotFoundError:
+            raise _UnusableError from None
+        except OSError as error:
+            raise from_os_error(error, f"open {self.path}") from error
+        connection = None
+        try:
+            connection = _connection(self.path)
+            version = _version(connection)
+            if version != schema.VERSION:
+                raise _UnusableError(f"its version {version} is not {schema.VERSION}")
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            anchor.release()
+            raise
+        self._anchor = anchor
+        return connection
+
+    def _make(self, reason: str) -> sqlite3.Connection:
+        """Make or migrate the database, moving one that can't be used aside; one process does it, others wait."""
+        directory = ensure_private_dir(self.path.parent)
+        if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
+            raise PyroError(
+                ErrorCode.UNSUPPORTED,
+                f"Python's SQLite is {sqlite3.sqlite_version}, and 3.37 is needed",
+                hint="Use a newer Python, for example the one that uv installs.",
+            )
+        with file_lock(directory / STORE_LOCK, timeout_s=_LOCK_TIMEOUT_S, waiting_for="the state database"):
+            with suppress(_UnusableError, sqlite3.Error):
+                return self._connect()
+            try:
+                self._migrate()
+            except _UnusableError as error:
+                self._move_aside(str(error))
+                self._migrate()
+            except sqlite3.Error as error:
+                # Tables of the right names where a new database should be: somebody else's hand was in the file.
+                if not _is_damage(error) and _code(error) != sqlite3.SQLITE_ERROR:
+                    raise self._error(error) from error
+                self._move_aside(reason or str(error))
+                self._migrate()
+            try:
+                return self._connect()
+            except (_UnusableError, sqlite3.Error) as error:
+                raise PyroError(ErrorCode.CORRUPT, f"the state database {self.path} can't be used: {error}") from error
+
+    def _migrate(self) -> None:
+        """Bring the file to the newest version; one that is not there begins at version 0, empty."""
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        except OSError as error:
+            raise from_os_error(error, f"open {self.path}") from error
+        connection = _connection(self.path)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("BEGIN EXCLUSIVE")
+            version = _version(connection)
+            if version > schema.VERSION:
+                raise _UnusableError(f"a newer pyro made it (version {version}, this one knows {schema.VERSION})")
+            schema.migrate(connection, version)
+            fault_point("store.before_migrate_commit")
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+    def _set_aside(self, reason: str) -> None:
+        """Replace the open database, which is damaged, by a new one."""
+        damaged = self._anchor
+        self._connection.close()
+        self._anchor = None
+        try:
+            directory = ensure_private_dir(self.path.parent)
+            with file_lock(directory / STORE_LOCK, timeout_s=_LOCK_TIMEOUT_S, waiting_for="the state database"):
+                # Another process may have done it while this one waited.
+                if damaged is None or damaged.is_of(self.path):
+                    self._move_aside(reason)
+        finally:
+            if damaged is not None:
+                damaged.release()
+        self._connection = self._open()
+
+    def _move_aside(self, reason: str) -> None:
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        aside = self.path.with_name(f"{self.path.name}.unusable-{stamp}-{os.urandom(3).hex()}")
+        try:
+            for suffix in _SUFFIXES:
+                with suppress(FileNotFoundError):
+                    os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
+                fault_point("store.moving_aside")
+        except OSError as error:
+            raise from_os_error(error, f"move the damaged {self.path} aside") from error
+        self._notice(
+            f"the state database could not be used ({reason}); it was moved to {aside}, and a new one was made."
+            " What still runs is taken up again."
+        )
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        names = sorted(name for name in os.listdir(self.path.parent) if name.startswith(f"{self.path.name}.unusable-"))
+        kept = sorted({name.removesuffix("-wal").removesuffix("-shm") for name in names})[-_KEPT_ASIDE:]
+        for name in names:
+            if not name.startswith(tuple(kept)):
+                with suppress(OSError):
+                    os.unlink(self.path.parent / name)
+
+    def _error(self, error: sqlite3.Error) -> PyroError:
+        match _code(error) & 0xFF:
+            case sqlite3.SQLITE_FULL:
+                return PyroError(
+                    ErrorCode.NO_SPACE,
+                    f"the disk that holds {self.path} is full",
+                    hint="Free some disk space, or choose another place with PYRO_STATE_DIR.",
+                )
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                return PyroError(
+                    ErrorCode.BUSY,
+                    f"the state database {self.path} was in use for more than {BUSY_TIMEOUT_S:g} s",
+                    hint="Run the command again.",
+                )
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_AUTH:
+                return PyroError(
+                    ErrorCode.PERMISSION,
+                    f"the state database {self.path} can't be written: {error}",
+                    hint="Check the owner and mode of its directory, or choose another with PYRO_STATE_DIR.",
+                )
+            case sqlite3.SQLITE_IOERR:
+                return PyroError(
+                    ErrorCode.UNAVAILABLE,
+                    f"the state database {self.path} can't be read or written: {error}",
+                    hint="Check that disk's space and health, or choose another place with PYRO_STATE_DIR.",
+                )
+            case _:
+                return PyroError(ErrorCode.INTERNAL, f"the state database {self.path} refused: {error}")
+
+
+class _UnusableError(Exception):
+    """The file has to be made, migrated or moved aside."""
+
+
+def _connection(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES:d}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _code(error: sqlite3.Error) -> int:
+    # Errors that the module itself raises, such as for a closed connection, carry no code.
+    return getattr(error, "sqlite_errorcode", -1)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    code = _code(error)
+    # A file that was cut short shows as an extended I/O error (sqlite.org/rescode.html).
+    return code & 0xFF in _DAMAGED or code == sqlite3.SQLITE_IOERR_SHORT_READ or _says_no_table(error)
+
+
+def _says_no_table(error: sqlite3.Error) -> bool:
+    # The version stands but the tables are gone: somebody else's hand was in the file.
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith(("no such table", "no such column"))

@@ -1,0 +1,188 @@
+"""Making the store agree with reality, at the start of each operation.
+
+Owns what is done about VMs whose time is up, whose owner died, or whose machine ended, and about directories and
+rows that have lost each other. Refuses to touch what another process holds locked, names that are not ours, and
+processes that are not surely a VM's. With nothing to do it costs one query and three directory listings.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, assert_never
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.durable import remove_tree, sweep_staged
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.process import boot_id, reap_detached
+from pyro_mcp.model.ids import is_vm_id
+from pyro_mcp.model.kinds import StopReason
+from pyro_mcp.model.states import VmState
+from pyro_mcp.state.discard import discard_vm, end_machine, is_running, remove_files
+from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.record_copy import read_copy
+from pyro_mcp.state.store import is_alive
+from pyro_mcp.state.verdict import Verdict, judge
+from pyro_mcp.state.vm_lock import vm_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.state.clock import Clock
+    from pyro_mcp.state.store import Store
+
+_CONSOLE_TAIL_BYTES = 2000
+
+
+def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None]) -> list[str]:
+    """Make the store agree with what runs and lies on the disk; return the ids of VMs that were deleted.
+
+    What can't be mended now, because another process has it or it resists, is left for the next time; what resists is
+    told to `notice`.
+
+    Raises:
+        PyroError: the store itself can't be used.
+    """
+    store.refresh()
+    reap_detached()
+    return _Round(store, paths, clock, notice).make()
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One reconciliation."""
+
+    store: Store
+    paths: Paths
+    clock: Clock
+    notice: Callable[[str], None]
+
+    def make(self) -> list[str]:
+        vms, damaged = self.store.vms.all()
+        deleted = [vm.id for vm in vms if self._needs_something(vm) and self._attempt(self._settle, vm.id)]
+        for vm_id in damaged:
+            self._attempt(self._drop_damaged, vm_id)
+        for vm_id in self._directories() - {vm.id for vm in vms} - set(damaged):
+            self._attempt(self._settle_stray, vm_id)
+        sweep_staged(self.paths.tmp)
+        return deleted
+
+    def _attempt(self, step: Callable[[str], bool], vm_id: str) -> bool:
+        """Do one step under the VM's lock; a fault in one VM keeps nobody from looking after the others."""
+        try:
+            with vm_lock(self.paths, vm_id, timeout_s=0):
+                return step(vm_id)
+        except PyroError as error:
+            if error.code is not ErrorCode.BUSY:
+                self.notice(f"could not clean up {vm_id}: {error.message}")
+            return False
+
+    def _judge(self, vm: Vm) -> Verdict:
+        return judge(vm, self.clock, is_alive=is_alive, is_running=is_running)
+
+    def _needs_something(self, vm: Vm) -> bool:
+        return self._judge(vm) is not Verdict.LEAVE
+
+    def _settle(self, vm_id: str) -> bool:
+        """Do what the VM needs, looking at it once more now that nobody else can change it."""
+        vm = self.store.vms.find(vm_id)
+        if vm is None:
+            return False
+        verdict = self._judge(vm)
+        fault_point(f"reconcile.{verdict.value}")
+        match verdict:
+            case Verdict.LEAVE:
+                return False
+            case Verdict.DELETE:
+                discard_vm(self.store, self.paths, vm)
+                return True
+            case Verdict.UNDO_START:
+                undo_start(self.store, self.paths, vm)
+            case Verdict.FINISH_STOP:
+                end_machine(vm.id, vm.machine)
+                remove_tree(VmFiles.of(self.paths, vm.id).runtime)
+                self._stopped(vm, StopReason.USER)
+            case Verdict.MARK_LOST:
+                rebooted = vm.machine is not None and vm.machine.boot_id != boot_id()
+                self._stopped(vm, StopReason.HOST_REBOOT if rebooted else StopReason.LOST)
+            case _:
+                assert_never(verdict)
+        return False
+
+    def _stopped(self, vm: Vm, reason: StopReason) -> None:
+        # The machine stays recorded: its keeper waits for the end of the lease, to remove the disk then.
+        error = last_words(VmFiles.of(self.paths, vm.id)) if reason is StopReason.LOST else ""
+        self.store.vms.update(
+            vm.id,
+            lambda now: replace(now, state=VmState.STOPPED, stop_reason=reason, owner=None, last_error=error),
+        )
+
+    def _drop_damaged(self, vm_id: str) -> bool:
+        if is_vm_id(vm_id):
+            end_machine(vm_id, None)
+            remove_files(self.paths, vm_id)
+        self.store.vms.delete(vm_id)
+        self.notice(f"the record of {vm_id[:40]!r} was damaged: what was left of that VM is removed")
+        return True
+
+    def _settle_stray(self, vm_id: str) -> bool:
+        """Take a VM without a row up again if it still is one, else remove what is left of it.
+
+        Rows are written before directories are made and deleted after those are removed, so this is for a database that
+        was lost, or a removal that its maker did not live to finish.
+        """
+        if self.store.vms.find(vm_id) is not None:
+            return False
+        vm = read_copy(VmFiles.of(self.paths, vm_id))
+        if vm is not None and self._is_worth_keeping(vm):
+            self.store.vms.insert(vm)
+            self.notice(f"{vm_id} was unknown to the state database and is taken up again")
+            return False
+        end_machine(vm_id, None if vm is None else vm.machine)
+        remove_files(self.paths, vm_id)
+        return True
+
+    def _is_worth_keeping(self, vm: Vm) -> bool:
+        if vm.state is VmState.STARTED:
+            return self._judge(vm) is Verdict.LEAVE
+        return vm.state is VmState.STOPPED and self.clock.remaining_s(vm.lease) > 0
+
+    def _directories(self) -> set[str]:
+        found: set[str] = set()
+        for place in (self.paths.vms, self.paths.runtime_vms):
+            try:
+                found.update(name for name in os.listdir(place) if is_vm_id(name))
+            except FileNotFoundError:
+                continue
+        return found
+
+
+def undo_start(store: Store, paths: Paths, vm: Vm, error: str = "") -> None:
+    """Take back a start that did not come to its end: the VM is again what it was before, or failed with `error`.
+
+    The caller holds the VM's lock.
+    """
+    end_machine(vm.id, vm.machine)
+    files = VmFiles.of(paths, vm.id)
+    remove_tree(files.runtime)
+    # What a VM that never ran has on disk is half a copy of the template's, at most.
+    was_stopped = vm.stop_reason is not None
+    if not was_stopped:
+        remove_tree(files.directory)
+    fault_point("start.undone")
+    after = VmState.FAILED if error else VmState.STOPPED if was_stopped else VmState.CREATED
+    store.vms.update(vm.id, lambda now: replace(now, state=after, owner=None, machine=None, last_error=error))
+
+
+def last_words(files: VmFiles) -> str:
+    """Say that the guest ended by itself, with the end of what its console printed."""
+    message = "the guest ended by itself"
+    try:
+        with open(files.console_log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _CONSOLE_TAIL_BYTES))
+            tail = file.read(_CONSOLE_TAIL_BYTES).decode("utf-8", "replace").strip()
+    except OSError:
+        return message
+    return f"{message}; its console said last:\n{tail}" if tail else message

@@ -1,0 +1,127 @@
+"""The VMs' table.
+
+Owns reading and writing VM records: one small transaction each. Refuses transitions that the model's table does not
+have, and to lose the update of another process: a change reads and writes in one transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.states import require_transition
+from pyro_mcp.state.vm_record import from_row, to_row
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.state.database import Database
+
+_COLUMNS = (
+    "id", "environment", "base_digest", "base_path", "boot_digest", "vcpu_count", "mem_mib", "network_policy",
+    "allow_host_compat", "require_kvm", "ephemeral", "state", "stop_reason", "execution_mode", "isolation", "machine",
+    "network", "owner_pid", "owner_start_time", "owner_boot_id", "ttl_s", "created_at", "expires_at", "boot_id",
+    "expires_boottime_s", "last_error",
+)  # fmt: skip
+# The column names are this module's own, so nothing is injected.
+_PUT = f"INSERT OR REPLACE INTO vms ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
+_INSERT = _PUT.replace("INSERT OR REPLACE", "INSERT", 1)
+
+
+class VmTable:
+    """The records of all VMs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(self, vm: Vm) -> Vm:
+        """Record a new VM.
+
+        Raises:
+            PyroError: CONFLICT if its id is there already.
+        """
+        import sqlite3
+
+        def change(connection: sqlite3.Connection) -> None:
+            try:
+                connection.execute(_INSERT, to_row(vm))
+            except sqlite3.IntegrityError as error:
+                raise PyroError(ErrorCode.CONFLICT, f"{vm.id} is recorded already") from error
+
+        self._database.write(change)
+        return vm
+
+    def find(self, vm_id: str) -> Vm | None:
+        """Return a VM's record, or None.
+
+        Raises:
+            PyroError: CORRUPT if the record is damaged.
+        """
+        return self._database.read(lambda connection: _find(connection, vm_id))
+
+    def get(self, vm_id: str) -> Vm:
+        """Return a VM's record.
+
+        Raises:
+            PyroError: NOT_FOUND; CORRUPT if the record is damaged.
+        """
+        vm = self.find(vm_id)
+        if vm is None:
+            raise not_found(vm_id)
+        return vm
+
+    def all(self) -> tuple[list[Vm], list[str]]:
+        """Return every VM, oldest first, and the ids of records that are damaged."""
+        rows = self._database.read(lambda connection: connection.execute("SELECT * FROM vms").fetchall())
+        vms: list[Vm] = []
+        damaged: list[str] = []
+        for row in rows:
+            record = dict(row)
+            try:
+                vms.append(from_row(record))
+            except PyroError:
+                damaged.append(str(record["id"]))
+        return sorted(vms, key=lambda vm: vm.lease.created_at), damaged
+
+    def update(self, vm_id: str, change: Callable[[Vm], Vm]) -> Vm:
+        """Replace a VM's record by what `change` makes of it, and return that. `change` may be called twice.
+
+        Raises:
+            PyroError: NOT_FOUND; CONFLICT if the state that `change` gave may not follow; what `change` raises.
+        """
+
+        def transaction(connection: sqlite3.Connection) -> Vm:
+            before = _find(connection, vm_id)
+            if before is None:
+                raise not_found(vm_id)
+            after = change(before)
+            if after.state is not before.state:
+                require_transition(vm_id, before.state, after.state)
+            if after != before:
+                connection.execute(_PUT, to_row(after))
+            return after
+
+        return self._database.write(transaction)
+
+    def delete(self, vm_id: str) -> bool:
+        """Forget a VM; say whether there was one."""
+        return self._database.write(
+            lambda connection: connection.execute("DELETE FROM vms WHERE id = ?", (vm_id,)).rowcount > 0
+        )
+
+
+def not_found(vm_id: str) -> PyroError:
+    """Make the error for a VM that is not there, or no longer."""
+    return PyroError(
+        ErrorCode.NOT_FOUND,
+        f"there is no VM {vm_id}",
+        hint="It was deleted, or its time was up. Create another one.",
+        details={"vm_id": vm_id},
+    )
+
+
+def _find(connection: sqlite3.Connection, vm_id: str) -> Vm | None:
+    row = connection.execute("SELECT * FROM vms WHERE id = ?", (vm_id,)).fetchone()
+    return None if row is None else from_row(dict(row))
