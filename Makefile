@@ -5,6 +5,8 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 # What guests the tests and `make run` boot.
 TEST_ENVIRONMENTS := debian:12 debian:12-base
+# Where it is set, every start compiles every module again: a second instead of a moment.
+export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup images run check test bench format smoke constraints clean
 
 help: ## Say what can be made.
