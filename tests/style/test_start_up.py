@@ -13,6 +13,7 @@ from tests.style.source import ROOT
 # Loaded by every `pyro run`, `env list` and SDK create.
 HOT = (
     "pyro_mcp",
+    "pyro_mcp.cli.main",
     "pyro_mcp.errors",
     "pyro_mcp.host.durable",
     "pyro_mcp.host.faults",
@@ -23,6 +24,8 @@ HOT = (
     "pyro_mcp.host.progress",
     "pyro_mcp.host.sockets",
     "pyro_mcp.host.waiting",
+    "pyro_mcp.image",
+    "pyro_mcp.sdk",
 )
 # Each costs more than it is worth there; most come in by way of something that looks harmless.
 HEAVY = frozenset(
