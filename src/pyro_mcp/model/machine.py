@@ -20,7 +20,8 @@ class MachineRecord:
     """Where a machine is and which processes it consists of.
 
     A process is told apart by its pid, its start time (clock ticks since boot, proc(5)) and the boot; a pid of 0
-    stands for one that is not known. `facts` is the driver's own.
+    stands for one that is not known. `facts` is the driver's own, but for `remover_pid` and `remover_start_time`: the
+    process that waits for the end of the lease, to remove the disks then.
     """
 
     kind: VmmKind
@@ -32,6 +33,12 @@ class MachineRecord:
     vmm_pid: int = 0
     vmm_start_time: int = 0
     facts: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def remover(self) -> tuple[int, int]:
+        """Return pid and start time of the process that waits for the end of the lease; zeros if there is none."""
+        pid, started = self.facts.get("remover_pid"), self.facts.get("remover_start_time")
+        return (pid, started) if isinstance(pid, int) and isinstance(started, int) else (0, 0)
 
     def to_json(self) -> dict[str, object]:
         """Return the record as a JSON object."""

@@ -127,7 +127,7 @@ class Database:
         """
         try:
             anchor = WalAnchor.take(self.path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise _UnusableError from None
         except OSError as error:
             raise from_os_error(error, f"open {self.path}") from error

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pyro_mcp.state.store import Store
 
 _MAX_COMMAND_LINE_BYTES = 256 * 1024
+_KEEPER_TIMEOUT_S = 5.0
 
 
 def discard_vm(store: Store, paths: Paths, vm: Vm) -> None:
@@ -37,12 +39,18 @@ def discard_vm(store: Store, paths: Paths, vm: Vm) -> None:
             attempt goes on from there.
     """
     store.vms.update(vm.id, lambda now: replace(now, state=VmState.DELETING, owner=this_process()))
-    fault_point("delete.marked")
-    end_machine(vm.id, vm.machine)
-    fault_point("delete.ended")
-    remove_files(paths, vm.id)
-    fault_point("delete.removed")
-    store.vms.delete(vm.id)
+    try:
+        fault_point("delete.marked")
+        end_machine(vm.id, vm.machine)
+        fault_point("delete.ended")
+        remove_files(paths, vm.id)
+        fault_point("delete.removed")
+        store.vms.delete(vm.id)
+    except BaseException:
+        # This process may live long, and must not keep others from trying.
+        with suppress(PyroError):
+            store.vms.update(vm.id, lambda now: replace(now, owner=None))
+        raise
 
 
 def remove_files(paths: Paths, vm_id: str) -> None:
@@ -58,44 +66,58 @@ def is_running(machine: MachineRecord) -> bool:
     return ProcessIdentity(machine.vmm_pid, machine.vmm_start_time, machine.boot_id).is_running()
 
 
-def end_machine(vm_id: str, machine: MachineRecord | None) -> None:
-    """End every process of a VM; without a record they are found by the VM's id.
+def end_machine(vm_id: str, machine: MachineRecord | None, *, keeps_disk: bool = False, search: bool = False) -> None:
+    """End the processes of a VM.
+
+    With `keeps_disk`, the process that removes the disk at the end of the lease stays. Without a record, or to `search`
+    for what the record does not know yet, they are found by the VM's id.
 
     Raises:
         PyroError: TIMEOUT if one survives SIGKILL.
     """
-    if machine is None:
+    known = machine is not None and machine.boot_id == boot_id()
+    remover = machine.remover if machine is not None and known else (0, 0)
+    if machine is not None and known:
+        # The VMM alone first: its keeper then writes the console's end and cleans up by itself.
+        _kill(machine.vmm_pid, machine.vmm_start_time)
+        keeper = (machine.keeper_pid, machine.keeper_start_time)
+        if keeper[0] > 0 and not process.wait_for_exit(*keeper, timeout_s=_KEEPER_TIMEOUT_S):
+            _kill(*keeper, tree=True)
+        if not keeps_disk:
+            _kill(*remover, tree=True)
+    if search or machine is None:
         for found in processes_naming(vm_id):
-            process.kill(found.pid, found.start_time, tree=True)
-        return
-    if machine.boot_id != boot_id():
-        return
-    # The VMM first: its keeper then has nothing left to outlive.
-    process.kill(machine.vmm_pid, machine.vmm_start_time)
-    process.kill(machine.keeper_pid, machine.keeper_start_time, tree=True)
+            if not (keeps_disk and (found.pid, found.start_time) == remover):
+                _kill(found.pid, found.start_time, tree=True)
+
+
+def _kill(pid: int, start_time: int, *, tree: bool = False) -> None:
+    # 0 stands for a process that is not known; to some system calls it would be ourselves.
+    if pid > 0:
+        process.kill(pid, start_time, tree=tree)
 
 
 def processes_naming(vm_id: str) -> list[ProcessIdentity]:
     """Return the processes in whose arguments the VM's id stands: its keeper, and what that started.
 
-    Callers of `pyro` name a VM too (`pyro vm delete ID`), so only a keeper counts: its own arguments say that it is one.
+    A caller may name a VM in its arguments too, so only keepers count: their arguments say that they are.
     """
     found: list[ProcessIdentity] = []
     for each in all_processes():
-        if each.is_dead or each.pid == os.getpid():
-            continue
         arguments = _arguments(each.pid)
-        if any(vm_id in argument for argument in arguments) and is_keeper(arguments):
+        if is_keeper(arguments) and any(vm_id in argument for argument in arguments) and not each.is_dead:
             found.append(ProcessIdentity(each.pid, each.start_time, boot_id()))
     return found
 
 
 def is_keeper(arguments: list[str]) -> bool:
-    """Say whether these are the arguments of a VM's keeper or VMM."""
-    return any("pyro-keeper" in argument or argument.endswith("keeper.sh") for argument in arguments)
+    """Say whether these are the arguments of a VM's keeper or remover (see `vmm.keeper`)."""
+    return len(arguments) > 1 and arguments[1].endswith("/keeper.sh")
 
 
 def _arguments(pid: int) -> list[str]:
+    """Return the arguments of one of this user's processes."""
     with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        return os.fsdecode(file.read(_MAX_COMMAND_LINE_BYTES)).split("\0")
+        if os.fstat(file.fileno()).st_uid == os.geteuid():
+            return os.fsdecode(file.read(_MAX_COMMAND_LINE_BYTES)).split("\0")
     return []

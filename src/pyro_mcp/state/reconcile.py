@@ -101,7 +101,7 @@ class _Round:
             case Verdict.UNDO_START:
                 undo_start(self.store, self.paths, vm)
             case Verdict.FINISH_STOP:
-                end_machine(vm.id, vm.machine)
+                end_machine(vm.id, vm.machine, keeps_disk=True)
                 remove_tree(VmFiles.of(self.paths, vm.id).runtime)
                 self._stopped(vm, StopReason.USER)
             case Verdict.MARK_LOST:
@@ -162,18 +162,18 @@ class _Round:
 def undo_start(store: Store, paths: Paths, vm: Vm, error: str = "") -> None:
     """Take back a start that did not come to its end: the VM is again what it was before, or failed with `error`.
 
-    The caller holds the VM's lock.
+    The caller holds the VM's lock. Until a start has succeeded the row holds the machine of the one before, if any.
     """
-    end_machine(vm.id, vm.machine)
+    was_stopped = vm.stop_reason is not None
+    end_machine(vm.id, vm.machine, keeps_disk=was_stopped, search=True)
     files = VmFiles.of(paths, vm.id)
     remove_tree(files.runtime)
-    # What a VM that never ran has on disk is half a copy of the template's, at most.
-    was_stopped = vm.stop_reason is not None
     if not was_stopped:
+        # What a VM that never ran has on disk is half a copy of the template's, at most.
         remove_tree(files.directory)
     fault_point("start.undone")
     after = VmState.FAILED if error else VmState.STOPPED if was_stopped else VmState.CREATED
-    store.vms.update(vm.id, lambda now: replace(now, state=after, owner=None, machine=None, last_error=error))
+    store.vms.update(vm.id, lambda now: replace(now, state=after, owner=None, last_error=error))
 
 
 def last_words(files: VmFiles) -> str:
