@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host import programs
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.image import catalog, filesystem, integrity
 from pyro_mcp.image.catalog import EnvironmentRecipe, load_catalog
@@ -182,6 +183,9 @@ def _status(paths: Paths, name: str, recipe: EnvironmentRecipe | None) -> Enviro
 
 def _build(paths: Paths, recipe: EnvironmentRecipe, progress: Progress) -> InstalledEnvironment:
     progress.phase("environment", f"building {recipe.name} from Debian's packages")
+    # Better now than after a minute of building.
+    for program in ("mmdebstrap", "mke2fs"):
+        programs.find_program(program)
     namespace = enter_namespace()
     source = recipe.recipe
     with workshop(paths, shelf(paths).lock_name(recipe.label), namespace) as place:

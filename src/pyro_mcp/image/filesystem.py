@@ -72,7 +72,6 @@ def make_image(namespace: Namespace, tree: Path, target: Path) -> TreeSize:
     Raises:
         PyroError: NO_SPACE, MISSING_PROGRAM, BUILD_FAILED.
     """
-    programs.find_program("mke2fs")
     size = measure_tree(namespace, tree)
     inodes = size.entries + _RESERVED_INODES
     # Directories and extents take a little more than can be counted from outside; holes cost nothing.

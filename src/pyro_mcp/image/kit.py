@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host import programs
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.image import integrity
 from pyro_mcp.image.kernel import extract_vmlinux
@@ -140,6 +141,8 @@ def ensure_kit(paths: Paths, progress: Progress) -> Kit:
 def _build(paths: Paths, name: str, progress: Progress) -> Kit:
     recipe = kit_recipe()
     progress.phase("boot", f"building the boot source from Debian's packages ({recipe.suite})")
+    for program in ("mmdebstrap", "lz4"):
+        programs.find_program(program)
     namespace = enter_namespace()
     with ExitStack() as stack:
         place = stack.enter_context(workshop(paths, name, namespace))

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.host import programs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +64,6 @@ def bootstrap(namespace: Namespace, spec: Bootstrap, target: Path, progress: Pro
     Raises:
         PyroError: UNAVAILABLE if the mirror fails, NO_SPACE, MISSING_PROGRAM, BUILD_FAILED with the last lines.
     """
-    programs.find_program("mmdebstrap")
     tool = namespace.run(["mmdebstrap", "--version"], timeout_s=30).text.removeprefix("mmdebstrap ")
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     packages: dict[str, str] = {}

@@ -50,7 +50,7 @@ def select_modules(tree: Path, wanted: Sequence[str]) -> list[KernelModule]:
         if name in trail:
             raise PyroError(ErrorCode.CORRUPT, f"kernel module {name} depends on itself")
         data = _read_module(files[name])
-        depends = tuple(_normal(part) for part in _modinfo(data).get("depends", "").split(",") if part)
+        depends = tuple(_normal(part) for part in _modinfo(name, data).get("depends", "").split(",") if part)
         for other in depends:
             add(other, (*trail, name))
         loaded[name] = KernelModule(name, tuple(d for d in depends if d not in built_in), data)
@@ -109,14 +109,14 @@ def _without_signature(data: bytes) -> bytes:
     return data[: info_at - length]
 
 
-def _modinfo(data: bytes) -> dict[str, str]:
+def _modinfo(name: str, data: bytes) -> dict[str, str]:
     """Return the module's .modinfo section, NAME=VALUE strings that end with a zero byte."""
     if data[:6] != b"\x7fELF\x02\x01":
-        raise PyroError(ErrorCode.CORRUPT, "a kernel module is not a 64-bit ELF file")
+        raise PyroError(ErrorCode.CORRUPT, f"kernel module {name} is not a 64-bit ELF file")
     try:
         section = _section(data, b".modinfo")
     except (struct.error, IndexError, ValueError) as error:
-        raise PyroError(ErrorCode.CORRUPT, f"a kernel module is damaged: {error}") from error
+        raise PyroError(ErrorCode.CORRUPT, f"kernel module {name} is damaged: {error}") from error
     found = re.findall(rb"([^\0=]+)=([^\0]*)\0", section)
     return {key.decode(): value.decode("utf-8", "replace") for key, value in found}
 

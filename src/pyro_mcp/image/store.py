@@ -104,14 +104,12 @@ class Shelf:
         fault_point("install.before_current")
         durable.atomic_write(home / CURRENT, f"{digest}\n".encode())
         integrity.seal(target, {manifest.FILE_NAME: Artifact(digest), **found.artifacts})
-        return Install(digest, target, found)
+        # As it reads back: JSON has no tuples.
+        return Install(digest, target, Manifest.from_bytes(data, kind=self.kind))
 
     def labels(self) -> list[str]:
         """Return the labels that have a directory."""
-        try:
-            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=False))
-        except FileNotFoundError:
-            return []
+        return _directories(self.root)
 
     def unneeded(self, label: str, keep: Collection[str], *, keep_current: bool) -> list[Path]:
         """Return the label's installs that neither `keep` (digests, or their first 12 digits) nor `current` names."""
@@ -126,11 +124,7 @@ class Shelf:
 
     def digests(self, label: str) -> list[str]:
         """Return the first digits of the digests that the label has directories for."""
-        try:
-            entries = list(os.scandir(self.root / label))
-        except FileNotFoundError:
-            return []
-        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        return _directories(self.root / label)
 
     def remove(self, directory: Path) -> None:
         """Remove one install: out of sight first, then for good."""
@@ -141,11 +135,21 @@ class Shelf:
             return
         except OSError as error:
             raise from_os_error(error, f"remove {directory}") from error
+        fault_point("install.removed_from_sight")
         durable.remove_tree(aside)
 
     def remove_label(self, label: str) -> None:
         """Remove a label that has no install left, with its pointer."""
         self.remove(self.root / label)
+
+
+def _directories(path: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise from_os_error(error, f"read the directory {path}") from error
 
 
 def _read(path: Path) -> bytes:
