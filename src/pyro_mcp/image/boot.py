@@ -37,7 +37,7 @@ KIND = "boot"
 VMLINUX = "vmlinux"
 INITRAMFS = "initramfs"
 # To be raised when the same parts are to be packed differently.
-_PACKING = 1
+_PACKING = 2
 _PACKAGE = Path(__file__).parent.parent
 _AGENT_PARTS = ("guest", "protocol")
 _EMPTY_INIT = b'"""The guest\'s part of pyro-mcp: the agent and the protocol."""\n'
@@ -200,7 +200,7 @@ def _toolbox_entries(kit: Kit, place: Path) -> list[cpio.Entry]:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes(data)
     imported = toolbox.compile(source, compiled, shown="/toolbox/src")
-    names = {name for name in imported if name.split(".")[0].rstrip("?") not in {"pyro_mcp", "__future__"}}
+    names = {name for name in imported if name.split(".")[0].rstrip("?") != "pyro_mcp"}
     stdlib = toolbox.closure(kit_recipe().stdlib, names)
     library = f"toolbox/lib/{toolbox.version}"
     entries = [
