@@ -64,4 +64,7 @@ def imports_of(tree: ast.AST) -> set[str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
+    try:
+        main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])
+    except SyntaxError as error:
+        sys.exit(f"{error.filename}, line {error.lineno}: {error.msg}")
