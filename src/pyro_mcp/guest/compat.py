@@ -1,0 +1,83 @@
+"""The agent without a machine: commands run on the host, in a private directory.
+
+Owns what `configure` and the rest mean there: nothing of the host is changed. Refuses to confine anything.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest.guard import GuardLauncher
+from pyro_mcp.guest.lane import Lane
+from pyro_mcp.guest.loop import Loop
+from pyro_mcp.guest.operations import Operations
+
+if TYPE_CHECKING:
+    from pyro_mcp.protocol.documents import Document
+
+_WORKSPACE = "/workspace"
+
+
+class HostDirectory:
+    """A private directory on the host that stands for the machine; its `/workspace` is the directory itself."""
+
+    features = ("exec", "compat")
+
+    def __init__(self, root: str, loop: Loop) -> None:
+        self.launcher = GuardLauncher()
+        self._root = os.path.realpath(root)
+        self._loop = loop
+        self.environment = {**os.environ, "HOME": self._root, "PWD": self._root}
+
+    def prepare(self, document: Document) -> Document:
+        """Do nothing: there is nothing to wait for later."""
+        del document
+        return {}
+
+    def configure(self, document: Document) -> Document:
+        """Do nothing: clock, names, random numbers and network are the host's."""
+        del document
+        return {}
+
+    def directory(self, cwd: str) -> str:
+        """Return the place of `cwd`, where `/workspace` is the private directory."""
+        if cwd == _WORKSPACE or cwd.startswith(_WORKSPACE + "/"):
+            return self._root + cwd[len(_WORKSPACE) :]
+        return cwd
+
+    def set_clock(self, clock_ns: int) -> None:
+        """Do nothing: the clock is the host's."""
+        del clock_ns
+
+    def sync(self) -> None:
+        """Put the host's files on its disks."""
+        os.sync()
+
+    def power_off(self) -> None:
+        """End the agent when its answer is out; what it started ends with it."""
+        self._loop.later(self._stop)
+
+    def _stop(self) -> None:
+        self._loop.running = False
+
+
+def host_loop(listen_fd: int, root: str, agent_digest: str) -> Loop:
+    """Return the loop of an agent for whoever connects to the listening socket; it ends when told to power off."""
+    loop = Loop()
+    machine = HostDirectory(root, loop)
+    operations = Operations(machine, agent_digest=agent_digest)
+    listener = socket.socket(fileno=listen_fd)
+    listener.setblocking(False)
+
+    def accept(mask: int) -> None:
+        del mask
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            return
+        Lane(connection.detach(), loop, operations, is_connection=True)
+
+    loop.add(listen_fd, accept)
+    return loop

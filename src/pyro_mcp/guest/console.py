@@ -1,0 +1,14 @@
+"""The agent's own words, on the machine's console.
+
+Owns how they look. Refuses to be used for anything that a request should answer.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def log(text: str) -> None:
+    """Write a line to the console."""
+    sys.stderr.write(f"agent: {text}\n")
+    sys.stderr.flush()

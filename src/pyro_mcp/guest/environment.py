@@ -1,0 +1,139 @@
+"""The environment as the workload's root: base and root disk as one tree, with what a running system has in it.
+
+Owns its mounts and its /dev. Refuses to follow the environment's symbolic links out of it: a workload may have left
+any on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pyro_mcp.guest import syscalls
+from pyro_mcp.guest.console import log
+from pyro_mcp.guest.names import BOUND_FILES, FILES
+
+BASE_DEVICE = "/dev/vda"
+ROOT_DEVICE = "/dev/vdb"
+_BASE = "/mnt/base"
+_ROOT = "/mnt/root"
+ENVIRONMENT = "/mnt/environment"
+WORKSPACE = "/workspace"
+
+# The group that owns terminals, on Debian and nearly everywhere.
+_TTY_GROUP = 5
+_NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+_LINKS = {
+    "ptmx": "pts/ptmx",
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
+_DIRECTORIES = {
+    "/dev": 0o755,
+    "/etc": 0o755,
+    "/proc": 0o555,
+    "/root": 0o700,
+    "/run": 0o755,
+    "/sys": 0o555,
+    "/tmp": 0o1777,  # noqa: S108 - the guest's own
+    WORKSPACE: 0o755,
+}
+
+
+def mount_base() -> None:
+    """Mount the read-only base image."""
+    for path in (_BASE, _ROOT, ENVIRONMENT):
+        os.makedirs(path, exist_ok=True)
+    syscalls.mount(BASE_DEVICE, _BASE, "ext4", syscalls.MS_RDONLY | syscalls.MS_NODEV)
+
+
+def mount_root() -> None:
+    """Mount the root disk, and the environment: the base with the root disk's changes."""
+    syscalls.mount(ROOT_DEVICE, _ROOT, "ext4", syscalls.MS_NODEV | syscalls.MS_NOATIME)
+    upper, work = f"{_ROOT}/upper", f"{_ROOT}/work"
+    for path in (upper, work):
+        os.makedirs(path, exist_ok=True)
+    options = f"lowerdir={_BASE},upperdir={upper},workdir={work}"
+    syscalls.mount("overlay", ENVIRONMENT, "overlay", syscalls.MS_NODEV, options)
+    # What is mounted below it later, in the agent's namespace, appears in the workload's too.
+    syscalls.mount("none", ENVIRONMENT, "", syscalls.MS_SHARED)
+
+
+def unmount_all() -> None:
+    """Take the mounts away, so that the disks are clean. The workload must have ended."""
+    for path in (ENVIRONMENT, _ROOT, _BASE):
+        try:
+            syscalls.unmount(path)
+        except OSError as error:
+            log(str(error))
+
+
+def assemble() -> None:
+    """In the workload's new mount namespace: make the environment its root."""
+    outside = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sources = {name: os.open(f"{FILES}/{name}", os.O_PATH | os.O_CLOEXEC) for name in BOUND_FILES}
+    # Inside, no link leads out.
+    os.chroot(ENVIRONMENT)
+    os.chdir("/")
+    for path, mode in _DIRECTORIES.items():
+        _make_directory(path, mode)
+    quiet = syscalls.MS_NOSUID | syscalls.MS_NOEXEC | syscalls.MS_NODEV
+    syscalls.mount("proc", "/proc", "proc", quiet)
+    syscalls.mount("sysfs", "/sys", "sysfs", quiet | syscalls.MS_RDONLY)
+    syscalls.mount("run", "/run", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755,size=20%")
+    os.mkdir("/run/lock", 0o1777)
+    _make_devices()
+    for name, fd in sources.items():
+        _make_file(f"/etc/{name}")
+        syscalls.mount(f"/proc/self/fd/{fd}", f"/etc/{name}", "", syscalls.MS_BIND)
+        os.close(fd)
+    os.fchdir(outside)
+    os.chroot(".")
+    os.close(outside)
+    for path in ("/dev", "/proc", "/sys", "/run", _BASE, _ROOT):
+        syscalls.unmount(path, syscalls.MNT_DETACH)
+    os.chdir(ENVIRONMENT)
+    syscalls.mount(".", "/", "", syscalls.MS_MOVE)
+    os.chroot(".")
+    os.chdir("/")
+
+
+def _make_devices() -> None:
+    syscalls.mount("dev", "/dev", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, "mode=0755,size=1m")
+    mask = os.umask(0)
+    for name, (major, minor) in _NODES.items():
+        os.mknod(f"/dev/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
+    os.mkdir("/dev/net", 0o755)
+    os.mknod("/dev/net/tun", stat.S_IFCHR | 0o666, os.makedev(10, 200))
+    os.umask(mask)
+    for name, target in _LINKS.items():
+        os.symlink(target, f"/dev/{name}")
+    os.mkdir("/dev/pts", 0o755)
+    os.mkdir("/dev/shm", 0o1777)  # noqa: S108 - the guest's own
+    quiet = syscalls.MS_NOSUID | syscalls.MS_NOEXEC
+    syscalls.mount("devpts", "/dev/pts", "devpts", quiet, f"newinstance,ptmxmode=0666,mode=0620,gid={_TTY_GROUP}")
+    syscalls.mount("shm", "/dev/shm", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=1777")  # noqa: S108
+
+
+def _make_directory(path: str, mode: int) -> None:
+    try:
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            return
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    os.mkdir(path)
+    os.chmod(path, mode)
+
+
+def _make_file(path: str) -> None:
+    """Make sure that a regular file is there to mount on; a link, as to a resolver's file in /run, is replaced."""
+    try:
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            return
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))

@@ -1,0 +1,180 @@
+"""A lane: one stream of bytes between the host and the agent, and the session that it carries at the moment.
+
+Owns reading, writing without ever waiting, and noticing that the host went away or began anew. Refuses to look into
+frames.
+
+A virtio port is no connection. It stays open whoever holds its other end, so a session begins with a magic that can't
+be in what a session sends (`frames.encode_stream` sees to that); the driver hands out what the host wrote at
+once, from its start, so the magic is found at the start of what one read returns, even where a frame was cut off.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest.console import log
+from pyro_mcp.guest.loop import GONE, ON_EDGE, READABLE, WRITABLE
+from pyro_mcp.guest.session import Session
+from pyro_mcp.protocol import wire
+from pyro_mcp.protocol.frames import Decoder, FrameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.operations import Operations
+
+_READ_BYTES = 65536
+# virtio_console takes at most so much in one write.
+_WRITE_BYTES = 32768
+# While so much waits for the host, commands are not read.
+_CONGESTED_BYTES = 256 * 1024
+_MAGIC_BYTES = len(wire.LANE_MAGIC)
+
+
+class Lane:
+    """A virtio port (`is_connection` false), or an accepted connection, which carries one session and ends."""
+
+    def __init__(self, fd: int, loop: Loop, operations: Operations, *, is_connection: bool) -> None:
+        self._fd = fd
+        self._loop = loop
+        self._operations = operations
+        self._is_connection = is_connection
+        self._session: Session | None = None
+        self._decoder = Decoder(wire.HOST_LIMITS)
+        # The first bytes of a connection, until they are enough for the magic.
+        self._first = b""
+        self._out = bytearray()
+        self._when_drained: list[Callable[[], None]] = []
+        self._flush_planned = False
+        self._blocked = False
+        os.set_blocking(fd, False)
+        # On edges: a port to which no host is connected reports a hang-up for ever.
+        loop.add(fd, self._on_event, READABLE | ON_EDGE)
+
+    @property
+    def is_congested(self) -> bool:
+        """Say whether the host is so slow that no more should be queued for it."""
+        return len(self._out) >= _CONGESTED_BYTES
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes; they are written when the events at hand are dealt with."""
+        self._out += data
+        if not self._flush_planned and not self._blocked:
+            self._flush_planned = True
+            self._loop.flush_soon(self._flush)
+
+    def call_when_drained(self, call: Callable[[], None]) -> None:
+        """Call `call` once, when the lane is not congested any more."""
+        self._when_drained.append(call)
+
+    def _on_event(self, mask: int) -> None:
+        if mask & GONE:
+            self._end_session()
+            self._read()
+            # What was read may have begun a session whose host is gone by now: there won't be another edge.
+            if self._fd >= 0 and self._is_deserted():
+                self._end_session()
+            return
+        if mask & WRITABLE:
+            self._unblock()
+        if mask & READABLE:
+            self._read()
+
+    def _read(self) -> None:
+        while self._fd >= 0:
+            try:
+                data = os.read(self._fd, _READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # A port that is being unplugged, or a connection that was reset.
+                self._log(f"reading failed: {error}")
+                data = b""
+            if not data:
+                if self._is_connection:
+                    self._end_session()
+                return
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if self._is_connection:
+            if self._session is None:
+                data = self._first = self._first + data
+                if len(data) < _MAGIC_BYTES:
+                    return
+                self._first = b""
+                if not data.startswith(wire.LANE_MAGIC):
+                    self._log("a connection without the magic")
+                    self._end_session()
+                    return
+                data = self._begin_session(data)
+        elif data.startswith(wire.LANE_MAGIC):
+            self._end_session()
+            data = self._begin_session(data)
+        session = self._session
+        if session is None:
+            return
+        try:
+            for ident, kind, body in self._decoder.feed(data):
+                session.receive(ident, kind, body)
+        except FrameError as error:
+            self._log(str(error))
+            self._end_session()
+
+    def _begin_session(self, data: bytes) -> bytes:
+        self._decoder = Decoder(wire.HOST_LIMITS)
+        self._session = Session(self, self._loop, self._operations)
+        return data[_MAGIC_BYTES:]
+
+    def _end_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+        self._out.clear()
+        self._when_drained.clear()
+        if self._is_connection:
+            if self._fd >= 0:
+                fd, self._fd = self._fd, -1
+                self._loop.remove(fd)
+                os.close(fd)
+        elif self._blocked:
+            self._blocked = False
+            self._loop.change(self._fd, READABLE | ON_EDGE)
+
+    def _is_deserted(self) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, 0)
+        return bool(poll.poll(0))
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        out = self._out
+        while out and self._fd >= 0:
+            try:
+                count = os.write(self._fd, out[:_WRITE_BYTES])
+            except BlockingIOError:
+                if not self._blocked:
+                    self._blocked = True
+                    self._loop.change(self._fd, READABLE | WRITABLE | ON_EDGE)
+                break
+            except OSError as error:
+                self._log(f"writing failed: {error}")
+                self._end_session()
+                return
+            del out[:count]
+        if self._when_drained and not self.is_congested:
+            calls, self._when_drained = self._when_drained, []
+            for call in calls:
+                call()
+
+    def _unblock(self) -> None:
+        if self._blocked:
+            self._blocked = False
+            self._loop.change(self._fd, READABLE | ON_EDGE)
+            self._flush()
+
+    def _log(self, text: str) -> None:
+        log(f"lane {self._fd}: {text}")

@@ -1,0 +1,114 @@
+"""The agent's one loop: everything that may happen is a descriptor, a deadline, or work put off until the reply is out.
+
+Owns the epoll descriptor, the deadlines and the order of work. Refuses to wake up without a reason: there is no
+periodic timer, an idle agent costs nothing.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READABLE = select.EPOLLIN
+WRITABLE = select.EPOLLOUT
+GONE = select.EPOLLHUP | select.EPOLLERR
+ON_EDGE = select.EPOLLET
+
+
+class Deadline:
+    """A point in time at which something is called once, unless it is cancelled."""
+
+    __slots__ = ("call", "when")
+
+    def __init__(self, when: float, call: Callable[[], None]) -> None:
+        self.when = when
+        self.call = call
+
+
+class Loop:
+    """Waits for descriptors and deadlines and calls what was registered for them."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._deadlines: set[Deadline] = set()
+        self._flushes: list[Callable[[], None]] = []
+        self._later: list[Callable[[], None]] = []
+        self.running = True
+
+    @property
+    def own_fd(self) -> int:
+        """Return the epoll descriptor, which children must not keep."""
+        return self._epoll.fileno()
+
+    def add(self, fd: int, handler: Callable[[int], None], mask: int = READABLE) -> None:
+        """Call `handler` with what happened whenever something of `mask` happens on `fd`."""
+        self._handlers[fd] = handler
+        self._epoll.register(fd, mask)
+
+    def change(self, fd: int, mask: int) -> None:
+        """Wait for something else on `fd`."""
+        self._epoll.modify(fd, mask)
+
+    def remove(self, fd: int) -> None:
+        """Forget `fd`, which must still be open."""
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def at(self, delay_s: float, call: Callable[[], None]) -> Deadline:
+        """Call `call` once, in `delay_s` seconds."""
+        deadline = Deadline(time.monotonic() + delay_s, call)
+        self._deadlines.add(deadline)
+        return deadline
+
+    def cancel(self, deadline: Deadline) -> None:
+        """Forget a deadline, whether it has passed or not."""
+        self._deadlines.discard(deadline)
+
+    def flush_soon(self, call: Callable[[], None]) -> None:
+        """Call `call` when the events at hand are dealt with: answers are collected and written at once."""
+        self._flushes.append(call)
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call `call` after the answers are written: nobody waits for it."""
+        self._later.append(call)
+
+    def run(self) -> None:
+        """Work until `running` is false."""
+        while self.running:
+            self.step()
+
+    def step(self) -> None:
+        """Wait for the next events, and deal with them, the answers, and what was put off."""
+        for fd, mask in self._epoll.poll(self._timeout_s()):
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                handler(mask)
+        if self._deadlines:
+            self._expire()
+        if self._flushes:
+            flushes, self._flushes = self._flushes, []
+            for flush in flushes:
+                flush()
+        if self._later:
+            later, self._later = self._later, []
+            for call in later:
+                call()
+
+    def _timeout_s(self) -> float:
+        if self._flushes or self._later:
+            return 0.0
+        if not self._deadlines:
+            return -1.0
+        return max(0.0, min(deadline.when for deadline in self._deadlines) - time.monotonic())
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for deadline in [deadline for deadline in self._deadlines if deadline.when <= now]:
+            if deadline in self._deadlines:
+                self._deadlines.discard(deadline)
+                deadline.call()

@@ -1,0 +1,78 @@
+"""Where the agent starts: as PID 1 of a guest, or as a process on a host.
+
+Owns the order of starting, and what happens to an error that nobody expected. Refuses to end while there is a
+machine to look after: PID 1 must not.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest.loop import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main() -> None:
+    """Be the first process of a guest."""
+    from pyro_mcp.guest import boot
+    from pyro_mcp.guest.network import raise_loopback
+    from pyro_mcp.guest.operations import Operations
+    from pyro_mcp.guest.virtual import VirtualMachine
+
+    boot.mount_kernel_file_systems()
+    boot.protect_agent()
+    loop = Loop()
+    machine = VirtualMachine(loop)
+    operations = Operations(machine, agent_digest=agent_digest())
+    machine.lanes = boot.Lanes(loop, operations)
+    boot.load_modules()
+    raise_loopback()
+    boot.listen_on_vsock(loop, operations)
+    machine.lanes.open_ports()
+    # The agent's own objects make no cycles; looking for some would cost every clone.
+    gc.disable()
+    run(loop)
+
+
+def serve_host(arguments: Sequence[str]) -> None:
+    """Be the agent on a host: `--listen-fd N --root DIR`."""
+    from pyro_mcp.guest.compat import host_loop
+
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    run(host_loop(int(options["--listen-fd"]), options["--root"], agent_digest()))
+
+
+def run(loop: Loop) -> None:
+    """Run the loop for ever; an error that nobody expected is shown on the console, and costs its event alone."""
+    while loop.running:
+        try:
+            loop.run()
+        except Exception:  # noqa: BLE001 - the top of the agent
+            traceback.print_exc()
+            sys.stderr.flush()
+
+
+def agent_digest() -> str:
+    """Return what tells this build of the agent from others: a digest of its sources."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for package in ("guest", "protocol"):
+        directory = _sources(package)
+        for name in sorted(os.listdir(directory)):
+            if name.endswith(".py"):
+                with open(f"{directory}/{name}", "rb") as file:
+                    digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def _sources(package: str) -> str:
+    # Compiled modules name the place where their sources are shown to lie, which is where they do.
+    here = os.path.dirname(os.path.dirname(agent_digest.__code__.co_filename))
+    return f"{here}/{package}"

@@ -1,0 +1,102 @@
+"""What makes one guest different from every other: names, clock, random numbers.
+
+Owns the files that say so, which lie in the agent's memory and are mounted into the environment, and the kernel's
+random state. Refuses to run before `configure`: a template has none of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.guest.spawner import RefusalError
+from pyro_mcp.protocol import wire
+
+if TYPE_CHECKING:
+    from pyro_mcp.protocol.documents import Document
+
+FILES = "/run/names"
+BOUND_FILES = ("hostname", "hosts", "machine-id", "resolv.conf")
+
+# linux/random.h
+_RNDADDENTROPY = 0x40085203
+_RNDRESEEDCRNG = 0x5207
+_MIN_ENTROPY_BYTES = 32
+_MACHINE_ID_CHARACTERS = 32
+_NO_ID = "0" * _MACHINE_ID_CHARACTERS
+_UNNAMED = "guest"
+
+
+class Names:
+    """The guest's names. The files are open from the template on, so that naming a guest is a few writes."""
+
+    def __init__(self) -> None:
+        os.mkdir(FILES, 0o755)
+        self._fds = {
+            name: os.open(f"{FILES}/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644) for name in BOUND_FILES
+        }
+        self._content: dict[str, bytes] = dict.fromkeys(BOUND_FILES, b"")
+        self._random = os.open("/dev/urandom", os.O_RDWR | os.O_CLOEXEC)
+        self._write("machine-id", f"{_NO_ID}\n")
+        self._write("resolv.conf", "")
+        self.set_hostname(_UNNAMED)
+
+    def reseed(self, entropy: bytes) -> None:
+        """Mix in what only this guest was given, and have the kernel use it from the next number on.
+
+        Adding alone leaves all clones of a template with the same numbers for up to a minute.
+        """
+        if len(entropy) < _MIN_ENTROPY_BYTES:
+            raise RefusalError(wire.BAD_REQUEST, f"configure needs at least {_MIN_ENTROPY_BYTES} bytes of entropy")
+        fcntl.ioctl(self._random, _RNDADDENTROPY, struct.pack("ii", len(entropy) * 8, len(entropy)) + entropy)
+        fcntl.ioctl(self._random, _RNDRESEEDCRNG)
+
+    def set_hostname(self, name: str) -> None:
+        """Set the host's name, and let it resolve to the guest itself."""
+        socket.sethostname(name)
+        self._write("hostname", f"{name}\n")
+        self._write("hosts", f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n")
+
+    def set_machine_id(self, machine_id: str) -> None:
+        """Set /etc/machine-id: 32 hexadecimal digits."""
+        if len(machine_id) != _MACHINE_ID_CHARACTERS or machine_id.strip("0123456789abcdef"):
+            raise RefusalError(wire.BAD_REQUEST, "a machine id is 32 hexadecimal digits")
+        self._write("machine-id", f"{machine_id}\n")
+
+    def set_resolvers(self, addresses: list[str]) -> None:
+        """Set the addresses of the name servers, none for no name service."""
+        self._write("resolv.conf", "".join(f"nameserver {address}\n" for address in addresses))
+
+    def _write(self, name: str, text: str) -> None:
+        data = text.encode()
+        before = self._content[name]
+        if data != before:
+            os.pwrite(self._fds[name], data, 0)
+            if len(data) < len(before):
+                os.ftruncate(self._fds[name], len(data))
+            self._content[name] = data
+
+
+def set_clock(clock_ns: int) -> None:
+    """Set the clock to so many nanoseconds since the epoch."""
+    time.clock_settime_ns(time.CLOCK_REALTIME, clock_ns)
+
+
+def text_of(document: Document, name: str) -> str:
+    """Return a text field of a request."""
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise RefusalError(wire.BAD_REQUEST, f"{name} is not a text")
+    return value
+
+
+def texts_of(document: Document, name: str) -> list[str]:
+    """Return a field of a request that is a list of texts; none is an empty one."""
+    value = cast("list[object]", document.get(name) or [])
+    if type(value) is not list or not all(isinstance(item, str) for item in value):
+        raise RefusalError(wire.BAD_REQUEST, f"{name} is not a list of texts")
+    return cast("list[str]", value)

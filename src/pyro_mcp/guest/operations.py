@@ -1,0 +1,148 @@
+"""What the host may ask for, apart from running a command's streams.
+
+Owns the table of operations, the checks of their fields, and that nothing runs before `configure`. Refuses to
+know whether there is a machine around it: that is `Machine`'s part (`virtual`, `compat`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pyro_mcp.guest.spawner import Command, RefusalError
+from pyro_mcp.protocol import wire
+
+if TYPE_CHECKING:
+    from pyro_mcp.guest.process import Launcher
+    from pyro_mcp.protocol.documents import Document
+
+# Below this the clock is as right as the way here lets it be.
+_CLOCK_TOLERANCE_NS = 200_000_000
+
+
+class Machine(Protocol):
+    """What the agent runs in."""
+
+    @property
+    def launcher(self) -> Launcher:
+        """Return what makes processes."""
+        ...
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Return what the host may rely on."""
+        ...
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the variables that commands get unless the request says otherwise."""
+        ...
+
+    def prepare(self, document: Document) -> Document:
+        """Do whatever can be done before anybody knows for whom."""
+        ...
+
+    def configure(self, document: Document) -> Document:
+        """Become one particular guest."""
+        ...
+
+    def directory(self, cwd: str) -> str:
+        """Return where a command that was given this directory is to run."""
+        ...
+
+    def set_clock(self, clock_ns: int) -> None:
+        """Set the clock to so many nanoseconds since the epoch."""
+        ...
+
+    def sync(self) -> None:
+        """Put on the disks what is not there yet."""
+        ...
+
+    def power_off(self) -> None:
+        """End all that runs, leave the disks clean, and the machine."""
+        ...
+
+
+class Operations:
+    """The agent's operations on one machine."""
+
+    def __init__(self, machine: Machine, *, agent_digest: str) -> None:
+        self.machine = machine
+        self.configured = False
+        self._agent_digest = agent_digest
+        self._table = {
+            wire.PING: self._ping,
+            wire.PREPARE: self._prepare,
+            wire.CONFIGURE: self._configure,
+            wire.SYNC: self._sync,
+            wire.POWEROFF: self._power_off,
+        }
+
+    def ready(self, hello: Document) -> Document:
+        """Answer HELLO. A host that says the time has the clock set by it: the guest may have been asleep."""
+        clock_ns = hello.get("clock_ns")
+        if isinstance(clock_ns, int) and abs(clock_ns - time.time_ns()) > _CLOCK_TOLERANCE_NS:
+            self.machine.set_clock(clock_ns)
+        return {
+            "nonce": hello.get("nonce"),
+            "generation": wire.GENERATION,
+            "agent": self._agent_digest,
+            "features": list(self.machine.features),
+            "configured": self.configured,
+        }
+
+    def perform(self, document: Document) -> Document:
+        """Do what is asked for.
+
+        Raises:
+            RefusalError: if it can't be done.
+            OSError: if the system refused it.
+        """
+        operation = self._table.get(cast("str", document.get("op")))
+        if operation is None:
+            raise RefusalError(wire.UNSUPPORTED, f"the agent does not know the operation {document.get('op')!r}")
+        return operation(document)
+
+    def command(self, document: Document) -> tuple[Command, int]:
+        """Return the command that is asked for, and its timeout in milliseconds, 0 for none.
+
+        Raises:
+            RefusalError: if there may not be one yet, or the request makes no sense.
+        """
+        if not self.configured:
+            raise RefusalError(wire.NOT_CONFIGURED, "no command can run before configure")
+        argv, cwd, env = document.get("argv"), document.get("cwd"), document.get("env")
+        timeout_ms = document.get("timeout_ms", 0)
+        if not (argv and isinstance(argv, list) and isinstance(cwd, str) and isinstance(env, dict)):
+            raise RefusalError(wire.BAD_REQUEST, "exec needs argv, cwd and env")
+        if not isinstance(timeout_ms, int):
+            raise RefusalError(wire.BAD_REQUEST, "timeout_ms is not a number")
+        merged = {**self.machine.environment, **cast("dict[str, str]", env)}
+        command = (cast("list[str]", argv), merged, self.machine.directory(cwd), document.get("stdin") is True)
+        return command, timeout_ms
+
+    def _ping(self, document: Document) -> Document:
+        del document
+        return {}
+
+    def _prepare(self, document: Document) -> Document:
+        if self.configured:
+            raise RefusalError(wire.CONFLICT, "prepare comes before configure")
+        return self.machine.prepare(document)
+
+    def _configure(self, document: Document) -> Document:
+        if self.configured:
+            raise RefusalError(wire.CONFLICT, "the guest is configured already")
+        result = self.machine.configure(document)
+        self.configured = True
+        return result
+
+    def _sync(self, document: Document) -> Document:
+        del document
+        self.machine.sync()
+        return {}
+
+    def _power_off(self, document: Document) -> Document:
+        del document
+        self.machine.power_off()
+        return {}

@@ -1,0 +1,171 @@
+"""A process that waits to become a command, made before anybody asks, and then is one.
+
+Owns its pipes, both ends of them, and what the agent may do with it. Refuses to know how it is confined: that is
+the launchers' part (`zygote` in a machine, `guard` on a host).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from pyro_mcp.guest.spawner import RefusalError, pack_command, unpack_failure
+from pyro_mcp.protocol import wire
+
+if TYPE_CHECKING:
+    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.spawner import Command
+
+# What a pipe takes without anybody reading (pipe(7)), and the most that any user may ask for.
+_PIPE_BYTES = 65536
+_MAX_PIPE_BYTES = 1024 * 1024
+_READ_BYTES = 65536
+
+
+class Pipes:
+    """The pipes between the agent and one process.
+
+    The agent keeps the writing ends of stdout and stderr too: so the end of the command wakes it once, not once for
+    each stream that is closed.
+    """
+
+    __slots__ = (
+        "error",
+        "error_theirs",
+        "request",
+        "request_theirs",
+        "stderr",
+        "stderr_theirs",
+        "stdin",
+        "stdin_theirs",
+        "stdout",
+        "stdout_theirs",
+    )
+
+    def __init__(self) -> None:
+        self.request_theirs, self.request = os.pipe2(os.O_CLOEXEC)
+        self.error, self.error_theirs = os.pipe2(os.O_CLOEXEC)
+        self.stdin_theirs, self.stdin = os.pipe2(os.O_CLOEXEC)
+        self.stdout, self.stdout_theirs = os.pipe2(os.O_CLOEXEC)
+        self.stderr, self.stderr_theirs = os.pipe2(os.O_CLOEXEC)
+        for fd in (self.request, self.stdin, self.stdout, self.stderr, self.error):
+            os.set_blocking(fd, False)
+
+    def close(self, *names: str) -> None:
+        """Close the ends called `names`, those that are still open."""
+        for name in names:
+            fd: int = getattr(self, name)
+            if fd >= 0:
+                setattr(self, name, -1)
+                os.close(fd)
+
+    def close_all(self) -> None:
+        """Close what is still open."""
+        self.close(*self.__slots__)
+
+    def settle_child(self, *kept: int) -> None:
+        """In the child: make the standard streams, and drop every descriptor that is not the child's or `kept`."""
+        os.dup2(self.stdout_theirs, 1)
+        os.dup2(self.stderr_theirs, 2)
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(null, 0)
+        # All others are copies of the agent's: lanes, and pipes whose readers would wait for their end.
+        last = 2
+        for fd in sorted((self.request_theirs, self.error_theirs, self.stdin_theirs, *kept)):
+            os.closerange(last + 1, fd)
+            last = fd
+        os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+class Process(Protocol):
+    """One process, waiting or running. Every method is called by the agent alone."""
+
+    @property
+    def pipes(self) -> Pipes:
+        """Return the pipes to it."""
+        ...
+
+    @property
+    def exit_fd(self) -> int:
+        """Return the descriptor that becomes readable when the command has ended."""
+        ...
+
+    def status(self) -> int:
+        """Return the exit code of a command that has ended: 128 and the signal's number where one ended it."""
+        ...
+
+    def kill(self) -> None:
+        """Kill the command and whatever descends from it, however it was detached."""
+        ...
+
+    def ran_out_of_memory(self) -> bool:
+        """Say whether the kernel killed something for want of memory while it ran."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the agent holds of it; what still runs goes on."""
+        ...
+
+
+class Launcher(Protocol):
+    """Makes processes that wait."""
+
+    def take(self) -> Process:
+        """Return a process that waits."""
+        ...
+
+    def replenish(self) -> None:
+        """Make another one, so that the next command need not wait for it."""
+        ...
+
+
+def launch(process: Process, command: Command) -> None:
+    """Make a waiting process run `command`.
+
+    Raises:
+        RefusalError: if the command is too long.
+    """
+    request = pack_command(command)
+    pipes = process.pipes
+    try:
+        if len(request) > _PIPE_BYTES:
+            fcntl.fcntl(pipes.request, fcntl.F_SETPIPE_SZ, _MAX_PIPE_BYTES)
+        sent = os.write(pipes.request, request)
+    except OSError:
+        sent = 0
+    # A process that a signal has stopped meanwhile must not stop the agent: it never waits for the pipe.
+    if sent < len(request):
+        raise RefusalError(wire.ARGUMENTS_TOO_LONG, "the arguments and the environment of the command are too long")
+    if not command[3]:
+        pipes.close("stdin")
+
+
+def failure_of(process: Process) -> RefusalError | None:
+    """Return why a process that has ended never became a command, or None if it did."""
+    try:
+        data = os.read(process.pipes.error, _READ_BYTES)
+    except BlockingIOError:
+        return None
+    return unpack_failure(data) if data else None
+
+
+def linger(loop: Loop, process: Process) -> None:
+    """Go on taking the output of what a command left running, to nowhere, so that it does not die of writing."""
+    pipes = process.pipes
+    pipes.close("stdout_theirs", "stderr_theirs")
+    open_fds = {pipes.stdout, pipes.stderr}
+
+    def swallow(fd: int) -> None:
+        try:
+            if os.read(fd, _READ_BYTES):
+                return
+        except BlockingIOError:
+            return
+        loop.remove(fd)
+        open_fds.discard(fd)
+        if not open_fds:
+            loop.later(process.close)
+
+    for fd in open_fds:
+        loop.add(fd, lambda mask, fd=fd: swallow(fd))  # noqa: ARG005

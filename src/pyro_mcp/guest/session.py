@@ -1,0 +1,132 @@
+"""A session: what one host process says to the agent over one lane, and what it started.
+
+Owns the order of a conversation (HELLO first), the ids of requests, and that nothing a session started outlives it.
+Refuses to know what the operations do.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest.execution import Execution
+from pyro_mcp.guest.spawner import RefusalError
+from pyro_mcp.protocol import wire
+from pyro_mcp.protocol.documents import Document, DocumentError, decode_trusted, encode_document
+from pyro_mcp.protocol.frames import FrameError, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyro_mcp.guest.lane import Lane
+    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.operations import Operations
+
+_CREDIT = struct.Struct(wire.CREDIT_FORMAT)
+
+
+class Session:
+    """One conversation. Every method is called from the loop."""
+
+    def __init__(self, lane: Lane, loop: Loop, operations: Operations) -> None:
+        self.lane = lane
+        self.loop = loop
+        self._operations = operations
+        self._greeted = False
+        self._executions: dict[int, Execution] = {}
+
+    def receive(self, ident: int, kind: int, body: bytes) -> None:
+        """Take one frame.
+
+        Raises:
+            FrameError: if it may not come now; the session is to be ended.
+        """
+        if kind == wire.REQUEST and self._greeted:
+            self._request(ident, body)
+        elif kind == wire.HELLO and not self._greeted:
+            self._hello(body)
+        elif not self._greeted:
+            raise FrameError(f"a frame of kind {kind} before HELLO")
+        else:
+            execution = self._executions.get(ident)
+            # What is for a command that has just ended is late, not wrong.
+            if execution is not None:
+                self._control(execution, kind, body)
+
+    def reply(self, ident: int, result: Mapping[str, object]) -> None:
+        """Send the result of a request."""
+        self.lane.send(encode(ident, wire.RESULT, encode_document(result)))
+
+    def fail(self, ident: int, refusal: RefusalError) -> None:
+        """Send why a request could not be done."""
+        document: Document = {"code": refusal.code, "message": refusal.message[:4096]}
+        if refusal.exit_code is not None:
+            document["exit_code"] = refusal.exit_code
+        self.lane.send(encode(ident, wire.FAILURE, encode_document(document)))
+
+    def forget(self, ident: int) -> None:
+        """Take note that a command is over."""
+        self._executions.pop(ident, None)
+        self.loop.later(self._operations.machine.launcher.replenish)
+
+    def close(self) -> None:
+        """Kill what the session started: there is nobody left who waits for it."""
+        executions, self._executions = self._executions, {}
+        for execution in executions.values():
+            execution.abandon()
+
+    def _hello(self, body: bytes) -> None:
+        try:
+            document = decode_trusted(body)
+            nonce = bytes.fromhex(str(document.get("nonce", "")))
+        except ValueError as error:
+            raise FrameError(f"HELLO: {error}") from error
+        if len(nonce) != wire.NONCE_BYTES:
+            raise FrameError("HELLO without a nonce")
+        self._greeted = True
+        # The host looks for its nonce in whatever an earlier session left in the lane.
+        self.lane.send(nonce + encode(0, wire.READY, encode_document(self._operations.ready(document))))
+
+    def _request(self, ident: int, body: bytes) -> None:
+        try:
+            document = decode_trusted(body)
+            if ident in self._executions:
+                raise RefusalError(wire.BAD_REQUEST, f"the id {ident} is in use")
+            if document.get("op") == wire.EXEC:
+                self._execute(ident, document)
+            else:
+                self.reply(ident, self._operations.perform(document))
+        except RefusalError as refusal:
+            self.fail(ident, refusal)
+        except DocumentError as error:
+            self.fail(ident, RefusalError(wire.BAD_REQUEST, str(error)))
+        except OSError as error:
+            name = errno.errorcode.get(error.errno or 0, "?")
+            self.fail(ident, RefusalError(wire.SYSTEM, f"{name}: {error}"))
+
+    def _execute(self, ident: int, document: Document) -> None:
+        command, timeout_ms = self._operations.command(document)
+        process = self._operations.machine.launcher.take()
+        try:
+            execution = Execution(self, ident, process, command)
+        except RefusalError:
+            process.kill()
+            process.close()
+            raise
+        self._executions[ident] = execution
+        if timeout_ms:
+            execution.set_deadline(timeout_ms / 1000)
+
+    def _control(self, execution: Execution, kind: int, body: bytes) -> None:
+        if kind == wire.DATA:
+            execution.stdin.write(body)
+        elif kind == wire.EOF:
+            execution.stdin.end()
+        elif kind == wire.CANCEL:
+            execution.cancel()
+        elif kind == wire.CREDIT and len(body) == wire.CREDIT_BODY_BYTES:
+            stream, count = _CREDIT.unpack(body)
+            execution.credit(stream, count)
+        else:
+            raise FrameError(f"a frame of kind {kind} that fits nothing")

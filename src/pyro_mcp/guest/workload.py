@@ -1,0 +1,122 @@
+"""Where the workload lives: its namespaces, its control group, its own PID 1.
+
+Owns setting them up and entering them. Refuses to let the workload see the agent, or take its memory and processes.
+
+The agent stands outside. Its children are born into the workload's PID namespace, whose first process does
+nothing but adopt and reap. The mount namespace has the environment as its root and nothing of the agent's beside it;
+what the agent mounts below the environment later propagates into it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest import boot, syscalls
+from pyro_mcp.guest.devices import confine_devices
+from pyro_mcp.guest.spawner import fork, send_signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CGROUPS = "/run/cgroup"
+WORK = f"{CGROUPS}/work"
+# linux/capability.h: what would reach around the agent to the machine. All else that root does in a machine stays.
+_DROPPED_CAPABILITIES = (16, 17, 22)  # CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT
+_SPARED_PIDS = 256
+_MAX_PIDS = 16384
+# For the agent, the kernel's own structures, and the file cache that keeps both going.
+_SPARED_MIB = 96
+_SPARED_SHARE = 8
+
+
+def make_cgroups() -> None:
+    """Make the workload's control group, with what memory and processes it may have."""
+    os.makedirs(CGROUPS, exist_ok=True)
+    syscalls.mount("cgroup", CGROUPS, "cgroup2", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    write_file(f"{CGROUPS}/cgroup.subtree_control", "+memory +pids")
+    os.mkdir(WORK)
+    total_mib = _total_memory_mib()
+    spared_mib = min(_SPARED_MIB, total_mib // _SPARED_SHARE * 2)
+    write_file(f"{WORK}/memory.max", str((total_mib - spared_mib) << 20))
+    write_file(f"{WORK}/pids.max", str(max(_SPARED_PIDS, min(_threads_max() - _SPARED_PIDS, _MAX_PIDS))))
+    confine_devices(WORK)
+
+
+def write_file(path: str, text: str) -> None:
+    """Write to a file of the kernel's in one call."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _total_memory_mib() -> int:
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return int(file.readline().split()[1]) >> 10
+
+
+def _threads_max() -> int:
+    with open("/proc/sys/kernel/threads-max", encoding="ascii") as file:
+        return int(file.read())
+
+
+class Namespaces:
+    """The workload's namespaces, held open by descriptors, and their PID 1."""
+
+    def __init__(self, assemble: Callable[[], None]) -> None:
+        """Make them. `assemble`, called in the new mount namespace, makes the environment its root."""
+        # A namespace can only be made from the agent's own, not from that of its last children.
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        syscalls.setns(own, syscalls.CLONE_NEWPID)
+        os.close(own)
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        self._assemble = assemble
+        self.pid = fork(lambda: self._be_init(writing))
+        os.close(writing)
+        ready = os.read(reading, 1)
+        os.close(reading)
+        if not ready:
+            raise OSError(0, "the workload's first process failed; the console says why")
+        self._mounts = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._cgroups = os.open(f"/proc/{self.pid}/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC)
+        # It was in there only so that its namespace has that group as its root.
+        write_file(f"{CGROUPS}/cgroup.procs", str(self.pid))
+
+    def has_ended(self) -> bool:
+        """Say whether their PID 1 is gone, and with it everything in them."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def end(self) -> None:
+        """Kill everything in them, and forget them."""
+        send_signal(self.pid, signal.SIGKILL)
+        # The kernel lets it go only after all others are gone.
+        os.waitpid(self.pid, 0)
+        os.close(self._mounts)
+        os.close(self._cgroups)
+
+    def enter(self, cgroup: str) -> None:
+        """In a child of the agent: become part of the workload, in one of its control groups."""
+        write_file(f"{cgroup}/cgroup.procs", "0")
+        write_file("/proc/self/oom_score_adj", "0")
+        boot.limit_child()
+        for capability in _DROPPED_CAPABILITIES:
+            syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
+        syscalls.setns(self._cgroups, syscalls.CLONE_NEWCGROUP)
+        syscalls.setns(self._mounts, syscalls.CLONE_NEWNS)
+
+    def _be_init(self, ready: int) -> int:
+        syscalls.set_name("pyro-init")
+        write_file(f"{WORK}/cgroup.procs", "0")
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP | syscalls.CLONE_NEWNS)
+        syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)
+        self._assemble()
+        # The kernel reaps for a process that ignores this signal: it never even wakes up.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        os.write(ready, b"1")
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        while True:
+            signal.pause()

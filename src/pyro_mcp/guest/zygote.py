@@ -1,0 +1,157 @@
+"""Processes that wait inside the workload's namespaces: forked, confined and connected before anybody asks for them.
+
+Owns making them, a control group for each command, and killing that group. Refuses to do after a request what can be
+done before.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest.process import Pipes
+from pyro_mcp.guest.spawner import become, fork, read_command, send_signal_by_fd
+from pyro_mcp.guest.workload import WORK, write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.guest.workload import Namespaces
+
+_EVENTS_BYTES = 4096
+
+
+class Zygote:
+    """One process that waits for its command, and then is it."""
+
+    def __init__(self, namespaces: Namespaces, cgroup: str, launcher: ZygoteLauncher) -> None:
+        self.pipes = Pipes()
+        self.cgroup = cgroup
+        self._namespaces = namespaces
+        self._launcher = launcher
+        self._pid = fork(self._wait)
+        self._reaped = False
+        self.exit_fd = os.pidfd_open(self._pid)
+        self.pipes.close("request_theirs", "stdin_theirs", "error_theirs")
+
+    def has_ended(self) -> bool:
+        """Say whether it is gone although nobody asked it for anything: the workload can kill it."""
+        return os.waitid(os.P_PIDFD, self.exit_fd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def status(self) -> int:
+        """Reap it, and return the exit code."""
+        self._reaped = True
+        _, status = os.waitpid(self._pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+    def kill(self) -> None:
+        """Kill everything in its control group."""
+        write_file(f"{self.cgroup}/cgroup.kill", "1")
+        # It may not have got into the group yet.
+        send_signal_by_fd(self.exit_fd, signal.SIGKILL)
+
+    def ran_out_of_memory(self) -> bool:
+        """Say whether the kernel killed something in the workload for want of memory since that was last asked."""
+        return self._launcher.memory_kills_grew()
+
+    def close(self) -> None:
+        """Give back the descriptors, and the control group for another command."""
+        if not self._reaped:
+            self.status()
+        self.pipes.close_all()
+        os.close(self.exit_fd)
+        self._launcher.give_back(self.cgroup)
+
+    def _wait(self) -> int:
+        """Be the zygote."""
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        self._namespaces.enter(self.cgroup)
+        self.pipes.settle_child()
+        command = read_command(self.pipes.request_theirs)
+        if command is not None:
+            if command[3]:
+                os.dup2(self.pipes.stdin_theirs, 0)
+            become(command, self.pipes.error_theirs)
+        return 0
+
+
+class ZygoteLauncher:
+    """Keeps a zygote ready, and control groups for them."""
+
+    def __init__(self, enter_workload: Callable[[], Namespaces]) -> None:
+        self._enter_workload = enter_workload
+        self._waiting: Zygote | None = None
+        self._free: list[str] = []
+        self._lingering: list[str] = []
+        self._count = 0
+        self._memory_kills = 0
+
+    def take(self) -> Zygote:
+        """Return a zygote that waits."""
+        zygote, self._waiting = self._waiting, None
+        if zygote is not None:
+            if not zygote.has_ended():
+                return zygote
+            zygote.close()
+        return self._make()
+
+    def replenish(self) -> None:
+        """Make sure that one waits."""
+        if self._waiting is None:
+            self._waiting = self._make()
+
+    def give_back(self, cgroup: str) -> None:
+        """Take a control group back: for the next command if nothing is left in it, else when that has ended."""
+        (self._free if _is_empty(cgroup) else self._lingering).append(cgroup)
+
+    def memory_kills_grew(self) -> bool:
+        """Say whether the count of processes killed for want of memory has grown since the last call."""
+        before, self._memory_kills = self._memory_kills, _memory_kills()
+        return self._memory_kills > before
+
+    def kill_all(self) -> None:
+        """Kill the whole workload, but for its PID 1."""
+        if self._waiting is not None:
+            self._waiting.kill()
+            self._waiting.close()
+            self._waiting = None
+        write_file(f"{WORK}/cgroup.kill", "1")
+
+    def _make(self) -> Zygote:
+        return Zygote(self._enter_workload(), self._cgroup(), self)
+
+    def _cgroup(self) -> str:
+        if not self._free and self._lingering:
+            still = [cgroup for cgroup in self._lingering if not _is_empty(cgroup)]
+            self._free = [cgroup for cgroup in self._lingering if cgroup not in still]
+            self._lingering = still
+        if self._free:
+            return self._free.pop()
+        self._count += 1
+        cgroup = f"{WORK}/exec{self._count}"
+        os.mkdir(cgroup)
+        return cgroup
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _EVENTS_BYTES)
+    finally:
+        os.close(fd)
+
+
+def _is_empty(cgroup: str) -> bool:
+    return b"populated 0" in _read(f"{cgroup}/cgroup.events")
+
+
+def _memory_kills() -> int:
+    for line in _read(f"{WORK}/memory.events").splitlines():
+        name, _, count = line.partition(b" ")
+        if name == b"oom_kill":
+            return int(count)
+    return 0

@@ -1,0 +1,96 @@
+"""Frames: how messages are cut out of a stream of bytes.
+
+Owns encoding, and decoding with bounded memory: a length is checked before anything is kept for it. Refuses to know
+what a body means.
+
+A frame is `u32 length`, `u32 id`, `u8 kind`, body, little endian; the length counts what follows it.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from pyro_mcp.protocol.wire import LANE_MAGIC, MAX_DATA_BYTES
+
+_HEADER = struct.Struct("<IIB")
+HEADER_BYTES = _HEADER.size
+_AFTER_LENGTH = 5
+
+#: A decoded frame: id, kind, body.
+Frame = tuple[int, int, bytes]
+
+
+class FrameError(ValueError):
+    """Say in which way a stream of bytes is not a stream of frames."""
+
+
+def encode(ident: int, kind: int, body: bytes = b"") -> bytes:
+    """Return one frame."""
+    return _HEADER.pack(_AFTER_LENGTH + len(body), ident, kind) + body
+
+
+def encode_stream(ident: int, kind: int, data: bytes) -> bytes:
+    """Return the frames that carry `data`, cut so that they never hold the magic which starts a session.
+
+    The guest looks for the magic in what it reads: bytes that somebody else chose must not spell it.
+    """
+    frames: list[bytes] = []
+    start = 0
+    while start < len(data):
+        end = min(start + MAX_DATA_BYTES, len(data))
+        found = data.find(LANE_MAGIC, start, end)
+        if found >= 0:
+            end = found + len(LANE_MAGIC) // 2
+        frames.append(encode(ident, kind, data[start:end]))
+        start = end
+    return b"".join(frames)
+
+
+class Decoder:
+    """Cuts a stream into frames. `limits` has the kinds that may come and how long the body of each may be."""
+
+    __slots__ = ("_buffer", "_limits", "_needed")
+
+    def __init__(self, limits: dict[int, int]) -> None:
+        self._limits = limits
+        self._buffer = bytearray()
+        # The buffer is not looked at again before it holds so many bytes: bytes that come one by one stay cheap.
+        self._needed = HEADER_BYTES
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Return how many bytes of an incomplete frame are kept: never more than the longest frame."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take more of the stream and return the frames that are complete now.
+
+        Raises:
+            FrameError: for a kind that may not come, or a length that it may not have. The stream is lost then.
+        """
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._needed:
+                return []
+            data = bytes(self._buffer)
+            self._buffer = bytearray()
+        size = len(data)
+        self._needed = HEADER_BYTES
+        frames: list[Frame] = []
+        at = 0
+        while size - at >= HEADER_BYTES:
+            length, ident, kind = _HEADER.unpack_from(data, at)
+            limit = self._limits.get(kind)
+            if limit is None:
+                raise FrameError(f"a frame of the unknown kind {kind}")
+            if not _AFTER_LENGTH <= length <= _AFTER_LENGTH + limit:
+                raise FrameError(f"a frame of kind {kind} with a length of {length}")
+            end = at + 4 + length
+            if end > size:
+                self._needed = end - at
+                break
+            frames.append((ident, kind, data[at + HEADER_BYTES : end]))
+            at = end
+        if at < size:
+            self._buffer += memoryview(data)[at:]
+        return frames

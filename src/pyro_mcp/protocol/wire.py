@@ -1,0 +1,107 @@
+"""The vocabulary of the wire: numbers, names and limits that host and guest agree on.
+
+Owns the generation, the kinds of frames, the names of operations and fields, and every bound. Refuses to act: it is
+constants only, because it is loaded in a guest where each executed line is paid for after every restore.
+
+Numbers and names may be added, never changed: a restored template may hold an agent of an older build.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Raised when an older agent could not understand a newer host, or the other way round.
+GENERATION: Final = 1
+
+#: Starts a session on a lane, which has no connections: sha256(b"pyro lane hello")[:16].
+LANE_MAGIC: Final = bytes.fromhex("c732b74829295849814aab03c4b11f5b")
+NONCE_BYTES: Final = 16
+LANE_COUNT: Final = 16
+LANE_PREFIX: Final = "lane"
+VSOCK_PORT: Final = 5252
+
+# Frames from the host.
+HELLO: Final = 1
+REQUEST: Final = 2
+DATA: Final = 3
+EOF: Final = 4
+CANCEL: Final = 5
+#: Either way: more bytes of one stream may be sent.
+CREDIT: Final = 6
+# Frames from the guest.
+READY: Final = 16
+STDOUT: Final = 17
+STDERR: Final = 18
+RESULT: Final = 19
+FAILURE: Final = 20
+
+MAX_DATA_BYTES: Final = 64 * 1024
+MAX_JSON_BYTES: Final = 1024 * 1024
+MAX_JSON_DEPTH: Final = 16
+#: A stream's sender may be this many bytes ahead of what its receiver has acknowledged with CREDIT.
+WINDOW_BYTES: Final = 256 * 1024
+#: A receiver acknowledges at least every so many bytes.
+CREDIT_BYTES: Final = 64 * 1024
+#: CREDIT's body: the stream (u8, a descriptor number) and how many bytes more (u32).
+CREDIT_FORMAT: Final = "<BI"
+CREDIT_BODY_BYTES: Final = 5
+STDIN_STREAM: Final = 0
+STDOUT_STREAM: Final = 1
+STDERR_STREAM: Final = 2
+
+#: What the guest accepts, and how long the body of each kind may be.
+HOST_LIMITS: Final[dict[int, int]] = {
+    HELLO: 4096,
+    REQUEST: MAX_JSON_BYTES,
+    DATA: MAX_DATA_BYTES,
+    EOF: 0,
+    CANCEL: 0,
+    CREDIT: CREDIT_BODY_BYTES,
+}
+#: What the host accepts.
+GUEST_LIMITS: Final[dict[int, int]] = {
+    READY: 4096,
+    STDOUT: MAX_DATA_BYTES,
+    STDERR: MAX_DATA_BYTES,
+    RESULT: MAX_JSON_BYTES,
+    FAILURE: 64 * 1024,
+    CREDIT: CREDIT_BODY_BYTES,
+}
+
+# Operations.
+PING: Final = "ping"
+PREPARE: Final = "prepare"
+CONFIGURE: Final = "configure"
+EXEC: Final = "exec"
+SYNC: Final = "sync"
+POWEROFF: Final = "poweroff"
+
+# Flavours of a template, and what `configure` is told about the root disk.
+FRESH: Final = "fresh"
+ATTACH: Final = "attach"
+ROOT_MOUNTED: Final = "mounted"
+ROOT_ATTACH: Final = "attach"
+
+# Codes of FAILURE. The host has a closed mapping for them and takes any other for a breach of the protocol.
+BAD_REQUEST: Final = "bad_request"
+NOT_CONFIGURED: Final = "not_configured"
+UNSUPPORTED: Final = "unsupported"
+CONFLICT: Final = "conflict"
+COMMAND_NOT_FOUND: Final = "command_not_found"
+COMMAND_NOT_EXECUTABLE: Final = "command_not_executable"
+CWD_UNUSABLE: Final = "cwd_unusable"
+ARGUMENTS_TOO_LONG: Final = "arguments_too_long"
+SYSTEM: Final = "system"
+FAILURE_CODES: Final = frozenset(
+    {
+        BAD_REQUEST,
+        NOT_CONFIGURED,
+        UNSUPPORTED,
+        CONFLICT,
+        COMMAND_NOT_FOUND,
+        COMMAND_NOT_EXECUTABLE,
+        CWD_UNUSABLE,
+        ARGUMENTS_TOO_LONG,
+        SYSTEM,
+    }
+)
