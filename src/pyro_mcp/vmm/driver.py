@@ -37,11 +37,13 @@ class Drive:
     """One disk of a machine; the order of a spec's drives is the guest's (vda, vdb, …).
 
     It must be a regular file; a driver opens it without following links. A template fixes number, size and
-    `read_only` of the drives, not their paths.
+    `read_only` of the drives, not their paths. A `volatile` one need not survive a crash of the host: the guest's
+    flushes are taken as done.
     """
 
     path: Path
     read_only: bool = False
+    volatile: bool = False
 
 
 @dataclass(frozen=True, slots=True)

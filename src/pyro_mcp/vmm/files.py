@@ -1,0 +1,83 @@
+"""Opening the files behind a machine: disks and the guest's memory.
+
+Owns the check that they are what they must be. Refuses links, devices and pipes: a path in a private directory that
+leads elsewhere is an attack or a mistake.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def open_regular(path: Path, what: str, *, writable: bool = False) -> int:
+    """Open an existing regular file, not inherited by children. The caller closes it.
+
+    Raises:
+        PyroError: INVALID if it is anything but a regular file; NOT_FOUND, PERMISSION and others.
+    """
+    access = os.O_RDWR if writable else os.O_RDONLY
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for its other end.
+        fd = os.open(path, access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+            raise _irregular(path, what) from error
+        raise from_os_error(error, f"open {what} {path}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _irregular(path, what)
+    return fd
+
+
+def create_ram_file(path: Path, size_bytes: int) -> int:
+    """Make the sparse file that a guest's memory is written to, and open it. The caller closes it.
+
+    Anybody may write to it by its mode, because QEMU opens it anew as the user it runs as; the private directory that
+    it lies in keeps everybody else out.
+
+    Raises:
+        PyroError: CONFLICT if it is there already; NO_SPACE, PERMISSION and others.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.fchmod(fd, 0o666)
+            os.ftruncate(fd, size_bytes)
+        except BaseException:
+            os.close(fd)
+            raise
+    except OSError as error:
+        raise from_os_error(error, f"make the memory file {path}") from error
+    return fd
+
+
+def sync_file(path: Path) -> None:
+    """Put a file's content on the disk.
+
+    Raises:
+        PyroError: NO_SPACE and others.
+    """
+    fd = open_regular(path, "the file")
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        raise from_os_error(error, f"sync {path}") from error
+    finally:
+        os.close(fd)
+
+
+def _irregular(path: Path, what: str) -> PyroError:
+    return PyroError(
+        ErrorCode.INVALID,
+        f"{what} {path} is not a regular file",
+        hint="Links, devices and pipes are not opened there. Remove it and run the command again.",
+        details={"path": str(path)},
+    )

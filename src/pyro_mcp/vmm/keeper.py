@@ -1,0 +1,102 @@
+"""Keepers: the small shell processes that outlive the caller and clean up behind a VMM.
+
+Owns how a keeper is started, what it may remove, and how a VMM's life is bounded without a daemon. Refuses to know
+which VMM it keeps.
+
+    sh keeper.sh                     keeps the console's end, removes what must vanish with the VMM
+      setpriv … timeout … VMM        dies with the keeper; killed when the time to live is up
+      tail                           holds the last 64 KiB of console output
+    sh keeper.sh (a second one)      only if something must vanish when the time is up, however early the VMM ended
+      sleep
+
+The second one is a process of its own so that it holds none of the VMM's descriptors: a network helper, for
+example, ends when the last copy of its socket is closed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import process, programs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyro_mcp.host.process import Child
+
+SCRIPT = Path(__file__).with_name("keeper.sh")
+CONSOLE = "console.log"
+# The VMM is killed first, then its files go.
+_AFTER_TTL_S = 1
+
+
+def start_keeper(
+    command: Sequence[str],
+    *,
+    console: Path,
+    ttl_s: float,
+    remove: Sequence[Path],
+    pass_fds: Sequence[int],
+    user: int | None = None,
+) -> Child:
+    """Start `command` under a keeper that removes the paths `remove` once it has ended. Detached.
+
+    `user` (root only) is the uid and gid that the command gets; the keeper itself stays what this process is.
+
+    Raises:
+        PyroError: MISSING_PROGRAM, INVALID, UNAVAILABLE.
+    """
+    owner = [] if user is None else [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    # The death signal is lost when credentials change, and setpriv sets it after it changed them.
+    bounded = [
+        *(_program("setpriv"), *owner, "--pdeathsig", "KILL", "--"),
+        *(_program("timeout"), "-s", "KILL", str(_whole_seconds(ttl_s))),
+        *command,
+    ]
+    return _start([str(_whole_seconds(ttl_s)), os.fspath(console), *_removals(remove), *bounded], pass_fds)
+
+
+def start_remover(paths: Sequence[Path], *, after_s: float) -> Child:
+    """Start a detached process that removes `paths` after `after_s` seconds, and does nothing else.
+
+    Raises:
+        PyroError: MISSING_PROGRAM, INVALID, UNAVAILABLE.
+    """
+    return _start([str(_whole_seconds(after_s) + _AFTER_TTL_S), os.devnull, *_removals(paths)], ())
+
+
+def _start(arguments: list[str], pass_fds: Sequence[int]) -> Child:
+    return process.start(
+        ["/bin/sh", SCRIPT, *arguments],
+        # Nothing of the caller's environment: it may hold secrets, and LD_PRELOAD or BASH_ENV would change what runs.
+        env={"PATH": os.pathsep.join(programs.search_path())},
+        cwd="/",
+        pass_fds=pass_fds,
+        umask=0o077,
+        detached=True,
+    )
+
+
+def _removals(paths: Sequence[Path]) -> list[str]:
+    for path in paths:
+        text = os.fspath(path)
+        if os.path.normpath(text) != text or not text.startswith("/") or text.count("/") < 2:
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"{text!r} can't be left to a keeper to remove",
+                hint="Name an absolute path below a directory, without dots.",
+            )
+    return [str(len(paths)), *map(os.fspath, paths)]
+
+
+def _whole_seconds(seconds: float) -> int:
+    # Not every timeout(1) and sleep(1) takes fractions, and 0 would mean for ever.
+    return max(1, math.ceil(seconds))
+
+
+def _program(name: str) -> str:
+    return os.fspath(programs.find_program(name))

@@ -1,0 +1,120 @@
+"""A machine under a keeper: what all machines have in common, whichever VMM runs them.
+
+Owns telling whether a machine lives, waiting for its end, ending it, and reading its console. Refuses to signal a
+process whose start time or boot does not match the record.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.host import durable, process
+from pyro_mcp.host.process import ProcessIdentity
+from pyro_mcp.vmm.transport import LaneTransport
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.machine import MachineRecord
+
+QUIT_TIMEOUT_S = 2.0
+TERM_TIMEOUT_S = 2.0
+# From the VMM's end to the end of the keeper's clean-up: tail writes 64 KiB, rm removes a few files.
+CLEAN_UP_TIMEOUT_S = 5.0
+
+
+class KeptMachine:
+    """A running, or ended, VMM and the processes that keep it."""
+
+    #: Whether the VMM has descendants of its own that must end with it.
+    has_tree = False
+
+    def __init__(self, record: MachineRecord) -> None:
+        self._record = record
+
+    @property
+    def record(self) -> MachineRecord:
+        """Return what a later process needs to attach."""
+        return self._record
+
+    @property
+    def transport(self) -> LaneTransport:
+        """Return the way to the agent."""
+        return LaneTransport(Path(self._record.runtime_dir))
+
+    def is_alive(self) -> bool:
+        """Say whether the VMM runs."""
+        record = self._record
+        return ProcessIdentity(record.vmm_pid, record.vmm_start_time, record.boot_id).is_running()
+
+    def wait_for_end(self, timeout_s: float) -> bool:
+        """Wait for the VMM to end, and then for its keeper's clean-up; say whether both have."""
+        record = self._record
+        if not self._is_of_this_boot():
+            return True
+        if not process.wait_for_exit(record.vmm_pid, record.vmm_start_time, timeout_s=timeout_s):
+            return False
+        return process.wait_for_exit(record.keeper_pid, record.keeper_start_time, timeout_s=CLEAN_UP_TIMEOUT_S)
+
+    def shutdown(self, timeout_s: float) -> None:
+        """End the machine in bounded steps, the gentlest first."""
+        ended = self.wait_for_end(timeout_s)
+        if not ended and self._ask_to_quit(QUIT_TIMEOUT_S):
+            ended = self.wait_for_end(QUIT_TIMEOUT_S)
+        if not ended:
+            process.send_signal(self._record.vmm_pid, self._record.vmm_start_time, signal.SIGTERM)
+            ended = self.wait_for_end(TERM_TIMEOUT_S)
+        # Also after a good end: this removes what a keeper that was killed has left.
+        self._end_vmm()
+
+    def kill(self) -> None:
+        """End everything that belongs to the machine, at once."""
+        try:
+            self._end_vmm()
+        finally:
+            self._end_remover()
+
+    def console_tail(self, max_bytes: int = 4096) -> str:
+        """Return the end of the console, once the keeper has written it."""
+        try:
+            with open(str(self._record.facts.get("console", "")), "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
+                return file.read(max_bytes).decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+
+    def close(self) -> None:
+        """Give back this process's descriptors; here there are none."""
+
+    def _ask_to_quit(self, timeout_s: float) -> bool:
+        """Ask the VMM to end by itself; say whether it was asked. Here there is nothing to ask."""
+        del timeout_s
+        return False
+
+    def _is_of_this_boot(self) -> bool:
+        return self._record.boot_id == process.boot_id()
+
+    def _end_vmm(self) -> None:
+        record = self._record
+        try:
+            if self._is_of_this_boot():
+                # The VMM alone first: its keeper then writes the console and cleans up by itself.
+                process.kill(record.vmm_pid, record.vmm_start_time, tree=self.has_tree)
+                keeper = (record.keeper_pid, record.keeper_start_time)
+                if not process.wait_for_exit(*keeper, timeout_s=CLEAN_UP_TIMEOUT_S):
+                    process.kill(*keeper, tree=True)
+                process.reap_detached()
+        finally:
+            for path in self._remove_at_end():
+                durable.remove_tree(path)
+
+    def _end_remover(self) -> None:
+        facts = self._record.facts
+        pid, started = facts.get("remover_pid"), facts.get("remover_start_time")
+        if isinstance(pid, int) and isinstance(started, int) and self._is_of_this_boot():
+            process.kill(pid, started, tree=True)
+
+    def _remove_at_end(self) -> list[Path]:
+        paths = self._record.facts.get("remove_at_end")
+        return [Path(str(path)) for path in cast("list[object]", paths)] if isinstance(paths, list) else []

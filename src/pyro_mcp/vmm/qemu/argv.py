@@ -1,0 +1,179 @@
+"""QEMU's command line: one table of devices, read from top to bottom.
+
+Owns which devices a machine has and how each is connected: by a descriptor that QEMU inherits, so that its jail needs
+no path of ours. Refuses to open anything.
+
+What a template fixes (machine, processor, number and order of devices) must not depend on anything but the
+`Hardware`: a clone is started with the same and fails otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pyro_mcp.model.kinds import Accelerator
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.limits import Shape
+
+# Changed whenever what follows changes what a machine is made of: older templates no longer fit then.
+REVISION = 1
+
+KERNEL = "/boot/kernel"
+INITRAMFS = "/boot/initramfs"
+
+# Between 32 and 1024 MiB makes no difference in speed; QEMU reserves it and touches what it uses.
+_TRANSLATION_CACHE_MIB = 64
+
+# `spawn=deny` also forbids exec, so nothing can be run from inside QEMU, and migration must go through a descriptor.
+_SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+# The same in all machines: each has a network of its own, and clones must not differ.
+_MAC = "52:54:00:70:79:72"
+
+
+class Ram(StrEnum):
+    """Say what happens to the file behind a guest's memory."""
+
+    NONE = "none"  # plain memory, no file
+    WRITTEN = "on"  # what the guest writes goes into the file: it becomes a template
+    COPIED_ON_WRITE = "off"  # the file is a template, which stays as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a guest sees, and a template fixes."""
+
+    shape: Shape
+    accelerator: Accelerator
+    lanes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DriveWiring:
+    """One disk, by the descriptor of its file."""
+
+    fd: int
+    read_only: bool
+    volatile: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """The descriptors behind the devices. Listening sockets for lanes and monitor, a connected one for the network."""
+
+    drives: tuple[DriveWiring, ...]
+    lanes: tuple[int, ...]
+    monitor: int
+    network: int | None
+    ram: int | None = None
+    ram_use: Ram = Ram.NONE
+    #: Whether this QEMU (8.2 and later) can open a template's memory for reading only.
+    ram_read_only: bool = False
+
+    def descriptors(self) -> list[int]:
+        """Return every descriptor that QEMU must inherit."""
+        found = [drive.fd for drive in self.drives] + [*self.lanes, self.monitor]
+        return found + [fd for fd in (self.network, self.ram) if fd is not None]
+
+
+def arguments(hardware: Hardware, wiring: Wiring, *, firmware: str, append: str | None) -> list[str]:
+    """Return QEMU's arguments. With `append` (the kernel's command line) it boots; else it waits to be restored."""
+    shape = hardware.shape
+    return [
+        # rtc: the guest has the time before anybody tells it. x-option-roms: qboot loads the kernel by itself.
+        # pcie is off by default: virtio over memory-mapped registers needs no bus to be scanned.
+        *("-M", f"microvm,rtc=on,x-option-roms=off{',memory-backend=ram' if wiring.ram is not None else ''}"),
+        *("-bios", firmware),
+        *("-accel", _accelerator(hardware.accelerator)),
+        *("-cpu", _processor(hardware.accelerator)),
+        *("-smp", str(shape.vcpu_count), "-m", f"{shape.mem_mib}M"),
+        *_memory(shape, wiring),
+        "-nodefaults",
+        "-no-user-config",
+        *("-display", "none"),
+        # A guest that panics or reboots (panic=-1 makes the one the other) ends its VMM.
+        "-no-reboot",
+        *("-sandbox", _SANDBOX),
+        # QEMU's own messages and the console go the same way, through the keeper.
+        *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
+        *_drives(wiring.drives),
+        *_network(wiring.network),
+        *_lanes(wiring.lanes),
+        *(
+            "-chardev",
+            f"socket,id=monitor,fd={wiring.monitor},server=on,wait=off",
+            "-mon",
+            "chardev=monitor,mode=control",
+        ),
+        *(("-incoming", "defer") if append is None else ("-kernel", KERNEL, "-initrd", INITRAMFS, "-append", append)),
+    ]
+
+
+def _accelerator(accelerator: Accelerator) -> str:
+    if accelerator is Accelerator.KVM:
+        return "kvm"
+    return f"tcg,tb-size={_TRANSLATION_CACHE_MIB}"
+
+
+def _processor(accelerator: Accelerator) -> str:
+    if accelerator is Accelerator.KVM:
+        return "host"
+    # Nehalem boots faster than `max`. rdrand seeds the guest's random pool at once. Without arat the kernel thinks that
+    # its timer stops in deep sleep, and keeps a periodic tick: 5 % of a core for an idle guest.
+    return "Nehalem,+rdrand,+arat"
+
+
+def _memory(shape: Shape, wiring: Wiring) -> list[str]:
+    if wiring.ram is None:
+        return []
+    # Opened anew by QEMU through /proc: before 8.2 for writing, even where share=off never writes to it.
+    options = f"size={shape.mem_mib}M,mem-path=/proc/self/fd/{wiring.ram},share={wiring.ram_use.value}"
+    if wiring.ram_read_only and wiring.ram_use is Ram.COPIED_ON_WRITE:
+        options += ",readonly=on,rom=off"
+    return ["-object", f"memory-backend-file,id=ram,{options}"]
+
+
+def _drives(drives: tuple[DriveWiring, ...]) -> list[str]:
+    found: list[str] = []
+    for number, drive in enumerate(drives):
+        options = {
+            "driver": "file",
+            "node-name": f"disk{number}",
+            # A duplicate of the descriptor in this set; auto-read-only would ask for another access mode.
+            "filename": f"/dev/fdset/{number}",
+            "read-only": "on" if drive.read_only else "off",
+            "auto-read-only": "off",
+            # The host's own locks and stamps guard the files; a lock left by QEMU would outlive nothing.
+            "locking": "off",
+        }
+        if not drive.read_only:
+            # What the guest's file system frees, the host gets back.
+            options["discard"] = "unmap"
+        if drive.volatile:
+            options["cache.no-flush"] = "on"
+        found += ["-add-fd", f"fd={drive.fd},set={number}"]
+        found += ["-blockdev", ",".join(f"{key}={value}" for key, value in options.items())]
+        found += ["-device", f"virtio-blk-device,drive=disk{number}"]
+    return found
+
+
+def _network(fd: int | None) -> list[str]:
+    # Without a network the card is there and leads nowhere, so that one template serves both.
+    if fd is None:
+        return ["-device", f"virtio-net-device,mac={_MAC}"]
+    return [
+        *("-netdev", f"stream,id=network,server=off,addr.type=fd,addr.str={fd}"),
+        *("-device", f"virtio-net-device,mac={_MAC},netdev=network"),
+    ]
+
+
+def _lanes(lanes: tuple[int, ...]) -> list[str]:
+    # Port 0 is reserved for a console.
+    found = ["-device", f"virtio-serial-device,max_ports={len(lanes) + 1}"]
+    for number, fd in enumerate(lanes):
+        found += ["-chardev", f"socket,id=lane{number},fd={fd},server=on,wait=off"]
+        found += ["-device", f"virtserialport,chardev=lane{number},name=lane{number}"]
+    return found

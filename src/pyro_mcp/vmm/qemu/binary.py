@@ -1,0 +1,179 @@
+"""The QEMU on this host: which binary, which version, and the files without which it does not run.
+
+Owns finding it, its minimum version, and its identity. Refuses to look twice: what running it showed is kept in the
+cache, and holds as long as every file it was read from stays what it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host import durable, process, programs
+from pyro_mcp.vmm.driver import VmmIdentity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = "qemu-system-x86_64"
+# The first with `-netdev stream`; also the one in Debian 12, which still gets security updates there.
+MINIMUM_VERSION = (7, 2, 0)
+CACHE_FILE = "qemu.json"
+
+_SCHEMA = 1
+_ASK_TIMEOUT_S = 20.0
+_FIRMWARE = ("qboot.rom", "bios-microvm.bin")
+_FIRMWARE_DIRECTORIES = ("/usr/share/qemu", "/usr/share/qemu-kvm", "/usr/share/seabios", "/usr/local/share/qemu")
+_VERSION = re.compile(r"QEMU emulator version (\d+)\.(\d+)(?:\.(\d+))?")
+_LIBRARY = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
+
+Stamp = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class QemuBinary:
+    """A QEMU that was found, asked for its version, and whose libraries are known."""
+
+    path: str
+    version: str
+    firmware: str
+    #: The dynamic loader, by the name that is written into the binary, and every shared library.
+    libraries: tuple[str, ...]
+    #: Size, inode, modification and change time of the binary, the firmware and each library.
+    stamps: tuple[Stamp, ...]
+
+    @property
+    def identity(self) -> VmmIdentity:
+        """Return what tells this QEMU apart from every other, and from itself after an upgrade."""
+        import hashlib
+
+        digest = hashlib.sha256(json.dumps([self.files(), self.stamps]).encode()).hexdigest()
+        return VmmIdentity(self.path, self.version, digest[:16])
+
+    @property
+    def opens_ram_read_only(self) -> bool:
+        """Say whether a private mapping of a file that QEMU may only read is possible (`rom=off`, since 8.2)."""
+        return _numbers(self.version) >= (8, 2, 0)
+
+    def files(self) -> tuple[str, ...]:
+        """Return every file that the stamps are of, in their order."""
+        return (self.path, self.firmware, *self.libraries)
+
+    def is_unchanged(self) -> bool:
+        """Say whether every file is still the one that was looked at."""
+        return _stamps(self.files()) == self.stamps
+
+
+def find_binary(cache_dir: Path) -> QemuBinary:
+    """Return the QEMU of this host.
+
+    Raises:
+        PyroError: MISSING_PROGRAM, with the command that installs it; UNSUPPORTED if it is too old.
+    """
+    path = os.fspath(programs.find_program(PROGRAM))
+    known = _read_cached(cache_dir / CACHE_FILE)
+    if known is None or known.path != path or not known.is_unchanged():
+        known = _ask(path)
+        _write_cached(cache_dir / CACHE_FILE, known)
+    require_version(known.version)
+    return known
+
+
+def parse_version(text: str) -> str:
+    """Return the version in what `qemu --version` prints, as `major.minor.micro`.
+
+    Raises:
+        PyroError: UNSUPPORTED if there is none.
+    """
+    found = _VERSION.search(text)
+    if found is None:
+        raise PyroError(
+            ErrorCode.UNSUPPORTED,
+            f"{PROGRAM} does not say its version, but: {text[:80]!r}",
+            hint="Install QEMU from your distribution.",
+        )
+    return ".".join(part or "0" for part in found.groups())
+
+
+def require_version(version: str) -> None:
+    """Check that a version is not too old.
+
+    Raises:
+        PyroError: UNSUPPORTED, naming both versions.
+    """
+    if _numbers(version) >= MINIMUM_VERSION:
+        return
+    wanted = ".".join(map(str, MINIMUM_VERSION))
+    raise PyroError(
+        ErrorCode.UNSUPPORTED,
+        f"QEMU {version} is too old: {wanted} or later is needed",
+        hint=f"Upgrade it: {programs.install_command([PROGRAM])}".rstrip(": "),
+        details={"version": version, "minimum": wanted},
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _ask(path: str) -> QemuBinary:
+    version = parse_version(process.run([path, "--version"], timeout_s=_ASK_TIMEOUT_S).text)
+    # ldd runs the binary's own loader, which also follows the libraries' libraries.
+    listing = process.run(["ldd", path], timeout_s=_ASK_TIMEOUT_S, check=False).text
+    libraries = tuple(dict.fromkeys(_LIBRARY.findall(listing)))
+    firmware = _find_firmware()
+    files = (path, firmware, *libraries)
+    return QemuBinary(path, version, firmware, libraries, _stamps(files) or ())
+
+
+def _find_firmware() -> str:
+    for name in _FIRMWARE:
+        for directory in _FIRMWARE_DIRECTORIES:
+            candidate = os.path.join(directory, name)
+            if os.path.isfile(candidate):
+                return candidate
+    raise PyroError(
+        ErrorCode.MISSING_PROGRAM,
+        f"QEMU's firmware for microvm machines ({' or '.join(_FIRMWARE)}) is not installed",
+        hint="Install QEMU's system data, which your distribution may keep in a package of its own (qemu-system-data).",
+    )
+
+
+def _stamps(files: tuple[str, ...]) -> tuple[Stamp, ...] | None:
+    try:
+        found = [os.stat(path) for path in files]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise from_os_error(error, f"look at {error.filename}") from error
+    return tuple((stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns) for stat in found)
+
+
+def _read_cached(path: Path) -> QemuBinary | None:
+    """Return what was found last; a record that can't be read only costs looking again."""
+    try:
+        with open(path, "rb") as file:
+            document = cast("dict[str, object]", json.loads(file.read()))
+        if document["schema"] != _SCHEMA:
+            return None
+        return QemuBinary(
+            path=str(document["path"]),
+            version=str(document["version"]),
+            firmware=str(document["firmware"]),
+            libraries=tuple(str(name) for name in cast("list[object]", document["libraries"])),
+            stamps=tuple(cast("Stamp", tuple(stamp)) for stamp in cast("list[list[int]]", document["stamps"])),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _write_cached(path: Path, binary: QemuBinary) -> None:
+    try:
+        durable.atomic_write(path, json.dumps({"schema": _SCHEMA, **asdict(binary)}).encode())
+    except PyroError:
+        # A full or read-only disk makes the next start slower, not wrong.
+        return

@@ -1,0 +1,179 @@
+"""The QEMU driver: boot, save, restore, attach.
+
+Owns the order of the steps and their bounds. Refuses to run QEMU without its jail.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.durable import fsync_dir
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.waiting import Deadline
+from pyro_mcp.model.kinds import Accelerator, VmmKind
+from pyro_mcp.vmm.driver import LANES, DriverProbe, Features, Problem
+from pyro_mcp.vmm.files import create_ram_file, sync_file
+from pyro_mcp.vmm.qemu import argv, jail
+from pyro_mcp.vmm.qemu.binary import PROGRAM, find_binary
+from pyro_mcp.vmm.qemu.kernel_line import kernel_line
+from pyro_mcp.vmm.qemu.launch import Launch, launched
+from pyro_mcp.vmm.qemu.machine import QemuMachine
+from pyro_mcp.vmm.template import DEVICE_STATE, RAM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.model.machine import MachineRecord
+    from pyro_mcp.vmm.driver import BootPlan, Machine, RestorePlan, VmmIdentity
+    from pyro_mcp.vmm.qemu.qmp import Message, QmpClient
+
+# From the start of the keeper until the monitor answers: 40 ms alone, a second or two when twenty start at once.
+LAUNCH_TIMEOUT_S = 30.0
+RESTORE_TIMEOUT_S = 30.0
+SAVE_TIMEOUT_S = 60.0
+
+# x-ignore-shared: the memory is in its file already and not in the stream. events: told when done, so nobody polls.
+_CAPABILITIES = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+_MIB = 1024 * 1024
+
+
+class QemuDriver:
+    """Runs machines with QEMU. `cache_dir` keeps what was found out about the binary."""
+
+    kind = VmmKind.QEMU
+    features = Features(templates=True, network=True, drives=True)
+
+    def __init__(self, cache_dir: Path) -> None:
+        self._cache_dir = cache_dir
+
+    def probe(self) -> DriverProbe:
+        """Look whether this host has QEMU, bubblewrap and the firmware, without booting anything."""
+        problems = [Problem(error.message, error.hint) for error in jail.missing()]
+        try:
+            binary = find_binary(self._cache_dir)
+        except PyroError as error:
+            return DriverProbe(self.kind, found=False, problems=(Problem(error.message, error.hint), *problems))
+        accelerators = [Accelerator.KVM] if os.path.exists(jail.KVM_DEVICE) else []
+        return DriverProbe(
+            self.kind,
+            found=True,
+            path=binary.path,
+            version=binary.version,
+            accelerators=(*accelerators, Accelerator.TCG),
+            problems=tuple(problems),
+            details={"firmware": binary.firmware},
+        )
+
+    def identity(self) -> VmmIdentity:
+        """Return which QEMU would run a machine now, and how this driver would call it."""
+        found = find_binary(self._cache_dir).identity
+        return type(found)(found.path, found.version, f"{found.fingerprint}.{argv.REVISION}")
+
+    def boot(self, plan: BootPlan) -> Machine:
+        """Start a machine from its kernel."""
+        if plan.boot is None:
+            raise PyroError(ErrorCode.INVALID, f"{PROGRAM} can't boot {plan.spec.vm_id} without a kernel")
+        binary = find_binary(self._cache_dir)
+        ram_fd = None
+        if plan.ram_file is not None:
+            ram_fd = create_ram_file(plan.ram_file, plan.spec.shape.mem_mib * _MIB)
+        try:
+            launch = Launch(
+                plan.spec,
+                argv.Hardware(plan.spec.shape, plan.accelerator, LANES),
+                ram_fd=ram_fd,
+                ram_use=argv.Ram.NONE if ram_fd is None else argv.Ram.WRITTEN,
+                ram_file=os.fspath(plan.ram_file or ""),
+                boot=plan.boot,
+                kernel_line=kernel_line(plan.accelerator, plan.boot.kernel_args),
+            )
+            with launched(binary, launch, Deadline(LAUNCH_TIMEOUT_S, "QEMU to start")) as (machine, _):
+                return machine
+        finally:
+            if ram_fd is not None:
+                os.close(ram_fd)
+
+    def save(self, machine: Machine, directory: Path) -> None:
+        """Write a machine's state, and end it."""
+        ram_file = str(machine.record.facts.get("ram_file", ""))
+        if not isinstance(machine, QemuMachine) or not ram_file:
+            raise PyroError(
+                ErrorCode.UNSUPPORTED, "only a machine of this driver that was booted with a memory file can be saved"
+            )
+        deadline = Deadline(SAVE_TIMEOUT_S, "QEMU to write its state")
+        try:
+            with machine.monitor(deadline) as monitor:
+                monitor.execute("stop", deadline)
+                _write_state(monitor, directory / DEVICE_STATE, deadline)
+                monitor.execute("quit", deadline)
+            fault_point("vmm.state_written")
+            machine.shutdown(deadline.remaining_s())
+        finally:
+            machine.kill()
+        sync_file(type(directory)(ram_file))
+        fsync_dir(directory)
+
+    def restore(self, plan: RestorePlan) -> Machine:
+        """Start a machine from a template."""
+        binary = find_binary(self._cache_dir)
+        ram_fd = plan.template.open(RAM)
+        try:
+            state_fd = plan.template.open(DEVICE_STATE)
+            try:
+                launch = Launch(
+                    plan.spec,
+                    argv.Hardware(plan.spec.shape, plan.accelerator, LANES),
+                    ram_fd=ram_fd,
+                    ram_use=argv.Ram.COPIED_ON_WRITE,
+                )
+                deadline = Deadline(RESTORE_TIMEOUT_S, "QEMU to restore the template")
+                with launched(binary, launch, deadline) as (machine, monitor):
+                    _load_state(monitor, state_fd, deadline)
+                    monitor.execute("cont", deadline)
+                    return machine
+            finally:
+                os.close(state_fd)
+        finally:
+            os.close(ram_fd)
+
+    def attach(self, record: MachineRecord) -> Machine:
+        """Take up a machine by its record."""
+        return QemuMachine(record)
+
+
+def _write_state(monitor: QmpClient, path: Path, deadline: Deadline) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            monitor.execute("migrate-set-capabilities", deadline, capabilities=_CAPABILITIES)
+            monitor.execute("getfd", deadline, fd=fd, fdname="state")
+            monitor.execute("migrate", deadline, uri="fd:state")
+            _await_migration(monitor, deadline)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise from_os_error(error, f"write {path}") from error
+
+
+def _load_state(monitor: QmpClient, fd: int, deadline: Deadline) -> None:
+    monitor.execute("migrate-set-capabilities", deadline, capabilities=_CAPABILITIES)
+    monitor.execute("getfd", deadline, fd=fd, fdname="state")
+    monitor.execute("migrate-incoming", deadline, uri="fd:state")
+    _await_migration(monitor, deadline)
+
+
+def _await_migration(monitor: QmpClient, deadline: Deadline) -> None:
+    def is_over(event: Message) -> bool:
+        return event.get("status") in {"completed", "failed", "cancelled"}
+
+    event = monitor.wait_for_event("MIGRATION", is_over, deadline)
+    if event.get("status") != "completed":
+        answer = cast("Message", monitor.execute("query-migrate", deadline))
+        raise PyroError(
+            ErrorCode.CORRUPT,
+            f"QEMU could not move the machine's state: {answer.get('error-desc', event.get('status'))}",
+            hint="The template is made anew at the next start.",
+        )

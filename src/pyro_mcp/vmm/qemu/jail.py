@@ -1,0 +1,116 @@
+"""The jail around QEMU: what of the host it can see, and who it is there.
+
+Owns the arguments of bubblewrap. Refuses to start anything, and to leave anything out quietly: where the host does not
+permit the jail, there is an error and no VM.
+
+Inside: namespaces of its own (user, processes, network, IPC, host name, cgroups), no capabilities, an empty root
+file system with QEMU's binary, libraries and firmware read-only, and a /proc that shows QEMU alone. Everything else
+it has are the descriptors it was given.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import programs
+from pyro_mcp.model.kinds import Accelerator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pyro_mcp.vmm.qemu.binary import QemuBinary
+
+KVM_DEVICE = "/dev/kvm"
+#: Who QEMU is in its own user namespace: nobody.
+INNER_ID = 65534
+
+# Uids that no distribution gives to anybody: the range that systemd keeps for containers' users ends below.
+_FIRST_UID = 1879048192
+_UID_BITS = 20
+
+_LOADER_CACHE = "/etc/ld.so.cache"
+# Threads of QEMU's that come and go would each get an arena of their own otherwise.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
+
+
+def command(
+    binary: QemuBinary, arguments: Sequence[str], *, info_fd: int, data: Mapping[str, int], devices: Iterable[str]
+) -> list[str]:
+    """Return the command that runs QEMU in its jail.
+
+    To `info_fd` bubblewrap writes a JSON object with QEMU's pid as the host sees it. `data` are files in the jail and
+    the descriptors that they are copied from; `devices` are device nodes of the host.
+
+    Raises:
+        PyroError: MISSING_PROGRAM.
+    """
+    found = [
+        os.fspath(programs.find_program("bwrap")),
+        *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+        *("--uid", str(INNER_ID), "--gid", str(INNER_ID), "--cap-drop", "ALL"),
+        # QEMU is process 1 of its namespace: its end is the end of everything in there.
+        *("--die-with-parent", "--as-pid-1", "--new-session"),
+        *("--clearenv", *(part for item in _ENVIRONMENT.items() for part in ("--setenv", *item))),
+        *("--proc", "/proc", "--dir", "/boot"),
+    ]
+    found += _visible(binary)
+    for path in devices:
+        found += ["--dev-bind", path, path]
+    for path, fd in data.items():
+        found += ["--ro-bind-data", str(fd), path]
+    found += ["--remount-ro", "/", "--chdir", "/", "--info-fd", str(info_fd), "--", binary.path, *arguments]
+    return found
+
+
+def missing() -> list[PyroError]:
+    """Return an error for each program that the jail needs and that is not there."""
+    return [programs.missing_program(name) for name in ("bwrap", "setpriv") if programs.look_up(name) is None]
+
+
+def devices(accelerator: Accelerator) -> list[str]:
+    """Return the device nodes that QEMU needs."""
+    return [KVM_DEVICE] if accelerator is Accelerator.KVM else []
+
+
+def outer_uid() -> int | None:
+    """Return the uid for a new VMM: one that nobody else has if this process is root, else None (this user's own)."""
+    if os.geteuid() != 0:
+        return None
+    return _FIRST_UID + int.from_bytes(os.urandom(4), "little") % (1 << _UID_BITS)
+
+
+def explain(output: str) -> PyroError | None:
+    """Return what to tell the user if `output` shows that this host does not permit the jail, else None."""
+    if "bwrap:" not in output:
+        return None
+    line = next(line for line in output.splitlines() if "bwrap:" in line).strip()
+    if "namespace" in line or "uid map" in line or "gid map" in line or "Operation not permitted" in line:
+        return PyroError(
+            ErrorCode.PERMISSION,
+            f"this host does not let bubblewrap make the VMM's jail ({line})",
+            hint="Allow user namespaces: sysctl user.max_user_namespaces=15000; on Debian also"
+            " sysctl kernel.unprivileged_userns_clone=1; on Ubuntu an AppArmor profile for bwrap, or"
+            " sysctl kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with --privileged.",
+        )
+    return PyroError(ErrorCode.UNAVAILABLE, f"bubblewrap could not make the VMM's jail: {line}")
+
+
+def _visible(binary: QemuBinary) -> list[str]:
+    """Return the arguments that show QEMU its own files, each under the names by which it looks for them.
+
+    Whole library directories: a mount for each of fifty libraries would take longer than the rest of a restore.
+    They hold what the distribution gives to everybody.
+    """
+    found: list[str] = []
+    for directory in sorted({os.path.realpath(os.path.dirname(path)) for path in binary.libraries}):
+        found += ["--ro-bind", directory, directory]
+    # Where /lib is a link to /usr/lib, and the loader one to a file in there.
+    for named in sorted({os.path.dirname(path) for path in binary.libraries}):
+        if os.path.realpath(named) != named:
+            found += ["--symlink", os.path.realpath(named), named]
+    for path in (_LOADER_CACHE, binary.path, binary.firmware):
+        if os.path.exists(path):
+            found += ["--ro-bind", path, path]
+    return found

@@ -1,0 +1,99 @@
+"""Starting one QEMU: descriptors opened, jail and keeper around it, until its monitor answers.
+
+Owns which descriptor goes where. Refuses to decide what the machine does next: that is the driver's.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host.sockets import connect_unix, listen_unix
+from pyro_mcp.model.kinds import VmmKind
+from pyro_mcp.vmm.files import open_regular
+from pyro_mcp.vmm.qemu import argv, jail
+from pyro_mcp.vmm.qemu.machine import MONITOR, QemuMachine
+from pyro_mcp.vmm.qemu.qmp import QmpClient
+from pyro_mcp.vmm.start import Command, started
+from pyro_mcp.vmm.transport import listen_lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from contextlib import ExitStack
+
+    from pyro_mcp.host.waiting import Deadline
+    from pyro_mcp.vmm.driver import BootFiles, Drive, MachineSpec
+    from pyro_mcp.vmm.qemu.binary import QemuBinary
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to start: hardware, the guest's memory, and a kernel or nothing (then it waits to be restored)."""
+
+    spec: MachineSpec
+    hardware: argv.Hardware
+    ram_fd: int | None = None
+    ram_use: argv.Ram = argv.Ram.NONE
+    #: The name of the memory's file, where it is to become a template.
+    ram_file: str = ""
+    boot: BootFiles | None = None
+    kernel_line: str | None = None
+
+
+@contextmanager
+def launched(binary: QemuBinary, launch: Launch, deadline: Deadline) -> Generator[tuple[QemuMachine, QmpClient]]:
+    """Start QEMU and yield the machine and its monitor. An exception, in the block too, ends the machine.
+
+    Raises:
+        PyroError: what `started` raises; PERMISSION if this host does not permit the jail.
+    """
+    spec = launch.spec
+
+    def prepare(info_fd: int, inherited: ExitStack) -> Command:
+        return _prepare(binary, launch, info_fd, inherited)
+
+    with (
+        started(
+            spec,
+            QemuMachine,
+            prepare,
+            kind=VmmKind.QEMU,
+            accelerator=launch.hardware.accelerator,
+            facts={"ram_file": launch.ram_file} if launch.ram_file else {},
+            explain=jail.explain,
+            deadline=deadline,
+        ) as machine,
+        QmpClient(connect_unix(spec.runtime_dir / MONITOR, deadline.remaining_s())) as monitor,
+    ):
+        monitor.negotiate(deadline)
+        yield machine, monitor
+
+
+def _prepare(binary: QemuBinary, launch: Launch, info_fd: int, inherited: ExitStack) -> Command:
+    spec, hardware = launch.spec, launch.hardware
+    wiring = argv.Wiring(
+        drives=tuple(_open_drive(drive, inherited) for drive in spec.drives),
+        lanes=tuple(inherited.enter_context(lane).fileno() for lane in listen_lanes(spec.runtime_dir, hardware.lanes)),
+        monitor=inherited.enter_context(listen_unix(spec.runtime_dir / MONITOR)).fileno(),
+        network=spec.network_fd,
+        ram=launch.ram_fd,
+        ram_use=launch.ram_use,
+        ram_read_only=binary.opens_ram_read_only,
+    )
+    data: dict[str, int] = {}
+    if launch.boot is not None:
+        for name, path in {argv.KERNEL: launch.boot.kernel, argv.INITRAMFS: launch.boot.initramfs}.items():
+            data[name] = open_regular(path, "the boot file")
+            inherited.callback(os.close, data[name])
+    arguments = argv.arguments(hardware, wiring, firmware=binary.firmware, append=launch.kernel_line)
+    jailed = jail.command(binary, arguments, info_fd=info_fd, data=data, devices=jail.devices(hardware.accelerator))
+    passed = [*wiring.descriptors(), *data.values()]
+    return Command(jailed, passed, user=jail.outer_uid())
+
+
+def _open_drive(drive: Drive, inherited: ExitStack) -> argv.DriveWiring:
+    fd = open_regular(drive.path, "the disk", writable=not drive.read_only)
+    inherited.callback(os.close, fd)
+    return argv.DriveWiring(fd, read_only=drive.read_only, volatile=drive.volatile)

@@ -1,0 +1,136 @@
+"""The QEMU Machine Protocol, as far as the driver speaks it.
+
+Owns commands, events and their bounds: the process at the other end may have been taken over by its guest. Refuses
+to wait without a deadline, and to keep more than a line's worth of what it is sent.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import socket
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from pyro_mcp.host.waiting import Deadline
+
+_MAX_LINE_BYTES = 256 * 1024
+# Between two answers QEMU sends a handful of events; one that floods is broken or hostile.
+_MAX_EVENTS = 256
+_READ_BYTES = 65536
+
+Message = dict[str, object]
+
+
+class QmpClient:
+    """One connection to a monitor. QEMU serves one at a time; further ones wait in its backlog."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._buffer = bytearray()
+        self._events: list[Message] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect; the VMM goes on."""
+        self._socket.close()
+
+    def negotiate(self, deadline: Deadline) -> None:
+        """Take the greeting and leave capability negotiation mode."""
+        self._receive(deadline)
+        self.execute("qmp_capabilities", deadline)
+
+    def execute(self, command: str, deadline: Deadline, *, fd: int | None = None, **arguments: object) -> object:
+        """Run one command and return what it returned. `fd` travels with it.
+
+        Raises:
+            PyroError: PROGRAM_FAILED if QEMU refuses; GUEST_LOST if it has ended; TIMEOUT; PROTOCOL.
+        """
+        message = json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
+        self._send(message, fd, deadline)
+        while True:
+            answer = self._receive(deadline)
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise _refusal(command, answer["error"])
+            self._keep(answer)
+
+    def wait_for_event(self, name: str, accept: Callable[[Message], bool], deadline: Deadline) -> Message:
+        """Return the data of the first event of that name that `accept` takes; earlier ones count too."""
+        while True:
+            for event in self._events:
+                if event.get("event") == name:
+                    found = event.get("data", {})
+                    data = cast("Message", found) if isinstance(found, dict) else {}
+                    if accept(data):
+                        self._events.remove(event)
+                        return data
+            self._keep(self._receive(deadline))
+
+    def _keep(self, message: Message) -> None:
+        if "event" in message:
+            self._events.append(message)
+            if len(self._events) > _MAX_EVENTS:
+                raise PyroError(ErrorCode.PROTOCOL, "QEMU's monitor sends events without end")
+
+    def _send(self, message: bytes, fd: int | None, deadline: Deadline) -> None:
+        self._socket.settimeout(max(deadline.remaining_s(), 0.001))
+        # QEMU takes a descriptor only with the bytes of the very command that names it (SCM_RIGHTS, unix(7)).
+        ancillary = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        try:
+            sent = self._socket.sendmsg([message], ancillary)
+            self._socket.sendall(message[sent:])
+        except TimeoutError:
+            raise deadline.error() from None
+        except OSError as error:
+            raise _lost() from error
+
+    def _receive(self, deadline: Deadline) -> Message:
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > _MAX_LINE_BYTES:
+                raise PyroError(ErrorCode.PROTOCOL, "QEMU's monitor sent a line without end")
+            self._socket.settimeout(max(deadline.remaining_s(), 0.001))
+            try:
+                data = self._socket.recv(_READ_BYTES)
+            except TimeoutError:
+                raise deadline.error() from None
+            except OSError as error:
+                raise _lost() from error
+            if not data:
+                raise _lost()
+            self._buffer += data
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        deadline.check()
+        try:
+            message: object = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise PyroError(ErrorCode.PROTOCOL, f"QEMU's monitor sent no JSON: {line[:80]!r}") from error
+        if not isinstance(message, dict):
+            raise PyroError(ErrorCode.PROTOCOL, f"QEMU's monitor sent no object: {line[:80]!r}")
+        return cast("Message", message)
+
+
+def _lost() -> PyroError:
+    return PyroError(ErrorCode.GUEST_LOST, "QEMU has ended", hint="The end of the console says why.")
+
+
+def _refusal(command: str, error: object) -> PyroError:
+    said = cast("Message", error).get("desc", "") if isinstance(error, dict) else error
+    return PyroError(
+        ErrorCode.PROGRAM_FAILED, f"QEMU refused {command}: {str(said)[:500]}", details={"command": command}
+    )

@@ -1,0 +1,172 @@
+"""Starting a VMM under its keeper, the same way for every driver.
+
+Owns everything that must be undone if a step fails, and what the user is told then. Refuses to know the VMM: its
+driver gives the command, and learns the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host import process
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.machine import MachineRecord
+from pyro_mcp.vmm.keeper import CONSOLE, start_keeper, start_remover
+from pyro_mcp.vmm.machine import KeptMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from pyro_mcp.host.process import Child
+    from pyro_mcp.host.waiting import Deadline
+    from pyro_mcp.model.kinds import Accelerator, VmmKind
+    from pyro_mcp.vmm.driver import MachineSpec
+
+_MAX_INFO_BYTES = 4096
+_CONSOLE_BYTES = 64 * 1024
+_SHOWN_CHARS = 2000
+
+M = TypeVar("M", bound=KeptMachine)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run under the keeper, the descriptors it inherits, and (root only) the uid that it gets."""
+
+    argv: Sequence[str]
+    pass_fds: Sequence[int]
+    user: int | None = None
+
+
+@contextmanager
+def started(
+    spec: MachineSpec,
+    machine_type: Callable[[MachineRecord], M],
+    prepare: Callable[[int, ExitStack], Command],
+    *,
+    kind: VmmKind,
+    accelerator: Accelerator,
+    facts: Mapping[str, object],
+    explain: Callable[[str], PyroError | None],
+    deadline: Deadline,
+) -> Generator[M]:
+    """Start a VMM and yield its machine. An exception, in the block too, ends it.
+
+    `prepare` opens what the VMM inherits, on the given stack, and returns the command; that command writes a JSON
+    object with `child-pid`, the VMM's pid, to the given descriptor. `explain` turns last words into an error, if it
+    knows them.
+
+    Raises:
+        PyroError: UNAVAILABLE with the VMM's last words, or what `explain` makes of them; TIMEOUT; what `prepare`
+            raises.
+    """
+    with ExitStack() as stack:
+        console = _open_console(spec)
+        stack.callback(os.close, console)
+        info, info_writer = os.pipe2(os.O_CLOEXEC)
+        stack.callback(os.close, info)
+        with ExitStack() as inherited:
+            inherited.callback(os.close, info_writer)
+            command = prepare(info_writer, inherited)
+            keeper = start_keeper(
+                command.argv,
+                console=spec.state_dir / CONSOLE,
+                ttl_s=spec.ttl_s,
+                remove=spec.remove_at_end,
+                pass_fds=[*command.pass_fds, info_writer],
+                user=command.user,
+            )
+        # Ours are closed now: if the VMM dies, nobody holds the other ends of its sockets and pipes.
+        stack.enter_context(keeper)
+        fault_point("vmm.after_keeper")
+        remover = start_remover(spec.remove_at_ttl, after_s=spec.ttl_s) if spec.remove_at_ttl else None
+        if remover is not None:
+            stack.enter_context(remover)
+        record = _record(spec, kind, accelerator, facts, keeper, remover)
+        machine = machine_type(record)
+        try:
+            pid = _read_pid(info, deadline)
+            record = replace(record, vmm_pid=pid, vmm_start_time=process.start_time(pid) or 0)
+            machine = machine_type(record)
+            fault_point("vmm.after_start")
+            yield machine
+        except BaseException as error:
+            machine.kill()
+            if isinstance(error, PyroError) and error.code in {ErrorCode.GUEST_LOST, ErrorCode.TIMEOUT}:
+                raise _with_last_words(error, _read_console(console), explain) from error
+            raise
+
+
+def _open_console(spec: MachineSpec) -> int:
+    """Make the console's file, and keep it readable here however soon it is removed."""
+    path = spec.state_dir / CONSOLE
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise from_os_error(error, f"make the console log {path}") from error
+
+
+def _record(
+    spec: MachineSpec,
+    kind: VmmKind,
+    accelerator: Accelerator,
+    facts: Mapping[str, object],
+    keeper: Child,
+    remover: Child | None,
+) -> MachineRecord:
+    own: dict[str, object] = {
+        "console": os.fspath(spec.state_dir / CONSOLE),
+        "remove_at_end": [os.fspath(path) for path in spec.remove_at_end],
+        **facts,
+    }
+    if remover is not None:
+        own |= {"remover_pid": remover.pid, "remover_start_time": remover.start_time}
+    return MachineRecord(
+        kind=kind,
+        accelerator=accelerator,
+        boot_id=process.boot_id(),
+        runtime_dir=os.fspath(spec.runtime_dir),
+        keeper_pid=keeper.pid,
+        keeper_start_time=keeper.start_time,
+        facts=own,
+    )
+
+
+def _read_pid(info: int, deadline: Deadline) -> int:
+    """Read the VMM's pid; the pipe ends without one if the VMM or its jail could not be started."""
+    poller = select.poll()
+    poller.register(info, select.POLLIN)
+    text = b""
+    while len(text) < _MAX_INFO_BYTES:
+        if not poller.poll(deadline.remaining_s() * 1000):
+            raise deadline.error()
+        data = os.read(info, _MAX_INFO_BYTES)
+        if not data:
+            break
+        text += data
+        if text.rstrip().endswith(b"}"):
+            pid = cast("dict[str, object]", json.loads(text)).get("child-pid")
+            if isinstance(pid, int):
+                return pid
+            break
+    raise PyroError(ErrorCode.GUEST_LOST, "the VMM did not start")
+
+
+def _read_console(fd: int) -> str:
+    return os.pread(fd, _CONSOLE_BYTES, 0).decode("utf-8", "replace").strip()[-_SHOWN_CHARS:]
+
+
+def _with_last_words(error: PyroError, words: str, explain: Callable[[str], PyroError | None]) -> PyroError:
+    known = explain(words)
+    if known is not None:
+        return known
+    code = ErrorCode.UNAVAILABLE if error.code is ErrorCode.GUEST_LOST else error.code
+    what = "the VMM ended while it was started" if error.code is ErrorCode.GUEST_LOST else error.message
+    said = f"; it said:\n{words}" if words else ""
+    return PyroError(code, what + said, hint=error.hint, details={**error.details, "console": words})
