@@ -1,0 +1,44 @@
+"""What a guest's network card is told: addresses, gateway, name servers.
+
+Owns the values that go to the agent when it configures the network, and that users are shown. Refuses to choose them:
+that is `plan`'s part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceAddress:
+    """An address of the guest's network card and the gateway of that family, as text."""
+
+    address: str
+    prefix_length: int
+    gateway: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return the address as the agent and the users read it."""
+        return {"address": self.address, "prefix_length": self.prefix_length, "gateway": self.gateway}
+
+
+@dataclass(frozen=True, slots=True)
+class GuestNetwork:
+    """How a guest sets up its network card: nothing is asked for over DHCP, nothing is announced.
+
+    A family that the host can't serve is None. `dns` is in the order in which servers are to be asked.
+    """
+
+    ipv4: InterfaceAddress | None
+    ipv6: InterfaceAddress | None
+    dns: tuple[str, ...]
+    mtu: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return the network as the agent and the users read it."""
+        return {
+            "ipv4": None if self.ipv4 is None else self.ipv4.to_json(),
+            "ipv6": None if self.ipv6 is None else self.ipv6.to_json(),
+            "dns": list(self.dns),
+            "mtu": self.mtu,
+        }

@@ -1,0 +1,166 @@
+"""How one guest's network is fitted into the host's: a decision, made without touching anything.
+
+Owns the guest's addresses, which name servers it asks and how they are reached, and the arguments of pasta and passt
+that bring it about. Refuses to start them: that is `egress`'s part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.network.guest import GuestNetwork, InterfaceAddress
+from pyro_mcp.host.network.ruleset import local_networks, never_reached, ruleset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyro_mcp.host.network.surroundings import Surroundings
+
+    Address = IPv4Address | IPv6Address
+    Network = IPv4Network | IPv6Network
+
+# The largest frame that passt carries; TCP ends in passt, so nothing on the way ever sees frames of this size.
+MTU_BYTES = 65520
+
+# The guest's own little network. The first that the host does not use itself, so that a guest that may reach private
+# networks can reach the host's.
+_GUEST_IPV4 = (IPv4Network("10.213.77.0/24"), IPv4Network("172.29.213.0/24"), IPv4Network("192.168.213.0/24"))
+# A unique local prefix (RFC 4193): programs prefer IPv4 over it, and it works where there is no IPv4.
+_GUEST_IPV6 = IPv6Network("fd70:7972:6f::/64")
+_GATEWAY, _RESOLVER, _GUEST = 1, 3, 15
+_GATEWAY_MAC = "52:54:00:70:79:01"
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+
+
+@dataclass(frozen=True, slots=True)
+class EgressPlan:
+    """What one guest's network consists of."""
+
+    guest: GuestNetwork
+    rules: str
+    pasta_arguments: tuple[str, ...]
+    passt_arguments: tuple[str, ...]
+
+
+def plan_egress(surroundings: Surroundings, *, private_networks: bool = False) -> EgressPlan:
+    """Decide how a guest gets out of this host. With `private_networks` it reaches the host's local networks too.
+
+    Raises:
+        PyroError: UNAVAILABLE if the host itself has no way out.
+    """
+    ipv4, ipv6 = surroundings.default_ipv4, _wants_ipv6(surroundings)
+    if not ipv4 and not ipv6:
+        raise PyroError(
+            ErrorCode.UNAVAILABLE,
+            "this host has no default route, so a guest has no way out either",
+            hint="Connect the host to a network, or run the guest without --network.",
+        )
+    subnets: dict[int, Network] = {}
+    if ipv4:
+        subnets[4] = _free_subnet(surroundings)
+    if ipv6:
+        subnets[6] = _GUEST_IPV6
+    never = never_reached(surroundings)
+    resolvers = _choose_resolvers(surroundings.nameservers, never, subnets)
+    refused = never if private_networks else [*never, *local_networks(surroundings)]
+    guest = GuestNetwork(
+        ipv4=_interface_address(subnets[4]) if ipv4 else None,
+        ipv6=_interface_address(subnets[6]) if ipv6 else None,
+        dns=tuple(str(address) for address in resolvers.values()),
+        mtu=MTU_BYTES,
+    )
+    families = () if ipv4 and ipv6 else ("-4",) if ipv4 else ("-6",)
+    return EgressPlan(
+        guest=guest,
+        rules=ruleset(refused, resolvers.values()),
+        pasta_arguments=(*families, *_pasta_arguments(resolvers)),
+        passt_arguments=(*families, *_passt_arguments(guest)),
+    )
+
+
+def _wants_ipv6(surroundings: Surroundings) -> bool:
+    """Say whether to give the guest IPv6.
+
+    A default route alone proves little: containers and test networks often have one that leads nowhere, and a guest
+    would wait there. A global address, or nothing else to use, is better evidence.
+    """
+    has_global = any(
+        isinstance(interface.ip, IPv6Address) and interface.ip in _GLOBAL_UNICAST
+        for interface in surroundings.addresses
+    )
+    return surroundings.default_ipv6 and (has_global or not surroundings.default_ipv4)
+
+
+def _free_subnet(surroundings: Surroundings) -> IPv4Network:
+    used = [interface.network for interface in surroundings.addresses if interface.version == 4]
+    for candidate in _GUEST_IPV4:
+        if not any(candidate.overlaps(network) for network in used) and not any(
+            server in candidate for server in surroundings.nameservers
+        ):
+            return candidate
+    return _GUEST_IPV4[0]
+
+
+def _choose_resolvers(
+    nameservers: Iterable[Address], never: list[Network], subnets: dict[int, Network]
+) -> dict[Address, Address]:
+    """Say at which address the guest asks each name server that it can ask, in order.
+
+    One that listens where no guest may go (loopback, the host's own address, link-local) is asked by pasta, at a
+    stand-in address: its `--dns-forward` carries DNS and nothing else, to the first server of a family in resolv.conf.
+    """
+    chosen: dict[Address, Address] = {}
+    first: set[int] = set()
+    for server in nameservers:
+        subnet = subnets.get(server.version)
+        is_first = server.version not in first
+        first.add(server.version)
+        if subnet is None:
+            continue
+        if not any(server in network for network in never):
+            chosen[server] = server
+        elif is_first:
+            chosen[server] = subnet[_RESOLVER]
+    return chosen
+
+
+def _interface_address(subnet: Network) -> InterfaceAddress:
+    return InterfaceAddress(str(subnet[_GUEST]), subnet.prefixlen, str(subnet[_GATEWAY]))
+
+
+def _pasta_arguments(resolvers: dict[Address, Address]) -> Iterable[str]:
+    yield from ("--quiet", "--foreground", "--config-net", "--ns-ifname", "up0", "--mtu", str(MTU_BYTES), *_CLOSED)
+    # Nothing is carried from the namespace's loopback to the host's.
+    yield from ("--tcp-ns", "none", "--udp-ns", "none")
+    # Debian 12's pasta forwards to 0.0.0.0 if it is told the server with --dns; left alone it reads resolv.conf.
+    for server, stand_in in resolvers.items():
+        if server != stand_in:
+            yield from ("--dns-forward", str(stand_in))
+
+
+def _passt_arguments(guest: GuestNetwork) -> Iterable[str]:
+    yield from (
+        "--quiet",
+        "--foreground",
+        "--dns",
+        "none",
+        "--mac-addr",
+        _GATEWAY_MAC,
+        "--mtu",
+        str(guest.mtu),
+        *_CLOSED,
+    )
+    # The guest is configured by its agent; these would only answer a stranger.
+    yield from ("--no-dhcp", "--no-dhcpv6", "--no-ra")
+    for family in (guest.ipv4, guest.ipv6):
+        if family is not None:
+            yield from ("--address", family.address, "--gateway", family.gateway)
+    if guest.ipv4 is not None:
+        yield from ("--netmask", str(guest.ipv4.prefix_length))
+
+
+# No port of the host leads in, and the gateway's address does not stand for the host.
+_CLOSED = ("--no-map-gw", "--tcp-ports", "none", "--udp-ports", "none")

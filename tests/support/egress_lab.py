@@ -1,0 +1,281 @@
+"""A host and an internet of our own, in network namespaces, with a hostile guest on that host.
+
+Run as a program, in three roles: `host` in fresh network and mount namespaces, which makes the `internet` in others and
+starts the `guest`. Everything a guest must not reach is there and answers: `controls` says what the host could reach.
+
+    internet ── veth ── host (services on all its addresses, also on loopback) ── egress ── guest
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import sys
+import tempfile
+from contextlib import ExitStack, closing
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host import process
+from pyro_mcp.host.network import Egress, open_egress
+from tests.support.ethernet import WireGuest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT = Path(__file__).resolve().parents[2]
+PORT = 7777
+ALLOWED = ("198.51.100.10", "203.0.113.80", "2001:db8:2::10")
+HOSTS_OWN = ("192.0.2.2", "172.17.0.1", "203.0.113.7", "2001:db8:1::2", "2001:db8:77::1", "fd33::2")
+LOOPBACK = ("127.0.0.1", "127.1.2.3", "127.0.0.53", "::1")
+# What may be spelled only in a packet: a kernel would not send it, and nothing can be connected to it as a control.
+SPELLINGS = (
+    "0.0.0.0",
+    "::",
+    "::ffff:127.0.0.1",
+    "::127.0.0.1",
+    "::ffff:192.0.2.2",
+    "64:ff9b::127.0.0.1",
+    "64:ff9b::192.0.2.2",
+    "2002:7f00:1::1",
+    "10.213.77.1",
+    "10.213.77.3",
+    "fd70:7972:6f::1",
+    "255.255.255.255",
+    "192.0.2.255",
+    "224.0.0.1",
+    "fe80::1",
+    "ff02::1",
+)
+METADATA = (
+    "169.254.169.254",
+    "169.254.170.2",
+    "168.63.129.16",
+    "100.100.100.200",
+    "192.0.0.192",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+)
+PRIVATE = ("10.1.2.3", "172.16.5.5", "192.168.7.7", "100.64.1.1", "fd12::1", "192.0.2.1", "2001:db8:1::1")
+STUB = "127.0.0.53"
+PRIVATE_RESOLVER = "10.1.2.3"
+TIMEOUT_S = 60.0
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["host", account, interpreter]:
+            print(json.dumps(be_the_host(account, interpreter)))
+        case ["internet"]:
+            be_the_internet()
+        case ["guest"]:
+            print(json.dumps(be_the_guest()))
+        case other:
+            sys.exit(f"no such role: {other}")
+
+
+def be_the_host(account: str, interpreter: str) -> dict[str, object]:
+    """Make the networks, serve on every address, let the guest loose, and return what it saw."""
+    with ExitStack() as stack:
+        internet = stack.enter_context(
+            process.start(
+                ["unshare", "--net", "--", sys.executable, "-m", "tests.support.egress_lab", "internet"],
+                env=dict(os.environ), cwd=ROOT, stdin=process.PIPE, stdout=process.PIPE, stderr=None,
+            )
+        )  # fmt: skip
+        assert internet.stdout is not None
+        assert internet.stdin is not None
+        assert os.read(internet.stdout, 10) == b"made\n"
+        _ip("link", "set", "lo", "up")
+        _ip("link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", str(internet.pid))
+        _ip("link", "add", "other0", "type", "veth", "peer", "name", "other1")
+        _addresses("eth0", "192.0.2.2/24", "2001:db8:1::2/64")
+        _addresses("other0", "172.17.0.1/16", "203.0.113.7/32", "2001:db8:77::1/64", "fd33::2/64")
+        for device in ("eth0", "other0", "other1"):
+            _ip("link", "set", device, "up")
+        os.write(internet.stdin, b"linked\n")
+        assert os.read(internet.stdout, 10) == b"served\n"
+        _ip("route", "add", "default", "via", "192.0.2.1", "dev", "eth0")
+        _ip("-6", "route", "add", "default", "via", "2001:db8:1::1", "dev", "eth0")
+        stack.enter_context(_serving([*HOSTS_OWN, *LOOPBACK], resolver_at=STUB))
+        _own_resolv_conf(stack)
+        seen = json.loads(
+            process.run(
+                [*_as_account(account), interpreter, "-m", "tests.support.egress_lab", "guest"],
+                env={**os.environ, "PYTHONPATH": f"{ROOT}/src", "PYTHONDONTWRITEBYTECODE": "1"},
+                cwd=ROOT,
+                timeout_s=TIMEOUT_S,
+            ).text
+        )
+        seen["controls"] = {
+            address: _connects(address) for address in (*ALLOWED, *HOSTS_OWN, *LOOPBACK, *METADATA, *PRIVATE)
+        }
+        return seen
+
+
+def be_the_internet() -> None:
+    """Answer at every address there is outside, until stdin closes."""
+    os.write(1, b"made\n")
+    os.read(0, 10)
+    for device in ("lo", "eth0"):
+        _ip("link", "set", device, "up")
+    _addresses("eth0", "192.0.2.1/24", "2001:db8:1::1/64")
+    outside = [*ALLOWED, *METADATA, *PRIVATE]
+    on_loopback = [address for address in outside if address not in {"192.0.2.1", "2001:db8:1::1"}]
+    _addresses("lo", *(f"{address}/{128 if ':' in address else 32}" for address in on_loopback))
+    with _serving(outside, resolver_at=PRIVATE_RESOLVER):
+        os.write(1, b"served\n")
+        os.read(0, 10)
+
+
+def be_the_guest() -> dict[str, object]:
+    """Try hard to get where no guest may go, and return what came of it."""
+    everything = (*ALLOWED, *HOSTS_OWN, *LOOPBACK, *SPELLINGS, *METADATA, *PRIVATE)
+    seen: dict[str, object] = {}
+    for policy, private_networks, server in (("default", False, STUB), ("private", True, PRIVATE_RESOLVER)):
+        Path("/etc/resolv.conf").write_text(f"nameserver {server}\n")
+        with open_egress(private_networks=private_networks) as egress:
+            egress.wait_ready()
+            with closing(WireGuest(egress.vmm_fd, egress.guest)) as guest:
+                seen[policy] = _explore(egress, guest, everything)
+    return seen
+
+
+def _explore(egress: Egress, guest: WireGuest, targets: Iterable[str]) -> dict[str, object]:
+    targets = list(targets)
+    dns = egress.guest.dns[0]
+    before = set(_listeners())
+    seen: dict[str, object] = {
+        "network": egress.guest.to_json(),
+        "gateway": guest.find_gateway(),
+        "tcp": guest.connect([(target, PORT) for target in targets], 2.0),
+        "udp": sorted(guest.ask([(target, PORT) for target in targets], b"hello", 1.0)),
+        "names": {name: guest.resolve(name, dns) for name in ("loopback.test", "allowed.test")},
+    }
+    opened = sorted(set(_listeners()) - before)
+    seen["opened_on_host"] = opened
+    ports = {int(listener.rpartition(":")[2], 16) for listener in opened if listener.startswith("udp ")}
+    seen["strangers_heard"] = _strangers_are_heard(guest, ports)
+    return seen
+
+
+def _strangers_are_heard(guest: WireGuest, ports: Iterable[int]) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for port in ports:
+            for address in ("127.0.0.1", HOSTS_OWN[0]):
+                stranger.sendto(b"unasked", (address, port))
+        return not guest.hears_nothing(0.5)
+
+
+class _serving:  # noqa: N801 - used as a statement
+    """Accept TCP on PORT of each address, echo datagrams there, and answer DNS at one of them."""
+
+    def __init__(self, addresses: Iterable[str], resolver_at: str) -> None:
+        self._stack = ExitStack()
+        with ExitStack() as stack:
+            sockets: dict[socket.socket, bool] = {}
+            for address in addresses:
+                self._bind(stack, address, socket.SOCK_STREAM, PORT).listen(64)
+                sockets[self._bind(stack, address, socket.SOCK_DGRAM, PORT)] = False
+            sockets[self._bind(stack, resolver_at, socket.SOCK_DGRAM, 53)] = True
+            reading, writing = os.pipe()
+            server = os.fork()
+            if server == 0:
+                os.close(writing)
+                _answer(sockets, reading)
+                os._exit(0)
+            os.close(reading)
+            stack.callback(os.waitpid, server, 0)
+            stack.callback(os.close, writing)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @staticmethod
+    def _bind(stack: ExitStack, address: str, kind: int, port: int) -> socket.socket:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        bound = stack.enter_context(socket.socket(family, kind))
+        bound.bind((address, port))
+        return bound
+
+
+def _answer(sockets: dict[socket.socket, bool], until: int) -> None:
+    by_fd = {endpoint.fileno(): endpoint for endpoint in sockets}
+    poller = select.poll()
+    for fd in (*by_fd, until):
+        poller.register(fd, select.POLLIN)
+    while True:
+        for fd, _ in poller.poll():
+            if fd == until:
+                return
+            data, client = by_fd[fd].recvfrom(2048)
+            by_fd[fd].sendto(_dns_answer(data) if sockets[by_fd[fd]] else data, client)
+
+
+def _dns_answer(question: bytes) -> bytes:
+    address = "127.0.0.1" if b"loopback" in question else ALLOWED[0]
+    header = question[:2] + b"\x81\x80\0\1\0\1\0\0\0\0"
+    record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + ip_address(address).packed
+    return header + question[12:] + record
+
+
+def _connects(address: str) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.settimeout(2.0)
+        return probe.connect_ex((address, PORT)) == 0
+
+
+def _listeners() -> list[str]:
+    """Return every local address and port in this network namespace to which something could be sent."""
+    found: list[str] = []
+    for protocol in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/thread-self/net/{protocol}").read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            # TCP: listening; UDP: unconnected, so that anybody's datagram is taken.
+            if state == ("0A" if protocol.startswith("tcp") else "07"):
+                found.append(f"{protocol} {local}")
+    return sorted(found)
+
+
+def _as_account(account: str) -> list[str]:
+    """Return what runs the guest's part as `root`, as an ordinary `user` made from root, or as `oneself`."""
+    match account:
+        case "root":
+            return []
+        case "user":
+            script = (
+                "mount -t tmpfs -o mode=0755,size=16k tmpfs /dev/net && mknod -m 0666 /dev/net/tun c 10 200"
+                ' && exec setpriv --reuid 64321 --regid 64321 --clear-groups -- "$@"'
+            )
+            return ["unshare", "--mount", "--propagation", "private", "--", "/bin/sh", "-c", script, "sh"]
+        case _:
+            return ["unshare", "--user", "--map-user", account, "--map-group", account, "--"]
+
+
+def _own_resolv_conf(stack: ExitStack) -> None:
+    """Put a file over /etc/resolv.conf in this mount namespace, which the guest's part may write."""
+    with tempfile.NamedTemporaryFile(dir="/tmp") as file:
+        os.fchmod(file.fileno(), 0o666)
+        process.run(["mount", "--bind", file.name, "/etc/resolv.conf"], timeout_s=10.0)
+    stack.callback(process.run, ["umount", "/etc/resolv.conf"], timeout_s=10.0)
+
+
+def _addresses(device: str, *addresses: str) -> None:
+    for address in addresses:
+        # Without "nodad" an IPv6 address can't be bound to until the link has settled.
+        _ip("address", "add", address, "dev", device, *(["nodad"] if ":" in address else []))
+
+
+def _ip(*arguments: str) -> None:
+    process.run(["ip", *arguments], timeout_s=10.0)
+
+
+if __name__ == "__main__":
+    main()
