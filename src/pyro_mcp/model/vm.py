@@ -5,7 +5,7 @@ Owns which facts a VM has. Refuses to change them: a changed VM is a new value, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Vm:
     """One VM. `owner` is set while a process works on it, `machine` while it runs.
 
     One that is `ephemeral` was made by a run: nobody else knows of it, and it ends with its owner. `network` is what
-    the guest was given (addresses and so on), `boot_digest` what it booted.
+    the guest was given (addresses and so on), `boot_digest` what it booted, `variables` what its commands find set.
     """
 
     id: str
@@ -67,6 +67,7 @@ class Vm:
     ephemeral: bool
     lease: Lease
     state: VmState
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
     boot_digest: str = ""
     stop_reason: StopReason | None = None
     execution_mode: ExecutionMode | None = None

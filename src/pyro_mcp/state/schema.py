@@ -18,6 +18,7 @@ CREATE TABLE vms (
     base_digest TEXT,
     base_path TEXT,
     boot_digest TEXT NOT NULL,
+    variables TEXT NOT NULL,
     vcpu_count INTEGER NOT NULL,
     mem_mib INTEGER NOT NULL,
     network_policy TEXT NOT NULL,

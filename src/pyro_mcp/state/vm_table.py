@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pyro_mcp.state.database import Database
 
 _COLUMNS = (
-    "id", "environment", "base_digest", "base_path", "boot_digest", "vcpu_count", "mem_mib", "network_policy",
+    "id", "environment", "base_digest", "base_path", "boot_digest", "variables", "vcpu_count", "mem_mib",
+    "network_policy",
     "allow_host_compat", "require_kvm", "ephemeral", "state", "stop_reason", "execution_mode", "isolation", "machine",
     "network", "owner_pid", "owner_start_time", "owner_boot_id", "ttl_s", "created_at", "expires_at", "boot_id",
     "expires_boottime_s", "last_error",

@@ -55,6 +55,7 @@ VMS = st.builds(
     ephemeral=st.booleans(),
     lease=st.builds(Lease, NUMBER, TIME, TIME, TEXT, TIME),
     state=st.sampled_from(VmState),
+    variables=st.dictionaries(TEXT, TEXT, max_size=2),
     boot_digest=TEXT,
     stop_reason=st.none() | st.sampled_from(StopReason),
     execution_mode=st.none() | st.sampled_from(ExecutionMode),
