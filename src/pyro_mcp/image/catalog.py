@@ -1,13 +1,12 @@
 """The catalog: which environments there are, and the recipe of each.
 
-Owns the data that the package carries, its checks, and what a name must look like. Refuses to build, and to
+Owns the data that the package carries, and its checks. Refuses to build, and to
 know what is installed.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -15,12 +14,11 @@ from pathlib import Path
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.image.integrity import digest_of
 from pyro_mcp.image.manifest import as_list, as_object, as_text, as_texts
+from pyro_mcp.image.names import check_name, label_of
 
 _DATA = Path(__file__).with_name("data")
 # To be raised when the same recipe is to be built differently.
 _BUILD = 1
-_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*:[a-z0-9]+(?:[._-][a-z0-9]+)*")
-_MAX_NAME = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,31 +85,6 @@ class Catalog:
             hint=_suggest(name, names),
             details={"environment": name, "available": names},
         )
-
-
-def check_name(name: str) -> None:
-    """Check that `name` has the form NAME:VERSION.
-
-    Raises:
-        PyroError: INVALID.
-    """
-    if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
-        shown = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
-        raise PyroError(
-            ErrorCode.INVALID,
-            f"{shown!r} can't be the name of an environment",
-            hint="A name looks like debian:12. List them with: pyro env list",
-        )
-
-
-def label_of(name: str) -> str:
-    """Return an environment's name as it stands in file names."""
-    return name.replace(":", "@")
-
-
-def name_of(label: str) -> str:
-    """Return the environment's name that a file name stands for."""
-    return label.replace("@", ":")
 
 
 @cache

@@ -1,36 +1,30 @@
 """Environments on this host: installing, finding, inspecting and listing them.
 
 Owns the pull of an environment and what is said of an installed one. Refuses to use an install that is not whole
-and not what its digests say: it counts as not installed, and the next pull repairs it.
+and not what its digests say: it counts as not installed, and the next pull repairs it. Every command imports this
+module, so what builds is imported only when something is built.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
-from pyro_mcp.host import programs
-from pyro_mcp.host.faults import fault_point
-from pyro_mcp.image import catalog, filesystem, integrity
-from pyro_mcp.image.catalog import EnvironmentRecipe, load_catalog
-from pyro_mcp.image.manifest import Manifest
-from pyro_mcp.image.mmdebstrap import Bootstrap, Result, bootstrap
-from pyro_mcp.image.namespace import Namespace, enter_namespace
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.image.names import check_name, label_of, name_of
 from pyro_mcp.image.store import Install, Shelf
-from pyro_mcp.image.workshop import pull_lock, sweep, workshop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
+    from pyro_mcp.image.catalog import EnvironmentRecipe
+    from pyro_mcp.image.manifest import Manifest
 
 KIND = "environment"
 BASE_IMAGE = "base.img"
-_EMPTY_TIMEOUT_S = 60.0
 
 
 class EnvironmentState(StrEnum):
@@ -89,8 +83,8 @@ def find_environment(paths: Paths, name: str, *, digest: str | None = None) -> I
     Raises:
         PyroError: CORRUPT if it is there but broken, INVALID for what can't be a name.
     """
-    catalog.check_name(name)
-    return _environment(shelf(paths).open(catalog.label_of(name), digest))
+    check_name(name)
+    return _environment(shelf(paths).open(label_of(name), digest))
 
 
 def install_environment(paths: Paths, name: str, progress: Progress, *, force: bool = False) -> InstalledEnvironment:
@@ -101,6 +95,10 @@ def install_environment(paths: Paths, name: str, progress: Progress, *, force: b
     Raises:
         PyroError: NOT_FOUND for an unknown name; whatever keeps it from being built.
     """
+    from pyro_mcp.image.building import build_environment
+    from pyro_mcp.image.catalog import load_catalog
+    from pyro_mcp.image.workshop import pull_lock, sweep
+
     recipe = load_catalog().find(name)
     before = inspect_environment(paths, name)
     if before.installed is not None and not before.outdated and not force:
@@ -115,7 +113,9 @@ def install_environment(paths: Paths, name: str, progress: Progress, *, force: b
             return now.installed
         if now.state is EnvironmentState.BROKEN:
             progress.phase("repair", f"the installed {name} is broken ({now.reason}): building it anew")
-        return _build(paths, recipe, progress)
+        found = _environment(build_environment(shelf(paths), paths, recipe, progress))
+    assert found is not None  # noqa: S101 - publish returns an install
+    return found
 
 
 def ensure_environment(paths: Paths, name: str, progress: Progress) -> InstalledEnvironment:
@@ -134,8 +134,10 @@ def inspect_environment(paths: Paths, name: str) -> EnvironmentStatus:
     Raises:
         PyroError: NOT_FOUND for a name that neither the catalog nor the cache has.
     """
-    catalog.check_name(name)
-    in_cache = catalog.label_of(name) in shelf(paths).labels()
+    from pyro_mcp.image.catalog import load_catalog
+
+    check_name(name)
+    in_cache = label_of(name) in shelf(paths).labels()
     recipe = None
     try:
         recipe = load_catalog().find(name)
@@ -147,9 +149,11 @@ def inspect_environment(paths: Paths, name: str) -> EnvironmentStatus:
 
 def list_environments(paths: Paths) -> list[EnvironmentStatus]:
     """Say what is known of every environment of the catalog, and of those in the cache that it no longer has."""
+    from pyro_mcp.image.catalog import load_catalog
+
     listed = load_catalog().environments
     known = {recipe.name for recipe in listed}
-    others = [catalog.name_of(label) for label in shelf(paths).labels()]
+    others = [name_of(label) for label in shelf(paths).labels()]
     statuses = [_status(paths, recipe.name, recipe) for recipe in listed]
     return statuses + [_status(paths, name, None) for name in others if name not in known]
 
@@ -170,7 +174,7 @@ def _environment(install: Install | None) -> InstalledEnvironment | None:
 def _status(paths: Paths, name: str, recipe: EnvironmentRecipe | None) -> EnvironmentStatus:
     description = recipe.description if recipe else "no longer in the catalog"
     try:
-        found = _environment(shelf(paths).open(catalog.label_of(name)))
+        found = _environment(shelf(paths).open(label_of(name)))
         outdated = found is not None and recipe is not None and found.manifest.text("recipe_digest") != recipe.digest
     except PyroError as error:
         if error.code is not ErrorCode.CORRUPT:
@@ -179,62 +183,3 @@ def _status(paths: Paths, name: str, recipe: EnvironmentRecipe | None) -> Enviro
     if found is None:
         return EnvironmentStatus(name, description, EnvironmentState.MISSING)
     return EnvironmentStatus(name, description, EnvironmentState.INSTALLED, "", outdated, found)
-
-
-def _build(paths: Paths, recipe: EnvironmentRecipe, progress: Progress) -> InstalledEnvironment:
-    progress.phase("environment", f"building {recipe.name} from Debian's packages")
-    # Better now than after a minute of building.
-    for program in ("mmdebstrap", "mke2fs"):
-        programs.find_program(program)
-    namespace = enter_namespace()
-    source = recipe.recipe
-    with workshop(paths, shelf(paths).lock_name(recipe.label), namespace) as place:
-        tree, contents = place / "tree", place / "contents"
-        fault_point("environment.before_build")
-        spec = Bootstrap(
-            source.suite, source.variant, source.packages, source.apt_options, source.dpkg_options, source.hook
-        )
-        result = bootstrap(namespace, spec, tree, progress)
-        fault_point("environment.after_build")
-        progress.phase("image", f"writing the root file system of {recipe.name}")
-        _empty_directories(namespace, tree)
-        try:
-            contents.mkdir()
-            image = contents / BASE_IMAGE
-            size = filesystem.make_image(namespace, tree, image)
-            fault_point("environment.after_image")
-            # Readable by whoever is handed a descriptor: the VMM may run as another user. The directory is private.
-            image.chmod(0o444)
-        except OSError as error:
-            raise from_os_error(error, f"write the root file system of {recipe.name}") from error
-        progress.advance(0.7, "computing its digest")
-        manifest = _manifest(recipe, result, integrity.measure(image), size)
-        fault_point("environment.before_publish")
-        found = _environment(shelf(paths).publish(recipe.label, contents, manifest))
-        progress.phase("installed", f"{recipe.name} ({len(result.packages)} packages)")
-    assert found is not None  # noqa: S101 - publish returns an install
-    return found
-
-
-def _empty_directories(namespace: Namespace, tree: Path) -> None:
-    """Empty what guests mount over. Not possible in mmdebstrap's hook: its own mounts are still there then."""
-    directories = [tree / name for name in ("dev", "proc", "run", "sys", "tmp")]
-    namespace.run(["find", *directories, "-xdev", "-mindepth", "1", "-delete"], timeout_s=_EMPTY_TIMEOUT_S)
-
-
-def _manifest(
-    recipe: EnvironmentRecipe, result: Result, image: integrity.Artifact, size: filesystem.TreeSize
-) -> Manifest:
-    facts: dict[str, object] = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "catalog": load_catalog().version,
-        "recipe": recipe.to_json(),
-        "recipe_digest": recipe.digest,
-        "variables": dict(recipe.variables),
-        "packages": result.packages,
-        "content_bytes": size.content_bytes,
-        "entries": size.entries,
-        "filesystem": "ext4",
-        "tools": {"mmdebstrap": result.tool, "mke2fs": filesystem.tool_version()},
-    }
-    return Manifest(KIND, recipe.name, {BASE_IMAGE: image}, facts)

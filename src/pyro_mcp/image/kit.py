@@ -11,13 +11,13 @@ import shutil
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import programs
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.image import integrity
+from pyro_mcp.image.inputs import KIT_RECIPE, kit_label
 from pyro_mcp.image.kernel import extract_vmlinux
 from pyro_mcp.image.manifest import Manifest, as_object, as_texts
 from pyro_mcp.image.mmdebstrap import Bootstrap, bootstrap
@@ -28,13 +28,12 @@ from pyro_mcp.image.toolbox import StdlibRules, Toolbox, take_toolbox
 from pyro_mcp.image.workshop import pull_lock, workshop
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
 
 KIND = "boot-kit"
-# To be raised when the same recipe is to be built differently.
-_BUILD = 1
-_RECIPE = Path(__file__).with_name("data") / "boot.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,6 @@ class KitRecipe:
     packages: tuple[str, ...]
     modules: tuple[str, ...]
     stdlib: StdlibRules
-
-    @property
-    def digest(self) -> str:
-        """Return what tells this recipe, and this way to build it, from any other."""
-        return integrity.digest_of(json.dumps([_BUILD, asdict(self)], sort_keys=True).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +81,7 @@ class Kit:
 @cache
 def kit_recipe() -> KitRecipe:
     """Return the recipe that the package carries."""
-    document = as_object(json.loads(_RECIPE.read_bytes()), "boot.json")
+    document = as_object(json.loads(KIT_RECIPE.read_bytes()), "boot.json")
     stdlib = as_object(document.get("stdlib"), "stdlib")
     return KitRecipe(
         suite=str(document.get("suite")),
@@ -107,15 +101,10 @@ def shelf(paths: Paths) -> Shelf:
     return Shelf(KIND, paths.cache / KIND, paths.tmp)
 
 
-def label_of(recipe: KitRecipe) -> str:
-    """Return the name under which the recipe's kit is kept."""
-    return recipe.digest[:12]
-
-
 def find_kit(paths: Paths) -> Kit | None:
     """Return the installed kit of the package's recipe, or None if there is none that is whole."""
     try:
-        install = shelf(paths).open(label_of(kit_recipe()))
+        install = shelf(paths).open(kit_label())
     except PyroError as error:
         if error.code is not ErrorCode.CORRUPT:
             raise
@@ -132,7 +121,7 @@ def ensure_kit(paths: Paths, progress: Progress) -> Kit:
     kit = find_kit(paths)
     if kit is not None:
         return kit
-    name = shelf(paths).lock_name(label_of(kit_recipe()))
+    name = shelf(paths).lock_name(kit_label())
     with pull_lock(paths, name, "the build of the boot source", progress):
         kit = find_kit(paths)
         return _build(paths, name, progress) if kit is None else kit
@@ -163,13 +152,13 @@ def _build(paths: Paths, name: str, progress: Progress) -> Kit:
             "kernel_release": release,
             "python": python,
             "recipe": asdict(recipe),
-            "recipe_digest": recipe.digest,
+            "recipe_label": kit_label(),
             "packages": result.packages,
             "tools": {"mmdebstrap": result.tool},
         }
         fault_point("kit.before_publish")
         manifest = Manifest(KIND, recipe.suite, artifacts, facts)
-        return Kit(shelf(paths).publish(label_of(recipe), contents, manifest))
+        return Kit(shelf(paths).publish(kit_label(), contents, manifest))
 
 
 def _take(tree: Path, contents: Path, recipe: KitRecipe) -> tuple[str, str]:

@@ -16,6 +16,8 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.image import boot, catalog, environments, kit
+from pyro_mcp.image.inputs import boot_label, kit_label
+from pyro_mcp.image.names import name_of
 from pyro_mcp.image.workshop import sweep, try_pull_lock
 
 if TYPE_CHECKING:
@@ -77,15 +79,15 @@ def prune(paths: Paths, keep: Collection[str] = ()) -> PruneResult:
     with file_lock(_lock_path(paths), timeout_s=_WAIT_S, waiting_for="the image cache"):
         for shelf, wanted in (
             (environments.shelf(paths), named),
-            (boot.shelf(paths), {boot.boot_label()}),
-            (kit.shelf(paths), {kit.label_of(kit.kit_recipe())}),
+            (boot.shelf(paths), {boot_label()}),
+            (kit.shelf(paths), {kit_label()}),
         ):
             for label in shelf.labels():
                 with try_pull_lock(paths, shelf.lock_name(label)) as mine:
                     if mine:
                         removed += _prune_label(shelf, label, keep, wanted=label in wanted)
                     else:
-                        skipped.append(catalog.name_of(label))
+                        skipped.append(name_of(label))
         swept = sweep(paths)
     return PruneResult(tuple(removed), tuple(skipped), swept)
 
@@ -97,7 +99,7 @@ def _prune_label(shelf: Shelf, label: str, keep: Collection[str], *, wanted: boo
         size = _disk_bytes(directory)
         fault_point("prune.before_remove")
         shelf.remove(directory)
-        removed.append(Removed(shelf.kind, catalog.name_of(label), directory.name, size))
+        removed.append(Removed(shelf.kind, name_of(label), directory.name, size))
     if not keep_current and not shelf.digests(label):
         shelf.remove_label(label)
     return removed

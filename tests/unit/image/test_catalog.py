@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.image.catalog import check_name, label_of, load_catalog, name_of
+from pyro_mcp.image.catalog import load_catalog
+from pyro_mcp.image.names import check_name, label_of, name_of
 
 NAMES = ["debian:12", "debian:12-base", "debian:12-build", "debian:13", "debian:13-base", "debian:13-build"]
 COMMON = {"git", "python3", "ca-certificates", "curl"}

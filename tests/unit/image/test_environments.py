@@ -205,7 +205,7 @@ class TestUpgrade:
     ) -> None:
         pull(private_paths)
         smaller = catalog.Catalog("0", tuple(e for e in catalog.load_catalog().environments if e.name != NAME))
-        monkeypatch.setattr("pyro_mcp.image.environments.load_catalog", lambda: smaller)
+        monkeypatch.setattr("pyro_mcp.image.catalog.load_catalog", lambda: smaller)
 
         (status,) = (status for status in list_environments(private_paths) if status.name == NAME)
 

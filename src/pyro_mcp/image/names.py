@@ -1,0 +1,51 @@
+"""The names of environments: `debian:12`.
+
+Owns what a name must look like, and how it stands in file names. Refuses whatever could mean something to a shell or a
+file system. Is imported by every command, so it needs nothing.
+"""
+
+from __future__ import annotations
+
+from pyro_mcp.errors import ErrorCode, PyroError
+
+_MAX_NAME = 128
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_BETWEEN = frozenset("._-")
+
+
+def check_name(name: str) -> None:
+    """Check that `name` has the form NAME:VERSION, each of lower-case letters and digits with single `.`, `_`, `-`.
+
+    Raises:
+        PyroError: INVALID.
+    """
+    if len(name) <= _MAX_NAME and name.count(":") == 1 and all(_is_word(part) for part in name.split(":")):
+        return
+    shown = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
+    raise PyroError(
+        ErrorCode.INVALID,
+        f"{shown!r} can't be the name of an environment",
+        hint="A name looks like debian:12. List them with: pyro env list",
+    )
+
+
+def _is_word(text: str) -> bool:
+    after_plain = False
+    for character in text:
+        if character in _PLAIN:
+            after_plain = True
+        elif character in _BETWEEN and after_plain:
+            after_plain = False
+        else:
+            return False
+    return after_plain
+
+
+def label_of(name: str) -> str:
+    """Return an environment's name as it stands in file names."""
+    return name.replace(":", "@")
+
+
+def name_of(label: str) -> str:
+    """Return the environment's name that a file name stands for."""
+    return label.replace("@", ":")

@@ -1,0 +1,121 @@
+"""Packing the boot source: the kit's kernel, and an initramfs of the kit's parts and the agent.
+
+Owns what is in the initramfs: `/init` (starts the agent), `/toolbox` (the private Python; the agent in its library, the
+agent's sources in /toolbox/src for tracebacks), `/modules` (kernel modules, and `order` with a line `NAME: DEPENDS…`
+for each, in the order in which they load), `/bin/busybox`, and empty directories to mount on. Refuses to run any of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import from_os_error
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.image import cpio, integrity
+from pyro_mcp.image.boot import INITRAMFS, VMLINUX
+from pyro_mcp.image.inputs import INIT, agent_sources, boot_label
+from pyro_mcp.image.kit import Kit, kit_recipe
+from pyro_mcp.image.manifest import Manifest
+from pyro_mcp.image.namespace import Namespace
+from pyro_mcp.image.toolbox import LOADER
+from pyro_mcp.image.workshop import workshop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.host.progress import Progress
+    from pyro_mcp.image.store import Install, Shelf
+
+# Where the loader looks first.
+_LIBRARIES = "lib/x86_64-linux-gnu"
+_EMPTY_DIRECTORIES = ("dev", "mnt", "proc", "root", "run", "sys", "tmp")
+
+
+def pack_boot_source(shelf: Shelf, paths: Paths, kit: Kit, progress: Progress) -> Install:
+    """Pack the agent and the kit, and make that this installation's boot source. The caller holds its pull lock.
+
+    Raises:
+        PyroError: NO_SPACE, PERMISSION and others.
+    """
+    progress.phase("boot", "packing the agent into the initramfs")
+    with ExitStack() as stack:
+        place = stack.enter_context(workshop(paths, shelf.lock_name(boot_label()), Namespace((), mapped=False)))
+        contents = place / "contents"
+        fault_point("boot.before_pack")
+        try:
+            contents.mkdir()
+            _write_initramfs(contents / INITRAMFS, kit, place)
+            _link_or_copy(kit.vmlinux, contents / VMLINUX)
+            os.chmod(contents / INITRAMFS, 0o444)
+        except OSError as error:
+            raise from_os_error(error, "pack the initramfs") from error
+        artifacts = {
+            INITRAMFS: integrity.measure(contents / INITRAMFS),
+            VMLINUX: kit.install.manifest.artifacts[VMLINUX],
+        }
+        # Nothing here differs between two packings of the same parts, so neither does the digest.
+        facts: dict[str, object] = {
+            "kernel_release": kit.kernel_release,
+            "kit": kit.install.digest,
+            "packages": kit.install.manifest.texts("packages"),
+        }
+        fault_point("boot.before_publish")
+        manifest = Manifest(shelf.kind, "boot", artifacts, facts)
+        return shelf.publish(boot_label(), contents, manifest)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _write_initramfs(target: Path, kit: Kit, place: Path) -> None:
+    entries = [
+        cpio.file("init", INIT, 0o755),
+        # The kernel opens this for init before anything is mounted.
+        cpio.character_device("dev/console", 5, 1),
+        cpio.character_device("dev/null", 1, 3, 0o666),
+        cpio.file("bin/busybox", kit.busybox.read_bytes(), 0o755),
+        cpio.symlink("bin/sh", "busybox"),
+        *(cpio.directory(name) for name in _EMPTY_DIRECTORIES),
+        *(cpio.file(f"modules/{path.name}", path.read_bytes()) for path in kit.modules.iterdir()),
+        *_toolbox_entries(kit, place),
+    ]
+    with open(target, "wb") as out:
+        cpio.write_archive(out, entries)
+
+
+def _toolbox_entries(kit: Kit, place: Path) -> list[cpio.Entry]:
+    """Return the interpreter, the part of its library that the agent needs, and the agent."""
+    toolbox = kit.toolbox
+    source, compiled = place / "source", place / "compiled"
+    for name, data in agent_sources().items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(data)
+    imported = toolbox.compile(source, compiled, shown="/toolbox/src")
+    names = {name for name in imported if name.split(".")[0].rstrip("?") != "pyro_mcp"}
+    stdlib = toolbox.closure(kit_recipe().stdlib, names)
+    library = f"toolbox/lib/{toolbox.version}"
+    entries = [
+        cpio.file("toolbox/bin/python3", (toolbox.root / "bin/python3").read_bytes(), 0o755),
+        cpio.file(f"lib64/{LOADER}", (toolbox.root / "lib" / LOADER).read_bytes(), 0o755),
+        *(cpio.file(f"toolbox/src/{name}", data) for name, data in agent_sources().items()),
+    ]
+    linked = set(toolbox.libraries(toolbox.root / "bin/python3"))
+    for name in stdlib:
+        path = toolbox.stdlib / name
+        entries.append(cpio.file(f"{library}/{name}", path.read_bytes()))
+        if path.suffix == ".so":
+            linked |= set(toolbox.libraries(path))
+    libraries = toolbox.root / "lib"
+    return [
+        *entries,
+        *(cpio.file(f"{_LIBRARIES}/{name}", (libraries / name).read_bytes(), 0o755) for name in linked),
+        *(cpio.file(f"{library}/{path.relative_to(compiled)}", path.read_bytes()) for path in compiled.rglob("*.pyc")),
+    ]
