@@ -2,3 +2,36 @@
 
 Owns connections, requests and streams. Refuses to believe anything a guest says without checking its size and shape.
 """
+
+from __future__ import annotations
+
+from pyro_mcp.agent.cancel import CancelToken
+from pyro_mcp.agent.messages import (
+    ExecRequest,
+    ExecResult,
+    Flavour,
+    GuestConfig,
+    GuestInfo,
+    Prepare,
+    RootDisk,
+    Stream,
+)
+from pyro_mcp.agent.output import OutputBuffer
+from pyro_mcp.agent.session import AgentSession
+from pyro_mcp.agent.transport import Connection, Transport
+
+__all__ = [
+    "AgentSession",
+    "CancelToken",
+    "Connection",
+    "ExecRequest",
+    "ExecResult",
+    "Flavour",
+    "GuestConfig",
+    "GuestInfo",
+    "OutputBuffer",
+    "Prepare",
+    "RootDisk",
+    "Stream",
+    "Transport",
+]

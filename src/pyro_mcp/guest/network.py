@@ -53,9 +53,12 @@ def configure_network(network: Document) -> None:
             mtu = network.get("mtu")
             if isinstance(mtu, int) and mtu:
                 fcntl.ioctl(control, _SIOCSIFMTU, _request(INTERFACE, struct.pack("i", mtu)))
-            _set_ipv4(control, network)
-        if network.get("ipv6"):
-            _set_ipv6(cast("Document", network["ipv6"]))
+            ipv4, ipv6 = network.get("ipv4"), network.get("ipv6")
+            if ipv4 is not None:
+                _set_ipv4(control, cast("Document", ipv4))
+            _raise(control, INTERFACE)
+        if ipv6 is not None:
+            _set_ipv6(cast("Document", ipv6))
     except (OSError, ValueError) as error:
         raise RefusalError(wire.SYSTEM, f"the network can't be set up: {error}") from error
 
@@ -65,6 +68,7 @@ def _set_ipv4(control: socket.socket, network: Document) -> None:
     mask = ((1 << 32) - 1 << 32 - _prefix(network, 32) & (1 << 32) - 1).to_bytes(4, "big")
     fcntl.ioctl(control, _SIOCSIFADDR, _request(INTERFACE, _address(address)))
     fcntl.ioctl(control, _SIOCSIFNETMASK, _request(INTERFACE, _address(mask)))
+    # A route needs an interface that is up.
     _raise(control, INTERFACE)
     gateway = network.get("gateway")
     if gateway:
@@ -112,7 +116,7 @@ def _set_ipv6(network: Document) -> None:
 
 
 def _prefix(network: Document, longest: int) -> int:
-    prefix = network.get("prefix")
+    prefix = network.get("prefix_length")
     if not isinstance(prefix, int) or not 0 <= prefix <= longest:
         raise RefusalError(wire.BAD_REQUEST, "the network's prefix is not a length")
     return prefix

@@ -80,9 +80,7 @@ class Operations:
 
     def ready(self, hello: Document) -> Document:
         """Answer HELLO. A host that says the time has the clock set by it: the guest may have been asleep."""
-        clock_ns = hello.get("clock_ns")
-        if isinstance(clock_ns, int) and abs(clock_ns - time.time_ns()) > _CLOCK_TOLERANCE_NS:
-            self.machine.set_clock(clock_ns)
+        self._set_clock(hello)
         return {
             "nonce": hello.get("nonce"),
             "generation": wire.GENERATION,
@@ -121,6 +119,11 @@ class Operations:
         command = (cast("list[str]", argv), merged, self.machine.directory(cwd), document.get("stdin") is True)
         return command, timeout_ms
 
+    def _set_clock(self, document: Document) -> None:
+        clock_ns = document.get("clock_ns")
+        if isinstance(clock_ns, int) and abs(clock_ns - time.time_ns()) > _CLOCK_TOLERANCE_NS:
+            self.machine.set_clock(clock_ns)
+
     def _ping(self, document: Document) -> Document:
         del document
         return {}
@@ -133,6 +136,7 @@ class Operations:
     def _configure(self, document: Document) -> Document:
         if self.configured:
             raise RefusalError(wire.CONFLICT, "the guest is configured already")
+        self._set_clock(document)
         result = self.machine.configure(document)
         self.configured = True
         return result

@@ -1,0 +1,61 @@
+"""Cancelling an operation from another thread.
+
+Owns the flag and the waking of whoever waits. Refuses to end anything itself: the operation does, in its own order.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+class CancelToken:
+    """Says that an operation is not wanted any more. Any thread may say it, at any time, more than once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._watchers: set[int] = set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Say whether it has been said."""
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Say it, and wake whoever waits for something else meanwhile."""
+        with self._lock:
+            self._cancelled = True
+            for fd in self._watchers:
+                os.eventfd_write(fd, 1)
+
+    def check(self) -> None:
+        """Raise CANCELLED if it has been said."""
+        if self._cancelled:
+            raise self.error()
+
+    def error(self) -> PyroError:
+        """Make the error of an operation that was cancelled."""
+        return PyroError(ErrorCode.CANCELLED, "the operation was cancelled")
+
+    @contextmanager
+    def watch(self) -> Generator[int]:
+        """Yield a descriptor that is readable from the cancelling on."""
+        fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            with self._lock:
+                self._watchers.add(fd)
+                if self._cancelled:
+                    os.eventfd_write(fd, 1)
+            yield fd
+        finally:
+            with self._lock:
+                self._watchers.discard(fd)
+            os.close(fd)

@@ -1,0 +1,260 @@
+"""One command's streams, between a caller and a guest.
+
+Owns the windows both ways, the pump of stdin, cancelling, and the last deadline. Refuses to let the guest's output run
+ahead of the caller, and a guest that does not end its command hold the caller up.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, BinaryIO
+
+from pyro_mcp.agent.channel import Bound
+from pyro_mcp.agent.failures import failure_error
+from pyro_mcp.agent.messages import ExecResult, Stream, breach, decode, verdict
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.protocol import wire
+from pyro_mcp.protocol.documents import DocumentError, encode_document
+from pyro_mcp.protocol.frames import encode, encode_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.agent.cancel import CancelToken
+    from pyro_mcp.agent.channel import Channel
+    from pyro_mcp.agent.messages import ExecRequest, Verdict
+
+    OnOutput = Callable[[Stream, bytes], None]
+    Input = BinaryIO | int | bytes | None
+
+_CREDIT = struct.Struct(wire.CREDIT_FORMAT)
+# How much longer than the command's own timeout the agent may take to say that it is over.
+GRACE_S = 10.0
+CANCEL_GRACE_S = 5.0
+# Stdin is not read while so much of it waits to be sent.
+_BACKLOG_BYTES = wire.MAX_DATA_BYTES
+
+
+class Exchange:
+    """A command, from the request to its result."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        request: ExecRequest,
+        *,
+        stdin: Input,
+        on_output: OnOutput | None,
+        cancel: CancelToken | None,
+    ) -> None:
+        self._channel = channel
+        self._request = request
+        self._cancel = cancel
+        self._cancelling = False
+        self._stdin = None if stdin is None else Pump(stdin)
+        self._outputs = {
+            wire.STDOUT: Receiver(Stream.STDOUT, wire.STDOUT_STREAM, on_output),
+            wire.STDERR: Receiver(Stream.STDERR, wire.STDERR_STREAM, on_output),
+        }
+        self._ident = 0
+        self._bound = Bound(0, "")
+        self._started_s = 0.0
+        self._result: ExecResult | None = None
+
+    def ask(self, ident: int) -> None:
+        """Queue the request.
+
+        Raises:
+            PyroError: INVALID if it is too long for a frame.
+        """
+        self._ident = ident
+        try:
+            body = encode_document(self._request.document(stdin=self._stdin is not None))
+        except DocumentError as error:
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"the arguments and variables of {self._request.argv[0][:100]!r} are too long: {error}",
+                hint="Pass the data on stdin or in a file.",
+            ) from None
+        self._channel.queue(encode(ident, wire.REQUEST, body))
+
+    def run(self) -> ExecResult:
+        """Carry the streams until the result is there, and return it."""
+        timeout_s = self._request.timeout_s + GRACE_S
+        self._bound = Bound(timeout_s, "the guest's agent to end the command")
+        self._started_s = time.monotonic()
+        watch = nullcontext() if self._cancel is None else self._cancel.watch()
+        with watch as wake_fd:
+            try:
+                # Some of it may have come with the answer to something before.
+                while not self._received():
+                    self._step(wake_fd)
+            except BaseException:
+                # Our connection ends with this, and the command with it; this makes it sooner.
+                self._channel.queue(encode(self._ident, wire.CANCEL))
+                self._channel.send_now()
+                raise
+        assert self._result is not None  # noqa: S101 - the loop ends with it
+        return self._result
+
+    def _step(self, wake_fd: int | None) -> None:
+        others: dict[int, int] = {}
+        if wake_fd is not None and not self._cancelling:
+            others[wake_fd] = select.POLLIN
+        stdin = self._stdin
+        if stdin is not None and stdin.wanted and self._channel.unsent_bytes < _BACKLOG_BYTES:
+            if stdin.fd is None:
+                self._pump(stdin)
+            else:
+                others[stdin.fd] = select.POLLIN
+        ready = self._channel.wait(self._bound, others)
+        if wake_fd is not None and wake_fd in ready:
+            self._cancelling = True
+            self._channel.queue(encode(self._ident, wire.CANCEL))
+            self._bound.shorten(CANCEL_GRACE_S, "the guest's agent to end the cancelled command")
+        if stdin is not None and stdin.fd in ready:
+            self._pump(stdin)
+
+    def _received(self) -> bool:
+        while self._result is None and (frame := self._channel.take()) is not None:
+            self._receive(*frame)
+        return self._result is not None
+
+    def _pump(self, stdin: Pump) -> None:
+        data = stdin.read()
+        if data is None:
+            return
+        self._channel.queue(encode_stream(self._ident, wire.DATA, data) if data else encode(self._ident, wire.EOF))
+
+    def _receive(self, ident: int, kind: int, body: bytes) -> None:
+        if ident != self._ident:
+            raise breach(f"a frame for {ident}, which was not asked")
+        receiver = self._outputs.get(kind)
+        if receiver is not None:
+            self._take_output(receiver, body)
+        elif kind == wire.RESULT:
+            self._result = self._finish(verdict(decode(body)))
+        elif kind == wire.FAILURE:
+            raise failure_error(decode(body), "run the command", self._request)
+        elif kind == wire.CREDIT and len(body) == wire.CREDIT_BODY_BYTES and self._stdin is not None:
+            stream, count = _CREDIT.unpack(body)
+            if stream != wire.STDIN_STREAM or not self._stdin.credit(count):
+                raise breach("credit for what was not sent")
+        else:
+            raise breach(f"a frame of kind {kind} during a command")
+
+    def _take_output(self, receiver: Receiver, body: bytes) -> None:
+        before = time.monotonic()
+        credit = receiver.take(body)
+        self._bound.extend(time.monotonic() - before)
+        if credit:
+            self._channel.queue(encode(self._ident, wire.CREDIT, _CREDIT.pack(receiver.number, credit)))
+
+    def _finish(self, said: Verdict) -> ExecResult:
+        if said.cancelled and self._cancelling and self._cancel is not None:
+            raise self._cancel.error()
+        # The agent's measure is the better one, but it can't have taken longer than we waited.
+        elapsed_ms = int((time.monotonic() - self._started_s) * 1000)
+        return ExecResult(
+            exit_code=said.exit_code,
+            timed_out=said.timed_out,
+            oom_killed=said.oom_killed,
+            duration_ms=min(said.duration_ms, elapsed_ms),
+            stdout_bytes=self._outputs[wire.STDOUT].received_bytes,
+            stderr_bytes=self._outputs[wire.STDERR].received_bytes,
+        )
+
+
+class Receiver:
+    """One stream of output, on its way to the caller."""
+
+    def __init__(self, stream: Stream, number: int, on_output: OnOutput | None) -> None:
+        self.number = number
+        self.received_bytes = 0
+        self._stream = stream
+        self._on_output = on_output
+        self._window = wire.WINDOW_BYTES
+        self._unacknowledged = 0
+
+    def take(self, data: bytes) -> int:
+        """Hand data to the caller, and return how many bytes to acknowledge now."""
+        count = len(data)
+        if count > self._window:
+            raise breach(f"more of {self._stream.value} than it was given room for")
+        self._window -= count
+        self.received_bytes += count
+        if self._on_output is not None and data:
+            self._on_output(self._stream, data)
+        self._unacknowledged += count
+        if self._unacknowledged < wire.CREDIT_BYTES:
+            return 0
+        credit, self._unacknowledged = self._unacknowledged, 0
+        self._window += credit
+        return credit
+
+
+class Pump:
+    """The caller's stdin, on its way to the guest."""
+
+    def __init__(self, source: BinaryIO | int | bytes) -> None:
+        #: What to wait for before reading, if there is such a thing.
+        self.fd = _descriptor(source)
+        self._source = source
+        self._at = 0
+        self._window = wire.WINDOW_BYTES
+        self._unacknowledged = 0
+        self._ended = False
+
+    @property
+    def wanted(self) -> bool:
+        """Say whether there may be more to read, and room for it."""
+        return not self._ended and self._window > 0
+
+    def credit(self, count: int) -> bool:
+        """Take note that the guest has taken `count` bytes; say whether they had been sent."""
+        if not 0 < count <= self._unacknowledged:
+            return False
+        self._unacknowledged -= count
+        self._window += count
+        return True
+
+    def read(self) -> bytes | None:
+        """Return more, b"" at the end, or None if there is nothing at the moment."""
+        data = self._read(min(self._window, wire.MAX_DATA_BYTES))
+        if data is None:
+            return None
+        self._window -= len(data)
+        self._unacknowledged += len(data)
+        self._ended = not data
+        return data
+
+    def _read(self, count: int) -> bytes | None:
+        if self.fd is not None:
+            try:
+                return os.read(self.fd, count)
+            except BlockingIOError:
+                return None
+            except OSError:
+                # A terminal that went away, a directory: there is no more input in it.
+                return b""
+        if isinstance(self._source, bytes):
+            data = self._source[self._at : self._at + count]
+            self._at += len(data)
+            return data
+        return b"" if isinstance(self._source, int) else self._source.read(count)
+
+
+def _descriptor(source: BinaryIO | int | bytes) -> int | None:
+    if isinstance(source, int):
+        return source
+    if isinstance(source, bytes):
+        return None
+    try:
+        return source.fileno()
+    except OSError:
+        # Such as io.BytesIO, which says so with a subclass of OSError.
+        return None

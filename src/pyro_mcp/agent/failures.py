@@ -1,0 +1,66 @@
+"""The agent's refusals as errors.
+
+Owns what each code means to a user. Refuses to show a guest's own words for what the host knows better, and any
+control character in them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent.messages import breach
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.protocol import wire
+
+if TYPE_CHECKING:
+    from pyro_mcp.agent.messages import ExecRequest
+    from pyro_mcp.protocol.documents import Document
+
+_MAX_WORDS_CHARS = 500
+_MAX_NAME_CHARS = 200
+_EXIT_CODES = (126, 127)
+
+
+def failure_error(document: Document, what: str, request: ExecRequest | None = None) -> PyroError:
+    """Make the error of a FAILURE; `what` was asked for, and `request` is the command if it was one."""
+    code = document.get("code")
+    if not isinstance(code, str) or code not in wire.FAILURE_CODES:
+        return breach("a failure without a known code")
+    words = "".join(
+        character if character.isprintable() else "?"
+        for character in str(document.get("message", ""))[:_MAX_WORDS_CHARS]
+    )
+    details: dict[str, object] = {"agent_code": code}
+    if document.get("exit_code") in _EXIT_CODES:
+        details["exit_code"] = document["exit_code"]
+    kind, message, hint = _meaning(code, words, what, request)
+    return PyroError(kind, message, hint=hint, details=details)
+
+
+def _meaning(code: str, words: str, what: str, request: ExecRequest | None) -> tuple[ErrorCode, str, str]:
+    name = repr(request.argv[0][:_MAX_NAME_CHARS]) if request else what
+    match code:
+        case wire.COMMAND_NOT_FOUND:
+            return ErrorCode.NOT_FOUND, f"command not found: {name}", "Install it in the guest, or give its full path."
+        case wire.COMMAND_NOT_EXECUTABLE:
+            hint = "Check its mode and its interpreter, or run it with the interpreter before it."
+            return ErrorCode.PERMISSION, f"the guest can't execute {name}", hint
+        case wire.CWD_UNUSABLE:
+            where = repr(request.cwd[:_MAX_NAME_CHARS]) if request else "there"
+            return ErrorCode.NOT_FOUND, f"the guest can't run a command in {where}", "Check that the directory exists."
+        case wire.ARGUMENTS_TOO_LONG:
+            hint = "Pass the data on stdin or in a file."
+            return ErrorCode.INVALID, f"the arguments of {name} are too long", hint
+        case wire.UNSUPPORTED:
+            hint = "The guest was started by another version of pyro: stop and start it, or create another."
+            return ErrorCode.UNSUPPORTED, f"the guest's agent can't {what}: {words}", hint
+        case wire.CONFLICT | wire.NOT_CONFIGURED:
+            return ErrorCode.CONFLICT, f"the guest's agent refused to {what}: {words}", ""
+        case wire.SYSTEM:
+            return (
+                ErrorCode.UNAVAILABLE,
+                f"the guest could not {what}: {words}",
+                "Check its memory, disk and processes.",
+            )
+        case _:
+            return ErrorCode.INTERNAL, f"the guest's agent did not understand how to {what}: {words}", ""

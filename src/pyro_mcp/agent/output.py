@@ -1,0 +1,87 @@
+"""Keeping the beginning and the end of a stream of any length.
+
+Owns what is dropped, and saying so. Refuses to hold more than it was told to, but for one chunk.
+"""
+
+from __future__ import annotations
+
+
+class OutputBuffer:
+    """Keeps the first `head_bytes` and the last `tail_bytes` of what is added."""
+
+    def __init__(self, head_bytes: int, tail_bytes: int) -> None:
+        self._head_bytes = head_bytes
+        self._tail_bytes = tail_bytes
+        self._head = bytearray()
+        self._tail = bytearray()
+        self.total_bytes = 0
+
+    def add(self, data: bytes) -> None:
+        """Take more of the stream."""
+        self.total_bytes += len(data)
+        room = self._head_bytes - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        if data:
+            self._tail += data[-self._tail_bytes :] if self._tail_bytes else b""
+            # In steps, so that many small pieces do not each move the whole tail.
+            if len(self._tail) > 2 * self._tail_bytes:
+                del self._tail[: -self._tail_bytes]
+
+    @property
+    def truncated(self) -> bool:
+        """Say whether something was dropped."""
+        return self.dropped_bytes > 0
+
+    @property
+    def dropped_bytes(self) -> int:
+        """Return how many bytes between the beginning and the end are not kept."""
+        return self.total_bytes - len(self._head) - len(self.tail)
+
+    @property
+    def head(self) -> bytes:
+        """Return the beginning."""
+        return bytes(self._head)
+
+    @property
+    def tail(self) -> bytes:
+        """Return the end, as far as it is not in the beginning."""
+        return bytes(self._tail[-self._tail_bytes :]) if self._tail_bytes else b""
+
+    def text(self) -> str:
+        """Return what is kept as text, with a line in place of what was dropped.
+
+        A character that the cut went through counts as dropped; other bytes that are no UTF-8 show as U+FFFD.
+        """
+        if not self.truncated:
+            return (self._head + self.tail).decode("utf-8", "replace")
+        head = _without_cut_character(self.head)
+        tail = _without_cut_start(self.tail)
+        dropped = self.total_bytes - len(head) - len(tail)
+        lead = head.decode("utf-8", "replace")
+        line_end = "" if lead.endswith("\n") or not lead else "\n"
+        return f"{lead}{line_end}[… {dropped} bytes dropped …]\n{tail.decode('utf-8', 'replace')}"
+
+
+_MAX_CHARACTER_BYTES = 4
+
+
+def _without_cut_start(data: bytes) -> bytes:
+    """Drop the rest of a UTF-8 sequence from the beginning."""
+    for start in range(min(_MAX_CHARACTER_BYTES, len(data))):
+        if not 0x80 <= data[start] < 0xC0:
+            return data[start:]
+    return data
+
+
+def _without_cut_character(data: bytes) -> bytes:
+    """Drop an incomplete UTF-8 sequence from the end."""
+    for back in range(1, min(_MAX_CHARACTER_BYTES, len(data)) + 1):
+        byte = data[-back]
+        if byte < 0x80:
+            return data
+        if byte >= 0xC0:
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return data if back >= length else data[:-back]
+    return data

@@ -1,0 +1,261 @@
+"""A session: one conversation with a guest's agent.
+
+Owns the handshake and the operations. Refuses to believe the agent, to wait for it without a bound, and to be used
+by two threads at once: there are lanes enough.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from pyro_mcp.agent.channel import Bound, Channel
+from pyro_mcp.agent.exchange import Exchange
+from pyro_mcp.agent.failures import failure_error
+from pyro_mcp.agent.messages import breach, decode, guest_info
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.protocol import wire
+from pyro_mcp.protocol.documents import encode_document
+from pyro_mcp.protocol.frames import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from pyro_mcp.agent.cancel import CancelToken
+    from pyro_mcp.agent.exchange import Input, OnOutput
+    from pyro_mcp.agent.messages import ExecRequest, ExecResult, GuestConfig, GuestInfo, Prepare
+    from pyro_mcp.agent.transport import Transport
+    from pyro_mcp.protocol.documents import Document
+    from pyro_mcp.protocol.frames import Frame
+
+_T = TypeVar("_T")
+
+CONFIGURE_TIMEOUT_S = 10.0
+PREPARE_TIMEOUT_S = 60.0
+SYNC_TIMEOUT_S = 30.0
+POWEROFF_TIMEOUT_S = 10.0
+
+
+class AgentSession:
+    """A conversation. As a context manager it is ended on leaving, and with it all that it started in the guest."""
+
+    def __init__(self, channel: Channel, nonce: bytes, expected_generation: int) -> None:
+        self._channel = channel
+        self._nonce = nonce
+        self._expected_generation = expected_generation
+        self._info: GuestInfo | None = None
+        self._last_id = 0
+
+    @classmethod
+    def open(
+        cls, transport: Transport, *, timeout_s: float, expected_generation: int = wire.GENERATION
+    ) -> AgentSession:
+        """Connect and greet the agent, which need not be there yet: its answer is waited for with the first operation.
+
+        `timeout_s` bounds the connecting.
+
+        Raises:
+            PyroError: BUSY, GUEST_LOST, TIMEOUT.
+        """
+        connection = transport.connect(timeout_s=timeout_s)
+        try:
+            nonce = os.urandom(wire.NONCE_BYTES)
+            channel = Channel(connection, nonce)
+        except BaseException:
+            connection.close()
+            raise
+        hello = {"nonce": nonce.hex(), "generation": expected_generation, "clock_ns": time.time_ns()}
+        channel.queue(wire.LANE_MAGIC + encode(0, wire.HELLO, encode_document(hello)))
+        return cls(channel, nonce, expected_generation)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the conversation; the agent kills what still runs for it. May be called again."""
+        self._channel.close()
+
+    def ready(self, *, timeout_s: float) -> GuestInfo:
+        """Wait for the agent's answer to the greeting, and return what it says of itself.
+
+        Raises:
+            PyroError: UNSUPPORTED if it is of another generation; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        return self._within(lambda: self._await_ready(Bound(timeout_s, "the guest's agent to answer")))
+
+    def ping(self, *, timeout_s: float = CONFIGURE_TIMEOUT_S) -> None:
+        """See whether the agent answers.
+
+        Raises:
+            PyroError: TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        self._call({"op": wire.PING}, "answer a ping", timeout_s)
+
+    def prepare(self, prepare: Prepare, *, timeout_s: float = PREPARE_TIMEOUT_S) -> None:
+        """Have a booted guest do all that its clones have in common, before its template is taken.
+
+        Raises:
+            PyroError: CONFLICT, UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        self._call(prepare.document(), "prepare", timeout_s)
+
+    def configure(self, config: GuestConfig, *, timeout_s: float = CONFIGURE_TIMEOUT_S) -> None:
+        """Make a guest that one particular guest; nothing runs in it before.
+
+        Raises:
+            PyroError: CONFLICT, UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        self._call(config.document(), "be configured", timeout_s)
+
+    def sync(self, *, timeout_s: float = SYNC_TIMEOUT_S) -> None:
+        """Have the guest write to its disks what is not there yet.
+
+        Raises:
+            PyroError: UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        self._call({"op": wire.SYNC}, "write its disks", timeout_s)
+
+    def poweroff(self, *, timeout_s: float = POWEROFF_TIMEOUT_S) -> None:
+        """Have the guest end all that runs and switch itself off; it is going when this returns.
+
+        Raises:
+            PyroError: UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        self._call({"op": wire.POWEROFF}, "power off", timeout_s)
+        self.close()
+
+    def exec(
+        self,
+        request: ExecRequest,
+        *,
+        stdin: Input = None,
+        on_output: OnOutput | None = None,
+        cancel: CancelToken | None = None,
+    ) -> ExecResult:
+        """Run a command to its end. Its output goes to `on_output` as it comes.
+
+        `stdin` is a descriptor, a binary file, bytes, or None for an empty one. The time that `on_output` takes is not
+        counted against the guest; if it raises, the command is killed and the exception goes on.
+
+        Raises:
+            PyroError: NOT_FOUND, PERMISSION, INVALID if the command can't run (`details["exit_code"]` is what a
+                shell would make of that); CANCELLED; TIMEOUT if the agent does not even answer after the command's
+                own timeout; GUEST_LOST, PROTOCOL.
+        """
+        return self._exec(None, request, stdin, on_output, cancel)
+
+    def begin(
+        self,
+        config: GuestConfig,
+        request: ExecRequest,
+        *,
+        stdin: Input = None,
+        on_output: OnOutput | None = None,
+        cancel: CancelToken | None = None,
+    ) -> ExecResult:
+        """Configure a guest and run a command in it, without waiting for one before saying the other.
+
+        Raises:
+            PyroError: as `configure` and `exec`.
+        """
+        return self._exec(config, request, stdin, on_output, cancel)
+
+    def _exec(
+        self,
+        config: GuestConfig | None,
+        request: ExecRequest,
+        stdin: Input,
+        on_output: OnOutput | None,
+        cancel: CancelToken | None,
+    ) -> ExecResult:
+        if cancel is not None:
+            cancel.check()
+        exchange = Exchange(self._channel, request, stdin=stdin, on_output=on_output, cancel=cancel)
+
+        def converse() -> ExecResult:
+            bound = Bound(CONFIGURE_TIMEOUT_S, "the guest's agent to answer")
+            configuring = None if config is None else self._ask(config.document())
+            exchange.ask(self._next_id())
+            self._await_ready(bound)
+            if configuring is not None:
+                self._configured(configuring, bound)
+            return exchange.run()
+
+        return self._within(converse)
+
+    def _within(self, converse: Callable[[], _T]) -> _T:
+        """Do a part of the conversation. If it breaks off in the middle, it is over: what comes would fit nothing."""
+        try:
+            return converse()
+        except PyroError as error:
+            if "agent_code" not in error.details:
+                self.close()
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _call(self, document: Document, what: str, timeout_s: float) -> Document:
+        def converse() -> Document:
+            bound = Bound(timeout_s, f"the guest's agent to {what}")
+            ident = self._ask(document)
+            self._await_ready(bound)
+            return self._answer(ident, what, bound)
+
+        return self._within(converse)
+
+    def _configured(self, ident: int, bound: Bound) -> None:
+        try:
+            self._answer(ident, "be configured", bound)
+        except PyroError:
+            # The command was asked for already, and its refusal is on its way.
+            self.close()
+            raise
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def _ask(self, document: Document) -> int:
+        ident = self._next_id()
+        self._channel.queue(encode(ident, wire.REQUEST, encode_document(document)))
+        return ident
+
+    def _await_ready(self, bound: Bound) -> GuestInfo:
+        if self._info is not None:
+            return self._info
+        ident, kind, body = self._channel.frame(bound)
+        if ident or kind != wire.READY:
+            raise breach("something else than READY came first")
+        document = decode(body)
+        if document.get("nonce") != self._nonce.hex():
+            raise breach("READY answers somebody else")
+        info = guest_info(document)
+        if info.generation != self._expected_generation:
+            raise PyroError(
+                ErrorCode.UNSUPPORTED,
+                f"the guest's agent is of generation {info.generation}, this pyro speaks {self._expected_generation}",
+                hint="The guest was started by another version of pyro: stop and start it, or create another.",
+            )
+        self._info = info
+        return info
+
+    def _answer(self, ident: int, what: str, bound: Bound) -> Document:
+        frame: Frame = self._channel.frame(bound)
+        if frame[0] != ident:
+            raise breach(f"an answer to {frame[0]}, which was not asked")
+        match frame[1]:
+            case wire.RESULT:
+                return decode(frame[2])
+            case wire.FAILURE:
+                raise failure_error(decode(frame[2]), what)
+            case kind:
+                raise breach(f"a frame of kind {kind} where an answer belongs")
