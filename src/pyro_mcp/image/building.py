@@ -65,7 +65,8 @@ def build_environment(shelf: Shelf, paths: Paths, recipe: EnvironmentRecipe, pro
         manifest = _manifest(shelf, recipe, result, integrity.measure(image), size)
         fault_point("environment.before_publish")
         install = shelf.publish(recipe.label, contents, manifest)
-        progress.phase("installed", f"{recipe.name} ({len(result.packages)} packages)")
+        progress.advance(0.95, "removing the build's files")
+    progress.phase("installed", f"{recipe.name} ({len(result.packages)} packages)")
     return install
 
 

@@ -1,6 +1,7 @@
 # Runs on the host (sh -c, as root of the build's namespace) when all packages are installed; $1 is the new root.
 # Makes of a Debian installation an image that any number of guests start from.
 set -eu
+umask 022
 cd "$1"
 
 # The agent gives every guest its own; here they are plain files to mount those over.
