@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 STORE_LOCK = "store.lock"
 VM_LOCKS = "vms.lock"
 TEMPLATE_LOCKS = "templates.lock"
-# Both drives of this shape are there from the first version, so that one template fits every kind of VM.
-WORKSPACE_PLACEHOLDER = "no-workspace.img"
+# Stands for a baseline where there is none, so that one template fits every kind of VM.
 BASELINE_PLACEHOLDER = "no-baseline.img"
 
 
@@ -42,6 +41,11 @@ class VmFiles:
     def root_disk(self) -> Path:
         """Return the sparse disk that takes the guest's writes."""
         return self.directory / "root.img"
+
+    @property
+    def workspace_disk(self) -> Path:
+        """Return the sparse disk of `/workspace`; a one-shot VM's stays empty."""
+        return self.directory / "workspace.img"
 
     @property
     def console_log(self) -> Path:

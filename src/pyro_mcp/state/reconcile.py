@@ -172,8 +172,14 @@ def undo_start(store: Store, paths: Paths, vm: Vm, error: str = "") -> None:
         # What a VM that never ran has on disk is half a copy of the template's, at most.
         remove_tree(files.directory)
     fault_point("start.undone")
-    after = VmState.FAILED if error else VmState.STOPPED if was_stopped else VmState.CREATED
-    store.vms.update(vm.id, lambda now: replace(now, state=after, owner=None, last_error=error))
+    before = VmState.STOPPED if was_stopped else VmState.CREATED
+
+    def undone(now: Vm) -> Vm:
+        # Recorded as started already: then an interrupt came between that and the end of the start.
+        state = VmState.FAILED if error or now.state is not VmState.STARTING else before
+        return replace(now, state=state, stop_reason=vm.stop_reason, owner=None, machine=vm.machine, last_error=error)
+
+    store.vms.update(vm.id, undone)
 
 
 def last_words(files: VmFiles) -> str:

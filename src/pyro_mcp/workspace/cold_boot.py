@@ -1,0 +1,65 @@
+"""Booting a guest from its kernel: how templates begin, and how a VM starts where there can be none.
+
+Owns the boot and its bounds. Refuses to hand out a guest whose agent has not answered.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import AgentSession, Prepare
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.vmm.driver import BootFiles, BootPlan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.agent import Flavour
+    from pyro_mcp.vmm.driver import Machine, MachineSpec
+    from pyro_mcp.workspace.guards import Choice
+    from pyro_mcp.workspace.images import Images
+
+# 2 to 4 seconds alone; the bound is for twenty at once on a slow machine.
+BOOT_TIMEOUT_S = 90.0
+_CONNECT_TIMEOUT_S = 10.0
+_LAST_WORDS_TIMEOUT_S = 2.0
+
+
+def boot(
+    choice: Choice, spec: MachineSpec, images: Images | None, flavour: Flavour | None, *, ram_file: Path | None = None
+) -> Machine:
+    """Boot a machine, wait for its agent, and prepare it for the flavour (None: nothing to prepare).
+
+    Raises:
+        PyroError: UNAVAILABLE with the console's last words if the guest does not come up; what the driver raises.
+    """
+    files = None if images is None else BootFiles(images.boot.vmlinux, images.boot.initramfs)
+    with ExitStack() as stack:
+        machine = choice.driver.boot(BootPlan(spec, choice.accelerator, files, ram_file))
+        stack.callback(machine.kill)
+        fault_point("boot.machine_started")
+        try:
+            with AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S) as session:
+                session.ready(timeout_s=BOOT_TIMEOUT_S)
+                if flavour is not None:
+                    session.prepare(Prepare(flavour))
+        except PyroError as error:
+            raise explained(error, machine, "the guest did not come up") from error
+        fault_point("boot.prepared")
+        stack.pop_all()
+        return machine
+
+
+def explained(error: PyroError, machine: Machine, what: str) -> PyroError:
+    """Add to an error of a guest that was lost or silent what its console said last. The machine is ended for that."""
+    if error.code not in {ErrorCode.GUEST_LOST, ErrorCode.TIMEOUT, ErrorCode.PROTOCOL}:
+        return error
+    machine.wait_for_end(_LAST_WORDS_TIMEOUT_S if error.code is ErrorCode.GUEST_LOST else 0.0)
+    machine.kill()
+    tail = machine.console_tail()
+    said = f"; its console said last:\n{tail}" if tail else ""
+    return PyroError(
+        error.code, f"{what}: {error.message}{said}", hint=error.hint, details={**error.details, "console": tail}
+    )

@@ -1,0 +1,153 @@
+"""The disks that a VM writes to: sparse files of a fixed virtual size.
+
+Owns making them, empty or as a template has them, and looking first whether there is room. Refuses to mount or to look
+into one that a guest has written.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host import process
+from pyro_mcp.host.durable import sparse_copy
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.limits import MIN_FREE_BYTES, ROOT_DISK_BYTES
+from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.vmm.template import Template
+
+_MKE2FS_TIMEOUT_S = 60.0
+_JOURNAL_MIB = 8
+# Checksums of metadata cost a guest without hardware acceleration time, and the host verifies nothing there. Without
+# resize_inode and 64bit there is less to write and to copy.
+_FEATURES = "^metadata_csum,^64bit,^resize_inode"
+
+
+def require_space(place: Path, wanted_bytes: int = MIN_FREE_BYTES) -> None:
+    """Check that the file system that holds `place` has room.
+
+    Raises:
+        PyroError: NO_SPACE, saying how much is free and where.
+    """
+    try:
+        found = os.statvfs(place)
+    except OSError as error:
+        raise from_os_error(error, f"look at {place}") from error
+    free = found.f_bavail * found.f_frsize
+    # Some file systems (btrfs) count no inodes and report 0 of 0.
+    if free >= wanted_bytes and (found.f_favail > 0 or found.f_files == 0):
+        return
+    what = f"{free // 1024**2} MiB" if free < wanted_bytes else "no inode"
+    raise PyroError(
+        ErrorCode.NO_SPACE,
+        f"the disk that holds {place} has {what} free, and {wanted_bytes // 1024**2} MiB are needed",
+        hint="Free some disk space (pyro env prune helps), or choose another place with PYRO_STATE_DIR"
+        " or PYRO_ENVIRONMENT_CACHE_DIR.",
+        details={"path": str(place), "free_bytes": free, "wanted_bytes": wanted_bytes},
+    )
+
+
+def make_root_disk(path: Path) -> None:
+    """Make an empty root disk: an ext4 file system in a sparse file.
+
+    Raises:
+        PyroError: NO_SPACE, MISSING_PROGRAM, PROGRAM_FAILED.
+    """
+    make_sparse(path, ROOT_DISK_BYTES)
+    # No `nodiscard`: mke2fs then knows that the inode tables are zeroes, and the guest need not write them.
+    process.run(
+        [
+            "mke2fs",
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-O",
+            _FEATURES,
+            "-m",
+            "0",
+            "-J",
+            f"size={_JOURNAL_MIB}",
+            "-L",
+            "pyro-root",
+            path,
+        ],
+        timeout_s=_MKE2FS_TIMEOUT_S,
+    )
+
+
+def copy_root_disk(template: Template, name: str, path: Path) -> None:
+    """Make a root disk as it was when the template was taken.
+
+    Raises:
+        PyroError: NO_SPACE and others; CORRUPT if the template changed since it was verified.
+    """
+    source = template.open(name)
+    try:
+        target = _create(path)
+        try:
+            sparse_copy(source, target)
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+    fault_point("disk.copied")
+
+
+def make_sparse(path: Path, size_bytes: int) -> None:
+    """Make a sparse file of zeroes.
+
+    Raises:
+        PyroError: NO_SPACE and others; CONFLICT if it is there already.
+    """
+    fd = _create(path)
+    try:
+        os.ftruncate(fd, size_bytes)
+    except OSError as error:
+        raise from_os_error(error, f"make the disk {path}") from error
+    finally:
+        os.close(fd)
+
+
+def placeholder(paths: Paths) -> Path:
+    """Return the empty, read-only disk that stands for a baseline where there is none. All VMs share it.
+
+    Raises:
+        PyroError: NO_SPACE, PERMISSION and others.
+    """
+    path = paths.state / BASELINE_PLACEHOLDER
+    if _has_size(path, ROOT_DISK_BYTES):
+        return path
+    staged = path.with_suffix(".new")
+    try:
+        # Two processes may do this at once: they make the same, and one of them finds it done.
+        fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o400)
+        try:
+            os.ftruncate(fd, ROOT_DISK_BYTES)
+        finally:
+            os.close(fd)
+        os.rename(staged, path)
+    except OSError as error:
+        if not _has_size(path, ROOT_DISK_BYTES):
+            raise from_os_error(error, f"make {path}") from error
+    return path
+
+
+def _has_size(path: Path, size_bytes: int) -> bool:
+    try:
+        return os.lstat(path).st_size == size_bytes
+    except FileNotFoundError:
+        return False
+
+
+def _create(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise from_os_error(error, f"make the disk {path}") from error

@@ -1,0 +1,78 @@
+"""What every verb works with: the directories, the store, the drivers, and somebody to tell how far it is.
+
+Owns opening these lazily, once, and closing them. Refuses to know any verb: each is a function in a file of its own
+that takes the engine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host.progress import Silent
+from pyro_mcp.state.clock import system_clock
+from pyro_mcp.state.reconcile import reconcile
+from pyro_mcp.state.store import Store
+from pyro_mcp.workspace.drivers import InstalledDrivers
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.host.progress import Progress
+    from pyro_mcp.state.clock import Clock
+    from pyro_mcp.workspace.drivers import Drivers
+
+
+class Engine:
+    """The product in one user's directories. A context manager; threads may share it.
+
+    What is worth knowing besides a result (a database that was replaced, a template made anew) goes to `progress`.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        progress: Progress | None = None,
+        clock: Clock | None = None,
+        drivers: Drivers | None = None,
+    ) -> None:
+        self.paths = paths
+        self.progress: Progress = Silent() if progress is None else progress
+        self.clock = system_clock() if clock is None else clock
+        self.drivers: Drivers = InstalledDrivers(paths) if drivers is None else drivers
+        self._store: Store | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def store(self) -> Store:
+        """Return the state store, opened at the first use."""
+        if self._store is None:
+            self._store = Store(self.paths, self.notice)
+        return self._store
+
+    def notice(self, text: str) -> None:
+        """Tell what happened besides."""
+        self.progress.phase("notice", text)
+
+    def reconcile(self) -> list[str]:
+        """Make the store agree with reality; return the ids of VMs that were deleted.
+
+        Raises:
+            PyroError: the store can't be used.
+        """
+        return reconcile(self.store, self.paths, self.clock, self.notice)
+
+    def close(self) -> None:
+        """Close what was opened; may be called again."""
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()

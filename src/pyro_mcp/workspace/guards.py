@@ -1,0 +1,108 @@
+"""What decides whether, and by what, a VM is run: the host's abilities, the caller's demands, the product's promises.
+
+Owns choosing the driver, and refusing what can't be had. Refuses to fall back to the host silently: only with
+`allow_host_compat`, and only where no guest can be booted or `PYRO_VMM=none` asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.kinds import Accelerator, ExecutionMode, Isolation, NetworkPolicy
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.vmm.driver import Driver
+    from pyro_mcp.workspace.engine import Engine
+
+_NO_VMM = "none"
+_FLAG = "allow_host_compat (--allow-host-compat) runs the command on this host itself, without isolation"
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What the caller of a VM insists on."""
+
+    network_policy: NetworkPolicy
+    allow_host_compat: bool
+    require_kvm: bool
+    #: It was created where no guest could be booted, and has no image to boot.
+    is_host_compat: bool = False
+
+
+def demands_of(vm: Vm) -> Demands:
+    """Return what the creator of a VM insisted on."""
+    return Demands(vm.network_policy, vm.allow_host_compat, vm.require_kvm, is_host_compat=vm.base is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The driver that runs a VM, and what will execute its instructions."""
+
+    driver: Driver
+    accelerator: Accelerator
+
+    @property
+    def is_guest(self) -> bool:
+        """Say whether there is a guest, or the host itself runs the commands."""
+        return self.accelerator is not Accelerator.NONE
+
+    @property
+    def execution_mode(self) -> ExecutionMode:
+        """Return where commands run."""
+        return ExecutionMode.of(self.driver.kind)
+
+    @property
+    def isolation(self) -> Isolation:
+        """Return what stands between them and the host."""
+        return Isolation.of(self.accelerator)
+
+
+def choose(engine: Engine, demands: Demands) -> Choice:
+    """Choose what runs a VM.
+
+    Raises:
+        PyroError: what keeps this host from booting a guest, with what to do; UNSUPPORTED if the demands exclude each
+            other.
+    """
+    if demands.is_host_compat:
+        return _host_compat(engine, demands)
+    require_kvm = demands.require_kvm or os.environ.get("PYRO_REQUIRE_KVM", "") not in {"", "0"}
+    if os.environ.get("PYRO_VMM") != _NO_VMM:
+        try:
+            return engine.drivers.guest(require_kvm=require_kvm)
+        except PyroError as error:
+            if require_kvm or not demands.allow_host_compat:
+                raise _without_fallback(error, require_kvm=require_kvm) from error
+    elif require_kvm:
+        raise PyroError(
+            ErrorCode.UNSUPPORTED,
+            "KVM is required, but PYRO_VMM=none forbids every VM",
+            hint="Unset PYRO_VMM, or do without PYRO_REQUIRE_KVM and --require-kvm.",
+        )
+    elif not demands.allow_host_compat:
+        raise PyroError(
+            ErrorCode.UNAVAILABLE, "PYRO_VMM=none forbids every VM", hint=f"Unset PYRO_VMM, or allow it: {_FLAG}."
+        )
+    return _host_compat(engine, demands)
+
+
+def _host_compat(engine: Engine, demands: Demands) -> Choice:
+    if demands.network_policy.has_network:
+        raise PyroError(
+            ErrorCode.UNSUPPORTED,
+            f"the network policy {demands.network_policy.value!r} needs a guest, and none can be booted here",
+            hint="Leave the network policy off: what runs on the host itself has the host's network. `pyro doctor` says"
+            " what a guest needs.",
+        )
+    return Choice(engine.drivers.host(), Accelerator.NONE)
+
+
+def _without_fallback(error: PyroError, *, require_kvm: bool) -> PyroError:
+    hint = error.hint or "Run `pyro doctor`."
+    if not require_kvm:
+        hint = f"{hint} Or allow it: {_FLAG}."
+    return PyroError(error.code, error.message, hint=hint, details=error.details)

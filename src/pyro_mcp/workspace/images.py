@@ -1,0 +1,86 @@
+"""What a guest is made from: the environment's base image and the boot source, verified.
+
+Owns getting both, building what is missing with progress, and the promise that neither is pruned before its use is
+recorded. Refuses to know how they are built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.image.boot import BootSource, ensure_boot_source
+from pyro_mcp.image.environments import InstalledEnvironment, ensure_environment, find_environment
+from pyro_mcp.image.prune import using_images
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.workspace.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What one guest is made from."""
+
+    environment: InstalledEnvironment
+    boot: BootSource
+
+
+def images_for(engine: Engine, environment: str) -> Images:
+    """Return the images of an environment as it is installed now, pulling it if it is not.
+
+    Raises:
+        PyroError: NOT_FOUND for an unknown environment; whatever keeps it from being built.
+    """
+    installed = find_environment_or_none(engine, environment)
+    if installed is None:
+        installed = ensure_environment(engine.paths, environment, engine.progress)
+    return Images(installed, ensure_boot_source(engine.paths, engine.progress))
+
+
+def find_environment_or_none(engine: Engine, environment: str) -> InstalledEnvironment | None:
+    """Return an environment if it is installed and whole; what is broken counts as not installed."""
+    try:
+        return find_environment(engine.paths, environment)
+    except PyroError as error:
+        if error.code is not ErrorCode.CORRUPT:
+            raise
+        return None
+
+
+def recorded(engine: Engine, images: Images | None, vm: Vm) -> Vm:
+    """Record a VM that stands on these images (None: on none), which no prune can take away from that moment on.
+
+    Raises:
+        PyroError: CONFLICT if a prune was faster.
+    """
+    if images is None:
+        return engine.store.vms.insert(vm)
+    with using_images(engine.paths):
+        if not images.environment.base_image.exists():
+            raise PyroError(
+                ErrorCode.CONFLICT,
+                f"the environment {vm.environment} was pruned just now",
+                hint="Run the command again.",
+            )
+        return engine.store.vms.insert(vm)
+
+
+def images_of(engine: Engine, vm: Vm) -> Images:
+    """Return the images that a VM was created from, verified, whatever its environment has become since.
+
+    Raises:
+        PyroError: CORRUPT or NOT_FOUND if its base image is not there any more.
+    """
+    base = vm.base
+    found = None if base is None else find_environment(engine.paths, vm.environment, digest=base.digest)
+    if base is None or found is None or found.base_image != Path(base.path):
+        raise PyroError(
+            ErrorCode.NOT_FOUND,
+            f"the base image of {vm.id} is gone",
+            hint=f"Delete it and create another: pyro env pull {vm.environment} installs the environment as it is now.",
+            details={"vm_id": vm.id, "environment": vm.environment},
+        )
+    return Images(found, ensure_boot_source(engine.paths, engine.progress))

@@ -1,0 +1,116 @@
+"""Running one command in a machine, and saying what came of it.
+
+Owns the conversation with the agent for that, the bounded copies of its output, and errors that say what became of
+the guest. Refuses to end the VM: its verbs do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import AgentSession, ExecRequest, OutputBuffer, Stream
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.workspace.cold_boot import explained
+from pyro_mcp.workspace.guest_command import Execution
+
+if TYPE_CHECKING:
+    from pyro_mcp.agent import ExecResult, GuestConfig
+    from pyro_mcp.model.kinds import ExecutionMode, Isolation
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.vmm.driver import Machine
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.guest_command import CommandStreams, GuestCommand
+
+CONNECT_TIMEOUT_S = 10.0
+
+
+class Output:
+    """What a command writes: passed on as it comes, its beginning and end kept."""
+
+    def __init__(self, streams: CommandStreams) -> None:
+        half = streams.stream_bytes // 2
+        self._pass_on = streams.on_output
+        self._kept = {stream: OutputBuffer(streams.stream_bytes - half, half) for stream in Stream}
+
+    def take(self, stream: Stream, data: bytes) -> None:
+        """Keep and pass on what the command wrote."""
+        self._kept[stream].add(data)
+        if self._pass_on is not None:
+            self._pass_on(stream, data)
+
+    def text(self, stream: Stream) -> str:
+        """Return what is kept of a stream."""
+        return self._kept[stream].text()
+
+    def is_truncated(self, stream: Stream) -> bool:
+        """Say whether something of a stream is not kept."""
+        return self._kept[stream].truncated
+
+
+def run_command(
+    engine: Engine,
+    vm: Vm,
+    machine: Machine,
+    command: GuestCommand,
+    streams: CommandStreams,
+    *,
+    execution_mode: ExecutionMode,
+    isolation: Isolation,
+    config: GuestConfig | None = None,
+) -> Execution:
+    """Run the command to its end; with `config`, tell the guest first who it is, without waiting in between.
+
+    Raises:
+        PyroError: what the agent client raises; a lost guest's console is shown with it.
+    """
+    output = Output(streams)
+    request = ExecRequest(command.argv, timeout_s=command.timeout_s, cwd=command.cwd, env=vm.variables)
+    try:
+        with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
+            if config is None:
+                result = session.exec(request, stdin=streams.stdin, on_output=output.take, cancel=streams.cancel)
+            else:
+                result = session.begin(
+                    config, request, stdin=streams.stdin, on_output=output.take, cancel=streams.cancel
+                )
+    except PyroError as error:
+        raise _said(error, engine, vm, machine) from error
+    return _execution(vm, command, result, output, execution_mode, isolation)
+
+
+def _said(error: PyroError, engine: Engine, vm: Vm, machine: Machine) -> PyroError:
+    if error.code is ErrorCode.GUEST_LOST and engine.clock.remaining_s(vm.lease) <= 0:
+        return PyroError(
+            ErrorCode.TIMEOUT,
+            f"the time of {vm.id} was up while the command ran: it was to live for {vm.lease.ttl_s} seconds",
+            hint="Create another one with a longer ttl_seconds.",
+            details={"vm_id": vm.id, "ttl_seconds": vm.lease.ttl_s},
+        )
+    return explained(error, machine, f"the command in {vm.id} has no result")
+
+
+def _execution(
+    vm: Vm,
+    command: GuestCommand,
+    result: ExecResult,
+    output: Output,
+    execution_mode: ExecutionMode,
+    isolation: Isolation,
+) -> Execution:
+    return Execution(
+        vm_id=vm.id,
+        environment=vm.environment,
+        command=command.command,
+        execution_mode=execution_mode,
+        isolation=isolation,
+        exit_code=result.exit_code,
+        timed_out=result.timed_out,
+        oom_killed=result.oom_killed,
+        duration_ms=result.duration_ms,
+        stdout=output.text(Stream.STDOUT),
+        stderr=output.text(Stream.STDERR),
+        stdout_bytes=result.stdout_bytes,
+        stderr_bytes=result.stderr_bytes,
+        stdout_truncated=output.is_truncated(Stream.STDOUT),
+        stderr_truncated=output.is_truncated(Stream.STDERR),
+    )

@@ -1,0 +1,77 @@
+"""What a VM's machine is made of: its directories, its drives, and what vanishes when.
+
+Owns the order of the drives, which the guest relies on. Refuses to start anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.vmm.driver import Drive, MachineSpec
+from pyro_mcp.workspace.disks import placeholder, require_space
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.images import Images
+
+
+def make_directories(engine: Engine, vm: Vm) -> VmFiles:
+    """Make the VM's two directories, after looking whether there is room.
+
+    Raises:
+        PyroError: NO_SPACE, PERMISSION and others.
+    """
+    files = VmFiles.of(engine.paths, vm.id)
+    ensure_private_dir(engine.paths.vms)
+    ensure_private_dir(engine.paths.runtime)
+    ensure_private_dir(engine.paths.runtime_vms)
+    require_space(engine.paths.vms)
+    ensure_private_dir(files.directory)
+    ensure_private_dir(files.runtime)
+    return files
+
+
+def drives_of(engine: Engine, images: Images, root_disk: Path, workspace_disk: Path) -> tuple[Drive, ...]:
+    """Return the drives of a guest, in its order: base, root, workspace, baseline."""
+    return (
+        Drive(images.environment.base_image, read_only=True),
+        Drive(root_disk, volatile=True),
+        Drive(workspace_disk, volatile=True),
+        Drive(placeholder(engine.paths), read_only=True),
+    )
+
+
+def machine_spec(
+    engine: Engine, vm: Vm, files: VmFiles, drives: tuple[Drive, ...], *, network_fd: int | None = None
+) -> MachineSpec:
+    """Return what a driver is told. What is left of the lease is the machine's time to live.
+
+    Raises:
+        PyroError: NOT_FOUND if the lease is over.
+    """
+    ttl_s = engine.clock.remaining_s(vm.lease)
+    if ttl_s <= 0:
+        raise PyroError(
+            ErrorCode.NOT_FOUND,
+            f"the time of {vm.id} is up: it was to live for {vm.lease.ttl_s} seconds",
+            hint="Create another one, with a longer ttl_seconds if need be.",
+            details={"vm_id": vm.id},
+        )
+    return MachineSpec(
+        vm_id=vm.id,
+        shape=vm.shape,
+        drives=drives,
+        runtime_dir=files.runtime,
+        state_dir=files.directory,
+        ttl_s=ttl_s,
+        network_fd=network_fd,
+        # What a run leaves if its caller is killed is its console's end; no second process waits for its lease.
+        remove_at_end=(files.runtime, files.root_disk, files.workspace_disk) if vm.ephemeral else (files.runtime,),
+        remove_at_ttl=() if vm.ephemeral else (files.directory,),
+    )

@@ -1,0 +1,73 @@
+"""VMs that live no longer than a block of code: a run's, and the one that a template is taken of.
+
+Owns recording one before it exists and taking it away afterwards, however the block ends. If this process is
+killed, the record says whose it was, and the next operation takes it away.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.states import VmState
+from pyro_mcp.state.discard import discard_vm
+from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.record_copy import write_copy
+from pyro_mcp.state.store import this_process
+from pyro_mcp.state.vm_lock import vm_lock
+from pyro_mcp.workspace.images import recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.vmm.driver import Machine
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.guards import Choice
+    from pyro_mcp.workspace.images import Images
+
+
+@contextmanager
+def passing_vm(engine: Engine, vm: Vm, images: Images | None) -> Generator[Vm]:
+    """Record `vm` as this process's own, starting, and take it away at the end of the block, with all that is its.
+
+    Raises:
+        PyroError: what recording or taking it away raises.
+    """
+    own = replace(vm, state=VmState.STARTING, owner=this_process(), ephemeral=True)
+    try:
+        own = recorded(engine, images, own)
+        fault_point("passing.recorded")
+        yield own
+    finally:
+        _take_away(engine, own.id)
+
+
+def record_machine(engine: Engine, vm: Vm, machine: Machine, choice: Choice) -> Vm:
+    """Record what the VM's machine is, so that any process can take it away.
+
+    Raises:
+        PyroError: NOT_FOUND if its time is up; NO_SPACE and others.
+    """
+    started = partial(
+        replace,
+        state=VmState.STARTED,
+        machine=machine.record,
+        execution_mode=choice.execution_mode,
+        isolation=choice.isolation,
+    )
+    write_copy(VmFiles.of(engine.paths, vm.id), started(vm))
+    vm = engine.store.vms.update(vm.id, started)
+    fault_point("passing.machine_recorded")
+    return vm
+
+
+def _take_away(engine: Engine, vm_id: str) -> None:
+    with vm_lock(engine.paths, vm_id):
+        vm = engine.store.vms.find(vm_id)
+        # Its time may have been up: then another process was here already.
+        if vm is not None:
+            discard_vm(engine.store, engine.paths, vm)

@@ -1,0 +1,90 @@
+"""Making a template: one cold boot, prepared as far as every clone has it in common, then frozen.
+
+Owns the order of the steps; one that is cut off anywhere leaves nothing. Refuses to let a half-made one be seen.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host.durable import staged_dir
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.model.ids import new_vm_id
+from pyro_mcp.model.kinds import NetworkPolicy
+from pyro_mcp.model.limits import ROOT_DISK_BYTES
+from pyro_mcp.model.states import VmState
+from pyro_mcp.model.vm import BaseImage, Vm
+from pyro_mcp.vmm.template import RAM, ROOT_DISK, seal_template
+from pyro_mcp.workspace.cold_boot import boot
+from pyro_mcp.workspace.disks import make_root_disk, make_sparse, require_space
+from pyro_mcp.workspace.machine_spec import drives_of, machine_spec, make_directories
+from pyro_mcp.workspace.passing_vm import passing_vm
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from pyro_mcp.vmm.template import TemplateParts
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.templates import TemplateWish
+
+# What a guest has touched by then, and some.
+_WANTED_BYTES = 512 * 1024**2
+# A boot that hangs ends by itself, even if its maker is dead.
+_TTL_S = 300
+# The guest only sees that there is a disk; what is in it comes with the clone's own.
+_WORKSPACE_DISK = "workspace.img"
+
+
+def make_template(
+    engine: Engine, wish: TemplateWish, parts: TemplateParts, publishing: AbstractContextManager[None]
+) -> None:
+    """Make the template `parts` and publish it inside `publishing`, replacing what is there.
+
+    Raises:
+        PyroError: NO_SPACE; what booting, preparing and saving raise. Nothing is left then.
+    """
+    paths = engine.paths
+    ensure_private_dir(paths.templates)
+    require_space(ensure_private_dir(paths.tmp), _WANTED_BYTES)
+    engine.progress.phase("template", f"booting a guest of {wish.images.environment.name} once, to start others from")
+    with ExitStack() as published:
+        with staged_dir(paths.tmp, paths.templates / parts.key, replaces=True) as staged:
+            fault_point("template.staged")
+            _boot_and_save(engine, wish, staged)
+            os.unlink(staged / _WORKSPACE_DISK)
+            fault_point("template.saved")
+            seal_template(staged, parts)
+            fault_point("template.sealed")
+            published.enter_context(publishing)
+        fault_point("template.published")
+
+
+def _boot_and_save(engine: Engine, wish: TemplateWish, staged: Path) -> None:
+    images = wish.images
+    make_root_disk(staged / ROOT_DISK)
+    make_sparse(staged / _WORKSPACE_DISK, ROOT_DISK_BYTES)
+    vm = Vm(
+        id=new_vm_id(),
+        environment=images.environment.name,
+        base=BaseImage(images.environment.digest, os.fspath(images.environment.base_image)),
+        boot_digest=images.boot.digest,
+        shape=wish.shape,
+        network_policy=NetworkPolicy.OFF,
+        allow_host_compat=False,
+        require_kvm=False,
+        ephemeral=True,
+        lease=engine.clock.lease(_TTL_S),
+        state=VmState.STARTING,
+    )
+    with passing_vm(engine, vm, images) as own:
+        files = make_directories(engine, own)
+        drives = drives_of(engine, images, staged / ROOT_DISK, staged / _WORKSPACE_DISK)
+        machine = boot(
+            wish.choice, machine_spec(engine, own, files, drives), images, wish.flavour, ram_file=staged / RAM
+        )
+        engine.progress.advance(0.8, "saving it")
+        wish.choice.driver.save(machine, staged)

@@ -1,0 +1,64 @@
+"""Creating a VM: a record, and the promise that what it needs is there. It has no disk and no process yet.
+
+Owns the checks that can be made before anything is started, and pulling the environment if it is missing.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.image.catalog import check_name
+from pyro_mcp.model.ids import new_vm_id
+from pyro_mcp.model.states import VmState
+from pyro_mcp.model.vm import BaseImage, Vm
+from pyro_mcp.workspace.disks import require_space
+from pyro_mcp.workspace.guards import Choice, Demands, choose
+from pyro_mcp.workspace.images import Images, images_for, recorded
+
+if TYPE_CHECKING:
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.spec import VmSpec
+
+
+def create_vm(engine: Engine, spec: VmSpec) -> Vm:
+    """Record a new VM and return it.
+
+    Raises:
+        PyroError: NOT_FOUND for an unknown environment; what keeps this host from running it; NO_SPACE.
+    """
+    engine.reconcile()
+    engine.progress.phase("create", f"environment={spec.environment}")
+    vm, _, images = planned(engine, spec)
+    vm = recorded(engine, images, vm)
+    fault_point("create.recorded")
+    return vm
+
+
+def planned(engine: Engine, spec: VmSpec) -> tuple[Vm, Choice, Images | None]:
+    """Return the record of the VM that is wanted, what will run it, and from what (None: on the host itself).
+
+    Raises:
+        PyroError: as `create_vm`.
+    """
+    check_name(spec.environment)
+    choice = choose(engine, Demands(spec.network_policy, spec.allow_host_compat, spec.require_kvm))
+    require_space(ensure_private_dir(engine.paths.state))
+    images = images_for(engine, spec.environment) if choice.is_guest else None
+    vm = Vm(
+        id=new_vm_id(),
+        environment=spec.environment,
+        base=None if images is None else BaseImage(images.environment.digest, os.fspath(images.environment.base_image)),
+        variables={} if images is None else images.environment.variables,
+        boot_digest="" if images is None else images.boot.digest,
+        shape=spec.shape,
+        network_policy=spec.network_policy,
+        allow_host_compat=spec.allow_host_compat,
+        require_kvm=spec.require_kvm,
+        ephemeral=False,
+        lease=engine.clock.lease(spec.ttl_s),
+        state=VmState.CREATED,
+    )
+    return vm, choice, images

@@ -1,0 +1,41 @@
+"""Deleting a VM: whatever it is doing, with all that is its.
+
+Owns that this can be done again after it was cut off, and by two at once. Refuses to wait for ever for one that another
+process is working on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.model.ids import parse_vm_id
+from pyro_mcp.state.discard import discard_vm
+from pyro_mcp.state.vm_lock import vm_lock
+from pyro_mcp.state.vm_table import not_found
+
+if TYPE_CHECKING:
+    from pyro_mcp.workspace.engine import Engine
+
+
+def delete_vm(engine: Engine, vm_id: str) -> None:
+    """Delete a VM. When another process deletes it at the same time, both succeed.
+
+    Raises:
+        PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if a process of it survives SIGKILL.
+    """
+    if engine.store.vms.find(parse_vm_id(vm_id)) is None:
+        raise not_found(vm_id)
+    engine.reconcile()
+    delete_if_there(engine, vm_id)
+
+
+def delete_if_there(engine: Engine, vm_id: str) -> None:
+    """Delete a VM that may be gone already.
+
+    Raises:
+        PyroError: as `delete_vm`.
+    """
+    with vm_lock(engine.paths, vm_id):
+        vm = engine.store.vms.find(vm_id)
+        if vm is not None:
+            discard_vm(engine.store, engine.paths, vm)
