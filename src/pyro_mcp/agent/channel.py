@@ -74,7 +74,7 @@ class Channel:
         self._decoder = Decoder(wire.GUEST_LIMITS)
         # Until our nonce has come, what comes is not for us; its end may be the beginning of the nonce.
         self._greeted = False
-        self._stale = b""
+        self._stale: bytes = b""
         self._stale_bytes = 0
         self._closed = False
 

@@ -31,6 +31,8 @@ _READ_BYTES = 65536
 _WRITE_BYTES = 32768
 # While so much waits for the host, commands are not read.
 _CONGESTED_BYTES = 256 * 1024
+# How long the kernel may take to learn that a host is connected.
+_DOUBT_S = 2.0
 _MAGIC_BYTES = len(wire.LANE_MAGIC)
 
 
@@ -50,6 +52,8 @@ class Lane:
         self._when_drained: list[Callable[[], None]] = []
         self._flush_planned = False
         self._blocked = False
+        # The session began while the port had no host, as far as the kernel knew.
+        self._doubtful = False
         os.set_blocking(fd, False)
         # On edges: a port to which no host is connected reports a hang-up for ever.
         loop.add(fd, self._on_event, READABLE | ON_EDGE)
@@ -72,12 +76,15 @@ class Lane:
 
     def _on_event(self, mask: int) -> None:
         if mask & GONE:
-            self._end_session()
-            self._read()
-            # What was read may have begun a session whose host is gone by now: there won't be another edge.
-            if self._fd >= 0 and self._is_deserted():
+            if not self._doubtful:
                 self._end_session()
+            self._read()
+            if self._session is not None and not self._doubtful:
+                # What a host writes can overtake the news that it is connected, so the new session may well have one.
+                self._doubtful = True
+                self._loop.at(_DOUBT_S, self._resolve_doubt)
             return
+        self._doubtful = False
         if mask & WRITABLE:
             self._unblock()
         if mask & READABLE:
@@ -131,6 +138,7 @@ class Lane:
 
     def _end_session(self) -> None:
         session, self._session = self._session, None
+        self._doubtful = False
         if session is not None:
             session.close()
         self._out.clear()
@@ -144,10 +152,14 @@ class Lane:
             self._blocked = False
             self._loop.change(self._fd, READABLE | ON_EDGE)
 
-    def _is_deserted(self) -> bool:
-        poll = select.poll()
-        poll.register(self._fd, 0)
-        return bool(poll.poll(0))
+    def _resolve_doubt(self) -> None:
+        """End a session that began without a host, if there is still none: no further edge would say so."""
+        if self._doubtful and self._fd >= 0:
+            self._doubtful = False
+            poll = select.poll()
+            poll.register(self._fd, 0)
+            if poll.poll(0):
+                self._end_session()
 
     def _flush(self) -> None:
         self._flush_planned = False
