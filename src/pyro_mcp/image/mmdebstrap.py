@@ -125,7 +125,7 @@ _NO_MIRROR = (
 # The first pattern that the last lines hold says what went wrong.
 _FAILURES = (
     (
-        r"No space left on device|[Nn]ot enough free disk space",
+        r"No space left on device|enough free (disk )?space",
         ErrorCode.NO_SPACE,
         "the disk is full",
         "Free some disk space (pyro env prune helps), or point PYRO_ENVIRONMENT_CACHE_DIR elsewhere.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import stat
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -12,17 +11,7 @@ from hypothesis import strategies as st
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.image import cpio
-
-
-@dataclass(frozen=True)
-class Member:
-    path: str
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
-    data: bytes
-    device: tuple[int, int]
+from tests.support.cpio_reader import Member, read_members
 
 
 def archive(*entries: cpio.Entry) -> bytes:
@@ -33,29 +22,7 @@ def archive(*entries: cpio.Entry) -> bytes:
 
 
 def read_back(data: bytes) -> list[Member]:
-    members: list[Member] = []
-    at = 0
-    while True:
-        assert data[at : at + 6] == b"070701"
-        fields = [int(data[at + 6 + 8 * index : at + 14 + 8 * index], 16) for index in range(13)]
-        name_at, name_size, size = at + 110, fields[11], fields[6]
-        name = data[name_at : name_at + name_size - 1].decode()
-        assert data[name_at + name_size - 1] == 0
-        data_at = (name_at + name_size + 3) // 4 * 4
-        at = (data_at + size + 3) // 4 * 4
-        if name == "TRAILER!!!":
-            return members
-        members.append(
-            Member(
-                name,
-                fields[1],
-                fields[2],
-                fields[3],
-                fields[5],
-                data[data_at : data_at + size],
-                (fields[9], fields[10]),
-            )
-        )
+    return list(read_members(data))
 
 
 def test_every_kind_of_entry_reads_back_as_it_was_written() -> None:

@@ -116,6 +116,7 @@ def test_steps_become_phases_with_growing_fractions(tmp_path: Path, monkeypatch:
         ("E: Unable to locate package git", ErrorCode.UNAVAILABLE, "lacks a package", "try again"),
         ("W: GPG error: NO_PUBKEY 0E98404D386FA1D9", ErrorCode.UNSUPPORTED, "keys", "debian-archive-keyring"),
         ("E: Write error - write (28: No space left on device)", ErrorCode.NO_SPACE, "disk is full", "Free"),
+        ("E: You don't have enough free space in /x", ErrorCode.NO_SPACE, "disk is full", "Free"),
         ("E: you are the wrong moon", ErrorCode.BUILD_FAILED, "exit status 9: E: you are the wrong moon", "again"),
     ],
 )
