@@ -28,7 +28,7 @@ DISK_PROGRAMS = {
 }  # fmt: skip
 # Each package from outside has one home, so that nobody else pays for loading it.
 HOMES = {
-    "mcp": "mcp_server/",
+    "mcp": ("mcp_server/", "sdk/pyro.py"),  # the SDK names a type of it, and loads nothing
     "anyio": "mcp_server/",
     "pydantic": "mcp_server/",
     "rich": "host/progress_bar.py",

@@ -1,4 +1,6 @@
-"""The command line: a surface over the operations table.
+"""The command line, derived from the table of operations.
 
-Owns arguments, printed text and exit statuses. Refuses to decide anything that another surface would decide too.
+Owns parsing, output, exit statuses and signals. Refuses to do anything itself: each command is a row's handler.
 """
+
+from __future__ import annotations

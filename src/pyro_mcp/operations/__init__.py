@@ -1,4 +1,7 @@
-"""The table of public operations: one row each, from which every surface is derived.
+"""What the product does: one row for each operation, from which every surface is derived.
 
-Owns requests, results, handlers, profiles and modes. Refuses to print, and to know which surface asked.
+Owns the table, the requests, the results, the handlers, and which tools each profile shows. Refuses to speak to a
+terminal, to a chat host or to a guest: surfaces stand above it, verbs below.
 """
+
+from __future__ import annotations

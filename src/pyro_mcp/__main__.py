@@ -1,0 +1,13 @@
+"""`python -m pyro_mcp`: the same as `pyro`.
+
+Owns nothing. Refuses to be imported for anything else.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from pyro_mcp.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The commands that are the command line's own: serving MCP, and shell completion.
+
+Owns which they are. Refuses to hold what they do, which is loaded when one is called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyro_mcp.cli.parsing import Shape, parse
+from pyro_mcp.operations.fields import Place, about
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeRequest:
+    """Ask for an MCP server over stdio."""
+
+    profile: str | None = field(
+        default=None, metadata=about("Which tools to show (default: vm-run).", names="PROFILE", completes="profile")
+    )
+    mode: str | None = field(
+        default=None, metadata=about("Show the tools of one way of working instead.", names="MODE", completes="mode")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest:
+    """Ask for a shell's completion script."""
+
+    shell: str = field(
+        metadata=about(
+            "The shell: bash or zsh.",
+            place=Place.POSITIONAL,
+            names="SHELL",
+            pattern="^(bash|zsh)$",
+            form="bash or zsh",
+            completes="shell",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Builtin:
+    """One command of the command line's own."""
+
+    shape: Shape
+    summary: str
+    carry_out: Callable[..., int]
+
+    def execute(self, arguments: Sequence[str]) -> int:
+        """Parse the arguments and carry the command out."""
+        return self.carry_out(parse(self.shape, arguments).request)
+
+
+def _serve(request: ServeRequest) -> int:
+    from pyro_mcp.cli.serving import serve
+
+    return serve(request.profile, request.mode)
+
+
+def _complete(request: CompletionRequest) -> int:
+    from pyro_mcp.cli.completion import print_script
+
+    return print_script(request.shell)
+
+
+SERVE = Builtin(
+    Shape(
+        ("mcp", "serve"),
+        "Serve MCP over stdin and stdout, for a chat host. What it says to a person goes to stderr.",
+        ServeRequest,
+        takes_json=False,
+    ),
+    "Serve MCP over stdio, for a chat host.",
+    _serve,
+)
+COMPLETION = Builtin(
+    Shape(
+        ("completion",),
+        'Print a completion script. For bash: eval "$(pyro completion bash)"; for zsh: pyro completion zsh into a file'
+        " _pyro on fpath.",
+        CompletionRequest,
+        takes_json=False,
+    ),
+    "Print a completion script for your shell.",
+    _complete,
+)
+BUILTINS = (SERVE, COMPLETION)
+BUILTIN_GROUPS = {"mcp": "Chat hosts: the MCP server."}
+
+
+def find_builtin(words: Sequence[str]) -> Builtin | None:
+    """Return the command that these words begin with, or None."""
+    for builtin in BUILTINS:
+        if tuple(words[: len(builtin.shape.words)]) == builtin.shape.words:
+            return builtin
+    return None

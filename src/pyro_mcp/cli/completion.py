@@ -1,0 +1,73 @@
+"""Shell completion, made by shtab from the same rows as everything else.
+
+Owns the one full parser, which nothing else needs. Refuses to be loaded by any other command.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import shtab
+
+from pyro_mcp.cli.commands import BUILTINS
+from pyro_mcp.cli.execution import shape_of
+from pyro_mcp.cli.listing import groups
+from pyro_mcp.cli.parsing import Shape, fill_parser
+from pyro_mcp.cli.streams import put
+from pyro_mcp.operations.fields import parameters
+from pyro_mcp.operations.profiles import PROFILES
+from pyro_mcp.operations.table import all_operations
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def print_script(shell: str) -> int:
+    """Print the completion script for `shell`."""
+    put(shtab.complete(full_parser(), shell=shell))
+    return 0
+
+
+def full_parser() -> argparse.ArgumentParser:
+    """Return one parser for all commands."""
+    parser = argparse.ArgumentParser(prog="pyro", description="Disposable virtual machines.")
+    parser.add_argument("--version", action="version", version="pyro")
+    commands = parser.add_subparsers(dest="command")
+    below: dict[str, Any] = {}
+    for group, about in groups().items():
+        below[group] = commands.add_parser(group, help=about, description=about).add_subparsers(dest=group)
+    for shape, summary in _shapes():
+        group, *rest = shape.words
+        home = below[group] if rest else commands
+        leaf = home.add_parser(rest[-1] if rest else group, help=summary, description=summary, add_help=False)
+        fill_parser(leaf, shape)
+        _offer(leaf, shape)
+    return parser
+
+
+def _shapes() -> list[tuple[Shape, str]]:
+    rows = [(shape_of(row), row.summary) for row in all_operations() if row.cli is not None]
+    return rows + [(builtin.shape, builtin.summary) for builtin in BUILTINS]
+
+
+def _offer(parser: argparse.ArgumentParser, shape: Shape) -> None:
+    """Say what a shell may offer for the values of a command's arguments."""
+    offers = {parameter.name: _values(parameter.completes) for parameter in parameters(shape.request)}
+    for action in parser._actions:
+        if values := offers.get(action.dest):
+            action.choices = list(values)
+
+
+def _values(what: str) -> Sequence[str]:
+    match what:
+        case "environment":
+            from pyro_mcp.image.catalog import load_catalog
+
+            return [environment.name for environment in load_catalog().environments]
+        case "profile":
+            return list(PROFILES)
+        case "shell":
+            return ["bash", "zsh"]
+        case _:
+            return []

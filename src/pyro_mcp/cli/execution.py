@@ -1,0 +1,73 @@
+"""Carrying one operation out for the command line.
+
+Owns what surrounds a handler here: signals, progress on stderr, live output, the result on stdout. Refuses to know any
+particular operation; what a result looks like to a person is `rendering`'s part.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.cli.parsing import Shape, parse
+from pyro_mcp.cli.signals import interruptible
+from pyro_mcp.cli.streams import STDERR, put, put_json
+from pyro_mcp.operations.fields import Place, parameters
+from pyro_mcp.operations.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from pyro_mcp.cli.parsing import Parsed
+    from pyro_mcp.host.progress import Lines
+    from pyro_mcp.operations.operation import Operation
+
+
+def execute(operation: Operation[Any, Any], arguments: Sequence[str]) -> int:
+    """Parse the arguments, carry the operation out, show what came of it; return the exit status."""
+    parsed = parse(shape_of(operation), arguments)
+    with interruptible():
+        if any(parameter.place is Place.COMMAND for parameter in parameters(operation.request)):
+            from pyro_mcp.cli.guest_command import execute_in_guest
+
+            return execute_in_guest(operation, parsed)
+        return _execute(operation, parsed)
+
+
+def shape_of(operation: Operation[Any, Any]) -> Shape:
+    """Return what the parser needs to know of an operation."""
+    return Shape(operation.cli or (), operation.description, operation.request)
+
+
+def _execute(operation: Operation[Any, Any], parsed: Parsed) -> int:
+    from dataclasses import replace
+
+    runner = Runner()
+    with _progress(parsed) as progress:
+        result = runner.run(operation, parsed.request, replace(runner.call(), progress=progress))
+    if parsed.json:
+        put_json(result.to_dict())
+    else:
+        from pyro_mcp.cli.rendering import render
+
+        put(render(operation, result))
+    return int(getattr(result, "exit_status", 0))
+
+
+def _progress(parsed: Parsed) -> AbstractContextManager[Any]:
+    # With --json somebody else's program reads along: only a person at a terminal is told how far it is.
+    if parsed.json and not os.isatty(STDERR):
+        from contextlib import nullcontext
+
+        from pyro_mcp.host.progress import Silent
+
+        return nullcontext(Silent())
+    return _on_stderr()
+
+
+def _on_stderr() -> Lines:
+    from pyro_mcp.host.progress import progress_on
+
+    return progress_on(sys.stderr)

@@ -1,0 +1,73 @@
+"""Errors on their way to the user.
+
+Owns what is printed for an error, as text or JSON, and the exit status that says what kind it was. Refuses to print a
+traceback: `PYRO_DEBUG=1` asks for one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.cli.streams import STDERR, ReaderGone, put_json, say, styled
+from pyro_mcp.cli.usage import UsageError
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.operations.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FAILED, USAGE, COULD_NOT_RUN, INTERRUPTED = 1, 2, 125, 130
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error and the exit status that goes with it."""
+
+    error: PyroError
+    status: int
+
+
+def as_failure(error: Exception, words: Sequence[str]) -> Failure:
+    """Turn whatever came to the top of the command line `words` into an error and a status."""
+    if isinstance(error, UsageError):
+        return Failure(error, USAGE)
+    status = COULD_NOT_RUN if _runs_in_guest(words) else FAILED
+    if isinstance(error, PyroError):
+        return Failure(error, INTERRUPTED if error.code is ErrorCode.CANCELLED else status)
+    if isinstance(error, OSError):
+        return Failure(from_os_error(error, f"use {error.filename}" if error.filename else "go on"), status)
+    unexpected = PyroError(
+        ErrorCode.INTERNAL,
+        f"pyro failed in a way that it should not: {type(error).__name__}: {error}",
+        hint="Run it again with PYRO_DEBUG=1 to see where, and report that.",
+    )
+    return Failure(unexpected, status)
+
+
+def _runs_in_guest(words: Sequence[str]) -> bool:
+    """Say whether the exit status is a guest command's, so that pyro's own failure needs one of its own."""
+    from pyro_mcp.operations.fields import Place, parameters
+    from pyro_mcp.operations.table import find_command
+
+    operation = find_command(words)
+    return operation is not None and any(each.place is Place.COMMAND for each in parameters(operation.request))
+
+
+def report(error: PyroError, words: Sequence[str]) -> None:
+    """Print the error: as the one JSON document if the command line asked for JSON, else for a person."""
+    from pyro_mcp.cli.parsing import wants_json
+
+    if wants_json(list(words)):
+        try:
+            put_json({"ok": False, "error": error.to_json()})
+        except (ReaderGone, PyroError):
+            say(error_text(error))
+    else:
+        say(error_text(error))
+
+
+def error_text(error: PyroError) -> str:
+    """Return the error as a person reads it. What a guest or a file wrote into it can't move the cursor."""
+    text = f"{styled('error:', '31', STDERR)} {printable(error.message)}"
+    return f"{text}\n{styled('hint:', '36', STDERR)}  {printable(error.hint)}" if error.hint else text

@@ -1,0 +1,148 @@
+"""Commands that run something in a guest: `pyro run`, `pyro vm exec`.
+
+Owns the live streams, the phase lines, the summary and the exit status. Refuses to let a guest's output drive the
+user's terminal: what reaches one is filtered, what reaches a file or a pipe is not touched.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.cli.streams import STDERR, STDIN, STDOUT, ReaderGone, put_json, say, write
+from pyro_mcp.errors import PyroError
+from pyro_mcp.host.progress import Silent
+from pyro_mcp.operations.printable import printable_line
+from pyro_mcp.operations.runner import Runner
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from pyro_mcp.agent import Stream
+    from pyro_mcp.cli.parsing import Parsed
+    from pyro_mcp.host.progress import Lines
+    from pyro_mcp.operations.operation import Operation
+    from pyro_mcp.operations.printable import TerminalFilter
+
+TIMED_OUT = 124
+# The command's own output is their sign of life.
+_SHORT_PHASES = frozenset({"create", "start", "execute"})
+
+
+def execute_in_guest(operation: Operation[Any, Any], parsed: Parsed) -> int:
+    """Run a command in a guest, its output going where ours goes; return its exit status."""
+    runner = Runner()
+    label = operation.cli[-1] if operation.cli else operation.name
+    with _Output() as output, PhaseLines(label) as phases:
+        call = replace(
+            runner.call(),
+            progress=Silent() if parsed.json else phases,
+            on_output=None if parsed.json else output.take,
+            stdin=_stdin(),
+        )
+        result = runner.run(operation, parsed.request, call)
+    if parsed.json:
+        put_json(result.to_dict())
+    else:
+        say(
+            f"[{label}] environment={result.environment} execution_mode={result.execution_mode}"
+            f" exit_code={result.exit_code} duration_ms={result.duration_ms}"
+        )
+    return TIMED_OUT if result.timed_out else int(result.exit_code)
+
+
+class PhaseLines:
+    """Progress as the contract's phase lines on stderr; phases that may take long get a sign of life, too."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._lines: Lines | None = None
+
+    def phase(self, name: str, message: str = "") -> None:
+        """Print the phase's line."""
+        line = printable_line(f"phase={name} {message}".rstrip())
+        if name in _SHORT_PHASES:
+            self.close()
+            say(f"[{self._label}] {line}")
+            return
+        if self._lines is None:
+            from pyro_mcp.host.progress import Lines
+
+            self._lines = Lines(sys.stderr)
+        self._lines.phase(self._label, line)
+
+    def advance(self, fraction: float | None = None, message: str = "") -> None:
+        """Keep it for the sign of life."""
+        if self._lines is not None:
+            self._lines.advance(fraction, printable_line(message))
+
+    def close(self) -> None:
+        """End the sign of life."""
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Output:
+    """The guest's two streams on their way to ours."""
+
+    def __init__(self) -> None:
+        self._filters: dict[int, TerminalFilter] = {}
+        self._last = b"\n"
+        self._terminals = {fd for fd in (STDOUT, STDERR) if os.isatty(fd)}
+
+    def take(self, stream: Stream, data: bytes) -> None:
+        """Write what the guest wrote."""
+        fd = STDOUT if stream.value == "stdout" else STDERR
+        self._write(fd, self._filter(fd).feed(data) if fd in self._terminals else data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._finish()
+        except (ReaderGone, PyroError):
+            # With an error on its way already, that one counts.
+            if error is None:
+                raise
+
+    def _finish(self) -> None:
+        """Write what was held back, and begin a new line on a terminal that shows both streams."""
+        for fd, each in self._filters.items():
+            self._write(fd, each.finish())
+        if STDERR in self._terminals and self._last != b"\n":
+            write(STDERR, b"\n")
+
+    def _write(self, fd: int, data: bytes) -> None:
+        if data:
+            write(fd, data)
+            if fd in self._terminals:
+                self._last = data[-1:]
+
+    def _filter(self, fd: int) -> TerminalFilter:
+        if fd not in self._filters:
+            from pyro_mcp.operations.printable import TerminalFilter
+
+            self._filters[fd] = TerminalFilter()
+        return self._filters[fd]
+
+
+def _stdin() -> int | None:
+    """Return our stdin if somebody has put something there: a file, a pipe or a socket, but no terminal."""
+    mode = os.fstat(STDIN).st_mode
+    return STDIN if stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None

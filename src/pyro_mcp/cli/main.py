@@ -1,0 +1,77 @@
+"""The entry of `pyro`: find the command, carry it out, end with the right status.
+
+Owns dispatch, the top-level catch and exit statuses: 0, the guest command's own, 2 wrong usage, 124 its time was up,
+125 pyro could not run it, 130 interrupted, 141 nobody reads our output any more, 1 any other failure. Refuses to know
+what a command does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OK, READER_GONE = 0, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command line and return the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words in (["--version"], ["-V"]):
+        return _version()
+    from pyro_mcp.cli.streams import ReaderGone, ensure_standard_streams
+
+    ensure_standard_streams()
+    try:
+        return _dispatch(words)
+    except ReaderGone:
+        return READER_GONE
+    except SystemExit as end:
+        # argparse leaves this way after --help.
+        return int(end.code or OK)
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the top of a surface: nothing gets past it but as one message
+        return _fail(error, words)
+
+
+def _version() -> int:
+    from pyro_mcp import __version__
+
+    os.write(1, f"pyro {__version__}\n".encode())
+    return OK
+
+
+def _dispatch(words: list[str]) -> int:
+    from pyro_mcp.operations.table import find_command
+
+    operation = find_command(words)
+    if operation is not None and operation.cli is not None:
+        from pyro_mcp.cli.execution import execute
+
+        return execute(operation, words[len(operation.cli) :])
+    from pyro_mcp.cli.commands import find_builtin
+
+    builtin = find_builtin(words)
+    if builtin is not None:
+        return builtin.execute(words[len(builtin.shape.words) :])
+    from pyro_mcp.cli.listing import show
+
+    return show(words)
+
+
+def _fail(error: Exception | KeyboardInterrupt, words: list[str]) -> int:
+    """Report an error and return the exit status for it."""
+    from pyro_mcp.cli.failures import as_failure, report
+    from pyro_mcp.errors import ErrorCode, PyroError
+
+    if isinstance(error, KeyboardInterrupt):
+        error = PyroError(ErrorCode.CANCELLED, "interrupted")
+    if os.environ.get("PYRO_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    failure = as_failure(error, words)
+    report(failure.error, words)
+    return failure.status

@@ -1,0 +1,219 @@
+"""From words to a request: one argparse parser for one command, made from its row.
+
+Owns options, positionals, defaults, units and help texts. Refuses to build the parsers of commands that
+were not called, and to check bounds: the request's own declarations do that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pyro_mcp.cli.streams import STDOUT, put
+from pyro_mcp.cli.usage import UsageError, suggestion, with_help
+from pyro_mcp.operations.fields import Kind, Parameter, Place, parameters
+from pyro_mcp.operations.validation import check_request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WIDTH, _NARROWEST = 100, 40
+HELP_OPTIONS = frozenset({"-h", "--help"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What of a command the parser needs to know."""
+
+    words: tuple[str, ...]
+    description: str
+    request: type[Any]
+    takes_json: bool = True
+
+    @property
+    def path(self) -> str:
+        """Return the command as it is typed, without `pyro`."""
+        return " ".join(self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a command line asked for."""
+
+    request: Any
+    json: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that raises what is wrong instead of printing it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it."""
+        raise UsageError(_sentence(message), hint=with_help(self.prog.removeprefix("pyro").strip()))
+
+    def print_help(self, file: object = None) -> None:
+        """Print it, past the buffer of `sys.stdout`."""
+        del file
+        put(self.format_help())
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    # Told the width, argparse need not load shutil to find it out, which it does for every option added.
+    width = os.get_terminal_size(STDOUT).columns if os.isatty(STDOUT) else _WIDTH
+    return argparse.HelpFormatter(prog, width=max(width - 2, _NARROWEST))
+
+
+def parse(shape: Shape, arguments: Sequence[str]) -> Parsed:
+    """Turn the words after a command into its request.
+
+    Raises:
+        UsageError: an unknown option, a missing argument, a value out of bounds.
+    """
+    known = parameters(shape.request)
+    before, command = _split(arguments, known)
+    parser = make_parser(shape)
+    found, unknown = parser.parse_known_args(before)
+    if unknown:
+        raise _unknown(shape, parser, unknown, before)
+    values = vars(found)
+    as_json = bool(values.pop("json", False))
+    for parameter in known:
+        if parameter.place is Place.COMMAND:
+            values[parameter.name] = _command(shape, command)
+    request = shape.request(**values)
+    _check(shape, request)
+    return Parsed(request, as_json)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Say whether --json was asked for, in a command line that may be wrong otherwise."""
+    before = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in before
+
+
+def make_parser(shape: Shape) -> argparse.ArgumentParser:
+    """Return the parser of one command."""
+    parser = _Parser(
+        prog=f"pyro {shape.path}",
+        usage=usage_line(shape),
+        description=shape.description,
+        allow_abbrev=False,
+        add_help=False,
+        formatter_class=_formatter,
+    )
+    fill_parser(parser, shape)
+    return parser
+
+
+def fill_parser(parser: argparse.ArgumentParser, shape: Shape) -> None:
+    """Add a command's arguments to a parser."""
+    for parameter in parameters(shape.request):
+        if parameter.place is not Place.COMMAND:
+            _add(parser, parameter)
+    if shape.takes_json:
+        parser.add_argument("--json", action="store_true", help="print one JSON document, also for errors")
+    parser.add_argument("-h", "--help", action="help", help="show this and exit")
+
+
+def usage_line(shape: Shape) -> str:
+    """Return how a command is called, on one line."""
+    parts = ["pyro", *shape.words]
+    options = any(p.place is Place.OPTION for p in parameters(shape.request))
+    positionals = [p for p in parameters(shape.request) if p.place is Place.POSITIONAL]
+    parts += [p.names if p.required else f"[{p.names}]" for p in positionals]
+    if options or shape.takes_json:
+        parts.append("[options]")
+    if any(p.place is Place.COMMAND for p in parameters(shape.request)):
+        parts.append("-- COMMAND…")
+    return " ".join(parts)
+
+
+def help_text(parameter: Parameter) -> str:
+    """Return what help says of one parameter: its description, unit and default."""
+    text = parameter.description
+    if parameter.kind is Kind.WHOLE:
+        unit = f" {parameter.unit}" if parameter.unit else ""
+        text += f" ({parameter.minimum} to {parameter.maximum}{unit}; default: {parameter.default})"
+    elif parameter.default not in {None, False, ""}:
+        text += f" (default: {parameter.default})"
+    return text
+
+
+def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
+    said = help_text(parameter).replace("%", "%%")
+    if parameter.place is Place.POSITIONAL:
+        optional: dict[str, Any] = {} if parameter.required else {"nargs": "?", "default": parameter.default}
+        parser.add_argument(parameter.name, metavar=parameter.names, help=said, **optional)
+    elif parameter.kind is Kind.CLAIM:
+        action = argparse.BooleanOptionalAction if parameter.default is True else "store_true"
+        parser.add_argument(parameter.option, dest=parameter.name, action=action, default=parameter.default, help=said)
+    else:
+        parser.add_argument(
+            parameter.option,
+            dest=parameter.name,
+            type=_whole if parameter.kind is Kind.WHOLE else str,
+            default=parameter.default,
+            required=parameter.required,
+            metavar=parameter.names or ("N" if parameter.kind is Kind.WHOLE else "TEXT"),
+            help=said,
+        )
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number") from None
+
+
+def _split(arguments: Sequence[str], known: tuple[Parameter, ...]) -> tuple[list[str], list[str] | None]:
+    """Part the words at the first --, if the command takes a guest's command after it."""
+    takes_command = any(parameter.place is Place.COMMAND for parameter in known)
+    if not takes_command or "--" not in arguments:
+        return list(arguments), None
+    at = list(arguments).index("--")
+    return list(arguments[:at]), list(arguments[at + 1 :])
+
+
+def _command(shape: Shape, command: list[str] | None) -> str | tuple[str, ...]:
+    if not command:
+        raise UsageError("the command to run is missing", hint=with_help(shape.path, "Put it after --."))
+    # One argument is a shell's command line; several keep their boundaries.
+    return command[0] if len(command) == 1 else tuple(command)
+
+
+def _check(shape: Shape, request: object) -> None:
+    from pyro_mcp.errors import PyroError
+
+    def label(parameter: Parameter) -> str:
+        return parameter.option if parameter.place is Place.OPTION else (parameter.names or parameter.name)
+
+    try:
+        check_request(request, label=label)
+    except PyroError as error:
+        raise UsageError(error.message, hint=with_help(shape.path, error.hint)) from None
+
+
+def _unknown(shape: Shape, parser: argparse.ArgumentParser, unknown: list[str], before: list[str]) -> UsageError:
+    word = unknown[0]
+    takes_command = any(parameter.place is Place.COMMAND for parameter in parameters(shape.request))
+    if word.startswith("-"):
+        options = [string for action in parser._actions for string in action.option_strings]
+        hint = suggestion(word.partition("=")[0], options)
+        return UsageError(f"there is no option {word[:60]}", hint=with_help(shape.path, hint))
+    if takes_command:
+        at = before.index(word)
+        corrected = " ".join(["pyro", *shape.words, *before[:at], "--", *before[at:]])
+        return UsageError(
+            f"{word[:60]!r} is one argument too many", hint=f"Put -- before the command: {corrected[:200]}"
+        )
+    return UsageError(f"{word[:60]!r} is one argument too many", hint=with_help(shape.path))
+
+
+def _sentence(message: str) -> str:
+    """Return argparse's message in our words."""
+    if message.startswith("the following arguments are required: "):
+        return f"{message.partition(': ')[2]} is missing"
+    return message.removeprefix("argument ")

@@ -1,0 +1,25 @@
+"""`pyro mcp serve`.
+
+Owns handing over to the MCP server. Refuses to import it before it is known that it will serve: it costs most of a
+second to load.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.operations.profiles import find_profile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.operations.profiles import Profile
+
+
+def serve(profile: str | None, mode: str | None) -> int:
+    """Serve MCP over stdio until the client goes away; return the exit status."""
+    chosen = find_profile(profile, mode)
+    # By name, since surfaces do not know each other: this is where one starts the other.
+    run = cast("Callable[[Profile], int]", import_module("pyro_mcp.mcp_server.serve").serve_stdio)
+    return run(chosen)

@@ -1,0 +1,45 @@
+"""Ctrl-C, SIGTERM and a closed terminal, while a command runs.
+
+Owns turning the first signal into a KeyboardInterrupt, so that everything acquired is given back, and letting nothing
+interrupt that. Refuses to end the process itself.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Raise KeyboardInterrupt at the first signal; what comes after it is told to wait for the clean-up."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    # `nohup` asks us to stay when the terminal goes, and a shell's background job not to hear Ctrl-C.
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, _first)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+
+
+def _first(_number: int, _frame: FrameType | None) -> None:
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _first:
+            signal.signal(number, _again)
+    raise KeyboardInterrupt
+
+
+def _again(_number: int, _frame: FrameType | None) -> None:
+    from pyro_mcp.cli.streams import say
+
+    say("[pyro] cleaning up, a moment please")

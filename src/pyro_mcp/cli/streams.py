@@ -1,0 +1,90 @@
+"""What the command line writes, and how: bytes straight to descriptors 1 and 2.
+
+Owns complete writes, colour on a terminal only, the one JSON document, and readers that have gone away. Refuses to use
+`sys.stdout`: its buffer would be flushed at exit into a pipe that nobody reads.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyro_mcp.errors import from_os_error
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+
+class ReaderGone(Exception):  # noqa: N818 - it is no error: `pyro … | head` ends this way
+    """Say that whoever read our output has closed it."""
+
+
+def ensure_standard_streams() -> None:
+    """Open whichever of the three standard descriptors is closed on /dev/null.
+
+    Otherwise the next file opened would become our stdout, and be written into.
+    """
+    for fd in (STDIN, STDOUT, STDERR):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write all of `data`.
+
+    Raises:
+        ReaderGone: nobody reads any more.
+        PyroError: the device refuses it, for want of space for example.
+    """
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BrokenPipeError:
+            raise ReaderGone from None
+        except BlockingIOError:
+            _await_writable(fd)
+        except OSError as error:
+            raise from_os_error(error, f"write to {'stdout' if fd == STDOUT else 'stderr'}") from error
+
+
+def say(text: str) -> None:
+    """Write a line for a person to stderr; that nobody reads it is no reason to fail."""
+    from pyro_mcp.errors import PyroError
+
+    try:
+        write(STDERR, (text + "\n").encode("utf-8", "backslashreplace"))
+    except (ReaderGone, PyroError):
+        return
+
+
+def put(text: str) -> None:
+    """Write a result for a person to stdout, ending with a newline."""
+    if text:
+        write(STDOUT, (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
+
+
+def put_json(document: object) -> None:
+    """Write the one JSON document of a command. Control characters and what is not ASCII come escaped."""
+    import json
+
+    write(STDOUT, (json.dumps(document, indent=2) + "\n").encode("ascii"))
+
+
+def colourful(fd: int) -> bool:
+    """Say whether to use colour there: on a terminal that knows it, unless NO_COLOR asks not to."""
+    return os.isatty(fd) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, code: str, fd: int) -> str:
+    """Return `text` in the colour `code` (an SGR number) if that stream shows colours."""
+    return f"\x1b[{code}m{text}\x1b[0m" if colourful(fd) else text
+
+
+def _await_writable(fd: int) -> None:
+    # Somebody made the descriptor non-blocking (it is shared with whoever started us): wait, do not lose bytes.
+    import select
+
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
+    poller.poll()

@@ -1,0 +1,35 @@
+"""Wrong usage, and what was probably meant.
+
+Owns the error for it and its suggestions. Refuses to guess on the user's behalf: it suggests, and stops.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_CUTOFF = 0.5
+
+
+class UsageError(PyroError):
+    """Say that a command line was wrong: exit status 2."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(ErrorCode.USAGE, message, hint=hint)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return "Did you mean …?" for the known words that are close to `word`, or ""."""
+    import difflib
+
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=_CUTOFF)
+    return f"Did you mean {' or '.join(close)}?" if close else ""
+
+
+def with_help(command: str, hint: str = "") -> str:
+    """Return a hint that ends with where help is."""
+    return f"{hint} See: pyro {command} --help".strip() if command else f"{hint} See: pyro --help".strip()

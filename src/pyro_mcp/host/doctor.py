@@ -1,0 +1,164 @@
+"""What this host is and has: facts for `pyro doctor`.
+
+Owns looking at the platform, the product's directories, the programs and `/dev/kvm`, and the command that mends what is
+wrong with each. Refuses to conclude anything from `/dev/kvm`: only a boot proves acceleration, and drivers do that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import PyroError
+from pyro_mcp.host import programs
+from pyro_mcp.host.paths import ensure_private_dir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.host.paths import Paths
+
+PLATFORM = "linux-x86_64"
+KVM_DEVICE = "/dev/kvm"
+# Below this an environment can't be built (an image, its contents and the packages at once).
+MIN_CACHE_BYTES = 3 * 1024**3
+NETWORK_PROGRAMS = ("passt", "pasta", "nft", "ip")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong, and the command or step that mends it. `blocks` names the capability it costs."""
+
+    code: str
+    message: str
+    hint: str
+    blocks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What kind of machine this is."""
+
+    name: str
+    distribution: str
+    kernel: str
+    python: str
+    cpu_count: int
+    memory_mib: int
+    uid: int
+    kvm_device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """One of the product's directories."""
+
+    purpose: str
+    path: str
+    usable: bool
+    free_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program that the product runs."""
+
+    name: str
+    path: str | None
+
+
+def look_at_platform() -> Platform:
+    """Return what kind of machine this is."""
+    found = os.uname()
+    return Platform(
+        name=f"{found.sysname.lower()}-{found.machine}",
+        distribution=_distribution(),
+        kernel=found.release,
+        python=".".join(str(part) for part in sys.version_info[:3]),
+        cpu_count=len(os.sched_getaffinity(0)),
+        memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2,
+        uid=os.geteuid(),
+        kvm_device=_kvm_device(),
+    )
+
+
+def look_at_directories(paths: Paths) -> tuple[list[Directory], list[Finding]]:
+    """Return the product's directories, made if they can be, and what is wrong with them."""
+    directories: list[Directory] = []
+    findings: list[Finding] = []
+    for purpose, path in (("cache", paths.cache), ("state", paths.state), ("runtime", paths.runtime)):
+        try:
+            ensure_private_dir(path)
+        except PyroError as error:
+            findings.append(Finding(error.code.value, error.message, error.hint, "vm_boot"))
+            directories.append(Directory(purpose, str(path), usable=False, free_bytes=None))
+            continue
+        free = _free_bytes(path)
+        directories.append(Directory(purpose, str(path), usable=True, free_bytes=free))
+        if purpose == "cache" and free < MIN_CACHE_BYTES:
+            findings.append(_little_space(path, free))
+    return directories, findings
+
+
+def look_at_programs(names: tuple[str, ...] = programs.REQUIRED) -> tuple[list[Program], list[Finding]]:
+    """Return where each program is, and one finding for those that are not there."""
+    found = [(name, programs.look_up(name)) for name in names]
+    listed = [Program(name, str(path) if path else None) for name, path in found]
+    findings: list[Finding] = []
+    for blocks, absent in (
+        ("guest_network", [name for name, path in found if path is None and name in NETWORK_PROGRAMS]),
+        ("vm_boot", [name for name in programs.missing(names) if name not in NETWORK_PROGRAMS]),
+    ):
+        if absent:
+            command = programs.install_command(absent)
+            hint = command or f"Install the packages that bring {', '.join(absent)}."
+            findings.append(Finding("missing_program", f"not installed: {', '.join(absent)}", hint, blocks))
+    return listed, findings
+
+
+def check_platform(found: Platform, wanted: str | None = None) -> list[Finding]:
+    """Return what keeps the product from running on this platform, or on the one asked about."""
+    name = wanted or found.name
+    if name == PLATFORM:
+        return []
+    return [
+        Finding(
+            "unsupported",
+            f"{name} is not supported",
+            f"Use a machine with Linux on x86_64 ({PLATFORM}).",
+            "vm_boot",
+        )
+    ]
+
+
+def _distribution(os_release: str = programs.OS_RELEASE) -> str:
+    try:
+        with open(os_release, encoding="utf-8") as file:
+            for line in file:
+                key, _, value = line.strip().partition("=")
+                if key == "PRETTY_NAME":
+                    return value.strip("\"'")
+    except OSError:
+        return "unknown"
+    return "unknown"
+
+
+def _kvm_device(path: str = KVM_DEVICE) -> str:
+    if not os.path.exists(path):
+        return "absent"
+    return "can be opened" if os.access(path, os.R_OK | os.W_OK) else "no permission"
+
+
+def _free_bytes(path: Path) -> int:
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+def _little_space(path: Path, free: int) -> Finding:
+    return Finding(
+        "no_space",
+        f"{free // 1024**2} MiB are free where {path} is; building an environment takes {MIN_CACHE_BYTES // 1024**2}",
+        "Free some disk space (pyro env prune helps), or choose another place with PYRO_ENVIRONMENT_CACHE_DIR.",
+    )

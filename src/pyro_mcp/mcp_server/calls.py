@@ -1,0 +1,155 @@
+"""One call of a tool: the operation in a thread of its own, its progress and its cancellation.
+
+Owns what happens between a request's arrival and its answer. Refuses to leave before the operation has given back what
+it acquired: a call that is cancelled ends its guest first.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+import anyio.to_thread
+from mcp.types import CallToolResult, TextContent
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.mcp_server.shaping import STREAM_BYTES, as_text, progress_text, shape_result
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pyro_mcp.agent import CancelToken
+    from pyro_mcp.mcp_server.schemas import ToolInput
+    from pyro_mcp.operations.operation import Operation, Result
+    from pyro_mcp.operations.runner import Runner
+
+    Report = Callable[[float, float | None, str], Awaitable[None]]
+
+# How many calls run at the same time; more of them wait. Their own limit, so that they never starve the transport.
+MAX_CALLS = 32
+# Hosts give a call up that says nothing for a minute.
+HEARTBEAT_S = 10.0
+LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool: its row and its arguments."""
+
+    operation: Operation[Any, Any]
+    input: ToolInput
+
+
+class CallProgress:
+    """The progress of one call: kept by the thread that works, sent by the one that waits."""
+
+    def __init__(self, name: str) -> None:
+        self._lock = threading.Lock()
+        self._phase, self._message = name, ""
+        self._changed = True
+
+    def phase(self, name: str, message: str = "") -> None:
+        """Keep the phase."""
+        with self._lock:
+            self._phase, self._message, self._changed = name, message, True
+
+    def advance(self, fraction: float | None = None, message: str = "") -> None:
+        """Keep what the phase is busy with."""
+        percent = "" if fraction is None else f"{min(max(fraction, 0.0), 1.0):.0%}"
+        with self._lock:
+            self._message = " ".join(part for part in (percent, message) if part) or self._message
+
+    @property
+    def changed(self) -> bool:
+        """Say whether there is news."""
+        with self._lock:
+            return self._changed
+
+    def text(self) -> str:
+        """Return what there is to say now; it is no news afterwards."""
+        with self._lock:
+            self._changed = False
+            return progress_text(self._phase, self._message)
+
+
+async def carry_out(
+    tool: Tool, arguments: dict[str, Any] | None, runner: Runner, limiter: anyio.CapacityLimiter, report: Report
+) -> CallToolResult:
+    """Answer one call. What the tool could not do is an answer too, marked as an error."""
+    try:
+        request = tool.input.parse(arguments or {})
+        return _answer(shape_result(await _run(tool, request, runner, limiter, report)), is_error=False)
+    except PyroError as error:
+        return _answer({"ok": False, "error": error.to_json()}, is_error=True)
+    except Exception as error:  # noqa: BLE001 - the top of a surface: the host gets an answer whatever happens
+        return _answer({"ok": False, "error": _unexpected(error).to_json()}, is_error=True)
+
+
+async def _run(tool: Tool, request: object, runner: Runner, limiter: anyio.CapacityLimiter, report: Report) -> Result:
+    from pyro_mcp.agent import CancelToken
+
+    progress = CallProgress(tool.operation.name)
+    cancel = CancelToken()
+    call = replace(runner.call(), progress=progress, cancel=cancel, stream_bytes=STREAM_BYTES)
+    finished = anyio.Event()
+    outcomes: list[Result | PyroError] = []
+
+    def work() -> Result | PyroError:
+        # A task group would wrap what is raised in it, so what was to be expected comes as a value.
+        try:
+            return runner.run(tool.operation, request, call)
+        except PyroError as error:
+            return error
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_with_the_call, cancel, finished)
+        tasks.start_soon(_report_progress, progress, report, finished)
+        try:
+            outcomes.append(await anyio.to_thread.run_sync(work, limiter=limiter))
+        finally:
+            finished.set()
+    for outcome in outcomes:
+        if isinstance(outcome, PyroError):
+            raise outcome
+        return outcome
+    raise PyroError(ErrorCode.CANCELLED, "the call was cancelled")
+
+
+async def _cancel_with_the_call(cancel: CancelToken, finished: anyio.Event) -> None:
+    try:
+        await finished.wait()
+    finally:
+        # Cancelled: this runs at once, while the thread with the operation is still waited for.
+        if not finished.is_set():
+            cancel.cancel()
+
+
+async def _report_progress(progress: CallProgress, report: Report, finished: anyio.Event) -> None:
+    """Tell the client what the call is busy with, when that changes, and every few seconds that it is alive."""
+    told, silent_s = 0, 0.0
+    while not finished.is_set():
+        if progress.changed or silent_s >= HEARTBEAT_S:
+            told += 1
+            silent_s = 0.0
+            await report(float(told), None, progress.text())
+        with anyio.move_on_after(LOOK_S):
+            await finished.wait()
+        silent_s += LOOK_S
+
+
+def _answer(document: dict[str, object], *, is_error: bool) -> CallToolResult:
+    return CallToolResult(
+        content=[TextContent(type="text", text=as_text(document))], structured_content=document, is_error=is_error
+    )
+
+
+def _unexpected(error: Exception) -> PyroError:
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return PyroError(
+        ErrorCode.INTERNAL,
+        f"pyro failed in a way that it should not: {type(error).__name__}: {error}",
+        hint="Try again; if it happens again, report it.",
+    )

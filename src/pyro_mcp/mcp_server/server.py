@@ -1,0 +1,92 @@
+"""The server: which tools it has, and how a call reaches its operation.
+
+Owns the low-level MCP server of a profile. Refuses to know the transport it is served over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+from mcp import types
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+
+from pyro_mcp import __version__
+from pyro_mcp.mcp_server.calls import MAX_CALLS, Tool, carry_out
+from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
+from pyro_mcp.operations.fields import guest_fields
+from pyro_mcp.operations.profiles import find_profile
+from pyro_mcp.operations.runner import Runner
+from pyro_mcp.operations.table import find_tools
+
+if TYPE_CHECKING:
+    from mcp.server.context import ServerRequestContext
+
+    from pyro_mcp.operations.operation import Operation
+
+NAME = "pyro-mcp"
+
+
+class HasRunner(Protocol):
+    """What a server can be made from: a `Pyro`, for one."""
+
+    @property
+    def runner(self) -> Runner:
+        """Return what carries operations out."""
+        ...
+
+
+def create_server(
+    manager: HasRunner | None = None, *, profile: str | None = None, mode: str | None = None
+) -> Server[dict[str, Any]]:
+    """Make an MCP server that shows the tools of a profile (default: vm-run), to be run over any transport.
+
+    Raises:
+        PyroError: INVALID or UNSUPPORTED for a profile or mode that there is not.
+    """
+    chosen = find_profile(profile, mode)
+    runner = manager.runner if manager is not None else Runner()
+    operations = {str(row.mcp): row for row in find_tools(chosen.tools)}
+    tools = {name: Tool(row, ToolInput(row, chosen.hidden)) for name, row in operations.items()}
+    listed = [_describe(tool) for tool in tools.values()]
+    limiters: list[anyio.CapacityLimiter] = []
+
+    async def list_tools(
+        _context: ServerRequestContext[dict[str, Any]], _params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=listed)
+
+    async def call_tool(
+        context: ServerRequestContext[dict[str, Any]], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        tool = tools.get(params.name)
+        if tool is None:
+            raise MCPError(
+                types.INVALID_PARAMS, f"there is no tool {params.name[:60]!r}; there are: {', '.join(tools)}"
+            )
+        if not limiters:
+            # A limiter belongs to the event loop that it is made in.
+            limiters.append(anyio.CapacityLimiter(MAX_CALLS))
+        return await carry_out(tool, params.arguments, runner, limiters[0], context.session.report_progress)
+
+    return Server(
+        NAME,
+        version=__version__,
+        title="pyro",
+        instructions=chosen.instructions,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+
+
+def _describe(tool: Tool) -> types.Tool:
+    row: Operation[Any, Any] = tool.operation
+    return types.Tool(
+        name=str(row.mcp),
+        title=row.title,
+        description=row.description + row.tool_description,
+        input_schema=tool.input.schema,
+        output_schema=output_schema(row, guest_note=bool(guest_fields(row.result))),
+        annotations=types.ToolAnnotations.model_validate(dict(row.annotations)),
+    )

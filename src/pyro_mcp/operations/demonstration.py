@@ -1,0 +1,60 @@
+"""The demo: a one-shot life, each step an operation of the table.
+
+Owns the order of the steps and the command that is shown. Refuses to leave a VM behind, whichever step fails.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.operations import one_shot
+from pyro_mcp.operations.diagnosis import DemoResult
+from pyro_mcp.operations.named import DEFAULT_ENVIRONMENT
+from pyro_mcp.operations.vm_values import VmCreateRequest, VmDeleteResult, VmExecRequest, VmRequest
+
+if TYPE_CHECKING:
+    from pyro_mcp.operations.diagnosis import DemoRequest
+    from pyro_mcp.operations.operation import Call
+
+_COMMAND = "uname -srm; git --version; python3 -c 'print(6 * 7)'"
+_TIMEOUT_S = 60
+
+
+def demonstrate(request: DemoRequest, call: Call) -> DemoResult:
+    """Live a one-shot life and return what each step answered.
+
+    Raises:
+        PyroError: the step that failed; the VM is gone then, too.
+    """
+    call.progress.phase("create", f"environment={DEFAULT_ENVIRONMENT}")
+    with ExitStack() as stack:
+        created = one_shot.VM_CREATE.handler(
+            VmCreateRequest(environment=DEFAULT_ENVIRONMENT, network=request.network), call
+        )
+        vm = VmRequest(vm_id=created.vm_id)
+        stack.callback(_delete_if_there, vm, call)
+        call.progress.phase("start", f"vm_id={created.vm_id}")
+        started = one_shot.VM_START.handler(vm, call)
+        network = one_shot.VM_NETWORK_INFO.handler(vm, call)
+        call.progress.phase("execute", f"vm_id={created.vm_id}")
+        command = VmExecRequest(vm_id=created.vm_id, command=_COMMAND, timeout_seconds=_TIMEOUT_S)
+        execution = one_shot.VM_EXEC.handler(command, call)
+        deleted = VmDeleteResult(vm_id=created.vm_id, deleted=_is_gone(vm, call))
+    return DemoResult(DEFAULT_ENVIRONMENT, created, started, network, execution, deleted)
+
+
+def _delete_if_there(vm: VmRequest, call: Call) -> None:
+    with suppress(PyroError):
+        one_shot.VM_DELETE.handler(vm, call)
+
+
+def _is_gone(vm: VmRequest, call: Call) -> bool:
+    try:
+        one_shot.VM_STATUS.handler(vm, call)
+    except PyroError as error:
+        if error.code is ErrorCode.NOT_FOUND:
+            return True
+        raise
+    return False

@@ -1,0 +1,207 @@
+"""What `doctor`, `prepare` and `demo` answer.
+
+Owns the fields of their requests and results. Refuses to look at anything: that is `machine`'s part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pyro_mcp.operations import named
+from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.named import DEFAULT_ENVIRONMENT, environment
+from pyro_mcp.operations.operation import Result
+from pyro_mcp.operations.vm_values import (  # noqa: TC001 - schemas are made of annotations, at run time
+    VmDeleteResult,
+    VmExecResult,
+    VmNetworkInfoResult,
+    VmResult,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorRequest:
+    """Ask what this machine can do."""
+
+    environment: str = field(
+        default=DEFAULT_ENVIRONMENT, metadata=environment("Environment to look at.", place=Place.OPTION)
+    )
+    platform: str | None = field(
+        default=None,
+        metadata=about(
+            "Platform to judge, such as linux-x86_64 (default: this machine's).",
+            names="PLATFORM",
+            pattern="^[a-z0-9]+-[a-z0-9_]+$",
+            max_length=64,
+            form="a platform such as linux-x86_64",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareRequest:
+    """Ask for everything that makes the next VM start fast."""
+
+    environment: str = field(
+        default=DEFAULT_ENVIRONMENT, metadata=environment("Environment to prepare.", place=Place.POSITIONAL)
+    )
+    network: bool = field(default=False, metadata=about("Prove that a guest reaches the internet, too."))
+    force: bool = field(default=False, metadata=about("Do it again although nothing has changed."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoRequest:
+    """Ask for a one-shot life to be shown."""
+
+    network: bool = field(default=False, metadata=named.NETWORK)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem(Result):
+    """One thing that is wrong, and what mends it."""
+
+    code: str = field(metadata=said("What kind of problem it is."))
+    message: str = field(metadata=said("What is wrong."))
+    hint: str = field(metadata=said("The command or step that mends it."))
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformReport(Result):
+    """What kind of machine this is."""
+
+    name: str = field(metadata=said("Platform that was judged."))
+    supported: bool = field(metadata=said("Whether the product runs there."))
+    distribution: str = field(metadata=said("This machine's distribution."))
+    kernel: str = field(metadata=said("This machine's kernel."))
+    python: str = field(metadata=said("Version of Python that runs this."))
+    cpu_count: int = field(metadata=said("Processors that this process may use."))
+    memory_mib: int = field(metadata=said("Memory of this machine."))
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryReport(Result):
+    """One of the product's directories."""
+
+    path: str = field(metadata=said("Where it is."))
+    usable: bool = field(metadata=said("Whether it is there and private."))
+    free_bytes: int | None = field(metadata=said("Free disk space there."))
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeReport(Result):
+    """Where the product keeps its files."""
+
+    cache: DirectoryReport = field(metadata=said("Environments, boot source, templates."))
+    state: DirectoryReport = field(metadata=said("Records and disks of VMs."))
+    runtime: DirectoryReport = field(metadata=said("Sockets of running VMs."))
+
+
+@dataclass(frozen=True, slots=True)
+class VmmReport(Result):
+    """The program that would run VMs."""
+
+    kind: str = field(metadata=said("Which one: qemu, firecracker, host."))
+    found: bool = field(metadata=said("Whether it is installed."))
+    path: str = field(metadata=said("Where it is."))
+    version: str = field(metadata=said("Its version."))
+    jail: str = field(metadata=said("Program that jails it."))
+
+
+@dataclass(frozen=True, slots=True)
+class AccelerationReport(Result):
+    """What executes a guest's instructions."""
+
+    accelerator: str = field(metadata=said("kvm, tcg, or none."))
+    isolation: str = field(metadata=said("What results will say: kvm, tcg, none."))
+    proven_by_boot: bool = field(metadata=said("Whether a guest has been booted to find out."))
+    kvm_device: str = field(metadata=said("What /dev/kvm looks like, which proves nothing."))
+    reason: str = field(metadata=said("Why it is this accelerator."))
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentReport(Result):
+    """The environment asked about, and the cache."""
+
+    name: str = field(metadata=said("Name."))
+    state: str = field(metadata=said("installed, missing, broken."))
+    reason: str = field(metadata=said("Why it is broken."))
+    catalog_version: str = field(metadata=said("Version of the catalog that this release carries."))
+    installed: tuple[str, ...] = field(metadata=said("All environments that are installed."))
+    boot_source: str = field(metadata=said("Kernel and initramfs: installed or missing."))
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityReport(Result):
+    """What works here."""
+
+    vm_boot: bool = field(metadata=said("A VM boots."))
+    guest_exec: bool = field(metadata=said("A command runs in it."))
+    guest_network: bool = field(metadata=said("A guest can be given a network."))
+    reason: str = field(metadata=said("Why something does not, or is not known to."))
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkReport(Result):
+    """What connects guests."""
+
+    available: bool = field(metadata=said("Whether all programs are there."))
+    programs: dict[str, str | None] = field(metadata=said("Where each program is."))
+
+
+@dataclass(frozen=True, slots=True)
+class DailyLoopReport(Result):
+    """Whether the next VM of this environment starts fast."""
+
+    state: str = field(metadata=said("cold (never prepared), warm, or stale (something changed since)."))
+    reason: str = field(metadata=said("Why."))
+    prepared_at: str | None = field(metadata=said("When it was prepared (UTC)."))
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorResult(Result):
+    """What this machine can do, and what is wrong with it."""
+
+    ok: bool = field(metadata=said("Whether VMs boot and run commands here."))
+    version: str = field(metadata=said("Version of pyro-mcp."))
+    platform: PlatformReport = field(metadata=said("The machine."))
+    runtime: RuntimeReport = field(metadata=said("The product's directories."))
+    vmm: VmmReport = field(metadata=said("The program that runs VMs."))
+    acceleration: AccelerationReport = field(metadata=said("What executes guests."))
+    environment: EnvironmentReport = field(metadata=said("The environment and the cache."))
+    capabilities: CapabilityReport = field(metadata=said("What works."))
+    networking: NetworkReport = field(metadata=said("What connects guests."))
+    daily_loop: DailyLoopReport = field(metadata=said("Whether the next VM starts fast."))
+    problems: tuple[Problem, ...] = field(metadata=said("What is wrong, and what mends it."))
+
+    @property
+    def exit_status(self) -> int:
+        """Return the status with which the command line ends."""
+        return 0 if self.ok else 1
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareResult(Result):
+    """What was prepared."""
+
+    environment: str = field(metadata=said("The environment."))
+    reused: bool = field(metadata=said("Whether an earlier preparation still held, so that nothing was done."))
+    reason: str = field(metadata=said("Why it was reused, or done."))
+    execution_mode: str = field(metadata=said("Where commands run: guest_virtio_serial, guest_vsock."))
+    isolation: str = field(metadata=said("What isolates them: kvm, tcg."))
+    network: bool = field(metadata=said("Whether a guest was proven to reach the internet."))
+    create_ms: int = field(metadata=said("How long creating and starting a VM took, once warm."))
+    exec_ms: int = field(metadata=said("How long its first command took."))
+    delete_ms: int = field(metadata=said("How long deleting it took."))
+    prepared_at: str = field(metadata=said("When it was prepared (UTC)."))
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult(Result):
+    """A one-shot life, step by step."""
+
+    environment: str = field(metadata=said("The environment."))
+    created: VmResult = field(metadata=said("The VM, created."))
+    started: VmResult = field(metadata=said("The VM, started."))
+    network: VmNetworkInfoResult = field(metadata=said("Its network."))
+    execution: VmExecResult = field(metadata=said("The command, after which the VM was deleted."))
+    deleted: VmDeleteResult = field(metadata=said("The VM is gone."))

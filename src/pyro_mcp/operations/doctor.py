@@ -1,0 +1,212 @@
+"""The doctor: what this machine can do, told from what it is, what is installed, and a VM that is booted.
+
+Owns gathering the facts of all layers into one report. Refuses to stop at the first thing that is wrong, and to believe
+in acceleration that no boot has proven.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyro_mcp import __version__
+from pyro_mcp.errors import PyroError
+from pyro_mcp.host import doctor as host
+from pyro_mcp.operations import environments, one_shot
+from pyro_mcp.operations.diagnosis import (
+    AccelerationReport,
+    CapabilityReport,
+    DirectoryReport,
+    DoctorResult,
+    EnvironmentReport,
+    NetworkReport,
+    PlatformReport,
+    Problem,
+    RuntimeReport,
+    VmmReport,
+)
+from pyro_mcp.operations.preparation import daily_loop
+from pyro_mcp.operations.vm_values import VmRunRequest
+
+if TYPE_CHECKING:
+    from pyro_mcp.operations.diagnosis import DoctorRequest
+    from pyro_mcp.operations.operation import Call
+    from pyro_mcp.operations.vm_values import VmExecResult
+    from pyro_mcp.vmm.driver import DriverProbe
+    from pyro_mcp.workspace.guards import Choice
+
+_JAIL = "bwrap"
+_PROOF_TIMEOUT_S = 60
+
+
+class _Findings:
+    """What is wrong, in the order in which it was found, and what it costs."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.blocked: set[str] = set()
+
+    def add(self, found: list[host.Finding]) -> None:
+        for each in found:
+            self.problems.append(Problem(each.code, each.message, each.hint))
+            self.blocked.add(each.blocks)
+
+    def add_error(self, error: PyroError, blocks: str = "") -> None:
+        if all(problem.message != error.message for problem in self.problems):
+            self.problems.append(Problem(error.code.value, error.message, error.hint))
+        self.blocked.add(blocks)
+
+
+def examine(request: DoctorRequest, call: Call) -> DoctorResult:
+    """Examine this machine.
+
+    Raises:
+        PyroError: NOT_FOUND for an environment that neither the catalog nor the cache has.
+    """
+    findings = _Findings()
+    call.progress.phase("look", "platform, directories, programs")
+    machine = host.look_at_platform()
+    platform_findings = host.check_platform(machine, request.platform)
+    findings.add(platform_findings)
+    directories, found = host.look_at_directories(call.paths)
+    findings.add(found)
+    programs, found = host.look_at_programs()
+    findings.add(found)
+    environment = _environment(request.environment, call, findings)
+    choice, probe = _driver(call, findings)
+    network = _network(programs, findings)
+    proof = _prove(environment, choice, call, findings)
+    works = proof is not None or (choice is not None and "vm_boot" not in findings.blocked)
+    return DoctorResult(
+        ok=works and environment.state != "broken" and not platform_findings,
+        version=__version__,
+        platform=_platform(machine, request.platform, supported=not platform_findings),
+        runtime=RuntimeReport(*(DirectoryReport(each.path, each.usable, each.free_bytes) for each in directories)),
+        vmm=_vmm(probe, {each.name: each.path for each in programs}),
+        acceleration=_acceleration(machine.kvm_device, choice, probe, proof),
+        environment=environment,
+        capabilities=CapabilityReport(
+            vm_boot=works,
+            guest_exec=works and "guest_exec" not in findings.blocked,
+            guest_network=works and network.available,
+            reason=_reason(works, proof, environment),
+        ),
+        networking=network,
+        daily_loop=daily_loop(call.paths, request.environment),
+        problems=tuple(findings.problems),
+    )
+
+
+def _platform(machine: host.Platform, asked: str | None, *, supported: bool) -> PlatformReport:
+    return PlatformReport(
+        name=asked or machine.name,
+        supported=supported,
+        distribution=machine.distribution,
+        kernel=machine.kernel,
+        python=machine.python,
+        cpu_count=machine.cpu_count,
+        memory_mib=machine.memory_mib,
+    )
+
+
+def _environment(name: str, call: Call, findings: _Findings) -> EnvironmentReport:
+    from pyro_mcp.image.boot import find_boot_source
+
+    listed = environments.ENV_LIST.handler(environments.EnvListRequest(), call)
+    wanted = environments.ENV_INSPECT.handler(environments.EnvInspectRequest(environment=name), call)
+    if wanted.state == "broken":
+        findings.problems.append(
+            Problem("corrupt", f"the installed {name} is broken: {wanted.reason}", f"Run: pyro env pull {name}")
+        )
+    return EnvironmentReport(
+        name=name,
+        state=wanted.state,
+        reason=wanted.reason,
+        catalog_version=listed.catalog_version,
+        installed=tuple(each.name for each in listed.environments if each.state == "installed"),
+        boot_source="installed" if find_boot_source(call.paths) else "missing",
+    )
+
+
+def _driver(call: Call, findings: _Findings) -> tuple[Choice | None, DriverProbe | None]:
+    """Return what would run a VM here, and what its driver says of itself."""
+    from pyro_mcp.model.kinds import NetworkPolicy
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.guards import Demands, choose
+
+    call.progress.phase("acceleration", "a small guest shows whether KVM works, unless that is known")
+    with Engine(call.paths, progress=call.progress) as engine:
+        try:
+            choice = choose(engine, Demands(NetworkPolicy.OFF, allow_host_compat=False, require_kvm=False))
+        except PyroError as error:
+            findings.add_error(error, "vm_boot")
+            return None, None
+        probe = choice.driver.probe()
+    for problem in probe.problems:
+        findings.add([host.Finding("unavailable", problem.what, problem.remedy, "vm_boot")])
+    return choice, probe
+
+
+def _vmm(probe: DriverProbe | None, programs: dict[str, str | None]) -> VmmReport:
+    jail = programs.get(_JAIL) or ""
+    if probe is None:
+        return VmmReport(kind="none", found=False, path="", version="", jail=jail)
+    return VmmReport(probe.kind.value, probe.found, probe.path, probe.version, jail)
+
+
+def _acceleration(
+    kvm_device: str, choice: Choice | None, probe: DriverProbe | None, proof: VmExecResult | None
+) -> AccelerationReport:
+    accelerator = choice.accelerator.value if choice else "none"
+    reason = "no guest can be booted here"
+    if accelerator == "kvm":
+        reason = "a guest booted with KVM"
+    elif accelerator == "tcg":
+        reason = "/dev/kvm is absent" if kvm_device == "absent" else "no guest booted with KVM"
+        if os.environ.get("PYRO_ACCEL") == "tcg":
+            reason = "PYRO_ACCEL=tcg asks for it"
+    return AccelerationReport(
+        accelerator=accelerator,
+        isolation=choice.isolation.value if choice else "none",
+        proven_by_boot=proof is not None or accelerator == "kvm",
+        kvm_device=kvm_device,
+        reason=str(probe.details.get("acceleration", reason)) if probe else reason,
+    )
+
+
+def _network(programs: list[host.Program], findings: _Findings) -> NetworkReport:
+    from pyro_mcp.host.network import egress_problems
+
+    problems = egress_problems()
+    for error in problems:
+        findings.add_error(error, "guest_network")
+    found = {each.name: each.path for each in programs if each.name in host.NETWORK_PROGRAMS}
+    return NetworkReport(available=not problems and None not in found.values(), programs=found)
+
+
+def _prove(
+    environment: EnvironmentReport, choice: Choice | None, call: Call, findings: _Findings
+) -> VmExecResult | None:
+    """Boot a VM and run a command in it, if that needs no pull; return what came of it."""
+    if choice is None or environment.state != "installed" or environment.boot_source != "installed":
+        return None
+    call.progress.phase("boot", f"running a command in a VM of {environment.name}")
+    request = VmRunRequest(environment=environment.name, command=("true",), timeout_seconds=_PROOF_TIMEOUT_S)
+    try:
+        done = one_shot.VM_RUN.handler(request, replace(call, on_output=None, stdin=None))
+    except PyroError as error:
+        findings.add_error(error, "vm_boot")
+        return None
+    if done.exit_code != 0:
+        message = f"`true` ended with exit status {done.exit_code} in a VM of {environment.name}"
+        findings.add([host.Finding("unavailable", message, f"Run: pyro env pull {environment.name}", "guest_exec")])
+    return done
+
+
+def _reason(works: bool, proof: VmExecResult | None, environment: EnvironmentReport) -> str:
+    if proof is not None:
+        return f"a VM of {environment.name} was booted and ran a command ({proof.isolation})"
+    if works:
+        return f"not proven yet, since {environment.name} is not installed; run: pyro prepare {environment.name}"
+    return "see problems"

@@ -1,0 +1,212 @@
+"""Environments: listing, pulling, inspecting and pruning them.
+
+Owns the rows of this family, their requests and results. Refuses to know how an environment is built or verified.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyro_mcp.operations.fields import about, said
+from pyro_mcp.operations.named import ENVIRONMENT
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result
+
+if TYPE_CHECKING:
+    from pyro_mcp.image.environments import EnvironmentStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvListRequest:
+    """Ask for all environments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvPullRequest:
+    """Ask for an environment to be installed."""
+
+    environment: str = field(metadata=ENVIRONMENT)
+    force: bool = field(default=False, metadata=about("Build it anew although it is installed."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvInspectRequest:
+    """Ask for everything that is known of an environment."""
+
+    environment: str = field(metadata=ENVIRONMENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvPruneRequest:
+    """Ask for what nobody needs to be removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment(Result):
+    """One environment and its state on this host."""
+
+    name: str = field(metadata=said("Name, as other calls take it."))
+    description: str = field(metadata=said("What is in it."))
+    state: str = field(metadata=said("installed, missing, or broken (the next pull repairs it)."))
+    reason: str = field(metadata=said("Why it is broken."))
+    outdated: bool = field(metadata=said("Whether a pull would build it anew from a changed recipe."))
+    digest: str | None = field(metadata=said("Identity of the install."))
+    size_bytes: int | None = field(metadata=said("Size of its root file system image."))
+
+
+@dataclass(frozen=True, slots=True)
+class EnvListResult(Result):
+    """All environments of the catalog, and what else is installed."""
+
+    catalog_version: str = field(metadata=said("Version of the catalog that this release carries."))
+    count: int = field(metadata=said("How many there are."))
+    environments: tuple[Environment, ...] = field(metadata=said("The environments, in the catalog's order."))
+
+
+@dataclass(frozen=True, slots=True)
+class EnvInspectResult(Result):
+    """One environment in full."""
+
+    name: str = field(metadata=said("Name, as other calls take it."))
+    description: str = field(metadata=said("What is in it."))
+    state: str = field(metadata=said("installed, missing, or broken (the next pull repairs it)."))
+    reason: str = field(metadata=said("Why it is broken."))
+    outdated: bool = field(metadata=said("Whether a pull would build it anew from a changed recipe."))
+    catalog_version: str = field(metadata=said("Version of the catalog that this release carries."))
+    digest: str | None = field(metadata=said("Identity of the install."))
+    size_bytes: int | None = field(metadata=said("Size of its root file system image."))
+    path: str | None = field(metadata=said("Directory of the install."))
+    variables: dict[str, str] = field(metadata=said("Environment variables that commands find set."))
+    packages: dict[str, str] = field(metadata=said("Version of each installed package."))
+    manifest: dict[str, object] = field(metadata=said("The install's manifest: recipe, digests, tools."))
+
+
+@dataclass(frozen=True, slots=True)
+class EnvPruneResult(Result):
+    """What a prune removed."""
+
+    count: int = field(metadata=said("How many directories were removed."))
+    freed_bytes: int = field(metadata=said("Disk space they took."))
+    removed: tuple[str, ...] = field(metadata=said("What was removed."))
+
+
+def _environment(status: EnvironmentStatus) -> Environment:
+    installed = status.installed
+    return Environment(
+        name=status.name,
+        description=status.description,
+        state=status.state.value,
+        reason=status.reason,
+        outdated=status.outdated,
+        digest=installed.digest if installed else None,
+        size_bytes=installed.size_bytes if installed else None,
+    )
+
+
+def _list(_request: EnvListRequest, call: Call) -> EnvListResult:
+    from pyro_mcp.image.catalog import load_catalog
+    from pyro_mcp.image.environments import list_environments
+
+    found = tuple(_environment(status) for status in list_environments(call.paths))
+    return EnvListResult(load_catalog().version, len(found), found)
+
+
+def _pull(request: EnvPullRequest, call: Call) -> Environment:
+    from pyro_mcp.image.boot import ensure_boot_source
+    from pyro_mcp.image.environments import inspect_environment, install_environment
+
+    ensure_boot_source(call.paths, call.progress)
+    install_environment(call.paths, request.environment, call.progress, force=request.force)
+    return _environment(inspect_environment(call.paths, request.environment))
+
+
+def _inspect(request: EnvInspectRequest, call: Call) -> EnvInspectResult:
+    from pyro_mcp.image.catalog import load_catalog
+    from pyro_mcp.image.environments import inspect_environment
+
+    status = inspect_environment(call.paths, request.environment)
+    installed = status.installed
+    return EnvInspectResult(
+        name=status.name,
+        description=status.description,
+        state=status.state.value,
+        reason=status.reason,
+        outdated=status.outdated,
+        catalog_version=load_catalog().version,
+        digest=installed.digest if installed else None,
+        size_bytes=installed.size_bytes if installed else None,
+        path=str(installed.directory) if installed else None,
+        variables=installed.variables if installed else {},
+        packages=installed.packages if installed else {},
+        manifest=json.loads(installed.manifest.to_bytes()) if installed else {},
+    )
+
+
+def _prune(_request: EnvPruneRequest, call: Call) -> EnvPruneResult:
+    raise NotImplementedError(call)
+
+
+ENV_LIST = Operation(
+    name="env_list",
+    title="List environments",
+    summary="List the environments and say which are installed.",
+    description=(
+        "List the environments that a VM can be created from, with their state on this host: installed, missing"
+        " (built when first needed, which takes a minute or so), or broken (repaired by the next pull)."
+    ),
+    request=EnvListRequest,
+    result=EnvListResult,
+    handler=_list,
+    effect=Effect.READ,
+    cli=("env", "list"),
+    mcp="vm_list_environments",
+    sdk="list_environments",
+)
+ENV_PULL = Operation(
+    name="env_pull",
+    title="Install an environment",
+    summary="Install an environment into the local cache.",
+    description=(
+        "Install an environment into the local cache, with the kernel and the toolbox that every VM needs. One that is"
+        " whole and current is left as it is; one that is broken is repaired."
+    ),
+    request=EnvPullRequest,
+    result=Environment,
+    handler=_pull,
+    effect=Effect.WRITE,
+    idempotent=True,
+    open_world=True,
+    cli=("env", "pull"),
+    sdk="pull_environment",
+)
+ENV_INSPECT = Operation(
+    name="env_inspect",
+    title="Inspect an environment",
+    summary="Show everything that is known of an environment.",
+    description="Show an environment's state, digests, packages, variables and recipe, verifying the install.",
+    request=EnvInspectRequest,
+    result=EnvInspectResult,
+    handler=_inspect,
+    effect=Effect.READ,
+    cli=("env", "inspect"),
+    sdk="inspect_environment",
+)
+ENV_PRUNE = Operation(
+    name="env_prune",
+    title="Prune environments",
+    summary="Remove what no catalog entry and no VM needs.",
+    description=(
+        "Remove installs, templates and leftovers that no catalog entry, no VM and no workspace needs. What is in use"
+        " stays."
+    ),
+    request=EnvPruneRequest,
+    result=EnvPruneResult,
+    handler=_prune,
+    effect=Effect.DESTROY,
+    idempotent=True,
+    cli=("env", "prune"),
+    sdk="prune_environments",
+)
+
+ROWS = (ENV_LIST, ENV_PULL, ENV_INSPECT, ENV_PRUNE)

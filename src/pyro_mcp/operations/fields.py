@@ -1,0 +1,128 @@
+"""The fields of requests and results: what is said of each, and how a surface reads it.
+
+Owns the metadata of a field, in the words that pydantic takes out of `dataclasses.field(metadata=…)` by itself
+(`description`, `ge`, `le`, `pattern`, `max_length`) plus our own, and the closed set of types a request's field may
+have. Refuses to import pydantic, and to resolve annotations at run time: start-up pays for both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Place(StrEnum):
+    """Say where a field stands on the command line."""
+
+    OPTION = "option"
+    POSITIONAL = "positional"
+    COMMAND = "command"  # everything after --
+
+
+class Kind(StrEnum):
+    """Name each type that a request's field may have, by its annotation."""
+
+    TEXT = "str"
+    OPTIONAL_TEXT = "str | None"
+    WHOLE = "int"
+    CLAIM = "bool"
+    COMMAND = "str | tuple[str, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One field of a request, as surfaces see it."""
+
+    name: str
+    kind: Kind
+    description: str
+    required: bool
+    default: object
+    place: Place
+    minimum: int | None
+    maximum: int | None
+    pattern: str | None
+    max_length: int | None
+    unit: str
+    form: str
+    names: str
+    completes: str
+
+    @property
+    def option(self) -> str:
+        """Return the name of its command line option."""
+        return "--" + self.name.replace("_", "-")
+
+
+def about(
+    description: str,
+    *,
+    ge: int | None = None,
+    le: int | None = None,
+    pattern: str | None = None,
+    max_length: int | None = None,
+    place: Place = Place.OPTION,
+    unit: str = "",
+    form: str = "",
+    names: str = "",
+    completes: str = "",
+) -> Mapping[str, object]:
+    """Return the metadata of a request's field.
+
+    `unit` is shown in help texts, `form` completes "Give …" when the value is refused, `names` is the word that
+    stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `vm`).
+    """
+    known: dict[str, object] = {
+        "description": description,
+        "ge": ge,
+        "le": le,
+        "pattern": pattern,
+        "max_length": max_length,
+        "place": place,
+        "unit": unit,
+        "form": form,
+        "names": names,
+        "completes": completes,
+    }
+    return {key: value for key, value in known.items() if value not in {None, ""}}
+
+
+def said(description: str, *, guest: bool = False) -> Mapping[str, object]:
+    """Return the metadata of a result's field; `guest` marks text that a guest has written."""
+    return {"description": description, "guest": True} if guest else {"description": description}
+
+
+def parameters(request: type) -> tuple[Parameter, ...]:
+    """Return the fields of a request's class, in order."""
+    found: list[Parameter] = []
+    for field in fields(request):
+        told = field.metadata
+        required = field.default is MISSING and field.default_factory is MISSING
+        found.append(
+            Parameter(
+                name=field.name,
+                kind=Kind(cast("str", field.type)),
+                description=told["description"],
+                required=required,
+                default=None if required else field.default,
+                place=told.get("place", Place.OPTION),
+                minimum=told.get("ge"),
+                maximum=told.get("le"),
+                pattern=told.get("pattern"),
+                max_length=told.get("max_length"),
+                unit=told.get("unit", ""),
+                form=told.get("form", ""),
+                names=told.get("names", ""),
+                completes=told.get("completes", ""),
+            )
+        )
+    return tuple(found)
+
+
+def guest_fields(result: type) -> tuple[str, ...]:
+    """Return the names of those fields of a result that hold text a guest has written."""
+    return tuple(field.name for field in fields(result) if field.metadata.get("guest"))

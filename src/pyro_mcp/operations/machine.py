@@ -1,0 +1,89 @@
+"""This machine: doctor, prepare, demo.
+
+Owns the rows of this family. Refuses to hold what they do: `doctor` and `preparation` do, and are loaded when called.
+"""
+
+from __future__ import annotations
+
+from pyro_mcp.operations.diagnosis import (
+    DemoRequest,
+    DemoResult,
+    DoctorRequest,
+    DoctorResult,
+    PrepareRequest,
+    PrepareResult,
+)
+from pyro_mcp.operations.operation import Call, Effect, Operation
+
+
+def _doctor(request: DoctorRequest, call: Call) -> DoctorResult:
+    from pyro_mcp.operations.doctor import examine
+
+    return examine(request, call)
+
+
+def _prepare(request: PrepareRequest, call: Call) -> PrepareResult:
+    from pyro_mcp.operations.preparation import prepare
+
+    return prepare(request, call)
+
+
+def _demo(request: DemoRequest, call: Call) -> DemoResult:
+    from pyro_mcp.operations.demonstration import demonstrate
+
+    return demonstrate(request, call)
+
+
+DOCTOR = Operation(
+    name="doctor",
+    title="Examine this machine",
+    summary="Say what this machine can do, what is wrong, and what mends it.",
+    description=(
+        "Say what this machine can do: platform, directories, VMM, acceleration, environment, network, and whether the"
+        " next VM starts fast. Every problem comes with the command that mends it. Where the environment is installed,"
+        " a VM is booted: acceleration is proven by that, not by looking at /dev/kvm. Exit status 0: VMs work here; 1:"
+        " they do not."
+    ),
+    request=DoctorRequest,
+    result=DoctorResult,
+    handler=_doctor,
+    effect=Effect.READ,
+    cli=("doctor",),
+    sdk="doctor",
+)
+PREPARE = Operation(
+    name="prepare",
+    title="Prepare this machine",
+    summary="Install an environment, make the next VM start fast, prove that it works.",
+    description=(
+        "Install an environment, warm what makes the next VM start fast, and prove once that creating a VM, running a"
+        " command in it and deleting it work. That is recorded, and holds until something it depends on changes (the"
+        " environment, the kernel, the VMM, the processor, this release): then, or with --force, it is done again."
+    ),
+    request=PrepareRequest,
+    result=PrepareResult,
+    handler=_prepare,
+    effect=Effect.WRITE,
+    idempotent=True,
+    open_world=True,
+    cli=("prepare",),
+    sdk="prepare",
+)
+DEMO = Operation(
+    name="demo",
+    title="Show a one-shot life",
+    summary="Show the life of a one-shot VM as one JSON object.",
+    description=(
+        "Create a VM, start it, look at its network, run a command in it and see it deleted; print what each step"
+        " answered as one JSON object."
+    ),
+    request=DemoRequest,
+    result=DemoResult,
+    handler=_demo,
+    effect=Effect.WRITE,
+    open_world=True,
+    cli=("demo",),
+    sdk="demo",
+)
+
+ROWS = (DOCTOR, PREPARE, DEMO)

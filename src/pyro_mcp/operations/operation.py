@@ -1,0 +1,111 @@
+"""What a row of the table is, and what a surface hands to its handler.
+
+Owns the shape of an operation, of a call and of a result. Refuses to know any particular one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from pyro_mcp.host.progress import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pyro_mcp.agent import CancelToken, Stream
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.host.progress import Progress
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+DEFAULT_STREAM_BYTES = 1024 * 1024
+
+
+class Effect(StrEnum):
+    """Say what an operation does to what is there."""
+
+    READ = "read"
+    WRITE = "write"
+    DESTROY = "destroy"
+
+
+class Result:
+    """What every result can do. Its fields are public: they are added, never renamed."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the result as a JSON object."""
+        return cast("dict[str, object]", plain(self))
+
+
+def plain(value: object) -> object:
+    """Return a value as what JSON has: dataclasses and mappings as objects, sequences as lists, enums by value."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, str):
+        return value
+    if is_dataclass(value):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [plain(each) for each in cast("tuple[object, ...]", value)]
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in cast("dict[str, object]", value).items()}
+    raise TypeError(f"{type(value).__name__} can't stand in a result")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How an operation is to be carried out: what a surface gives it besides the request.
+
+    `on_output` gets a guest's output as it comes. `stdin` is a descriptor, or None for an empty input. Of each stream
+    a result keeps `stream_bytes`, half of them from the beginning and half from the end.
+    """
+
+    paths: Paths
+    progress: Progress = field(default_factory=Silent)
+    cancel: CancelToken | None = None
+    on_output: Callable[[Stream, bytes], None] | None = None
+    stdin: int | None = None
+    stream_bytes: int = DEFAULT_STREAM_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Generic[Q, R]):
+    """One row of the table: everything that the surfaces need to offer an operation.
+
+    `summary` is one line for a list of commands; `description` is what a model or a person reads before use, and holds
+    no data of any guest. `open_world` says that it may reach beyond this host, `idempotent` that doing it twice
+    is doing it once. `cli` is the path of words that calls it, `mcp` its tool, `sdk` its method.
+    """
+
+    name: str
+    title: str
+    summary: str
+    description: str
+    request: type[Q]
+    result: type[R]
+    handler: Callable[[Q, Call], R]
+    effect: Effect
+    sdk: str
+    cli: tuple[str, ...] | None = None
+    mcp: str | None = None
+    idempotent: bool = False
+    open_world: bool = False
+    tool_description: str = ""
+
+    @property
+    def annotations(self) -> Mapping[str, object]:
+        """Return the tool annotations of MCP, all four and the title."""
+        return {
+            "title": self.title,
+            "readOnlyHint": self.effect is Effect.READ,
+            "destructiveHint": self.effect is Effect.DESTROY,
+            "idempotentHint": self.idempotent or self.effect is Effect.READ,
+            "openWorldHint": self.open_world,
+        }

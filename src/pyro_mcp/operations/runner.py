@@ -1,0 +1,39 @@
+"""Carrying an operation out.
+
+Owns the one way from a surface to a handler: the request is checked, then handed over. It is also the seam at which
+tests put a runner of their own. Refuses to print, and to keep anything between calls: any process may carry on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from pyro_mcp.host.paths import Paths
+from pyro_mcp.operations.operation import Call
+from pyro_mcp.operations.validation import check_request
+
+if TYPE_CHECKING:
+    from pyro_mcp.operations.operation import Operation
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+class Runner:
+    """What carries operations out, in the directories of one user."""
+
+    def __init__(self, paths: Paths | None = None) -> None:
+        self.paths = Paths.from_environment() if paths is None else paths
+
+    def call(self) -> Call:
+        """Return a call in these directories, to which a surface adds what it has."""
+        return Call(paths=self.paths)
+
+    def run(self, operation: Operation[Q, R], request: Q, call: Call | None = None) -> R:
+        """Check the request and carry the operation out.
+
+        Raises:
+            PyroError: INVALID if the request breaks a bound; whatever the operation raises.
+        """
+        check_request(request)
+        return operation.handler(request, call or self.call())

@@ -1,0 +1,107 @@
+"""Checking a request before anything is done with it.
+
+Owns the bounds, patterns and types that a request's fields declare, and the sentence that refuses each breach. Refuses
+to ask the machine: whether an environment or a VM exists is its handler's question.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.operations.fields import Kind, Parameter, parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# execve(2): one argument is at most 32 pages, whatever the limit on all together.
+MAX_ARGUMENT_BYTES = 131072 - 1
+MAX_COMMAND_BYTES = 512 * 1024
+_SHOWN_CHARS = 60
+_TOO_LONG = (
+    f"One argument may have {MAX_ARGUMENT_BYTES} bytes, all together {MAX_COMMAND_BYTES}: pass longer data on stdin."
+)
+
+
+def check_request(request: object, *, label: Callable[[Parameter], str] | None = None) -> None:
+    """Check every field of a request against what the field declares.
+
+    `label` gives the name by which the caller knows a parameter (an option of the command line).
+
+    Raises:
+        PyroError: INVALID, naming the parameter, what it was and what it may be.
+    """
+    for parameter in parameters(type(request)):
+        value = getattr(request, parameter.name)
+        wrong = _breach(parameter, value)
+        if wrong is not None:
+            problem, hint = wrong
+            name = label(parameter) if label else parameter.name
+            raise PyroError(ErrorCode.INVALID, f"{name} {problem}", hint=hint, details={"parameter": parameter.name})
+
+
+def shown(value: object) -> str:
+    """Return a value as it may stand in a message: quoted, and cut."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+
+
+def _breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
+    """Return what is wrong with the value and what to do about it, or None."""
+    if parameter.kind is Kind.WHOLE:
+        return _whole_breach(parameter, value)
+    if parameter.kind is Kind.CLAIM:
+        return None if isinstance(value, bool) else (f"is {shown(value)}", "Give true or false.")
+    if parameter.kind is Kind.COMMAND:
+        return _command_breach(value)
+    if value is None and parameter.kind is Kind.OPTIONAL_TEXT:
+        return None
+    return _text_breach(parameter, value)
+
+
+def _whole_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
+    low, high = parameter.minimum, parameter.maximum
+    # True is an int to Python, but nobody means one virtual CPU by it.
+    if type(value) is int and (low is None or value >= low) and (high is None or value <= high):
+        return None
+    unit = f" ({parameter.unit})" if parameter.unit else ""
+    return f"is {shown(value)}", f"Give a whole number from {low} to {high}{unit}."
+
+
+def _text_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
+    form = f"Give {parameter.form}." if parameter.form else "Give a text."
+    if not isinstance(value, str):
+        return f"is {shown(value)}", form
+    if parameter.max_length is not None and len(value) > parameter.max_length:
+        return f"has {len(value)} characters", f"Give at most {parameter.max_length}."
+    if parameter.pattern is not None:
+        import re
+
+        if not re.fullmatch(parameter.pattern, value):
+            return f"is {shown(value)}", form
+    return None
+
+
+def _command_breach(value: object) -> tuple[str, str] | None:
+    hint = "Give a shell command line, or a program and its arguments."
+    if isinstance(value, str):
+        parts: tuple[object, ...] = (value,)
+        if not value.strip():
+            return "is empty", hint
+    elif isinstance(value, tuple):
+        parts = cast("tuple[object, ...]", value)
+        if not parts or parts[0] == "":
+            return "names no program", hint
+    else:
+        return f"is {shown(value)}", hint
+    total = 0
+    for part in parts:
+        if not isinstance(part, str):
+            return f"holds {shown(part)}, which is not a text", hint
+        if "\0" in part:
+            return "holds a NUL character", "No program can be given one: pass such data on stdin."
+        length = len(part.encode("utf-8", "surrogateescape"))
+        total += length
+        if length > MAX_ARGUMENT_BYTES or total > MAX_COMMAND_BYTES:
+            return "is too long", _TOO_LONG
+    return None

@@ -1,0 +1,222 @@
+"""The class `Pyro`: every operation as a typed method.
+
+Owns names, parameters and defaults as the public contract has them. Refuses to keep state: a `Pyro` may be shared
+between threads, and whatever one process made, any other can go on with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pyro_mcp.operations.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from mcp.server.lowlevel import Server
+
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.host.progress import Progress
+    from pyro_mcp.operations.diagnosis import DemoResult, DoctorResult, PrepareResult
+    from pyro_mcp.operations.environments import EnvInspectResult, Environment, EnvListResult, EnvPruneResult
+    from pyro_mcp.operations.operation import Operation
+    from pyro_mcp.operations.vm_values import (
+        VmDeleteResult,
+        VmExecResult,
+        VmListResult,
+        VmNetworkInfoResult,
+        VmReapExpiredResult,
+        VmResult,
+    )
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+class Pyro:
+    """Disposable virtual machines.
+
+    Every method raises `PyroError` (code, message, hint) for what it could not do, and returns a frozen result with
+    `.to_dict()`. `progress` is told how far long operations are; by default nobody is.
+    """
+
+    def __init__(
+        self, *, paths: Paths | None = None, progress: Progress | None = None, runner: Runner | None = None
+    ) -> None:
+        self.runner = Runner(paths) if runner is None else runner
+        self._progress = progress
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go. VMs live on until they are deleted or their time is up: other processes may use them."""
+
+    def create_server(self, *, profile: str | None = None, mode: str | None = None) -> Server[dict[str, Any]]:
+        """Make an MCP server that shows the tools of a profile (default: vm-run) and uses this `Pyro`."""
+        import pyro_mcp
+
+        return pyro_mcp.create_server(self, profile=profile, mode=mode)
+
+    def list_environments(self) -> EnvListResult:
+        """List the environments, and say which are installed."""
+        from pyro_mcp.operations import environments
+
+        return self._do(environments.ENV_LIST, environments.EnvListRequest())
+
+    def pull_environment(self, environment: str, *, force: bool = False) -> Environment:
+        """Install an environment into the local cache."""
+        from pyro_mcp.operations import environments
+
+        return self._do(environments.ENV_PULL, environments.EnvPullRequest(environment=environment, force=force))
+
+    def inspect_environment(self, environment: str) -> EnvInspectResult:
+        """Show everything that is known of an environment."""
+        from pyro_mcp.operations import environments
+
+        return self._do(environments.ENV_INSPECT, environments.EnvInspectRequest(environment=environment))
+
+    def prune_environments(self) -> EnvPruneResult:
+        """Remove what no catalog entry and no VM needs."""
+        from pyro_mcp.operations import environments
+
+        return self._do(environments.ENV_PRUNE, environments.EnvPruneRequest())
+
+    def run_in_vm(
+        self,
+        environment: str,
+        command: str | Sequence[str],
+        *,
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        timeout_seconds: int = 30,
+        ttl_seconds: int = 600,
+        network: bool = False,
+        allow_host_compat: bool = False,
+        require_kvm: bool = False,
+    ) -> VmExecResult:
+        """Run one command in a fresh VM, and delete the VM. A text is run by the shell, a list is taken as it is."""
+        from pyro_mcp.operations import one_shot
+
+        request = one_shot.VmRunRequest(
+            environment=environment,
+            command=_command(command),
+            vcpu_count=vcpu_count,
+            mem_mib=mem_mib,
+            timeout_seconds=timeout_seconds,
+            ttl_seconds=ttl_seconds,
+            network=network,
+            allow_host_compat=allow_host_compat,
+            require_kvm=require_kvm,
+        )
+        return self._do(one_shot.VM_RUN, request)
+
+    def create_vm(
+        self,
+        environment: str,
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        ttl_seconds: int = 600,
+        network: bool = False,
+        allow_host_compat: bool = False,
+        *,
+        require_kvm: bool = False,
+    ) -> VmResult:
+        """Create a VM without starting it."""
+        from pyro_mcp.operations import one_shot
+
+        request = one_shot.VmCreateRequest(
+            environment=environment,
+            vcpu_count=vcpu_count,
+            mem_mib=mem_mib,
+            ttl_seconds=ttl_seconds,
+            network=network,
+            allow_host_compat=allow_host_compat,
+            require_kvm=require_kvm,
+        )
+        return self._do(one_shot.VM_CREATE, request)
+
+    def start_vm(self, vm_id: str) -> VmResult:
+        """Start a VM that was created or stopped."""
+        from pyro_mcp.operations import one_shot
+
+        return self._do(one_shot.VM_START, one_shot.VmRequest(vm_id=vm_id))
+
+    def exec_vm(self, vm_id: str, *, command: str | Sequence[str], timeout_seconds: int = 30) -> VmExecResult:
+        """Run one command in a VM, then delete the VM."""
+        from pyro_mcp.operations import one_shot
+
+        request = one_shot.VmExecRequest(vm_id=vm_id, command=_command(command), timeout_seconds=timeout_seconds)
+        return self._do(one_shot.VM_EXEC, request)
+
+    def stop_vm(self, vm_id: str) -> VmResult:
+        """Stop a VM and keep its disk."""
+        from pyro_mcp.operations import one_shot
+
+        return self._do(one_shot.VM_STOP, one_shot.VmRequest(vm_id=vm_id))
+
+    def delete_vm(self, vm_id: str) -> VmDeleteResult:
+        """Delete a VM and its disk."""
+        from pyro_mcp.operations import one_shot
+
+        return self._do(one_shot.VM_DELETE, one_shot.VmRequest(vm_id=vm_id))
+
+    def status_vm(self, vm_id: str) -> VmResult:
+        """Show a VM's state."""
+        from pyro_mcp.operations import one_shot
+
+        return self._do(one_shot.VM_STATUS, one_shot.VmRequest(vm_id=vm_id))
+
+    def list_vms(self) -> VmListResult:
+        """List the VMs that are there."""
+        from pyro_mcp.operations import one_shot
+
+        return self._do(one_shot.VM_LIST, one_shot.VmListRequest())
+
+    def network_info_vm(self, vm_id: str) -> VmNetworkInfoResult:
+        """Show what a VM may reach, and its addresses."""
+        from pyro_mcp.operations import one_shot
+
+        return self._do(one_shot.VM_NETWORK_INFO, one_shot.VmRequest(vm_id=vm_id))
+
+    def reap_expired(self) -> VmReapExpiredResult:
+        """Clear away the VMs whose time is up."""
+        from pyro_mcp.operations import one_shot
+
+        return self._do(one_shot.VM_REAP_EXPIRED, one_shot.VmReapExpiredRequest())
+
+    def doctor(self, *, environment: str = "debian:12", platform: str | None = None) -> DoctorResult:
+        """Say what this machine can do, what is wrong with it, and what mends that."""
+        from pyro_mcp.operations import machine
+
+        return self._do(machine.DOCTOR, machine.DoctorRequest(environment=environment, platform=platform))
+
+    def prepare(self, environment: str = "debian:12", *, network: bool = False, force: bool = False) -> PrepareResult:
+        """Install an environment, warm what makes the next VM start fast, and prove a one-shot life."""
+        from pyro_mcp.operations import machine
+
+        return self._do(machine.PREPARE, machine.PrepareRequest(environment=environment, network=network, force=force))
+
+    def demo(self, *, network: bool = False) -> DemoResult:
+        """Show a one-shot life, step by step."""
+        from pyro_mcp.operations import machine
+
+        return self._do(machine.DEMO, machine.DemoRequest(network=network))
+
+    def _do(self, operation: Operation[Q, R], request: Q) -> R:
+        call = self.runner.call()
+        if self._progress is not None:
+            call = replace(call, progress=self._progress)
+        return self.runner.run(operation, request, call)
+
+
+def _command(command: str | Sequence[str]) -> str | tuple[str, ...]:
+    return command if isinstance(command, str) else tuple(command)
