@@ -17,6 +17,7 @@ from pyro_mcp.operations.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_NOT_STARTED = (126, 127)
 FAILED, USAGE, COULD_NOT_RUN, INTERRUPTED = 1, 2, 125, 130
 
 
@@ -34,7 +35,12 @@ def as_failure(error: Exception, words: Sequence[str]) -> Failure:
         return Failure(error, USAGE)
     status = COULD_NOT_RUN if _runs_in_guest(words) else FAILED
     if isinstance(error, PyroError):
-        return Failure(error, INTERRUPTED if error.code is ErrorCode.CANCELLED else status)
+        if error.code is ErrorCode.CANCELLED:
+            return Failure(error, INTERRUPTED)
+        if status == COULD_NOT_RUN and error.details.get("exit_code") in _NOT_STARTED:
+            # There is no such program in the guest, or it can't be executed: the status that every shell gives.
+            status = int(str(error.details["exit_code"]))
+        return Failure(error, status)
     if isinstance(error, OSError):
         return Failure(from_os_error(error, f"use {error.filename}" if error.filename else "go on"), status)
     unexpected = PyroError(

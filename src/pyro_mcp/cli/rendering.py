@@ -93,6 +93,7 @@ def _env_list(result: EnvListResult) -> str:
 
 def _env_prune(result: EnvPruneResult) -> str:
     lines = [f"removed {printable_line(each)}" for each in result.removed]
+    lines += [f"left alone, since it is being pulled: {printable_line(each)}" for each in result.skipped]
     return "\n".join([*lines, f"freed {size(result.freed_bytes)}"])
 
 

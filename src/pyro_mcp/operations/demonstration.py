@@ -28,17 +28,14 @@ def demonstrate(request: DemoRequest, call: Call) -> DemoResult:
     Raises:
         PyroError: the step that failed; the VM is gone then, too.
     """
-    call.progress.phase("create", f"environment={DEFAULT_ENVIRONMENT}")
     with ExitStack() as stack:
         created = one_shot.VM_CREATE.handler(
             VmCreateRequest(environment=DEFAULT_ENVIRONMENT, network=request.network), call
         )
         vm = VmRequest(vm_id=created.vm_id)
         stack.callback(_delete_if_there, vm, call)
-        call.progress.phase("start", f"vm_id={created.vm_id}")
         started = one_shot.VM_START.handler(vm, call)
         network = one_shot.VM_NETWORK_INFO.handler(vm, call)
-        call.progress.phase("execute", f"vm_id={created.vm_id}")
         command = VmExecRequest(vm_id=created.vm_id, command=_COMMAND, timeout_seconds=_TIMEOUT_S)
         execution = one_shot.VM_EXEC.handler(command, call)
         deleted = VmDeleteResult(vm_id=created.vm_id, deleted=_is_gone(vm, call))

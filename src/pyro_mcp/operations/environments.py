@@ -89,6 +89,7 @@ class EnvPruneResult(Result):
     count: int = field(metadata=said("How many directories were removed."))
     freed_bytes: int = field(metadata=said("Disk space they took."))
     removed: tuple[str, ...] = field(metadata=said("What was removed."))
+    skipped: tuple[str, ...] = field(metadata=said("What was left alone because it is being pulled just now."))
 
 
 def _environment(status: EnvironmentStatus) -> Environment:
@@ -144,7 +145,9 @@ def _inspect(request: EnvInspectRequest, call: Call) -> EnvInspectResult:
 
 
 def _prune(_request: EnvPruneRequest, call: Call) -> EnvPruneResult:
-    raise NotImplementedError(call)
+    from pyro_mcp.operations.pruning import prune
+
+    return prune(call)
 
 
 ENV_LIST = Operation(

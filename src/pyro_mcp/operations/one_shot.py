@@ -6,7 +6,10 @@ decide anything: bounds are checked before, and what happens is the verbs' part.
 
 from __future__ import annotations
 
-from pyro_mcp.operations.operation import Call, Effect, Operation
+from typing import TYPE_CHECKING
+
+from pyro_mcp.operations.operation import Call, Effect, Operation, engine
+from pyro_mcp.operations.timestamps import utc_text
 from pyro_mcp.operations.vm_values import (
     VmCreateRequest,
     VmDeleteResult,
@@ -22,45 +25,152 @@ from pyro_mcp.operations.vm_values import (
     VmRunRequest,
 )
 
+if TYPE_CHECKING:
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.workspace.guest_command import CommandStreams, Execution, GuestCommand
+    from pyro_mcp.workspace.spec import VmSpec
+
+TIMED_OUT = 124
+
 
 def _run(request: VmRunRequest, call: Call) -> VmExecResult:
-    raise NotImplementedError
+    from pyro_mcp.workspace.vm_run import run_in_vm
+
+    with engine(call) as using:
+        done = run_in_vm(using, _spec(request), _command(request), _streams(call))
+    return _execution(done)
 
 
 def _create(request: VmCreateRequest, call: Call) -> VmResult:
-    raise NotImplementedError
+    from pyro_mcp.workspace.vm_create import create_vm
+
+    with engine(call) as using:
+        return _vm(create_vm(using, _spec(request)))
 
 
 def _start(request: VmRequest, call: Call) -> VmResult:
-    raise NotImplementedError
+    from pyro_mcp.workspace.vm_start import start_vm
+
+    with engine(call) as using:
+        return _vm(start_vm(using, request.vm_id))
 
 
 def _exec(request: VmExecRequest, call: Call) -> VmExecResult:
-    raise NotImplementedError
+    from pyro_mcp.workspace.vm_exec import exec_vm
+
+    with engine(call) as using:
+        done = exec_vm(using, request.vm_id, _command(request), _streams(call))
+    return _execution(done)
 
 
 def _stop(request: VmRequest, call: Call) -> VmResult:
-    raise NotImplementedError
+    from pyro_mcp.workspace.vm_stop import stop_vm
+
+    with engine(call) as using:
+        return _vm(stop_vm(using, request.vm_id))
 
 
 def _delete(request: VmRequest, call: Call) -> VmDeleteResult:
-    raise NotImplementedError
+    from pyro_mcp.workspace.vm_delete import delete_vm
+
+    with engine(call) as using:
+        delete_vm(using, request.vm_id)
+    return VmDeleteResult(request.vm_id, deleted=True)
 
 
 def _status(request: VmRequest, call: Call) -> VmResult:
-    raise NotImplementedError
+    from pyro_mcp.workspace.vm_status import status_vm
+
+    with engine(call) as using:
+        return _vm(status_vm(using, request.vm_id))
 
 
 def _list(_request: VmListRequest, call: Call) -> VmListResult:
-    raise NotImplementedError
+    from pyro_mcp.workspace.vm_status import list_vms
+
+    with engine(call) as using:
+        found = tuple(_vm(vm) for vm in reversed(list_vms(using)))
+    return VmListResult(len(found), found)
 
 
 def _network_info(request: VmRequest, call: Call) -> VmNetworkInfoResult:
-    raise NotImplementedError
+    from pyro_mcp.operations.vm_network import network_result
+    from pyro_mcp.workspace.vm_network_info import network_info_vm
+
+    with engine(call) as using:
+        return network_result(network_info_vm(using, request.vm_id))
 
 
 def _reap_expired(_request: VmReapExpiredRequest, call: Call) -> VmReapExpiredResult:
-    raise NotImplementedError
+    from pyro_mcp.workspace.vm_reap import reap_expired
+
+    with engine(call) as using:
+        gone = tuple(reap_expired(using))
+    return VmReapExpiredResult(len(gone), gone)
+
+
+def _spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
+    from pyro_mcp.model.kinds import NetworkPolicy
+    from pyro_mcp.model.limits import Shape
+    from pyro_mcp.workspace.spec import VmSpec
+
+    return VmSpec(
+        environment=request.environment,
+        shape=Shape(request.vcpu_count, request.mem_mib),
+        ttl_s=request.ttl_seconds,
+        network_policy=NetworkPolicy.EGRESS if request.network else NetworkPolicy.OFF,
+        allow_host_compat=request.allow_host_compat,
+        require_kvm=request.require_kvm,
+    )
+
+
+def _command(request: VmRunRequest | VmExecRequest) -> GuestCommand:
+    from pyro_mcp.workspace.guest_command import GuestCommand
+
+    return GuestCommand(request.command, request.timeout_seconds)
+
+
+def _streams(call: Call) -> CommandStreams:
+    from pyro_mcp.workspace.guest_command import CommandStreams
+
+    return CommandStreams(call.on_output, call.stdin, call.cancel, call.stream_bytes)
+
+
+def _vm(vm: Vm) -> VmResult:
+    return VmResult(
+        vm_id=vm.id,
+        environment=vm.environment,
+        state=vm.state.value,
+        stop_reason=vm.stop_reason.value if vm.stop_reason else None,
+        execution_mode=vm.execution_mode.value if vm.execution_mode else None,
+        isolation=vm.isolation.value if vm.isolation else None,
+        vcpu_count=vm.shape.vcpu_count,
+        mem_mib=vm.shape.mem_mib,
+        network_policy=vm.network_policy.value,
+        ttl_seconds=vm.lease.ttl_s,
+        created_at=utc_text(vm.lease.created_at),
+        expires_at=utc_text(vm.lease.expires_at),
+        last_error=vm.last_error,
+    )
+
+
+def _execution(done: Execution) -> VmExecResult:
+    return VmExecResult(
+        vm_id=done.vm_id,
+        environment=done.environment,
+        command=done.command,
+        execution_mode=done.execution_mode.value,
+        isolation=done.isolation.value,
+        exit_code=TIMED_OUT if done.timed_out else done.exit_code,
+        timed_out=done.timed_out,
+        duration_ms=done.duration_ms,
+        stdout=done.stdout,
+        stderr=done.stderr,
+        stdout_bytes=done.stdout_bytes,
+        stderr_bytes=done.stderr_bytes,
+        stdout_truncated=done.stdout_truncated,
+        stderr_truncated=done.stderr_truncated,
+    )
 
 
 VM_RUN = Operation(

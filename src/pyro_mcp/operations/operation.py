@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken, Stream
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
+    from pyro_mcp.workspace.engine import Engine
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -73,6 +74,13 @@ class Call:
     on_output: Callable[[Stream, bytes], None] | None = None
     stdin: int | None = None
     stream_bytes: int = DEFAULT_STREAM_BYTES
+
+
+def engine(call: Call) -> Engine:
+    """Return what verbs work with, for this call alone; use it as a context manager."""
+    from pyro_mcp.workspace.engine import Engine
+
+    return Engine(call.paths, progress=call.progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
