@@ -89,13 +89,14 @@ class ExecRequest:
     """A command. What is not UTF-8 in it is written with surrogates, as `os.fsdecode` does.
 
     `env` is added to what the agent gives every command. It is killed, with all that descends from it, after
-    `timeout_s` seconds.
+    `timeout_s` seconds. With `is_last`, no other command is expected, and the agent makes nothing ready for one.
     """
 
     argv: tuple[str, ...]
     timeout_s: float
     cwd: str = "/workspace"
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+    is_last: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no kernel would run.
@@ -124,6 +125,7 @@ class ExecRequest:
             "env": dict(self.env),
             "timeout_ms": max(1, int(self.timeout_s * 1000)),
             "stdin": stdin,
+            "last": self.is_last,
         }
 
 

@@ -197,6 +197,7 @@ class Execution:
         self.lane: Lane = session.lane
         self.loop: Loop = session.loop
         self.process = process
+        self.is_last = False
         self._ident = ident
         self._started_s = time.monotonic()
         self._deadline: Deadline | None = None
@@ -288,7 +289,7 @@ class Execution:
             self.session.fail(self._ident, failure)
         else:
             self.session.reply(self._ident, self._result())
-        self.session.forget(self._ident)
+        self.session.forget(self._ident, expect_more=not self.is_last)
         self._release()
 
     def _result(self) -> dict[str, object]:

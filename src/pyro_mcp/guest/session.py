@@ -65,10 +65,11 @@ class Session:
             document["exit_code"] = refusal.exit_code
         self.lane.send(encode(ident, wire.FAILURE, encode_document(document)))
 
-    def forget(self, ident: int) -> None:
-        """Take note that a command is over."""
+    def forget(self, ident: int, *, expect_more: bool) -> None:
+        """Take note that a command is over; make one ready for the next if one is expected."""
         self._executions.pop(ident, None)
-        self.loop.later(self._operations.machine.launcher.replenish)
+        if expect_more:
+            self.loop.later(self._operations.machine.launcher.replenish)
 
     def close(self) -> None:
         """Kill what the session started: there is nobody left who waits for it."""
@@ -115,6 +116,7 @@ class Session:
             process.close()
             raise
         self._executions[ident] = execution
+        execution.is_last = document.get("last") is True
         if timeout_ms:
             execution.set_deadline(timeout_ms / 1000)
 
