@@ -61,10 +61,11 @@ def ensure_boot_source(paths: Paths, progress: Progress) -> BootSource:
         return source
     from pyro_mcp.image.kit import ensure_kit
     from pyro_mcp.image.packing import pack_boot_source
-    from pyro_mcp.image.workshop import pull_lock
+    from pyro_mcp.image.workshop import pull_lock, sweep
 
     name = shelf(paths).lock_name(boot_label())
     with pull_lock(paths, name, "the packing of the boot source", progress):
+        sweep(paths)
         source = find_boot_source(paths)
         if source is None:
             source = _source(pack_boot_source(shelf(paths), paths, ensure_kit(paths, progress), progress))

@@ -195,7 +195,8 @@ def test_a_build_killed_at_any_step_looks_like_none_and_the_next_one_works(priva
     source = ensure(private_paths)
 
     assert find_boot_source(private_paths) == source
-    prune(private_paths)
+    (source.directory.parent / "current").unlink()
+    assert ensure(private_paths) == source
     assert left_over(private_paths) == []
 
 
