@@ -204,9 +204,9 @@ VM_CREATE = Operation(
     summary="Create a VM without starting it.",
     description=(
         "Create a virtual machine from an environment, without starting it, and return its id (vm_…). It lives for"
-        " ttl_seconds and is then gone, with its disk. Start it with vm_start; vm_exec runs one command in it and"
-        " deletes it."
+        " ttl_seconds and is then gone, with its disk."
     ),
+    tool_description=" Start it with vm_start; vm_exec runs one command in it and deletes it.",
     request=VmCreateRequest,
     result=VmResult,
     handler=_create,

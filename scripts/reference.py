@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Write docs/reference and the schema snapshot from the table of operations, so that neither can lie.
+
+Run it whenever an operation changes: a test compares what is checked in with what this would write.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pyro_mcp.cli.commands import BUILTINS
+from pyro_mcp.cli.execution import shape_of
+from pyro_mcp.cli.listing import groups
+from pyro_mcp.cli.parsing import Shape, usage_line
+from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
+from pyro_mcp.operations.fields import Kind, Parameter, Place, guest_fields, parameters
+from pyro_mcp.operations.operation import Operation
+from pyro_mcp.operations.profiles import DEFAULT_PROFILE, PROFILES
+from pyro_mcp.operations.table import all_operations, find_tools
+from pyro_mcp.sdk import Pyro
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTE = "<!-- Written by scripts/reference.py from the table of operations. Do not edit. -->"
+Row = Operation[Any, Any]
+
+
+def pages() -> dict[str, str]:
+    """Return each file's path below the repository's root, and what belongs into it."""
+    return {
+        "docs/reference/cli.md": cli_page(),
+        "docs/reference/python.md": python_page(),
+        "docs/reference/mcp.md": mcp_page(),
+        "tests/contract/snapshots/schemas.json": json.dumps(schemas(), indent=1, sort_keys=True) + "\n",
+    }
+
+
+def cli_page() -> str:
+    """Return the reference of the command line."""
+    lines = [NOTE, "# Command line", "", "`pyro --version` and `pyro COMMAND --help` work everywhere."]
+    shapes = [(shape_of(row), row.description) for row in all_operations() if row.cli is not None]
+    shapes += [(builtin.shape, builtin.shape.description) for builtin in BUILTINS]
+    for group in ["", *groups()]:
+        for shape, description in shapes:
+            if (shape.words[0] if len(shape.words) > 1 else "") == group:
+                lines += ["", *command_section(shape, description)]
+    return "\n".join(lines) + "\n"
+
+
+def command_section(shape: Shape, description: str) -> list[str]:
+    """Return the section of one command."""
+    lines = [f"## pyro {shape.path}", "", "```", usage_line(shape), "```", "", description]
+    known = [each for each in parameters(shape.request) if each.place is not Place.COMMAND]
+    if known or shape.takes_json:
+        lines += ["", "| argument | meaning | default |", "| --- | --- | --- |"]
+    lines += [f"| `{argument(each)}` | {meaning(each)} | {default(each)} |" for each in known]
+    if shape.takes_json:
+        lines.append("| `--json` | Print one JSON document, also for errors. | |")
+    return lines
+
+
+def argument(parameter: Parameter) -> str:
+    """Return how a parameter is written on the command line."""
+    if parameter.place is Place.POSITIONAL:
+        return parameter.names
+    if parameter.kind is Kind.CLAIM:
+        return parameter.option
+    return f"{parameter.option} {parameter.names or ('N' if parameter.kind is Kind.WHOLE else 'TEXT')}"
+
+
+def meaning(parameter: Parameter) -> str:
+    """Return what a parameter means, and its bounds."""
+    if parameter.kind is not Kind.WHOLE:
+        return parameter.description
+    unit = f" {parameter.unit}" if parameter.unit else ""
+    return f"{parameter.description} {parameter.minimum} to {parameter.maximum}{unit}."
+
+
+def default(parameter: Parameter) -> str:
+    """Return a parameter's default."""
+    if parameter.required:
+        return "required"
+    return "" if parameter.default in {None, False} else f"`{parameter.default}`"
+
+
+def python_page() -> str:
+    """Return the reference of the Python interface."""
+    lines = [
+        NOTE,
+        "# Python",
+        "",
+        "`from pyro_mcp import Pyro`. Every method raises `PyroError` (`code`, `message`, `hint`, `details`) for what",
+        "it could not do, and returns a frozen result with `.to_dict()`. A command's non-zero exit is a result, no error.",
+        "`Pyro.create_server(profile=…)` makes the MCP server; a `Pyro` may be shared between threads.",
+    ]
+    for row in all_operations():
+        method = getattr(Pyro, row.sdk)
+        signature = inspect.signature(method)
+        arguments = [each for name, each in signature.parameters.items() if name != "self"]
+        shown = str(signature.replace(parameters=arguments)).replace("'", "")
+        lines += ["", f"## Pyro.{row.sdk}", "", "```python", f"{row.sdk}{shown}", "```", "", row.description]
+        lines += ["", f"`{row.result.__name__}`:", "", "| field | meaning |", "| --- | --- |"]
+        lines += [f"| `{field.name}` | {field.metadata['description']} |" for field in fields(row.result)]
+    return "\n".join(lines) + "\n"
+
+
+def mcp_page() -> str:
+    """Return the reference of the MCP tools."""
+    lines = [NOTE, "# MCP tools", "", "| profile | tools |", "| --- | --- |"]
+    for profile in PROFILES.values():
+        mark = " (default)" if profile.name == DEFAULT_PROFILE else ""
+        lines.append(f"| `{profile.name}`{mark} | {' '.join(f'`{name}`' for name in profile.tools)} |")
+    for row in [row for row in all_operations() if row.mcp]:
+        hints = [name.removesuffix("Hint") for name, value in row.annotations.items() if value is True]
+        lines += ["", f"## {row.mcp}", "", row.description + row.tool_description]
+        lines += ["", f"Annotations: {', '.join(hints) or 'none'}."]
+        known = parameters(row.request)
+        if known:
+            lines += ["", "| argument | meaning | default |", "| --- | --- | --- |"]
+        lines += [f"| `{each.name}` | {meaning(each)} | {default(each)} |" for each in known]
+    return "\n".join(lines) + "\n"
+
+
+def schemas() -> dict[str, object]:
+    """Return every tool's schemas and annotations, and every result's fields: what may grow, and never be renamed."""
+    tools: dict[str, object] = {}
+    for profile in PROFILES.values():
+        for row in find_tools(profile.tools):
+            tools[f"{profile.name}/{row.mcp}"] = {
+                "annotations": dict(row.annotations),
+                "input": ToolInput(row, profile.hidden).schema,
+                "output": output_schema(row, guest_note=bool(guest_fields(row.result))),
+            }
+    results = {row.name: {field.name: str(field.type) for field in fields(row.result)} for row in all_operations()}
+    return {"tools": tools, "results": results}
+
+
+def main() -> int:
+    """Write every page; say which changed."""
+    for name, text in pages().items():
+        path = ROOT / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The class `Pyro`: requests go in checked, results come out frozen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pyro_mcp
+from pyro_mcp import Pyro
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.progress import Silent
+from tests.support.fake_runner import VM_ID, FakeRunner, exec_result, vm_result
+
+if TYPE_CHECKING:
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.operations.operation import Call
+
+
+def a_pyro(result: object, **how: Any) -> Pyro:
+    def answer(*_: object) -> object:
+        return result
+
+    return Pyro(runner=FakeRunner(answer), **how)
+
+
+def asked(pyro: Pyro) -> Any:
+    assert isinstance(pyro.runner, FakeRunner)
+    return pyro.runner.asked[-1]
+
+
+def test_the_package_exports_both_names() -> None:
+    assert pyro_mcp.Pyro is Pyro
+    assert callable(pyro_mcp.create_server)
+    assert {"Pyro", "create_server", "__version__"} <= set(dir(pyro_mcp))
+    with pytest.raises(AttributeError, match="nonsense"):
+        pyro_mcp.nonsense  # type: ignore[attr-defined] # noqa: B018
+
+
+def test_a_command_may_be_a_text_or_any_sequence() -> None:
+    with a_pyro(exec_result()) as pyro:
+        pyro.run_in_vm("debian:12", "echo a b")
+        assert asked(pyro)[1].command == "echo a b"
+        pyro.run_in_vm("debian:12", ["echo", "a b"], network=True, mem_mib=512)
+        assert asked(pyro)[1].command == ("echo", "a b")
+        assert asked(pyro)[1].network is True
+        pyro.exec_vm(VM_ID, command=("true",), timeout_seconds=5)
+        assert asked(pyro)[0] == "vm_exec"
+
+
+def test_a_request_out_of_bounds_is_refused_before_anything_is_done() -> None:
+    pyro = a_pyro(vm_result())
+    with pytest.raises(PyroError, match="vcpu_count is 0") as caught:
+        pyro.create_vm("debian:12", 0)
+    assert caught.value.code is ErrorCode.INVALID
+    with pytest.raises(PyroError, match=r"vm_id is '\.\./x'"):
+        pyro.delete_vm("../x")
+
+
+def test_a_result_is_frozen_and_becomes_json() -> None:
+    result = a_pyro(exec_result(command=("a", "b"), exit_code=3)).run_in_vm("debian:12", "x")
+    assert result.exit_code == 3
+    assert result.to_dict()["command"] == ["a", "b"]
+    with pytest.raises(FrozenInstanceError):
+        result.exit_code = 0  # type: ignore[misc]
+
+
+def test_progress_reaches_who_asked_for_it() -> None:
+    seen: list[str] = []
+
+    class Told(Silent):
+        def phase(self, name: str, message: str = "") -> None:
+            seen.append(f"{name} {message}")
+
+    def answer(_operation: object, _request: object, call: Call) -> object:
+        call.progress.phase("create", "environment=debian:12")
+        return exec_result()
+
+    Pyro(runner=FakeRunner(answer), progress=Told()).run_in_vm("debian:12", "true")
+    assert seen == ["create environment=debian:12"]
+
+
+def test_directories_can_be_given(private_paths: Paths) -> None:
+    assert Pyro(paths=private_paths).runner.call().paths == private_paths
+    assert Pyro().runner.call().paths == private_paths
+
+
+def test_a_pyro_makes_a_server_that_uses_it() -> None:
+    server = a_pyro(exec_result()).create_server(profile="vm-full")
+    assert server.name == "pyro-mcp"
+    with pytest.raises(PyroError, match="no profile"):
+        a_pyro(None).create_server(profile="x")
+
+
+def test_importing_the_sdk_loads_no_mcp() -> None:
+    code = "import sys, pyro_mcp; pyro_mcp.Pyro(); print('mcp' in sys.modules or 'pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout == "False\n"
