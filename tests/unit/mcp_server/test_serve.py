@@ -1,0 +1,230 @@
+"""The server as a process: what it reads and writes, and how it ends. No guest is booted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+
+from pyro_mcp import __version__
+from pyro_mcp.host import process
+from pyro_mcp.host.waiting import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+ROOT = Path(__file__).resolve().parents[3]
+# `pyro mcp serve` whose calls do what the code says; `call` is what the server gave the operation.
+SERVER = """
+import os, select, sys
+from pyro_mcp.cli.main import main
+from pyro_mcp.mcp_server import create_server, serve
+from tests.support.fake_runner import FakeRunner, exec_result
+
+def answer(operation, request, call):
+    {guest}
+    return exec_result()
+
+class FakePyro:
+    runner = FakeRunner(answer)
+
+serve.create_server = lambda **how: create_server(FakePyro(), **how)
+sys.exit(main(["mcp", "serve", *sys.argv[1:]]))
+"""
+# Waits until it is cancelled, and takes a moment to give back what it has.
+PATIENT = """
+    with call.cancel.watch() as fd:
+        os.write(2, b"begun\\n")
+        select.select([fd], [], [])
+    os.write(2, b"given back\\n")
+"""
+INITIALIZE = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "1"},
+}
+RUN = {"name": "vm_run", "arguments": {"environment": "debian:12", "command": "true"}}
+
+
+class Wire:
+    """The client's end of a server's stdin and stdout, one JSON document a line."""
+
+    def __init__(self, child: process.Child) -> None:
+        self.child = child
+        self._held = b""
+
+    def send(self, method: str, params: dict[str, Any] | None = None, *, ident: int | None = None) -> None:
+        assert self.child.stdin is not None
+        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+        if params is not None:
+            message["params"] = params
+        if ident is not None:
+            message["id"] = ident
+        os.write(self.child.stdin, json.dumps(message).encode() + b"\n")
+
+    def answer(self, ident: int) -> dict[str, Any]:
+        """Return the answer to a request; everything else on stdout must be protocol too."""
+        while True:
+            document = json.loads(self.line())
+            assert document["jsonrpc"] == "2.0"
+            if document.get("id") == ident:
+                return document
+
+    def line(self) -> bytes:
+        assert self.child.stdout is not None
+        while b"\n" not in self._held:
+            data = os.read(self.child.stdout, 65536)
+            assert data, "the server closed its stdout"
+            self._held += data
+        line, _, self._held = self._held.partition(b"\n")
+        return line
+
+    def begin(self) -> None:
+        self.send("initialize", INITIALIZE, ident=1)
+        assert self.answer(1)["result"]["serverInfo"]["version"] == __version__
+        self.send("notifications/initialized")
+
+    def said(self, text: bytes) -> None:
+        """Wait until the server has said `text` to a person."""
+        assert self.child.stderr is not None
+        seen = b""
+        while text not in seen:
+            data = os.read(self.child.stderr, 65536)
+            assert data, seen
+            seen += data
+
+
+@contextmanager
+def serving(guest: str = "pass", *words: str) -> Generator[Wire]:
+    command = [sys.executable, "-c", SERVER.format(guest=guest), *words]
+    with process.start(command, stdin=process.PIPE, stdout=process.PIPE, stderr=process.PIPE, cwd=ROOT) as child:
+        yield Wire(child)
+
+
+def test_a_handshake_client_lists_and_calls() -> None:
+    with serving() as wire:
+        wire.begin()
+        wire.send("tools/list", ident=2)
+        assert [tool["name"] for tool in wire.answer(2)["result"]["tools"]] == ["vm_run"]
+        wire.send("tools/call", RUN, ident=3)
+        assert wire.answer(3)["result"]["structuredContent"]["exit_code"] == 0
+
+
+def test_a_client_of_the_stateless_revision_needs_no_handshake() -> None:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+    }
+    with serving() as wire:
+        wire.send("server/discover", {"_meta": meta}, ident=1)
+        assert "2026-07-28" in wire.answer(1)["result"]["supportedVersions"]
+        wire.send("tools/call", {**RUN, "_meta": meta}, ident=2)
+        assert wire.answer(2)["result"]["structuredContent"]["exit_code"] == 0
+
+
+def test_the_official_client_speaks_to_it() -> None:
+    async def main() -> None:
+        parameters = StdioServerParameters(
+            command=sys.executable, args=["-c", SERVER.format(guest="pass"), "--profile", "vm-full"], cwd=str(ROOT)
+        )
+        with anyio.fail_after(30):
+            async with Client(parameters) as client:
+                assert len((await client.list_tools()).tools) == 10
+                assert not (await client.call_tool("vm_run", RUN["arguments"])).is_error  # type: ignore[arg-type]
+
+    anyio.run(main)
+
+
+def test_what_an_operation_prints_does_not_reach_the_protocol() -> None:
+    with serving("print('noise', flush=True); os.write(1, b'noise'); os.system('echo noise')") as wire:
+        wire.begin()
+        wire.send("tools/call", RUN, ident=2)
+        assert "result" in wire.answer(2)
+
+
+def test_an_operation_finds_an_empty_stdin() -> None:
+    with serving("assert os.read(0, 1) == b''") as wire:
+        wire.begin()
+        wire.send("tools/call", RUN, ident=2)
+        assert not wire.answer(2)["result"].get("isError")
+
+
+def test_garbage_is_answered_and_survived() -> None:
+    with serving() as wire:
+        assert wire.child.stdin is not None
+        os.write(wire.child.stdin, b"\xff\xfe not json\n\n{}\n[1]\n" + b"x" * 100_000 + b"\n")
+        wire.begin()
+        wire.send("tools/list", ident=2)
+        assert "result" in wire.answer(2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_it_cleanly_after_the_calls_have_given_back(number: int) -> None:
+    with serving(PATIENT) as wire:
+        wire.begin()
+        wire.send("tools/call", RUN, ident=2)
+        wire.said(b"begun")
+        wire.child.send_signal(number)
+        wire.said(b"given back")
+        assert wire.child.wait(20) == 0
+
+
+def test_an_idle_server_ends_at_a_signal() -> None:
+    with serving() as wire:
+        wire.begin()
+        wire.child.send_signal(signal.SIGTERM)
+        assert wire.child.wait(20) == 0
+
+
+def test_the_end_of_stdin_ends_it_after_the_calls_have_given_back() -> None:
+    with serving(PATIENT) as wire:
+        wire.begin()
+        wire.send("tools/call", RUN, ident=2)
+        wire.said(b"begun")
+        wire.child.close_stdin()
+        wire.said(b"given back")
+        assert wire.child.wait(20) == 0
+
+
+def test_a_cancelled_request_is_not_answered_and_the_server_goes_on() -> None:
+    with serving(PATIENT) as wire:
+        wire.begin()
+        wire.send("tools/call", RUN, ident=2)
+        wire.said(b"begun")
+        wire.send("notifications/cancelled", {"requestId": 2, "reason": "not wanted"})
+        wire.said(b"given back")
+        deadline = Deadline(20, "the answer to a ping")
+        wire.send("ping", ident=3)
+        assert json.loads(wire.line())["id"] == 3
+        deadline.check()
+
+
+def test_a_request_from_a_file_is_answered(tmp_path: Path) -> None:
+    messages = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+    ]
+    requests = tmp_path / "requests"
+    requests.write_text("".join(json.dumps(message) + "\n" for message in messages), encoding="utf-8")
+    with requests.open("rb") as file:
+        command = [sys.executable, "-c", SERVER.format(guest="pass")]
+        with process.start(command, stdin=file.fileno(), stdout=process.PIPE, stderr=None, cwd=ROOT) as child:
+            assert Wire(child).answer(1)["result"]["protocolVersion"] == "2025-06-18"
+            assert child.wait(20) == 0
+
+
+def test_a_profile_that_is_not_there_is_said_before_anything_is_served() -> None:
+    with serving("pass", "--profile", "workspace-core") as wire:
+        wire.said(b"workspace-core needs workspaces")
+        assert wire.child.wait(20) == 1
