@@ -103,7 +103,7 @@ class VmmIdentity:
 
     path: str
     version: str
-    #: Of the binary, its libraries and firmware: sizes, inodes and change times, digested.
+    #: A digest over what its files are: binary, libraries, firmware.
     fingerprint: str
 
 

@@ -38,6 +38,7 @@ _KEY_DIGITS = 32
 _READ_BYTES = 1024 * 1024
 _MAX_MANIFEST_BYTES = 256 * 1024
 _PROBE_BYTES = 4096
+_ZEROS = bytes(_READ_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +305,7 @@ def _digest_of_data(fd: int) -> str:
     digest.update(os.fstat(fd).st_size.to_bytes(8, "little"))
     for position, data in _data(fd):
         # Blocks of zeros may or may not be holes, depending on the file system: they count as holes.
-        if data.count(0) != len(data):
+        if data != _ZEROS[: len(data)]:
             digest.update(position.to_bytes(8, "little"))
             digest.update(data)
     return digest.hexdigest()

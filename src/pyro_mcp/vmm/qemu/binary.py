@@ -24,14 +24,17 @@ PROGRAM = "qemu-system-x86_64"
 MINIMUM_VERSION = (7, 2, 0)
 CACHE_FILE = "qemu.json"
 
-_SCHEMA = 1
+_SCHEMA = 3
 _ASK_TIMEOUT_S = 20.0
 _FIRMWARE = ("qboot.rom", "bios-microvm.bin")
 _FIRMWARE_DIRECTORIES = ("/usr/share/qemu", "/usr/share/qemu-kvm", "/usr/share/seabios", "/usr/local/share/qemu")
 _VERSION = re.compile(r"QEMU emulator version (\d+)\.(\d+)(?:\.(\d+))?")
+# Debian's QEMU comes with fifty libraries and 12,000 symbols, all bound before main(), each looked for in one library
+# after the other. Half of them are in these two: searched first, they make the start 3 ms (of 17) faster.
+_SEARCHED_FIRST = ("libc.so.6", "libcrypto.so.3")
 _LIBRARY = re.compile(r"^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 
-Stamp = tuple[int, int, int, int]
+Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,13 @@ class QemuBinary:
     firmware: str
     #: The dynamic loader, by the name that is written into the binary, and every shared library.
     libraries: tuple[str, ...]
-    #: Size, inode, modification and change time of the binary, the firmware and each library.
+    #: The directories that hold the libraries, and links by which they are also called (name, target).
+    directories: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]
+    #: Libraries to be searched for symbols before the others, because most symbols are found there.
+    preload: tuple[str, ...]
+    #: Size, inode and modification time of the binary, the firmware and each library. Not the change time: anybody who
+    #: makes a hard link to a library moves it.
     stamps: tuple[Stamp, ...]
 
     @property
@@ -126,8 +135,18 @@ def _ask(path: str) -> QemuBinary:
     listing = process.run(["ldd", path], timeout_s=_ASK_TIMEOUT_S, check=False).text
     libraries = tuple(dict.fromkeys(_LIBRARY.findall(listing)))
     firmware = _find_firmware()
-    files = (path, firmware, *libraries)
-    return QemuBinary(path, version, firmware, libraries, _stamps(files) or ())
+    named = sorted({os.path.dirname(library) for library in libraries})
+    directories = sorted({os.path.realpath(directory) for directory in named})
+    return QemuBinary(
+        path=path,
+        version=version,
+        firmware=firmware,
+        libraries=libraries,
+        directories=tuple(directories),
+        links=tuple((name, os.path.realpath(name)) for name in named if os.path.realpath(name) != name),
+        preload=tuple(name for name in _SEARCHED_FIRST if any(os.path.basename(path) == name for path in libraries)),
+        stamps=_stamps((path, firmware, *libraries)) or (),
+    )
 
 
 def _find_firmware() -> str:
@@ -150,7 +169,7 @@ def _stamps(files: tuple[str, ...]) -> tuple[Stamp, ...] | None:
         return None
     except OSError as error:
         raise from_os_error(error, f"look at {error.filename}") from error
-    return tuple((stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns) for stat in found)
+    return tuple((stat.st_size, stat.st_ino, stat.st_mtime_ns) for stat in found)
 
 
 def _read_cached(path: Path) -> QemuBinary | None:
@@ -164,11 +183,18 @@ def _read_cached(path: Path) -> QemuBinary | None:
             path=str(document["path"]),
             version=str(document["version"]),
             firmware=str(document["firmware"]),
-            libraries=tuple(str(name) for name in cast("list[object]", document["libraries"])),
+            libraries=_texts(document["libraries"]),
+            directories=_texts(document["directories"]),
+            links=tuple((name, target) for name, target in map(_texts, cast("list[object]", document["links"]))),
+            preload=_texts(document["preload"]),
             stamps=tuple(cast("Stamp", tuple(stamp)) for stamp in cast("list[list[int]]", document["stamps"])),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(text) for text in cast("list[object]", value))
 
 
 def _write_cached(path: Path, binary: QemuBinary) -> None:

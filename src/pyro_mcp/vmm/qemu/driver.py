@@ -105,9 +105,9 @@ class QemuDriver:
         deadline = Deadline(SAVE_TIMEOUT_S, "QEMU to write its state")
         try:
             with machine.monitor(deadline) as monitor:
-                monitor.execute("stop", deadline)
+                # Not stopped before: a machine that ran when it was saved goes on by itself once it is restored.
                 _write_state(monitor, directory / DEVICE_STATE, deadline)
-                monitor.execute("quit", deadline)
+                monitor.quit(deadline)
             fault_point("vmm.state_written")
             machine.shutdown(deadline.remaining_s())
         finally:
@@ -131,7 +131,6 @@ class QemuDriver:
                 deadline = Deadline(RESTORE_TIMEOUT_S, "QEMU to restore the template")
                 with launched(binary, launch, deadline) as (machine, monitor):
                     _load_state(monitor, state_fd, deadline)
-                    monitor.execute("cont", deadline)
                     return machine
             finally:
                 os.close(state_fd)
@@ -163,6 +162,7 @@ def _load_state(monitor: QmpClient, fd: int, deadline: Deadline) -> None:
     monitor.execute("getfd", deadline, fd=fd, fdname="state")
     monitor.execute("migrate-incoming", deadline, uri="fd:state")
     _await_migration(monitor, deadline)
+    monitor.wait_for_event("RESUME", lambda _: True, deadline)
 
 
 def _await_migration(monitor: QmpClient, deadline: Deadline) -> None:

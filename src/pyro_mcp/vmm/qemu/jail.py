@@ -31,8 +31,6 @@ _FIRST_UID = 1879048192
 _UID_BITS = 20
 
 _LOADER_CACHE = "/etc/ld.so.cache"
-# Threads of QEMU's that come and go would each get an arena of their own otherwise.
-_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 
 
 def command(
@@ -52,7 +50,7 @@ def command(
         *("--uid", str(INNER_ID), "--gid", str(INNER_ID), "--cap-drop", "ALL"),
         # QEMU is process 1 of its namespace: its end is the end of everything in there.
         *("--die-with-parent", "--as-pid-1", "--new-session"),
-        *("--clearenv", *(part for item in _ENVIRONMENT.items() for part in ("--setenv", *item))),
+        *("--clearenv", *_environment(binary)),
         *("--proc", "/proc", "--dir", "/boot"),
     ]
     found += _visible(binary)
@@ -104,13 +102,16 @@ def _visible(binary: QemuBinary) -> list[str]:
     They hold what the distribution gives to everybody.
     """
     found: list[str] = []
-    for directory in sorted({os.path.realpath(os.path.dirname(path)) for path in binary.libraries}):
-        found += ["--ro-bind", directory, directory]
-    # Where /lib is a link to /usr/lib, and the loader one to a file in there.
-    for named in sorted({os.path.dirname(path) for path in binary.libraries}):
-        if os.path.realpath(named) != named:
-            found += ["--symlink", os.path.realpath(named), named]
-    for path in (_LOADER_CACHE, binary.path, binary.firmware):
-        if os.path.exists(path):
-            found += ["--ro-bind", path, path]
+    for path in (*binary.directories, _LOADER_CACHE, binary.path, binary.firmware):
+        found += ["--ro-bind-try", path, path]
+    for name, target in binary.links:
+        found += ["--symlink", target, name]
+    return found
+
+
+def _environment(binary: QemuBinary) -> list[str]:
+    # Threads that come and go would each get an arena of their own otherwise.
+    found = ["--setenv", "MALLOC_ARENA_MAX", "2"]
+    if binary.preload:
+        found += ["--setenv", "LD_PRELOAD", " ".join(binary.preload)]
     return found

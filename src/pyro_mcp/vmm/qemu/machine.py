@@ -37,7 +37,7 @@ class QemuMachine(KeptMachine):
         deadline = Deadline(timeout_s, "QEMU to take the command to quit")
         try:
             with self.monitor(deadline) as client:
-                client.execute("quit", deadline)
+                client.quit(deadline)
         except PyroError:
             # Stopped, stuck or gone: the next step of the ladder does not ask.
             return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import json
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -26,6 +27,10 @@ _MAX_EVENTS = 256
 _READ_BYTES = 65536
 
 Message = dict[str, object]
+
+
+class ConnectionLostError(PyroError):
+    """QEMU closed its monitor: it has ended."""
 
 
 class QmpClient:
@@ -59,7 +64,9 @@ class QmpClient:
         Raises:
             PyroError: PROGRAM_FAILED if QEMU refuses; GUEST_LOST if it has ended; TIMEOUT; PROTOCOL.
         """
-        message = json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
+        request = {"execute": command, "arguments": arguments} if arguments else {"execute": command}
+        # QEMU reads its monitor byte by byte, a system call each.
+        message = json.dumps(request, separators=(",", ":")).encode() + b"\n"
         self._send(message, fd, deadline)
         while True:
             answer = self._receive(deadline)
@@ -68,6 +75,11 @@ class QmpClient:
             if "error" in answer:
                 raise _refusal(command, answer["error"])
             self._keep(answer)
+
+    def quit(self, deadline: Deadline) -> None:
+        """Make QEMU end. It may be gone before its answer arrives."""
+        with suppress(ConnectionLostError):
+            self.execute("quit", deadline)
 
     def wait_for_event(self, name: str, accept: Callable[[Message], bool], deadline: Deadline) -> Message:
         """Return the data of the first event of that name that `accept` takes; earlier ones count too."""
@@ -93,7 +105,8 @@ class QmpClient:
         ancillary = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
         try:
             sent = self._socket.sendmsg([message], ancillary)
-            self._socket.sendall(message[sent:])
+            if sent < len(message):
+                self._socket.sendall(message[sent:])
         except TimeoutError:
             raise deadline.error() from None
         except OSError as error:
@@ -125,8 +138,8 @@ class QmpClient:
         return cast("Message", message)
 
 
-def _lost() -> PyroError:
-    return PyroError(ErrorCode.GUEST_LOST, "QEMU has ended", hint="The end of the console says why.")
+def _lost() -> ConnectionLostError:
+    return ConnectionLostError(ErrorCode.GUEST_LOST, "QEMU has ended", hint="The end of the console says why.")
 
 
 def _refusal(command: str, error: object) -> PyroError:
