@@ -95,7 +95,8 @@ def python_page() -> str:
         "",
         "`from pyro_mcp import Pyro`. Every method raises `PyroError` (`code`, `message`, `hint`, `details`)",
         "for what it could not do, and returns a frozen result with `.to_dict()`. A command's non-zero exit is a",
-        "result, no error. `Pyro.create_server(profile=…)` makes the MCP server. A `Pyro` may be shared between threads.",
+        "result, no error. A `Pyro` may be shared between threads; `Pyro.create_server(profile=…)` makes the MCP",
+        "server that uses it.",
     ]
     for row in all_operations():
         method = getattr(Pyro, row.sdk)
