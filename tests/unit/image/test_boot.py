@@ -77,7 +77,8 @@ def ensure(paths: Paths) -> BootSource:
 
 
 def ensure_elsewhere(**env: str) -> int:
-    return run_python(ENSURE, env=env | {"PYTHONPATH": os.getcwd()}).returncode
+    path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
+    return run_python(ENSURE, env=env | {"PYTHONPATH": path}).returncode
 
 
 def left_over(paths: Paths) -> list[str]:

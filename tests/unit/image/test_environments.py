@@ -225,6 +225,7 @@ def flip_a_byte(directory: Path) -> None:
 
 
 def truncate(directory: Path) -> None:
+    (directory / "base.img").chmod(0o644)
     os.truncate(directory / "base.img", 4096)
 
 
