@@ -24,7 +24,6 @@ _BLOCKS_PER_GROUP = 8 * _BLOCK_BYTES
 _RESERVED_INODES = 16
 # Links and attributes up to this length fit into the inode.
 _SHORT_LINK_BYTES = 59
-_DIRECTORY_ENTRY_BYTES = 8
 # Named one by one from nothing, as mke2fs's defaults differ between versions. Not among them: a journal and an orphan
 # file, which a read-only mount would look at; checksums of metadata, which cost the guest time, and the image is
 # verified whole.
