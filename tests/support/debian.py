@@ -27,8 +27,9 @@ mkdir -p "$target/etc" "$target/workspace"
 for name in dev proc run sys tmp; do mkdir "$target/$name"; done
 echo "I: downloading packages with apt..."
 echo "$suite" >"$target/etc/suite"
+mode=$(cat "$here/mode")
 : >"$here/started"
-case $(cat "$here/mode") in
+case $mode in
 mirror)
     echo "E: Failed to fetch http://mirror.invalid/pool/git.deb  Connection failed [IP: 192.0.2.1 80]" >&2
     echo "E: mmdebstrap failed to run" >&2
