@@ -43,7 +43,7 @@ class CompletionRequest:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Builtin:
     """One command of the command line's own."""
 

@@ -21,7 +21,7 @@ _NOT_STARTED = (126, 127)
 FAILED, USAGE, COULD_NOT_RUN, INTERRUPTED = 1, 2, 125, 130
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Failure:
     """An error and the exit status that goes with it."""
 

@@ -23,7 +23,7 @@ _WIDTH, _NARROWEST = 100, 40
 HELP_OPTIONS = frozenset({"-h", "--help"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shape:
     """What of a command the parser needs to know."""
 
@@ -38,7 +38,7 @@ class Shape:
         return " ".join(self.words)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Parsed:
     """What a command line asked for."""
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.operations import one_shot
+from pyro_mcp.operations import vms
 from pyro_mcp.operations.diagnosis import DemoResult
 from pyro_mcp.operations.named import DEFAULT_ENVIRONMENT
 from pyro_mcp.operations.vm_values import VmCreateRequest, VmDeleteResult, VmExecRequest, VmRequest
@@ -29,27 +29,25 @@ def demonstrate(request: DemoRequest, call: Call) -> DemoResult:
         PyroError: the step that failed; the VM is gone then, too.
     """
     with ExitStack() as stack:
-        created = one_shot.VM_CREATE.handler(
-            VmCreateRequest(environment=DEFAULT_ENVIRONMENT, network=request.network), call
-        )
+        created = vms.VM_CREATE.handler(VmCreateRequest(environment=DEFAULT_ENVIRONMENT, network=request.network), call)
         vm = VmRequest(vm_id=created.vm_id)
         stack.callback(_delete_if_there, vm, call)
-        started = one_shot.VM_START.handler(vm, call)
-        network = one_shot.VM_NETWORK_INFO.handler(vm, call)
+        started = vms.VM_START.handler(vm, call)
+        network = vms.VM_NETWORK_INFO.handler(vm, call)
         command = VmExecRequest(vm_id=created.vm_id, command=_COMMAND, timeout_seconds=_TIMEOUT_S)
-        execution = one_shot.VM_EXEC.handler(command, call)
+        execution = vms.VM_EXEC.handler(command, call)
         deleted = VmDeleteResult(vm_id=created.vm_id, deleted=_is_gone(vm, call))
     return DemoResult(DEFAULT_ENVIRONMENT, created, started, network, execution, deleted)
 
 
 def _delete_if_there(vm: VmRequest, call: Call) -> None:
     with suppress(PyroError):
-        one_shot.VM_DELETE.handler(vm, call)
+        vms.VM_DELETE.handler(vm, call)
 
 
 def _is_gone(vm: VmRequest, call: Call) -> bool:
     try:
-        one_shot.VM_STATUS.handler(vm, call)
+        vms.VM_STATUS.handler(vm, call)
     except PyroError as error:
         if error.code is ErrorCode.NOT_FOUND:
             return True

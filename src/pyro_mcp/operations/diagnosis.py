@@ -11,9 +11,9 @@ from pyro_mcp.operations import named
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.named import DEFAULT_ENVIRONMENT, environment
 from pyro_mcp.operations.operation import Result
+from pyro_mcp.operations.run_values import VmExecResult  # noqa: TC001 - as below
 from pyro_mcp.operations.vm_values import (  # noqa: TC001 - schemas are made of annotations, at run time
     VmDeleteResult,
-    VmExecResult,
     VmNetworkInfoResult,
     VmResult,
 )

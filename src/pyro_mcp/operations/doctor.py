@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp import __version__
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host import doctor as host
-from pyro_mcp.operations import environments, one_shot
+from pyro_mcp.operations import environments, run
 from pyro_mcp.operations.diagnosis import (
     AccelerationReport,
     CapabilityReport,
@@ -27,12 +27,12 @@ from pyro_mcp.operations.diagnosis import (
     VmmReport,
 )
 from pyro_mcp.operations.preparation import daily_loop
-from pyro_mcp.operations.vm_values import VmRunRequest
+from pyro_mcp.operations.run_values import VmRunRequest
 
 if TYPE_CHECKING:
     from pyro_mcp.operations.diagnosis import DoctorRequest
     from pyro_mcp.operations.operation import Call
-    from pyro_mcp.operations.vm_values import VmExecResult
+    from pyro_mcp.operations.run_values import VmExecResult
     from pyro_mcp.vmm.driver import DriverProbe
     from pyro_mcp.workspace.guards import Choice
 
@@ -194,7 +194,7 @@ def _prove(
     call.progress.phase("boot", f"running a command in a VM of {environment.name}")
     request = VmRunRequest(environment=environment.name, command=("true",), timeout_seconds=_PROOF_TIMEOUT_S)
     try:
-        done = one_shot.VM_RUN.handler(request, replace(call, on_output=None, stdin=None))
+        done = run.VM_RUN.handler(request, replace(call, on_output=None, stdin=None))
     except PyroError as error:
         findings.add_error(error, "vm_boot")
         return None

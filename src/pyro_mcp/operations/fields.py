@@ -33,7 +33,7 @@ class Kind(StrEnum):
     COMMAND = "str | tuple[str, ...]"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Parameter:
     """One field of a request, as surfaces see it."""
 

@@ -60,7 +60,7 @@ def plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} can't stand in a result")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """How an operation is to be carried out: what a surface gives it besides the request.
 
@@ -83,7 +83,7 @@ def engine(call: Call) -> Engine:
     return Engine(call.paths, progress=call.progress)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Operation(Generic[Q, R]):
     """One row of the table: everything that the surfaces need to offer an operation.
 

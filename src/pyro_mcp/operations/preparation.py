@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp import __version__
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.operations import environments, one_shot
+from pyro_mcp.operations import environments, run, vms
 from pyro_mcp.operations.diagnosis import DailyLoopReport, PrepareResult
 from pyro_mcp.operations.named import DEFAULT_ENVIRONMENT
+from pyro_mcp.operations.run_values import VmRunRequest
 from pyro_mcp.operations.timestamps import utc_text
-from pyro_mcp.operations.vm_values import VmCreateRequest, VmExecRequest, VmRequest, VmRunRequest
+from pyro_mcp.operations.vm_values import VmCreateRequest, VmExecRequest, VmRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.operations.diagnosis import PrepareRequest
     from pyro_mcp.operations.operation import Call
-    from pyro_mcp.operations.vm_values import VmExecResult
+    from pyro_mcp.operations.run_values import VmExecResult
 
 _RECORD = "prepared.json"
 _SCHEMA = 1
@@ -160,21 +161,21 @@ def _prove(request: PrepareRequest, call: Call) -> Prepared:
     call.progress.phase("warm", f"starting a first VM of {name}")
     vm = _create(name, call)
     try:
-        one_shot.VM_START.handler(vm, call)
+        vms.VM_START.handler(vm, call)
     except BaseException:
         _delete_quietly(vm, call)
         raise
     began = time.monotonic()
-    one_shot.VM_DELETE.handler(vm, call)
+    vms.VM_DELETE.handler(vm, call)
     delete_ms = _since_ms(began)
     call.progress.phase("prove", "create, exec, delete")
     began = time.monotonic()
     vm = _create(name, call)
     try:
-        one_shot.VM_START.handler(vm, call)
+        vms.VM_START.handler(vm, call)
         create_ms = _since_ms(began)
         began = time.monotonic()
-        done = one_shot.VM_EXEC.handler(VmExecRequest(vm_id=vm.vm_id, command=("true",)), call)
+        done = vms.VM_EXEC.handler(VmExecRequest(vm_id=vm.vm_id, command=("true",)), call)
         exec_ms = _since_ms(began)
     except BaseException:
         _delete_quietly(vm, call)
@@ -197,19 +198,19 @@ def _prove(request: PrepareRequest, call: Call) -> Prepared:
 
 
 def _create(environment: str, call: Call) -> VmRequest:
-    return VmRequest(vm_id=one_shot.VM_CREATE.handler(VmCreateRequest(environment=environment), call).vm_id)
+    return VmRequest(vm_id=vms.VM_CREATE.handler(VmCreateRequest(environment=environment), call).vm_id)
 
 
 def _delete_quietly(vm: VmRequest, call: Call) -> None:
     with suppress(PyroError):
-        one_shot.VM_DELETE.handler(vm, call)
+        vms.VM_DELETE.handler(vm, call)
 
 
 def _reach_out(environment: str, call: Call) -> VmExecResult:
     request = VmRunRequest(
         environment=environment, command=_REACH_OUT, network=True, timeout_seconds=_NETWORK_TIMEOUT_S
     )
-    return one_shot.VM_RUN.handler(request, call)
+    return run.VM_RUN.handler(request, call)
 
 
 def _require_success(done: VmExecResult, what: str) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # Each family's module, and the first words of the commands that its rows bring.
 FAMILIES = {
-    "one_shot": ("run", "vm"),
+    "run": ("run",),
+    "vms": ("vm",),
     "environments": ("env",),
     "machine": ("doctor", "prepare", "demo"),
 }

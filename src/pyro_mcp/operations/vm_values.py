@@ -1,6 +1,6 @@
-"""The requests and results of one-shot VMs.
+"""The requests and results of one-shot VMs, step by step.
 
-Owns their fields and what is said of each. Refuses to know what becomes of them: that is `one_shot`'s part.
+Owns their fields and what is said of each. Refuses to know what becomes of them: that is `vms`'s part.
 """
 
 from __future__ import annotations
@@ -11,26 +11,7 @@ from pyro_mcp.model import limits
 from pyro_mcp.operations import named
 from pyro_mcp.operations.fields import said
 from pyro_mcp.operations.operation import Result
-
-_ENVIRONMENT = said("The environment it was made from.")
-_VM_ID = said("Id of the VM.")
-_EXECUTION_MODE = said("Where the command ran: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
-_ISOLATION = said("What stood between it and this host: kvm, tcg (a VM in software), none.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VmRunRequest:
-    """Ask for one command in a fresh VM."""
-
-    environment: str = field(metadata=named.ENVIRONMENT)
-    command: str | tuple[str, ...] = field(metadata=named.COMMAND)
-    vcpu_count: int = field(default=limits.DEFAULT_VCPU_COUNT, metadata=named.VCPU_COUNT)
-    mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=named.MEM_MIB)
-    timeout_seconds: int = field(default=limits.DEFAULT_TIMEOUT_S, metadata=named.TIMEOUT_SECONDS)
-    ttl_seconds: int = field(default=limits.DEFAULT_TTL_S, metadata=named.TTL_SECONDS)
-    network: bool = field(default=False, metadata=named.NETWORK)
-    allow_host_compat: bool = field(default=False, metadata=named.ALLOW_HOST_COMPAT)
-    require_kvm: bool = field(default=False, metadata=named.REQUIRE_KVM)
+from pyro_mcp.operations.run_values import ENVIRONMENT, EXECUTION_MODE, ISOLATION, VM_ID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +57,12 @@ class VmReapExpiredRequest:
 class VmResult(Result):
     """One VM and its state."""
 
-    vm_id: str = field(metadata=_VM_ID)
-    environment: str = field(metadata=_ENVIRONMENT)
+    vm_id: str = field(metadata=VM_ID)
+    environment: str = field(metadata=ENVIRONMENT)
     state: str = field(metadata=said("Where it stands in its life: created, started, stopped, failed, or between."))
     stop_reason: str | None = field(metadata=said("Why it stopped: user, ttl, host_reboot, lost."))
-    execution_mode: str | None = field(metadata=_EXECUTION_MODE)
-    isolation: str | None = field(metadata=_ISOLATION)
+    execution_mode: str | None = field(metadata=EXECUTION_MODE)
+    isolation: str | None = field(metadata=ISOLATION)
     vcpu_count: int = field(metadata=said("Virtual CPUs."))
     mem_mib: int = field(metadata=said("Memory in MiB."))
     network_policy: str = field(metadata=said("What it may reach: off, egress."))
@@ -100,30 +81,10 @@ class VmListResult(Result):
 
 
 @dataclass(frozen=True, slots=True)
-class VmExecResult(Result):
-    """What became of one command. Its exit code is a result, whatever it is."""
-
-    vm_id: str = field(metadata=_VM_ID)
-    environment: str = field(metadata=_ENVIRONMENT)
-    command: str | tuple[str, ...] = field(metadata=said("The command, as it was given."))
-    execution_mode: str = field(metadata=_EXECUTION_MODE)
-    isolation: str = field(metadata=_ISOLATION)
-    exit_code: int = field(metadata=said("Its exit status; 128+N if signal N ended it; 124 if its time was up."))
-    timed_out: bool = field(metadata=said("Whether it ran past its timeout and was killed."))
-    duration_ms: int = field(metadata=said("How long it ran."))
-    stdout: str = field(metadata=said("What it wrote to stdout, the middle left out if long.", guest=True))
-    stderr: str = field(metadata=said("What it wrote to stderr, the middle left out if long.", guest=True))
-    stdout_bytes: int = field(metadata=said("How much it wrote to stdout."))
-    stderr_bytes: int = field(metadata=said("How much it wrote to stderr."))
-    stdout_truncated: bool = field(metadata=said("Whether something of stdout was left out."))
-    stderr_truncated: bool = field(metadata=said("Whether something of stderr was left out."))
-
-
-@dataclass(frozen=True, slots=True)
 class VmDeleteResult(Result):
     """A VM that is gone."""
 
-    vm_id: str = field(metadata=_VM_ID)
+    vm_id: str = field(metadata=VM_ID)
     deleted: bool = field(metadata=said("Always true: what can't be deleted is an error."))
 
 
@@ -140,7 +101,7 @@ class InterfaceAddressResult(Result):
 class VmNetworkInfoResult(Result):
     """A VM's network."""
 
-    vm_id: str = field(metadata=_VM_ID)
+    vm_id: str = field(metadata=VM_ID)
     network_policy: str = field(metadata=said("What it may reach: off, egress."))
     has_network: bool = field(metadata=said("Whether its network card leads anywhere now."))
     ipv4: InterfaceAddressResult | None = field(metadata=said("Its IPv4 address."))

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.diagnosis import DemoResult, DoctorResult, PrepareResult
     from pyro_mcp.operations.environments import EnvInspectResult, Environment, EnvListResult, EnvPruneResult
     from pyro_mcp.operations.operation import Operation
+    from pyro_mcp.operations.run_values import VmExecResult
     from pyro_mcp.operations.vm_values import (
         VmDeleteResult,
-        VmExecResult,
         VmListResult,
         VmNetworkInfoResult,
         VmReapExpiredResult,
@@ -104,9 +104,9 @@ class Pyro:
         require_kvm: bool = False,
     ) -> VmExecResult:
         """Run one command in a fresh VM, and delete the VM. A text is run by the shell, a list is taken as it is."""
-        from pyro_mcp.operations import one_shot
+        from pyro_mcp.operations import run
 
-        request = one_shot.VmRunRequest(
+        request = run.VmRunRequest(
             environment=environment,
             command=_command(command),
             vcpu_count=vcpu_count,
@@ -117,7 +117,7 @@ class Pyro:
             allow_host_compat=allow_host_compat,
             require_kvm=require_kvm,
         )
-        return self._do(one_shot.VM_RUN, request)
+        return self._do(run.VM_RUN, request)
 
     def create_vm(
         self,
@@ -131,9 +131,9 @@ class Pyro:
         require_kvm: bool = False,
     ) -> VmResult:
         """Create a VM without starting it."""
-        from pyro_mcp.operations import one_shot
+        from pyro_mcp.operations import vms
 
-        request = one_shot.VmCreateRequest(
+        request = vms.VmCreateRequest(
             environment=environment,
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
@@ -142,56 +142,56 @@ class Pyro:
             allow_host_compat=allow_host_compat,
             require_kvm=require_kvm,
         )
-        return self._do(one_shot.VM_CREATE, request)
+        return self._do(vms.VM_CREATE, request)
 
     def start_vm(self, vm_id: str) -> VmResult:
         """Start a VM that was created or stopped."""
-        from pyro_mcp.operations import one_shot
+        from pyro_mcp.operations import vms
 
-        return self._do(one_shot.VM_START, one_shot.VmRequest(vm_id=vm_id))
+        return self._do(vms.VM_START, vms.VmRequest(vm_id=vm_id))
 
     def exec_vm(self, vm_id: str, *, command: str | Sequence[str], timeout_seconds: int = 30) -> VmExecResult:
         """Run one command in a VM, then delete the VM."""
-        from pyro_mcp.operations import one_shot
+        from pyro_mcp.operations import vms
 
-        request = one_shot.VmExecRequest(vm_id=vm_id, command=_command(command), timeout_seconds=timeout_seconds)
-        return self._do(one_shot.VM_EXEC, request)
+        request = vms.VmExecRequest(vm_id=vm_id, command=_command(command), timeout_seconds=timeout_seconds)
+        return self._do(vms.VM_EXEC, request)
 
     def stop_vm(self, vm_id: str) -> VmResult:
         """Stop a VM and keep its disk."""
-        from pyro_mcp.operations import one_shot
+        from pyro_mcp.operations import vms
 
-        return self._do(one_shot.VM_STOP, one_shot.VmRequest(vm_id=vm_id))
+        return self._do(vms.VM_STOP, vms.VmRequest(vm_id=vm_id))
 
     def delete_vm(self, vm_id: str) -> VmDeleteResult:
         """Delete a VM and its disk."""
-        from pyro_mcp.operations import one_shot
+        from pyro_mcp.operations import vms
 
-        return self._do(one_shot.VM_DELETE, one_shot.VmRequest(vm_id=vm_id))
+        return self._do(vms.VM_DELETE, vms.VmRequest(vm_id=vm_id))
 
     def status_vm(self, vm_id: str) -> VmResult:
         """Show a VM's state."""
-        from pyro_mcp.operations import one_shot
+        from pyro_mcp.operations import vms
 
-        return self._do(one_shot.VM_STATUS, one_shot.VmRequest(vm_id=vm_id))
+        return self._do(vms.VM_STATUS, vms.VmRequest(vm_id=vm_id))
 
     def list_vms(self) -> VmListResult:
         """List the VMs that are there."""
-        from pyro_mcp.operations import one_shot
+        from pyro_mcp.operations import vms
 
-        return self._do(one_shot.VM_LIST, one_shot.VmListRequest())
+        return self._do(vms.VM_LIST, vms.VmListRequest())
 
     def network_info_vm(self, vm_id: str) -> VmNetworkInfoResult:
         """Show what a VM may reach, and its addresses."""
-        from pyro_mcp.operations import one_shot
+        from pyro_mcp.operations import vms
 
-        return self._do(one_shot.VM_NETWORK_INFO, one_shot.VmRequest(vm_id=vm_id))
+        return self._do(vms.VM_NETWORK_INFO, vms.VmRequest(vm_id=vm_id))
 
     def reap_expired(self) -> VmReapExpiredResult:
         """Clear away the VMs whose time is up."""
-        from pyro_mcp.operations import one_shot
+        from pyro_mcp.operations import vms
 
-        return self._do(one_shot.VM_REAP_EXPIRED, one_shot.VmReapExpiredRequest())
+        return self._do(vms.VM_REAP_EXPIRED, vms.VmReapExpiredRequest())
 
     def doctor(self, *, environment: str = "debian:12", platform: str | None = None) -> DoctorResult:
         """Say what this machine can do, what is wrong with it, and what mends that."""
