@@ -42,15 +42,18 @@ def start_keeper(
     remove: Sequence[Path],
     pass_fds: Sequence[int],
     user: int | None = None,
+    groups: Sequence[int] = (),
 ) -> Child:
     """Start `command` under a keeper that removes the paths `remove` once it has ended. Detached.
 
-    `user` (root only) is the uid and gid that the command gets; the keeper itself stays what this process is.
+    `user` (root only) is the uid and gid that the command gets, besides `groups`; the keeper itself stays what this
+    process is.
 
     Raises:
         PyroError: MISSING_PROGRAM, INVALID, UNAVAILABLE.
     """
-    owner = [] if user is None else [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    owner = [] if user is None else [f"--reuid={user}", f"--regid={user}", more]
     # The death signal is lost when credentials change, and setpriv sets it after it changed them.
     bounded = [
         *(_program("setpriv"), *owner, "--pdeathsig", "KILL", "--"),

@@ -10,7 +10,6 @@
 # Descriptors from 3 up are the VMM's, passed through. It removes the paths it was given and nothing else, by absolute
 # name, without following links. Killing it kills the VMM: the command dies with its parent.
 set -u
-export LC_ALL=C
 
 delay_s=$1 console=$2 count=$3
 shift 3

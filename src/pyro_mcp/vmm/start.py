@@ -37,11 +37,17 @@ M = TypeVar("M", bound=KeptMachine)
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run under the keeper, the descriptors it inherits, and (root only) the uid that it gets."""
+    """What to run under the keeper, the descriptors it inherits, and (root only) the uid and groups that it gets."""
 
     argv: Sequence[str]
     pass_fds: Sequence[int]
     user: int | None = None
+    groups: Sequence[int] = ()
+
+
+def _nothing_known(words: str) -> PyroError | None:
+    del words
+    return None
 
 
 @contextmanager
@@ -53,7 +59,7 @@ def started(
     kind: VmmKind,
     accelerator: Accelerator,
     facts: Mapping[str, object],
-    explain: Callable[[str], PyroError | None],
+    explain: Callable[[str], PyroError | None] = _nothing_known,
     deadline: Deadline,
 ) -> Generator[M]:
     """Start a VMM and yield its machine. An exception, in the block too, ends it.
@@ -81,6 +87,7 @@ def started(
                 remove=spec.remove_at_end,
                 pass_fds=[*command.pass_fds, info_writer],
                 user=command.user,
+                groups=command.groups,
             )
         # Ours are closed now: if the VMM dies, nobody holds the other ends of its sockets and pipes.
         stack.enter_context(keeper)

@@ -11,6 +11,8 @@ it has are the descriptors it was given.
 from __future__ import annotations
 
 import os
+import stat
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -30,11 +32,32 @@ INNER_ID = 65534
 _FIRST_UID = 1879048192
 _UID_BITS = 20
 
+_MAX_FILES = 512
 _LOADER_CACHE = "/etc/ld.so.cache"
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What QEMU may use at most, in the kernel's own terms (getrlimit(2))."""
+
+    #: Private writable memory: the guest's, which is mapped copy on write, and QEMU's own.
+    data_bytes: int
+    #: The largest size that it can give to a file.
+    file_bytes: int
+
+    def arguments(self) -> list[str]:
+        """Return what prlimit(1) is told."""
+        return [f"--data={self.data_bytes}", f"--fsize={self.file_bytes}", f"--nofile={_MAX_FILES}", "--core=0"]
+
+
 def command(
-    binary: QemuBinary, arguments: Sequence[str], *, info_fd: int, data: Mapping[str, int], devices: Iterable[str]
+    binary: QemuBinary,
+    arguments: Sequence[str],
+    *,
+    info_fd: int,
+    data: Mapping[str, int],
+    devices: Iterable[str],
+    limits: Limits,
 ) -> list[str]:
     """Return the command that runs QEMU in its jail.
 
@@ -45,6 +68,7 @@ def command(
         PyroError: MISSING_PROGRAM.
     """
     found = [
+        *(os.fspath(programs.find_program("prlimit")), *limits.arguments()),
         os.fspath(programs.find_program("bwrap")),
         *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *("--uid", str(INNER_ID), "--gid", str(INNER_ID), "--cap-drop", "ALL"),
@@ -70,6 +94,17 @@ def missing() -> list[PyroError]:
 def devices(accelerator: Accelerator) -> list[str]:
     """Return the device nodes that QEMU needs."""
     return [KVM_DEVICE] if accelerator is Accelerator.KVM else []
+
+
+def groups(accelerator: Accelerator) -> list[int]:
+    """Return the groups that a VMM with a uid of its own needs: the one that may open the KVM device, if any."""
+    if accelerator is not Accelerator.KVM:
+        return []
+    try:
+        found = os.stat(KVM_DEVICE)
+    except OSError:
+        return []
+    return [found.st_gid] if found.st_mode & stat.S_IRGRP and found.st_mode & stat.S_IWGRP and found.st_gid else []
 
 
 def outer_uid() -> int | None:

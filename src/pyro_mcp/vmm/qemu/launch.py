@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.qemu.binary import QemuBinary
 
 
+_MIB = 1024 * 1024
+# QEMU's own: the translation cache, its heap, and eight megabytes of stack for each of up to 64 disk threads and each
+# virtual processor. Reserved far more than used.
+_OWN_MEMORY_BYTES = 2048 * _MIB
+_BOOT_FILE_BYTES = 1024 * _MIB
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What to start: hardware, the guest's memory, and a kernel or nothing (then it waits to be restored)."""
@@ -88,9 +95,24 @@ def _prepare(binary: QemuBinary, launch: Launch, info_fd: int, inherited: ExitSt
             data[name] = open_regular(path, "the boot file")
             inherited.callback(os.close, data[name])
     arguments = argv.arguments(hardware, wiring, firmware=binary.firmware, append=launch.kernel_line)
-    jailed = jail.command(binary, arguments, info_fd=info_fd, data=data, devices=jail.devices(hardware.accelerator))
+    jailed = jail.command(
+        binary,
+        arguments,
+        info_fd=info_fd,
+        data=data,
+        devices=jail.devices(hardware.accelerator),
+        limits=_limits(launch, wiring),
+    )
     passed = [*wiring.descriptors(), *data.values()]
-    return Command(jailed, passed, user=jail.outer_uid())
+    return Command(jailed, passed, user=jail.outer_uid(), groups=jail.groups(hardware.accelerator))
+
+
+def _limits(launch: Launch, wiring: argv.Wiring) -> jail.Limits:
+    ram_bytes = launch.hardware.shape.mem_mib * _MIB
+    sizes = [os.fstat(drive.fd).st_size for drive in wiring.drives if not drive.read_only]
+    sizes += [os.fstat(wiring.ram).st_size] if wiring.ram is not None else []
+    # bubblewrap lays kernel and initramfs into the jail under the same limit.
+    return jail.Limits(data_bytes=ram_bytes + _OWN_MEMORY_BYTES, file_bytes=max([*sizes, _BOOT_FILE_BYTES]))
 
 
 def _open_drive(drive: Drive, inherited: ExitStack) -> argv.DriveWiring:

@@ -1,0 +1,122 @@
+"""Which driver runs machines here, and with what.
+
+Owns the registry of drivers and the choice between them. Refuses to fall back to the host: whether that is allowed is
+not for this package to say.
+
+`PYRO_VMM` (qemu, firecracker) and `PYRO_ACCEL` (kvm, tcg) force the choice. Drivers are imported when they are chosen.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.kinds import Accelerator, VmmKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from pyro_mcp.vmm.driver import Driver
+
+VMM_VARIABLE = "PYRO_VMM"
+ACCELERATOR_VARIABLE = "PYRO_ACCEL"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The driver for guests on this host, what executes their instructions, and why that."""
+
+    driver: Driver
+    accelerator: Accelerator
+    reason: str
+
+
+def driver_of(kind: VmmKind, cache_dir: Path) -> Driver:
+    """Return the driver of one kind of VMM. `cache_dir` is where drivers keep what they found out about the host.
+
+    Raises:
+        PyroError: UNSUPPORTED if this version has none.
+    """
+    match kind:
+        case VmmKind.QEMU:
+            from pyro_mcp.vmm.qemu.driver import QemuDriver
+
+            return QemuDriver(cache_dir)
+        case VmmKind.HOST:
+            from pyro_mcp.vmm.compat.driver import CompatDriver
+
+            return CompatDriver()
+        case VmmKind.FIRECRACKER:
+            raise PyroError(
+                ErrorCode.UNSUPPORTED,
+                "this version has no driver for Firecracker",
+                hint=f"Unset {VMM_VARIABLE}, or set it to qemu.",
+            )
+        case _:
+            assert_never(kind)
+
+
+def select_driver(
+    cache_dir: Path,
+    kernel: Callable[[], Path | None],
+    *,
+    require_kvm: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> Selection:
+    """Choose the driver and the accelerator for guests.
+
+    `kernel` names the kernel that a probe guest boots; it is asked only if KVM has to be proven.
+
+    Raises:
+        PyroError: MISSING_PROGRAM, with the command that installs it; UNSUPPORTED if KVM is required or forced and does
+            not work, saying why, or the VMM is too old; USAGE if a variable names nothing.
+    """
+    env = os.environ if env is None else env
+    driver = driver_of(_forced_kind(env), cache_dir)
+    # Finding it is what says that it is missing or too old.
+    driver.identity()
+    forced = _forced_accelerator(env)
+    if forced is Accelerator.TCG:
+        if require_kvm:
+            raise _kvm_refused(f"{ACCELERATOR_VARIABLE}=tcg asks for the contrary", f"Unset {ACCELERATOR_VARIABLE}.")
+        return Selection(driver, Accelerator.TCG, f"{ACCELERATOR_VARIABLE}=tcg asks for it")
+    from pyro_mcp.vmm.qemu.kvm_probe import known_verdict, kvm_verdict
+
+    verdict = known_verdict(driver, cache_dir) or kvm_verdict(driver, cache_dir, kernel())
+    if verdict.usable:
+        return Selection(driver, Accelerator.KVM, verdict.reason)
+    if require_kvm or forced is Accelerator.KVM:
+        raise _kvm_refused(verdict.reason, verdict.remedy)
+    return Selection(driver, Accelerator.TCG, verdict.reason)
+
+
+def _kvm_refused(reason: str, remedy: str) -> PyroError:
+    return PyroError(
+        ErrorCode.UNSUPPORTED,
+        f"KVM is required and not usable: {reason}",
+        hint=f"{remedy} Or do without --require-kvm, PYRO_REQUIRE_KVM and PYRO_ACCEL=kvm: VMs then run in software (TCG),"
+        " which QEMU does not promise to hold against an attacker.".strip(),
+    )
+
+
+def _forced_kind(env: Mapping[str, str]) -> VmmKind:
+    asked = env.get(VMM_VARIABLE, "") or VmmKind.QEMU.value
+    if asked in {VmmKind.QEMU.value, VmmKind.FIRECRACKER.value}:
+        return VmmKind(asked)
+    raise PyroError(
+        ErrorCode.USAGE,
+        f"{VMM_VARIABLE} is {asked!r}",
+        hint="Unset it, or set it to qemu, firecracker or none.",
+    )
+
+
+def _forced_accelerator(env: Mapping[str, str]) -> Accelerator | None:
+    asked = env.get(ACCELERATOR_VARIABLE, "")
+    if not asked:
+        return None
+    if asked in {Accelerator.KVM.value, Accelerator.TCG.value}:
+        return Accelerator(asked)
+    raise PyroError(ErrorCode.USAGE, f"{ACCELERATOR_VARIABLE} is {asked!r}", hint="Unset it, or set it to kvm or tcg.")
