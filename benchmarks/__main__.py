@@ -1,0 +1,60 @@
+"""`make bench`: measure on this machine and print one table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks import cold, commands, machine, machines, others
+from benchmarks.measure import Row, table
+from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.progress import progress_on
+from pyro_mcp.image.environments import ensure_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ENVIRONMENT = "debian:12"
+
+
+def main() -> None:
+    """Measure what was asked for, saying what is being measured."""
+    arguments = _parse()
+    paths = Paths.from_environment()
+    with progress_on(sys.stderr) as progress:
+        environment = ensure_environment(paths, ENVIRONMENT, progress)
+    few = max(3, arguments.times // 3)
+    groups: dict[str, Callable[[], list[Row]]] = {
+        "first": lambda: machines.first_results(paths, ENVIRONMENT, times=arguments.times),
+        "warm": lambda: machines.warm_results(paths, ENVIRONMENT, times=arguments.times),
+        "commands": lambda: commands.rows(times=arguments.times),
+        "idle": lambda: machines.idle_cost(paths, ENVIRONMENT),
+        "crowd": lambda: machines.crowd(paths, ENVIRONMENT, times=few),
+        "cold": lambda: cold.rows(paths, ENVIRONMENT, times=few),
+        "others": lambda: others.rows(paths, environment, times=few),
+    }
+    rows: list[Row] = []
+    for name, measure in groups.items():
+        if not arguments.only or name in arguments.only:
+            print(f"[bench] {name}", file=sys.stderr)
+            rows += measure()
+    facts = machine.describe()
+    if arguments.json:
+        print(json.dumps({"machine": facts, "rows": [row.to_json() for row in rows]}, indent=1))
+        return
+    print("; ".join(f"{name}: {fact}" for name, fact in facts.items()), end="\n\n")
+    print(table(rows))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", metavar="GROUP", help="measure this group only; may be repeated")
+    parser.add_argument("--times", type=int, default=15, help="samples of each figure (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print all samples as one JSON document")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

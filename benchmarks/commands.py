@@ -1,0 +1,24 @@
+"""Whole `pyro` processes, from exec to exit, as a person at a terminal waits for them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.measure import Row, repeat
+from pyro_mcp.host import process
+
+_PYRO = Path(sys.executable).parent / "pyro"
+
+
+def rows(*, times: int) -> list[Row]:
+    """Measure the commands whose start-up a person feels."""
+    return [
+        _command("pyro --version", "≤ 100 ms", times, "--version"),
+        _command("pyro env list", "≤ 250 ms", times, "env", "list"),
+        _command("pyro run debian:12 -- true", "≤ 600 ms", times, "run", "debian:12", "--", "true"),
+    ]
+
+
+def _command(what: str, target: str, times: int, *arguments: str) -> Row:
+    return repeat(what, lambda: process.run([_PYRO, *arguments], timeout_s=120), times=times, target=target)
