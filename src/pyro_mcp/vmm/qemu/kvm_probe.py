@@ -129,12 +129,9 @@ def _prove(driver: Driver, cache_dir: Path, kernel: Path) -> KvmVerdict:
         return KvmVerdict(usable=False, reason=f"QEMU can't use {KVM_DEVICE}: {error.message}", remedy=_REPAIR)
     if ran:
         return KvmVerdict(usable=True, reason="a guest booted with it")
-    last = f"; its console said last: {console[-200:]}" if console else " and printed nothing"
-    return KvmVerdict(
-        usable=False,
-        reason=f"a guest booted with it did not get to user space in {PROBE_TIMEOUT_S:g} s{last}",
-        remedy=_REPAIR,
-    )
+    last = f"; its console said last: {console[-200:]}" if console else ", and printed nothing"
+    reason = f"a guest booted with it did not get to user space within {PROBE_TIMEOUT_S:g} s{last}"
+    return KvmVerdict(usable=False, reason=reason, remedy=_REPAIR)
 
 
 _REPAIR = "Use a host whose virtualisation works; where it is nested, the outer hypervisor must support that."
@@ -148,8 +145,8 @@ def _look_at_device() -> KvmVerdict | None:
         return KvmVerdict(
             usable=False,
             reason=f"{KVM_DEVICE} is absent",
-            remedy="Enable virtualisation in the firmware, or nested virtualisation in the outer VM, and load its module:"
-            " modprobe kvm_intel, or modprobe kvm_amd",
+            remedy="Enable virtualisation in the firmware, or nested virtualisation in the outer VM, and load the"
+            " module: modprobe kvm_intel, or modprobe kvm_amd",
         )
     if not stat.S_ISCHR(found.st_mode):
         return KvmVerdict(usable=False, reason=f"{KVM_DEVICE} is no device", remedy=f"Remove it: rm {KVM_DEVICE}")
