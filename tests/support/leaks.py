@@ -18,12 +18,15 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.host.process import reap_detached
 from pyro_mcp.host.process.identity import ProcessStat, read_stat
 from pyro_mcp.host.waiting import wait_until
+from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER, STORE_LOCK, VM_LOCKS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 SETTLE_S = 5.0
+# What stays in the state and runtime directories by design, and is the same however many VMs there were.
+LAYOUT = frozenset({"vms", "workspaces", "locks", "tmp", STORE_LOCK, VM_LOCKS, BASELINE_PLACEHOLDER})
 
 
 def adopt_orphans() -> None:
@@ -153,4 +156,4 @@ def _files(root: Path) -> dict[str, str]:
 
 
 def _is_layout(directory: str, name: str) -> bool:
-    return os.path.basename(directory) in {"state", "run"} and name in {"vms", "workspaces", "locks", "tmp"}
+    return os.path.basename(directory) in {"state", "run"} and name in LAYOUT

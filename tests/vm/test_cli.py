@@ -1,0 +1,185 @@
+"""The command line with real guests: what a user sees, the exit status, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.pyro_cli import pyro, pyro_json, starting_pyro
+
+if TYPE_CHECKING:
+    from pyro_mcp.host import process
+
+pytestmark = pytest.mark.vm
+
+
+def read_until(fd: int | None, text: bytes) -> bytes:
+    assert fd is not None
+    seen = b""
+    while text not in seen:
+        data = os.read(fd, 65536)
+        assert data, seen
+        seen += data
+    return seen
+
+
+def run_in_guest(*after: str, flags: tuple[str, ...] = (), stdin: bytes | None = None) -> process.Completed:
+    return pyro("run", "debian:12", *flags, "--", *after, input=stdin)
+
+
+class TestRun:
+    def test_the_main_job_is_done_in_a_real_machine(self) -> None:
+        done = run_in_guest("git", "--version")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(b"git version 2.")
+        lines = done.stderr.decode().splitlines()
+        phases = [line for line in lines if line.startswith("[run] phase=")]
+        vm_id = lines[-2].rpartition("=")[2]
+        assert phases[0] == "[run] phase=create environment=debian:12"
+        assert f"[run] phase=start vm_id={vm_id}" in phases
+        assert phases[-1] == f"[run] phase=execute vm_id={vm_id}"
+        assert vm_id.startswith("vm_")
+        assert lines[-1].startswith(
+            "[run] environment=debian:12 execution_mode=guest_virtio_serial exit_code=0 duration_ms="
+        )
+
+    def test_streams_status_and_argument_boundaries_are_the_commands(self) -> None:
+        code = (
+            "import sys; sys.stdout.buffer.write(bytes(range(256))); print(sys.argv[1:], file=sys.stderr); sys.exit(9)"
+        )
+        done = run_in_guest("python3", "-c", code, "a b", "", "$(x)", "-y", "new\nline")
+        assert done.returncode == 9
+        assert done.stdout == bytes(range(256))
+        assert b"['a b', '', '$(x)', '-y', 'new\\nline']\n" in done.stderr
+
+    def test_one_argument_is_a_line_for_the_shell(self) -> None:
+        assert run_in_guest('echo "$((6 * 7))" | rev; exit 4').stdout == b"24\n"
+
+    def test_a_pipe_into_pyro_is_the_commands_stdin(self) -> None:
+        data = os.urandom(3_000_000)
+        done = run_in_guest("cat", stdin=data)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == data
+
+    def test_a_command_past_its_timeout_ends_with_124(self) -> None:
+        done = run_in_guest("echo begun; sleep 100", flags=("--timeout-seconds", "1"))
+        assert done.returncode == 124
+        assert done.stdout == b"begun\n"
+        assert b" exit_code=124 " in done.stderr
+
+    def test_a_program_that_is_not_there_ends_as_in_a_shell(self) -> None:
+        assert run_in_guest("no-such-program", "x").returncode == 127
+        assert run_in_guest("/etc/passwd", "x").returncode == 126
+
+    def test_json_is_one_document_with_everything(self) -> None:
+        document = pyro_json("run", "debian:12", "--", "sh", "-c", "echo out; echo err >&2")
+        assert document["stdout"] == "out\n"
+        assert document["stderr"] == "err\n"
+        assert document["command"] == ["sh", "-c", "echo out; echo err >&2"]
+        assert document["execution_mode"] == "guest_virtio_serial"
+        assert document["isolation"] in {"kvm", "tcg"}
+
+    def test_output_comes_while_the_command_runs(self) -> None:
+        with starting_pyro(
+            "run", "debian:12", "--", "echo first; cat /dev/zero | head -c 1 > /dev/null; sleep 50"
+        ) as child:
+            read_until(child.stdout, b"first\n")
+            assert child.poll() is None
+            child.send_signal(signal.SIGINT)
+            assert child.wait(30) == 130
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    @pytest.mark.parametrize("phase", ["create", "start", "execute"])
+    def test_a_signal_in_any_phase_ends_with_130_and_leaves_nothing(self, phase: str, number: int) -> None:
+        with starting_pyro("run", "debian:12", "--", "sleep", "100") as child:
+            read_until(child.stderr, f"phase={phase}".encode())
+            child.send_signal(number)
+            child.send_signal(number)
+            assert child.wait(30) == 130
+        assert pyro_json("vm", "list")["count"] == 0
+
+    def test_a_reader_that_goes_away_ends_the_command(self) -> None:
+        with starting_pyro("run", "debian:12", "--", "yes") as child:
+            read_until(child.stdout, b"y\n")
+            assert child.stdout is not None
+            os.close(child.stdout)
+            child.stdout = None
+            assert child.wait(30) == 141
+
+    def test_ten_runs_at_once_do_not_disturb_each_other(self) -> None:
+        def echo(number: int) -> process.Completed:
+            return run_in_guest("echo", str(number))
+
+        with ThreadPoolExecutor(10) as pool:
+            done = list(pool.map(echo, range(10)))
+        assert [each.stdout for each in done] == [f"{number}\n".encode() for number in range(10)]
+        assert {each.returncode for each in done} == {0}
+
+    def test_an_unknown_environment_is_pyros_failure(self) -> None:
+        done = pyro("run", "debian:99", "--", "true")
+        assert done.returncode == 125
+        assert b"there is no environment debian:99" in done.stderr
+        assert b"hint:" in done.stderr
+
+
+class TestLife:
+    def test_a_vm_lives_step_by_step_across_processes(self) -> None:
+        created = pyro_json("vm", "create", "debian:12")
+        vm_id = created["vm_id"]
+        assert created["state"] == "created"
+        assert pyro_json("vm", "start", vm_id)["state"] == "started"
+        assert [vm["vm_id"] for vm in pyro_json("vm", "list")["vms"]] == [vm_id]
+        assert pyro_json("vm", "network-info", vm_id)["has_network"] is False
+        assert pyro_json("vm", "stop", vm_id)["state"] == "stopped"
+        assert pyro_json("vm", "start", vm_id)["state"] == "started"
+        executed = pyro("vm", "exec", vm_id, "--", "grep -c MemTotal /proc/meminfo; exit 5")
+        assert executed.returncode == 5
+        assert executed.stdout == b"1\n"
+        assert b"[exec] environment=debian:12" in executed.stderr
+        gone = pyro("vm", "status", vm_id, "--json")
+        assert gone.returncode == 1
+        assert json.loads(gone.stdout)["error"]["code"] == "not_found"
+
+    def test_a_vm_past_its_time_is_cleared_away(self) -> None:
+        vm_id = pyro_json("vm", "create", "debian:12", "--ttl-seconds", "1")["vm_id"]
+        seen: set[str] = set()
+        while vm_id not in seen:
+            seen |= set(pyro_json("vm", "reap-expired")["vm_ids"])
+        assert pyro("vm", "status", vm_id).returncode == 1
+
+    def test_deleting_leaves_nothing(self) -> None:
+        vm_id = pyro_json("vm", "create", "debian:12")["vm_id"]
+        pyro_json("vm", "start", vm_id)
+        assert pyro("vm", "delete", vm_id).stdout == f"deleted {vm_id}\n".encode()
+        assert pyro("vm", "delete", vm_id).returncode == 1
+
+
+class TestMachine:
+    def test_doctor_proves_by_booting(self) -> None:
+        report = pyro_json("doctor")
+        assert report["ok"] is True
+        assert report["acceleration"]["proven_by_boot"] is True
+        assert report["capabilities"]["vm_boot"] is True
+        assert report["capabilities"]["guest_exec"] is True
+        assert report["environment"]["state"] == "installed"
+        assert report["vmm"]["kind"] == "qemu"
+        assert all(problem["hint"] for problem in report["problems"])
+
+    def test_prepare_is_done_once_and_reused_until_forced(self) -> None:
+        pyro_json("prepare", "debian:12", "--force")
+        again = pyro_json("prepare", "debian:12")
+        assert again["reused"] is True
+        assert pyro_json("doctor")["daily_loop"]["state"] == "warm"
+
+    def test_the_demo_shows_a_whole_life(self) -> None:
+        shown = pyro_json("demo")
+        assert shown["created"]["state"] == "created"
+        assert shown["started"]["state"] == "started"
+        assert shown["execution"]["exit_code"] == 0
+        assert shown["execution"]["stdout"].endswith("42\n")
+        assert shown["deleted"]["deleted"] is True
