@@ -15,7 +15,7 @@ import anyio.to_thread
 from mcp.types import CallToolResult, TextContent
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.mcp_server.shaping import STREAM_BYTES, as_text, progress_text, shape_result
+from pyro_mcp.mcp_server.shaping import STREAM_BYTES, as_text, progress_text, shape_error, shape_result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,23 +43,43 @@ class Tool:
 
 
 class CallProgress:
-    """The progress of one call: kept by the thread that works, sent by the one that waits."""
+    """The progress of one call: kept by the thread that works, sent by the one that waits.
 
-    def __init__(self, name: str) -> None:
+    A call that is not wanted any more ends here, too: whatever is told how far it is asks, by that, whether to go on.
+    """
+
+    def __init__(self, name: str, cancel: CancelToken) -> None:
         self._lock = threading.Lock()
+        self._cancel = cancel
+        self._refused = False
         self._phase, self._message = name, ""
         self._changed = True
 
     def phase(self, name: str, message: str = "") -> None:
-        """Keep the phase."""
+        """Keep the phase.
+
+        Raises:
+            PyroError: CANCELLED, once: the clean-up that follows may tell how far it is.
+        """
+        self._check()
         with self._lock:
             self._phase, self._message, self._changed = name, message, True
 
     def advance(self, fraction: float | None = None, message: str = "") -> None:
-        """Keep what the phase is busy with."""
+        """Keep what the phase is busy with.
+
+        Raises:
+            PyroError: as `phase`.
+        """
+        self._check()
         percent = "" if fraction is None else f"{min(max(fraction, 0.0), 1.0):.0%}"
         with self._lock:
             self._message = " ".join(part for part in (percent, message) if part) or self._message
+
+    def _check(self) -> None:
+        if self._cancel.cancelled and not self._refused:
+            self._refused = True
+            self._cancel.check()
 
     @property
     def changed(self) -> bool:
@@ -82,16 +102,16 @@ async def carry_out(
         request = tool.input.parse(arguments or {})
         return _answer(shape_result(await _run(tool, request, runner, limiter, report)), is_error=False)
     except PyroError as error:
-        return _answer({"ok": False, "error": error.to_json()}, is_error=True)
+        return _answer(shape_error(error), is_error=True)
     except Exception as error:  # noqa: BLE001 - the top of a surface: the host gets an answer whatever happens
-        return _answer({"ok": False, "error": _unexpected(error).to_json()}, is_error=True)
+        return _answer(shape_error(_unexpected(error)), is_error=True)
 
 
 async def _run(tool: Tool, request: object, runner: Runner, limiter: anyio.CapacityLimiter, report: Report) -> Result:
     from pyro_mcp.agent import CancelToken
 
-    progress = CallProgress(tool.operation.name)
     cancel = CancelToken()
+    progress = CallProgress(tool.operation.name, cancel)
     call = replace(runner.call(), progress=progress, cancel=cancel, stream_bytes=STREAM_BYTES)
     finished = anyio.Event()
     outcomes: list[Result | PyroError] = []

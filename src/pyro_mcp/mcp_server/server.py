@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 from pyro_mcp import __version__
 from pyro_mcp.mcp_server.calls import MAX_CALLS, Tool, carry_out
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
+from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS
 from pyro_mcp.operations.fields import guest_fields
 from pyro_mcp.operations.profiles import find_profile
 from pyro_mcp.operations.runner import Runner
@@ -88,5 +89,7 @@ def _describe(tool: Tool) -> types.Tool:
         description=row.description + row.tool_description,
         input_schema=tool.input.schema,
         output_schema=output_schema(row, guest_note=bool(guest_fields(row.result))),
+        # Claude Code writes what is longer to a file and shows the model its beginning only.
+        _meta={"anthropic/maxResultSizeChars": MAX_RESULT_CHARS} if guest_fields(row.result) else None,
         annotations=types.ToolAnnotations.model_validate(dict(row.annotations)),
     )

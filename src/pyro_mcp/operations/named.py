@@ -31,7 +31,11 @@ def environment(description: str, *, place: Place) -> Mapping[str, object]:
     )
 
 
-ENVIRONMENT = environment("Environment, such as debian:12.", place=Place.POSITIONAL)
+ENVIRONMENT = environment(
+    "Environment: debian:12 (git, python3, curl), debian:12-base (smallest), debian:12-build (compilers), or the same"
+    " with debian:13.",
+    place=Place.POSITIONAL,
+)
 VM_ID = about(
     "The id that the VM got when it was created.",
     place=Place.POSITIONAL,

@@ -37,7 +37,7 @@ _NETWORK_TIMEOUT_S = 60
 _REACH_OUT = (
     "archive=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null"
     " | sed -n 's#.*https*://\\([^/: ]*\\).*#\\1#p' | head -n 1);"
-    ' [ -n "$archive" ] && getent hosts "$archive"'
+    ' [ -n "$archive" ] && getent hosts "$archive" && exec 3<> "/dev/tcp/$archive/80"'
 )
 
 
@@ -182,8 +182,8 @@ def _prove(request: PrepareRequest, call: Call) -> Prepared:
         raise
     _require_success(done, "a first command")
     if request.network:
-        call.progress.phase("network", "a guest looks its package archive up")
-        _require_success(_reach_out(name, call), "looking its package archive up")
+        call.progress.phase("network", "a guest connects to its package archive")
+        _require_success(_reach_out(name, call), "connecting to its package archive")
     found = _dependencies(call.paths, name)
     return Prepared(
         facts=found.facts if found else {},
@@ -208,7 +208,7 @@ def _delete_quietly(vm: VmRequest, call: Call) -> None:
 
 def _reach_out(environment: str, call: Call) -> VmExecResult:
     request = VmRunRequest(
-        environment=environment, command=_REACH_OUT, network=True, timeout_seconds=_NETWORK_TIMEOUT_S
+        environment=environment, command=("bash", "-c", _REACH_OUT), network=True, timeout_seconds=_NETWORK_TIMEOUT_S
     )
     return run.VM_RUN.handler(request, call)
 

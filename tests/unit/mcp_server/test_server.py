@@ -96,6 +96,7 @@ def test_every_tool_has_all_annotations_a_strict_input_and_an_output_schema() ->
         assert tool.description is not None
         assert len(tool.description) < 2000
         assert len(tool.name) < 40
+        assert (tool.meta is not None) == ("guest_output" in tool.output_schema["properties"])
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -156,6 +157,39 @@ def test_what_the_tool_could_not_do_is_an_error_with_code_message_and_hint(mode:
         },
     }
     assert json.loads(cast("types.TextContent", result.content[0]).text) == result.structured_content
+
+
+def test_a_guests_last_words_in_an_error_are_harmless_and_bounded() -> None:
+    def answer(*_: object) -> object:
+        words = "panic \x1b]0;t\x07" + "x" * 100_000
+        raise PyroError(ErrorCode.GUEST_LOST, words, details={"tail": [words], "fd": 3})
+
+    text = cast("types.TextContent", call(FakePyro(answer), RUN).content[0]).text
+    assert "panic ^[]0;t^G" in text
+    assert len(text) < 15_000
+    assert '"fd": 3' in text
+
+
+def test_an_operation_that_only_tells_how_far_it_is_can_be_cancelled() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def answer(_operation: object, _request: object, call: Call) -> object:
+        begun.set()
+        with pytest.raises(PyroError, match="cancelled"):
+            while True:
+                call.progress.advance(0.1, "building")
+        call.progress.phase("clean-up", "may still be told")
+        ended.set()
+
+    async def body(client: Client) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.call_tool, "vm_run", RUN)
+            assert await anyio.to_thread.run_sync(begun.wait, 10)
+            tasks.cancel_scope.cancel()
+        assert await anyio.to_thread.run_sync(ended.wait, 10)
+
+    talk(FakePyro(answer), body)
+    assert ended.is_set()
 
 
 def test_a_bug_is_an_error_too_and_the_server_lives_on() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 import pytest
 
+from pyro_mcp.image.catalog import load_catalog
 from pyro_mcp.operations.fields import Kind, Place, parameters
+from pyro_mcp.operations.named import ENVIRONMENT
 from pyro_mcp.operations.operation import Effect, Operation, Result
 from pyro_mcp.operations.table import FAMILIES, GROUPS, all_operations, commands_below, family, find_command, find_tools
 
@@ -92,3 +95,10 @@ def test_annotations_follow_the_effect() -> None:
         assert set(row.annotations) == {"title", "readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
         assert not (row.annotations["readOnlyHint"] and row.annotations["destructiveHint"])
         assert (row.effect is Effect.READ) is row.annotations["readOnlyHint"]
+
+
+def test_the_environments_that_a_description_names_are_in_the_catalog() -> None:
+    known = {environment.name for environment in load_catalog().environments}
+    named_there = set(re.findall(r"debian:[0-9a-z-]+", str(ENVIRONMENT["description"])))
+    assert named_there
+    assert named_there <= known
