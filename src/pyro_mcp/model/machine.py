@@ -21,7 +21,8 @@ class MachineRecord:
 
     A process is told apart by its pid, its start time (clock ticks since boot, proc(5)) and the boot; a pid of 0
     stands for one that is not known. `facts` is the driver's own, but for `remover_pid` and `remover_start_time`: the
-    process that waits for the end of the lease, to remove the disks then.
+    process that waits for the end of the lease, to remove the disks then. `earlier_remover` is that of the machine that
+    this one follows: it is ended when this one is recorded, or later if that was cut off.
     """
 
     kind: VmmKind
@@ -33,6 +34,7 @@ class MachineRecord:
     vmm_pid: int = 0
     vmm_start_time: int = 0
     facts: Mapping[str, object] = field(default_factory=dict[str, object])
+    earlier_remover: tuple[int, int] = (0, 0)
 
     @property
     def remover(self) -> tuple[int, int]:
@@ -51,6 +53,7 @@ class MachineRecord:
             "keeper_start_time": self.keeper_start_time,
             "vmm_pid": self.vmm_pid,
             "vmm_start_time": self.vmm_start_time,
+            "earlier_remover": list(self.earlier_remover),
             "facts": dict(self.facts),
         }
 
@@ -72,6 +75,7 @@ class MachineRecord:
                 keeper_start_time=_number(document, "keeper_start_time"),
                 vmm_pid=_number(document, "vmm_pid"),
                 vmm_start_time=_number(document, "vmm_start_time"),
+                earlier_remover=_pair(document, "earlier_remover"),
                 facts=cast("Mapping[str, object]", facts) if isinstance(facts, dict) else {},
             )
         except ValueError as error:
@@ -83,6 +87,14 @@ def _text(document: Mapping[str, object], key: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{key} is not a text")  # noqa: TRY004 - the reader of damaged JSON expects ValueError
     return value
+
+
+def _pair(document: Mapping[str, object], key: str) -> tuple[int, int]:
+    match document.get(key, [0, 0]):
+        case [int(pid), int(start_time)]:
+            return pid, start_time
+        case _:
+            raise ValueError(f"{key} is not a process")
 
 
 def _number(document: Mapping[str, object], key: str) -> int:

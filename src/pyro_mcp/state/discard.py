@@ -83,6 +83,7 @@ def end_machine(vm_id: str, machine: MachineRecord | None, *, keeps_disk: bool =
         keeper = (machine.keeper_pid, machine.keeper_start_time)
         if keeper[0] > 0 and not process.wait_for_exit(*keeper, timeout_s=_KEEPER_TIMEOUT_S):
             _kill(*keeper, tree=True)
+        _kill(*machine.earlier_remover, tree=True)
         if not keeps_disk:
             _kill(*remover, tree=True)
     if search or machine is None:

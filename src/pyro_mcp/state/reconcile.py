@@ -105,6 +105,8 @@ class _Round:
                 remove_tree(VmFiles.of(self.paths, vm.id).runtime)
                 self._stopped(vm, StopReason.USER)
             case Verdict.MARK_LOST:
+                # Its keeper may still be writing the console's end and removing what goes with the VMM.
+                end_machine(vm.id, vm.machine, keeps_disk=True)
                 rebooted = vm.machine is not None and vm.machine.boot_id != boot_id()
                 self._stopped(vm, StopReason.HOST_REBOOT if rebooted else StopReason.LOST)
             case _:

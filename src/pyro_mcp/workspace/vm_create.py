@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
-from pyro_mcp.image.catalog import check_name
+from pyro_mcp.image.names import check_name
 from pyro_mcp.model.ids import new_vm_id
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import BaseImage, Vm

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession, Flavour
 from pyro_mcp.errors import PyroError
+from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.ids import parse_vm_id
 from pyro_mcp.model.states import VmState
@@ -30,8 +31,8 @@ from pyro_mcp.workspace.network import egress_of
 
 if TYPE_CHECKING:
     from pyro_mcp.host.network import Egress
+    from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.model.vm import Vm
-    from pyro_mcp.vmm.driver import Machine
     from pyro_mcp.workspace.engine import Engine
 
 CONNECT_TIMEOUT_S = 10.0
@@ -56,15 +57,19 @@ def start_vm(engine: Engine, vm_id: str) -> Vm:
         if vm.state is VmState.STARTED:
             return vm
         before = vm.machine
+        left_behind = (0, 0) if before is None else before.remover
         try:
             fault_point("start.marked")
-            vm = _start(engine, vm, choice, images)
+            if before is not None:
+                # Its keeper may still be removing the directory that the new machine is about to use.
+                end_machine(vm.id, before, keeps_disk=True)
+            vm = _start(engine, vm, choice, images, left_behind)
         except BaseException as error:
             undo_start(engine.store, engine.paths, vm, error.message if isinstance(error, PyroError) else "")
             raise
-        if before is not None:
-            # What waited for the end of the lease to remove the disk: the new machine has one of its own.
-            end_machine(vm.id, before)
+        # What waited for the end of the lease to remove the disk: the new machine has one of its own.
+        if left_behind[0]:
+            process.kill(*left_behind, tree=True)
         return vm
 
 
@@ -74,7 +79,7 @@ def _starting(now: Vm) -> Vm:
     return replace(now, state=VmState.STARTING, owner=this_process(), last_error="")
 
 
-def _start(engine: Engine, vm: Vm, choice: Choice, images: Images | None) -> Vm:
+def _start(engine: Engine, vm: Vm, choice: Choice, images: Images | None, left_behind: tuple[int, int]) -> Vm:
     flavour = Flavour.FRESH if vm.stop_reason is None else Flavour.ATTACH
     with ExitStack() as stack:
         egress = stack.enter_context(egress_of(vm))
@@ -93,7 +98,8 @@ def _start(engine: Engine, vm: Vm, choice: Choice, images: Images | None) -> Vm:
             except PyroError as error:
                 raise explained(error, machine, f"{vm.id} did not start") from error
             fault_point("start.configured")
-            started = partial(_started, choice=choice, images=images, machine=machine, egress=egress)
+            record = replace(machine.record, earlier_remover=left_behind)
+            started = partial(_started, choice=choice, images=images, record=record, egress=egress)
             write_copy(VmFiles.of(engine.paths, vm.id), started(vm))
             vm = engine.store.vms.update(vm.id, started)
             fault_point("start.recorded")
@@ -101,13 +107,13 @@ def _start(engine: Engine, vm: Vm, choice: Choice, images: Images | None) -> Vm:
     return vm
 
 
-def _started(now: Vm, *, choice: Choice, images: Images | None, machine: Machine, egress: Egress | None) -> Vm:
+def _started(now: Vm, *, choice: Choice, images: Images | None, record: MachineRecord, egress: Egress | None) -> Vm:
     return replace(
         now,
         state=VmState.STARTED,
         owner=None,
         stop_reason=None,
-        machine=machine.record,
+        machine=record,
         execution_mode=choice.execution_mode,
         isolation=choice.isolation,
         boot_digest="" if images is None else images.boot.digest,

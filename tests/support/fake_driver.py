@@ -1,0 +1,145 @@
+"""A driver that boots nothing: each machine is the agent as a plain process, under the real keeper.
+
+It stands at the `Driver` seam where a real VMM would cost seconds: processes, sockets, files and templates are real, so
+whatever kills, stops or leaks them is too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.durable import fsync_dir
+from pyro_mcp.host.waiting import Deadline
+from pyro_mcp.model.kinds import Accelerator, VmmKind
+from pyro_mcp.vmm.driver import LANES, DriverProbe, Features, VmmIdentity
+from pyro_mcp.vmm.files import create_ram_file, open_regular, sync_file
+from pyro_mcp.vmm.machine import KeptMachine
+from pyro_mcp.vmm.start import Command, started
+from pyro_mcp.vmm.template import DEVICE_STATE, RAM
+from pyro_mcp.vmm.transport import lane_path, listen_lanes
+from pyro_mcp.workspace.guards import Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from pyro_mcp.model.machine import MachineRecord
+    from pyro_mcp.vmm.driver import BootPlan, Machine, MachineSpec, RestorePlan
+
+START_TIMEOUT_S = 30.0
+_SAY_PID = 'printf \'{"child-pid": %d}\' $$ >/proc/self/fd/"$0"; exec "$@"'
+_RAM_BYTES = 64 * 1024
+
+
+@dataclass
+class FakeDriver:
+    """Runs agents. What it was asked for is kept in `calls`."""
+
+    kind: VmmKind = VmmKind.QEMU
+    features: Features = field(default_factory=lambda: Features(templates=True, network=False, drives=True))
+    version: str = "1"
+    calls: list[str] = field(default_factory=list[str])
+    refusals: dict[str, PyroError] = field(default_factory=dict[str, PyroError])
+
+    def probe(self) -> DriverProbe:
+        return DriverProbe(self.kind, found=True, version=self.version, accelerators=(Accelerator.TCG,))
+
+    def identity(self) -> VmmIdentity:
+        return VmmIdentity("/nowhere/fake", self.version, "fingerprint")
+
+    def boot(self, plan: BootPlan) -> Machine:
+        self._note("boot")
+        if plan.ram_file is not None:
+            os.close(create_ram_file(plan.ram_file, _RAM_BYTES))
+        facts: dict[str, object] = {} if plan.ram_file is None else {"ram_file": os.fspath(plan.ram_file)}
+        return self._start(plan.spec, plan.accelerator, facts)
+
+    def save(self, machine: Machine, directory: Path) -> None:
+        self._note("save")
+        machine.kill()
+        (directory / DEVICE_STATE).write_bytes(b"state of the devices")
+        sync_file(directory / RAM)
+        fsync_dir(directory)
+
+    def restore(self, plan: RestorePlan) -> Machine:
+        self._note("restore")
+        for name in (RAM, DEVICE_STATE):
+            os.close(plan.template.open(name))
+        return self._start(plan.spec, plan.accelerator, {})
+
+    def attach(self, record: MachineRecord) -> Machine:
+        return KeptMachine(record)
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        if call in self.refusals:
+            raise self.refusals[call]
+
+    def _start(self, spec: MachineSpec, accelerator: Accelerator, facts: dict[str, object]) -> Machine:
+        with _started(self.kind, spec, accelerator, facts) as machine:
+            return machine
+
+
+@contextmanager
+def _started(
+    kind: VmmKind, spec: MachineSpec, accelerator: Accelerator, facts: dict[str, object]
+) -> Generator[KeptMachine]:
+    def prepare(info_fd: int, inherited: ExitStack) -> Command:
+        for drive in spec.drives:
+            os.close(open_regular(drive.path, "the disk", writable=not drive.read_only))
+        (listener,) = listen_lanes(spec.runtime_dir, 1)
+        inherited.enter_context(listener)
+        listener.listen(LANES)
+        for lane in range(1, LANES):
+            lane_path(spec.runtime_dir, lane).symlink_to(lane_path(spec.runtime_dir, 0).name)
+        root = spec.state_dir / "home"
+        root.mkdir(exist_ok=True)
+        agent = [sys.executable, "-m", "pyro_mcp.guest", "--listen-fd", str(listener.fileno()), "--root", str(root)]
+        return Command(["/bin/sh", "-c", _SAY_PID, str(info_fd), *agent], [listener.fileno()])
+
+    with started(
+        spec,
+        KeptMachine,
+        prepare,
+        kind=kind,
+        accelerator=accelerator,
+        facts=facts,
+        explain=_nothing_known,
+        deadline=Deadline(START_TIMEOUT_S, "the agent to start"),
+    ) as machine:
+        yield machine
+
+
+def _nothing_known(_words: str) -> None:
+    return None
+
+
+@dataclass
+class FakeDrivers:
+    """A source of drivers with one for guests and one for the host; `no_guest` says why there is none."""
+
+    fake: FakeDriver = field(default_factory=FakeDriver)
+    compat: FakeDriver = field(
+        default_factory=lambda: FakeDriver(VmmKind.HOST, Features(templates=False, network=False, drives=False))
+    )
+    no_guest: PyroError | None = None
+    accelerator: Accelerator = Accelerator.TCG
+
+    def guest(self, *, require_kvm: bool) -> Choice:
+        if self.no_guest is not None:
+            raise self.no_guest
+        if require_kvm and self.accelerator is not Accelerator.KVM:
+            raise PyroError(ErrorCode.UNAVAILABLE, "KVM is required and not usable here", hint="Run pyro doctor.")
+        return Choice(self.fake, self.accelerator)
+
+    def host(self) -> FakeDriver:
+        return self.compat
+
+    def of(self, kind: VmmKind) -> FakeDriver:
+        return self.compat if kind is VmmKind.HOST else self.fake

@@ -1,0 +1,114 @@
+"""The verbs over the fake driver, in directories of a test's own."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host.process.identity import all_processes
+from pyro_mcp.model import VmState
+from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.guest_command import CommandStreams, GuestCommand
+from pyro_mcp.workspace.spec import VmSpec
+from pyro_mcp.workspace.vm_create import create_vm
+from pyro_mcp.workspace.vm_delete import delete_if_there
+from pyro_mcp.workspace.vm_exec import exec_vm
+from pyro_mcp.workspace.vm_run import run_in_vm
+from pyro_mcp.workspace.vm_start import start_vm
+from tests.support.fake_driver import FakeDrivers
+from tests.support.tiny_images import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.model import Vm
+    from pyro_mcp.workspace.guest_command import Execution
+
+
+@dataclass
+class Said:
+    """Progress that remembers what was said."""
+
+    phases: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+
+    def phase(self, name: str, message: str = "") -> None:
+        self.phases.append((name, message))
+
+    def advance(self, fraction: float | None = None, message: str = "") -> None:
+        pass
+
+    @property
+    def notices(self) -> list[str]:
+        return [message for name, message in self.phases if name == "notice"]
+
+
+class Yard:
+    """An engine, its directories, and the oracle that looks whether they are clean."""
+
+    def __init__(self, paths: Paths, drivers: FakeDrivers | None = None) -> None:
+        self.paths = paths
+        self.said = Said()
+        self.drivers = FakeDrivers() if drivers is None else drivers
+        self._engines = ExitStack()
+        self.engine = self.another_engine()
+
+    def another_engine(self) -> Engine:
+        """Open a second engine on the same directories, as another process has one."""
+        return self._engines.enter_context(Engine(self.paths, progress=self.said, drivers=self.drivers))
+
+    def close(self) -> None:
+        """Delete the VMs that are known; what nobody knows of is for the census to find."""
+        for vm in self.engine.store.vms.all()[0]:
+            delete_if_there(self.engine, vm.id)
+        self._engines.close()
+
+    def forget(self) -> None:
+        """Forget what was said and what the drivers were asked for."""
+        self.said.phases.clear()
+        self.drivers.fake.calls.clear()
+
+    def spec(self, **changes: Any) -> VmSpec:
+        return VmSpec(ENVIRONMENT, **changes)
+
+    def create(self, **changes: Any) -> Vm:
+        return create_vm(self.engine, self.spec(**changes))
+
+    def started(self, **changes: Any) -> Vm:
+        vm = start_vm(self.engine, self.create(**changes).id)
+        assert vm.state is VmState.STARTED
+        return vm
+
+    def exec(self, vm: Vm, command: str | tuple[str, ...] = "true", **streams: Any) -> Execution:
+        return exec_vm(self.engine, vm.id, GuestCommand(command), CommandStreams(**streams))
+
+    def run(self, command: str | tuple[str, ...] = "true", **streams: Any) -> Execution:
+        return run_in_vm(self.engine, self.spec(), GuestCommand(command), CommandStreams(**streams))
+
+    def files(self, vm: Vm) -> VmFiles:
+        return VmFiles.of(self.paths, vm.id)
+
+    def remains(self) -> list[str]:
+        """Return what is left of any VM: rows, files, processes."""
+        vms, damaged = self.engine.store.vms.all()
+        left = [f"row {vm.id} {vm.state}" for vm in vms] + [f"damaged row {vm_id}" for vm_id in damaged]
+        for place in (self.paths.vms, self.paths.runtime_vms, self.paths.tmp):
+            if place.exists():
+                left += [f"file {path}" for path in place.rglob("*")]
+        return left + self.processes()
+
+    def processes(self) -> list[str]:
+        """Return the processes of VMs in these directories."""
+        marks = {str(self.paths.vms).encode(), str(self.paths.runtime_vms).encode()}
+        found: list[str] = []
+        for each in all_processes():
+            try:
+                with open(f"/proc/{each.pid}/cmdline", "rb") as file:
+                    line = file.read()
+            except OSError:
+                continue
+            if any(mark in line for mark in marks):
+                found.append(f"process {each.pid} {line.replace(bytes(1), b' ').decode('utf-8', 'replace')}")
+        return found

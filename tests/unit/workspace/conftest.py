@@ -1,0 +1,53 @@
+"""What the tests of the verbs share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyro_mcp.host.durable import remove_tree
+from pyro_mcp.host.faults import forget_hits
+from tests.support.tiny_images import install_tiny_images
+from tests.support.yard import Yard
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from pyro_mcp.host.paths import Paths
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    """Keep one image cache for all tests of this directory, and in it the template that the first of them makes."""
+    cache = tmp_path_factory.mktemp("tiny") / "cache"
+    yield cache
+    remove_tree(cache)
+
+
+@pytest.fixture
+def yard(private_paths: Paths, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Yard]:
+    """Give a test verbs over the fake driver, with a template made already."""
+    forget_hits()
+    monkeypatch.setenv("PYRO_ENVIRONMENT_CACHE_DIR", str(tiny_cache))
+    paths = replace(private_paths, cache=tiny_cache)
+    if not tiny_cache.exists():
+        install_tiny_images(paths)
+    yard = Yard(paths)
+    if not paths.templates.exists():
+        yard.run()
+        yard.forget()
+    yield yard
+    yard.close()
+
+
+@pytest.fixture
+def cold_yard(private_paths: Paths) -> Generator[Yard]:
+    """Give a test verbs over the fake driver, with an image cache of its own and no template in it."""
+    forget_hits()
+    install_tiny_images(private_paths)
+    yard = Yard(private_paths)
+    yield yard
+    yard.close()
