@@ -7,6 +7,7 @@ by two threads at once: there are lanes enough.
 from __future__ import annotations
 
 import os
+import struct
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -42,9 +43,8 @@ POWEROFF_TIMEOUT_S = 10.0
 class AgentSession:
     """A conversation. As a context manager it is ended on leaving, and with it all that it started in the guest."""
 
-    def __init__(self, channel: Channel, nonce: bytes, expected_generation: int) -> None:
+    def __init__(self, channel: Channel, expected_generation: int) -> None:
         self._channel = channel
-        self._nonce = nonce
         self._expected_generation = expected_generation
         self._info: GuestInfo | None = None
         self._last_id = 0
@@ -67,9 +67,9 @@ class AgentSession:
         except BaseException:
             connection.close()
             raise
-        hello = {"nonce": nonce.hex(), "generation": expected_generation, "clock_ns": time.time_ns()}
-        channel.queue(wire.LANE_MAGIC + encode(0, wire.HELLO, encode_document(hello)))
-        return cls(channel, nonce, expected_generation)
+        hello = struct.pack(wire.HELLO_FORMAT, nonce, expected_generation, time.time_ns())
+        channel.queue(wire.LANE_MAGIC + encode(0, wire.HELLO, hello))
+        return cls(channel, expected_generation)
 
     def __enter__(self) -> Self:
         return self
@@ -235,10 +235,7 @@ class AgentSession:
         ident, kind, body = self._channel.frame(bound)
         if ident or kind != wire.READY:
             raise breach("something else than READY came first")
-        document = decode(body)
-        if document.get("nonce") != self._nonce.hex():
-            raise breach("READY answers somebody else")
-        info = guest_info(document)
+        info = guest_info(decode(body))
         if info.generation != self._expected_generation:
             raise PyroError(
                 ErrorCode.UNSUPPORTED,

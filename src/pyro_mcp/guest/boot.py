@@ -51,9 +51,7 @@ def mount_kernel_file_systems() -> None:
 
 
 def protect_agent() -> None:
-    """Put the agent before the workload: in memory, on the CPU, and in descriptors."""
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write("-1000")
+    """Put the agent before the workload, on the CPU and in descriptors."""
     os.setpriority(os.PRIO_PROCESS, 0, -20)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES[1], _OPEN_FILES[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.RLIM_INFINITY))

@@ -13,6 +13,7 @@ from pyro_mcp.guest.guard import GuardLauncher
 from pyro_mcp.guest.lane import Lane
 from pyro_mcp.guest.loop import Loop
 from pyro_mcp.guest.operations import Operations
+from pyro_mcp.guest.standby import Standby
 
 if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
@@ -26,7 +27,7 @@ class HostDirectory:
     features = ("exec", "compat")
 
     def __init__(self, root: str, loop: Loop) -> None:
-        self.launcher = GuardLauncher()
+        self.standby = Standby(loop, GuardLauncher())
         self._root = os.path.realpath(root)
         self._loop = loop
         self.environment = {**os.environ, "HOME": self._root, "PWD": self._root}

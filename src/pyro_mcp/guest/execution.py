@@ -1,7 +1,9 @@
-"""One command of one session, from its launch to its result.
+"""One command, from the process that waits for it to its result.
 
 Owns the flow of its three streams, within the windows that the host gives, its deadline, and its end. Refuses to keep
 more of its output than fits into the windows.
+
+An `Execution` is made, and its descriptors are registered, together with its process: before anybody asks.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyro_mcp.guest.lane import Lane
     from pyro_mcp.guest.loop import Deadline, Loop
     from pyro_mcp.guest.process import Process
@@ -31,22 +35,28 @@ _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 # After a command has ended, what it left running may still be writing its last words.
 _LAST_WORDS_S = 0.1
 _KILLED = 128 + signal.SIGKILL
+# Written out by hand: it is on the way of every command.
+_RESULT = (
+    b'{"exit_code":%d,"timed_out":%b,"cancelled":%b,"oom_killed":%b'
+    b',"duration_ms":%d,"stdout_bytes":%d,"stderr_bytes":%d}'
+)
+_JSON_BOOL = (b"false", b"true")
 
 
 class Output:
     """One of the two streams that a command writes."""
 
-    __slots__ = ("_execution", "_fd", "_kind", "_owed_bytes", "_paused", "_window", "closed", "sent_bytes")
+    __slots__ = ("_execution", "_kind", "_owed_bytes", "_paused", "_window", "closed", "fd", "sent_bytes")
 
     def __init__(self, execution: Execution, fd: int, kind: int) -> None:
+        self.fd = fd
+        self.closed = False
+        self.sent_bytes = 0
         self._execution = execution
-        self._fd = fd
         self._kind = kind
         self._window = wire.WINDOW_BYTES
         self._paused = False
         self._owed_bytes = 0
-        self.closed = False
-        self.sent_bytes = 0
         execution.loop.add(fd, self._on_event)
 
     @property
@@ -61,25 +71,31 @@ class Output:
 
     def drain(self) -> None:
         """Send what is there now, as far as the host takes it; the rest is owed."""
-        while not self.closed and (room := self._room()):
+        while not self.closed:
+            room = self._room()
+            if not room:
+                break
             try:
-                self._send(os.read(self._fd, room))
+                self._send(os.read(self.fd, room))
             except BlockingIOError:
                 return
         if not self.closed:
-            self._owed_bytes = int.from_bytes(fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+            self._owed_bytes = int.from_bytes(fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Read no more."""
-        if not self.closed:
-            self.closed = True
-            if not self._paused:
-                self._execution.loop.remove(self._fd)
+        self.closed = True
+        self._execution.loop.remove(self.fd)
+
+    def stop_if_closed(self) -> None:
+        """Forget a stream that has ended."""
+        if self.closed:
+            self._execution.loop.remove(self.fd)
 
     def _room(self) -> int:
         if self._execution.lane.is_congested:
             return 0
-        return min(self._window, wire.MAX_DATA_BYTES)
+        return self._window if self._window < wire.MAX_DATA_BYTES else wire.MAX_DATA_BYTES
 
     def _resume(self) -> None:
         if not self._paused or self.closed or not self._window:
@@ -88,50 +104,52 @@ class Output:
             self._execution.lane.call_when_drained(self._resume)
             return
         self._paused = False
-        self._execution.loop.add(self._fd, self._on_event)
+        self._execution.loop.add(self.fd, self._on_event)
 
     def _on_event(self, mask: int) -> None:
         del mask
         room = self._room()
         if not room:
             self._paused = True
-            self._execution.loop.remove(self._fd)
+            self._execution.loop.remove(self.fd)
             self._resume()
             return
         try:
-            self._send(os.read(self._fd, room))
+            self._send(os.read(self.fd, room))
         except BlockingIOError:
             return
+        self.stop_if_closed()
         self._execution.settle()
 
     def _send(self, data: bytes) -> None:
         if not data:
-            self.close()
+            self.closed = True
             return
         count = len(data)
         self._window -= count
         self.sent_bytes += count
-        self._owed_bytes = max(0, self._owed_bytes - count)
+        if self._owed_bytes:
+            self._owed_bytes = max(0, self._owed_bytes - count)
         self._execution.send(self._kind, data)
 
 
 class Input:
     """The stream that a command reads."""
 
-    __slots__ = ("_acknowledged", "_eof", "_execution", "_fd", "_pending", "_waiting", "_written")
+    __slots__ = ("_acknowledged", "_closed", "_eof", "_execution", "_pending", "_waiting", "_written")
 
-    def __init__(self, execution: Execution, fd: int) -> None:
+    def __init__(self, execution: Execution) -> None:
         self._execution = execution
-        self._fd = fd
         self._pending: list[bytes] = []
         self._waiting = False
         self._eof = False
+        self._closed = False
         self._written = 0
         self._acknowledged = 0
 
     def write(self, data: bytes) -> None:
         """Pass on what the host sent; a command that reads no more loses it."""
-        if self._fd >= 0 and not self._eof:
+        if not self._closed and not self._eof:
             self._pending.append(data)
             self._flush()
 
@@ -141,24 +159,25 @@ class Input:
         self._flush()
 
     def close(self) -> None:
-        """Forget what was not read. The descriptor is the process's."""
+        """Forget what was not read. The descriptor stays the process's."""
+        self._closed = True
         if self._waiting:
             self._waiting = False
-            self._execution.loop.remove(self._fd)
+            self._execution.loop.remove(self._execution.process.pipes.stdin)
         self._pending.clear()
-        self._fd = -1
 
     def _on_event(self, mask: int) -> None:
         del mask
         self._flush()
 
     def _flush(self) -> None:
-        if self._fd < 0:
+        if self._closed:
             return
+        fd = self._execution.process.pipes.stdin
         try:
             while self._pending:
                 data = self._pending[0]
-                count = os.write(self._fd, data)
+                count = os.write(fd, data)
                 self._written += count
                 if count == len(data):
                     self._pending.pop(0)
@@ -167,7 +186,7 @@ class Input:
         except BlockingIOError:
             if not self._waiting:
                 self._waiting = True
-                self._execution.loop.add(self._fd, self._on_event, WRITABLE)
+                self._execution.loop.add(fd, self._on_event, WRITABLE)
             self._acknowledge()
             return
         except BrokenPipeError:
@@ -176,10 +195,10 @@ class Input:
             self._pending.clear()
         if self._waiting:
             self._waiting = False
-            self._execution.loop.remove(self._fd)
+            self._execution.loop.remove(fd)
         self._acknowledge()
         if self._eof:
-            self.close()
+            self._closed = True
             self._execution.process.pipes.close("stdin")
 
     def _acknowledge(self) -> None:
@@ -190,16 +209,19 @@ class Input:
 
 
 class Execution:
-    """A command that runs for a session."""
+    """A process, and from `begin` on the command that it is."""
 
-    def __init__(self, session: Session, ident: int, process: Process, command: Command) -> None:
-        self.session = session
-        self.lane: Lane = session.lane
-        self.loop: Loop = session.loop
+    lane: Lane
+    _session: Session
+
+    def __init__(self, loop: Loop, process: Process, on_unused_end: Callable[[Execution], None]) -> None:
+        self.loop = loop
         self.process = process
         self.is_last = False
-        self._ident = ident
-        self._started_s = time.monotonic()
+        self._on_unused_end = on_unused_end
+        self._ident = 0
+        self._begun = False
+        self._started_s = 0.0
         self._deadline: Deadline | None = None
         self._timed_out = False
         self._cancelled = False
@@ -207,16 +229,26 @@ class Execution:
         # The time for what the command left running to write its last words is over.
         self._waited = False
         self._finished = False
-        launch(process, command)
         pipes = process.pipes
-        self.stdin = Input(self, pipes.stdin)
+        self.stdin = Input(self)
         self._stdout = Output(self, pipes.stdout, wire.STDOUT)
         self._stderr = Output(self, pipes.stderr, wire.STDERR)
-        self.loop.add(process.exit_fd, self._on_exit)
+        loop.add(process.exit_fd, self._on_exit)
 
-    def set_deadline(self, timeout_s: float) -> None:
-        """Kill the command when it has run for so long."""
-        self._deadline = self.loop.at(timeout_s, self._on_timeout)
+    def begin(self, session: Session, ident: int, command: Command, timeout_s: float) -> None:
+        """Make the process run the command, for a session, and kill it after so many seconds (0: never).
+
+        Raises:
+            RefusalError: if the command is too long. The execution is of no use then.
+        """
+        self.lane = session.lane
+        self._session = session
+        self._ident = ident
+        self._begun = True
+        self._started_s = time.monotonic()
+        launch(self.process, command)
+        if timeout_s:
+            self._deadline = self.loop.at(timeout_s, self._on_timeout)
 
     def send(self, kind: int, body: bytes) -> None:
         """Send a frame of this command."""
@@ -236,20 +268,21 @@ class Execution:
 
     def abandon(self) -> None:
         """Kill the command and forget it: there is nobody left to be told."""
-        self._finished = True
-        self._cancel_deadline()
-        self.process.kill()
-        if self._code is None:
-            self.loop.remove(self.process.exit_fd)
-        self.stdin.close()
-        self._release()
+        if not self._finished:
+            self._finished = True
+            self._cancel_deadline()
+            self.stdin.close()
+            self._stdout.stop()
+            self._stderr.stop()
+            # It may take a while to die; what is left of it is cleaned up when it has.
+            self.process.kill()
 
     def settle(self) -> None:
         """Finish, if the command has ended and all it wrote is on its way."""
         if self._code is None or self._finished:
             return
-        outputs = (self._stdout, self._stderr)
-        if all(output.closed for output in outputs) or (self._waited and all(output.is_settled for output in outputs)):
+        out, err = self._stdout, self._stderr
+        if (out.closed and err.closed) or (self._waited and out.is_settled and err.is_settled):
             self._finish()
 
     def _on_timeout(self) -> None:
@@ -264,16 +297,24 @@ class Execution:
 
     def _on_exit(self, mask: int) -> None:
         del mask
-        self.loop.remove(self.process.exit_fd)
         self._code = self.process.status()
+        if self._finished or not self._begun:
+            if not self._begun:
+                self._on_unused_end(self)
+            self._clean_up()
+            return
         self._cancel_deadline()
         self.stdin.close()
         # Only now do the streams end when nobody else holds them.
-        self.process.pipes.close("stdout_theirs", "stderr_theirs")
+        self.process.pipes.close_theirs()
         self._stdout.drain()
         self._stderr.drain()
         self.settle()
         if not self._finished:
+            # What stays readable for ever would keep the loop awake.
+            self.loop.remove(self.process.exit_fd)
+            self._stdout.stop_if_closed()
+            self._stderr.stop_if_closed()
             self._deadline = self.loop.at(_LAST_WORDS_S, self._on_last_words)
 
     def _cancel_deadline(self) -> None:
@@ -284,32 +325,35 @@ class Execution:
     def _finish(self) -> None:
         self._finished = True
         self._cancel_deadline()
-        failure = failure_of(self.process)
+        failure = failure_of(self.process) if self._code else None
         if failure is not None:
-            self.session.fail(self._ident, failure)
+            self._session.fail(self._ident, failure)
         else:
-            self.session.reply(self._ident, self._result())
-        self.session.forget(self._ident, expect_more=not self.is_last)
-        self._release()
+            self.send(wire.RESULT, self._result())
+        self.loop.later(self._clean_up)
+        self._session.forget(self._ident, expect_more=not self.is_last)
 
-    def _result(self) -> dict[str, object]:
+    def _result(self) -> bytes:
         code = self._code
-        killed = self._timed_out or self._cancelled
-        return {
-            "exit_code": code,
-            "timed_out": self._timed_out,
-            "cancelled": self._cancelled,
-            "oom_killed": code == _KILLED and not killed and self.process.ran_out_of_memory(),
-            "duration_ms": int((time.monotonic() - self._started_s) * 1000),
-            "stdout_bytes": self._stdout.sent_bytes,
-            "stderr_bytes": self._stderr.sent_bytes,
-        }
+        oom_killed = (
+            code == _KILLED and not self._timed_out and not self._cancelled and self.process.ran_out_of_memory()
+        )
+        return _RESULT % (
+            code,
+            _JSON_BOOL[self._timed_out],
+            _JSON_BOOL[self._cancelled],
+            _JSON_BOOL[oom_killed],
+            (time.monotonic() - self._started_s) * 1000,
+            self._stdout.sent_bytes,
+            self._stderr.sent_bytes,
+        )
 
-    def _release(self) -> None:
-        lingering = [output for output in (self._stdout, self._stderr) if not output.closed]
-        for output in lingering:
-            output.close()
-        if lingering:
-            self.loop.later(lambda: linger(self.loop, self.process))
+    def _clean_up(self) -> None:
+        loop, pipes = self.loop, self.process.pipes
+        # Closing them is not enough: a child that was just forked holds copies, and they would go on waking us.
+        for fd in (self.process.exit_fd, pipes.stdout, pipes.stderr):
+            loop.remove(fd)
+        if (self._stdout.closed and self._stderr.closed) or not self._begun:
+            self.process.close()
         else:
-            self.loop.later(self.process.close)
+            linger(loop, self.process)

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.operations import Operations
 
-_READ_BYTES = 65536
-# virtio_console takes at most so much in one write.
+# virtio_console hands out a page at once, and takes at most so much.
+_PAGE_BYTES = 4096
 _WRITE_BYTES = 32768
+_CONNECTION_BYTES = 65536
 # While so much waits for the host, commands are not read.
 _CONGESTED_BYTES = 256 * 1024
 # How long the kernel may take to learn that a host is connected.
@@ -37,35 +38,42 @@ _MAGIC_BYTES = len(wire.LANE_MAGIC)
 
 
 class Lane:
-    """A virtio port (`is_connection` false), or an accepted connection, which carries one session and ends."""
+    """A virtio port (`is_connection` false), or an accepted connection, which carries one session and ends.
+
+    A port without a host reports a hang-up for ever, so it is watched on edges then: everything there is has to be
+    read at each. With a host it is watched like anything else, and one read for each event will do.
+    """
 
     def __init__(self, fd: int, loop: Loop, operations: Operations, *, is_connection: bool) -> None:
         self._fd = fd
         self._loop = loop
         self._operations = operations
         self._is_connection = is_connection
+        self._read_bytes = _CONNECTION_BYTES if is_connection else _PAGE_BYTES
         self._session: Session | None = None
         self._decoder = Decoder(wire.HOST_LIMITS)
         # The first bytes of a connection, until they are enough for the magic.
         self._first = b""
-        self._out = bytearray()
+        self._out: list[bytes] = []
+        self._out_bytes = 0
         self._when_drained: list[Callable[[], None]] = []
         self._flush_planned = False
         self._blocked = False
+        self._has_host = is_connection
         # The session began while the port had no host, as far as the kernel knew.
         self._doubtful = False
         os.set_blocking(fd, False)
-        # On edges: a port to which no host is connected reports a hang-up for ever.
-        loop.add(fd, self._on_event, READABLE | ON_EDGE)
+        loop.add(fd, self._on_event, self._mask())
 
     @property
     def is_congested(self) -> bool:
         """Say whether the host is so slow that no more should be queued for it."""
-        return len(self._out) >= _CONGESTED_BYTES
+        return self._out_bytes >= _CONGESTED_BYTES
 
     def send(self, data: bytes) -> None:
         """Queue bytes; they are written when the events at hand are dealt with."""
-        self._out += data
+        self._out.append(data)
+        self._out_bytes += len(data)
         if not self._flush_planned and not self._blocked:
             self._flush_planned = True
             self._loop.flush_soon(self._flush)
@@ -74,37 +82,70 @@ class Lane:
         """Call `call` once, when the lane is not congested any more."""
         self._when_drained.append(call)
 
+    def close(self) -> None:
+        """End the session and give the descriptor back."""
+        self._is_connection = True
+        self._end_session()
+
+    def _mask(self) -> int:
+        mask = READABLE if self._has_host else READABLE | ON_EDGE
+        return mask | WRITABLE if self._blocked else mask
+
     def _on_event(self, mask: int) -> None:
         if mask & GONE:
-            if not self._doubtful:
-                self._end_session()
-            self._read()
-            if self._session is not None and not self._doubtful:
-                # What a host writes can overtake the news that it is connected, so the new session may well have one.
-                self._doubtful = True
-                self._loop.at(_DOUBT_S, self._resolve_doubt)
+            self._on_gone()
             return
-        self._doubtful = False
+        if not self._has_host:
+            self._has_host = True
+            self._doubtful = False
+            self._loop.change(self._fd, self._mask())
         if mask & WRITABLE:
             self._unblock()
         if mask & READABLE:
-            self._read()
+            # As long as it gives all that was asked for, there may well be more.
+            while self._read_once() == self._read_bytes:
+                continue
 
-    def _read(self) -> None:
-        while self._fd >= 0:
-            try:
-                data = os.read(self._fd, _READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                # A port that is being unplugged, or a connection that was reset.
-                self._log(f"reading failed: {error}")
-                data = b""
-            if not data:
-                if self._is_connection:
-                    self._end_session()
-                return
-            self._take(data)
+    def _on_gone(self) -> None:
+        if self._is_connection:
+            self._end_session()
+            return
+        if self._has_host:
+            self._has_host = False
+            self._end_session()
+            self._loop.change(self._fd, self._mask())
+        # What a host writes can overtake the news that it is connected.
+        while self._read_once():
+            continue
+        if self._session is not None and not self._doubtful:
+            self._doubtful = True
+            self._loop.at(_DOUBT_S, self._resolve_doubt)
+
+    def _resolve_doubt(self) -> None:
+        """End a session that began without a host, if there is still none: no further edge would say so."""
+        if self._doubtful:
+            self._doubtful = False
+            poll = select.poll()
+            poll.register(self._fd, 0)
+            if poll.poll(0):
+                self._end_session()
+
+    def _read_once(self) -> int:
+        """Read and take what one read returns, and return how much that was."""
+        try:
+            data = os.read(self._fd, self._read_bytes)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            # A port that is being unplugged, or a connection that was reset.
+            self._log(f"reading failed: {error}")
+            data = b""
+        if not data:
+            if self._is_connection:
+                self._end_session()
+            return 0
+        self._take(data)
+        return len(data) if self._fd >= 0 else 0
 
     def _take(self, data: bytes) -> None:
         if self._is_connection:
@@ -119,7 +160,8 @@ class Lane:
                     return
                 data = self._begin_session(data)
         elif data.startswith(wire.LANE_MAGIC):
-            self._end_session()
+            if self._session is not None:
+                self._end_session()
             data = self._begin_session(data)
         session = self._session
         if session is None:
@@ -142,6 +184,7 @@ class Lane:
         if session is not None:
             session.close()
         self._out.clear()
+        self._out_bytes = 0
         self._when_drained.clear()
         if self._is_connection:
             if self._fd >= 0:
@@ -150,42 +193,46 @@ class Lane:
                 os.close(fd)
         elif self._blocked:
             self._blocked = False
-            self._loop.change(self._fd, READABLE | ON_EDGE)
-
-    def _resolve_doubt(self) -> None:
-        """End a session that began without a host, if there is still none: no further edge would say so."""
-        if self._doubtful and self._fd >= 0:
-            self._doubtful = False
-            poll = select.poll()
-            poll.register(self._fd, 0)
-            if poll.poll(0):
-                self._end_session()
+            self._loop.change(self._fd, self._mask())
 
     def _flush(self) -> None:
         self._flush_planned = False
         out = self._out
-        while out and self._fd >= 0:
-            try:
-                count = os.write(self._fd, out[:_WRITE_BYTES])
-            except BlockingIOError:
-                if not self._blocked:
-                    self._blocked = True
-                    self._loop.change(self._fd, READABLE | WRITABLE | ON_EDGE)
-                break
-            except OSError as error:
-                self._log(f"writing failed: {error}")
-                self._end_session()
-                return
-            del out[:count]
+        if not out or self._fd < 0:
+            return
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        try:
+            sent = self._write(data)
+        except OSError as error:
+            self._log(f"writing failed: {error}")
+            self._end_session()
+            return
+        self._out_bytes = len(data) - sent
+        if self._out_bytes:
+            out.append(data[sent:])
         if self._when_drained and not self.is_congested:
             calls, self._when_drained = self._when_drained, []
             for call in calls:
                 call()
 
+    def _write(self, data: bytes) -> int:
+        """Write what the host takes, and return how much that was."""
+        size, sent = len(data), 0
+        try:
+            if size <= _WRITE_BYTES:
+                sent = os.write(self._fd, data)
+            while sent < size:
+                sent += os.write(self._fd, memoryview(data)[sent : sent + _WRITE_BYTES])
+        except BlockingIOError:
+            self._blocked = True
+            self._loop.change(self._fd, self._mask())
+        return sent
+
     def _unblock(self) -> None:
         if self._blocked:
             self._blocked = False
-            self._loop.change(self._fd, READABLE | ON_EDGE)
+            self._loop.change(self._fd, self._mask())
             self._flush()
 
     def _log(self, text: str) -> None:

@@ -7,6 +7,7 @@ random state. Refuses to run before `configure`: a template has none of it.
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import socket
 import struct
@@ -26,24 +27,27 @@ BOUND_FILES = ("hostname", "hosts", "machine-id", "resolv.conf")
 _RNDADDENTROPY = 0x40085203
 _RNDRESEEDCRNG = 0x5207
 _MIN_ENTROPY_BYTES = 32
+_MAPPED_BYTES = mmap.PAGESIZE
 _MACHINE_ID_CHARACTERS = 32
 _NO_ID = "0" * _MACHINE_ID_CHARACTERS
-_UNNAMED = "guest"
+# As long as the names that the host gives, so that those fit where it was.
+_UNNAMED = "guest-without-any-name-"
 
 
 class Names:
-    """The guest's names. The files are open from the template on, so that naming a guest is a few writes."""
+    """The guest's names. Their files are mapped from the template on, so that naming a guest is copying a few bytes."""
 
     def __init__(self) -> None:
         os.mkdir(FILES, 0o755)
-        self._fds = {
-            name: os.open(f"{FILES}/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644) for name in BOUND_FILES
-        }
-        self._content: dict[str, bytes] = dict.fromkeys(BOUND_FILES, b"")
+        self._files = {name: MappedFile(f"{FILES}/{name}") for name in BOUND_FILES}
         self._random = os.open("/dev/urandom", os.O_RDWR | os.O_CLOEXEC)
-        self._write("machine-id", f"{_NO_ID}\n")
-        self._write("resolv.conf", "")
+        self.forget()
+
+    def forget(self) -> None:
+        """Be nobody in particular."""
         self.set_hostname(_UNNAMED)
+        self.set_machine_id(_NO_ID)
+        self.set_resolvers([])
 
     def reseed(self, entropy: bytes) -> None:
         """Mix in what only this guest was given, and have the kernel use it from the next number on.
@@ -58,27 +62,44 @@ class Names:
     def set_hostname(self, name: str) -> None:
         """Set the host's name, and let it resolve to the guest itself."""
         socket.sethostname(name)
-        self._write("hostname", f"{name}\n")
-        self._write("hosts", f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n")
+        self._files["hostname"].write(f"{name}\n")
+        self._files["hosts"].write(f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n")
 
     def set_machine_id(self, machine_id: str) -> None:
         """Set /etc/machine-id: 32 hexadecimal digits."""
         if len(machine_id) != _MACHINE_ID_CHARACTERS or machine_id.strip("0123456789abcdef"):
             raise RefusalError(wire.BAD_REQUEST, "a machine id is 32 hexadecimal digits")
-        self._write("machine-id", f"{machine_id}\n")
+        self._files["machine-id"].write(f"{machine_id}\n")
 
     def set_resolvers(self, addresses: list[str]) -> None:
         """Set the addresses of the name servers, none for no name service."""
-        self._write("resolv.conf", "".join(f"nameserver {address}\n" for address in addresses))
+        self._files["resolv.conf"].write("".join(f"nameserver {address}\n" for address in addresses))
 
-    def _write(self, name: str, text: str) -> None:
+
+class MappedFile:
+    """A small file in memory. A text as long as the one before is written without asking the kernel."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._size = 0
+        # The mapping has to be as long as anything that is written through it; what is beyond the file is not touched.
+        os.ftruncate(self._fd, _MAPPED_BYTES)
+        self._map = mmap.mmap(self._fd, _MAPPED_BYTES)
+        os.ftruncate(self._fd, 0)
+
+    def write(self, text: str) -> None:
+        """Make `text` the file's content."""
         data = text.encode()
-        before = self._content[name]
-        if data != before:
-            os.pwrite(self._fds[name], data, 0)
-            if len(data) < len(before):
-                os.ftruncate(self._fds[name], len(data))
-            self._content[name] = data
+        size = len(data)
+        if size == self._size:
+            self._map[:size] = data
+            return
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, data, 0)
+        # Only what fits into the mapping can be written through it later; the first time costs a page fault, now.
+        self._size = size if size <= _MAPPED_BYTES else -1
+        if self._size > 0:
+            self._map[:size] = data
 
 
 def set_clock(clock_ns: int) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from pyro_mcp.guest.spawner import Command, RefusalError
 from pyro_mcp.protocol import wire
+from pyro_mcp.protocol.documents import encode_document
 
 if TYPE_CHECKING:
-    from pyro_mcp.guest.process import Launcher
+    from pyro_mcp.guest.standby import Standby
     from pyro_mcp.protocol.documents import Document
 
 # Below this the clock is as right as the way here lets it be.
@@ -24,8 +25,8 @@ class Machine(Protocol):
     """What the agent runs in."""
 
     @property
-    def launcher(self) -> Launcher:
-        """Return what makes processes."""
+    def standby(self) -> Standby:
+        """Return what has executions ready."""
         ...
 
     @property
@@ -70,6 +71,7 @@ class Operations:
         self.machine = machine
         self.configured = False
         self._agent_digest = agent_digest
+        self._ready: bytes = b""
         self._table = {
             wire.PING: self._ping,
             wire.PREPARE: self._prepare,
@@ -78,16 +80,25 @@ class Operations:
             wire.POWEROFF: self._power_off,
         }
 
-    def ready(self, hello: Document) -> Document:
-        """Answer HELLO. A host that says the time has the clock set by it: the guest may have been asleep."""
-        self._set_clock(hello)
-        return {
-            "nonce": hello.get("nonce"),
-            "generation": wire.GENERATION,
-            "agent": self._agent_digest,
-            "features": list(self.machine.features),
-            "configured": self.configured,
-        }
+    def ready(self) -> bytes:
+        """Return the document of READY, which is made anew only when it changes."""
+        if not self._ready:
+            document: Document = {
+                "generation": wire.GENERATION,
+                "agent": self._agent_digest,
+                "features": list(self.machine.features),
+                "configured": self.configured,
+            }
+            self._ready = encode_document(document)
+        return self._ready
+
+    def greet(self, clock_ns: int) -> None:
+        """Set the clock if it is wrong: a guest that runs for long may have been asleep. 0 says nothing.
+
+        One that is not configured yet may have been booting when that was the time; `configure` says it again.
+        """
+        if self.configured:
+            self._set_clock(clock_ns)
 
     def perform(self, document: Document) -> Document:
         """Do what is asked for.
@@ -101,8 +112,8 @@ class Operations:
             raise RefusalError(wire.UNSUPPORTED, f"the agent does not know the operation {document.get('op')!r}")
         return operation(document)
 
-    def command(self, document: Document) -> tuple[Command, int]:
-        """Return the command that is asked for, and its timeout in milliseconds, 0 for none.
+    def command(self, document: Document) -> tuple[Command, float]:
+        """Return the command that is asked for, and its timeout in seconds, 0 for none.
 
         Raises:
             RefusalError: if there may not be one yet, or the request makes no sense.
@@ -117,11 +128,10 @@ class Operations:
             raise RefusalError(wire.BAD_REQUEST, "timeout_ms is not a number")
         merged = {**self.machine.environment, **cast("dict[str, str]", env)}
         command = (cast("list[str]", argv), merged, self.machine.directory(cwd), document.get("stdin") is True)
-        return command, timeout_ms
+        return command, timeout_ms / 1000
 
-    def _set_clock(self, document: Document) -> None:
-        clock_ns = document.get("clock_ns")
-        if isinstance(clock_ns, int) and abs(clock_ns - time.time_ns()) > _CLOCK_TOLERANCE_NS:
+    def _set_clock(self, clock_ns: int) -> None:
+        if clock_ns and abs(clock_ns - time.time_ns()) > _CLOCK_TOLERANCE_NS:
             self.machine.set_clock(clock_ns)
 
     def _ping(self, document: Document) -> Document:
@@ -136,9 +146,12 @@ class Operations:
     def _configure(self, document: Document) -> Document:
         if self.configured:
             raise RefusalError(wire.CONFLICT, "the guest is configured already")
-        self._set_clock(document)
+        clock_ns = document.get("clock_ns")
+        if isinstance(clock_ns, int):
+            self._set_clock(clock_ns)
         result = self.machine.configure(document)
         self.configured = True
+        self._ready = b""
         return result
 
     def _sync(self, document: Document) -> Document:

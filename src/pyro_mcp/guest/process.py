@@ -60,6 +60,12 @@ class Pipes:
                 setattr(self, name, -1)
                 os.close(fd)
 
+    def close_theirs(self) -> None:
+        """Close the agent's copies of the writing ends."""
+        os.close(self.stdout_theirs)
+        os.close(self.stderr_theirs)
+        self.stdout_theirs = self.stderr_theirs = -1
+
     def close_all(self) -> None:
         """Close what is still open."""
         self.close(*self.__slots__)
@@ -92,7 +98,7 @@ class Process(Protocol):
         ...
 
     def status(self) -> int:
-        """Return the exit code of a command that has ended: 128 and the signal's number where one ended it."""
+        """Reap a command that has ended, and return its exit code: 128 and the signal's number where one ended it."""
         ...
 
     def kill(self) -> None:
@@ -104,19 +110,20 @@ class Process(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what the agent holds of it; what still runs goes on."""
+        """Give back what the agent holds of one that has ended; what it left running goes on."""
         ...
 
 
 class Launcher(Protocol):
     """Makes processes that wait."""
 
-    def take(self) -> Process:
-        """Return a process that waits."""
+    @property
+    def is_slow(self) -> bool:
+        """Say whether one should be made before it is asked for."""
         ...
 
-    def replenish(self) -> None:
-        """Make another one, so that the next command need not wait for it."""
+    def make(self) -> Process:
+        """Return a new process that waits."""
         ...
 
 
@@ -137,8 +144,6 @@ def launch(process: Process, command: Command) -> None:
     # A process that a signal has stopped meanwhile must not stop the agent: it never waits for the pipe.
     if sent < len(request):
         raise RefusalError(wire.ARGUMENTS_TOO_LONG, "the arguments and the environment of the command are too long")
-    if not command[3]:
-        pipes.close("stdin")
 
 
 def failure_of(process: Process) -> RefusalError | None:
@@ -153,7 +158,6 @@ def failure_of(process: Process) -> RefusalError | None:
 def linger(loop: Loop, process: Process) -> None:
     """Go on taking the output of what a command left running, to nowhere, so that it does not die of writing."""
     pipes = process.pipes
-    pipes.close("stdout_theirs", "stderr_theirs")
     open_fds = {pipes.stdout, pipes.stderr}
 
     def swallow(fd: int) -> None:

@@ -10,7 +10,6 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.execution import Execution
 from pyro_mcp.guest.spawner import RefusalError
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import Document, DocumentError, decode_trusted, encode_document
@@ -19,10 +18,12 @@ from pyro_mcp.protocol.frames import FrameError, encode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pyro_mcp.guest.execution import Execution
     from pyro_mcp.guest.lane import Lane
     from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.operations import Operations
 
+_HELLO = struct.Struct(wire.HELLO_FORMAT)
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 
 
@@ -69,7 +70,7 @@ class Session:
         """Take note that a command is over; make one ready for the next if one is expected."""
         self._executions.pop(ident, None)
         if expect_more:
-            self.loop.later(self._operations.machine.launcher.replenish)
+            self.loop.later(self._operations.machine.standby.replenish)
 
     def close(self) -> None:
         """Kill what the session started: there is nobody left who waits for it."""
@@ -78,16 +79,13 @@ class Session:
             execution.abandon()
 
     def _hello(self, body: bytes) -> None:
-        try:
-            document = decode_trusted(body)
-            nonce = bytes.fromhex(str(document.get("nonce", "")))
-        except ValueError as error:
-            raise FrameError(f"HELLO: {error}") from error
-        if len(nonce) != wire.NONCE_BYTES:
-            raise FrameError("HELLO without a nonce")
+        if len(body) < _HELLO.size:
+            raise FrameError("a HELLO that is too short")
+        nonce, _, clock_ns = _HELLO.unpack_from(body)
+        self._operations.greet(clock_ns)
         self._greeted = True
         # The host looks for its nonce in whatever an earlier session left in the lane.
-        self.lane.send(nonce + encode(0, wire.READY, encode_document(self._operations.ready(document))))
+        self.lane.send(nonce + encode(0, wire.READY, self._operations.ready()))
 
     def _request(self, ident: int, body: bytes) -> None:
         try:
@@ -107,18 +105,15 @@ class Session:
             self.fail(ident, RefusalError(wire.SYSTEM, f"{name}: {error}"))
 
     def _execute(self, ident: int, document: Document) -> None:
-        command, timeout_ms = self._operations.command(document)
-        process = self._operations.machine.launcher.take()
+        command, timeout_s = self._operations.command(document)
+        execution = self._operations.machine.standby.take()
+        execution.is_last = document.get("last") is True
         try:
-            execution = Execution(self, ident, process, command)
+            execution.begin(self, ident, command, timeout_s)
         except RefusalError:
-            process.kill()
-            process.close()
+            execution.abandon()
             raise
         self._executions[ident] = execution
-        execution.is_last = document.get("last") is True
-        if timeout_ms:
-            execution.set_deadline(timeout_ms / 1000)
 
     def _control(self, execution: Execution, kind: int, body: bytes) -> None:
         if kind == wire.DATA:

@@ -101,7 +101,6 @@ class Namespaces:
     def enter(self, cgroup: str) -> None:
         """In a child of the agent: become part of the workload, in one of its control groups."""
         write_file(f"{cgroup}/cgroup.procs", "0")
-        write_file("/proc/self/oom_score_adj", "0")
         boot.limit_child()
         for capability in _DROPPED_CAPABILITIES:
             syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
@@ -110,6 +109,8 @@ class Namespaces:
 
     def _be_init(self, ready: int) -> int:
         syscalls.set_name("pyro-init")
+        # The agent needs no such thing: the kernel never kills the machine's own first process.
+        write_file("/proc/self/oom_score_adj", "-1000")
         write_file(f"{WORK}/cgroup.procs", "0")
         syscalls.unshare(syscalls.CLONE_NEWCGROUP | syscalls.CLONE_NEWNS)
         syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)

@@ -10,8 +10,9 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from pyro_mcp.guest.environment import WORKSPACE
 from pyro_mcp.guest.process import Pipes
-from pyro_mcp.guest.spawner import become, fork, read_command, send_signal_by_fd
+from pyro_mcp.guest.spawner import become, fork, read_command, rehearse, send_signal_by_fd
 from pyro_mcp.guest.workload import WORK, write_file
 
 if TYPE_CHECKING:
@@ -31,17 +32,11 @@ class Zygote:
         self._namespaces = namespaces
         self._launcher = launcher
         self._pid = fork(self._wait)
-        self._reaped = False
         self.exit_fd = os.pidfd_open(self._pid)
         self.pipes.close("request_theirs", "stdin_theirs", "error_theirs")
 
-    def has_ended(self) -> bool:
-        """Say whether it is gone although nobody asked it for anything: the workload can kill it."""
-        return os.waitid(os.P_PIDFD, self.exit_fd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
     def status(self) -> int:
         """Reap it, and return the exit code."""
-        self._reaped = True
         _, status = os.waitpid(self._pid, 0)
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
@@ -58,8 +53,6 @@ class Zygote:
 
     def close(self) -> None:
         """Give back the descriptors, and the control group for another command."""
-        if not self._reaped:
-            self.status()
         self.pipes.close_all()
         os.close(self.exit_fd)
         self._launcher.give_back(self.cgroup)
@@ -71,6 +64,8 @@ class Zygote:
             signal.signal(number, signal.SIG_DFL)
         self._namespaces.enter(self.cgroup)
         self.pipes.settle_child()
+        rehearse()
+        os.chdir(WORKSPACE)
         command = read_command(self.pipes.request_theirs)
         if command is not None:
             if command[3]:
@@ -80,29 +75,23 @@ class Zygote:
 
 
 class ZygoteLauncher:
-    """Keeps a zygote ready, and control groups for them."""
+    """Makes zygotes, and keeps control groups for them."""
 
     def __init__(self, enter_workload: Callable[[], Namespaces]) -> None:
         self._enter_workload = enter_workload
-        self._waiting: Zygote | None = None
         self._free: list[str] = []
         self._lingering: list[str] = []
         self._count = 0
         self._memory_kills = 0
 
-    def take(self) -> Zygote:
-        """Return a zygote that waits."""
-        zygote, self._waiting = self._waiting, None
-        if zygote is not None:
-            if not zygote.has_ended():
-                return zygote
-            zygote.close()
-        return self._make()
+    @property
+    def is_slow(self) -> bool:
+        """Say yes: forking, entering and confining takes longer than many a command."""
+        return True
 
-    def replenish(self) -> None:
-        """Make sure that one waits."""
-        if self._waiting is None:
-            self._waiting = self._make()
+    def make(self) -> Zygote:
+        """Return a zygote that waits."""
+        return Zygote(self._enter_workload(), self._cgroup(), self)
 
     def give_back(self, cgroup: str) -> None:
         """Take a control group back: for the next command if nothing is left in it, else when that has ended."""
@@ -115,14 +104,7 @@ class ZygoteLauncher:
 
     def kill_all(self) -> None:
         """Kill the whole workload, but for its PID 1."""
-        if self._waiting is not None:
-            self._waiting.kill()
-            self._waiting.close()
-            self._waiting = None
         write_file(f"{WORK}/cgroup.kill", "1")
-
-    def _make(self) -> Zygote:
-        return Zygote(self._enter_workload(), self._cgroup(), self)
 
     def _cgroup(self) -> str:
         if not self._free and self._lingering:

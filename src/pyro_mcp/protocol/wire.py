@@ -20,6 +20,10 @@ LANE_COUNT: Final = 16
 LANE_PREFIX: Final = "lane"
 VSOCK_PORT: Final = 5252
 
+#: HELLO's body: our nonce, the generation we speak, the time in nanoseconds since the epoch (0: leave the clock alone).
+#: What may follow is for later generations.
+HELLO_FORMAT: Final = "<16sIq"
+
 # Frames from the host.
 HELLO: Final = 1
 REQUEST: Final = 2

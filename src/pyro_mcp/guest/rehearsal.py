@@ -1,0 +1,100 @@
+"""Conversations that the agent has with itself before a template is taken.
+
+Owns them. Refuses to leave a trace but what they are for: programs and libraries in memory, Python code adapted to
+its use, and memory pages of the agent's own, so that a clone's first command meets none of that for the first time.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest.lane import Lane
+from pyro_mcp.guest.operations import Operations
+from pyro_mcp.protocol import wire
+from pyro_mcp.protocol.documents import Document, encode_document
+from pyro_mcp.protocol.frames import Decoder, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.operations import Machine
+
+_TIMEOUT_MS = 20_000
+_READ_BYTES = 65536
+_ENTROPY = bytes(64)
+# More than the clock may be wrong by, so that it is set.
+_CLOCK_STEP_NS = 1_000_000_000
+
+
+def converse(loop: Loop, machine: Machine, commands: Sequence[Sequence[str]]) -> None:
+    """Greet the agent, configure it, have it run `commands`, and hang up: as a host does, in one go.
+
+    The machine is configured afterwards, and has to be made nobody again.
+    """
+    ours, theirs = socket.socketpair()
+    operations = Operations(machine, agent_digest="")
+    lane = Lane(theirs.detach(), loop, operations, is_connection=False)
+    try:
+        ours.sendall(wire.LANE_MAGIC + _hello() + _request(1, _configuration()))
+        for ident, command in enumerate(commands, start=2):
+            ours.sendall(_request(ident, _execution(command)))
+            _await_end(ours, loop, ident)
+        if not commands:
+            _await_end(ours, loop, 1)
+    finally:
+        lane.close()
+        ours.close()
+
+
+def _await_end(ours: socket.socket, loop: Loop, ident: int) -> None:
+    ours.setblocking(False)
+    decoder = Decoder(wire.GUEST_LIMITS)
+    greeted = False
+    while True:
+        loop.step()
+        try:
+            data = ours.recv(_READ_BYTES)
+        except BlockingIOError:
+            continue
+        if not greeted and data.startswith(bytes(wire.NONCE_BYTES)):
+            greeted = True
+            data = data[wire.NONCE_BYTES :]
+        if any(kind in (wire.RESULT, wire.FAILURE) and number == ident for number, kind, _ in decoder.feed(data)):
+            return
+
+
+def _hello() -> bytes:
+    return encode(0, wire.HELLO, struct.pack(wire.HELLO_FORMAT, bytes(wire.NONCE_BYTES), wire.GENERATION, 0))
+
+
+def _request(ident: int, document: Document) -> bytes:
+    return encode(ident, wire.REQUEST, encode_document(document))
+
+
+def _configuration() -> Document:
+    return {
+        "op": wire.CONFIGURE,
+        "clock_ns": time.time_ns() + _CLOCK_STEP_NS,
+        "entropy": _ENTROPY.hex(),
+        "hostname": "rehearsal-of-some-guest",
+        "machine_id": os.urandom(16).hex(),
+        "network": None,
+        "root": wire.ROOT_MOUNTED,
+    }
+
+
+def _execution(argv: Sequence[str]) -> Document:
+    return {
+        "op": wire.EXEC,
+        "argv": list(argv),
+        "cwd": "/workspace",
+        "env": {},
+        "timeout_ms": _TIMEOUT_MS,
+        "stdin": False,
+        "last": True,
+    }

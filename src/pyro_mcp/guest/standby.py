@@ -1,0 +1,49 @@
+"""The one command that waits to be asked for.
+
+Owns having it ready, and noticing when the workload has killed it. Refuses to keep more than one: each costs memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest.execution import Execution
+
+if TYPE_CHECKING:
+    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.process import Launcher
+
+
+class Standby:
+    """Hands out executions that can begin at once."""
+
+    def __init__(self, loop: Loop, launcher: Launcher) -> None:
+        self._loop = loop
+        self._launcher = launcher
+        self._waiting: Execution | None = None
+
+    def take(self) -> Execution:
+        """Return an execution that has not begun."""
+        execution = self._waiting
+        if execution is None:
+            return self._make()
+        self._waiting = None
+        return execution
+
+    def replenish(self) -> None:
+        """Make sure that one waits, where making one takes long."""
+        if self._waiting is None and self._launcher.is_slow:
+            self._waiting = self._make()
+
+    def drop(self) -> None:
+        """Kill the one that waits."""
+        if self._waiting is not None:
+            self._waiting.process.kill()
+            self._waiting = None
+
+    def _make(self) -> Execution:
+        return Execution(self._loop, self._launcher.make(), self._on_unused_end)
+
+    def _on_unused_end(self, execution: Execution) -> None:
+        if execution is self._waiting:
+            self._waiting = None
