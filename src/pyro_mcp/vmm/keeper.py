@@ -87,7 +87,8 @@ def _start(arguments: list[str], pass_fds: Sequence[int]) -> Child:
 def _removals(paths: Sequence[Path]) -> list[str]:
     for path in paths:
         text = os.fspath(path)
-        if os.path.normpath(text) != text or not text.startswith("/") or text.count("/") < 2:
+        # normpath(3) leaves two slashes at the start alone.
+        if os.path.normpath(text) != text or not text.startswith("/") or text.startswith("//") or text.count("/") < 2:
             raise PyroError(
                 ErrorCode.INVALID,
                 f"{text!r} can't be left to a keeper to remove",

@@ -282,7 +282,9 @@ def _mapped_writes_are_noted(directory: Path) -> bool:
             # Set back far enough that no clock granularity hides the change.
             os.utime(fd, ns=(0, 0))
             with mmap.mmap(fd, _PROBE_BYTES) as mapped:
-                mapped[0] = 1
+                # Read first: where the kernel does not track dirty pages, that maps the page writable at once, and
+                # the write is seen by nobody.
+                mapped[0] += 1
                 mapped.flush()
             return os.fstat(fd).st_mtime_ns != 0
         finally:

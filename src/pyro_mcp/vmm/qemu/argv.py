@@ -123,7 +123,7 @@ def _processor(accelerator: Accelerator) -> str:
         return "host"
     # Nehalem boots faster than `max`. rdrand seeds the guest's random pool at once. Without arat the kernel thinks that
     # its timer stops in deep sleep, and keeps a periodic tick: 5 % of a core for an idle guest.
-    return "Nehalem,+rdrand,+arat"
+    return "Nehalem-v1,+rdrand,+arat"
 
 
 def _memory(shape: Shape, wiring: Wiring) -> list[str]:
