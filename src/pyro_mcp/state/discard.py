@@ -17,6 +17,7 @@ from pyro_mcp.host import process
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.process.identity import ProcessIdentity, all_processes, boot_id
+from pyro_mcp.model.kinds import VmmKind
 from pyro_mcp.model.states import VmState
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.store import this_process
@@ -79,7 +80,8 @@ def end_machine(vm_id: str, machine: MachineRecord | None, *, keeps_disk: bool =
     remover = machine.remover if machine is not None and known else (0, 0)
     if machine is not None and known:
         # The VMM alone first: its keeper then writes the console's end and cleans up by itself.
-        _kill(machine.vmm_pid, machine.vmm_start_time)
+        # What ran on the host itself has no namespace that would end with it.
+        _kill(machine.vmm_pid, machine.vmm_start_time, tree=machine.kind is VmmKind.HOST)
         keeper = (machine.keeper_pid, machine.keeper_start_time)
         if keeper[0] > 0 and not process.wait_for_exit(*keeper, timeout_s=_KEEPER_TIMEOUT_S):
             _kill(*keeper, tree=True)
@@ -90,6 +92,7 @@ def end_machine(vm_id: str, machine: MachineRecord | None, *, keeps_disk: bool =
         for found in processes_naming(vm_id):
             if not (keeps_disk and (found.pid, found.start_time) == remover):
                 _kill(found.pid, found.start_time, tree=True)
+    process.reap_detached()
 
 
 def _kill(pid: int, start_time: int, *, tree: bool = False) -> None:

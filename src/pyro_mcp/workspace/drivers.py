@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.kinds import VmmKind
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyro_mcp.host.paths import Paths
+    from pyro_mcp.host.progress import Progress
     from pyro_mcp.vmm.driver import Driver
     from pyro_mcp.workspace.guards import Choice
 
@@ -40,16 +42,17 @@ class Drivers(Protocol):
 class InstalledDrivers:
     """The drivers that this package carries."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, progress: Progress) -> None:
         self._paths = paths
+        self._progress = progress
 
     def guest(self, *, require_kvm: bool) -> Choice:
         """Choose the driver and the accelerator that boot guests here."""
-        from pyro_mcp.model.kinds import Accelerator
+        from pyro_mcp.vmm.selection import select_driver
         from pyro_mcp.workspace.guards import Choice
 
-        del require_kvm
-        return Choice(self.of(VmmKind.QEMU), Accelerator.TCG)
+        selection = select_driver(self._paths.cache, self._kernel, require_kvm=require_kvm)
+        return Choice(selection.driver, selection.accelerator)
 
     def host(self) -> Driver:
         """Return the driver that runs commands on the host itself."""
@@ -57,8 +60,12 @@ class InstalledDrivers:
 
     def of(self, kind: VmmKind) -> Driver:
         """Return the driver of machines of this kind."""
-        from pyro_mcp.vmm.qemu.driver import QemuDriver
+        from pyro_mcp.vmm.selection import driver_of
 
-        if kind is VmmKind.QEMU:
-            return QemuDriver(self._paths.cache)
-        raise PyroError(ErrorCode.UNSUPPORTED, f"this version has no driver for {kind.value}")
+        return driver_of(kind, self._paths.cache)
+
+    def _kernel(self) -> Path:
+        """Return the kernel by which KVM is proven, building the boot source that it is in if need be."""
+        from pyro_mcp.image.boot import ensure_boot_source
+
+        return ensure_boot_source(self._paths, self._progress).vmlinux

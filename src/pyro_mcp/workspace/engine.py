@@ -41,7 +41,7 @@ class Engine:
         self.paths = paths
         self.progress: Progress = Silent() if progress is None else progress
         self.clock = system_clock() if clock is None else clock
-        self.drivers: Drivers = InstalledDrivers(paths) if drivers is None else drivers
+        self.drivers: Drivers = InstalledDrivers(paths, self.progress) if drivers is None else drivers
         self._store: Store | None = None
 
     def __enter__(self) -> Self:
