@@ -173,11 +173,14 @@ def test_a_guests_last_words_in_an_error_are_harmless_and_bounded() -> None:
 def test_an_operation_that_only_tells_how_far_it_is_can_be_cancelled() -> None:
     begun, ended = threading.Event(), threading.Event()
 
+    def build(call: Call) -> None:
+        while True:
+            call.progress.advance(0.1, "building")
+
     def answer(_operation: object, _request: object, call: Call) -> object:
         begun.set()
         with pytest.raises(PyroError, match="cancelled"):
-            while True:
-                call.progress.advance(0.1, "building")
+            build(call)
         call.progress.phase("clean-up", "may still be told")
         ended.set()
 

@@ -1,0 +1,77 @@
+"""Results as a person sees them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyro_mcp.cli.rendering import facts, render, size, table
+from pyro_mcp.operations.environments import ENV_LIST, ENV_PRUNE, Environment, EnvListResult, EnvPruneResult
+from pyro_mcp.operations.vm_values import VmListResult, VmReapExpiredResult
+from pyro_mcp.operations.vms import VM_LIST, VM_REAP_EXPIRED, VM_STATUS
+from tests.support.fake_runner import VM_ID, vm_result
+
+
+def environment(**changed: object) -> Environment:
+    known: dict[str, object] = {
+        "name": "debian:12",
+        "description": "Debian",
+        "state": "installed",
+        "reason": "",
+        "outdated": False,
+        "digest": "ab",
+        "size_bytes": 237 * 1024**2,
+    }
+    return Environment(**{**known, **changed})  # type: ignore[arg-type]
+
+
+def test_environments_stand_in_a_table() -> None:
+    listed = (
+        environment(),
+        environment(name="debian:13", state="missing", size_bytes=None, digest=None),
+        environment(name="debian:14", outdated=True),
+        environment(name="debian:15", state="broken", reason="base.img is\ngone\x1b[2J"),
+    )
+    lines = render(ENV_LIST, EnvListResult("1", len(listed), listed)).splitlines()
+    assert lines[0].split() == ["ENVIRONMENT", "STATE", "SIZE", "CONTENT"]
+    assert lines[1].split() == ["debian:12", "installed", "237.0", "MiB", "Debian"]
+    assert lines[2].split() == ["debian:13", "missing", "-", "Debian"]
+    assert lines[3].split()[1] == "outdated"
+    assert lines[4].endswith("base.img is\\ngone^[[2J")
+
+
+def test_what_was_pruned_is_listed() -> None:
+    text = render(ENV_PRUNE, EnvPruneResult(1, 1536, ("environment debian:12 abc",), ("debian:13",)))
+    assert text == "removed environment debian:12 abc\nleft alone, since it is being pulled: debian:13\nfreed 1.5 KiB"
+
+
+def test_vms_stand_in_a_table_or_there_are_none() -> None:
+    assert render(VM_LIST, VmListResult(0, ())) == "no VMs"
+    lines = render(VM_LIST, VmListResult(1, (vm_result(isolation="tcg"),))).splitlines()
+    assert lines[1].split()[:4] == [VM_ID, "created", "debian:12", "tcg"]
+
+
+def test_clearing_away_names_what_went() -> None:
+    assert render(VM_REAP_EXPIRED, VmReapExpiredResult(0, ())) == "nothing has expired"
+    assert render(VM_REAP_EXPIRED, VmReapExpiredResult(1, (VM_ID,))) == f"cleared away {VM_ID}"
+
+
+def test_a_result_without_a_form_of_its_own_is_a_list_of_facts() -> None:
+    text = render(VM_STATUS, vm_result(last_error="said \x1b]0;x\x07"))
+    assert f"vm id: {VM_ID}" in text
+    assert "execution mode" not in text
+    assert "last error: said ^[]0;x^G" in text
+    assert (
+        facts({"a": {"b_bytes": 2048, "c": []}, "d": ["x", "y"], "e": True})
+        == "a:\n  b bytes: 2.0 KiB\nd: x, y\ne: yes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 * 1024**4, "5.0 TiB")]
+)
+def test_sizes_are_in_words(number: int, text: str) -> None:
+    assert size(number) == text
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert table(("A", "B"), [("longer", 1), ("x", None)]) == "A       B\nlonger  1\nx       -"

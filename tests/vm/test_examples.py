@@ -1,0 +1,37 @@
+"""The examples do what they show."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyro_mcp.cli.commands import SERVE
+from pyro_mcp.cli.parsing import parse
+from pyro_mcp.host import process
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+PRINTED = {
+    "python_one_shot.py": ["git version 2.", "42\n", "exit 0 after"],
+    "python_lifecycle.py": ["created vm_", "state   started", "network off", "output  Linux 6.", "gone    True"],
+    "mcp_client.py": ["vm_run - ", "\n12."],
+}
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("name", [path.name for path in sorted(EXAMPLES.glob("*.py"))])
+def test_an_example_prints_what_it_should(name: str) -> None:
+    done = process.run([sys.executable, EXAMPLES / name], timeout_s=110, check=False)
+    assert done.returncode == 0, done.stderr
+    for text in PRINTED[name]:
+        assert text in done.stdout.decode()
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(EXAMPLES.glob("*.json"))])
+def test_a_configuration_calls_a_server_that_there_is(name: str) -> None:
+    entry = json.loads((EXAMPLES / name).read_text(encoding="utf-8"))["mcpServers"]["pyro"]
+    assert entry["command"] == "pyro"
+    assert entry["args"][:2] == ["mcp", "serve"]
+    parse(SERVE.shape, entry["args"][2:])
