@@ -100,11 +100,11 @@ def be_the_host(account: str, interpreter: str) -> dict[str, object]:
         assert os.read(internet.stdout, 10) == b"served\n"
         _ip("route", "add", "default", "via", "192.0.2.1", "dev", "eth0")
         _ip("-6", "route", "add", "default", "via", "2001:db8:1::1", "dev", "eth0")
-        stack.enter_context(_serving([*HOSTS_OWN, *LOOPBACK], resolver_at=STUB))
+        stack.enter_context(_serving("host", [*HOSTS_OWN, *LOOPBACK], resolver_at=STUB))
         _own_resolv_conf(stack)
         seen = json.loads(
             process.run(
-                [*_as_account(account), interpreter, "-m", "tests.support.egress_lab", "guest"],
+                [*as_account(account), interpreter, "-m", "tests.support.egress_lab", "guest"],
                 env={**os.environ, "PYTHONPATH": f"{ROOT}/src", "PYTHONDONTWRITEBYTECODE": "1"},
                 cwd=ROOT,
                 timeout_s=TIMEOUT_S,
@@ -126,7 +126,7 @@ def be_the_internet() -> None:
     outside = [*ALLOWED, *METADATA, *PRIVATE]
     on_loopback = [address for address in outside if address not in {"192.0.2.1", "2001:db8:1::1"}]
     _addresses("lo", *(f"{address}/{128 if ':' in address else 32}" for address in on_loopback))
-    with _serving(outside, resolver_at=PRIVATE_RESOLVER):
+    with _serving("internet", outside, resolver_at=PRIVATE_RESOLVER):
         os.write(1, b"served\n")
         os.read(0, 10)
 
@@ -152,7 +152,7 @@ def _explore(egress: Egress, guest: WireGuest, targets: Iterable[str]) -> dict[s
         "network": egress.guest.to_json(),
         "gateway": guest.find_gateway(),
         "tcp": guest.connect([(target, PORT) for target in targets], 2.0),
-        "udp": sorted(guest.ask([(target, PORT) for target in targets], b"hello", 1.0)),
+        "udp": _who_answers(guest, targets),
         "names": {name: guest.resolve(name, dns) for name in ("loopback.test", "allowed.test")},
     }
     opened = sorted(set(_listeners()) - before)
@@ -160,6 +160,11 @@ def _explore(egress: Egress, guest: WireGuest, targets: Iterable[str]) -> dict[s
     ports = {int(listener.rpartition(":")[2], 16) for listener in opened if listener.startswith("udp ")}
     seen["strangers_heard"] = _strangers_are_heard(guest, ports)
     return seen
+
+
+def _who_answers(guest: WireGuest, targets: Iterable[str]) -> dict[str, str]:
+    answers = guest.ask([(target, PORT) for target in targets], b"who is there", 1.0)
+    return {target: answer.decode() for target, answer in answers.items()}
 
 
 def _strangers_are_heard(guest: WireGuest, ports: Iterable[int]) -> bool:
@@ -171,9 +176,9 @@ def _strangers_are_heard(guest: WireGuest, ports: Iterable[int]) -> bool:
 
 
 class _serving:  # noqa: N801 - used as a statement
-    """Accept TCP on PORT of each address, echo datagrams there, and answer DNS at one of them."""
+    """Accept TCP on PORT of each address, give a name there over UDP, and answer DNS at one of them."""
 
-    def __init__(self, addresses: Iterable[str], resolver_at: str) -> None:
+    def __init__(self, name: str, addresses: Iterable[str], resolver_at: str) -> None:
         self._stack = ExitStack()
         with ExitStack() as stack:
             sockets: dict[socket.socket, bool] = {}
@@ -185,7 +190,7 @@ class _serving:  # noqa: N801 - used as a statement
             server = os.fork()
             if server == 0:
                 os.close(writing)
-                _answer(sockets, reading)
+                _answer(name, sockets, reading)
                 os._exit(0)
             os.close(reading)
             stack.callback(os.waitpid, server, 0)
@@ -206,7 +211,7 @@ class _serving:  # noqa: N801 - used as a statement
         return bound
 
 
-def _answer(sockets: dict[socket.socket, bool], until: int) -> None:
+def _answer(name: str, sockets: dict[socket.socket, bool], until: int) -> None:
     by_fd = {endpoint.fileno(): endpoint for endpoint in sockets}
     poller = select.poll()
     for fd in (*by_fd, until):
@@ -216,7 +221,7 @@ def _answer(sockets: dict[socket.socket, bool], until: int) -> None:
             if fd == until:
                 return
             data, client = by_fd[fd].recvfrom(2048)
-            by_fd[fd].sendto(_dns_answer(data) if sockets[by_fd[fd]] else data, client)
+            by_fd[fd].sendto(_dns_answer(data) if sockets[by_fd[fd]] else name.encode(), client)
 
 
 def _dns_answer(question: bytes) -> bytes:
@@ -244,7 +249,7 @@ def _listeners() -> list[str]:
     return sorted(found)
 
 
-def _as_account(account: str) -> list[str]:
+def as_account(account: str) -> list[str]:
     """Return what runs the guest's part as `root`, as an ordinary `user` made from root, or as `oneself`."""
     match account:
         case "root":

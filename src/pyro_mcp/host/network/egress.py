@@ -10,13 +10,19 @@ from __future__ import annotations
 import os
 import select
 import socket
-import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import PyroError, from_os_error
 from pyro_mcp.host import process, programs
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.network.obstacles import (
+    PROGRAMS,
+    check_tun,
+    explain_failure,
+    missing_programs,
+    tun_is_open_to_all,
+)
 from pyro_mcp.host.network.plan import plan_egress
 from pyro_mcp.host.network.surroundings import Surroundings
 from pyro_mcp.host.waiting import Deadline
@@ -29,13 +35,15 @@ if TYPE_CHECKING:
     from pyro_mcp.host.network.plan import EgressPlan
 
 READY_TIMEOUT_S = 10.0
-TUN_DEVICE = "/dev/net/tun"
-PROGRAMS = ("pasta", "passt", "nft", "unshare", "setpriv")
 # Each connection of a guest takes a descriptor in pasta and one in passt.
 MAX_DESCRIPTORS = 8192
 # Unprivileged users of VMs whose VMM was started by root come from here; nothing else on a host does.
 _FIRST_UID = 1879048192
 _MAX_LOG_BYTES = 65536
+# passt drops what the socket does not take, and each loss costs TCP a second or two: with the usual 208 KiB, a download
+# falls from 100 to below 1 MB/s.
+_SEND_BUFFER_BYTES = 2 * 1024 * 1024
+_SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 
 # As root, where only root may open /dev/net/tun (pasta does so as the unprivileged user): a node of the same device,
 # that nobody outside this mount namespace sees. setpriv comes last: a change of user clears the death signal.
@@ -116,7 +124,7 @@ class Egress:
             raise deadline.error(tail=self._said)
         if not os.read(self._ready, 64):
             # End of file: every process that could have written it has ended.
-            raise _explain(self._said())
+            raise explain_failure(self._said())
         self._is_ready = True
         fault_point("network.ready")
 
@@ -134,11 +142,9 @@ class Egress:
     def _said(self) -> str:
         """Return what the processes have written to stderr so far."""
         said = b""
-        while len(said) < _MAX_LOG_BYTES:
-            try:
-                said += self._log.recv(_MAX_LOG_BYTES, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                break
+        with suppress(OSError):
+            while len(said) < _MAX_LOG_BYTES and (more := self._log.recv(_MAX_LOG_BYTES, socket.MSG_DONTWAIT)):
+                said += more
         lines = said.decode("utf-8", "replace").splitlines()
         # Debian 12's passt complains once for each line that a machine without syslog does not take.
         return "\n".join(line for line in lines if line.strip() and "to syslog" not in line)
@@ -161,7 +167,7 @@ def open_egress(
         PyroError: MISSING_PROGRAM; UNAVAILABLE if this host can't give a guest a network, and why.
     """
     found = {name: str(programs.find_program(name)) for name in PROGRAMS}
-    _check_tun()
+    check_tun()
     plan = plan_egress(surroundings or Surroundings.observe(), private_networks=private_networks)
     with ExitStack() as stack:
         try:
@@ -171,6 +177,8 @@ def open_egress(
         except OSError as error:
             raise from_os_error(error, "make the sockets of a guest's network") from error
         stack.callback(os.close, ready)
+        for end in (vmm_end, passt_end):
+            _enlarge_send_buffer(end)
         # A full queue drops a message instead of holding up the network; nobody reads it after the start.
         log_end.setblocking(False)
         with ExitStack() as theirs:
@@ -202,8 +210,8 @@ def open_egress(
 
 def egress_problems() -> list[PyroError]:
     """Return what keeps this host from giving a guest a network, as far as looking shows. Starts nothing."""
-    problems: list[PyroError] = [programs.missing_program(name) for name in PROGRAMS if programs.look_up(name) is None]
-    for check in (_check_tun, lambda: plan_egress(Surroundings.observe())):
+    problems = missing_programs()
+    for check in (check_tun, lambda: plan_egress(Surroundings.observe())):
         try:
             check()
         except PyroError as error:
@@ -220,7 +228,7 @@ def _confined(found: dict[str, str], user: int | None) -> list[str]:
     enclosed = ["--pid", "--fork", "--kill-child", "--mount-proc"]
     if user is None:
         return [found["unshare"], "--user", "--map-current-user", *enclosed, "--"]
-    tun = "shared" if _is_open_to_all(TUN_DEVICE) else "private"
+    tun = "shared" if tun_is_open_to_all() else "private"
     return [found["unshare"], *enclosed, "--", "/bin/sh", "-c", _AS_USER, "sh", tun, str(user)]
 
 
@@ -233,56 +241,13 @@ def _command(found: dict[str, str], plan: EgressPlan) -> list[str]:
     ]  # fmt: skip
 
 
+def _enlarge_send_buffer(end: socket.socket) -> None:
+    try:
+        end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
+    except PermissionError:
+        # An ordinary user gets what net.core.wmem_max allows.
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+
+
 def _own_user() -> int:
     return _FIRST_UID + (int.from_bytes(os.getrandom(4), "little") & 0xFFFFF)
-
-
-def _is_open_to_all(device: str) -> bool:
-    return os.stat(device).st_mode & 0o006 == 0o006
-
-
-def _check_tun() -> None:
-    try:
-        is_device = stat.S_ISCHR(os.stat(TUN_DEVICE).st_mode)
-    except OSError:
-        is_device = False
-    if not is_device:
-        raise PyroError(
-            ErrorCode.UNAVAILABLE,
-            f"this host has no {TUN_DEVICE}, through which a guest's network goes",
-            hint="As root, run modprobe tun; in a container, start it with --device /dev/net/tun.",
-        )
-    if os.geteuid() != 0 and not os.access(TUN_DEVICE, os.R_OK | os.W_OK):
-        raise PyroError(
-            ErrorCode.UNAVAILABLE,
-            f"{TUN_DEVICE} may not be opened by this user",
-            hint=f"As root, run chmod 0666 {TUN_DEVICE}, its usual mode: opening it gives nobody any rights.",
-        )
-
-
-# What the programs say where the host is at fault, and what to do about it.
-_KNOWN_FAILURES = (
-    (
-        "no external routable interface",
-        "this host has no network that a guest could use",
-        "Connect the host to a network, or run the guest without --network.",
-    ),
-    (
-        "unshare failed",
-        "this host does not let programs make the namespaces that a guest's network needs",
-        "Allow user namespaces: sysctl -a | grep -E 'unprivileged_userns|max_user_namespaces' shows what forbids them.",
-    ),
-    ("tun socket", f"{TUN_DEVICE} can't be used in a namespace", "As root, run modprobe tun."),
-    (
-        "could not process rule",
-        "this host's kernel can't filter a guest's packets",
-        "As root, run modprobe -a nf_tables nft_reject_inet.",
-    ),
-)
-
-
-def _explain(said: str) -> PyroError:
-    for sign, message, hint in _KNOWN_FAILURES:
-        if sign in said.lower():
-            return PyroError(ErrorCode.UNAVAILABLE, f"{message}: {said}", hint=hint)
-    return PyroError(ErrorCode.PROGRAM_FAILED, f"the guest's network could not be set up: {said or 'no reason given'}")
