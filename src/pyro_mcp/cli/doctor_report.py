@@ -30,6 +30,7 @@ def doctor_report(result: DoctorResult) -> str:
         ("runtime", _directory(result.runtime.runtime)),
         ("vmm", f"{vmm.kind} {vmm.version} {vmm.path}".strip() + (f", jailed by {vmm.jail}" if vmm.jail else "")),
         ("acceleration", f"{speed.accelerator} ({speed.reason}; /dev/kvm: {speed.kvm_device})"),
+        *([("faster", speed.hint)] if speed.hint else []),
         ("proven", "by booting a guest" if speed.proven_by_boot else "not yet"),
         ("catalog", cached.catalog_version),
         ("environment", f"{cached.name} {cached.state} {cached.reason}".rstrip()),

@@ -116,6 +116,7 @@ class AccelerationReport(Result):
     proven_by_boot: bool = field(metadata=said("Whether a guest has been booted to find out."))
     kvm_device: str = field(metadata=said("What /dev/kvm looks like, which proves nothing."))
     reason: str = field(metadata=said("Why it is this accelerator."))
+    hint: str = field(metadata=said("What would give hardware virtualisation, if there is none."))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.operation import Call
     from pyro_mcp.operations.run_values import VmExecResult
     from pyro_mcp.vmm.driver import DriverProbe
-    from pyro_mcp.workspace.guards import Choice
+    from pyro_mcp.vmm.selection import Selection
 
 _JAIL = "bwrap"
 _PROOF_TIMEOUT_S = 60
@@ -74,17 +74,17 @@ def examine(request: DoctorRequest, call: Call) -> DoctorResult:
     programs, found = host.look_at_programs()
     findings.add(found)
     environment = _environment(request.environment, call, findings)
-    choice, probe = _driver(call, findings)
+    chosen, probe = _driver(call, findings)
     network = _network(programs, findings)
-    proof = _prove(environment, choice, call, findings)
-    works = proof is not None or (choice is not None and "vm_boot" not in findings.blocked)
+    proof = _prove(environment, chosen, call, findings)
+    works = proof is not None or (chosen is not None and "vm_boot" not in findings.blocked)
     return DoctorResult(
         ok=works and environment.state != "broken" and not platform_findings,
         version=__version__,
         platform=_platform(machine, request.platform, supported=not platform_findings),
         runtime=RuntimeReport(*(DirectoryReport(each.path, each.usable, each.free_bytes) for each in directories)),
         vmm=_vmm(probe, {each.name: each.path for each in programs}),
-        acceleration=_acceleration(machine.kvm_device, choice, probe, proof),
+        acceleration=_acceleration(call, machine.kvm_device, chosen, proof),
         environment=environment,
         capabilities=CapabilityReport(
             vm_boot=works,
@@ -129,23 +129,26 @@ def _environment(name: str, call: Call, findings: _Findings) -> EnvironmentRepor
     )
 
 
-def _driver(call: Call, findings: _Findings) -> tuple[Choice | None, DriverProbe | None]:
-    """Return what would run a VM here, and what its driver says of itself."""
-    from pyro_mcp.model.kinds import NetworkPolicy
-    from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guards import Demands, choose
+def _driver(call: Call, findings: _Findings) -> tuple[Selection | None, DriverProbe | None]:
+    """Return what would run a VM here, and what its driver says of itself. Nothing is built to find out."""
+    from pyro_mcp.image.boot import find_boot_source
+    from pyro_mcp.vmm.selection import select_driver
 
+    if os.environ.get("PYRO_VMM") == "none":
+        findings.add([host.Finding("unavailable", "PYRO_VMM=none forbids every VM", "Unset PYRO_VMM.", "vm_boot")])
+        return None, None
     call.progress.phase("acceleration", "a small guest shows whether KVM works, unless that is known")
-    with Engine(call.paths, progress=call.progress) as engine:
-        try:
-            choice = choose(engine, Demands(NetworkPolicy.OFF, allow_host_compat=False, require_kvm=False))
-        except PyroError as error:
-            findings.add_error(error, "vm_boot")
-            return None, None
-        probe = choice.driver.probe()
+    source = find_boot_source(call.paths)
+    required = os.environ.get("PYRO_REQUIRE_KVM", "") not in {"", "0"}
+    try:
+        chosen = select_driver(call.paths.cache, lambda: source.vmlinux if source else None, require_kvm=required)
+    except PyroError as error:
+        findings.add_error(error, "vm_boot")
+        return None, None
+    probe = chosen.driver.probe()
     for problem in probe.problems:
         findings.add([host.Finding("unavailable", problem.what, problem.remedy, "vm_boot")])
-    return choice, probe
+    return chosen, probe
 
 
 def _vmm(probe: DriverProbe | None, programs: dict[str, str | None]) -> VmmReport:
@@ -156,22 +159,25 @@ def _vmm(probe: DriverProbe | None, programs: dict[str, str | None]) -> VmmRepor
 
 
 def _acceleration(
-    kvm_device: str, choice: Choice | None, probe: DriverProbe | None, proof: VmExecResult | None
+    call: Call, kvm_device: str, chosen: Selection | None, proof: VmExecResult | None
 ) -> AccelerationReport:
-    accelerator = choice.accelerator.value if choice else "none"
-    reason = "no guest can be booted here"
-    if accelerator == "kvm":
-        reason = "a guest booted with KVM"
-    elif accelerator == "tcg":
-        reason = "/dev/kvm is absent" if kvm_device == "absent" else "no guest booted with KVM"
-        if os.environ.get("PYRO_ACCEL") == "tcg":
-            reason = "PYRO_ACCEL=tcg asks for it"
+    from pyro_mcp.model.kinds import Accelerator, Isolation, VmmKind
+
+    if chosen is None:
+        return AccelerationReport("none", "none", False, kvm_device, "no guest can be booted here", "")
+    hint = ""
+    if chosen.accelerator is Accelerator.TCG and chosen.driver.kind is VmmKind.QEMU:
+        from pyro_mcp.vmm.qemu.kvm_probe import known_verdict
+
+        verdict = known_verdict(chosen.driver, call.paths.cache)
+        hint = verdict.remedy if verdict and not verdict.usable else ""
     return AccelerationReport(
-        accelerator=accelerator,
-        isolation=choice.isolation.value if choice else "none",
-        proven_by_boot=proof is not None or accelerator == "kvm",
+        accelerator=chosen.accelerator.value,
+        isolation=Isolation.of(chosen.accelerator).value,
+        proven_by_boot=proof is not None or chosen.accelerator is Accelerator.KVM,
         kvm_device=kvm_device,
-        reason=str(probe.details.get("acceleration", reason)) if probe else reason,
+        reason=chosen.reason,
+        hint=hint,
     )
 
 
@@ -186,10 +192,10 @@ def _network(programs: list[host.Program], findings: _Findings) -> NetworkReport
 
 
 def _prove(
-    environment: EnvironmentReport, choice: Choice | None, call: Call, findings: _Findings
+    environment: EnvironmentReport, chosen: Selection | None, call: Call, findings: _Findings
 ) -> VmExecResult | None:
     """Boot a VM and run a command in it, if that needs no pull; return what came of it."""
-    if choice is None or environment.state != "installed" or environment.boot_source != "installed":
+    if chosen is None or environment.state != "installed" or environment.boot_source != "installed":
         return None
     call.progress.phase("boot", f"running a command in a VM of {environment.name}")
     request = VmRunRequest(environment=environment.name, command=("true",), timeout_seconds=_PROOF_TIMEOUT_S)

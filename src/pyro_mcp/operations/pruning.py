@@ -39,7 +39,7 @@ def prune(call: Call) -> EnvPruneResult:
     boots = {vm.boot_digest for vm in vms if vm.boot_digest}
     done = images.prune(call.paths, bases | boots)
     removed = [f"{each.kind} {each.name} {each.digest[:_SHORT_DIGEST]}" for each in done.removed]
-    templates, freed_bytes = _prune_templates(call.paths, bases, boots)
+    templates, freed_bytes = prune_templates(call.paths, bases, boots)
     return EnvPruneResult(
         count=len(removed) + len(templates),
         freed_bytes=done.freed_bytes + freed_bytes,
@@ -48,7 +48,7 @@ def prune(call: Call) -> EnvPruneResult:
     )
 
 
-def _prune_templates(paths: Paths, bases: set[str], boots: set[str]) -> tuple[list[str], int]:
+def prune_templates(paths: Paths, bases: set[str], boots: set[str]) -> tuple[list[str], int]:
     """Remove the templates whose environment or kernel is gone; return their names and the space they took."""
     from pyro_mcp.image.boot import find_boot_source
     from pyro_mcp.image.environments import list_environments

@@ -1,0 +1,68 @@
+"""The doctor says what works, what does not, and what mends it. Nothing is installed here, so nothing boots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyro_mcp.cli.doctor_report import doctor_report
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.operations.machine import DOCTOR, DoctorRequest
+from pyro_mcp.operations.runner import Runner
+
+if TYPE_CHECKING:
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.operations.diagnosis import DoctorResult
+
+
+@pytest.fixture(autouse=True)
+def software_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_ACCEL", "tcg")
+
+
+def examine(paths: Paths, request: DoctorRequest | None = None) -> DoctorResult:
+    return Runner(paths).run(DOCTOR, request or DoctorRequest())
+
+
+def test_a_fresh_machine_is_fit_cold_and_told_how_to_go_on(private_paths: Paths) -> None:
+    report = examine(private_paths)
+    assert report.ok
+    assert report.exit_status == 0
+    assert report.environment.state == "missing"
+    assert report.acceleration.accelerator == "tcg"
+    assert report.acceleration.reason == "PYRO_ACCEL=tcg asks for it"
+    assert not report.acceleration.proven_by_boot
+    assert report.daily_loop.state == "cold"
+    assert "pyro prepare debian:12" in report.capabilities.reason
+    assert "ready" in doctor_report(report)
+
+
+def test_a_machine_that_may_not_boot_guests_is_not_fit(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_VMM", "none")
+    report = examine(private_paths)
+    assert not report.ok
+    assert report.exit_status == 1
+    assert not report.capabilities.vm_boot
+    assert [problem.hint for problem in report.problems] == ["Unset PYRO_VMM."]
+    assert "problem: PYRO_VMM=none forbids every VM\nfix:     Unset PYRO_VMM." in doctor_report(report)
+    assert doctor_report(report).endswith("not ready")
+
+
+def test_kvm_that_is_required_and_missing_is_a_problem(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_REQUIRE_KVM", "1")
+    report = examine(private_paths)
+    assert not report.ok
+    assert "KVM is required" in report.problems[0].message
+
+
+def test_another_platform_is_judged_unfit(private_paths: Paths) -> None:
+    report = examine(private_paths, DoctorRequest(platform="darwin-arm64"))
+    assert not report.platform.supported
+    assert not report.ok
+
+
+def test_an_unknown_environment_is_an_error(private_paths: Paths) -> None:
+    with pytest.raises(PyroError) as caught:
+        examine(private_paths, DoctorRequest(environment="nope:1"))
+    assert caught.value.code is ErrorCode.NOT_FOUND
