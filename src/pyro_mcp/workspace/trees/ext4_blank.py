@@ -1,0 +1,165 @@
+"""An empty ext4 file system in memory: what mke2fs makes, as blocks that can be filled.
+
+Owns the shape of a workspace's disk (features, journal, number of inodes) and where things are in a file system that
+mke2fs has made a moment ago, in memory of this process. Refuses to read any other file system.
+
+The features are named one by one, as mke2fs's defaults differ between versions. Not among them: checksums of metadata,
+which cost a guest without hardware acceleration time; 64bit and resize_inode, without which there is less to write.
+Nothing is reserved for root, who is everybody in there. Tables stay holes in the file until they are used.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from dataclasses import dataclass
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host import process
+
+BLOCK_BYTES = 4096
+INODE_BYTES = 256
+ROOT_INODE = 2
+FIRST_INODE = 11
+LABEL = "pyro-workspace"
+
+_JOURNAL_MIB = 8
+_MIN_DISK_BYTES = 32 * 1024**2
+_FEATURES = (
+    "none,has_journal,ext_attr,dir_index,filetype,extent,flex_bg,sparse_super,large_file,huge_file,dir_nlink"
+    ",extra_isize"
+)
+_TIMEOUT_S = 60.0
+_ZEROES = bytes(BLOCK_BYTES)
+
+# Offsets of the superblock (struct ext4_super_block, Documentation/filesystems/ext4 of the kernel).
+_SUPER = 1024
+_INODES_COUNT, _BLOCKS_COUNT, _FREE_BLOCKS, _FREE_INODES = (_SUPER + at for at in (0x00, 0x04, 0x0C, 0x10))
+_BLOCKS_PER_GROUP, _INODES_PER_GROUP, _MAGIC = (_SUPER + at for at in (0x20, 0x28, 0x38))
+_FIRST_INODE_FIELD, _INODE_SIZE, _FLAGS = (_SUPER + at for at in (0x54, 0x58, 0x160))
+_EXT4_MAGIC = 0xEF53
+_UNSIGNED_HASH = 0x2
+# struct ext4_group_desc, 32 bytes: block bitmap, inode bitmap, inode table, free blocks, free inodes, directories.
+_DESCRIPTOR = struct.Struct("<IIIHHH14x")
+
+
+@dataclass(slots=True)
+class Group:
+    """A block group: where its tables are, and what is free in it."""
+
+    block_bitmap: int
+    inode_bitmap: int
+    inode_table: int
+    free_blocks: int
+    free_inodes: int
+    directories: int
+
+
+class Blank:
+    """A file system as mke2fs made it: the blocks that are not zeroes, by number, and where its tables are."""
+
+    def __init__(self, blocks: dict[int, bytearray]) -> None:
+        self.blocks = blocks
+        super_block = blocks[0]
+        self.block_count: int = _u32(super_block, _BLOCKS_COUNT)
+        self.blocks_per_group: int = _u32(super_block, _BLOCKS_PER_GROUP)
+        self.inodes_per_group: int = _u32(super_block, _INODES_PER_GROUP)
+        self.inode_count: int = _u32(super_block, _INODES_COUNT)
+        self.hashes_unsigned = bool(_u32(super_block, _FLAGS) & _UNSIGNED_HASH)
+        if (
+            _u16(super_block, _MAGIC) != _EXT4_MAGIC
+            or _u16(super_block, _INODE_SIZE) != INODE_BYTES
+            or _u32(super_block, _FIRST_INODE_FIELD) != FIRST_INODE
+        ):
+            raise PyroError(ErrorCode.INTERNAL, "mke2fs made a file system of another shape than it was asked for")
+        count = -(-self.block_count // self.blocks_per_group)
+        self.groups = [Group(*_DESCRIPTOR.unpack_from(*self._descriptor(number))) for number in range(count)]
+
+    def block(self, number: int) -> bytearray:
+        """Return a block to be changed; one that was a hole is not one any more."""
+        found = self.blocks.get(number)
+        if found is None:
+            found = self.blocks[number] = bytearray(BLOCK_BYTES)
+        return found
+
+    def read(self, number: int) -> bytes | bytearray:
+        """Return the content of a block."""
+        return self.blocks.get(number, _ZEROES)
+
+    def inode(self, number: int) -> bytes:
+        """Return an inode's record."""
+        group, index = divmod(number - 1, self.inodes_per_group)
+        block, offset = divmod(index * INODE_BYTES, BLOCK_BYTES)
+        return bytes(self.read(self.groups[group].inode_table + block)[offset : offset + INODE_BYTES])
+
+    def write_counts(self) -> None:
+        """Put the groups' counts, and their sums, where the kernel looks for them."""
+        for number, group in enumerate(self.groups):
+            block, offset = self._descriptor(number)
+            counts = (group.free_blocks, group.free_inodes, group.directories)
+            _DESCRIPTOR_COUNTS.pack_into(block, offset + 12, *counts)
+        super_block = self.blocks[0]
+        struct.pack_into("<I", super_block, _FREE_BLOCKS, sum(group.free_blocks for group in self.groups))
+        struct.pack_into("<I", super_block, _FREE_INODES, sum(group.free_inodes for group in self.groups))
+
+    def _descriptor(self, number: int) -> tuple[bytearray, int]:
+        block, offset = divmod(number * _DESCRIPTOR.size, BLOCK_BYTES)
+        return self.block(1 + block), offset
+
+
+_DESCRIPTOR_COUNTS = struct.Struct("<HHH")
+
+
+def make_blank(size_bytes: int) -> Blank:
+    """Have mke2fs make an empty file system of that size, in memory.
+
+    Raises:
+        PyroError: INVALID for a size that is too small or not a multiple of a block; MISSING_PROGRAM, PROGRAM_FAILED.
+    """
+    if size_bytes < _MIN_DISK_BYTES or size_bytes % BLOCK_BYTES:
+        raise PyroError(ErrorCode.INVALID, f"a workspace's disk can't have {size_bytes} bytes")
+    try:
+        fd = os.memfd_create("blank", os.MFD_CLOEXEC)
+    except OSError as error:
+        raise from_os_error(error, "prepare a disk in memory") from error
+    try:
+        os.ftruncate(fd, size_bytes)
+        options = "lazy_journal_init=1,packed_meta_blocks=1,root_owner=0:0"
+        shape = f"-q -F -t ext4 -O {_FEATURES} -b {BLOCK_BYTES} -I {INODE_BYTES} -i 16384 -m 0 -J size={_JOURNAL_MIB}"
+        process.run(
+            ["mke2fs", *shape.split(), "-L", LABEL, "-E", options, f"/proc/self/fd/{fd}"],
+            timeout_s=_TIMEOUT_S,
+            pass_fds=(fd,),
+        )
+        return Blank(_used_blocks(fd, size_bytes))
+    except OSError as error:
+        raise from_os_error(error, "prepare a disk in memory") from error
+    finally:
+        os.close(fd)
+
+
+def _used_blocks(fd: int, size_bytes: int) -> dict[int, bytearray]:
+    blocks: dict[int, bytearray] = {}
+    end = 0
+    while end < size_bytes:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole follows
+                break
+            raise
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        for offset in range(start, end, BLOCK_BYTES):
+            data = os.pread(fd, BLOCK_BYTES, offset)
+            if data != _ZEROES:
+                blocks[offset // BLOCK_BYTES] = bytearray(data)
+    return blocks
+
+
+def _u32(data: bytearray, offset: int) -> int:
+    return int.from_bytes(data[offset : offset + 4], "little")
+
+
+def _u16(data: bytearray, offset: int) -> int:
+    return int.from_bytes(data[offset : offset + 2], "little")

@@ -1,0 +1,171 @@
+"""The place beside a new host path where what is to become it is made.
+
+Owns that place: a directory of this process alone, locked while it lives; giving the result its name without replacing
+anything; and removing what dead processes left. Refuses to use a name twice: everything after the first look is done
+below descriptors.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import stat
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.durable import remove_tree
+from pyro_mcp.host.faults import fault_point
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+PREFIX = ".pyro-export-"
+_STAGED = re.compile(re.escape(PREFIX) + "[0-9a-f]{16}")
+# What is to become the output, in the staging directory.
+RESULT = b"result"
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """A staging directory: its descriptor, and that of the directory which the result goes to."""
+
+    fd: int
+    parent_fd: int
+    output: Path
+
+    def publish(self) -> None:
+        """Give the result its name.
+
+        Raises:
+            PyroError: CONFLICT if something by that name has come up meanwhile. OSError.
+        """
+        name = os.fsencode(self.output.name)
+        fault_point("export.before_publish")
+        _refuse_existing(self.parent_fd, name, self.output)
+        if stat.S_ISDIR(os.stat(RESULT, dir_fd=self.fd, follow_symlinks=False).st_mode):
+            # Nothing but an empty directory, made in this very moment, could be replaced by this.
+            os.rename(RESULT, name, src_dir_fd=self.fd, dst_dir_fd=self.parent_fd)
+        else:
+            self._publish_file(name)
+        fault_point("export.published")
+
+    def _publish_file(self, name: bytes) -> None:
+        try:
+            os.link(RESULT, name, src_dir_fd=self.fd, dst_dir_fd=self.parent_fd, follow_symlinks=False)
+        except FileExistsError:
+            raise _existing(self.output) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.rename(RESULT, name, src_dir_fd=self.fd, dst_dir_fd=self.parent_fd)
+
+
+@contextmanager
+def staged_beside(output: Path) -> Generator[Staging]:
+    """Yield a staging directory on the file system of `output`; what is in it on leaving, and was not published, goes.
+
+    Raises:
+        PyroError: CONFLICT if there is something by the name of `output`; NOT_FOUND, INVALID, PERMISSION, NO_SPACE.
+    """
+    if output.name in {"", ".", ".."}:
+        raise PyroError(ErrorCode.INVALID, f"{output} is no name for something new", hint="Name a path to create.")
+    parent_fd = _open_parent(output)
+    try:
+        _refuse_existing(parent_fd, os.fsencode(output.name), output)
+        _sweep(parent_fd)
+        name, fd = _make(output, parent_fd)
+        try:
+            yield Staging(fd, parent_fd, output)
+        finally:
+            try:
+                remove_tree(Path(f"/proc/self/fd/{parent_fd}/{name}"))
+            finally:
+                os.close(fd)
+    finally:
+        os.close(parent_fd)
+
+
+def _open_parent(output: Path) -> int:
+    try:
+        # The directories that lead there are the user's own choice, links or not; what follows is below this one.
+        return os.open(output.parent, _OPEN_DIRECTORY)
+    except OSError as error:
+        hint = f"Make the directory first: mkdir -p {output.parent}" if error.errno == errno.ENOENT else ""
+        raise from_os_error(error, f"open the directory {output.parent}", hint=hint) from error
+
+
+def _refuse_existing(parent_fd: int, name: bytes, output: Path) -> None:
+    with suppress(FileNotFoundError):
+        os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+        raise _existing(output)
+
+
+def _existing(output: Path) -> PyroError:
+    return PyroError(
+        ErrorCode.CONFLICT,
+        f"{output} is there already",
+        hint="Nothing is ever overwritten: name another path, or move that one away.",
+        details={"path": str(output)},
+    )
+
+
+def _make(output: Path, parent_fd: int) -> tuple[str, int]:
+    """Make a directory with a name of its own and lock it, which says that its maker lives."""
+    while True:
+        name = f"{PREFIX}{os.urandom(8).hex()}"
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent_fd)
+        except OSError as error:
+            raise from_os_error(error, f"write to the directory {output.parent}") from error
+        fd = _open_own(name, parent_fd)
+        if fd is None:
+            continue
+        if _lock(fd) and _leads_to(name, parent_fd, fd):
+            return name, fd
+        # A sweep came between making and locking, and takes it for a dead one's.
+        os.close(fd)
+
+
+def _open_own(name: str, parent_fd: int) -> int | None:
+    try:
+        return os.open(name, _OPEN_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)
+    except OSError:
+        return None
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _leads_to(name: str, parent_fd: int, fd: int) -> bool:
+    try:
+        there = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(fd))
+
+
+def _sweep(parent_fd: int) -> None:
+    """Remove what dead processes of this user left."""
+    with os.scandir(parent_fd) as found:
+        names = [entry.name for entry in found if _STAGED.fullmatch(entry.name)]
+    for name in names:
+        fd = _open_own(name, parent_fd)
+        if fd is None:
+            continue
+        try:
+            if os.fstat(fd).st_uid == os.geteuid() and _lock(fd):
+                remove_tree(Path(f"/proc/self/fd/{parent_fd}/{name}"))
+        finally:
+            os.close(fd)

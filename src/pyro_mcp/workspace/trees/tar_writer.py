@@ -1,0 +1,115 @@
+"""Writing a tar stream: POSIX pax, with ustar headers wherever these suffice.
+
+Owns the headers. Sparse files are written as GNU tar does (pax, version 1.0), so that any tar of today reads the
+stream. Standard library only. Refuses nothing: names and sizes come from those who have checked them.
+
+Owners are root. Times are whole seconds, unless that takes an extended header anyway.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BLOCK_BYTES = 512
+END = bytes(2 * BLOCK_BYTES)
+_ZEROES = bytes(BLOCK_BYTES)
+_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+_MAX_OCTAL = 8**11 - 1
+_FILE, _LINK, _SYMLINK, _DIRECTORY, _PAX = b"0", b"1", b"2", b"5", b"x"
+_MAGIC = b"ustar\x0000"
+_ROOT_ID = b"0000000\0"
+
+
+def padding(size: int) -> bytes:
+    """Return what follows content of that size."""
+    return _ZEROES[: -size % BLOCK_BYTES]
+
+
+def directory_header(path: bytes, mode: int, mtime_ns: int) -> bytes:
+    """Return the header of a directory; the root of the tree is `./`."""
+    return _header(path + b"/" if path else b"./", _DIRECTORY, mode, mtime_ns)
+
+
+def file_header(path: bytes, mode: int, mtime_ns: int, size: int) -> bytes:
+    """Return the header of a file; so many bytes of content and their padding follow."""
+    return _header(path, _FILE, mode, mtime_ns, size=size)
+
+
+def sparse_header(path: bytes, mode: int, mtime_ns: int, size: int, segments: Sequence[tuple[int, int]]) -> bytes:
+    """Return the header of a sparse file; the content of its segments, one after the other, and the padding follow."""
+    lines = [b"%d\n" % len(segments), *(b"%d\n%d\n" % segment for segment in segments)]
+    listed = b"".join(lines)
+    listed += padding(len(listed))
+    stored = len(listed) + sum(length for _, length in segments)
+    records = {
+        b"GNU.sparse.major": b"1",
+        b"GNU.sparse.minor": b"0",
+        b"GNU.sparse.name": path,
+        b"GNU.sparse.realsize": b"%d" % size,
+    }
+    return _header(path, _FILE, mode, mtime_ns, size=stored, records=records) + listed
+
+
+def symlink_header(path: bytes, target: bytes, mtime_ns: int) -> bytes:
+    """Return the header of a symbolic link."""
+    return _header(path, _SYMLINK, 0o777, mtime_ns, target=target)
+
+
+def link_header(path: bytes, target: bytes, mode: int, mtime_ns: int) -> bytes:
+    """Return the header of a further name of a file that came before."""
+    return _header(path, _LINK, mode, mtime_ns, target=target)
+
+
+def _header(
+    path: bytes,
+    kind: bytes,
+    mode: int,
+    mtime_ns: int,
+    *,
+    size: int = 0,
+    target: bytes = b"",
+    records: dict[bytes, bytes] | None = None,
+) -> bytes:
+    records = dict(records or {})
+    seconds = mtime_ns // 1_000_000_000
+    if len(path) > 100 and b"GNU.sparse.name" not in records:
+        records[b"path"] = path
+    if len(target) > 100:
+        records[b"linkpath"] = target
+    if size > _MAX_OCTAL:
+        records[b"size"] = b"%d" % size
+    if not 0 <= seconds <= _MAX_OCTAL or records:
+        records[b"mtime"] = _time(mtime_ns)
+    extended = b""
+    if records:
+        data = b"".join(_record(key, value) for key, value in records.items())
+        extended = _block(b"././@PaxHeader", _PAX, 0o644, 0, len(data), b"") + data + padding(len(data))
+    seconds = min(max(seconds, 0), _MAX_OCTAL)
+    return extended + _block(path[:100], kind, mode, seconds, min(size, _MAX_OCTAL), target[:100])
+
+
+def _block(name: bytes, kind: bytes, mode: int, seconds: int, size: int, target: bytes) -> bytes:
+    parts = (
+        name, b"%07o\0" % mode, _ROOT_ID, _ROOT_ID, b"%011o\0" % size, b"%011o\0" % seconds, b"        ", kind,
+        target, _MAGIC, b"root", b"root", _ROOT_ID, _ROOT_ID, b"",
+    )  # fmt: skip
+    block = _HEADER.pack(*parts)
+    return b"%b%06o\0 %b" % (block[:148], sum(block), block[156:])
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """Return `LENGTH KEY=VALUE` and a newline, where the length counts its own digits."""
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    length = rest + len(str(length))
+    return b"%d %b=%b\n" % (length, key, value)
+
+
+def _time(mtime_ns: int) -> bytes:
+    sign = b"-" if mtime_ns < 0 else b""
+    seconds, fraction = divmod(abs(mtime_ns), 1_000_000_000)
+    return b"%b%d.%09d" % (sign, seconds, fraction)
