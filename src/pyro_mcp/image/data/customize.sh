@@ -35,3 +35,8 @@ find usr/share/doc -mindepth 1 -type d -empty -delete
 rm -rf usr/share/info/* usr/share/lintian usr/share/linda usr/share/doc-base usr/share/bug usr/share/groff
 rm -rf var/cache/debconf/*-old var/cache/ldconfig var/lib/dpkg/*-old var/log/apt var/log/alternatives.log
 rm -f var/log/bootstrap.log var/log/dpkg.log root/.bash_history
+
+# apt's package lists stay, and what it makes of them, as it would make it in the guest; downloaded packages don't.
+rm -rf var/cache/apt
+mkdir -p -m 0755 var/cache/apt/archives/partial var/lib/apt/lists/partial
+chroot . apt-cache gencaches
