@@ -31,7 +31,7 @@ PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 
-RB_POWER_OFF = 0x4321FEDC
+RB_AUTOBOOT = 0x01234567
 
 # x86_64 alone: the product runs nowhere else.
 _SYS_FINIT_MODULE = 313
@@ -99,5 +99,8 @@ def bpf(command: int, attributes: ctypes.Structure) -> int:
 
 
 def power_off() -> None:
-    """Switch the machine off, at once; see reboot(2)."""
-    _check(_libc.reboot(RB_POWER_OFF), "reboot")
+    """Switch the machine off, at once; see reboot(2).
+
+    It has no power switch, and would stand still for ever. Where its VMM does not let it reboot, that ends it.
+    """
+    _check(_libc.reboot(RB_AUTOBOOT), "reboot")
