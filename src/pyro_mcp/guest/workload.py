@@ -93,7 +93,7 @@ class Namespaces:
     def end(self) -> None:
         """Kill everything in them, and forget them."""
         send_signal(self.pid, signal.SIGKILL)
-        # The kernel lets it go only after all others are gone, and those that the agent started are the agent's to reap.
+        # The kernel lets it go only after all others are gone; those that the agent started are the agent's to reap.
         ended, _ = os.waitpid(self.pid, os.WNOHANG)
         while ended != self.pid:
             ended, _ = os.waitpid(-1, 0)
