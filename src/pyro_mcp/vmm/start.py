@@ -166,7 +166,8 @@ def _read_pid(info: int, deadline: Deadline) -> int:
 
 
 def _read_console(fd: int) -> str:
-    return os.pread(fd, _CONSOLE_BYTES, 0).decode("utf-8", "replace").strip()[-_SHOWN_CHARS:]
+    lines = os.pread(fd, _CONSOLE_BYTES, 0).decode("utf-8", "replace").splitlines()
+    return "\n".join(line for line in lines if ": warning: " not in line).strip()[-_SHOWN_CHARS:]
 
 
 def _with_last_words(error: PyroError, words: str, explain: Callable[[str], PyroError | None]) -> PyroError:

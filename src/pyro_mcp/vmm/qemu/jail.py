@@ -33,6 +33,7 @@ _FIRST_UID = 1879048192
 _UID_BITS = 20
 
 _MAX_FILES = 512
+_UID_MAP = "/proc/self/uid_map"
 _LOADER_CACHE = "/etc/ld.so.cache"
 
 
@@ -108,10 +109,19 @@ def groups(accelerator: Accelerator) -> list[int]:
 
 
 def outer_uid() -> int | None:
-    """Return the uid for a new VMM: one that nobody else has if this process is root, else None (this user's own)."""
-    if os.geteuid() != 0:
+    """Return the uid for a new VMM: one that nobody else has if this process is root, else None (this user's own).
+
+    Root of a user namespace that lacks these uids (a rootless container's) is an ordinary user outside of it.
+    """
+    if os.geteuid() != 0 or not _is_mapped(_FIRST_UID, 1 << _UID_BITS):
         return None
     return _FIRST_UID + int.from_bytes(os.urandom(4), "little") % (1 << _UID_BITS)
+
+
+def _is_mapped(first: int, count: int) -> bool:
+    with open(_UID_MAP, encoding="ascii") as file:
+        ranges = [tuple(map(int, line.split())) for line in file]
+    return any(inside <= first and first + count <= inside + length for inside, _, length in ranges)
 
 
 def explain(output: str) -> PyroError | None:

@@ -1,0 +1,7 @@
+"""What the contract of drivers is held against."""
+
+from __future__ import annotations
+
+from tests.support.benches import bench, booting_bench, compat_bench, home, qemu_bench
+
+__all__ = ["bench", "booting_bench", "compat_bench", "home", "qemu_bench"]

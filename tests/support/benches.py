@@ -1,0 +1,53 @@
+"""Fixtures: one bench for each driver. Host compat at once, QEMU with a guest booted once for the whole run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.progress import Silent
+from pyro_mcp.image.boot import ensure_boot_source
+from pyro_mcp.model import Accelerator
+from pyro_mcp.vmm.compat.driver import CompatDriver
+from pyro_mcp.vmm.driver import BootFiles
+from pyro_mcp.vmm.qemu.driver import QemuDriver
+from tests.support.machines import Bench, make_template
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def compat_bench() -> Bench:
+    return Bench(CompatDriver(), Accelerator.NONE)
+
+
+@pytest.fixture(scope="session")
+def booting_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """QEMU without a template: each start is a boot."""
+    source = ensure_boot_source(Paths.from_environment(), Silent())
+    files = BootFiles(source.vmlinux, source.initramfs)
+    return Bench(QemuDriver(tmp_path_factory.mktemp("qemu-cache")), Accelerator.TCG, files)
+
+
+@pytest.fixture(scope="session")
+def qemu_bench(booting_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    template = make_template(booting_bench, tmp_path_factory.mktemp("qemu") / "template")
+    return Bench(booting_bench.driver, booting_bench.accelerator, booting_bench.boot_files, template)
+
+
+@pytest.fixture(params=["compat", pytest.param("qemu", marks=pytest.mark.vm)])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    found = request.getfixturevalue(f"{request.param}_bench")
+    assert isinstance(found, Bench)
+    return found
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Give a test's machines a directory of their own."""
+    path = tmp_path / "home"
+    path.mkdir(mode=0o700)
+    return path
