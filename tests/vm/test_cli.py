@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.pyro_cli import pyro, pyro_json, starting_pyro
-
-if TYPE_CHECKING:
-    from pyro_mcp.host import process
+from pyro_mcp.host import process
+from tests.support.pyro_cli import COMMAND, pyro, pyro_json, starting_pyro
 
 pytestmark = pytest.mark.vm
 
@@ -125,6 +123,49 @@ class TestRun:
         assert done.returncode == 125
         assert b"there is no environment debian:99" in done.stderr
         assert b"hint:" in done.stderr
+
+    def test_a_flood_passes_through_and_memory_stays_bounded(self) -> None:
+        code = (
+            "import resource, subprocess, sys;"
+            " status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode;"
+            " print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        )
+        flood = ("run", "debian:12", "--timeout-seconds", "100", "--", "head -c 200000000 /dev/zero")
+        done = process.run([sys.executable, "-c", code, *COMMAND, *flood], timeout_s=110)
+        status, peak_kib = done.text.split()
+        assert int(status) == 0
+        assert int(peak_kib) < 128 * 1024
+
+    def test_a_reader_that_pauses_holds_the_command_up_and_loses_nothing(self) -> None:
+        with starting_pyro("run", "debian:12", "--", "head -c 5000000 /dev/zero | tr '\\0' x; echo end") as child:
+            # Nobody reads until the phase is known and the pipe is full.
+            read_until(child.stderr, b"phase=execute")
+            seen = read_until(child.stdout, b"end\n")
+            assert len(seen) == 5_000_004
+            assert child.wait(30) == 0
+
+
+class TestEnvironments:
+    def test_an_installed_environment_is_listed_and_described(self) -> None:
+        listed = {each["name"]: each for each in pyro_json("env", "list")["environments"]}
+        assert listed["debian:12"]["state"] == "installed"
+        assert {"debian:12-base", "debian:12-build", "debian:13"} <= set(listed)
+        shown = pyro_json("env", "inspect", "debian:12")
+        assert shown["digest"] == listed["debian:12"]["digest"]
+        assert {"git", "python3", "ca-certificates", "curl"} <= set(shown["packages"])
+        assert shown["manifest"]
+
+    def test_pulling_what_is_there_changes_nothing(self) -> None:
+        before = pyro_json("env", "pull", "debian:12")
+        assert not before["outdated"]
+        assert pyro_json("env", "pull", "debian:12") == before
+
+    def test_an_unknown_environment_is_an_error_that_names_the_known_ones(self) -> None:
+        done = pyro("env", "pull", "debian:99", "--json")
+        assert done.returncode == 1
+        error = json.loads(done.stdout)["error"]
+        assert error["code"] == "not_found"
+        assert "debian:12" in error["message"]
 
 
 class TestLife:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +14,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 from pyro_mcp import Pyro
+from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -41,6 +44,10 @@ def talk(body: Callable[[Client], Awaitable[None]], *words: str, mode: Mode = "a
 
 async def run(client: Client, command: str | list[str], **more: Any) -> CallToolResult:
     return await client.call_tool("vm_run", {"environment": "debian:12", "command": command, **more})
+
+
+def started(pyro: Pyro) -> bool:
+    return any(vm.state == "started" for vm in pyro.list_vms().vms)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -98,13 +105,12 @@ def test_cancelling_a_call_kills_the_command_and_its_vm() -> None:
     def nothing_runs() -> bool:
         return pyro.list_vms().count == 0
 
-    def something_runs() -> bool:
-        return any(vm.state == "started" for vm in pyro.list_vms().vms)
-
     async def body(client: Client) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run, client, "sleep 1000")
-            await anyio.to_thread.run_sync(lambda: wait_until(something_runs, timeout_s=60, what="the VM to run"))
+            await anyio.to_thread.run_sync(
+                lambda: wait_until(lambda: started(pyro), timeout_s=60, what="the VM to run")
+            )
             tasks.cancel_scope.cancel()
         await anyio.to_thread.run_sync(lambda: wait_until(nothing_runs, timeout_s=30, what="the VM to go"))
         assert (await run(client, "echo on")).structured_content["stdout"] == "on\n"
@@ -115,13 +121,12 @@ def test_cancelling_a_call_kills_the_command_and_its_vm() -> None:
 def test_a_client_that_goes_away_takes_its_vms_along() -> None:
     pyro = Pyro()
 
-    def something_runs() -> bool:
-        return any(vm.state == "started" for vm in pyro.list_vms().vms)
-
     async def body(client: Client) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run, client, "sleep 1000")
-            await anyio.to_thread.run_sync(lambda: wait_until(something_runs, timeout_s=60, what="the VM to run"))
+            await anyio.to_thread.run_sync(
+                lambda: wait_until(lambda: started(pyro), timeout_s=60, what="the VM to run")
+            )
             raise ConnectionAbortedError
 
     with pytest.raises(ExceptionGroup):
@@ -151,3 +156,28 @@ def test_several_calls_run_at_once() -> None:
         assert seen == {"0\n", "1\n", "2\n", "3\n"}
 
     talk(body)
+
+
+def test_a_server_that_is_killed_leaves_nothing_that_the_next_does_not_clear_away() -> None:
+    pyro = Pyro()
+    command = [sys.executable, "-m", "pyro_mcp", "mcp", "serve"]
+    call = {"name": "vm_run", "arguments": {"environment": "debian:12", "command": "sleep 1000"}}
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    messages: list[dict[str, Any]] = [
+        {"id": 1, "method": "initialize", "params": hello},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": call},
+    ]
+    with process.start(command, stdin=process.PIPE, stdout=process.PIPE) as server:
+        assert server.stdin is not None
+        for message in messages:
+            os.write(server.stdin, json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        wait_until(lambda: started(pyro), timeout_s=60, what="the VM to run")
+        server.send_signal(signal.SIGKILL)
+        server.wait(10)
+
+    async def body(client: Client) -> None:
+        assert (await run(client, "echo on")).structured_content["stdout"] == "on\n"
+
+    talk(body)
+    assert pyro.list_vms().count == 0
