@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyro_mcp.workspace.patches.diagnosing import describe
+from pyro_mcp.workspace.patches.diagnosing import Diagnosis
 from pyro_mcp.workspace.patches.failures import MAX_LISTED_FAILURES, named
 from pyro_mcp.workspace.patches.placing import Ambiguous, Nowhere, Offsets, place, stated_start
 from pyro_mcp.workspace.patches.splicing import Image, Placement, image_of
@@ -37,6 +37,7 @@ def apply_hunks(path: str, data: bytes, hunks: Sequence[Hunk], budget: Budget) -
     offsets = Offsets()
     notes: list[str] = []
     failures: list[PyroError] = []
+    diagnosis = Diagnosis(path, image)
     for hunk in hunks:
         outcome = place(image, hunk, offsets)
         if isinstance(outcome, Nowhere) and image.edits:
@@ -44,12 +45,13 @@ def apply_hunks(path: str, data: bytes, hunks: Sequence[Hunk], budget: Budget) -
             again = place(later, hunk, later_offsets)
             if isinstance(again, (Placement, Ambiguous)):
                 image, offsets, outcome = later, later_offsets, again
+                diagnosis = Diagnosis(path, image)
         if isinstance(outcome, Placement):
             offsets = _drifted(hunk, offsets, outcome)
             notes += _notes(path, hunk, image, offsets, outcome)
             image.put(hunk, outcome)
             continue
-        failures.append(describe(path, hunk, image, offsets, outcome))
+        failures.append(diagnosis.describe(hunk, offsets, outcome))
         if len(failures) == MAX_LISTED_FAILURES:
             break
     return Applied(b"" if failures else b"".join(image.applied()), tuple(notes), tuple(failures))
@@ -57,7 +59,7 @@ def apply_hunks(path: str, data: bytes, hunks: Sequence[Hunk], budget: Budget) -
 
 def _with_edits_made(image: Image, offsets: Offsets) -> tuple[Image, Offsets]:
     """Return what the hunks so far have made of the file, for a hunk that builds upon them."""
-    image.budget.spend(image.size_bytes)
+    image.spend_on_lines()
     return Image(image.applied(), image.budget), Offsets(offsets.shift + image.grown, offsets.drift)
 
 

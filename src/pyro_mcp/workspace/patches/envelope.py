@@ -113,14 +113,14 @@ def _read_update(lines: Sequence[bytes], at: int, name: str, patch_line: int) ->
 
 def _read_update_hunk(lines: Sequence[bytes], at: int, name: str, number: int) -> tuple[Hunk, int]:
     ranges = Range()
-    headings: tuple[bytes, ...] = ()
+    headings: list[bytes] = []
     # Several headings in a row narrow down: the class, then its method.
     while at < len(lines) and is_hunk_header(lines[at]):
         ranges, more = read_header(lines[at])
         headings += more
         at += 1
     try:
-        hunk, at = read_hunk(lines, at, ranges, headings, number=number)
+        hunk, at = read_hunk(lines, at, ranges, tuple(headings), number=number)
     except PyroError as failure:
         raise within_hunk(failure, name, number) from None
     if at < len(lines) and lines[at].rstrip() == _END_OF_FILE:

@@ -7,7 +7,7 @@ such places; wrong ones do no harm where there is only one. Refuses fuzz, and re
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from pyro_mcp.workspace.patches.splicing import Placement, ends_alike, unended
@@ -79,12 +79,13 @@ def place(image: Image, hunk: Hunk, offsets: Offsets) -> Placement | Ambiguous |
     if isinstance(start, Ambiguous):
         return start
     haystack, new = (image.normal, normal(hunk.new)) if other_ends else (image.exact, hunk.new)
-    return _already_there(haystack, hunk, new, start) or Placement(start, other_ends)
+    return _already_there(haystack, hunk, new, start, stated_start(hunk, offsets)) or Placement(start, other_ends)
 
 
 def may_differ_in_line_ends(hunk: Hunk) -> bool:
     """Say whether the hunk changes more than line ends and has one kind of them, so that the file's can be kept."""
-    return ends_alike(hunk) and normal(hunk.old) != normal(hunk.new)
+    says_nothing = ends_alike(hunk) and unended(hunk.old) == unended(hunk.new)
+    return says_nothing and normal(hunk.old) != normal(hunk.new)
 
 
 def must_end_the_file(hunk: Hunk) -> bool:
@@ -125,7 +126,7 @@ def _block(image: Image, headings: tuple[bytes, ...]) -> range | None:
     lines = image.lines
     at = -1
     for depth, heading in enumerate(headings):
-        image.budget.spend(image.size_bytes)
+        image.spend_on_lines()
         matches = [i for i in range(at + 1, len(lines)) if lines[i].strip() == heading]
         matches = matches or [i for i in range(at + 1, len(lines)) if lines[i].strip().startswith(heading)]
         # An inner heading is the first below the outer one; the outermost has to be the only one.
@@ -146,19 +147,24 @@ def _indent(line: bytes) -> int:
     return len(line) - len(line.lstrip(b" \t"))
 
 
-def _already_there(haystack: Haystack, hunk: Hunk, new: list[bytes], start: int) -> AlreadyThere | None:
-    """Notice lines that would be put in a second time.
+def _already_there(
+    haystack: Haystack, hunk: Hunk, new: list[bytes], start: int, stated: int | None
+) -> AlreadyThere | None:
+    """Notice lines that would be put in a second time: the file has the new lines around the old ones already.
 
-    That shows where a hunk has unchanged lines on one side of its change only, away from the file's end on the other
-    side: diff does not write such a hunk, and for the lines it has, an added line may well stand there already.
+    Where the header states the place, and unchanged lines on both sides or on none are there as well, it is what
+    diff writes of a line that is repeated. Diff does not leave out one side but at the ends of a file.
     """
-    if len(new) <= len(hunk.old):
+    marks = [mark for mark, _ in hunk.lines]
+    by_diff = bool(hunk.leading) == bool(hunk.trailing) and (hunk.leading or " " not in marks)
+    if len(new) <= len(hunk.old) or (by_diff and start == stated):
         return None
-    if hunk.leading and not hunk.trailing and haystack.fits(new, start):
-        return AlreadyThere(start)
-    before = start + len(hunk.old) - len(new)
-    if hunk.trailing and not hunk.leading and start and haystack.fits(new, before):
-        return AlreadyThere(before)
+    # The new lines, with the first of the unchanged ones, or the last, where it was found.
+    first = start - sum(1 for _ in takewhile(lambda mark: mark == "+", marks))
+    last = start + len(hunk.old) + sum(1 for _ in takewhile(lambda mark: mark == "+", reversed(marks))) - len(new)
+    for there in (first, last):
+        if haystack.fits(new, there):
+            return AlreadyThere(there)
     return None
 
 

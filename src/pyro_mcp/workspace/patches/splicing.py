@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.workspace.patches.text import (
     CRLF,
     LF,
+    LINE_COST_BYTES,
     Haystack,
     content,
     ending,
@@ -61,12 +62,18 @@ class Image:
     @cached_property
     def normal(self) -> Haystack:
         """Return the lines as if all ended in LF."""
+        self.spend_on_lines()
         return Haystack(normal(self.lines), self.budget)
 
     @cached_property
     def squeezed(self) -> Haystack:
         """Return the lines without their white space."""
+        self.spend_on_lines()
         return Haystack(squeezed(self.lines), self.budget)
+
+    def spend_on_lines(self) -> None:
+        """Take from the budget what going through all lines costs."""
+        self.budget.spend(self.size_bytes + LINE_COST_BYTES * len(self.lines))
 
     @cached_property
     def size_bytes(self) -> int:
@@ -171,7 +178,7 @@ def _edits(image: Image, hunk: Hunk, placement: Placement) -> Iterator[Edit]:
         lines = _with_the_files_ends(image, first, last, added) if placement.other_ends else added
         ends_file = reaches_end and last == len(image.lines) and hunk.lines[-1][0] != " "
         if placement.other_ends and ends_file and lines:
-            lines[-1] = _with_the_files_last_end(image, hunk, lines[-1])
+            lines[-1] = _with_the_files_last_end(image, lines[-1])
         yield Edit(first, last, tuple(lines))
 
 
@@ -182,12 +189,9 @@ def _with_the_files_ends(image: Image, first: int, last: int, added: list[bytes]
     return [content(line) + ends[min(index, len(ends) - 1)] for index, line in enumerate(added)]
 
 
-def _with_the_files_last_end(image: Image, hunk: Hunk, line: bytes) -> bytes:
-    """End the file as it ended, unless the hunk says that the end of the last line changes."""
-    ends = not unended(hunk.new)
-    if unended(hunk.old) == unended(hunk.new):
-        ends = not unended(image.lines)
-    return line if ends else content(line)
+def _with_the_files_last_end(image: Image, line: bytes) -> bytes:
+    """End the file as it ended: the hunk says nothing of that."""
+    return content(line) if unended(image.lines) else line
 
 
 def _insertion(image: Image, hunk: Hunk, at: int) -> Edit:

@@ -20,8 +20,12 @@ LF = b"\n"
 CRLF = b"\r\n"
 
 # Bytes that one patch may make the engine look through. Right line numbers cost next to nothing; what spends this
-# is hundreds of hunks with wrong ones in large files. At the 50 MB/s of bytes.find's worst case: three seconds.
-MAX_SEARCHED_BYTES = 128 << 20
+# is hundreds of hunks with wrong ones in large files. At the 50 MB/s of bytes.find's worst case: five seconds.
+MAX_SEARCHED_BYTES = 256 << 20
+# Saying why hunks do not fit must not cost more than trying did; without this, it is said in fewer words.
+MAX_DIAGNOSED_BYTES = 64 << 20
+# What handling a line by itself costs, in bytes searched in the same time.
+LINE_COST_BYTES = 32
 
 
 class Budget:
@@ -29,6 +33,11 @@ class Budget:
 
     def __init__(self, left: int = MAX_SEARCHED_BYTES) -> None:
         self._left = left
+
+    @cached_property
+    def for_diagnosis(self) -> Budget:
+        """Return what may be spent on saying why hunks do not fit."""
+        return Budget(MAX_DIAGNOSED_BYTES)
 
     def spend(self, searched_bytes: int) -> None:
         """Take from what is left.

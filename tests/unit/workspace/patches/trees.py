@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from pyro_mcp.errors import PyroError
+import pytest
+
+from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.workspace.patches import Delete, Kind, Plan, Write, parse, paths_of, plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Files: TypeAlias = dict[str, bytes]
 # No settings of the machine, and no repository around: git is a program that reads two trees.
@@ -80,15 +84,27 @@ def applied(patch: str | bytes, files: Files) -> Files:
     return tree.after(planned(patch, tree)).files
 
 
-def failure(patch: str | bytes, files: Files, **more: dict[str, Kind]) -> PyroError:
-    """Return the error of a patch that must not apply, checking that it left the tree as it was."""
-    before = dict(files)
+def outcome(patch: str | bytes, files: Files) -> Files | PyroError:
+    """Return the files after a patch or what it is refused with, checking that a refusal is one for a model."""
+    tree = MemoryTree(dict(files))
     try:
-        made = planned(patch, MemoryTree(files, **more))  # type: ignore[arg-type]
+        return tree.after(planned(patch, tree)).files
     except PyroError as error:
-        assert files == before
-        return error
-    raise AssertionError(f"the patch applied: {made}")
+        refusal = error
+    assert tree.files == files
+    assert refusal.code in {ErrorCode.INVALID, ErrorCode.CONFLICT}
+    assert refusal.hint
+    assert refusal.details["reason"]
+    assert f"{refusal.message}{refusal.hint}".replace("\n", "").isprintable()
+    assert len(refusal.message) < 10_000
+    return refusal
+
+
+def refusal(patch: str | bytes, tree: MemoryTree | Files) -> PyroError:
+    """Return what a patch is refused with."""
+    with pytest.raises(PyroError) as caught:
+        planned(patch, tree if isinstance(tree, MemoryTree) else MemoryTree(tree))
+    return caught.value
 
 
 def git(*arguments: str, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -106,17 +122,22 @@ def write_files(root: Path, files: Files, modes: dict[str, int] | None = None) -
 
 
 def read_files(root: Path) -> Files:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {path: data for path, data in found.items() if not path.startswith(".git/")}
 
 
-def git_diff(root: Path, before: Files, after: Files, *options: str) -> bytes:
-    """Return what git writes about two trees, named a/… and b/…."""
-    write_files(root / "a", before)
-    write_files(root / "b", after)
-    (root / "a").mkdir(exist_ok=True)
-    (root / "b").mkdir(exist_ok=True)
-    made = git("-c", "core.quotePath=true", "diff", "--no-index", "--no-prefix", *options, "a", "b", cwd=root)
-    assert made.returncode in {0, 1}, made.stderr
+def git_diff(root: Path, before: MemoryTree, after: MemoryTree, *options: str) -> bytes:
+    """Return what git writes about two trees."""
+    trees: list[str] = []
+    git("init", "--quiet", "--initial-branch=main", cwd=root)
+    for tree in (before, after):
+        for path in read_files(root):
+            (root / path).unlink()
+        write_files(root, tree.files, tree.modes)
+        git("add", "--all", "--force", cwd=root)
+        trees.append(git("write-tree", cwd=root).stdout.decode().strip())
+    made = git("diff", *options, *trees, cwd=root)
+    assert made.returncode == 0, made.stderr
     return made.stdout
 
 
