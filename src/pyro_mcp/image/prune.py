@@ -15,7 +15,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.paths import ensure_private_dir
-from pyro_mcp.image import boot, catalog, environments, kit
+from pyro_mcp.image import boot, catalog, environments
 from pyro_mcp.image.inputs import boot_label, kit_label
 from pyro_mcp.image.names import name_of
 from pyro_mcp.image.workshop import sweep, try_pull_lock
@@ -73,6 +73,9 @@ def prune(paths: Paths, keep: Collection[str] = ()) -> PruneResult:
     Raises:
         PyroError: BUSY if images are in use all the time for a minute; PERMISSION and others.
     """
+    # What builds is not loaded by those who only hold images in place (`using_images`): every start does.
+    from pyro_mcp.image import kit
+
     removed: list[Removed] = []
     skipped: list[str] = []
     named = {recipe.label for recipe in catalog.load_catalog().environments}
