@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pyro_mcp.host import process
+from tests.style.test_start_up import HEAVY
 from tests.support.pyro_cli import COMMAND, pyro, pyro_json, starting_pyro
 
 pytestmark = pytest.mark.vm
@@ -123,6 +124,13 @@ class TestRun:
         assert done.returncode == 125
         assert b"there is no environment debian:99" in done.stderr
         assert b"hint:" in done.stderr
+
+    def test_a_run_loads_nothing_heavy(self) -> None:
+        code = "import sys; from pyro_mcp.cli.main import main; main(sys.argv[1:]); print(*sys.modules)"
+        command = [sys.executable, "-c", code, "run", "debian:12", "--", "true"]
+        loaded = set(process.run(command, timeout_s=110).text.split())
+        assert "pyro_mcp.workspace.vm_run" in loaded
+        assert loaded & HEAVY == set()
 
     def test_a_flood_passes_through_and_memory_stays_bounded(self) -> None:
         code = (
