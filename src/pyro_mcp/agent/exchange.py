@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pyro_mcp.agent.channel import Bound
 from pyro_mcp.agent.failures import failure_error
 from pyro_mcp.agent.messages import ExecResult, Stream, breach, decode, verdict
-from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import wire
-from pyro_mcp.protocol.documents import DocumentError, encode_document
 from pyro_mcp.protocol.frames import encode, encode_stream
 
 if TYPE_CHECKING:
@@ -72,15 +70,7 @@ class Exchange:
             PyroError: INVALID if it is too long for a frame.
         """
         self._ident = ident
-        try:
-            body = encode_document(self._request.document(stdin=self._stdin is not None))
-        except DocumentError as error:
-            raise PyroError(
-                ErrorCode.INVALID,
-                f"the arguments and variables of {self._request.argv[0][:100]!r} are too long: {error}",
-                hint="Pass the data on stdin or in a file.",
-            ) from None
-        self._channel.queue(encode(ident, wire.REQUEST, body))
+        self._channel.queue(encode(ident, wire.EXEC, self._request.body(stdin=self._stdin is not None)))
 
     def run(self) -> ExecResult:
         """Carry the streams until the result is there, and return it."""

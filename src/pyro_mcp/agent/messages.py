@@ -6,6 +6,7 @@ Owns their fields, how they look on the wire, and the checks of what a guest ans
 from __future__ import annotations
 
 import os
+import struct
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import wire
-from pyro_mcp.protocol.documents import DocumentError, decode_strict
+from pyro_mcp.protocol.documents import DocumentError, decode_strict, encode_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from pyro_mcp.host.network.guest import GuestNetwork
     from pyro_mcp.protocol.documents import Document
 
-ENTROPY_BYTES = 64
+_CONFIGURE = struct.Struct(wire.CONFIGURE_FORMAT)
+_EXEC = struct.Struct(wire.EXEC_FORMAT)
+_MAX_HOSTNAME_CHARS = 64
+_MACHINE_ID_CHARS = 32
+_MAX_TIMEOUT_MS = 0xFFFFFFFF
 _MAX_TEXT_CHARS = 100
 _MAX_FEATURES = 64
 _MAX_EXIT_CODE = 255
@@ -69,19 +74,31 @@ class GuestConfig:
     machine_id: str
     network: GuestNetwork | None = None
     root: RootDisk = RootDisk.MOUNTED
-    entropy: bytes = field(default_factory=lambda: os.urandom(ENTROPY_BYTES), repr=False)
+    entropy: bytes = field(default_factory=lambda: os.urandom(wire.ENTROPY_BYTES), repr=False)
 
-    def document(self) -> Document:
-        """Return the request, as of now."""
-        return {
-            "op": wire.CONFIGURE,
-            "clock_ns": time.time_ns(),
-            "entropy": self.entropy.hex(),
-            "hostname": self.hostname,
-            "machine_id": self.machine_id,
-            "network": None if self.network is None else self.network.to_json(),
-            "root": self.root.value,
-        }
+    def __post_init__(self) -> None:
+        """Refuse what would not fit its place.
+
+        Raises:
+            PyroError: INVALID.
+        """
+        if not 0 < len(self.hostname) <= _MAX_HOSTNAME_CHARS or not self.hostname.isascii():
+            raise PyroError(ErrorCode.INVALID, f"{self.hostname[:_MAX_TEXT_CHARS]!r} can't be a guest's host name")
+        if len(self.machine_id) != _MACHINE_ID_CHARS or not self.machine_id.isalnum():
+            raise PyroError(ErrorCode.INVALID, f"{self.machine_id[:_MAX_TEXT_CHARS]!r} is not a machine id")
+        if len(self.entropy) != wire.ENTROPY_BYTES:
+            raise PyroError(ErrorCode.INVALID, f"{len(self.entropy)} bytes of entropy instead of {wire.ENTROPY_BYTES}")
+
+    def body(self) -> bytes:
+        """Return the frame's body, as of now."""
+        rest: dict[str, object] = {}
+        if self.network is not None:
+            rest["network"] = self.network.to_json()
+        if self.root is not RootDisk.MOUNTED:
+            rest["root"] = self.root.value
+        name = self.hostname.encode("ascii")
+        fixed = _CONFIGURE.pack(time.time_ns(), self.entropy, self.machine_id.encode("ascii"), len(name))
+        return fixed + name + (encode_document(rest) if rest else b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +133,26 @@ class ExecRequest:
         if any(not name or "=" in name for name in self.env):
             raise PyroError(ErrorCode.INVALID, "the name of a variable is empty or holds a `=`")
 
-    def document(self, *, stdin: bool) -> Document:
-        """Return the request."""
-        return {
-            "op": wire.EXEC,
-            "argv": list(self.argv),
-            "cwd": self.cwd,
-            "env": dict(self.env),
-            "timeout_ms": max(1, int(self.timeout_s * 1000)),
-            "stdin": stdin,
-            "last": self.is_last,
-        }
+    def body(self, *, stdin: bool) -> bytes:
+        """Return the frame's body.
+
+        Raises:
+            PyroError: INVALID if it is too long for a frame.
+        """
+        flags = (wire.EXEC_STDIN if stdin else 0) | (wire.EXEC_LAST if self.is_last else 0)
+        timeout_ms = min(max(1, int(self.timeout_s * 1000)), _MAX_TIMEOUT_MS)
+        texts = [self.cwd, *self.argv, *(f"{name}={value}" for name, value in self.env.items())]
+        body = _EXEC.pack(timeout_ms, flags, len(self.argv), len(self.env)) + b"".join(
+            os.fsencode(text) + b"\0" for text in texts
+        )
+        if len(body) > wire.MAX_EXEC_BYTES:
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"the arguments and variables of {self.argv[0][:_MAX_TEXT_CHARS]!r} take {len(body)} bytes, of at most"
+                f" {wire.MAX_EXEC_BYTES}",
+                hint="Pass the data on stdin or in a file.",
+            )
+        return body
 
 
 @dataclass(frozen=True, slots=True)

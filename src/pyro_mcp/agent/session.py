@@ -97,7 +97,7 @@ class AgentSession:
         Raises:
             PyroError: TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        self._call({"op": wire.PING}, "answer a ping", timeout_s)
+        self._request({"op": wire.PING}, "answer a ping", timeout_s)
 
     def prepare(self, prepare: Prepare, *, timeout_s: float = PREPARE_TIMEOUT_S) -> None:
         """Have a booted guest do all that its clones have in common, before its template is taken.
@@ -105,7 +105,7 @@ class AgentSession:
         Raises:
             PyroError: CONFLICT, UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        self._call(prepare.document(), "prepare", timeout_s)
+        self._request(prepare.document(), "prepare", timeout_s)
 
     def configure(self, config: GuestConfig, *, timeout_s: float = CONFIGURE_TIMEOUT_S) -> None:
         """Make a guest that one particular guest; nothing runs in it before.
@@ -113,7 +113,7 @@ class AgentSession:
         Raises:
             PyroError: CONFLICT, UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        self._call(config.document(), "be configured", timeout_s)
+        self._call(wire.CONFIGURE, config.body(), "be configured", timeout_s)
 
     def sync(self, *, timeout_s: float = SYNC_TIMEOUT_S) -> None:
         """Have the guest write to its disks what is not there yet.
@@ -121,7 +121,7 @@ class AgentSession:
         Raises:
             PyroError: UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        self._call({"op": wire.SYNC}, "write its disks", timeout_s)
+        self._request({"op": wire.SYNC}, "write its disks", timeout_s)
 
     def poweroff(self, *, timeout_s: float = POWEROFF_TIMEOUT_S) -> None:
         """Have the guest end all that runs and switch itself off; it is going when this returns.
@@ -129,7 +129,7 @@ class AgentSession:
         Raises:
             PyroError: UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        self._call({"op": wire.POWEROFF}, "power off", timeout_s)
+        self._request({"op": wire.POWEROFF}, "power off", timeout_s)
         self.close()
 
     def exec(
@@ -182,7 +182,7 @@ class AgentSession:
 
         def converse() -> ExecResult:
             bound = Bound(CONFIGURE_TIMEOUT_S, "the guest's agent to answer")
-            configuring = None if config is None else self._ask(config.document())
+            configuring = None if config is None else self._ask(wire.CONFIGURE, config.body())
             exchange.ask(self._next_id())
             self._await_ready(bound)
             if configuring is not None:
@@ -203,10 +203,13 @@ class AgentSession:
             self.close()
             raise
 
-    def _call(self, document: Document, what: str, timeout_s: float) -> Document:
+    def _request(self, document: Document, what: str, timeout_s: float) -> Document:
+        return self._call(wire.REQUEST, encode_document(document), what, timeout_s)
+
+    def _call(self, kind: int, body: bytes, what: str, timeout_s: float) -> Document:
         def converse() -> Document:
             bound = Bound(timeout_s, f"the guest's agent to {what}")
-            ident = self._ask(document)
+            ident = self._ask(kind, body)
             self._await_ready(bound)
             return self._answer(ident, what, bound)
 
@@ -224,9 +227,9 @@ class AgentSession:
         self._last_id += 1
         return self._last_id
 
-    def _ask(self, document: Document) -> int:
+    def _ask(self, kind: int, body: bytes) -> int:
         ident = self._next_id()
-        self._channel.queue(encode(ident, wire.REQUEST, encode_document(document)))
+        self._channel.queue(encode(ident, kind, body))
         return ident
 
     def _await_ready(self, bound: Bound) -> GuestInfo:

@@ -13,12 +13,11 @@ from pyro_mcp.guest.guard import GuardLauncher
 from pyro_mcp.guest.lane import Lane
 from pyro_mcp.guest.loop import Loop
 from pyro_mcp.guest.operations import Operations
+from pyro_mcp.guest.spawner import Surroundings
 from pyro_mcp.guest.standby import Standby
 
 if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
-
-_WORKSPACE = "/workspace"
 
 
 class HostDirectory:
@@ -27,26 +26,19 @@ class HostDirectory:
     features = ("exec", "compat")
 
     def __init__(self, root: str, loop: Loop) -> None:
-        self.standby = Standby(loop, GuardLauncher())
-        self._root = os.path.realpath(root)
+        place = os.fsencode(os.path.realpath(root))
+        surroundings = Surroundings({**os.environb, b"HOME": place, b"PWD": place}, place)
+        self.standby = Standby(loop, GuardLauncher(surroundings))
         self._loop = loop
-        self.environment = {**os.environ, "HOME": self._root, "PWD": self._root}
 
     def prepare(self, document: Document) -> Document:
         """Do nothing: there is nothing to wait for later."""
         del document
         return {}
 
-    def configure(self, document: Document) -> Document:
+    def configure(self, entropy: bytes, hostname: bytes, machine_id: bytes, rest: Document) -> None:
         """Do nothing: clock, names, random numbers and network are the host's."""
-        del document
-        return {}
-
-    def directory(self, cwd: str) -> str:
-        """Return the place of `cwd`, where `/workspace` is the private directory."""
-        if cwd == _WORKSPACE or cwd.startswith(_WORKSPACE + "/"):
-            return self._root + cwd[len(_WORKSPACE) :]
-        return cwd
+        del entropy, hostname, machine_id, rest
 
     def set_clock(self, clock_ns: int) -> None:
         """Do nothing: the clock is the host's."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pyro_mcp.guest.loop import Deadline, Loop
     from pyro_mcp.guest.process import Process
     from pyro_mcp.guest.session import Session
-    from pyro_mcp.guest.spawner import Command
 
+_EXEC = struct.Struct(wire.EXEC_FORMAT)
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 # After a command has ended, what it left running may still be writing its last words.
 _LAST_WORDS_S = 0.1
@@ -217,7 +217,7 @@ class Execution:
     def __init__(self, loop: Loop, process: Process, on_unused_end: Callable[[Execution], None]) -> None:
         self.loop = loop
         self.process = process
-        self.is_last = False
+        self._is_last = False
         self._on_unused_end = on_unused_end
         self._ident = 0
         self._begun = False
@@ -235,8 +235,8 @@ class Execution:
         self._stderr = Output(self, pipes.stderr, wire.STDERR)
         loop.add(process.exit_fd, self._on_exit)
 
-    def begin(self, session: Session, ident: int, command: Command, timeout_s: float) -> None:
-        """Make the process run the command, for a session, and kill it after so many seconds (0: never).
+    def begin(self, session: Session, ident: int, body: bytes) -> None:
+        """Make the process run the command of an EXEC frame, for a session.
 
         Raises:
             RefusalError: if the command is too long. The execution is of no use then.
@@ -246,9 +246,11 @@ class Execution:
         self._ident = ident
         self._begun = True
         self._started_s = time.monotonic()
-        launch(self.process, command)
-        if timeout_s:
-            self._deadline = self.loop.at(timeout_s, self._on_timeout)
+        launch(self.process, body)
+        timeout_ms, flags, _, _ = _EXEC.unpack_from(body)
+        self._is_last = flags & wire.EXEC_LAST != 0
+        if timeout_ms:
+            self._deadline = self.loop.at(timeout_ms / 1000, self._on_timeout)
 
     def send(self, kind: int, body: bytes) -> None:
         """Send a frame of this command."""
@@ -331,7 +333,7 @@ class Execution:
         else:
             self.send(wire.RESULT, self._result())
         self.loop.later(self._clean_up)
-        self._session.forget(self._ident, expect_more=not self.is_last)
+        self._session.forget(self._ident, expect_more=not self._is_last)
 
     def _result(self) -> bytes:
         code = self._code

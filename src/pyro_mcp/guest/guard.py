@@ -15,7 +15,7 @@ from pyro_mcp.guest.process import Pipes
 from pyro_mcp.guest.spawner import become, fork, read_command, send_signal, send_signal_by_fd
 
 if TYPE_CHECKING:
-    from pyro_mcp.guest.spawner import Command
+    from pyro_mcp.guest.spawner import Surroundings
 
 _STATUS_BYTES = 4
 _KILLED = 128 + signal.SIGKILL
@@ -25,8 +25,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
 class GuardedProcess:
     """A guard that waits for its command."""
 
-    def __init__(self) -> None:
+    def __init__(self, surroundings: Surroundings) -> None:
         self.pipes = Pipes()
+        self._surroundings = surroundings
         self.exit_fd, self._exit_theirs = os.pipe2(os.O_CLOEXEC)
         self._agent = os.getpid()
         self._pidfd = os.pidfd_open(fork(self._guard))
@@ -93,20 +94,19 @@ class GuardedProcess:
                 code = os.waitstatus_to_exitcode(status)
                 _tell(self._exit_theirs, code if code >= 0 else 128 - code)
 
-    def _run(self, command: Command) -> int:
+    def _run(self, command: bytes) -> int:
         os.setsid()
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        if command[3]:
-            os.dup2(self.pipes.stdin_theirs, 0)
-        become(command, self.pipes.error_theirs)
+        become(command, self._surroundings, self.pipes.stdin_theirs, self.pipes.error_theirs)
 
 
 class GuardLauncher:
     """Makes guards when they are asked for: on a host that is quick."""
 
-    def __init__(self) -> None:
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     @property
@@ -116,7 +116,7 @@ class GuardLauncher:
 
     def make(self) -> GuardedProcess:
         """Return a guard that waits."""
-        return GuardedProcess()
+        return GuardedProcess(self._surroundings)
 
 
 def _tell(fd: int, code: int) -> None:

@@ -26,12 +26,11 @@ BOUND_FILES = ("hostname", "hosts", "machine-id", "resolv.conf")
 # linux/random.h
 _RNDADDENTROPY = 0x40085203
 _RNDRESEEDCRNG = 0x5207
-_MIN_ENTROPY_BYTES = 32
 _MAPPED_BYTES = mmap.PAGESIZE
-_MACHINE_ID_CHARACTERS = 32
-_NO_ID = "0" * _MACHINE_ID_CHARACTERS
+_NO_ID = b"0" * 32
+_HOSTS = b"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 "
 # As long as the names that the host gives, so that those fit where it was.
-_UNNAMED = "guest-without-any-name-"
+_UNNAMED = b"guest-noname"
 
 
 class Names:
@@ -54,26 +53,22 @@ class Names:
 
         Adding alone leaves all clones of a template with the same numbers for up to a minute.
         """
-        if len(entropy) < _MIN_ENTROPY_BYTES:
-            raise RefusalError(wire.BAD_REQUEST, f"configure needs at least {_MIN_ENTROPY_BYTES} bytes of entropy")
         fcntl.ioctl(self._random, _RNDADDENTROPY, struct.pack("ii", len(entropy) * 8, len(entropy)) + entropy)
         fcntl.ioctl(self._random, _RNDRESEEDCRNG)
 
-    def set_hostname(self, name: str) -> None:
+    def set_hostname(self, name: bytes) -> None:
         """Set the host's name, and let it resolve to the guest itself."""
-        socket.sethostname(name)
-        self._files["hostname"].write(f"{name}\n")
-        self._files["hosts"].write(f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n")
+        socket.sethostname(name.decode("ascii"))
+        self._files["hostname"].write(name + b"\n")
+        self._files["hosts"].write(_HOSTS + name + b"\n")
 
-    def set_machine_id(self, machine_id: str) -> None:
+    def set_machine_id(self, machine_id: bytes) -> None:
         """Set /etc/machine-id: 32 hexadecimal digits."""
-        if len(machine_id) != _MACHINE_ID_CHARACTERS or machine_id.strip("0123456789abcdef"):
-            raise RefusalError(wire.BAD_REQUEST, "a machine id is 32 hexadecimal digits")
-        self._files["machine-id"].write(f"{machine_id}\n")
+        self._files["machine-id"].write(machine_id + b"\n")
 
     def set_resolvers(self, addresses: list[str]) -> None:
         """Set the addresses of the name servers, none for no name service."""
-        self._files["resolv.conf"].write("".join(f"nameserver {address}\n" for address in addresses))
+        self._files["resolv.conf"].write("".join(f"nameserver {address}\n" for address in addresses).encode())
 
 
 class MappedFile:
@@ -87,9 +82,8 @@ class MappedFile:
         self._map = mmap.mmap(self._fd, _MAPPED_BYTES)
         os.ftruncate(self._fd, 0)
 
-    def write(self, text: str) -> None:
-        """Make `text` the file's content."""
-        data = text.encode()
+    def write(self, data: bytes) -> None:
+        """Make `data` the file's content."""
         size = len(data)
         if size == self._size:
             self._map[:size] = data

@@ -6,17 +6,19 @@ know whether there is a machine around it: that is `Machine`'s part (`virtual`, 
 
 from __future__ import annotations
 
+import struct
 import time
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pyro_mcp.guest.spawner import Command, RefusalError
+from pyro_mcp.guest.spawner import RefusalError
 from pyro_mcp.protocol import wire
-from pyro_mcp.protocol.documents import encode_document
+from pyro_mcp.protocol.documents import decode_trusted, encode_document
 
 if TYPE_CHECKING:
     from pyro_mcp.guest.standby import Standby
     from pyro_mcp.protocol.documents import Document
 
+_CONFIGURE = struct.Struct(wire.CONFIGURE_FORMAT)
 # Below this the clock is as right as the way here lets it be.
 _CLOCK_TOLERANCE_NS = 200_000_000
 
@@ -34,21 +36,12 @@ class Machine(Protocol):
         """Return what the host may rely on."""
         ...
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Return the variables that commands get unless the request says otherwise."""
-        ...
-
     def prepare(self, document: Document) -> Document:
         """Do whatever can be done before anybody knows for whom."""
         ...
 
-    def configure(self, document: Document) -> Document:
+    def configure(self, entropy: bytes, hostname: bytes, machine_id: bytes, rest: Document) -> None:
         """Become one particular guest."""
-        ...
-
-    def directory(self, cwd: str) -> str:
-        """Return where a command that was given this directory is to run."""
         ...
 
     def set_clock(self, clock_ns: int) -> None:
@@ -75,7 +68,6 @@ class Operations:
         self._table = {
             wire.PING: self._ping,
             wire.PREPARE: self._prepare,
-            wire.CONFIGURE: self._configure,
             wire.SYNC: self._sync,
             wire.POWEROFF: self._power_off,
         }
@@ -112,23 +104,21 @@ class Operations:
             raise RefusalError(wire.UNSUPPORTED, f"the agent does not know the operation {document.get('op')!r}")
         return operation(document)
 
-    def command(self, document: Document) -> tuple[Command, float]:
-        """Return the command that is asked for, and its timeout in seconds, 0 for none.
+    def configure(self, body: bytes) -> None:
+        """Do what a CONFIGURE frame says: once.
 
         Raises:
-            RefusalError: if there may not be one yet, or the request makes no sense.
+            RefusalError, OSError: if it can't be done.
         """
-        if not self.configured:
-            raise RefusalError(wire.NOT_CONFIGURED, "no command can run before configure")
-        argv, cwd, env = document.get("argv"), document.get("cwd"), document.get("env")
-        timeout_ms = document.get("timeout_ms", 0)
-        if not (argv and isinstance(argv, list) and isinstance(cwd, str) and isinstance(env, dict)):
-            raise RefusalError(wire.BAD_REQUEST, "exec needs argv, cwd and env")
-        if not isinstance(timeout_ms, int):
-            raise RefusalError(wire.BAD_REQUEST, "timeout_ms is not a number")
-        merged = {**self.machine.environment, **cast("dict[str, str]", env)}
-        command = (cast("list[str]", argv), merged, self.machine.directory(cwd), document.get("stdin") is True)
-        return command, timeout_ms / 1000
+        if self.configured:
+            raise RefusalError(wire.CONFLICT, "the guest is configured already")
+        clock_ns, entropy, machine_id, name_length = _CONFIGURE.unpack_from(body)
+        end = _CONFIGURE.size + name_length
+        self._set_clock(clock_ns)
+        rest = decode_trusted(body[end:]) if len(body) > end else {}
+        self.machine.configure(entropy, body[_CONFIGURE.size : end], machine_id, rest)
+        self.configured = True
+        self._ready = b""
 
     def _set_clock(self, clock_ns: int) -> None:
         if clock_ns and abs(clock_ns - time.time_ns()) > _CLOCK_TOLERANCE_NS:
@@ -142,17 +132,6 @@ class Operations:
         if self.configured:
             raise RefusalError(wire.CONFLICT, "prepare comes before configure")
         return self.machine.prepare(document)
-
-    def _configure(self, document: Document) -> Document:
-        if self.configured:
-            raise RefusalError(wire.CONFLICT, "the guest is configured already")
-        clock_ns = document.get("clock_ns")
-        if isinstance(clock_ns, int):
-            self._set_clock(clock_ns)
-        result = self.machine.configure(document)
-        self.configured = True
-        self._ready = b""
-        return result
 
     def _sync(self, document: Document) -> Document:
         del document

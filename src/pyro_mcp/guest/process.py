@@ -15,7 +15,6 @@ from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:
     from pyro_mcp.guest.loop import Loop
-    from pyro_mcp.guest.spawner import Command
 
 # What a pipe takes without anybody reading (pipe(7)), and the most that any user may ask for.
 _PIPE_BYTES = 65536
@@ -127,13 +126,13 @@ class Launcher(Protocol):
         ...
 
 
-def launch(process: Process, command: Command) -> None:
-    """Make a waiting process run `command`.
+def launch(process: Process, body: bytes) -> None:
+    """Make a waiting process run the command of an EXEC frame.
 
     Raises:
         RefusalError: if the command is too long.
     """
-    request = pack_command(command)
+    request = pack_command(body)
     pipes = process.pipes
     try:
         if len(request) > _PIPE_BYTES:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from pyro_mcp.guest.lane import Lane
 from pyro_mcp.guest.operations import Operations
 from pyro_mcp.protocol import wire
-from pyro_mcp.protocol.documents import Document, encode_document
 from pyro_mcp.protocol.frames import Decoder, encode
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 _TIMEOUT_MS = 20_000
 _READ_BYTES = 65536
-_ENTROPY = bytes(64)
 # More than the clock may be wrong by, so that it is set.
 _CLOCK_STEP_NS = 1_000_000_000
 
@@ -40,9 +38,9 @@ def converse(loop: Loop, machine: Machine, commands: Sequence[Sequence[str]]) ->
     operations = Operations(machine, agent_digest="")
     lane = Lane(theirs.detach(), loop, operations, is_connection=False)
     try:
-        ours.sendall(wire.LANE_MAGIC + _hello() + _request(1, _configuration()))
+        ours.sendall(wire.LANE_MAGIC + _hello() + encode(1, wire.CONFIGURE, _configuration()))
         for ident, command in enumerate(commands, start=2):
-            ours.sendall(_request(ident, _execution(command)))
+            ours.sendall(encode(ident, wire.EXEC, _execution(command)))
             _await_end(ours, loop, ident)
         if not commands:
             _await_end(ours, loop, 1)
@@ -72,29 +70,13 @@ def _hello() -> bytes:
     return encode(0, wire.HELLO, struct.pack(wire.HELLO_FORMAT, bytes(wire.NONCE_BYTES), wire.GENERATION, 0))
 
 
-def _request(ident: int, document: Document) -> bytes:
-    return encode(ident, wire.REQUEST, encode_document(document))
+def _configuration() -> bytes:
+    name = b"guest-actor1"
+    clock_ns = time.time_ns() + _CLOCK_STEP_NS
+    machine_id = os.urandom(16).hex().encode()
+    return struct.pack(wire.CONFIGURE_FORMAT, clock_ns, bytes(wire.ENTROPY_BYTES), machine_id, len(name)) + name
 
 
-def _configuration() -> Document:
-    return {
-        "op": wire.CONFIGURE,
-        "clock_ns": time.time_ns() + _CLOCK_STEP_NS,
-        "entropy": _ENTROPY.hex(),
-        "hostname": "rehearsal-of-some-guest",
-        "machine_id": os.urandom(16).hex(),
-        "network": None,
-        "root": wire.ROOT_MOUNTED,
-    }
-
-
-def _execution(argv: Sequence[str]) -> Document:
-    return {
-        "op": wire.EXEC,
-        "argv": list(argv),
-        "cwd": "/workspace",
-        "env": {},
-        "timeout_ms": _TIMEOUT_MS,
-        "stdin": False,
-        "last": True,
-    }
+def _execution(argv: Sequence[str]) -> bytes:
+    texts = b"".join(text.encode() + b"\0" for text in ("/workspace", *argv))
+    return struct.pack(wire.EXEC_FORMAT, _TIMEOUT_MS, wire.EXEC_LAST, len(argv), 0) + texts

@@ -16,7 +16,7 @@ from pyro_mcp.protocol.documents import Document, DocumentError, decode_trusted,
 from pyro_mcp.protocol.frames import FrameError, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pyro_mcp.guest.execution import Execution
     from pyro_mcp.guest.lane import Lane
@@ -43,8 +43,12 @@ class Session:
         Raises:
             FrameError: if it may not come now; the session is to be ended.
         """
-        if kind == wire.REQUEST and self._greeted:
-            self._request(ident, body)
+        if kind == wire.EXEC and self._greeted:
+            self._perform(ident, self._execute, body)
+        elif kind == wire.CONFIGURE and self._greeted:
+            self._perform(ident, self._configure, body)
+        elif kind == wire.REQUEST and self._greeted:
+            self._perform(ident, self._request, body)
         elif kind == wire.HELLO and not self._greeted:
             self._hello(body)
         elif not self._greeted:
@@ -87,30 +91,34 @@ class Session:
         # The host looks for its nonce in whatever an earlier session left in the lane.
         self.lane.send(nonce + encode(0, wire.READY, self._operations.ready()))
 
-    def _request(self, ident: int, body: bytes) -> None:
+    def _perform(self, ident: int, operation: Callable[[int, bytes], None], body: bytes) -> None:
         try:
-            document = decode_trusted(body)
             if ident in self._executions:
                 raise RefusalError(wire.BAD_REQUEST, f"the id {ident} is in use")
-            if document.get("op") == wire.EXEC:
-                self._execute(ident, document)
-            else:
-                self.reply(ident, self._operations.perform(document))
+            operation(ident, body)
         except RefusalError as refusal:
             self.fail(ident, refusal)
-        except DocumentError as error:
+        except (DocumentError, struct.error) as error:
             self.fail(ident, RefusalError(wire.BAD_REQUEST, str(error)))
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, "?")
             self.fail(ident, RefusalError(wire.SYSTEM, f"{name}: {error}"))
 
-    def _execute(self, ident: int, document: Document) -> None:
-        command, timeout_s = self._operations.command(document)
-        execution = self._operations.machine.standby.take()
-        execution.is_last = document.get("last") is True
+    def _request(self, ident: int, body: bytes) -> None:
+        self.reply(ident, self._operations.perform(decode_trusted(body)))
+
+    def _configure(self, ident: int, body: bytes) -> None:
+        self._operations.configure(body)
+        self.lane.send(encode(ident, wire.RESULT, b"{}"))
+
+    def _execute(self, ident: int, body: bytes) -> None:
+        operations = self._operations
+        if not operations.configured:
+            raise RefusalError(wire.NOT_CONFIGURED, "no command can run before configure")
+        execution = operations.machine.standby.take()
         try:
-            execution.begin(self, ident, command, timeout_s)
-        except RefusalError:
+            execution.begin(self, ident, body)
+        except (RefusalError, struct.error):
             execution.abandon()
             raise
         self._executions[ident] = execution

@@ -10,6 +10,7 @@ import errno
 import marshal
 import os
 import signal
+import struct
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,9 +19,8 @@ from pyro_mcp.protocol import wire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: What a request to a waiting child holds: argv, env, cwd, and whether stdin is given.
-Command = tuple[list[str], dict[str, str], str, bool]
-
+_EXEC = struct.Struct(wire.EXEC_FORMAT)
+_WORKSPACE = b"/workspace"
 _LENGTH_BYTES = 4
 _READ_BYTES = 65536
 #: A child that fails before it is a command; nobody sees this but for a defect of the agent.
@@ -66,13 +66,22 @@ def send_signal_by_fd(pidfd: int, number: int) -> None:
         return
 
 
-def pack_command(command: Command) -> bytes:
-    """Return what makes a waiting child run `command`."""
-    body = marshal.dumps(command)
+class Surroundings:
+    """What a command finds around it: variables, and where `/workspace` is."""
+
+    __slots__ = ("environment", "workspace")
+
+    def __init__(self, environment: dict[bytes, bytes], workspace: bytes) -> None:
+        self.environment = environment
+        self.workspace = workspace
+
+
+def pack_command(body: bytes) -> bytes:
+    """Return what makes a waiting child run the command of an EXEC frame."""
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 
-def read_command(fd: int) -> Command | None:
+def read_command(fd: int) -> bytes | None:
     """Wait for the request that the agent writes; None if it closes the pipe instead."""
     data = os.read(fd, _READ_BYTES)
     if not data:
@@ -83,16 +92,14 @@ def read_command(fd: int) -> Command | None:
         if not more:
             return None
         data += more
-    return marshal.loads(data[_LENGTH_BYTES:])  # noqa: S302 - from the agent itself
+    return data[_LENGTH_BYTES:]
 
 
-def become(command: Command, error_fd: int) -> NoReturn:
+def become(body: bytes, surroundings: Surroundings, stdin_fd: int, error_fd: int) -> NoReturn:
     """Turn the calling process into the command, or say on `error_fd` why that failed, and end."""
-    argv, env, cwd, _ = command
     status = CHILD_BROKE
     try:
-        _change_directory(cwd)
-        _execute(argv, env)
+        _run(body, surroundings, stdin_fd)
     except RefusalError as refusal:
         status = refusal.exit_code or CHILD_BROKE
         os.write(error_fd, marshal.dumps((refusal.code, refusal.message, refusal.exit_code)))
@@ -100,18 +107,17 @@ def become(command: Command, error_fd: int) -> NoReturn:
         os._exit(status)
 
 
-def rehearse() -> None:
+def rehearse(surroundings: Surroundings) -> None:
     """Do what a waiting child does once it is asked, with a command that is not there.
 
     Python has adapted its code to it afterwards, and the memory pages that it writes are the caller's own.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        os.write(writing, pack_command((["/", "-c", ""], {"PATH": ""}, "/", False)))
-        command = read_command(reading)
-        if command is not None:
-            _change_directory(command[2])
-            _execute(command[0], command[1])
+        os.write(writing, pack_command(_EXEC.pack(0, 0, 3, 1) + b"/\0/\0-c\0\0PATH=\0"))
+        body = read_command(reading)
+        if body is not None:
+            _run(body, Surroundings(surroundings.environment.copy(), surroundings.workspace), -1)
     except RefusalError:
         return
     finally:
@@ -125,32 +131,54 @@ def unpack_failure(data: bytes) -> RefusalError:
     return RefusalError(code, message, exit_code=exit_code)
 
 
-def _change_directory(cwd: str) -> None:
+def _run(body: bytes, surroundings: Surroundings, stdin_fd: int) -> NoReturn:
+    _, flags, argument_count, _ = _EXEC.unpack_from(body)
+    texts = body[_EXEC.size : -1].split(b"\0")
+    last = 1 + argument_count
+    argv = texts[1:last]
+    if not argv or not argv[0]:
+        raise RefusalError(wire.BAD_REQUEST, "there is no command", exit_code=126)
+    environment = surroundings.environment
+    for variable in texts[last:]:
+        name, _, value = variable.partition(b"=")
+        environment[name] = value
+    _change_directory(texts[0], surroundings.workspace)
+    if flags & wire.EXEC_STDIN:
+        os.dup2(stdin_fd, 0)
+    _execute(argv, environment)
+
+
+def _change_directory(cwd: bytes, workspace: bytes) -> None:
+    if cwd.startswith(_WORKSPACE) and cwd[len(_WORKSPACE) : len(_WORKSPACE) + 1] in b"/":
+        cwd = workspace + cwd[len(_WORKSPACE) :]
     try:
         os.chdir(cwd)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise RefusalError(wire.CWD_UNUSABLE, f"can't run in {cwd!r}: {reason}", exit_code=126) from None
+    except OSError as error:
+        raise RefusalError(
+            wire.CWD_UNUSABLE, f"can't run in {os.fsdecode(cwd)!r}: {error.strerror}", exit_code=126
+        ) from None
 
 
-def _execute(argv: list[str], env: dict[str, str]) -> NoReturn:
+def _execute(argv: list[bytes], environment: dict[bytes, bytes]) -> NoReturn:
     name = argv[0]
-    if "/" in name:
+    if b"/" in name:
         paths = [name]
     else:
-        paths = [f"{directory or '.'}/{name}" for directory in env.get("PATH", os.defpath).split(":")] if name else []
+        search = environment.get(b"PATH", b"/bin:/usr/bin")
+        paths = [(directory or b".") + b"/" + name for directory in search.split(b":")]
     found = errno.ENOENT
     for path in paths:
         try:
-            os.execve(path, argv, env)
+            os.execve(path, argv, environment)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 found = error.errno or errno.EIO
                 if found != errno.EACCES:
                     break
         except ValueError as error:
-            raise RefusalError(wire.BAD_REQUEST, f"can't run {name!r}: {error}", exit_code=126) from None
-    raise _refusal(name, found)
+            # A variable without a name.
+            raise RefusalError(wire.BAD_REQUEST, str(error), exit_code=126) from None
+    raise _refusal(os.fsdecode(name), found)
 
 
 def _refusal(name: str, number: int) -> RefusalError:

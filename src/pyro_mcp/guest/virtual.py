@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from pyro_mcp.guest import environment, names, rehearsal, spawner, syscalls, workload
 from pyro_mcp.guest.console import log
 from pyro_mcp.guest.network import configure_network
-from pyro_mcp.guest.spawner import RefusalError
+from pyro_mcp.guest.spawner import RefusalError, Surroundings
 from pyro_mcp.guest.standby import Standby
 from pyro_mcp.guest.zygote import ZygoteLauncher
 from pyro_mcp.protocol import wire
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from pyro_mcp.guest.loop import Loop
     from pyro_mcp.protocol.documents import Document
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT = {
+    b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    b"HOME": b"/root",
+    b"LANG": b"C.UTF-8",
+}
+_WORKSPACE = os.fsencode(environment.WORKSPACE)
 # What most first commands need is read into memory once, in the template.
 _REHEARSED = (("/bin/sh", "-c", "true"), ("true",), ("/usr/bin/python3", "-c", "pass"))
 # Python adapts a function's code after some calls (8 in 3.11), and each of its instructions at the next run.
@@ -41,9 +46,8 @@ class VirtualMachine:
     features = ("exec", "network", "power")
 
     def __init__(self, loop: Loop) -> None:
-        self._launcher = ZygoteLauncher(self._enter_workload)
+        self._launcher = ZygoteLauncher(Surroundings(_ENVIRONMENT, _WORKSPACE), self._enter_workload)
         self.standby = Standby(loop, self._launcher)
-        self.environment = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8"}
         self.lanes: Lanes | None = None
         self._loop = loop
         self._names = names.Names()
@@ -69,29 +73,20 @@ class VirtualMachine:
         os.sync()
         return {}
 
-    def configure(self, document: Document) -> Document:
+    def configure(self, entropy: bytes, hostname: bytes, machine_id: bytes, rest: Document) -> None:
         """Become one particular guest, random numbers first."""
-        root = document.get("root", wire.ROOT_MOUNTED)
+        root = rest.get("root", wire.ROOT_MOUNTED)
         if not self._flavour or (root == wire.ROOT_MOUNTED) != (self._flavour == wire.FRESH):
             raise RefusalError(wire.CONFLICT, f"a template of flavour {self._flavour!r} can't have its root {root!r}")
-        try:
-            entropy = bytes.fromhex(names.text_of(document, "entropy"))
-        except ValueError:
-            raise RefusalError(wire.BAD_REQUEST, "entropy is not hexadecimal") from None
         self._names.reseed(entropy)
-        self._names.set_hostname(names.text_of(document, "hostname"))
-        self._names.set_machine_id(names.text_of(document, "machine_id"))
-        network = document.get("network")
+        self._names.set_hostname(hostname)
+        self._names.set_machine_id(machine_id)
+        network = rest.get("network")
         if network is not None:
             self._names.set_resolvers(names.texts_of(cast("Document", network), "dns"))
             configure_network(cast("Document", network))
         if root == wire.ROOT_ATTACH:
             environment.mount_root()
-        return {}
-
-    def directory(self, cwd: str) -> str:
-        """Return `cwd`: the workload's directories are its own."""
-        return cwd
 
     def set_clock(self, clock_ns: int) -> None:
         """Set the clock."""
@@ -125,7 +120,7 @@ class VirtualMachine:
         """Go through what a clone does first until nothing in it is new; make the waiting process, and go once more."""
         rehearsal.converse(self._loop, self, _REHEARSED)
         for _ in range(_REPETITIONS):
-            spawner.rehearse()
+            spawner.rehearse(self._launcher.surroundings)
             rehearsal.converse(self._loop, self, _REHEARSED[:1])
         # What is here now stays; scanning it again would copy every page of it in each clone.
         gc.collect()

@@ -18,6 +18,7 @@ from pyro_mcp.guest.workload import WORK, write_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyro_mcp.guest.spawner import Surroundings
     from pyro_mcp.guest.workload import Namespaces
 
 _EVENTS_BYTES = 4096
@@ -30,6 +31,7 @@ class Zygote:
         self.pipes = Pipes()
         self.cgroup = cgroup
         self._namespaces = namespaces
+        self._surroundings = launcher.surroundings
         self._launcher = launcher
         self._pid = fork(self._wait)
         self.exit_fd = os.pidfd_open(self._pid)
@@ -64,20 +66,19 @@ class Zygote:
             signal.signal(number, signal.SIG_DFL)
         self._namespaces.enter(self.cgroup)
         self.pipes.settle_child()
-        rehearse()
+        rehearse(self._surroundings)
         os.chdir(WORKSPACE)
         command = read_command(self.pipes.request_theirs)
         if command is not None:
-            if command[3]:
-                os.dup2(self.pipes.stdin_theirs, 0)
-            become(command, self.pipes.error_theirs)
+            become(command, self._surroundings, self.pipes.stdin_theirs, self.pipes.error_theirs)
         return 0
 
 
 class ZygoteLauncher:
     """Makes zygotes, and keeps control groups for them."""
 
-    def __init__(self, enter_workload: Callable[[], Namespaces]) -> None:
+    def __init__(self, surroundings: Surroundings, enter_workload: Callable[[], Namespaces]) -> None:
+        self.surroundings = surroundings
         self._enter_workload = enter_workload
         self._free: list[str] = []
         self._lingering: list[str] = []

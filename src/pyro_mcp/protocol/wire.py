@@ -23,6 +23,15 @@ VSOCK_PORT: Final = 5252
 #: HELLO's body: our nonce, the generation we speak, the time in nanoseconds since the epoch (0: leave the clock alone).
 #: What may follow is for later generations.
 HELLO_FORMAT: Final = "<16sIq"
+#: CONFIGURE's body begins with the time in nanoseconds since the epoch, entropy, the machine id, and the length of the
+#: host name that follows. What follows that is a JSON object with the rest; nothing stands for an empty one.
+CONFIGURE_FORMAT: Final = "<q64s32sB"
+ENTROPY_BYTES: Final = 64
+#: EXEC's body begins with the timeout in milliseconds (0: none), flags, and the numbers of arguments and variables. The
+#: working directory, the arguments and the variables (NAME=VALUE) follow, each ended by a zero byte.
+EXEC_FORMAT: Final = "<IBII"
+EXEC_STDIN: Final = 1
+EXEC_LAST: Final = 2
 
 # Frames from the host.
 HELLO: Final = 1
@@ -32,6 +41,8 @@ EOF: Final = 4
 CANCEL: Final = 5
 #: Either way: more bytes of one stream may be sent.
 CREDIT: Final = 6
+CONFIGURE: Final = 7
+EXEC: Final = 8
 # Frames from the guest.
 READY: Final = 16
 STDOUT: Final = 17
@@ -42,6 +53,7 @@ FAILURE: Final = 20
 MAX_DATA_BYTES: Final = 64 * 1024
 MAX_JSON_BYTES: Final = 1024 * 1024
 MAX_JSON_DEPTH: Final = 16
+MAX_EXEC_BYTES: Final = 1024 * 1024
 #: A stream's sender may be this many bytes ahead of what its receiver has acknowledged with CREDIT.
 WINDOW_BYTES: Final = 256 * 1024
 #: A receiver acknowledges at least every so many bytes.
@@ -61,6 +73,8 @@ HOST_LIMITS: Final[dict[int, int]] = {
     EOF: 0,
     CANCEL: 0,
     CREDIT: CREDIT_BODY_BYTES,
+    CONFIGURE: 64 * 1024,
+    EXEC: MAX_EXEC_BYTES,
 }
 #: What the host accepts.
 GUEST_LIMITS: Final[dict[int, int]] = {
@@ -72,11 +86,9 @@ GUEST_LIMITS: Final[dict[int, int]] = {
     CREDIT: CREDIT_BODY_BYTES,
 }
 
-# Operations.
+# Operations of REQUEST.
 PING: Final = "ping"
 PREPARE: Final = "prepare"
-CONFIGURE: Final = "configure"
-EXEC: Final = "exec"
 SYNC: Final = "sync"
 POWEROFF: Final = "poweroff"
 
