@@ -1,4 +1,4 @@
-"""One verb in a process of its own, over the fake driver, for tests that kill or interrupt it.
+"""One verb in a process of its own, over the fake driver or with real guests, for tests that kill or interrupt it.
 
 As a program (`python -m tests.support.one_verb`) it imports everything once, and then forks for each verb it is asked
 for: starting an interpreter each time would take longer than the verb. `Verbs` is the side that asks.
@@ -39,11 +39,14 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60.0
 INTERRUPTED = 130
+#: Set where real guests are to be booted.
+REAL_VARIABLE = "PYRO_TEST_REAL_GUESTS"
 
 
 def perform(verb: str, vm_id: str = "", command: str = "echo done") -> None:
     streams = CommandStreams(on_output=lambda _, data: _show(data))
-    with Engine(Paths.from_environment(), drivers=FakeDrivers()) as engine:
+    drivers = None if os.environ.get(REAL_VARIABLE) else FakeDrivers()
+    with Engine(Paths.from_environment(), drivers=drivers) as engine:
         match verb:
             case "run":
                 run_in_vm(engine, VmSpec(ENVIRONMENT), GuestCommand(command), streams)

@@ -1,4 +1,4 @@
-"""The verbs over the fake driver, in directories of a test's own."""
+"""The verbs in directories of a test's own, and the oracle that looks whether those are clean."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pyro_mcp.agent import AgentSession, ExecRequest
 from pyro_mcp.host.process.identity import all_processes
 from pyro_mcp.model import VmState
 from pyro_mcp.state.filenames import VmFiles
@@ -21,10 +22,12 @@ from tests.support.fake_driver import FakeDrivers
 from tests.support.tiny_images import ENVIRONMENT
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.model import Vm
+    from pyro_mcp.workspace.drivers import Drivers
     from pyro_mcp.workspace.guest_command import Execution
 
 
@@ -48,10 +51,12 @@ class Said:
 class Yard:
     """An engine, its directories, and the oracle that looks whether they are clean."""
 
-    def __init__(self, paths: Paths, drivers: FakeDrivers | None = None) -> None:
+    def __init__(self, paths: Paths, drivers: Drivers | None = None, environment: str = ENVIRONMENT) -> None:
+        """Open an engine; without `drivers` it boots real guests."""
         self.paths = paths
         self.said = Said()
-        self.drivers = FakeDrivers() if drivers is None else drivers
+        self.drivers = drivers
+        self.environment = environment
         self._engines = ExitStack()
         self.engine = self.another_engine()
 
@@ -65,13 +70,19 @@ class Yard:
             delete_if_there(self.engine, vm.id)
         self._engines.close()
 
+    @property
+    def fakes(self) -> FakeDrivers:
+        """Return the drivers of a yard that has fake ones."""
+        assert isinstance(self.drivers, FakeDrivers)
+        return self.drivers
+
     def forget(self) -> None:
-        """Forget what was said and what the drivers were asked for."""
+        """Forget what was said and what the fake drivers were asked for."""
         self.said.phases.clear()
-        self.drivers.fake.calls.clear()
+        self.fakes.fake.calls.clear()
 
     def spec(self, **changes: Any) -> VmSpec:
-        return VmSpec(ENVIRONMENT, **changes)
+        return VmSpec(self.environment, **changes)
 
     def create(self, **changes: Any) -> Vm:
         return create_vm(self.engine, self.spec(**changes))
@@ -81,11 +92,22 @@ class Yard:
         assert vm.state is VmState.STARTED
         return vm
 
-    def exec(self, vm: Vm, command: str | tuple[str, ...] = "true", **streams: Any) -> Execution:
-        return exec_vm(self.engine, vm.id, GuestCommand(command), CommandStreams(**streams))
+    def exec(self, vm: Vm, command: str | tuple[str, ...] = "true", timeout_s: int = 30, **streams: Any) -> Execution:
+        return exec_vm(self.engine, vm.id, GuestCommand(command, timeout_s), CommandStreams(**streams))
 
-    def run(self, command: str | tuple[str, ...] = "true", **streams: Any) -> Execution:
-        return run_in_vm(self.engine, self.spec(), GuestCommand(command), CommandStreams(**streams))
+    def run(self, command: str | tuple[str, ...] = "true", timeout_s: int = 30, **streams: Any) -> Execution:
+        return run_in_vm(self.engine, self.spec(), GuestCommand(command, timeout_s), CommandStreams(**streams))
+
+    def inside(self, vm: Vm, command: str, timeout_s: int = 30) -> str:
+        """Run a command in a started VM, which goes on afterwards, and return its stdout."""
+        assert vm.machine is not None
+        machine = self.engine.drivers.of(vm.machine.kind).attach(vm.machine)
+        output = bytearray()
+        with AgentSession.open(machine.transport, timeout_s=10) as session:
+            request = ExecRequest(("/bin/sh", "-c", command), timeout_s=timeout_s, env=vm.variables)
+            result = session.exec(request, on_output=lambda _, data: output.extend(data))
+        assert result.exit_code == 0, output
+        return output.decode()
 
     def files(self, vm: Vm) -> VmFiles:
         return VmFiles.of(self.paths, vm.id)
@@ -94,10 +116,14 @@ class Yard:
         """Return what is left of any VM: rows, files, processes."""
         vms, damaged = self.engine.store.vms.all()
         left = [f"row {vm.id} {vm.state}" for vm in vms] + [f"damaged row {vm_id}" for vm_id in damaged]
-        for place in (self.paths.vms, self.paths.runtime_vms, self.paths.tmp):
+        for place in (self.paths.vms, self.paths.runtime_vms, *self._staging()):
             if place.exists():
                 left += [f"file {path}" for path in place.rglob("*")]
         return left + self.processes()
+
+    def _staging(self) -> list[Path]:
+        # Of images that are shared with others, somebody else may be staging some.
+        return [self.paths.tmp] if isinstance(self.drivers, FakeDrivers) else []
 
     def processes(self) -> list[str]:
         """Return the processes of VMs in these directories."""

@@ -9,6 +9,7 @@ import pytest
 
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import forget_hits
+from tests.support.fake_driver import FakeDrivers
 from tests.support.tiny_images import install_tiny_images
 from tests.support.yard import Yard
 
@@ -35,7 +36,7 @@ def yard(private_paths: Paths, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
     paths = replace(private_paths, cache=tiny_cache)
     if not tiny_cache.exists():
         install_tiny_images(paths)
-    yard = Yard(paths)
+    yard = Yard(paths, FakeDrivers())
     if not paths.templates.exists():
         yard.run()
         yard.forget()
@@ -48,6 +49,6 @@ def cold_yard(private_paths: Paths) -> Generator[Yard]:
     """Give a test verbs over the fake driver, with an image cache of its own and no template in it."""
     forget_hits()
     install_tiny_images(private_paths)
-    yard = Yard(private_paths)
+    yard = Yard(private_paths, FakeDrivers())
     yield yard
     yard.close()

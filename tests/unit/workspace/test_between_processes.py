@@ -151,7 +151,7 @@ def test_two_starts_of_one_vm_at_once_start_it_once(yard: Yard) -> None:
     for thread in threads:
         thread.join()
     assert len({each.machine.vmm_pid for each in started if each.machine}) == 1
-    assert yard.drivers.fake.calls.count("restore") == 2
+    assert yard.fakes.fake.calls.count("restore") == 2
     yard.exec(vm)
     assert yard.remains() == []
 

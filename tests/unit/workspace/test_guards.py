@@ -37,15 +37,15 @@ def refusal(yard: Yard, **changes: object) -> PyroError:
 
 
 def test_a_host_that_can_boot_no_guest_is_an_error_that_says_what_to_do_and_nothing_runs(yard: Yard) -> None:
-    yard.drivers.no_guest = NO_QEMU
+    yard.fakes.no_guest = NO_QEMU
     error = refusal(yard)
     assert (error.code, error.message) == (NO_QEMU.code, NO_QEMU.message)
     assert error.hint.startswith("Run: apt-get install qemu. Or allow it: allow_host_compat")
-    assert yard.drivers.compat.calls == []
+    assert yard.fakes.compat.calls == []
 
 
 def test_with_the_flag_a_host_that_can_boot_no_guest_runs_the_command_itself_and_says_so(yard: Yard) -> None:
-    yard.drivers.no_guest = NO_QEMU
+    yard.fakes.no_guest = NO_QEMU
     result = run(yard, allow_host_compat=True)
     assert (result.execution_mode, result.isolation) == (ExecutionMode.HOST_COMPAT, Isolation.NONE)
     assert result.stdout.endswith("hello\n")
@@ -55,11 +55,11 @@ def test_with_the_flag_a_host_that_can_boot_no_guest_runs_the_command_itself_and
 
 def test_with_the_flag_a_host_that_can_boot_a_guest_boots_one(yard: Yard) -> None:
     assert run(yard, allow_host_compat=True).execution_mode is ExecutionMode.GUEST_VIRTIO_SERIAL
-    assert yard.drivers.compat.calls == []
+    assert yard.fakes.compat.calls == []
 
 
 def test_the_host_itself_needs_no_environment_to_be_installed(yard: Yard) -> None:
-    yard.drivers.no_guest = NO_QEMU
+    yard.fakes.no_guest = NO_QEMU
     result = run_in_vm(yard.engine, VmSpec("debian:13", allow_host_compat=True), GuestCommand("true"))
     assert result.environment == "debian:13"
 
@@ -74,7 +74,7 @@ def test_pyro_vmm_none_is_an_error_without_the_flag_and_the_host_with_it(
 
 @pytest.mark.parametrize("policy", [NetworkPolicy.EGRESS, NetworkPolicy.EGRESS_PUBLISHED_PORTS])
 def test_a_network_policy_is_refused_on_the_host_itself(yard: Yard, policy: NetworkPolicy) -> None:
-    yard.drivers.no_guest = NO_QEMU
+    yard.fakes.no_guest = NO_QEMU
     error = refusal(yard, allow_host_compat=True, network_policy=policy)
     assert error.code is ErrorCode.UNSUPPORTED
     assert policy.value in error.message
@@ -89,15 +89,15 @@ def test_require_kvm_refuses_less_by_argument_and_by_variable(yard: Yard, monkey
     monkeypatch.setenv("PYRO_VMM", "none")
     assert "PYRO_VMM=none forbids every VM" in refusal(yard, allow_host_compat=True).message
     monkeypatch.delenv("PYRO_VMM")
-    yard.drivers.accelerator = Accelerator.KVM
+    yard.fakes.accelerator = Accelerator.KVM
     assert run(yard).isolation is Isolation.KVM
 
 
 def test_a_vm_that_was_created_on_the_host_itself_starts_there_even_if_guests_boot_by_then(yard: Yard) -> None:
-    yard.drivers.no_guest = NO_QEMU
+    yard.fakes.no_guest = NO_QEMU
     vm = yard.create(allow_host_compat=True)
     assert vm.base is None
-    yard.drivers.no_guest = None
+    yard.fakes.no_guest = None
     from pyro_mcp.workspace.vm_start import start_vm
 
     assert start_vm(yard.engine, vm.id).execution_mode is ExecutionMode.HOST_COMPAT

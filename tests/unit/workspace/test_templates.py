@@ -30,8 +30,8 @@ def only(yard: Yard) -> Path:
 
 def calls(yard: Yard) -> list[str]:
     """Return what the driver was asked for since the last time."""
-    made = yard.drivers.fake.calls.copy()
-    yard.drivers.fake.calls.clear()
+    made = yard.fakes.fake.calls.copy()
+    yard.fakes.fake.calls.clear()
     return made
 
 
@@ -94,7 +94,7 @@ def test_another_vmm_shape_or_image_takes_another_template(cold_yard: Yard) -> N
     yard = cold_yard
     yard.run()
     calls(yard)
-    yard.drivers.fake.version = "2"
+    yard.fakes.fake.version = "2"
     yard.run()
     run_in_vm(yard.engine, yard.spec(shape=Shape(2, 512)), GuestCommand("true"))
     install_tiny_images(yard.paths, b"another file system")
@@ -126,18 +126,18 @@ def test_two_starts_at_once_make_one_template(cold_yard: Yard) -> None:
 @pytest.mark.parametrize("step", ["boot", "save"])
 def test_a_template_that_can_not_be_made_leaves_nothing_behind(cold_yard: Yard, step: str) -> None:
     yard = cold_yard
-    yard.drivers.fake.refusals[step] = PyroError(ErrorCode.TIMEOUT, "it took too long")
+    yard.fakes.fake.refusals[step] = PyroError(ErrorCode.TIMEOUT, "it took too long")
     with pytest.raises(PyroError, match="it took too long"):
         yard.run()
     assert yard.remains() == []
     assert os.listdir(yard.paths.templates) == []
-    yard.drivers.fake.refusals.clear()
+    yard.fakes.fake.refusals.clear()
     assert yard.run("echo works").stdout == "works\n"
 
 
 def test_without_room_for_a_template_a_vm_is_booted_from_the_kernel(cold_yard: Yard) -> None:
     yard = cold_yard
-    yard.drivers.fake.refusals["save"] = PyroError(ErrorCode.NO_SPACE, "the disk is full")
+    yard.fakes.fake.refusals["save"] = PyroError(ErrorCode.NO_SPACE, "the disk is full")
     assert yard.run("echo works").stdout == "works\n"
     assert calls(yard) == ["boot", "save", "boot"]
     assert "no template can be used (the disk is full)" in yard.said.notices[0]
@@ -148,7 +148,7 @@ def test_a_restore_that_fails_falls_back_to_a_boot(cold_yard: Yard) -> None:
     yard = cold_yard
     yard.run()
     calls(yard)
-    yard.drivers.fake.refusals["restore"] = PyroError(ErrorCode.CORRUPT, "the state does not load")
+    yard.fakes.fake.refusals["restore"] = PyroError(ErrorCode.CORRUPT, "the state does not load")
     assert yard.exec(yard.started(), "echo works").stdout == "works\n"
     assert calls(yard) == ["restore", "boot"]
     assert yard.remains() == []

@@ -1,0 +1,228 @@
+"""Guests that misbehave or die, and hosts that fail them: typed errors, bounded time, nothing left (faults 6 to 19)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import process
+from pyro_mcp.host.waiting import wait_until
+from pyro_mcp.model import StopReason, VmState
+from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.guest_command import GuestCommand
+from pyro_mcp.workspace.vm_delete import delete_vm
+from pyro_mcp.workspace.vm_run import run_in_vm
+from pyro_mcp.workspace.vm_start import start_vm
+from pyro_mcp.workspace.vm_status import list_vms, status_vm
+from tests.support.one_verb import INTERRUPTED, Running, Verbs
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from pyro_mcp.model import Vm
+    from tests.support.yard import Yard
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
+
+PATIENCE_S = 90.0
+SLEEP = "echo begun; sleep 600"
+
+
+def begun(running: Running) -> Running:
+    wait_until(lambda: "begun" in running.stdout(), timeout_s=PATIENCE_S, what="the command to begin")
+    return running
+
+
+def vmm_of(vm: Vm) -> tuple[int, int]:
+    assert vm.machine is not None
+    return vm.machine.vmm_pid, vm.machine.vmm_start_time
+
+
+def state_of(guests: Yard, vm: Vm) -> VmState:
+    return status_vm(guests.engine, vm.id).state
+
+
+def test_a_command_that_eats_all_memory_is_killed_and_the_agent_is_not(guests: Yard) -> None:
+    result = guests.run("tail /dev/zero; echo status $?", timeout_s=120)
+    assert result.stdout == "status 137\n"
+    assert guests.remains() == []
+
+
+def test_a_fork_bomb_ends_at_its_timeout(guests: Yard) -> None:
+    result = guests.run("bomb() { bomb | bomb & }; bomb; sleep 100", timeout_s=5)
+    assert result.timed_out
+    assert guests.remains() == []
+
+
+def test_a_full_disk_is_the_guests_own_problem(guests: Yard) -> None:
+    result = guests.run("fallocate -l 15G /big && fallocate -l 2G /more; echo status $?; echo still here", timeout_s=60)
+    assert result.stdout == "status 1\nstill here\n"
+    assert "No space left on device" in result.stderr
+    assert guests.remains() == []
+
+
+def test_killing_everything_it_can_see_takes_the_command_and_not_the_agent(guests: Yard) -> None:
+    vm = guests.started()
+    result = guests.exec(vm, "kill -9 -1; echo survived")
+    assert result.exit_code in {0, 137}
+    assert guests.remains() == []
+
+
+def test_a_command_that_removes_everything_ends_and_the_agent_still_answers(guests: Yard) -> None:
+    vm = guests.started()
+    guests.inside(vm, "rm -rf --no-preserve-root / 2>/dev/null; true", timeout_s=120)
+    with pytest.raises(PyroError, match="command not found") as caught:
+        guests.exec(vm, ("git", "--version"))
+    assert caught.value.details["exit_code"] == 127
+    assert guests.remains() == []
+
+
+def test_a_panic_is_seen_and_the_consoles_end_is_shown(guests: Yard) -> None:
+    vm = guests.started()
+    with pytest.raises(PyroError) as caught:
+        guests.exec(vm, "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger; sleep 600", timeout_s=60)
+    assert caught.value.code is ErrorCode.GUEST_LOST
+    assert "Kernel panic" in str(caught.value.details["console"])
+    assert guests.remains() == []
+
+
+def test_a_machine_that_is_killed_in_a_command_is_a_typed_error(guests: Yard, others: Verbs) -> None:
+    vm = guests.started()
+    running = begun(others.start("exec", vm.id, SLEEP))
+    process.kill(*vmm_of(vm))
+    done = running.wait()
+    assert done.status == 1
+    assert "the guest went away" in done.stderr
+    assert guests.remains() == []
+
+
+def test_a_machine_that_is_killed_idle_is_stopped_and_starts_again_with_its_disk(guests: Yard) -> None:
+    vm = guests.started()
+    guests.inside(vm, "echo kept > /root/file; sync")
+    process.kill(*vmm_of(vm))
+    lost = status_vm(guests.engine, vm.id)
+    assert (lost.state, lost.stop_reason) == (VmState.STOPPED, StopReason.LOST)
+    start_vm(guests.engine, vm.id)
+    assert guests.exec(vm, "cat /root/file").stdout == "kept\n"
+    assert guests.remains() == []
+
+
+def test_a_machine_that_stands_still_costs_the_commands_timeout_and_a_little_more(guests: Yard) -> None:
+    vm = guests.started()
+    process.send_signal(*vmm_of(vm), signal.SIGSTOP)
+    with pytest.raises(PyroError) as caught:
+        guests.exec(vm, "true", timeout_s=1)
+    assert caught.value.code is ErrorCode.TIMEOUT
+    assert guests.remains() == []
+
+
+def test_a_vm_whose_time_is_up_in_a_command_says_so(guests: Yard) -> None:
+    guests.run()
+    with pytest.raises(PyroError, match="was up while the command ran") as caught:
+        run_in_vm(guests.engine, guests.spec(ttl_s=4), GuestCommand(SLEEP, timeout_s=60))
+    assert caught.value.code is ErrorCode.TIMEOUT
+    assert guests.remains() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing(guests: Yard, others: Verbs, number: int) -> None:
+    running = begun(others.start("run", "", SLEEP))
+    running.interrupt(number)
+    assert running.wait().status == INTERRUPTED
+    assert guests.remains() == []
+
+
+@pytest.mark.parametrize(
+    "point", ["vmm.after_keeper", "vmm.after_start", "launch.restored", "run.ended", "delete.marked"]
+)
+def test_a_run_that_is_killed_leaves_nothing_to_the_next_list(guests: Yard, others: Verbs, point: str) -> None:
+    assert others.run("run", PYRO_FAULT_POINT=point).status is None
+    assert list_vms(guests.engine) == []
+    assert guests.remains() == []
+
+
+def test_a_run_that_is_killed_while_it_streams_leaves_nothing_to_the_next_list(guests: Yard, others: Verbs) -> None:
+    running = begun(others.start("run", "", "echo begun; yes"))
+    process.kill(running.pid, running.start_time)
+    assert list_vms(guests.engine) == []
+    assert guests.remains() == []
+
+
+def test_a_run_whose_caller_was_killed_ends_with_its_lease_although_nobody_looks(guests: Yard, others: Verbs) -> None:
+    vm = guests.started(ttl_s=6)
+    running = begun(others.start("exec", vm.id, SLEEP))
+    process.kill(running.pid, running.start_time)
+    wait_until(lambda: guests.processes() == [], timeout_s=PATIENCE_S, what="the machine to end with its lease")
+    assert not guests.files(vm).root_disk.exists()
+    assert list_vms(guests.engine) == []
+    assert guests.remains() == []
+
+
+def test_the_clock_is_right_after_a_restore(guests: Yard) -> None:
+    before = time.time()
+    guest = int(guests.run("date +%s").stdout)
+    assert before - 2 <= guest <= time.time() + 2
+
+
+def test_ten_processes_at_once_each_run_a_vm(guests: Yard, others: Verbs) -> None:
+    guests.run()
+    running = [others.start("run", "", f"echo number {number}") for number in range(10)]
+    assert [each.wait().stdout for each in running] == [f"number {number}\n" for number in range(10)]
+    assert guests.remains() == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """Mount a file system of 160 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    place = tmp_path / "small"
+    place.mkdir()
+    process.run(["mount", "-t", "tmpfs", "-o", "size=160m,mode=0700", "tmpfs", place], timeout_s=30)
+    yield place
+    process.run(["umount", place], timeout_s=30)
+
+
+def test_a_host_disk_that_fills_up_under_a_guest_ends_that_guest_alone(guests: Yard, small_disk: Path) -> None:
+    paths = replace(guests.paths, state=small_disk / "state")
+    with Engine(paths) as engine:
+        with pytest.raises(PyroError) as caught:
+            run_in_vm(
+                engine,
+                guests.spec(),
+                GuestCommand("dd if=/dev/zero of=/root/big bs=1M count=300 conv=fsync || exit 9", timeout_s=8),
+            )
+        assert caught.value.code in {ErrorCode.TIMEOUT, ErrorCode.GUEST_LOST, ErrorCode.NO_SPACE}
+        assert list_vms(engine) == []
+        found = os.statvfs(small_disk)
+        assert found.f_bavail > found.f_blocks * 0.9
+        assert run_in_vm(engine, guests.spec(), GuestCommand("echo works")).stdout == "works\n"
+
+
+def test_a_host_disk_without_room_is_an_error_before_anything_is_started(guests: Yard, small_disk: Path) -> None:
+    with open(small_disk / "filler", "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 120 * 1024**2)
+    with Engine(replace(guests.paths, state=small_disk / "state")) as engine, pytest.raises(PyroError) as caught:
+        run_in_vm(engine, guests.spec(), GuestCommand("true"))
+    assert caught.value.code is ErrorCode.NO_SPACE
+    assert str(small_disk) in caught.value.message
+
+
+def test_deleting_a_vm_twice_at_once_and_while_it_runs_a_command(guests: Yard, others: Verbs) -> None:
+    vm = guests.started()
+    running = begun(others.start("exec", vm.id, SLEEP))
+    deletions = [others.start("delete", vm.id) for _ in range(2)]
+    outcomes = [each.wait() for each in deletions]
+    assert any(each.status == 0 for each in outcomes)
+    assert all(each.status == 0 or "there is no VM" in each.stderr for each in outcomes)
+    assert "the guest went away" in running.wait().stderr
+    with pytest.raises(PyroError):
+        delete_vm(guests.engine, vm.id)
+    assert guests.remains() == []
