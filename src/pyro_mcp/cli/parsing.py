@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from pyro_mcp.cli.streams import STDOUT, put
 from pyro_mcp.cli.usage import UsageError, suggestion, with_help
@@ -23,8 +22,7 @@ _WIDTH, _NARROWEST = 100, 40
 HELP_OPTIONS = frozenset({"-h", "--help"})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Shape:
+class Shape(NamedTuple):
     """What of a command the parser needs to know."""
 
     words: tuple[str, ...]
@@ -38,8 +36,7 @@ class Shape:
         return " ".join(self.words)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Parsed:
+class Parsed(NamedTuple):
     """What a command line asked for."""
 
     request: Any
