@@ -1,7 +1,8 @@
 """A host and an internet of our own, in network namespaces, with a hostile guest on that host.
 
-Run as a program, in three roles: `host` in fresh network and mount namespaces, which makes the `internet` in others and
-starts the `guest`. Everything a guest must not reach is there and answers: `controls` says what the host could reach.
+Run as a program: `host`, in fresh network and mount namespaces, makes the `internet` in others and starts the `guest`,
+which is frames on a wire, or the `machine`, a real guest that `pyro` boots on that host. Everything a guest must not
+reach is there and answers: `controls` says what the host could reach.
 
     internet ── veth ── host (services on all its addresses, also on loopback) ── egress ── guest
 """
@@ -17,11 +18,12 @@ import tempfile
 from contextlib import ExitStack, closing
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.host import process
 from pyro_mcp.host.network import Egress, open_egress
 from tests.support.ethernet import WireGuest
+from tests.support.pyro_cli import pyro
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,22 +64,46 @@ METADATA = (
 PRIVATE = ("10.1.2.3", "172.16.5.5", "192.168.7.7", "100.64.1.1", "fd12::1", "192.0.2.1", "2001:db8:1::1")
 STUB = "127.0.0.53"
 PRIVATE_RESOLVER = "10.1.2.3"
-TIMEOUT_S = 60.0
+TIMEOUT_S = 110.0
+# What a program in a real guest sees. All at once: Debian 12's passt refuses in a way that a guest's TCP does not hear.
+PROBE = f"""
+import json, select, socket, sys
+seen = {{"tcp": {{}}, "names": {{}}, "retries": open("/proc/sys/net/ipv4/tcp_syn_retries").read().strip()}}
+poller, waiting = select.poll(), {{}}
+for address in json.loads(sys.argv[1]):
+    probe = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    probe.setblocking(False)
+    probe.connect_ex((address, {PORT}))
+    poller.register(probe, select.POLLOUT)
+    waiting[probe.fileno()] = address, probe
+while waiting and (ready := poller.poll(10000)):
+    for fd, _ in ready:
+        poller.unregister(fd)
+        address, probe = waiting.pop(fd)
+        seen["tcp"][address] = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not seen["tcp"][address]:
+            seen["tcp"][address] = probe.connect_ex((address, {PORT}))
+for name in ("allowed.test", "loopback.test"):
+    seen["names"][name] = socket.gethostbyname(name)
+print(json.dumps(seen))
+"""
 
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["host", account, interpreter]:
-            print(json.dumps(be_the_host(account, interpreter)))
+        case ["host", part, account, interpreter]:
+            print(json.dumps(be_the_host(part, account, interpreter)))
         case ["internet"]:
             be_the_internet()
         case ["guest"]:
             print(json.dumps(be_the_guest()))
+        case ["machine"]:
+            print(json.dumps(be_the_machine()))
         case other:
             sys.exit(f"no such role: {other}")
 
 
-def be_the_host(account: str, interpreter: str) -> dict[str, object]:
+def be_the_host(part: str, account: str, interpreter: str) -> dict[str, object]:
     """Make the networks, serve on every address, let the guest loose, and return what it saw."""
     with ExitStack() as stack:
         internet = stack.enter_context(
@@ -104,7 +130,7 @@ def be_the_host(account: str, interpreter: str) -> dict[str, object]:
         _own_resolv_conf(stack)
         seen = json.loads(
             process.run(
-                [*as_account(account), interpreter, "-m", "tests.support.egress_lab", "guest"],
+                [*as_account(account), interpreter, "-m", "tests.support.egress_lab", part],
                 env={**os.environ, "PYTHONPATH": f"{ROOT}/src", "PYTHONDONTWRITEBYTECODE": "1"},
                 cwd=ROOT,
                 timeout_s=TIMEOUT_S,
@@ -142,6 +168,16 @@ def be_the_guest() -> dict[str, object]:
             with closing(WireGuest(egress.vmm_fd, egress.guest)) as guest:
                 seen[policy] = _explore(egress, guest, everything)
     return seen
+
+
+def be_the_machine() -> dict[str, object]:
+    """Boot a real guest, let it connect to everything, and return what came of it."""
+    Path("/etc/resolv.conf").write_text(f"nameserver {STUB}\n")
+    targets = json.dumps((*ALLOWED, *HOSTS_OWN, *LOOPBACK, *SPELLINGS, *METADATA, *PRIVATE))
+    done = pyro("run", "debian:12", "--network", "--timeout-seconds", "90", "--", "python3", "-c", PROBE, targets)
+    if done.returncode != 0:
+        sys.exit(done.stderr.decode("utf-8", "replace"))
+    return json.loads(done.stdout)
 
 
 def _explore(egress: Egress, guest: WireGuest, targets: Iterable[str]) -> dict[str, object]:
@@ -280,6 +316,15 @@ def _addresses(device: str, *addresses: str) -> None:
 
 def _ip(*arguments: str) -> None:
     process.run(["ip", *arguments], timeout_s=10.0)
+
+
+def run_lab(part: str, account: str, interpreter: str) -> dict[str, Any]:
+    """Run the lab in namespaces of its own and return what `part` saw, and what the host could reach itself."""
+    mapped = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    lab = [sys.executable, "-m", "tests.support.egress_lab", "host", part, account, interpreter]
+    command = ["unshare", *mapped, "--net", "--mount", "--propagation", "private", "--", *lab]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return json.loads(process.run(command, timeout_s=TIMEOUT_S, env=env, cwd=ROOT).text)
 
 
 if __name__ == "__main__":
