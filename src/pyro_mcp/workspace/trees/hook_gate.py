@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyro_mcp.workspace.trees.entries import MAX_NOTES, Kind
-from pyro_mcp.workspace.trees.host_hooks import HostHook, Rule, rule_for
+from pyro_mcp.workspace.trees.host_hooks import HostHook, Rule, may_lead_to_hooks, rule_for
 from pyro_mcp.workspace.trees.names import join, shown, shown_briefly
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class HookGate:
         self._baseline = frozenset(HostHook(*hook) for hook in policy.baseline)
         # A tree that is exported to `.vscode` lands there, whatever it was called in the workspace.
         self._landing = b"/".join(os.fsencode(output).split(b"/")[-_LANDING_PARTS:])
+        # Where it does not, a name is of the table by itself or not at all.
+        self._landing_matters = may_lead_to_hooks(self._landing)
         self._notes: list[HostHookNote] = []
         self.count = 0
 
@@ -60,7 +62,10 @@ class HookGate:
 
     def rule(self, path: bytes, kind: Kind) -> Rule | None:
         """Return the rule that an entry falls under, where it was or where it goes."""
-        return rule_for(self._name(path), kind) or rule_for(join(self._landing, path) if path else self._landing, kind)
+        rule = rule_for(self._name(path), kind)
+        if rule is None and (self._landing_matters or not path):
+            rule = rule_for(join(self._landing, path) if path else self._landing, kind)
+        return rule
 
     def admits(self, path: bytes, digest: str, rule: Rule) -> bool:
         """Say whether a file of the table may come out, and note it."""

@@ -121,6 +121,11 @@ def rule_for(path: bytes, kind: Kind) -> Rule | None:
     return None
 
 
+def may_lead_to_hooks(directory: bytes) -> bool:
+    """Say whether a name below a directory could be one of the table because of the directory's own name."""
+    return _SIGNS.search(directory + b"/") is not None
+
+
 class Repositories:
     """The directories that git takes for repositories because of what is in them; fed with every entry of a tree."""
 

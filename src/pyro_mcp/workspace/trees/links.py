@@ -8,7 +8,7 @@ from __future__ import annotations
 
 _MAX_HOPS = 40  # what the kernel follows (MAXSYMLINKS)
 # Of all links of a tree together; ordinary ones take a handful each.
-_MAX_STEPS = 5_000_000
+_MAX_STEPS = 2_000_000
 
 
 class TangledError(Exception):
