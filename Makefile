@@ -7,7 +7,7 @@ BIN := .venv/bin
 TEST_ENVIRONMENTS := debian:12 debian:12-base
 # Where it is set, every start compiles every module again: a second instead of a moment.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup images run check test bench format smoke constraints clean
+.PHONY: help setup images run check test bench format smoke reference constraints clean
 
 help: ## Say what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ format: setup ## Format the code, and mend what the linter can.
 
 smoke: images ## Build the wheel, install it elsewhere, and run a command in a virtual machine with that.
 	@scripts/smoke
+
+reference: setup ## Write docs/reference and the schema snapshot anew, from the table of operations.
+	@$(BIN)/python scripts/reference.py
 
 constraints: setup ## Write constraints.txt anew; UPGRADE=1 takes the newest versions.
 	@$(BIN)/python scripts/constraints.py $(if $(UPGRADE),--upgrade)

@@ -63,6 +63,21 @@ def test_both_streams_reach_ours_unchanged_with_the_phases_between() -> None:
     )
 
 
+def test_a_phase_that_takes_long_gets_a_sign_of_life_until_the_command_runs() -> None:
+    guest = (
+        "from pyro_mcp.host import progress; progress.HEARTBEAT_S = 0.01; import threading\n"
+        "    call.progress.phase('template', 'booting \\x1b[2J a guest'); call.progress.advance(0.5, 'saving')\n"
+        "    beat = next(thread for thread in threading.enumerate() if thread.name == 'progress')\n"
+        "    call.progress.phase('execute', 'vm_id=vm_x')\n"
+        "    assert not beat.is_alive()"
+    )
+    done = pyro(guest, *RUN)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.decode().splitlines()
+    assert lines[0] == "[run] phase=template booting ^[[2J a guest"
+    assert lines[-2] == "[run] phase=execute vm_id=vm_x"
+
+
 def test_with_json_stdout_has_one_document_and_stderr_nothing() -> None:
     guest = "call.progress.phase('create'); assert call.on_output is None; facts['stdout'] = 'caf\\xe9 \\x1b[2J'"
     done = pyro(guest, "run", "debian:12", "--json", "--", "x")
