@@ -171,9 +171,7 @@ def _begins_a_file(lines: Sequence[bytes], at: int) -> bool:
     after = at + 2
     while after < len(lines) and lines[after] in _BLANK:
         after += 1
-    if after == len(lines) or is_hunk_header(lines[after]):
-        return True
-    return lines[at].startswith((b"--- a/", b"--- /dev/null", b'--- "a/'))
+    return after == len(lines) or is_hunk_header(lines[after])
 
 
 def _refuse_stray_changes(lines: Sequence[bytes], at: int) -> None:

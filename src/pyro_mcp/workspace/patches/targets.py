@@ -79,15 +79,15 @@ def resolve(patch: Patch, file: FilePatch, stands: Callable[[str], bool]) -> tup
     if file.action in {Action.RENAME, Action.COPY} and file.old is not None and file.new is not None:
         return checked_path(file.old, file.patch_line), checked_path(file.new, file.patch_line)
     if file.old is None or file.new is None:
-        path = _existing(_spellings(patch, file, file.old or file.new or ""), file, stands)
+        path = _existing(_spellings(patch, file, file.old or file.new or "", stands), file, stands)
     elif file.old == file.new:
-        path = _existing(_spellings(patch, file, file.old), file, stands)
+        path = _existing(_spellings(patch, file, file.old, stands), file, stands)
     else:
         path = _of_two_names(file, file.old, file.new, stands)
     return path, path
 
 
-def _spellings(patch: Patch, file: FilePatch, name: str) -> list[str]:
+def _spellings(patch: Patch, file: FilePatch, name: str, stands: Callable[[str], bool]) -> list[str]:
     """Return the names that may be meant, the likeliest first."""
     if file.bare:
         return [name]
@@ -97,9 +97,16 @@ def _spellings(patch: Patch, file: FilePatch, name: str) -> list[str]:
     if file.prefixed:
         return [stripped]
     if name.startswith(PREFIXES):
-        return [name, stripped] if patch.bare else [stripped, name]
-    # `git apply` takes a component off every name; models leave prefixes out.
-    return [name, stripped] if file.action is Action.MODIFY else [name]
+        return [name, stripped] if patch.bare and _is_in_tree(name, stands) else [stripped, name]
+    # `git apply` takes a component off every name. Models leave prefixes out, or put the repository's own directory
+    # before the name: then nothing of that name is in it.
+    return [name] if file.action is not Action.MODIFY or _is_in_tree(name, stands) else [name, stripped]
+
+
+def _is_in_tree(name: str, stands: Callable[[str], bool]) -> bool:
+    """Say whether the outermost directory of a name is there."""
+    path = possible_path(name)
+    return path is not None and stands(path.partition("/")[0])
 
 
 def _existing(spellings: list[str], file: FilePatch, stands: Callable[[str], bool]) -> str:
