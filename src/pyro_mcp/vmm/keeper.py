@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,22 @@ CONSOLE = "console.log"
 _AFTER_TTL_S = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a VMM may use at most, in the kernel's own terms (getrlimit(2)). It never dumps its core."""
+
+    #: Private writable memory: the guest's, where it is mapped copy on write, and the VMM's own.
+    data_bytes: int
+    #: The largest size that it can give to a file.
+    file_bytes: int
+    files: int = 512
+
+    @property
+    def words(self) -> str:
+        """Return them as a shell's ulimit takes them: kibibytes, and blocks of 512 bytes."""
+        return f"c=0 n={self.files} d={-(-self.data_bytes // 1024)} f={-(-self.file_bytes // 512)}"
+
+
 def start_keeper(
     command: Sequence[str],
     *,
@@ -43,6 +60,7 @@ def start_keeper(
     pass_fds: Sequence[int],
     user: int | None = None,
     groups: Sequence[int] = (),
+    limits: Limits | None = None,
 ) -> Child:
     """Start `command` under a keeper that removes the paths `remove` once it has ended. Detached.
 
@@ -60,7 +78,8 @@ def start_keeper(
         *(_program("timeout"), "-s", "KILL", str(_whole_seconds(ttl_s))),
         *command,
     ]
-    return _start([str(_whole_seconds(ttl_s)), os.fspath(console), *_removals(remove), *bounded], pass_fds)
+    limited = "" if limits is None else limits.words
+    return _start(["0", os.fspath(console), limited, *_removals(remove), *bounded], pass_fds)
 
 
 def start_remover(paths: Sequence[Path], *, after_s: float) -> Child:
@@ -69,7 +88,7 @@ def start_remover(paths: Sequence[Path], *, after_s: float) -> Child:
     Raises:
         PyroError: MISSING_PROGRAM, INVALID, UNAVAILABLE.
     """
-    return _start([str(_whole_seconds(after_s) + _AFTER_TTL_S), os.devnull, *_removals(paths)], ())
+    return _start([str(_whole_seconds(after_s) + _AFTER_TTL_S), os.devnull, "", *_removals(paths)], ())
 
 
 def _start(arguments: list[str], pass_fds: Sequence[int]) -> Child:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.waiting import Deadline
     from pyro_mcp.model.kinds import Accelerator, VmmKind
     from pyro_mcp.vmm.driver import MachineSpec
+    from pyro_mcp.vmm.keeper import Limits
 
 _MAX_INFO_BYTES = 4096
 _CONSOLE_BYTES = 64 * 1024
@@ -43,6 +44,7 @@ class Command:
     pass_fds: Sequence[int]
     user: int | None = None
     groups: Sequence[int] = ()
+    limits: Limits | None = None
 
 
 def _nothing_known(words: str) -> PyroError | None:
@@ -88,6 +90,7 @@ def started(
                 pass_fds=[*command.pass_fds, info_writer],
                 user=command.user,
                 groups=command.groups,
+                limits=command.limits,
             )
         # Ours are closed now: if the VMM dies, nobody holds the other ends of its sockets and pipes.
         stack.enter_context(keeper)

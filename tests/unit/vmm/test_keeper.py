@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +12,10 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.process.identity import tree_of
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.vmm.keeper import start_keeper, start_remover
+from pyro_mcp.vmm.keeper import Limits, start_keeper, start_remover
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from pyro_mcp.host.process import Child
 
@@ -107,6 +107,34 @@ class TestRemoval:
         with pytest.raises(PyroError) as caught:
             start_remover([Text()], after_s=60)  # pyright: ignore[reportArgumentType]
         assert caught.value.code is ErrorCode.INVALID
+
+
+class TestLimits:
+    LIMITS = Limits(data_bytes=1 << 30, file_bytes=1 << 40, files=100)
+
+    def test_are_set_for_the_command(self, tmp_path: Path) -> None:
+        with start_keeper(
+            ["cat", "/proc/self/limits"],
+            console=tmp_path / "console",
+            ttl_s=60,
+            remove=(),
+            pass_fds=(),
+            limits=self.LIMITS,
+        ) as keeper:
+            keeper.wait(60)
+        lines = (tmp_path / "console").read_text().splitlines()
+        values = {line[:26].strip(): line[26:47].strip() for line in lines}
+        assert values["Max data size"] == str(1 << 30)
+        assert values["Max file size"] == str(1 << 40)
+        assert (values["Max open files"], values["Max core file size"]) == ("100", "0")
+
+    def test_are_not_the_keepers_own(self, tmp_path: Path) -> None:
+        console = tmp_path / "console"
+        with start_keeper(
+            ["sleep", "60"], console=console, ttl_s=60, remove=(), pass_fds=(), limits=self.LIMITS
+        ) as keeper:
+            assert (Path(f"/proc/{keeper.pid}/limits")).read_text() == Path("/proc/self/limits").read_text()
+            keeper.kill()
 
 
 class TestTimeToLive:

@@ -149,6 +149,8 @@ def end_tree(pid: int, pidfd: int, grace_s: float, timeout_s: float = KILL_TIMEO
         # Two rounds find nothing new unless something forked meanwhile; what forks faster than it can be
         # killed is bounded by the deadline.
         deadline = Deadline(timeout_s, f"the processes that {pid} left to end")
+        # It may have forked between the first look and its death.
+        members |= {(process.pid, process.start_time) for process in tree_of(pid)}
         while members:
             for member, started in members:
                 with _pinned(member, started) as fd:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -32,23 +31,8 @@ INNER_ID = 65534
 _FIRST_UID = 1879048192
 _UID_BITS = 20
 
-_MAX_FILES = 512
 _UID_MAP = "/proc/self/uid_map"
 _LOADER_CACHE = "/etc/ld.so.cache"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What QEMU may use at most, in the kernel's own terms (getrlimit(2))."""
-
-    #: Private writable memory: the guest's, which is mapped copy on write, and QEMU's own.
-    data_bytes: int
-    #: The largest size that it can give to a file.
-    file_bytes: int
-
-    def arguments(self) -> list[str]:
-        """Return what prlimit(1) is told."""
-        return [f"--data={self.data_bytes}", f"--fsize={self.file_bytes}", f"--nofile={_MAX_FILES}", "--core=0"]
 
 
 def command(
@@ -58,7 +42,6 @@ def command(
     info_fd: int,
     data: Mapping[str, int],
     devices: Iterable[str],
-    limits: Limits,
 ) -> list[str]:
     """Return the command that runs QEMU in its jail.
 
@@ -69,7 +52,6 @@ def command(
         PyroError: MISSING_PROGRAM.
     """
     found = [
-        *(os.fspath(programs.find_program("prlimit")), *limits.arguments()),
         os.fspath(programs.find_program("bwrap")),
         *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *("--uid", str(INNER_ID), "--gid", str(INNER_ID), "--cap-drop", "ALL"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.host.sockets import connect_unix, listen_unix
 from pyro_mcp.model.kinds import VmmKind
 from pyro_mcp.vmm.files import open_regular
+from pyro_mcp.vmm.keeper import Limits
 from pyro_mcp.vmm.qemu import argv, jail
 from pyro_mcp.vmm.qemu.machine import MONITOR, QemuMachine
 from pyro_mcp.vmm.qemu.qmp import QmpClient
@@ -101,18 +102,23 @@ def _prepare(binary: QemuBinary, launch: Launch, info_fd: int, inherited: ExitSt
         info_fd=info_fd,
         data=data,
         devices=jail.devices(hardware.accelerator),
-        limits=_limits(launch, wiring),
     )
     passed = [*wiring.descriptors(), *data.values()]
-    return Command(jailed, passed, user=jail.outer_uid(), groups=jail.groups(hardware.accelerator))
+    return Command(
+        jailed,
+        passed,
+        user=jail.outer_uid(),
+        groups=jail.groups(hardware.accelerator),
+        limits=_limits(launch, wiring),
+    )
 
 
-def _limits(launch: Launch, wiring: argv.Wiring) -> jail.Limits:
+def _limits(launch: Launch, wiring: argv.Wiring) -> Limits:
     ram_bytes = launch.hardware.shape.mem_mib * _MIB
     sizes = [os.fstat(drive.fd).st_size for drive in wiring.drives if not drive.read_only]
     sizes += [os.fstat(wiring.ram).st_size] if wiring.ram is not None else []
     # bubblewrap lays kernel and initramfs into the jail under the same limit.
-    return jail.Limits(data_bytes=ram_bytes + _OWN_MEMORY_BYTES, file_bytes=max([*sizes, _BOOT_FILE_BYTES]))
+    return Limits(data_bytes=ram_bytes + _OWN_MEMORY_BYTES, file_bytes=max([*sizes, _BOOT_FILE_BYTES]))
 
 
 def _open_drive(drive: Drive, inherited: ExitStack) -> argv.DriveWiring:
