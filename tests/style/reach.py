@@ -21,7 +21,7 @@ SPAWNS = re.compile(
 # The guest has no host/process: it forks, and ends what it forked, in these modules alone.
 GUEST_SPAWNERS = {"guest/spawner.py"}
 # Where an unexpected exception may be turned into an answer: the top of each surface, and of the agent.
-SURFACE_TOPS = {"cli/main.py", "mcp_server/calls.py", "guest/__main__.py"}
+SURFACE_TOPS = {"cli/main.py", "mcp_server/calls.py", "guest/main.py"}
 DISK_PROGRAMS = {
     "mount", "umount", "losetup", "debugfs", "e2fsck", "fsck", "fsck.ext4", "tune2fs", "dumpe2fs", "resize2fs",
     "fuse2fs", "fuseext2", "guestfish", "guestmount", "qemu-nbd", "kpartx",

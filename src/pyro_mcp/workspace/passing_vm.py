@@ -1,7 +1,7 @@
 """VMs that live no longer than a block of code: a run's, and the one that a template is taken of.
 
 Owns recording one before it exists and taking it away afterwards, however the block ends. If this process is
-killed, the record says whose it was, and the next operation takes it away.
+killed, the record says whose it was, and the next operation takes it away. Refuses to start anything in it.
 """
 
 from __future__ import annotations

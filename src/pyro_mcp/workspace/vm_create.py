@@ -1,6 +1,7 @@
 """Creating a VM: a record, and the promise that what it needs is there. It has no disk and no process yet.
 
-Owns the checks that can be made before anything is started, and pulling the environment if it is missing.
+Owns the checks that can be made before anything is started, and pulling the environment if it is missing. Refuses
+to start anything.
 """
 
 from __future__ import annotations
