@@ -7,27 +7,23 @@ a workspace or a VM. Refuses to touch what is being pulled.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.host.locks import file_lock
-from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.image import boot, catalog, environments
+from pyro_mcp.image.in_use import keeping_others_out
 from pyro_mcp.image.inputs import boot_label, kit_label
 from pyro_mcp.image.names import name_of
 from pyro_mcp.image.workshop import sweep, try_pull_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator
+    from collections.abc import Collection
     from pathlib import Path
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.image.store import Shelf
-
-_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +50,6 @@ class PruneResult:
         return sum(removed.freed_bytes for removed in self.removed)
 
 
-@contextmanager
-def using_images(paths: Paths) -> Generator[None]:
-    """Keep every image where it is while one is found and its use recorded. Any number may do so at once.
-
-    Raises:
-        PyroError: BUSY if a prune takes longer than a minute.
-    """
-    with file_lock(_lock_path(paths), shared=True, timeout_s=_WAIT_S, waiting_for="the image cache"):
-        yield
-
-
 def prune(paths: Paths, keep: Collection[str] = ()) -> PruneResult:
     """Remove what neither the catalog, this installation nor `keep` (digests of installs in use) needs.
 
@@ -79,7 +64,7 @@ def prune(paths: Paths, keep: Collection[str] = ()) -> PruneResult:
     removed: list[Removed] = []
     skipped: list[str] = []
     named = {recipe.label for recipe in catalog.load_catalog().environments}
-    with file_lock(_lock_path(paths), timeout_s=_WAIT_S, waiting_for="the image cache"):
+    with keeping_others_out(paths):
         for shelf, wanted in (
             (environments.shelf(paths), named),
             (boot.shelf(paths), {boot_label()}),
@@ -126,8 +111,3 @@ def _disk_bytes(directory: Path) -> int:
             if found.st_nlink == 1:
                 total += found.st_blocks * 512
     return total
-
-
-def _lock_path(paths: Paths) -> Path:
-    ensure_private_dir(paths.cache)
-    return ensure_private_dir(paths.locks) / "images"

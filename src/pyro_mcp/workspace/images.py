@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.image.boot import BootSource, ensure_boot_source
 from pyro_mcp.image.environments import InstalledEnvironment, ensure_environment, find_environment
-from pyro_mcp.image.prune import using_images
+from pyro_mcp.image.in_use import using_images
 
 if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm

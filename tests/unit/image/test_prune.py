@@ -11,7 +11,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.progress import Silent
-from pyro_mcp.image import catalog, prune
+from pyro_mcp.image import catalog, in_use, prune
 from pyro_mcp.image.environments import (
     EnvironmentState,
     InstalledEnvironment,
@@ -20,7 +20,7 @@ from pyro_mcp.image.environments import (
     install_environment,
     shelf,
 )
-from pyro_mcp.image.prune import using_images
+from pyro_mcp.image.in_use import using_images
 from tests.support.debian import FakeDebian
 from tests.support.python import run_python
 
@@ -131,7 +131,7 @@ def test_a_prune_waits_for_those_who_are_just_choosing_an_image(
     private_paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(private_paths)
-    monkeypatch.setattr(prune, "_WAIT_S", 0.01)
+    monkeypatch.setattr(in_use, "_WAIT_S", 0.01)
 
     with (
         using_images(private_paths),

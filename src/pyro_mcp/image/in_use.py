@@ -1,0 +1,50 @@
+"""Keeping images where they are while their use is being recorded.
+
+Owns the lock between those who find an image and those who remove images. Refuses to know what is needed: that is
+`prune`'s part. Every run comes through here, so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host.locks import file_lock
+from pyro_mcp.host.paths import ensure_private_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pyro_mcp.host.paths import Paths
+
+_WAIT_S = 60.0
+
+
+@contextmanager
+def using_images(paths: Paths) -> Generator[None]:
+    """Keep every image where it is while one is found and its use recorded. Any number may do so at once.
+
+    Raises:
+        PyroError: BUSY if a prune takes longer than a minute.
+    """
+    with _lock(paths, shared=True):
+        yield
+
+
+@contextmanager
+def keeping_others_out(paths: Paths) -> Generator[None]:
+    """Hold the image cache alone, to remove from it.
+
+    Raises:
+        PyroError: BUSY if images are in use all the time for a minute.
+    """
+    with _lock(paths, shared=False):
+        yield
+
+
+@contextmanager
+def _lock(paths: Paths, *, shared: bool) -> Generator[None]:
+    ensure_private_dir(paths.cache)
+    place = ensure_private_dir(paths.locks) / "images"
+    with file_lock(place, shared=shared, timeout_s=_WAIT_S, waiting_for="the image cache"):
+        yield
