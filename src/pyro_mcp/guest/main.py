@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-import traceback
 from typing import TYPE_CHECKING
 
+from pyro_mcp.guest.console import log_exception
 from pyro_mcp.guest.loop import Loop
 
 if TYPE_CHECKING:
@@ -54,8 +53,7 @@ def run(loop: Loop) -> None:
         try:
             loop.run()
         except Exception:  # noqa: BLE001 - the top of the agent
-            traceback.print_exc()
-            sys.stderr.flush()
+            log_exception()
 
 
 def agent_digest() -> str:

@@ -11,9 +11,9 @@ import marshal
 import os
 import signal
 import struct
-import traceback
 from typing import TYPE_CHECKING, NoReturn
 
+from pyro_mcp.guest.console import log_exception
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def fork(child: Callable[[], int]) -> int:
     try:
         status = child()
     except BaseException:
-        traceback.print_exc()
+        log_exception()
         raise
     finally:
         os._exit(status)
