@@ -45,17 +45,20 @@ _MAX_LOG_BYTES = 65536
 _SEND_BUFFER_BYTES = 2 * 1024 * 1024
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 
-# As root, where only root may open /dev/net/tun (pasta does so as the unprivileged user): a node of the same device,
-# that nobody outside this mount namespace sees. setpriv comes last: a change of user clears the death signal.
-_AS_USER = """\
-if [ "$1" = private ]; then
+# Becomes pasta, within limits and unprivileged. As root, where only root may open /dev/net/tun (pasta does so as the
+# unprivileged user), it first makes a node of the same device that nobody outside this mount namespace sees. setpriv
+# comes last: a change of user clears the death signal.
+_UNPRIVILEGED = """\
+ulimit -c 0
+ulimit -n "$1" 2>/dev/null
+if [ "$2" = make-tun ]; then
 	mount -t tmpfs -o mode=0755,size=16k,nosuid,noexec tmpfs /dev/net && mknod -m 0666 /dev/net/tun c 10 200 || exit 1
 fi
-user=$2
-shift 2
+user=$3
+shift 3
+[ "$user" ] || exec "$@"
 exec setpriv --reuid "$user" --regid "$user" --clear-groups --pdeathsig KILL -- "$@"
 """
-_LIMITED = 'ulimit -c 0; ulimit -n "$1" 2>/dev/null; shift; exec "$@"'
 # Runs in the namespace. pasta keeps only the standard streams open for its command, so passt's socket comes as stdin.
 # passt writes its pid once it is set up: that is the sign that the network works.
 _IN_NAMESPACE = """\
@@ -225,16 +228,17 @@ def _confined(found: dict[str, str], user: int | None) -> list[str]:
     The namespace is what ends all of it when one of them is killed: without it, Debian 12's pasta leaves its child
     behind where it fails or is killed while it starts, and any pasta leaves passt.
     """
-    enclosed = ["--pid", "--fork", "--kill-child", "--mount-proc"]
+    outside = [found["unshare"], "--pid", "--fork", "--kill-child", "--mount-proc"]
+    tun, name = "", ""
     if user is None:
-        return [found["unshare"], "--user", "--map-current-user", *enclosed, "--"]
-    tun = "shared" if tun_is_open_to_all() else "private"
-    return [found["unshare"], *enclosed, "--", "/bin/sh", "-c", _AS_USER, "sh", tun, str(user)]
+        outside += ["--user", "--map-current-user"]
+    else:
+        tun, name = "" if tun_is_open_to_all() else "make-tun", str(user)
+    return [*outside, "--", "/bin/sh", "-c", _UNPRIVILEGED, "sh", str(MAX_DESCRIPTORS), tun, name]
 
 
 def _command(found: dict[str, str], plan: EgressPlan) -> list[str]:
     return [
-        "/bin/sh", "-c", _LIMITED, "sh", str(MAX_DESCRIPTORS),
         found["pasta"], *plan.pasta_arguments, "--",
         "/bin/sh", "-c", _IN_NAMESPACE, "sh", found["nft"],
         found["passt"], *plan.passt_arguments,
