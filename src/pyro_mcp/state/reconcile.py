@@ -107,6 +107,7 @@ class _Round:
             case Verdict.MARK_LOST:
                 # Its keeper may still be writing the console's end and removing what goes with the VMM.
                 end_machine(vm.id, vm.machine, keeps_disk=True)
+                remove_tree(VmFiles.of(self.paths, vm.id).runtime)
                 rebooted = vm.machine is not None and vm.machine.boot_id != boot_id()
                 self._stopped(vm, StopReason.HOST_REBOOT if rebooted else StopReason.LOST)
             case _:
@@ -141,14 +142,14 @@ class _Round:
         if vm is not None and self._is_worth_keeping(vm):
             self.store.vms.insert(vm)
             self.notice(f"{vm_id} was unknown to the state database and is taken up again")
-            return False
+            return self._settle(vm_id)
         end_machine(vm_id, None if vm is None else vm.machine)
         remove_files(self.paths, vm_id)
         return True
 
     def _is_worth_keeping(self, vm: Vm) -> bool:
         if vm.state is VmState.STARTED:
-            return self._judge(vm) is Verdict.LEAVE
+            return self._judge(vm) in {Verdict.LEAVE, Verdict.MARK_LOST}
         return vm.state is VmState.STOPPED and self.clock.remaining_s(vm.lease) > 0
 
     def _directories(self) -> set[str]:
