@@ -49,10 +49,18 @@ class Exchange:
         on_output: OnOutput | None,
         cancel: CancelToken | None,
     ) -> None:
+        """Refuse what can't be said, before anything is.
+
+        Raises:
+            PyroError: INVALID if the request is too long for a frame.
+        """
+        self._body = request.body(stdin=stdin is not None)
         self._channel = channel
         self._request = request
         self._cancel = cancel
         self._cancelling = False
+        #: The command was killed because the caller wanted it no more.
+        self.was_cancelled = False
         self._stdin = None if stdin is None else Pump(stdin)
         self._outputs = {
             wire.STDOUT: Receiver(Stream.STDOUT, wire.STDOUT_STREAM, on_output),
@@ -64,13 +72,9 @@ class Exchange:
         self._result: ExecResult | None = None
 
     def ask(self, ident: int) -> None:
-        """Queue the request.
-
-        Raises:
-            PyroError: INVALID if it is too long for a frame.
-        """
+        """Queue the request."""
         self._ident = ident
-        self._channel.queue(encode(ident, wire.EXEC, self._request.body(stdin=self._stdin is not None)))
+        self._channel.queue(encode(ident, wire.EXEC, self._body))
 
     def run(self) -> ExecResult:
         """Carry the streams until the result is there, and return it."""
@@ -145,8 +149,7 @@ class Exchange:
             self._channel.queue(encode(self._ident, wire.CREDIT, _CREDIT.pack(receiver.number, credit)))
 
     def _finish(self, said: Verdict) -> ExecResult:
-        if said.cancelled and self._cancelling and self._cancel is not None:
-            raise self._cancel.error()
+        self.was_cancelled = said.cancelled and self._cancelling
         # The agent's measure is the better one, but it can't have taken longer than we waited.
         elapsed_ms = int((time.monotonic() - self._started_s) * 1000)
         return ExecResult(

@@ -189,7 +189,10 @@ class AgentSession:
                 self._configured(configuring, bound)
             return exchange.run()
 
-        return self._within(converse)
+        result = self._within(converse)
+        if exchange.was_cancelled and cancel is not None:
+            raise cancel.error()
+        return result
 
     def _within(self, converse: Callable[[], _T]) -> _T:
         """Do a part of the conversation. If it breaks off in the middle, it is over: what comes would fit nothing."""

@@ -1,0 +1,67 @@
+"""The agent twice: as a process on this host, and in a real guest. Both promise the same."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyro_mcp.agent import AgentSession
+from pyro_mcp.host.paths import Paths
+from tests.support.agents import TIMEOUT_S, config, local_agent, opened
+from tests.support.yard import Yard
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from pyro_mcp.agent import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A configured agent, wherever it runs."""
+
+    transport: Transport
+    is_machine: bool
+
+    def session(self) -> AgentSession:
+        return opened(self.transport)
+
+
+@contextmanager
+def guest_on_host(home: Path) -> Generator[Guest]:
+    with local_agent(home) as agent:
+        with AgentSession.open(agent.transport, timeout_s=TIMEOUT_S) as session:
+            session.configure(config())
+        yield Guest(agent.transport, is_machine=False)
+
+
+@contextmanager
+def guest_in_machine(home: Path) -> Generator[Guest]:
+    shared = Paths.from_environment().cache
+    yard = Yard(Paths(cache=shared, state=home / "state", runtime=home / "run"))
+    with ExitStack() as stack:
+        stack.callback(yard.close)
+        vm = yard.started()
+        assert vm.machine is not None
+        machine = yard.engine.drivers.of(vm.machine.kind).attach(vm.machine)
+        stack.callback(machine.close)
+        yield Guest(machine.transport, is_machine=True)
+
+
+@pytest.fixture(scope="module", params=["host", pytest.param("machine", marks=pytest.mark.vm)])
+def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Guest]:
+    """Give the tests of a module one agent."""
+    home = tmp_path_factory.mktemp("agent")
+    with guest_in_machine(home) if request.param == "machine" else guest_on_host(home) as guest:
+        yield guest
+
+
+@pytest.fixture
+def session(guest: Guest) -> Generator[AgentSession]:
+    """Give a test a session of its own."""
+    with guest.session() as session:
+        yield session
