@@ -7,7 +7,7 @@ BIN := .venv/bin
 TEST_ENVIRONMENTS := debian:12 debian:12-base
 # Where it is set, every start compiles every module again: a second instead of a moment.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup images run check test bench format smoke reference constraints clean
+.PHONY: help setup images run check test soak bench format smoke reference constraints clean
 
 help: ## Say what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ images: setup
 
 test: images ## All tests: unit, contract, and real virtual machines. ARGS="-k name" narrows them.
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: images ## A thousand create, exec, delete: nothing may grow. Takes about half an hour.
+	PYRO_TEST_LIVES=1000 $(BIN)/python -m pytest tests/vm/test_one_shot_vms.py -k many_lives $(ARGS)
 
 bench: images ## Measure on this machine, and print one table.
 	@$(BIN)/python -m benchmarks $(ARGS)
