@@ -18,10 +18,11 @@ from pyro_mcp.workspace.patches.placing import (
     AlreadyThere,
     Ambiguous,
     Nowhere,
+    may_differ_in_line_ends,
     must_end_the_file,
     stated_start,
 )
-from pyro_mcp.workspace.patches.splicing import Image, ends_alike
+from pyro_mcp.workspace.patches.splicing import Image
 from pyro_mcp.workspace.patches.text import normal, squeezed
 
 if TYPE_CHECKING:
@@ -133,21 +134,21 @@ class Diagnosis:
             if last < count:
                 what = f"says that the file ends after its last line, but that is line {last} of {count}"
             return self._failure(hunk, what, "not_at_end", _DROP_END, standing)
-        what = "changes nothing but line ends" if ends_alike(hunk) else "has LF and CRLF line ends mixed"
-        what += f", and they are not those at line {standing + 1} of the file"
+        what = f"has LF and CRLF line ends mixed, and they are not those at line {standing + 1} of the file"
         return self._failure(hunk, what, "line_ends", _USE_LF, standing)
 
     def _find_new(self, hunk: Hunk, offsets: Offsets) -> int | None:
         """Return where the file has what the hunk would make of it, if that is no coincidence."""
-        new = normal(hunk.new)
+        by_text = may_differ_in_line_ends(hunk)
+        haystack, new = (self._text.normal, normal(hunk.new)) if by_text else (self._text.exact, hunk.new)
         telling = any(mark == "+" and body.strip() for mark, body in hunk.lines) or (hunk.leading and hunk.trailing)
         if not telling:
             return None
         stated = stated_start(hunk, offsets)
         for start in (stated, None if stated is None else stated + offsets.drift):
-            if start is not None and self._text.normal.fits(new, start):
+            if start is not None and haystack.fits(new, start):
                 return start
-        found = list(islice(self._text.normal.places(new), 2))
+        found = list(islice(haystack.places(new), 2))
         return found[0] if len(found) == 1 else None
 
     def _mismatch(self, hunk: Hunk, offsets: Offsets) -> PyroError:
@@ -156,9 +157,13 @@ class Diagnosis:
         start = self._most_alike(hunk, stated)
         if start is not None:
             return self._difference(hunk, start, spaces=False)
-        text = f"does not fit: none of the lines that it expects is in the file. Expected\n{excerpt(hunk.old, None)}\n"
+        cut = 0
         if stated is not None and stated < len(lines):
-            text += f"but there stands\n{excerpt(lines[stated : stated + len(hunk.old)], stated + 1)}"
+            cut = difference_start(hunk.old[0], lines[stated])
+        text = "does not fit: none of the lines that it expects is in the file. Expected\n"
+        text += f"{excerpt(hunk.old, None, start=cut)}\n"
+        if stated is not None and stated < len(lines):
+            text += f"but there stands\n{excerpt(lines[stated : stated + len(hunk.old)], stated + 1, start=cut)}"
             return self._failure(hunk, text, "mismatch", _READ_AGAIN, stated)
         text += f"but the file has {len(lines)} lines" if lines else "but the file is empty"
         return self._failure(hunk, text, "mismatch", _READ_AGAIN, None)

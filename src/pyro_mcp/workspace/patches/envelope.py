@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 _FILE = re.compile(rb"\*\*\* (?P<said>Add|Update|Delete) File: *(?P<name>.+)$")
 _MOVE = re.compile(rb"\*\*\* Move to: *(?P<name>.+)$")
 _END_OF_FILE = b"*** End of File"
+_BEGIN = b"*** Begin Patch"
 _END = b"*** End Patch"
-_HINT = "After `*** Update File: PATH` come hunks, each beginning with @@; then the next file or `*** End Patch`."
+_HINT = (
+    "After `*** Update File: PATH` come hunks, each beginning with @@, after `*** Add File: PATH` lines that all begin"
+    " with +; then the next file or `*** End Patch`."
+)
 
 
 def begins_file(line: bytes) -> bool:
@@ -38,15 +42,17 @@ def read_envelope(lines: Sequence[bytes]) -> tuple[FilePatch, ...]:
     """
     files: list[FilePatch] = []
     at = hunks = 0
+    inside = False
     while at < len(lines):
         line = lines[at].rstrip()
         match = _FILE.match(line)
-        if line == _END:
-            break
         if match is None:
-            _refuse_stray(lines, at, inside=bool(files))
+            # Without a last line, the end of the code block ends the patch.
+            inside = inside and line != _END and not line.startswith(b"```")
+            _refuse_stray(lines, at, inside=inside)
             at += 1
             continue
+        inside = True
         file, at = _read_file(lines, at, match["said"], match["name"])
         files.append(file)
         hunks += len(file.hunks)
@@ -61,9 +67,9 @@ def read_envelope(lines: Sequence[bytes]) -> tuple[FilePatch, ...]:
 
 
 def _refuse_stray(lines: Sequence[bytes], at: int, *, inside: bool) -> None:
-    line = lines[at]
-    if (inside and line.startswith((b"+", b"-"))) or is_hunk_header(line):
-        raise malformed(at + 1, f'("{visible(line.rstrip(), limit=80)}") belongs to no hunk of a file', hint=_HINT)
+    line = lines[at].rstrip()
+    if (inside and line and line != _BEGIN) or is_hunk_header(line):
+        raise malformed(at + 1, f'("{visible(line, limit=80)}") belongs to no hunk of a file', hint=_HINT)
 
 
 def _read_file(lines: Sequence[bytes], at: int, said: bytes, raw_name: bytes) -> tuple[FilePatch, int]:

@@ -83,9 +83,8 @@ def place(image: Image, hunk: Hunk, offsets: Offsets) -> Placement | Ambiguous |
 
 
 def may_differ_in_line_ends(hunk: Hunk) -> bool:
-    """Say whether the hunk changes more than line ends and has one kind of them, so that the file's can be kept."""
-    says_nothing = ends_alike(hunk) and unended(hunk.old) == unended(hunk.new)
-    return says_nothing and normal(hunk.old) != normal(hunk.new)
+    """Say whether the hunk says nothing about line ends, so that the file's can be kept."""
+    return ends_alike(hunk) and unended(hunk.old) == unended(hunk.new)
 
 
 def must_end_the_file(hunk: Hunk) -> bool:
@@ -176,7 +175,9 @@ def _place_insertion(image: Image, hunk: Hunk, offsets: Offsets) -> Placement | 
     else:
         stated = stated_start(hunk, offsets)
         if stated is None or hunk.range.old_count != 0:
-            return Nowhere("it has added lines only, and its header does not say after which line they go")
+            return Nowhere(
+                "it has added lines only, and its header does not say after which line they go, as -3,0 does"
+            )
         if offsets.drift:
             return Nowhere("it has added lines only, and the hunk before was not at the line that its header states")
         new_start = hunk.range.new_start

@@ -190,7 +190,9 @@ class _Draft:
         mode = _NEW_MODE if not file.executable else _NEW_MODE | 0o111
         kind = self._kind(path)
         if path in self._written:
-            raise self._conflict(file, path, "the patch writes the file before it creates it", "created_twice", _LOOK)
+            raise self._conflict(
+                file, path, "the patch creates the file, but has written it before", "created_twice", _LOOK
+            )
         if kind is Kind.FILE and path not in self._moved_away:
             if self._content(path, file).data == data:
                 hint = "Leave the file out of the patch."
@@ -347,7 +349,9 @@ class _Draft:
             hint = "Leave the file out of the patch."
             raise self._conflict(file, path, "the patch deletes the file, but it is not there", "already_applied", hint)
         if kind is None:
-            hint = f"{_LOOK} To create it, give --- /dev/null as its old side."
+            hint = _LOOK
+            if file.action is Action.MODIFY:
+                hint += " To create it, give --- /dev/null as its old side."
             raise self._conflict(file, path, "the file is not there", "missing", hint)
         self._refuse_kind(path, kind, file)
 

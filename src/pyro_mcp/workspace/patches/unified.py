@@ -10,7 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
-from pyro_mcp.workspace.patches.failures import malformed, named, visible, within_hunk
+from pyro_mcp.workspace.patches.envelope import begins_file
+from pyro_mcp.workspace.patches.failures import malformed, named, within_hunk
 from pyro_mcp.workspace.patches.hunks import is_file_header, is_hunk_header, read_header, read_hunk
 from pyro_mcp.workspace.patches.names import git_names, header_name, share_a_file
 from pyro_mcp.workspace.patches.parts import MAX_FILES, MAX_HUNKS, Action, FilePatch, Hunk
@@ -51,15 +52,15 @@ class _Section:
         old, new = self._names()
         if old is None and new is None:
             raise self._failure("begins a file without a name: both are /dev/null")
+        if not self.hunks and (self.header_names is not None or not self.modes):
+            raise self._failure(
+                f"names {named(self.shown_name())}, but no change of it follows",
+                hint="Add the hunks of that file, each beginning with @@, or leave the file out.",
+            )
         if old is None or "new file mode" in self.modes:
             return self._file(Action.CREATE, None, new or old)
         if new is None or "deleted file mode" in self.modes:
             return self._file(Action.DELETE, old, None)
-        if not self.hunks and "new mode" not in self.modes:
-            raise self._failure(
-                f'names "{visible(new)}" but no change of it follows',
-                hint="Add the hunks of that file, each beginning with @@, or leave the file out.",
-            )
         return self._file(Action.MODIFY, old, new)
 
     def shown_name(self) -> str:
@@ -241,6 +242,13 @@ class _Reader:
         if line.startswith(b"***************") and at >= 2 and lines[at - 2].startswith(b"*** "):
             raise malformed(
                 at + 1, "begins a context diff", hint="Make a unified diff: diff -u.", reason="context_diff"
+            )
+        if begins_file(line):
+            raise malformed(
+                at + 1,
+                "begins a file in Codex's format after others in git's",
+                hint="Send all files of the patch in one of the two formats.",
+                reason="two_formats",
             )
         follower = lines[at + 1] if at + 1 < len(lines) else b""
         if line.startswith((b"--- ", b"+++ ")) and is_hunk_header(follower):

@@ -116,7 +116,7 @@ def trees(draw: st.DrawFn) -> tuple[MemoryTree, MemoryTree]:
 
 
 @given(trees(), st.integers(1, 5), st.sampled_from(["--no-renames", "-M", "-C -C", "-B -M", "-M10%", "--full-index"]))
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_what_git_writes_about_two_trees_makes_the_second_of_the_first(
     pair: tuple[MemoryTree, MemoryTree], context: int, kind: str
 ) -> None:
@@ -132,7 +132,7 @@ def test_what_git_writes_about_two_trees_makes_the_second_of_the_first(
 
 
 @given(texts(), st.data(), st.integers(0, 5))
-@settings(max_examples=400)
+@settings(max_examples=300)
 @example(b"a\r\n", None, 0)
 def test_what_difflib_writes_about_two_texts_makes_the_second_of_the_first(
     before: bytes, data: st.DataObject | None, context: int
@@ -159,7 +159,7 @@ def written_by_difflib(before: bytes, after: bytes, context: int = 3) -> bytes:
 
 
 @given(texts(mixed=False), st.data())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_where_git_accepts_a_patch_with_wrong_numbers_the_result_is_the_same(
     before: bytes, data: st.DataObject
 ) -> None:
@@ -207,7 +207,7 @@ def test_a_damaged_patch_is_refused_with_words_or_applies(data: st.DataObject) -
 
 
 @given(st.lists(st.one_of(LINES, PATCH_LINES, st.text(max_size=12)), max_size=24).map("\n".join), texts())
-@settings(max_examples=1000)
+@settings(max_examples=500)
 def test_lines_of_patches_in_any_order_are_refused_with_words_or_apply(patch: str, before: bytes) -> None:
     outcome(patch, {"f": before})
 
@@ -218,7 +218,7 @@ def test_text_that_is_no_patch_is_refused_with_words(patch: str | bytes) -> None
 
 
 @given(trees())
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_a_patch_applied_twice_is_refused_or_does_what_git_would_do(pair: tuple[MemoryTree, MemoryTree]) -> None:
     before, after = pair
     with tempfile.TemporaryDirectory() as directory:
