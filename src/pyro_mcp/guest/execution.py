@@ -34,6 +34,9 @@ _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 # After a command has ended, what it left running may still be writing its last words.
 _LAST_WORDS_S = 0.1
+# Pieces smaller than this, one after the other within this time, are collected.
+_SMALL_BYTES = 4096
+_REST_S = 0.004
 _KILLED = 128 + signal.SIGKILL
 # Written out by hand: it is on the way of every command.
 _RESULT = (
@@ -46,7 +49,7 @@ _JSON_BOOL = (b"false", b"true")
 class Output:
     """One of the two streams that a command writes."""
 
-    __slots__ = ("_execution", "_kind", "_owed_bytes", "_paused", "_window", "closed", "fd", "sent_bytes")
+    __slots__ = ("_execution", "_kind", "_owed_bytes", "_paused", "_read_s", "_window", "closed", "fd", "sent_bytes")
 
     def __init__(self, execution: Execution, fd: int, kind: int) -> None:
         self.fd = fd
@@ -57,6 +60,7 @@ class Output:
         self._window = wire.WINDOW_BYTES
         self._paused = False
         self._owed_bytes = 0
+        self._read_s = 0.0
         execution.loop.add(fd, self._on_event)
 
     @property
@@ -115,11 +119,27 @@ class Output:
             self._resume()
             return
         try:
-            self._send(os.read(self.fd, room))
+            data = os.read(self.fd, room)
         except BlockingIOError:
             return
+        self._send(data)
         self.stop_if_closed()
         self._execution.settle()
+        if 0 < len(data) < _SMALL_BYTES and not self.closed:
+            now = time.monotonic()
+            if now - self._read_s < _REST_S:
+                self._rest()
+            self._read_s = now
+
+    def _rest(self) -> None:
+        """Let a command that writes in many small pieces go on for a while: each of them would wake the agent."""
+        self._execution.loop.remove(self.fd)
+        self._execution.loop.at(_REST_S, self._rise)
+
+    def _rise(self) -> None:
+        if not self.closed:
+            self._paused = True
+            self._resume()
 
     def _send(self, data: bytes) -> None:
         if not data:
