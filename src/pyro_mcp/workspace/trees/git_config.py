@@ -42,7 +42,7 @@ _HARMLESS = {
     "lfs": {"repositoryformatversion"},
 }  # fmt: skip
 # A transport of another name is a program (git-remote-NAME), and `ext::` is any program.
-_HARMLESS_URL = re.compile(r"(?:https?|ssh|git|file)://[^-].*|[A-Za-z0-9_][A-Za-z0-9_.@-]*:(?!:).*|[./][^:]*")
+_HARMLESS_URL = re.compile(r"(?:https?|ssh|git|file)://[^-].*|[A-Za-z0-9_][A-Za-z0-9_.@-]*:(?!:|//).*|[./][^:]*")
 _URLS = {"url", "pushurl"}
 
 

@@ -114,7 +114,6 @@ class TreeReceiver:
         self._kind: Kind | None = None
         self._open: _OpenFile | None = None
         self._links = LinkMap()
-        self._link_times: dict[bytes, int] = {}
         self._repositories = Repositories()
         self._held_bytes = 0
         self._entry_count = 0
@@ -209,8 +208,9 @@ class TreeReceiver:
                 self._open_file(path, member)
             case MemberKind.SYMLINK:
                 self._hold(len(path) + len(member.target) + 200)
+                if path in self._links.targets:
+                    raise _twice(path)
                 self._links.add(path, self._target(path, member.target))
-                self._link_times[path] = member.mtime_ns
             case MemberKind.LINK:
                 self._link(path, member)
             case MemberKind.FIFO | MemberKind.CHARACTER_DEVICE | MemberKind.BLOCK_DEVICE:
@@ -261,7 +261,7 @@ class TreeReceiver:
         try:
             return make(_at(path))
         except FileExistsError:
-            raise _breach(f"it sends {shown_briefly(path)} twice") from None
+            raise _twice(path) from None
         except OSError as error:
             if error.errno in _NO_PLACE:
                 raise _breach(f"{shown_briefly(path)} does not stand in a directory that it sent before") from error
@@ -398,6 +398,10 @@ class TreeReceiver:
 def _at(path: bytes) -> bytes:
     """Return the name, in the staging directory, of a name of the stream's."""
     return join(RESULT, path) if path else RESULT
+
+
+def _twice(path: bytes) -> PyroError:
+    return _breach(f"it sends {shown_briefly(path)} twice")
 
 
 def _breach(why: str) -> PyroError:

@@ -159,13 +159,12 @@ class TarDecoder:
         """Say that the stream is at its end.
 
         Raises:
-            TarError: if it is cut off. Without `needs_end` it may lack the blocks of zeroes that end an archive.
+            TarError: if it is cut off. Without `needs_end` it may lack the two blocks of zeroes that end an archive.
         """
-        complete = self._zero_blocks > 0 or not needs_end
+        if self._held.strip(b"\0") and self._state is _State.END:
+            raise TarError("goes on after its end")
         between = self._state is _State.HEADER and not self._held and not self._skip
-        if self._state is _State.END or (between and complete and not self._pax and not self._long):
-            if self._held.strip(b"\0"):
-                raise TarError("goes on after its end")
+        if self._state is _State.END or (between and not needs_end and not self._pax and not self._long):
             return
         where = f" within {_text(self._member.name)}" if self._member is not None and not between else ""
         raise TarError(f"is cut off{where}")

@@ -41,8 +41,9 @@ def file_header(path: bytes, mode: int, mtime_ns: int, size: int) -> bytes:
 
 def sparse_header(path: bytes, mode: int, mtime_ns: int, size: int, segments: Sequence[tuple[int, int]]) -> bytes:
     """Return the header of a sparse file; the content of its segments, one after the other, and the padding follow."""
-    lines = [b"%d\n" % len(segments), *(b"%d\n%d\n" % segment for segment in segments)]
-    listed = b"".join(lines)
+    # An empty part at the end is how readers know that a hole follows.
+    parts = [*segments] if segments and sum(segments[-1]) == size else [*segments, (size, 0)]
+    listed = b"".join([b"%d\n" % len(parts), *(b"%d\n%d\n" % part for part in parts)])
     listed += padding(len(listed))
     stored = len(listed) + sum(length for _, length in segments)
     records = {

@@ -9,7 +9,7 @@ import pytest
 
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.workspace.trees.directory import GONE, RETOUCHED, DirectorySource
-from pyro_mcp.workspace.trees.entries import Data, Entry, Note
+from pyro_mcp.workspace.trees.entries import Entry, Note
 from pyro_mcp.workspace.trees.outgoing import stream_tree
 from pyro_mcp.workspace.trees.seed import seed_disk
 from tests.support.python import python_that_says_ready
@@ -30,7 +30,7 @@ class Meddled(DirectorySource):
         self._moment = moment
         self._happens = happens
 
-    def items(self) -> Generator[Entry | Data]:
+    def items(self) -> Generator[Entry]:
         for item in super().items():
             if item.path == self._moment:
                 self._happens()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -168,18 +169,21 @@ def test_runs_join_over_the_borders_of_groups_and_break_at_what_is_used() -> Non
 
     assert any(run.length > blank.blocks_per_group for run in runs)
     assert len(runs) > 1
-    assert all(before.start + before.length < after.start for before, after in zip(runs, runs[1:], strict=False))
+    assert all(before.start + before.length < after.start for before, after in pairwise(runs))
 
 
 def test_space_is_given_out_once_and_ends() -> None:
     blank = make_blank(DISK_BYTES)
     space, given = Space(blank), list[int]()
-    with pytest.raises(PyroError, match="does not fit") as caught:
+
+    def take_all() -> None:
         while True:
             first, count = space.peek()
-            take = min(count, 1000)
-            given += range(first, first + take)
-            space.take(take)
+            given.extend(range(first, first + min(count, 1000)))
+            space.take(min(count, 1000))
+
+    with pytest.raises(PyroError, match="does not fit") as caught:
+        take_all()
     assert caught.value.code is ErrorCode.NO_SPACE
     assert len(given) == len(set(given)) == sum(run.length for run in free_runs(blank))
     assert sum(count for _, count in space.taken_runs()) == len(given)

@@ -13,7 +13,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.progress import Silent
-from pyro_mcp.workspace.trees.directory import GONE, OWN_FILES, DirectorySource
+from pyro_mcp.workspace.trees.directory import OWN_FILES, DirectorySource
 from pyro_mcp.workspace.trees.entries import Bounds, Note, TreeMode
 from pyro_mcp.workspace.trees.report import SeedReport
 from pyro_mcp.workspace.trees.seed import seed_disk
