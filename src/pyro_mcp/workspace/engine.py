@@ -6,6 +6,7 @@ that takes the engine.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from pyro_mcp.host.progress import Silent
@@ -42,6 +43,7 @@ class Engine:
         self.progress: Progress = Silent() if progress is None else progress
         self.clock = system_clock() if clock is None else clock
         self.drivers: Drivers = InstalledDrivers(paths, self.progress) if drivers is None else drivers
+        self._opening = threading.Lock()
         self._store: Store | None = None
 
     def __enter__(self) -> Self:
@@ -55,9 +57,10 @@ class Engine:
     @property
     def store(self) -> Store:
         """Return the state store, opened at the first use."""
-        if self._store is None:
-            self._store = Store(self.paths, self.notice)
-        return self._store
+        with self._opening:
+            if self._store is None:
+                self._store = Store(self.paths, self.notice)
+            return self._store
 
     def notice(self, text: str) -> None:
         """Tell what happened besides."""

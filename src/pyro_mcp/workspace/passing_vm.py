@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.states import VmState
-from pyro_mcp.state.discard import discard_vm
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.record_copy import write_copy
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vm_lock import vm_lock
 from pyro_mcp.workspace.images import recorded
+from pyro_mcp.workspace.vm_delete import delete_if_there
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -43,7 +42,8 @@ def passing_vm(engine: Engine, vm: Vm, images: Images | None) -> Generator[Vm]:
         fault_point("passing.recorded")
         yield own
     finally:
-        _take_away(engine, own.id)
+        # Its time may have been up: then another process was here already.
+        delete_if_there(engine, own.id)
 
 
 def record_machine(engine: Engine, vm: Vm, machine: Machine, choice: Choice) -> Vm:
@@ -63,11 +63,3 @@ def record_machine(engine: Engine, vm: Vm, machine: Machine, choice: Choice) -> 
     vm = engine.store.vms.update(vm.id, started)
     fault_point("passing.machine_recorded")
     return vm
-
-
-def _take_away(engine: Engine, vm_id: str) -> None:
-    with vm_lock(engine.paths, vm_id):
-        vm = engine.store.vms.find(vm_id)
-        # Its time may have been up: then another process was here already.
-        if vm is not None:
-            discard_vm(engine.store, engine.paths, vm)

@@ -30,11 +30,19 @@ def delete_vm(engine: Engine, vm_id: str) -> None:
 
 
 def delete_if_there(engine: Engine, vm_id: str) -> None:
-    """Delete a VM that may be gone already.
+    """Delete a VM that may be gone already. An interrupt (Ctrl-C) is passed on when it is gone.
 
     Raises:
         PyroError: as `delete_vm`.
     """
+    try:
+        _delete(engine, vm_id)
+    except KeyboardInterrupt:
+        _delete(engine, vm_id)
+        raise
+
+
+def _delete(engine: Engine, vm_id: str) -> None:
     with vm_lock(engine.paths, vm_id):
         vm = engine.store.vms.find(vm_id)
         if vm is not None:

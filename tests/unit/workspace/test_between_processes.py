@@ -185,7 +185,6 @@ def test_an_interrupt_in_any_phase_leaves_nothing(yard: Yard, others: Verbs, poi
     running.interrupt()
     process.send_signal(running.pid, running.start_time, signal.SIGCONT)
     assert running.wait().status == INTERRUPTED
-    list_vms(yard.engine)
     assert yard.remains() == []
     assert yard.run("echo works").stdout == "works\n"
 
