@@ -87,6 +87,13 @@ def test_the_processor_is_the_hosts_under_kvm_alone() -> None:
     assert "host" not in line()[line().index("-cpu") + 1]
 
 
+def test_the_revision_changes_with_what_a_machine_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = argv.revision()
+    assert argv.revision() == before
+    monkeypatch.setattr(argv, "_MAC", "52:54:00:00:00:01")
+    assert argv.revision() != before
+
+
 class TestKernelLine:
     def test_tells_the_kernel_the_rate_of_the_hosts_counter_under_tcg_alone(self) -> None:
         assert re.search(r" tsc_early_khz=[1-9]\d{5,}( |$)", kernel_line(Accelerator.TCG))

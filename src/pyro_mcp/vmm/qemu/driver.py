@@ -17,7 +17,7 @@ from pyro_mcp.vmm.driver import LANES, DriverProbe, Features, Problem
 from pyro_mcp.vmm.files import create_ram_file, sync_file
 from pyro_mcp.vmm.qemu import argv, jail
 from pyro_mcp.vmm.qemu.binary import PROGRAM, find_binary
-from pyro_mcp.vmm.qemu.kernel_line import kernel_line
+from pyro_mcp.vmm.qemu.kernel_line import kernel_line, kernel_line_revision
 from pyro_mcp.vmm.qemu.launch import Launch, launched
 from pyro_mcp.vmm.qemu.machine import QemuMachine
 from pyro_mcp.vmm.template import DEVICE_STATE, RAM
@@ -69,7 +69,7 @@ class QemuDriver:
     def identity(self) -> VmmIdentity:
         """Return which QEMU would run a machine now, and how this driver would call it."""
         found = find_binary(self._cache_dir).identity
-        return type(found)(found.path, found.version, f"{found.fingerprint}.{argv.REVISION}")
+        return type(found)(found.path, found.version, f"{found.fingerprint}.{argv.revision()}.{kernel_line_revision()}")
 
     def boot(self, plan: BootPlan) -> Machine:
         """Start a machine from its kernel."""

@@ -56,6 +56,13 @@ def kernel_line(accelerator: Accelerator, extra: Sequence[str] = ()) -> str:
     return " ".join([*arguments, *extra])
 
 
+def kernel_line_revision() -> str:
+    """Return a digest of the arguments that every boot has: templates booted with others are made anew."""
+    import hashlib
+
+    return hashlib.sha256(repr((_COMMON, _TCG)).encode()).hexdigest()[:8]
+
+
 def measure_tsc_khz(sample_ns: int = _SAMPLE_NS) -> int:
     """Measure the rate of the processor's time stamp counter, in kHz."""
     import ctypes
