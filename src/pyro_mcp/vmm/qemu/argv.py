@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+
 from pyro_mcp.model.kinds import Accelerator
 from pyro_mcp.model.limits import Shape
 
