@@ -45,7 +45,9 @@ class FakeDriver:
     features: Features = field(default_factory=lambda: Features(templates=True, network=False, drives=True))
     version: str = "1"
     calls: list[str] = field(default_factory=list[str])
+    #: What a call raises, and how often it does.
     refusals: dict[str, PyroError] = field(default_factory=dict[str, PyroError])
+    refusals_left: int = 1000
 
     def probe(self) -> DriverProbe:
         return DriverProbe(self.kind, found=True, version=self.version, accelerators=(Accelerator.TCG,))
@@ -68,6 +70,9 @@ class FakeDriver:
         fsync_dir(directory)
 
     def restore(self, plan: RestorePlan) -> Machine:
+        if self._refuses("restore"):
+            # As a VMM that fails does it: its keeper removes what was to go with it.
+            self._start(plan.spec, plan.accelerator, {}).kill()
         self._note("restore")
         for name in (RAM, DEVICE_STATE):
             os.close(plan.template.open(name))
@@ -78,8 +83,12 @@ class FakeDriver:
 
     def _note(self, call: str) -> None:
         self.calls.append(call)
-        if call in self.refusals:
+        if self._refuses(call):
+            self.refusals_left -= 1
             raise self.refusals[call]
+
+    def _refuses(self, call: str) -> bool:
+        return call in self.refusals and self.refusals_left > 0
 
     def _start(self, spec: MachineSpec, accelerator: Accelerator, facts: dict[str, object]) -> Machine:
         with _started(self.kind, spec, accelerator, facts) as machine:

@@ -18,11 +18,12 @@ from pyro_mcp.vmm.template import ROOT_DISK
 from pyro_mcp.workspace.cold_boot import boot
 from pyro_mcp.workspace.disks import copy_root_disk, make_root_disk, make_sparse
 from pyro_mcp.workspace.machine_spec import drives_of, machine_spec, make_directories
-from pyro_mcp.workspace.templates import TemplateWish, using_template
+from pyro_mcp.workspace.templates import TemplateWish, discard_template, using_template
 
 if TYPE_CHECKING:
     from pyro_mcp.host.network import GuestNetwork
     from pyro_mcp.model.vm import Vm
+    from pyro_mcp.state.filenames import VmFiles
     from pyro_mcp.vmm.driver import Machine, MachineSpec
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.guards import Choice
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 # What is no reason to give up a start: without a template it only takes longer.
 _TEMPLATE_FAILURES = {ErrorCode.NO_SPACE, ErrorCode.UNSUPPORTED, ErrorCode.CORRUPT, ErrorCode.UNAVAILABLE}
+_NOT_THE_TEMPLATES_FAULT = {ErrorCode.NO_SPACE, ErrorCode.UNSUPPORTED}
+# The second one from a template that was made anew.
+_RESTORES = 2
 _MACHINE_ID_BYTES = 16
 _HOSTNAME_CHARS = 12
 
@@ -48,22 +52,24 @@ def launch(
     fault_point("launch.directories")
     if images is None:
         return boot(choice, machine_spec(engine, vm, files, ()), None, None)
-    if flavour is Flavour.FRESH:
-        make_sparse(files.workspace_disk, ROOT_DISK_BYTES)
     drives = drives_of(engine, images, files.root_disk, files.workspace_disk)
     spec = machine_spec(engine, vm, files, drives, network_fd=network_fd)
-    if choice.driver.features.templates:
-        wish = TemplateWish(choice, images, vm.shape, flavour)
+    wish = TemplateWish(choice, images, vm.shape, flavour)
+    for attempt in range(_RESTORES if choice.driver.features.templates else 0):
         try:
-            return _restore(engine, wish, spec)
+            return _restore(engine, wish, files, spec)
         except PyroError as error:
             if error.code not in _TEMPLATE_FAILURES:
                 raise
-            engine.notice(f"no template can be used ({error.message}): booting from the kernel instead")
-            _forget_half_a_disk(files.root_disk, flavour)
-    if flavour is Flavour.FRESH:
-        make_root_disk(files.root_disk)
-    return boot(choice, spec, images, flavour)
+            # What was made for the machine that did not come up is gone, or of no use.
+            make_directories(engine, vm)
+            _remove_disks(files, flavour)
+            is_last = attempt == _RESTORES - 1 or error.code in _NOT_THE_TEMPLATES_FAULT
+            if is_last or not discard_template(engine.paths, wish.parts().key):
+                engine.notice(f"no template can be used ({error.message}): booting from the kernel instead")
+                break
+            engine.notice(f"the template could not be restored ({error.message}): it is made anew")
+    return _boot(wish, files, spec)
 
 
 def guest_config(vm: Vm, *, flavour: Flavour, network: GuestNetwork | None) -> GuestConfig:
@@ -76,19 +82,25 @@ def guest_config(vm: Vm, *, flavour: Flavour, network: GuestNetwork | None) -> G
     )
 
 
-def _restore(engine: Engine, wish: TemplateWish, spec: MachineSpec) -> Machine:
+def _restore(engine: Engine, wish: TemplateWish, files: VmFiles, spec: MachineSpec) -> Machine:
     with using_template(engine, wish) as template:
         if wish.flavour is Flavour.FRESH:
-            copy_root_disk(template, ROOT_DISK, spec.drives[1].path)
+            make_sparse(files.workspace_disk, ROOT_DISK_BYTES)
+            copy_root_disk(template, ROOT_DISK, files.root_disk)
         fault_point("launch.disk_copied")
         machine = wish.choice.driver.restore(RestorePlan(spec, wish.choice.accelerator, template))
         fault_point("launch.restored")
         return machine
 
 
-def _forget_half_a_disk(path: os.PathLike[str], flavour: Flavour) -> None:
+def _boot(wish: TemplateWish, files: VmFiles, spec: MachineSpec) -> Machine:
+    if wish.flavour is Flavour.FRESH:
+        make_sparse(files.workspace_disk, ROOT_DISK_BYTES)
+        make_root_disk(files.root_disk)
+    return boot(wish.choice, spec, wish.images, wish.flavour)
+
+
+def _remove_disks(files: VmFiles, flavour: Flavour) -> None:
     if flavour is Flavour.FRESH:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            return
+        for path in (files.root_disk, files.workspace_disk):
+            path.unlink(missing_ok=True)

@@ -144,13 +144,25 @@ def test_without_room_for_a_template_a_vm_is_booted_from_the_kernel(cold_yard: Y
     assert yard.remains() == []
 
 
-def test_a_restore_that_fails_falls_back_to_a_boot(cold_yard: Yard) -> None:
+def test_a_template_that_does_not_restore_is_made_anew(cold_yard: Yard) -> None:
+    yard = cold_yard
+    yard.run()
+    calls(yard)
+    yard.fakes.fake.refusals["restore"] = PyroError(ErrorCode.UNAVAILABLE, "the state does not load")
+    yard.fakes.fake.refusals_left = 1
+    assert yard.exec(yard.started(), "echo works").stdout == "works\n"
+    assert calls(yard) == ["restore", "boot", "save", "restore"]
+    assert "the template could not be restored (the state does not load): it is made anew" in yard.said.notices
+    assert yard.remains() == []
+
+
+def test_a_restore_that_always_fails_falls_back_to_a_boot(cold_yard: Yard) -> None:
     yard = cold_yard
     yard.run()
     calls(yard)
     yard.fakes.fake.refusals["restore"] = PyroError(ErrorCode.CORRUPT, "the state does not load")
     assert yard.exec(yard.started(), "echo works").stdout == "works\n"
-    assert calls(yard) == ["restore", "boot"]
+    assert calls(yard) == ["restore", "boot", "save", "restore", "boot"]
     assert yard.remains() == []
 
 
