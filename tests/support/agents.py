@@ -63,6 +63,7 @@ class PairTransport:
         self.ours, self.theirs = socket.socketpair()
 
     def connect(self, *, timeout_s: float) -> SocketConnection:
+        assert timeout_s > 0
         return SocketConnection(self.ours)
 
     def close(self) -> None:
@@ -100,9 +101,7 @@ def run(session: AgentSession, *argv: str, timeout_s: float = TIMEOUT_S, cwd: st
     command = ("/bin/sh", "-c", argv[0]) if len(argv) == 1 else argv
     collected = Collected()
     env = how.pop("env", {})
-    result = session.exec(
-        ExecRequest(command, timeout_s=timeout_s, cwd=cwd, env=env), on_output=collected.take, **how
-    )
+    result = session.exec(ExecRequest(command, timeout_s=timeout_s, cwd=cwd, env=env), on_output=collected.take, **how)
     return Ran(result, bytes(collected.streams[Stream.STDOUT]), bytes(collected.streams[Stream.STDERR]))
 
 

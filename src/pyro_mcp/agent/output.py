@@ -72,7 +72,8 @@ def _without_cut_start(data: bytes) -> bytes:
     for start in range(min(_MAX_CHARACTER_BYTES, len(data))):
         if not 0x80 <= data[start] < 0xC0:
             return data[start:]
-    return data
+    # More than a character can have: it is no UTF-8 anyway.
+    return data if len(data) >= _MAX_CHARACTER_BYTES else b""
 
 
 def _without_cut_character(data: bytes) -> bytes:

@@ -51,8 +51,8 @@ def test_arguments_variables_and_directories_need_not_be_text(session: AgentSess
 
 
 def test_a_command_runs_where_and_with_what_it_was_told(session: AgentSession) -> None:
-    ran = run(session, 'pwd; echo "$NAME-$EMPTY-"; cd /; pwd', env={"NAME": "a=b", "EMPTY": ""}, cwd="/tmp")  # noqa: S108
-    assert ran.stdout.decode().splitlines() == ["/tmp", "a=b--", "/"]  # noqa: S108
+    ran = run(session, 'pwd; echo "$NAME-$EMPTY-"; cd /; pwd', env={"NAME": "a=b", "EMPTY": ""}, cwd="/tmp")
+    assert ran.stdout.decode().splitlines() == ["/tmp", "a=b--", "/"]
 
 
 def test_commands_share_a_file_system_and_a_workspace(session: AgentSession) -> None:

@@ -81,7 +81,7 @@ def test_a_cancelled_command_is_killed_with_its_whole_tree(guest: Guest, session
     request, mark = tree(30)
     token = CancelToken()
     with pytest.raises(PyroError) as caught:
-        session.exec(request, on_output=lambda *_: token.cancel(), cancel=token)
+        session.exec(request, on_output=lambda _stream, _data: token.cancel(), cancel=token)
     assert caught.value.code is ErrorCode.CANCELLED
     gone(guest, mark)
     assert run(session, "echo on").stdout == b"on\n"
