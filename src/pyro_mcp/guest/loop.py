@@ -79,6 +79,10 @@ class Loop:
         """Call `call` after the answers are written: nobody waits for it."""
         self._later.append(call)
 
+    def close(self) -> None:
+        """Give the epoll descriptor back."""
+        self._epoll.close()
+
     def run(self) -> None:
         """Work until `running` is false."""
         while self.running:

@@ -51,8 +51,8 @@ class Session:
             self._perform(ident, self._request, body)
         elif kind == wire.HELLO and not self._greeted:
             self._hello(body)
-        elif not self._greeted:
-            raise FrameError(f"a frame of kind {kind} before HELLO")
+        elif not self._greeted or kind == wire.HELLO:
+            raise FrameError(f"a frame of kind {kind} {'after' if self._greeted else 'before'} HELLO")
         else:
             execution = self._executions.get(ident)
             # What is for a command that has just ended is late, not wrong.
