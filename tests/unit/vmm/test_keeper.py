@@ -57,7 +57,7 @@ class TestConsole:
         assert "line 3000 " in text
         assert text.endswith("oops\n")
 
-    def test_is_private(self, tmp_path: Path) -> None:
+    def test_the_log_is_private_to_its_owner(self, tmp_path: Path) -> None:
         with keep("echo secret", tmp_path / "console") as keeper:
             keeper.wait(60)
         assert (tmp_path / "console").stat().st_mode & 0o777 == 0o600
