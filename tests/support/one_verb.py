@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -41,6 +42,8 @@ TIMEOUT_S = 60.0
 INTERRUPTED = 130
 #: Set where real guests are to be booted.
 REAL_VARIABLE = "PYRO_TEST_REAL_GUESTS"
+#: How many descriptors the verb may have open.
+DESCRIPTORS_VARIABLE = "PYRO_TEST_DESCRIPTORS"
 
 
 def perform(verb: str, vm_id: str = "", command: str = "echo done") -> None:
@@ -83,7 +86,7 @@ def serve() -> None:
 
 
 def _child(order: dict[str, object]) -> None:
-    status = 1
+    status, limits = 1, resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         os.setsid()
         # As the command line does it: a signal becomes a KeyboardInterrupt, and so does the test's.
@@ -93,11 +96,14 @@ def _child(order: dict[str, object]) -> None:
         os.environ.update(cast("dict[str, str]", order["env"]))
         for fd, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(f"{order['place']}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), fd)
+        if limit := os.environ.get(DESCRIPTORS_VARIABLE):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), limits[1]))
         perform(*cast("list[str]", order["arguments"]))
         status = 0
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BaseException:  # noqa: BLE001 - the top of this process
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         traceback.print_exc()
     finally:
         with open(f"{order['place']}.status", "w", encoding="ascii") as file:

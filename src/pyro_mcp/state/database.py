@@ -35,6 +35,7 @@ _LOCK_TIMEOUT_S = 30.0
 # A small log keeps its recovery, at the first opening after nobody had it open, below a millisecond.
 _CHECKPOINT_PAGES = 100
 _KEPT_ASIDE = 5
+_DESCRIPTORS = 8
 _SUFFIXES = ("", "-wal", "-shm")
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -246,6 +247,8 @@ class Database:
                     f"the state database {self.path} was in use for more than {BUSY_TIMEOUT_S:g} s",
                     hint="Run the command again.",
                 )
+            case sqlite3.SQLITE_CANTOPEN if (cause := self._why_not_opened()) is not None:
+                return from_os_error(cause, f"open {self.path}")
             case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_AUTH:
                 return PyroError(
                     ErrorCode.PERMISSION,
@@ -260,6 +263,20 @@ class Database:
                 )
             case _:
                 return PyroError(ErrorCode.INTERNAL, f"the state database {self.path} refused: {error}")
+
+    def _why_not_opened(self) -> OSError | None:
+        """Return what keeps files from being opened at all: SQLite does not say."""
+        fds: list[int] = []
+        try:
+            # More than are open for a database: some were given back by now.
+            for _ in range(_DESCRIPTORS):
+                fds.append(os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))  # noqa: PERF401 - each must be closed
+        except OSError as error:
+            return error
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return None
 
 
 class _UnusableError(Exception):

@@ -27,7 +27,7 @@ from pyro_mcp.workspace.vm_run import run_in_vm
 from pyro_mcp.workspace.vm_start import start_vm
 from pyro_mcp.workspace.vm_status import list_vms, status_vm
 from pyro_mcp.workspace.vm_stop import stop_vm
-from tests.support.one_verb import INTERRUPTED, Running, Verbs, verbs
+from tests.support.one_verb import DESCRIPTORS_VARIABLE, INTERRUPTED, Running, Verbs, verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -288,6 +288,15 @@ def test_directories_with_spaces_unicode_and_great_length_work(yard: Yard, tmp_p
         vm = start_vm(engine, create_vm(engine, yard.spec()).id)
         assert exec_vm(engine, vm.id, GuestCommand("echo fine")).stdout == "fine\n"
         assert list_vms(engine) == []
+
+
+def test_a_process_short_of_descriptors_says_so_and_leaves_nothing(yard: Yard, others: Verbs) -> None:
+    outcomes = [others.run("run", **{DESCRIPTORS_VARIABLE: str(limit)}) for limit in range(6, 46, 2)]
+    for outcome in outcomes:
+        assert outcome.status == 0 or "Too many open files" in outcome.stderr.splitlines()[-1], outcome.stderr
+    assert outcomes[-1].status == 0
+    list_vms(yard.engine)
+    assert yard.remains() == []
 
 
 def test_twenty_lives_leave_descriptors_threads_and_files_as_they_were(yard: Yard) -> None:
