@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK_BYTES = 256 * 1024
 

@@ -173,7 +173,8 @@ class DirectorySource:
             segments = _segments(fd, found.st_size)
         mode = found.st_mode & KEPT_MODE
         entry = Entry(path, Kind.FILE, mode, found.st_mtime_ns, found.st_size, fd=fd, segments=segments)
-        self._tally.add(path, data_bytes(entry), entry.size)
+        # Holes are free, here and in the workspace; only what comes from strangers is held to its size.
+        self._tally.add(path, data_bytes(entry))
         return entry
 
     def _links(self, level: _Level) -> Generator[Entry]:

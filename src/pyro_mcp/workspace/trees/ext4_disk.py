@@ -77,6 +77,10 @@ class Disk:
             case Kind.LINK:
                 self._add_link(entry)
             case Kind.FILE:
+                if entry.size > records.MAX_FILE_BYTES:
+                    raise PyroError(
+                        ErrorCode.INVALID, f"{shown_briefly(entry.path)} is larger than ext4 lets a file be (16 TiB)"
+                    )
                 if entry.fd != NO_CONTENT:
                     return self._read(entry)
                 self._open = entry

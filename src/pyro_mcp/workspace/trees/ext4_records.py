@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # A target of this length and less stands in the inode itself.
 MAX_FAST_LINK_BYTES = 59
 MAX_LINK_COUNT = 65000
+# Blocks of a file are numbered with 32 bits.
+MAX_FILE_BYTES = (2**32 - 1) * BLOCK_BYTES
 LINK_COUNT_AT = 26
 # Directory entries name the kind again: EXT4_FT_REG_FILE, EXT4_FT_DIR, EXT4_FT_SYMLINK.
 TYPE_FILE, TYPE_DIRECTORY, TYPE_SYMLINK = 1, 2, 7

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyro_mcp.workspace.trees.entries import MAX_NOTES, Kind
-from pyro_mcp.workspace.trees.host_hooks import HostHook, Rule, may_lead_to_hooks, rule_for
+from pyro_mcp.workspace.trees.hook_census import HostHook
+from pyro_mcp.workspace.trees.host_hooks import Rule, may_lead_to_hooks, rule_for
 from pyro_mcp.workspace.trees.names import join, shown, shown_briefly
 
 if TYPE_CHECKING:

@@ -1,135 +1,167 @@
 """Files that a tool of the host runs, or obeys by running something, without being asked.
 
-Owns the table of such files, and finding them in a tree. Refuses to judge what they would do, but for git's
-configuration: it is in every checkout, and nearly always harmless. What a person starts by name (a Makefile, a test, a
-script) is not among them.
+Owns the table of such files. Refuses to judge what they would do, but for git's configuration: it is in every checkout,
+and nearly always harmless. What a person starts by name (a Makefile, a test, a script) is not among them.
 
 Names are compared without regard to case, as some file systems do. A symbolic link in the place of a directory counts
-as what may be behind it.
+as what may be behind it. The table is of names, not of patterns: it is asked for every file of every tree.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pyro_mcp.workspace.trees.entries import NO_CONTENT, Data, Entry, Kind
-from pyro_mcp.workspace.trees.git_config import MAX_BYTES, may_run_programs
-from pyro_mcp.workspace.trees.names import shown
+from pyro_mcp.workspace.trees.entries import Kind
+from pyro_mcp.workspace.trees.git_config import may_run_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_READ_BYTES = 1024 * 1024
-# Larger ones are no settings; they are left out of what may come back.
-_MAX_CENSUS_BYTES = 64 * 1024 * 1024
-
-
-class HostHook(NamedTuple):
-    """A file of the table as it is in some tree: its name there, as `names.shown` has it, and what it is."""
-
-    path: str
-    digest: str
-
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who would run the files whose names, in lower case, the pattern matches."""
+    """Who would run a file."""
 
     tool: str
-    pattern: re.Pattern[bytes]
     # What a file has to hold, where its name alone does not tell.
     judges: Callable[[bytes], bool] | None = None
 
 
-def _rule(tool: str, *patterns: bytes, judges: Callable[[bytes], bool] | None = None) -> Rule:
-    return Rule(tool, re.compile(rb"(?:.*/)?(?:" + b"|".join(patterns) + rb")", re.DOTALL), judges)
+_GIT = Rule("git")
+_GIT_CONFIG = Rule("git", may_run_programs)
+_HG, _JJ, _MISE = Rule("Mercurial"), Rule("Jujutsu"), Rule("mise")
+_CODE, _CONTAINERS = Rule("Visual Studio Code"), Rule("development containers")
+_VIM, _DEBUGGER, _AGENT = Rule("Vim"), Rule("a debugger"), Rule("another agent")
+_LINKED = Rule("what is behind the link")
 
-
-_BELOW = rb"(?:/.*)?"
-_HOOKS = rb"hooks/(?:.*/)?(?![^/]*\.sample$)[^/]*"
-_CONFIG = rb"config(?:\.worktree)?"
-
-RULES = (
-    # A file by that name says where the repository is; git reads its configuration there.
-    _rule("git", rb"\.git", rb"\.git/(?:.*/)?(?:" + _HOOKS + rb"|hooks|commondir)"),
-    _rule("git", rb"\.git/(?:.*/)?" + _CONFIG, judges=may_run_programs),
-    # What an interrupted rebase goes on with may be commands.
-    _rule("git", rb"\.git/(?:.*/)?rebase-merge/git-rebase-todo(?:\.backup)?"),
-    _rule("Mercurial", rb"\.hg/(?:hgrc|hgrc-not-shared|sharedpath)", rb"\.sl/config"),
-    _rule("Jujutsu", rb"\.jj/(?:.*/)?config[^/]*\.toml", rb"\.jj/repo"),
-    _rule("direnv", rb"\.envrc"),
-    _rule("mise", rb"\.?(?:mise|rtx)(?:\.[^/]+)?\.toml", rb"\.?mise/config[^/]*\.toml", rb"\.config/mise" + _BELOW),
-    _rule("autoenv", rb"\.autoenv[^/]*"),
-    _rule("husky", rb"\.husky" + _BELOW),
-    _rule("Visual Studio Code", rb"\.vscode(?:/(?:tasks|settings|launch|mcp)\.json)?", rb"[^/]+\.code-workspace"),
-    _rule("development containers", rb"\.devcontainer(?:/(?:.*/)?devcontainer\.json)?", rb"\.devcontainer\.json"),
-    _rule("JetBrains", rb"\.idea" + _BELOW, rb"\.fleet" + _BELOW),
-    _rule("Zed", rb"\.zed" + _BELOW),
-    _rule("Helix", rb"\.helix" + _BELOW),
-    _rule("Vim", rb"\.(?:exrc|vimrc|nvimrc|nvim\.lua|lvimrc|gvimrc)", rb"_(?:exrc|vimrc|gvimrc)"),
-    _rule("Emacs", rb"\.dir-locals(?:-2)?\.el"),
-    _rule("a debugger", rb"\.(?:gdbinit|lldbinit)"),
-    _rule("Claude Code", rb"\.claude" + _BELOW, rb"\.mcp\.json"),
-    _rule("Codex", rb"\.codex" + _BELOW),
-    _rule("Cursor", rb"\.cursor" + _BELOW),
-    _rule("OpenCode", rb"\.opencode" + _BELOW, rb"opencode\.jsonc?"),
-    _rule("Gemini CLI", rb"\.gemini" + _BELOW),
-    _rule("Windsurf", rb"\.windsurf" + _BELOW),
-    _rule("another agent", rb"\.(?:continue|roo|kilocode|kiro|amazonq|qwen|junie|factory|crush|goose)" + _BELOW),
-    _rule("another agent", rb"\.aider\.conf\.ya?ml", rb"\.?crush\.json"),
-)
-# Said of symbolic links: behind each of these names a tool looks for files of the table.
-_LINKED = _rule(
-    "what is behind the link",
-    rb"\.(?:git|devcontainer)" + _BELOW,
-    rb"\.(?:hg|sl|vscode|config)",
-    rb"\.jj(?:/repo)?",
-    rb"\.?mise",
-)
-# Of a directory that git takes for a repository, whatever its name is.
-_IN_REPOSITORY = (
-    Rule("git", re.compile(_HOOKS + rb"|hooks|commondir", re.DOTALL)),
-    Rule("git", re.compile(_CONFIG), judges=may_run_programs),
-)
-# What the names of such files have.
-_IN_SOME_REPOSITORY = re.compile(rb"(?:^|/)(?:hooks(?:/|$)|config(?:\.worktree)?$|commondir$)", re.IGNORECASE)
-# What every name in the table has: a cheap way to say no to nearly all others. Below .git/objects are thousands.
-_SIGNS = re.compile(
-    rb"(?:^|/)(?:\.(?:git(?:$|/(?!objects/|refs/|logs/))|hg|sl|jj|envrc|mise|rtx|config|autoenv|husky|vscode|devcontainer"
-    rb"|idea|fleet|zed|helix|exrc|n?vim|lvimrc|gvimrc|dir-locals|gdbinit|lldbinit|claude|mcp|codex|cursor|opencode|gemini"
-    rb"|windsurf|continue|roo|kilocode|kiro|amazonq|qwen|junie|factory|crush|goose|aider)"
-    rb"|_(?:exrc|vimrc|gvimrc)|mise|rtx|crush|opencode)|\.code-workspace$",
-    re.IGNORECASE,
-)
+# Files by that name, in any directory.
+_NAMES = {
+    b".envrc": Rule("direnv"),
+    b".devcontainer.json": _CONTAINERS,
+    b".dir-locals.el": Rule("Emacs"),
+    b".dir-locals-2.el": Rule("Emacs"),
+    b".mcp.json": Rule("Claude Code"),
+    b"opencode.json": Rule("OpenCode"),
+    b"opencode.jsonc": Rule("OpenCode"),
+    b"crush.json": _AGENT,
+    b".crush.json": _AGENT,
+    b".aider.conf.yml": _AGENT,
+    b".aider.conf.yaml": _AGENT,
+    b".gdbinit": _DEBUGGER,
+    b".lldbinit": _DEBUGGER,
+    **dict.fromkeys((b".exrc", b".vimrc", b".nvimrc", b".nvim.lua", b".lvimrc", b".gvimrc"), _VIM),
+    **dict.fromkeys((b"_exrc", b"_vimrc", b"_gvimrc"), _VIM),
+}
+# Whatever is below directories by that name.
+_TREES = {
+    b".husky": Rule("husky"),
+    b".idea": Rule("JetBrains"),
+    b".fleet": Rule("JetBrains"),
+    b".zed": Rule("Zed"),
+    b".helix": Rule("Helix"),
+    b".claude": Rule("Claude Code"),
+    b".codex": Rule("Codex"),
+    b".cursor": Rule("Cursor"),
+    b".opencode": Rule("OpenCode"),
+    b".gemini": Rule("Gemini CLI"),
+    b".windsurf": Rule("Windsurf"),
+    **dict.fromkeys((b".continue", b".roo", b".kilocode", b".kiro", b".amazonq"), _AGENT),
+    **dict.fromkeys((b".qwen", b".junie", b".factory", b".crush", b".goose"), _AGENT),
+}
+# Files by that name below directories by that name, at any depth.
+_BELOW = {
+    b".vscode": (_CODE, {b"tasks.json", b"settings.json", b"launch.json", b"mcp.json"}),
+    b".devcontainer": (_CONTAINERS, {b"devcontainer.json"}),
+    b".hg": (_HG, {b"hgrc", b"hgrc-not-shared", b"sharedpath"}),
+    b".sl": (_HG, {b"config"}),
+    b".jj": (_JJ, {b"repo", b"config.toml", b"config-managed.toml"}),
+}
+_GIT_NAMES = {b"commondir", b"git-rebase-todo", b"git-rebase-todo.backup"}
+_GIT_CONFIGS = {b"config", b"config.worktree"}
+# Below these, git has names of its users' choosing, and runs nothing.
+_GIT_PLAIN = {b"objects", b"refs", b"logs"}
+# Links by that name: a tool looks for files of the table behind them.
+_LINKS = {b".git", *_BELOW, b".config", b".mise", b"mise"}
+_DIRECTORIES = frozenset({b".git", *_TREES, *_BELOW, b".mise", b"mise"})
 
 
 def rule_for(path: bytes, kind: Kind) -> Rule | None:
     """Return the rule that an entry falls under, or None. For a rule that `judges`, the content has the last word."""
     if kind is Kind.DIRECTORY:
         return None
-    if kind is Kind.SYMLINK and b".git/" in path.lower() and _LINKED.pattern.fullmatch(path.lower()):
+    parts = path.lower().split(b"/")
+    name = parts[-1]
+    rule = _NAMES.get(name) or _by_ending(name)
+    if rule is None and not _DIRECTORIES.isdisjoint(parts):
+        rule = next((rule for at, part in enumerate(parts) if (rule := _below(part, parts[at + 1 :], kind))), None)
+    if rule is None and kind is Kind.SYMLINK and name in _LINKS:
         return _LINKED
-    if not _SIGNS.search(path):
-        return None
-    lowered = path.lower()
-    for rule in (_LINKED, *RULES) if kind is Kind.SYMLINK else RULES:
-        if rule.pattern.fullmatch(lowered):
+    return rule
+
+
+def _by_ending(name: bytes) -> Rule | None:
+    if name.endswith(b".code-workspace"):
+        return _CODE
+    if name.endswith(b".toml") and name.startswith((b"mise.", b".mise.", b"rtx.", b".rtx.")):
+        return _MISE
+    return Rule("autoenv") if name.startswith(b".autoenv") else None
+
+
+def _below(part: bytes, rest: list[bytes], kind: Kind) -> Rule | None:
+    """Return the rule for what is `rest` below a directory named `part`, or is in its place."""
+    if part in _TREES:
+        return _TREES[part]
+    if part == b".git":
+        return _in_git(rest, kind)
+    if part in _BELOW:
+        rule, names = _BELOW[part]
+        if rest and rest[-1] in names:
             return rule
+        # Any of the directories between may be the link.
+        return _LINKED if kind is Kind.SYMLINK else None
+    if part in {b".mise", b"mise"} and rest and rest[-1].endswith(b".toml"):
+        return _MISE
     return None
+
+
+def _in_git(rest: list[bytes], kind: Kind) -> Rule | None:
+    if not rest:
+        # A file by that name says where the repository is; git reads its configuration there.
+        return _LINKED if kind is Kind.SYMLINK else _GIT
+    if kind is Kind.SYMLINK:
+        return _LINKED
+    return None if rest[0] in _GIT_PLAIN else _in_repository(rest)
+
+
+def _in_repository(rest: list[bytes]) -> Rule | None:
+    name = rest[-1]
+    if name in _GIT_NAMES or name == b"hooks":
+        return _GIT
+    if b"hooks" in rest[:-1] and not name.endswith(b".sample"):
+        return _GIT
+    return _GIT_CONFIG if name in _GIT_CONFIGS else None
+
+
+def rule_in_repository(name: bytes) -> Rule | None:
+    """Return the rule for a name relative to a directory that git takes for a repository, whatever it is called."""
+    rest = name.lower().split(b"/")
+    return _in_repository(rest) if len(rest) == 1 or rest[0] == b"hooks" else None
+
+
+def may_be_in_repository(path: bytes) -> bool:
+    """Say whether a name would fall under a rule if there were a repository around it."""
+    parts = path.lower().split(b"/")
+    return b"hooks" in parts or parts[-1] in _GIT_CONFIGS or parts[-1] in _GIT_NAMES
 
 
 def may_lead_to_hooks(directory: bytes) -> bool:
     """Say whether a name below a directory could be one of the table because of the directory's own name."""
-    return _SIGNS.search(directory + b"/") is not None
+    return not _DIRECTORIES.isdisjoint(directory.lower().split(b"/"))
 
 
 class Repositories:
     """The directories that git takes for repositories because of what is in them; fed with every entry of a tree."""
-
-    _MARKS = {b"head": 1, b"objects": 2, b"refs": 4, b"commondir": 8}  # noqa: RUF012 - never changed
 
     def __init__(self) -> None:
         self._marks: dict[bytes, int] = {}
@@ -137,7 +169,7 @@ class Repositories:
     def see(self, path: bytes) -> int:
         """Look at an entry; return how many bytes are kept of it."""
         parent, _, name = path.rpartition(b"/")
-        mark = self._MARKS.get(name.lower())
+        mark = _MARKS.get(name.lower())
         if mark is None:
             return 0
         self._marks[parent] = self._marks.get(parent, 0) | mark
@@ -147,121 +179,6 @@ class Repositories:
         """Return them; those named .git are among them."""
         return [path for path, marks in self._marks.items() if marks & 1 and (marks & 6 == 6 or marks & 8)]
 
-    @staticmethod
-    def rule_for(name: bytes) -> Rule | None:
-        """Return the rule that a name, relative to a repository, falls under."""
-        return next((rule for rule in _IN_REPOSITORY if rule.pattern.fullmatch(name.lower())), None)
 
-
-def symlink_digest(target: bytes) -> str:
-    """Return what a symbolic link is; never the same as for a file."""
-    from hashlib import sha256
-
-    return "link:" + sha256(target).hexdigest()
-
-
-class Digest:
-    """What a file is: fed with its content in order. A file that may be executed differs from one that may not."""
-
-    def __init__(self, rule: Rule | None) -> None:
-        from hashlib import sha256
-
-        self.rule = rule
-        self._hash = sha256()
-        self._position = 0
-        self._head = bytearray()
-
-    def add(self, offset: int, data: memoryview | bytes) -> None:
-        """Take a piece of the content; what lies before it and was not given is zeroes."""
-        while self._position < offset:
-            self._take(bytes(min(offset - self._position, _READ_BYTES)))
-        self._take(data)
-
-    def finish(self, size: int, mode: int) -> str:
-        """Return what a file of that size and mode is."""
-        self.add(size, b"")
-        return ("run:" if mode & 0o111 else "file:") + self._hash.hexdigest()
-
-    @property
-    def is_hook(self) -> bool:
-        """Say whether the file is one of the table, now that its content is known."""
-        return self.rule is not None and (self.rule.judges is None or self.rule.judges(bytes(self._head)))
-
-    def _take(self, data: memoryview | bytes) -> None:
-        self._hash.update(data)
-        self._position += len(data)
-        if len(self._head) <= MAX_BYTES:
-            self._head += data[: MAX_BYTES + 1 - len(self._head)]
-
-
-def digest_of(fd: int, size: int, mode: int, rule: Rule | None) -> tuple[str, bool]:
-    """Return what an open file is, and whether it is one of the table.
-
-    Raises:
-        OSError: from reading.
-    """
-    digest = Digest(rule)
-    at = 0
-    while at < size and (data := os.pread(fd, min(size - at, _READ_BYTES), at)):
-        digest.add(at, data)
-        at += len(data)
-    return digest.finish(at, mode), digest.is_hook
-
-
-class HookCensus:
-    """The files of the table in a tree that goes into a workspace: what may come back out of it."""
-
-    def __init__(self) -> None:
-        self._found: dict[bytes, str] = {}
-        # Hooks and settings of a repository, if there is one around them.
-        self._possible: dict[bytes, str] = {}
-        self._repositories = Repositories()
-        self._open: tuple[Entry, Digest] | None = None
-
-    def begin(self, entry: Entry) -> None:
-        """Look at the next entry of the tree.
-
-        Raises:
-            OSError: from reading a file.
-        """
-        self._close()
-        self._repositories.see(entry.path)
-        if entry.kind is Kind.DIRECTORY or entry.size > _MAX_CENSUS_BYTES:
-            return
-        rule = rule_for(entry.path, entry.kind)
-        if rule is None and not _IN_SOME_REPOSITORY.search(entry.path):
-            return
-        if entry.kind is Kind.SYMLINK:
-            self._note(entry, symlink_digest(entry.target), is_hook=rule is not None)
-        elif entry.kind is Kind.FILE and entry.fd != NO_CONTENT:
-            found, is_hook = digest_of(entry.fd, entry.size, entry.mode, rule)
-            self._note(entry, found, is_hook=is_hook)
-        elif entry.kind is Kind.FILE:
-            self._open = (entry, Digest(rule))
-
-    def data(self, piece: Data) -> None:
-        """Look at content of the entry that came last."""
-        if self._open is not None:
-            self._open[1].add(piece.offset, piece.data)
-
-    def found(self) -> tuple[HostHook, ...]:
-        """Return them, when the tree has come to its end."""
-        self._close()
-        for directory in self._repositories.found():
-            prefix = directory + b"/" if directory else b""
-            for path, digest in self._possible.items():
-                if path.startswith(prefix) and Repositories.rule_for(path[len(prefix) :]):
-                    self._found[path] = digest
-        return tuple(HostHook(shown(path), digest) for path, digest in sorted(self._found.items()))
-
-    def _close(self) -> None:
-        if self._open is not None:
-            (entry, digest), self._open = self._open, None
-            found = digest.finish(entry.size, entry.mode)
-            self._note(entry, found, is_hook=digest.is_hook)
-
-    def _note(self, entry: Entry, digest: str, *, is_hook: bool) -> None:
-        if is_hook:
-            self._found[entry.path] = digest
-        if _IN_SOME_REPOSITORY.search(entry.path):
-            self._possible[entry.path] = digest
+# What git looks for: HEAD, and either both directories or the name of the directory that has them.
+_MARKS = {b"head": 1, b"objects": 2, b"refs": 4, b"commondir": 8}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import from_os_error
 from pyro_mcp.workspace.trees import tar_writer
 from pyro_mcp.workspace.trees.entries import NO_CONTENT, Entry, Kind, data_bytes
-from pyro_mcp.workspace.trees.host_hooks import HookCensus
+from pyro_mcp.workspace.trees.hook_census import HookCensus
 from pyro_mcp.workspace.trees.report import SeedReport, report_on
 from pyro_mcp.workspace.trees.source import open_source
 
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 256 * 1024
 
 
-def stream_tree(source: Path | TreeSource) -> TreeStream:
+def stream_tree(source: Path | TreeSource, *, avoid: tuple[Path, ...] = ()) -> TreeStream:
     """Return the stream of a directory, an archive or another source. An archive is checked whole first.
 
-    Iterating may raise the same, when the tree changed meanwhile or can't be read.
+    The directories in `avoid`, such as the product's own, are left out if they are in the tree. Iterating may raise the
+    same, when the tree changed meanwhile or can't be read.
 
     Raises:
         PyroError: NOT_FOUND, INVALID, PERMISSION, CORRUPT, UNSUPPORTED, each naming the path or the member.
     """
-    opened = open_source(source) if isinstance(source, Path) else source
+    opened = open_source(source, avoid=avoid) if isinstance(source, Path) else source
     opened.check()
     return TreeStream(opened)
 

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, TypeVar
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.workspace.trees.entries import Bounds, Kind, Note, Notes, Tally
+from pyro_mcp.workspace.trees.hook_census import Digest, digest_of, symlink_digest
 from pyro_mcp.workspace.trees.hook_gate import HookGate, HookPolicy, HostHookNote
-from pyro_mcp.workspace.trees.host_hooks import Digest, Repositories, Rule, digest_of, symlink_digest
+from pyro_mcp.workspace.trees.host_hooks import Repositories, Rule, rule_in_repository
 from pyro_mcp.workspace.trees.links import LinkMap, TangledError
 from pyro_mcp.workspace.trees.names import MAX_TARGET_BYTES, NameRefusedError, clean_name, join, shown_briefly
 from pyro_mcp.workspace.trees.staging import RESULT, staged_beside
@@ -366,7 +367,7 @@ class TreeReceiver:
                     inner = join(below, name)
                     if is_directory:
                         pending += [inner] if below or name.lower() == b"hooks" else []
-                    elif (rule := Repositories.rule_for(inner)) and not self._stays(join(directory, inner), rule):
+                    elif (rule := rule_in_repository(inner)) and not self._stays(join(directory, inner), rule):
                         self._writer.remove(_at(join(directory, inner)))
                         self._entry_count -= 1
 

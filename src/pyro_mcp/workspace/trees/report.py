@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyro_mcp.workspace.trees.entries import Note, TreeMode, TreeSource
-    from pyro_mcp.workspace.trees.host_hooks import HostHook
+    from pyro_mcp.workspace.trees.hook_census import HostHook
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.workspace.trees.entries import Entry, TreeMode
 from pyro_mcp.workspace.trees.ext4_blank import make_blank
 from pyro_mcp.workspace.trees.ext4_disk import Disk
-from pyro_mcp.workspace.trees.host_hooks import HookCensus
+from pyro_mcp.workspace.trees.hook_census import HookCensus
 from pyro_mcp.workspace.trees.report import SeedReport, report_on
 from pyro_mcp.workspace.trees.source import open_source
 
@@ -70,7 +70,7 @@ def seed_disk(
 def _fill(disk: Disk, source: TreeSource, progress: Progress) -> SeedReport:
     progress.phase("seed", source.name)
     hooks = HookCensus()
-    news = _NEWS_ENTRIES
+    news = 1
     for item in source.items():
         if isinstance(item, Entry):
             hooks.begin(item)

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
-from pyro_mcp.workspace.trees.archive import SUFFIXES, ArchiveSource
 from pyro_mcp.workspace.trees.directory import DirectorySource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyro_mcp.workspace.trees.entries import TreeSource
+
+_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
 def open_source(path: Path, *, avoid: Iterable[Path] = ()) -> TreeSource:
@@ -33,7 +34,10 @@ def open_source(path: Path, *, avoid: Iterable[Path] = ()) -> TreeSource:
         raise from_os_error(error, f"read {path}", hint="Give a directory, or a .tar, .tar.gz or .tgz file.") from error
     if stat.S_ISDIR(found.st_mode):
         return DirectorySource(path, avoid=avoid)
-    if stat.S_ISREG(found.st_mode) and path.name.lower().endswith(SUFFIXES):
+    if stat.S_ISREG(found.st_mode) and path.name.lower().endswith(_SUFFIXES):
+        # Most trees are directories, and start sooner without this.
+        from pyro_mcp.workspace.trees.archive import ArchiveSource
+
         return ArchiveSource(path)
     raise PyroError(
         ErrorCode.INVALID,

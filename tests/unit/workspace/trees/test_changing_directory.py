@@ -168,7 +168,7 @@ def test_somebody_who_swaps_directories_and_links_gets_nothing_from_outside(tmp_
             (root / name).write_bytes(content)
     disturbed = 0
     with python_that_says_ready(SWAPPER, str(tree), str(outside)):
-        for number in range(60):
+        for number in range(25):
             disk = tmp_path / f"{number}.img"
             report = seed_disk(tree, disk, DISK_BYTES, Silent())
             stream = stream_tree(tree)

@@ -12,8 +12,9 @@ from pyro_mcp.host import process
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.workspace.trees import tar_writer
 from pyro_mcp.workspace.trees.entries import Kind
+from pyro_mcp.workspace.trees.hook_census import HostHook
 from pyro_mcp.workspace.trees.hook_gate import HookPolicy, HostHookNote
-from pyro_mcp.workspace.trees.host_hooks import HostHook, rule_for
+from pyro_mcp.workspace.trees.host_hooks import rule_for
 from pyro_mcp.workspace.trees.outgoing import stream_tree
 from pyro_mcp.workspace.trees.receive import ReceiveReport, receive_tree
 from pyro_mcp.workspace.trees.seed import seed_disk

@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.workspace.trees import receive, tar_writer
@@ -21,7 +25,6 @@ from tests.unit.workspace.trees.looking_in import described
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
 ROOT = tar_writer.directory_header(b"", 0o755, 0)
 END = tar_writer.END
@@ -323,6 +326,45 @@ def test_python_s_own_archives_are_understood(output: Path) -> None:
     receive_tree([out.getvalue()], output)
 
     assert os.listdir(output) == ["n" * 200]
+
+
+VALID = (
+    ROOT + directory(b"d") + file(b"d/f", b"x" * 600, 0o755) + symlink(b"d/l", b"f") + link(b"h", b"d/f")
+    + symlink(b"n" * 120, b"d") + tar_writer.sparse_header(b"s", 0o644, 0, 9000, [(4096, 10)]) + b"0123456789"
+    + tar_writer.padding(10) + file(b".envrc") + END
+)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_no_stream_writes_anywhere_else(data: st.DataObject) -> None:
+    stream = bytearray(VALID)
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.integers(0, len(stream) - 1))
+        stream[at : at + 2] = data.draw(
+            st.sampled_from([b"/", b"..", b"\0\0", b"5", b"2", b"1", b"x", b"\xff\xff", b"7"])
+        )
+    for at in range(0, len(stream) - 511, 512):
+        block = stream[at : at + 512]
+        if block[257:262] == b"ustar":
+            # What an attacker would do: the checksums are right again.
+            block[148:156] = b" " * 8
+            stream[at + 148 : at + 156] = b"%06o\0 " % sum(block)
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        (place / "in").mkdir()
+        code: ErrorCode | None = None
+        try:
+            receive_tree([bytes(stream)], place / "in/out")
+        except PyroError as error:
+            code = error.code
+
+        assert code in {None, ErrorCode.PROTOCOL, ErrorCode.INVALID}
+        assert os.listdir(place) == ["in"]
+        assert os.listdir(place / "in") == ([] if code else ["out"])
+        for _, (kind, _, target) in described(place / "in").items():
+            assert kind != "special"
+            assert kind != "link" or not target.startswith(b"/")
 
 
 def test_progress_is_told(tmp_path: Path, output: Path) -> None:

@@ -14,9 +14,10 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.workspace.trees.directory import OWN_FILES, DirectorySource
-from pyro_mcp.workspace.trees.entries import Bounds, Note, TreeMode
+from pyro_mcp.workspace.trees.entries import Bounds, Entry, Kind, Note, TreeMode
 from pyro_mcp.workspace.trees.report import SeedReport
 from pyro_mcp.workspace.trees.seed import seed_disk
+from tests.unit.workspace.trees.listed import Listed, directory
 from tests.unit.workspace.trees.looking_in import DISK_BYTES, assert_clean, described, inode, unpacked
 
 if TYPE_CHECKING:
@@ -196,6 +197,25 @@ def test_holes_stay_holes(tree: Path, disk: Path, tmp_path: Path) -> None:
     assert (hollow.size, hollow.sectors) == (1024**3, 0)
     assert disk.stat().st_blocks * 512 < 1024**2
     assert report.bytes_written < 16 * 1024
+
+
+def test_a_file_that_is_all_hole_may_be_larger_than_the_disk(tree: Path, disk: Path) -> None:
+    with open(tree / "hollow", "wb") as file:
+        file.truncate(15 * 1024**4)
+        os.pwrite(file.fileno(), b"end", 15 * 1024**4 - 3)
+
+    seed(tree, disk)
+
+    assert (inode(disk, "/hollow").size, inode(disk, "/hollow").sectors) == (15 * 1024**4, 8)
+
+
+def test_a_file_larger_than_ext4_knows_is_refused_by_name(disk: Path) -> None:
+    entry = Entry(b"too/large", Kind.FILE, 0o644, 0, 2**44, segments=())
+
+    with pytest.raises(PyroError, match="too/large is larger than ext4 lets a file be") as caught:
+        seed_disk(Listed([directory(b"too"), entry]), disk, DISK_BYTES, Silent())
+
+    assert caught.value.code is ErrorCode.INVALID
 
 
 def test_a_sparse_file_has_its_content_where_it_was(tree: Path, disk: Path, tmp_path: Path) -> None:
