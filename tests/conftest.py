@@ -24,8 +24,10 @@ pytest_plugins = ["pytester"]
 UNSET = ("PYRO_FAULT_POINT", "PYRO_FAULT_TRACE", "PYRO_DEBUG", "PYRO_REQUIRE_KVM", "PYRO_VMM", "PYRO_ACCEL")
 
 # No deadline: a busy machine is not a failure. No database: a run leaves nothing behind.
-settings.register_profile("pyro", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("pyro")
+settings.register_profile("explore", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples in every run, so that a failure is everybody's; HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("pyro", settings.get_profile("explore"), derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "pyro"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
