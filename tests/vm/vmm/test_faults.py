@@ -13,7 +13,8 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.process.identity import tree_of
 from pyro_mcp.model import Accelerator
 from pyro_mcp.vmm.driver import BootFiles, BootPlan, Drive, Machine
-from pyro_mcp.vmm.qemu.kvm_probe import boot_probe_guest
+from pyro_mcp.vmm.qemu.driver import QemuDriver
+from pyro_mcp.vmm.qemu.kvm_probe import CACHE_FILE, boot_probe_guest
 from pyro_mcp.vmm.qemu.probe_guest import SIGN_OF_LIFE
 from tests.support.machines import Bench, greet, make_drives
 
@@ -77,6 +78,18 @@ def test_what_qemu_says_when_it_gives_up_is_in_the_error(booting_bench: Bench, h
     error = refusal(booting_bench, BootPlan(booting_bench.spec(home), Accelerator.TCG, boot))
     assert error.code is ErrorCode.UNAVAILABLE
     assert "kernel" in error.message
+
+
+def test_kvm_is_proven_anew_after_a_machine_failed_in_it(booting_bench: Bench, home: Path) -> None:
+    noise = home / "noise"
+    noise.write_bytes(b"this is no kernel" * 1000)
+    driver = QemuDriver(home)
+    (home / CACHE_FILE).write_text("{}")
+    plan = BootPlan(booting_bench.spec(home), Accelerator.KVM, BootFiles(noise, noise))
+    with pytest.raises(PyroError) as caught:
+        driver.boot(plan)
+    assert caught.value.code is ErrorCode.UNAVAILABLE
+    assert not (home / CACHE_FILE).exists()
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory", "absent"])

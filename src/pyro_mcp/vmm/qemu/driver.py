@@ -6,6 +6,7 @@ Owns the order of the steps and their bounds. Refuses to run QEMU without its ja
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
@@ -23,6 +24,7 @@ from pyro_mcp.vmm.qemu.machine import QemuMachine
 from pyro_mcp.vmm.template import DEVICE_STATE, RAM
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from pyro_mcp.model.machine import MachineRecord
@@ -55,15 +57,22 @@ class QemuDriver:
             binary = find_binary(self._cache_dir)
         except PyroError as error:
             return DriverProbe(self.kind, found=False, problems=(Problem(error.message, error.hint), *problems))
-        accelerators = [Accelerator.KVM] if os.path.exists(jail.KVM_DEVICE) else []
+        from pyro_mcp.vmm.qemu.kvm_probe import known_verdict
+
+        verdict = known_verdict(self, self._cache_dir)
+        usable = verdict is None or verdict.usable
         return DriverProbe(
             self.kind,
             found=True,
             path=binary.path,
             version=binary.version,
-            accelerators=(*accelerators, Accelerator.TCG),
+            accelerators=(Accelerator.KVM, Accelerator.TCG) if usable else (Accelerator.TCG,),
             problems=tuple(problems),
-            details={"firmware": binary.firmware},
+            details={
+                "firmware": binary.firmware,
+                "acceleration": verdict.reason if verdict else f"no guest was booted with {jail.KVM_DEVICE} yet",
+                "acceleration_remedy": verdict.remedy if verdict else "",
+            },
         )
 
     def identity(self) -> VmmIdentity:
@@ -89,7 +98,8 @@ class QemuDriver:
                 boot=plan.boot,
                 kernel_line=kernel_line(plan.accelerator, plan.boot.kernel_args),
             )
-            with launched(binary, launch, Deadline(LAUNCH_TIMEOUT_S, "QEMU to start")) as (machine, _):
+            deadline = Deadline(LAUNCH_TIMEOUT_S, "QEMU to start")
+            with self._doubting_kvm(plan.accelerator), launched(binary, launch, deadline) as (machine, _):
                 return machine
         finally:
             if ram_fd is not None:
@@ -129,7 +139,7 @@ class QemuDriver:
                     ram_use=argv.Ram.COPIED_ON_WRITE,
                 )
                 deadline = Deadline(RESTORE_TIMEOUT_S, "QEMU to restore the template")
-                with launched(binary, launch, deadline) as (machine, monitor):
+                with self._doubting_kvm(plan.accelerator), launched(binary, launch, deadline) as (machine, monitor):
                     _load_state(monitor, state_fd, deadline)
                     return machine
             finally:
@@ -140,6 +150,18 @@ class QemuDriver:
     def attach(self, record: MachineRecord) -> Machine:
         """Take up a machine by its record."""
         return QemuMachine(record)
+
+    @contextmanager
+    def _doubting_kvm(self, accelerator: Accelerator) -> Generator[None]:
+        """Have KVM proven anew if a machine that is started with it fails."""
+        try:
+            yield
+        except PyroError:
+            if accelerator is Accelerator.KVM:
+                from pyro_mcp.vmm.qemu.kvm_probe import forget_verdict
+
+                forget_verdict(self._cache_dir)
+            raise
 
 
 def _write_state(monitor: QmpClient, path: Path, deadline: Deadline) -> None:
