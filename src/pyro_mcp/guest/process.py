@@ -73,14 +73,24 @@ class Pipes:
         """In the child: make the standard streams, and drop every descriptor that is not the child's or `kept`."""
         os.dup2(self.stdout_theirs, 1)
         os.dup2(self.stderr_theirs, 2)
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        os.dup2(null, 0)
+        os.dup2(_nothing_to_read(), 0)
         # All others are copies of the agent's: lanes, and pipes whose readers would wait for their end.
         last = 2
         for fd in sorted((self.request_theirs, self.error_theirs, self.stdin_theirs, *kept)):
             os.closerange(last + 1, fd)
             last = fd
         os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _nothing_to_read() -> int:
+    """Return a descriptor that is at its end."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        # A workload may have removed its devices, and still be asked to run something.
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        os.close(writing)
+        return reading
 
 
 class Process(Protocol):

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CGROUPS = "/run/cgroup"
-WORK = f"{CGROUPS}/work"
+# What holds the workload in is set one level above the group that it sees as the root: it has no way to there.
+WALLS = f"{CGROUPS}/walls"
+WORK = f"{WALLS}/work"
 # linux/capability.h: what would reach around the agent to the machine. All else that root does in a machine stays.
 _DROPPED_CAPABILITIES = (16, 17, 22)  # CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT
 _SPARED_PIDS = 256
@@ -36,12 +38,13 @@ def make_cgroups() -> None:
     os.makedirs(CGROUPS, exist_ok=True)
     syscalls.mount("cgroup", CGROUPS, "cgroup2", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     write_file(f"{CGROUPS}/cgroup.subtree_control", "+memory +pids")
-    os.mkdir(WORK)
+    os.mkdir(WALLS)
     total_mib = _total_memory_mib()
     spared_mib = min(_SPARED_MIB, total_mib // _SPARED_SHARE * 2)
-    write_file(f"{WORK}/memory.max", str((total_mib - spared_mib) << 20))
-    write_file(f"{WORK}/pids.max", str(max(_SPARED_PIDS, min(_threads_max() - _SPARED_PIDS, _MAX_PIDS))))
-    confine_devices(WORK)
+    write_file(f"{WALLS}/memory.max", str((total_mib - spared_mib) << 20))
+    write_file(f"{WALLS}/pids.max", str(max(_SPARED_PIDS, min(_threads_max() - _SPARED_PIDS, _MAX_PIDS))))
+    confine_devices(WALLS)
+    os.mkdir(WORK)
 
 
 def write_file(path: str, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.guest.environment import WORKSPACE
 from pyro_mcp.guest.process import Pipes
 from pyro_mcp.guest.spawner import become, fork, read_command, rehearse, send_signal_by_fd
-from pyro_mcp.guest.workload import WORK, write_file
+from pyro_mcp.guest.workload import WALLS, WORK, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,7 +133,7 @@ def _is_empty(cgroup: str) -> bool:
 
 
 def _memory_kills() -> int:
-    for line in _read(f"{WORK}/memory.events").splitlines():
+    for line in _read(f"{WALLS}/memory.events").splitlines():
         name, _, count = line.partition(b" ")
         if name == b"oom_kill":
             return int(count)
