@@ -30,7 +30,13 @@ class GuardedProcess:
         self._surroundings = surroundings
         self.exit_fd, self._exit_theirs = os.pipe2(os.O_CLOEXEC)
         self._agent = os.getpid()
-        self._pidfd = os.pidfd_open(fork(self._guard))
+        try:
+            self._pidfd = os.pidfd_open(fork(self._guard))
+        except OSError:
+            self.pipes.close_all()
+            os.close(self.exit_fd)
+            os.close(self._exit_theirs)
+            raise
         os.close(self._exit_theirs)
         self.pipes.close("request_theirs", "stdin_theirs", "error_theirs")
 

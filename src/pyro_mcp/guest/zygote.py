@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyro_mcp.guest.workload import Namespaces
 
 _EVENTS_BYTES = 4096
+_KILLED = 128 + signal.SIGKILL
 
 
 class Zygote:
@@ -33,13 +34,23 @@ class Zygote:
         self._namespaces = namespaces
         self._surroundings = launcher.surroundings
         self._launcher = launcher
-        self._pid = fork(self._wait)
+        try:
+            self._pid = fork(self._wait)
+        except OSError:
+            # No memory or no process left: the command is refused, and the next may be luckier.
+            self.pipes.close_all()
+            launcher.give_back(cgroup)
+            raise
         self.exit_fd = os.pidfd_open(self._pid)
         self.pipes.close("request_theirs", "stdin_theirs", "error_theirs")
 
     def status(self) -> int:
         """Reap it, and return the exit code."""
-        _, status = os.waitpid(self._pid, 0)
+        try:
+            _, status = os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            # The workload's namespaces ended, and it was reaped with all the rest.
+            return _KILLED
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
 
