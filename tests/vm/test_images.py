@@ -106,7 +106,7 @@ class TestEnvironment:
 
         image = found.base_image
         assert set(found.packages) >= BASE
-        assert found.size_bytes < 250 * MIB
+        assert found.size_bytes < 320 * MIB
         process.run(["e2fsck", "-fn", image], timeout_s=120)
 
         def read(path: str) -> str:
