@@ -93,9 +93,17 @@ class Disk:
         Raises:
             PyroError: NO_SPACE if it does not fit. OSError from writing.
         """
+        self.bytes_written += len(data.data)
+        entry = self._open
+        if entry is not None and len(data.data) == entry.size < IN_KERNEL_BYTES:
+            # All of it at once, as most files come.
+            extent = self._area.small_content(data.data)
+            if extent is not None:
+                self._open = None
+                self._store_file(entry, [extent])
+                return
         self._area.seek(data.offset)
         self._area.append(data.data)
-        self.bytes_written += len(data.data)
 
     def finish(self) -> None:
         """Write what leads to the content, and the superblock last.

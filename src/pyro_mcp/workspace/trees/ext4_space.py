@@ -156,20 +156,36 @@ class DataArea:
         Raises:
             PyroError: NO_SPACE if the disk is full. OSError from reading or writing.
         """
-        blocks = -(-size // BLOCK_BYTES)
-        wanted = blocks * BLOCK_BYTES
+        if not self._has_room(size):
+            return None
+        count = os.preadv(fd, [self._view[self._fill : self._fill + size]], 0)
+        # It may have become shorter, and some file systems give less at a time than they were asked for.
+        return self._take_small(size) if count == size else None
+
+    def small_content(self, data: memoryview) -> Extent | None:
+        """Take the whole content of a file that is not empty, as `small_file` does.
+
+        Raises:
+            PyroError: NO_SPACE if the disk is full. OSError from writing.
+        """
+        if not self._has_room(len(data)):
+            return None
+        self._view[self._fill : self._fill + len(data)] = data
+        return self._take_small(len(data))
+
+    def _has_room(self, size: int) -> bool:
+        """Say whether a file of that size has room in the buffer, which is emptied for that."""
+        wanted = size + -size % BLOCK_BYTES
         if wanted > self._room - self._fill:
             self.flush()
-            if wanted > self._prepare():
-                return None
-        fill = self._fill
-        count = os.preadv(fd, [self._view[fill : fill + size]], 0)
-        if count < size:
-            # It became shorter, or the file system gives less at a time than it was asked for.
-            return None
-        self._view[fill + size : fill + wanted] = _ZEROES[: wanted - size]
-        self._fill = fill + wanted
-        return Extent(0, self._base + fill // BLOCK_BYTES, blocks)
+            return wanted <= self._prepare()
+        return True
+
+    def _take_small(self, size: int) -> Extent:
+        fill, padding = self._fill, -size % BLOCK_BYTES
+        self._view[fill + size : fill + size + padding] = _ZEROES[:padding]
+        self._fill = fill + size + padding
+        return Extent(0, self._base + fill // BLOCK_BYTES, (size + padding) // BLOCK_BYTES)
 
     def seek(self, offset: int) -> None:
         """Go on at a later place of the file; whole blocks between are a hole."""

@@ -26,7 +26,6 @@ _MAX_SEGMENTS = 100_000
 _MAX_SIZE = 1 << 62
 
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
-_CHECKSUM_AT = 148
 _ZEROES = bytes(BLOCK_BYTES)
 _OLD_SPARSE_AT, _OLD_SPARSE_COUNT = 386, 4
 _OLD_SPARSE_MORE_COUNT = 21
@@ -146,14 +145,17 @@ class TarDecoder:
                 self._advance(step)
             else:
                 step = min(self._need - len(self._held), end - at)
-                self._held += view[at : at + step]
+                part = bytes(view[at : at + step])
                 at += step
-                if len(self._held) == self._need:
-                    block = bytes(self._held)
+                if self._held or step < self._need:
+                    self._held += part
+                    if len(self._held) < self._need:
+                        continue
+                    part = bytes(self._held)
                     self._held.clear()
-                    member = self._take(block)
-                    if member is not None:
-                        yield member
+                member = self._take(part)
+                if member is not None:
+                    yield member
 
     def finish(self, *, needs_end: bool = True) -> None:
         """Say that the stream is at its end.
@@ -329,11 +331,9 @@ class TarDecoder:
 def _check_sum(block: bytes, field: bytes) -> None:
     told = _number(field, "checksum")
     # The field itself counts as eight spaces.
-    rest = block[:_CHECKSUM_AT] + b"        " + block[_CHECKSUM_AT + 8 :]
-    if told == sum(rest):
-        return
+    found = sum(block) - sum(field) + 8 * 0x20
     # Some old programs took characters for signed.
-    if told != sum(rest) - 256 * sum(byte >= 0x80 for byte in rest):
+    if told != found and told != found - 256 * sum(byte >= 0x80 for byte in block):
         raise TarError("is damaged: a header's checksum is wrong")
 
 
