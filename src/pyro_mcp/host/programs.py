@@ -42,6 +42,7 @@ PACKAGES: dict[str, Packages] = {
     "newuidmap": Packages("uidmap", "shadow-utils", "shadow", "shadow-uidmap", "shadow"),
     "bwrap": Packages("bubblewrap", "bubblewrap", "bubblewrap", "bubblewrap", "bubblewrap"),
     "setpriv": Packages("util-linux", "util-linux", "util-linux", "setpriv", "util-linux"),
+    "timeout": Packages("coreutils", "coreutils", "coreutils", "coreutils", "coreutils"),
     "unshare": Packages("util-linux", "util-linux", "util-linux", "util-linux-misc", "util-linux"),
     "nsenter": Packages("util-linux", "util-linux", "util-linux", "util-linux-misc", "util-linux"),
     "zstd": Packages("zstd", "zstd", "zstd", "zstd", "zstd"),

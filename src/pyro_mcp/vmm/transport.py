@@ -38,6 +38,8 @@ def listen_lanes(runtime_dir: Path, lanes: int = LANES) -> list[socket.socket]:
     """
     listeners: list[socket.socket] = []
     try:
+        # One by one: makedirs(3) gives its mode to the last directory alone.
+        os.makedirs(runtime_dir, 0o700, exist_ok=True)
         os.makedirs(runtime_dir / LOCKS, 0o700, exist_ok=True)
         listeners.extend(listen_unix(lane_path(runtime_dir, lane)) for lane in range(lanes))
     except BaseException as error:
