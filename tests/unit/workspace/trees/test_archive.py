@@ -62,6 +62,10 @@ def packed(*members: tuple[TarInfo, bytes], format: int = tarfile.PAX_FORMAT) ->
     return out.getvalue()
 
 
+def _opened(described: tuple[TarInfo, bytes]) -> tuple[TarInfo, io.BytesIO]:
+    return described[0], io.BytesIO(described[1])
+
+
 @pytest.fixture
 def seeded(tmp_path: Path) -> Callable[..., SeedReport]:
     """Give a test a function that seeds `disk.img` from the bytes of an archive."""
@@ -327,6 +331,72 @@ def test_what_stands_after_the_end_is_not_ignored(tmp_path: Path, rest: bytes) -
         ArchiveSource(tmp_path / "more.tar").check()
 
     assert caught.value.code is ErrorCode.CORRUPT
+
+
+@pytest.mark.parametrize("kind", [b"M", b"V", b"D", b"N", b"Z"])
+def test_a_member_of_a_kind_that_is_not_read_is_refused_by_name(seeded: Callable[..., SeedReport], kind: bytes) -> None:
+    with pytest.raises(PyroError, match=r"a member of an unknown kind .*: 'odd'") as caught:
+        seeded(packed(member("odd", b"", type=kind)))
+
+    assert caught.value.code is ErrorCode.UNSUPPORTED
+
+
+@pytest.mark.parametrize("version", ["0.0", "0.1"])
+def test_a_sparse_file_in_an_outdated_form_is_refused_by_name(tree: Path, tmp_path: Path, version: str) -> None:
+    options = ["--format=pax", "--sparse", f"--sparse-version={version}"]
+    process.run(["tar", "-C", tree, *options, "-cf", tmp_path / "seed.tar", "sparse"], timeout_s=30)
+
+    with pytest.raises(PyroError, match="sparse file in an outdated format") as caught:
+        ArchiveSource(tmp_path / "seed.tar").check()
+
+    assert caught.value.code is ErrorCode.UNSUPPORTED
+
+
+def test_one_header_for_all_members_may_hold_a_comment_but_no_name(tmp_path: Path) -> None:
+    for headers, code in (
+        ({"comment": "c"}, None),
+        ({"path": "same"}, ErrorCode.CORRUPT),
+        ({"size": "1"}, ErrorCode.CORRUPT),
+    ):
+        with tarfile.open(tmp_path / "seed.tar", "w", pax_headers=headers) as archive:
+            archive.addfile(*_opened(member("f", b"x")))
+        outcome: ErrorCode | None = None
+        try:
+            ArchiveSource(tmp_path / "seed.tar").check()
+        except PyroError as error:
+            outcome = error.code
+        assert outcome is code
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"12 path=ab\n", b"99 path=abc\n", b"0 path=abc\n", b"path=abc\n", b"-12 path=abc\n", b"9 novalue\n", b"6 =abc\n"],
+)
+def test_a_broken_extended_header_is_damage(tmp_path: Path, header: bytes) -> None:
+    info, _ = member("f", type=tarfile.XHDTYPE)
+    info.size = len(header)
+    block = info.tobuf(tarfile.USTAR_FORMAT) + header.ljust(512, b"\0")
+    (tmp_path / "seed.tar").write_bytes(block + packed(member("f", b"x")))
+
+    with pytest.raises(PyroError) as caught:
+        ArchiveSource(tmp_path / "seed.tar").check()
+
+    assert caught.value.code is ErrorCode.CORRUPT
+
+
+def test_an_extended_header_of_a_gigabyte_is_not_waited_for(tmp_path: Path) -> None:
+    info, _ = member("f", type=tarfile.XHDTYPE)
+    info.size = 1024**3
+    (tmp_path / "seed.tar").write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + bytes(5000))
+
+    with pytest.raises(PyroError, match="an extended header of a wrong size"):
+        ArchiveSource(tmp_path / "seed.tar").check()
+
+
+def test_set_id_bits_of_directories_are_dropped(seeded: Callable[..., SeedReport], tmp_path: Path) -> None:
+    seeded(packed(directory("shared", 0o3775)))
+
+    assert inode(tmp_path / "disk.img", "/shared").mode == 0o775
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 2000, b"\x1f\x8b", b"\x1f\x8b" + bytes(600), b"BZh91AY" + bytes(600)])
