@@ -78,7 +78,11 @@ class Zygote:
         self._namespaces.enter(self.cgroup)
         self.pipes.settle_child()
         rehearse(self._surroundings)
-        os.chdir(WORKSPACE)
+        try:
+            os.chdir(WORKSPACE)
+        except OSError:
+            # A command has removed it. The next one is told so when it asks for a directory to run in.
+            os.chdir("/")
         command = read_command(self.pipes.request_theirs)
         if command is not None:
             become(command, self._surroundings, self.pipes.stdin_theirs, self.pipes.error_theirs)
