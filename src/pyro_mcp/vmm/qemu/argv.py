@@ -154,6 +154,9 @@ def _drives(drives: tuple[DriveWiring, ...]) -> list[str]:
             "auto-read-only": "off",
             # The host's own locks and stamps guard the files; a lock left by QEMU would outlive nothing.
             "locking": "off",
+            # All processes are on one host, so what the host caches is true. By default each restore would throw the
+            # cached base image away, for every VM, and write the new disks out.
+            "drop-cache": "off",
         }
         if not drive.read_only:
             # What the guest's file system frees, the host gets back.
