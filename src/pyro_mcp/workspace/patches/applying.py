@@ -40,7 +40,7 @@ def apply_hunks(path: str, data: bytes, hunks: Sequence[Hunk], budget: Budget) -
     diagnosis = Diagnosis(path, image)
     for hunk in hunks:
         outcome = place(image, hunk, offsets)
-        if isinstance(outcome, Nowhere) and image.edits:
+        if isinstance(outcome, Nowhere) and not outcome.because and image.edits:
             later, later_offsets = _with_edits_made(image, offsets)
             again = place(later, hunk, later_offsets)
             if isinstance(again, (Placement, Ambiguous)):
@@ -60,14 +60,17 @@ def apply_hunks(path: str, data: bytes, hunks: Sequence[Hunk], budget: Budget) -
 def _with_edits_made(image: Image, offsets: Offsets) -> tuple[Image, Offsets]:
     """Return what the hunks so far have made of the file, for a hunk that builds upon them."""
     image.spend_on_lines()
-    return Image(image.applied(), image.budget), Offsets(offsets.shift + image.grown, offsets.drift)
+    moved = image.moved()
+    if offsets.moved is not None:
+        moved = [moved[index] for index in offsets.moved]
+    return Image(image.applied(), image.budget), Offsets(moved, offsets.drift)
 
 
 def _drifted(hunk: Hunk, offsets: Offsets, placement: Placement) -> Offsets:
     stated = stated_start(hunk, offsets)
     if stated is None or not hunk.old:
         return offsets
-    return Offsets(offsets.shift, placement.start - stated)
+    return Offsets(offsets.moved, placement.start - stated)
 
 
 def _notes(path: str, hunk: Hunk, image: Image, offsets: Offsets, placement: Placement) -> list[str]:

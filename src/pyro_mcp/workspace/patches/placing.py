@@ -49,8 +49,8 @@ class Nowhere:
 class Offsets:
     """Say how far the stated line numbers are off."""
 
-    # By how much the lines after all earlier hunks have moved, where those hunks are in the image already.
-    shift: int = 0
+    # Where each line of the file, and its end, is in the image, if earlier hunks are in that already.
+    moved: list[int] | None = None
     # By how much the hunk before was found away from its stated line.
     drift: int = 0
 
@@ -62,7 +62,11 @@ def stated_start(hunk: Hunk, offsets: Offsets) -> int | None:
         return None
     # With a count of zero, the header names the line before.
     index = start if hunk.range.old_count == 0 and not hunk.old else start - 1
-    return max(0, index) + offsets.shift
+    index = max(0, index)
+    if offsets.moved is None:
+        return index
+    last = len(offsets.moved) - 1
+    return offsets.moved[min(index, last)] + max(0, index - last)
 
 
 def place(image: Image, hunk: Hunk, offsets: Offsets) -> Placement | Ambiguous | AlreadyThere | Nowhere:
@@ -178,15 +182,13 @@ def _place_insertion(image: Image, hunk: Hunk, offsets: Offsets) -> Placement | 
             return Nowhere(
                 "it has added lines only, and its header does not say after which line they go, as -3,0 does"
             )
+        if offsets.moved is not None:
+            return Nowhere("it has added lines only, and earlier hunks build upon each other")
         if offsets.drift:
             return Nowhere("it has added lines only, and the hunk before was not at the line that its header states")
         new_start = hunk.range.new_start
         # After line 5 is where line 6 will be; the lines that earlier hunks added may be counted in or not.
-        if (
-            new_start is not None
-            and hunk.range.old_start is not None
-            and not _agree(hunk, new_start, offsets.shift + image.grown)
-        ):
+        if new_start is not None and hunk.range.old_start is not None and not _agree(hunk, new_start, image.grown):
             return Nowhere(
                 f"it has added lines only, and its header says both after line {hunk.range.old_start}"
                 f" and as line {new_start}"

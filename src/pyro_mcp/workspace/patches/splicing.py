@@ -96,6 +96,8 @@ class Image:
 
     def is_free(self, hunk: Hunk, start: int) -> bool:
         """Say whether no edit has touched the lines that the hunk would stand on."""
+        if not self.edits:
+            return True
         end = start + len(hunk.old)
         insertions = {first for first, last, _ in runs(hunk, start) if first == last}
         index = bisect_left(self.edits, start, key=lambda edit: edit.start)
@@ -116,6 +118,16 @@ class Image:
         for edit in _edits(self, hunk, placement):
             insort(self.edits, edit)
             self.grown += len(edit.lines) - (edit.end - edit.start)
+
+    def moved(self) -> list[int]:
+        """Return for each line index, and for the end, where it is with all edits made."""
+        places: list[int] = []
+        grown = 0
+        for edit in self.edits:
+            places += range(len(places) + grown, edit.start + grown)
+            places += [edit.start + grown] * (edit.end - edit.start)
+            grown += len(edit.lines) - (edit.end - edit.start)
+        return [*places, *range(len(places) + grown, len(self.lines) + grown + 1)]
 
     def applied(self) -> list[bytes]:
         """Return the lines with all edits made."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.workspace.patches import Action, Delete, Kind, Write
+from pyro_mcp.workspace.patches.names import git_names
 from tests.unit.workspace.patches.trees import MemoryTree, applied, git_apply, git_diff, planned, refusal
 
 if TYPE_CHECKING:
@@ -248,3 +249,35 @@ def test_what_is_no_regular_file_in_the_tree_is_left_alone(kind: Kind) -> None:
         "diff --git a/f b/g\nrename from f\nrename to g\n",
     ):
         assert refusal(patch, MemoryTree({}, special={"f": kind})).message.endswith(f"is {what}")
+
+
+NAMES = {
+    b"a/f b/f": ("a/f", "b/f"),
+    b"f f": ("f", "f"),
+    b"a/f f b/f f": ("a/f f", "b/f f"),
+    b"a b/f a b/f": ("a b/f", "a b/f"),
+    b'"a/\\303\\244" "b/\\303\\244"': ("a/ä", "b/ä"),
+    b'a/f "b/\\t"': ("a/f", "b/\t"),
+    b'"a/\\t" b/f': ("a/\t", "b/f"),
+    b"a/f b/g": None,
+    b"f": None,
+    b"": None,
+    b'"a/f b/f': None,
+    b'a/f b/"f': None,
+    b'"a/\\8" "b/\\8"': None,
+    b'"a/f" "b/f': None,
+}
+
+
+@pytest.mark.parametrize(("line", "names"), NAMES.items(), ids=str)
+def test_the_names_of_a_git_header_are_told_apart(line: bytes, names: tuple[str, str] | None) -> None:
+    assert git_names(line + b"\r\n") == names
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_a_conflict() -> None:
+    class Vanishing(MemoryTree):
+        def read(self, path: str) -> bytes | None:
+            assert path == "f"
+
+    error = refusal("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n", Vanishing({"f": b"a\n"}))
+    assert error.message == "f: could not be read"

@@ -81,9 +81,9 @@ def test_hunks_that_build_upon_each_other_are_bounded() -> None:
 
 
 HOSTILE = {
-    "a long hunk in a text of the same lines": f"{NAMED}@@ @@\n" + " a\n" * 200_000 + "-b\n",
-    "removed lines only": NAMED + "@@ @@\n" + "-\n" * 400_000,
-    "empty lines": f"{NAMED}@@ @@\n-a\n" + "\n" * 1_000_000,
+    "a long hunk in a text of the same lines": f"{NAMED}@@ @@\n" + " a\n" * 50_000 + "-b\n",
+    "removed lines only": NAMED + "@@ @@\n" + "-\n" * 100_000,
+    "empty lines": f"{NAMED}@@ @@\n-a\n" + "\n" * 300_000,
     "marks of missing newlines": f"{NAMED}@@ @@\n-a\n" + "\\ No newline at end\n" * 50_000,
     "headings": "*** Update File: f\n" + "@@ class\n" * 100_000,
     "headings over hunks": "*** Update File: f\n" + "@@ a\n@@ b\n-a\n+b\n" * 9_000,

@@ -78,8 +78,8 @@ NAMES = st.sampled_from(["f", "a/f", "b/g", "d/with space", "d/deep/x.py", 'q"uo
 
 
 @st.composite
-def texts(draw: st.DrawFn, *, mixed: bool = True) -> bytes:
-    lines = draw(st.lists(LINES, max_size=14))
+def texts(draw: st.DrawFn, *, mixed: bool = True, least: int = 0) -> bytes:
+    lines = draw(st.lists(LINES, min_size=least, max_size=least + 14))
     one_end = draw(ENDS)
     ends = [draw(ENDS) if mixed and draw(st.integers(0, 7)) == 0 else one_end for _ in lines]
     if ends and draw(st.integers(0, 3)) == 0:
@@ -88,10 +88,10 @@ def texts(draw: st.DrawFn, *, mixed: bool = True) -> bytes:
 
 
 @st.composite
-def edited(draw: st.DrawFn, before: bytes) -> bytes:
+def edited(draw: st.DrawFn, before: bytes, least: int = 1) -> bytes:
     """Return a text that has much in common with another."""
     lines = before.splitlines(keepends=True) if b"\r" not in before else before.split(b"\n")
-    for _ in range(draw(st.integers(1, 4))):
+    for _ in range(draw(st.integers(least, least + 3))):
         at = draw(st.integers(0, len(lines)))
         until = min(len(lines), at + draw(st.integers(0, 3)))
         lines[at:until] = [(draw(LINES) + draw(ENDS)).encode() for _ in range(draw(st.integers(0, 3)))]
@@ -182,14 +182,36 @@ def test_where_git_accepts_a_patch_with_wrong_numbers_the_result_is_the_same(
     assert by_git is None or isinstance(by_us, PyroError) or by_us == by_git
 
 
-@given(texts(mixed=False), st.data(), st.sampled_from(["@@ @@", "@@ ... @@", "@@", "@@ -1,99 +1,99 @@", "@@ -1 +1 @@"]))
+@given(
+    texts(mixed=False, least=6),
+    st.data(),
+    # Without numbers; and with right line numbers but wrong counts.
+    st.sampled_from(["@@ @@", "@@ ... @@", "@@", r"@@ -\1,99 +\2,99 @@", r"@@ -\1 +\2 @@", r"@@ -\1,2 +\2,3 @@"]),
+)
 @settings(max_examples=300)
 def test_a_patch_without_right_counts_makes_the_right_text_or_none(
     before: bytes, data: st.DataObject, header: str
 ) -> None:
-    after = data.draw(edited(before))
-    assume(before != after)
-    patch = re.sub(rb"^@@ -.*@@$", header.encode(), written_by_difflib(before, after), flags=re.MULTILINE)
+    after = data.draw(edited(before, least=2))
+    patch = written_by_difflib(before, after, data.draw(st.integers(1, 3)))
+    patch = re.sub(rb"(?m)^@@ -(\d+)\S* \+(\d+)\S* @@$", header.encode(), patch)
+    result = outcome(patch, {"f": before})
+    assert before == after or isinstance(result, PyroError) or result == {"f": after}
+
+
+@given(texts(mixed=False, least=8), st.data(), st.integers(0, 2), st.booleans())
+@settings(max_examples=150)
+def test_hunks_in_any_order_make_the_right_text_or_none(
+    before: bytes, data: st.DataObject, context: int, numbered: bool
+) -> None:
+    after = data.draw(edited(before, least=4))
+    header, *hunks = re.split(rb"(?m)^(?=@@ -.*@@$)", written_by_difflib(before, after, context))
+    assume(len(hunks) > 1)
+    if not context:
+        assume(b"\r\n" not in before)
+    patch = header + b"".join(data.draw(st.permutations(hunks)))
+    if not numbered:
+        patch = re.sub(rb"(?m)^@@ -.*@@$", b"@@ @@", patch)
     result = outcome(patch, {"f": before})
     assert isinstance(result, PyroError) or result == {"f": after}
 

@@ -68,7 +68,7 @@ REFUSED: dict[str, tuple[str, Files, str, str]] = {
         f"{NAMED}@@ -1 +1 @@\n-a\n+b\n",
         {"f": b""},
         "mismatch",
-        f"{HUNK} does not fit: none of the lines that it expects is in the file. Expected\n       | a\nbut the file is empty",
+        f"{HUNK} does not fit: none of the lines that it expects is in the file. Expected\n       | a\nbut the file",
     ),
     "spaces for a tab": (
         f"{NAMED}@@ -1 +1 @@\n-    one\n+1\n",
@@ -307,6 +307,10 @@ MALFORMED = {
     "a name that is not well quoted": (
         '--- "a/\\q"\n+++ b/f\n@@ @@\n-a\n',
         "line 1 of the patch has a quoted file name",
+    ),
+    "a name that is too long": (
+        f"--- {'x' * 9000}\n+++ b/f\n@@ @@\n-a\n",
+        "line 1 of the patch has a file name that is",
     ),
     "a name without an end": ('--- "a/f\n+++ b/f\n@@ @@\n-a\n', "line 1 of the patch has a quoted file name"),
     "names without hunks": ("--- a/f\n+++ b/f\n", "line 1 of the patch names f, but no change of it follows"),
