@@ -176,6 +176,13 @@ def test_killing_everything_leaves_the_agent_and_the_next_command(guest: Guest, 
     assert run(session, "echo on").stdout == b"on\n"
 
 
+def test_commands_run_although_their_devices_were_removed(session: AgentSession) -> None:
+    run(session, "rm -rf /dev/* 2> /dev/null; ! test -e /dev/null")
+    assert run(session, "cat; echo on").stdout == b"on\n"
+    run(session, "mknod -m 666 /dev/null c 1 3")
+    assert run(session, "echo x > /dev/null && echo back").stdout == b"back\n"
+
+
 def test_files_that_name_the_guest_survive_what_is_done_to_them(session: AgentSession) -> None:
     script = "rm -f /etc/hosts /etc/machine-id; mv /etc/resolv.conf /tmp/x; head -1 /etc/hosts; wc -c < /etc/machine-id"
     assert lines(run(session, script)) == ["127.0.0.1 localhost", "33"]

@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.loop import WRITABLE
-from pyro_mcp.guest.process import failure_of, launch, linger
+from pyro_mcp.guest.process import failure_of, launch, linger, was_asked_in_vain
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import encode
 
@@ -167,6 +167,11 @@ class Input:
         self._written = 0
         self._acknowledged = 0
 
+    @property
+    def is_untouched(self) -> bool:
+        """Say whether the host has sent nothing of it yet."""
+        return not self._written and not self._pending and not self._eof
+
     def write(self, data: bytes) -> None:
         """Pass on what the host sent; a command that reads no more loses it."""
         if not self._closed and not self._eof:
@@ -240,6 +245,7 @@ class Execution:
         self._is_last = False
         self._on_unused_end = on_unused_end
         self._ident = 0
+        self._body = b""
         self._begun = False
         self._started_s = 0.0
         self._deadline: Deadline | None = None
@@ -260,10 +266,12 @@ class Execution:
 
         Raises:
             RefusalError: if the command is too long. The execution is of no use then.
+            BrokenPipeError: if the process is gone. Another one may do.
         """
         self.lane = session.lane
         self._session = session
         self._ident = ident
+        self._body = body
         self._begun = True
         self._started_s = time.monotonic()
         launch(self.process, body)
@@ -326,6 +334,11 @@ class Execution:
             self._clean_up()
             return
         self._cancel_deadline()
+        if self._code == _KILLED and self._never_was_a_command():
+            self.abandon()
+            self.loop.later(self._clean_up)
+            self._session.execute_again(self._ident, self._body)
+            return
         self.stdin.close()
         # Only now do the streams end when nobody else holds them.
         self.process.pipes.close_theirs()
@@ -338,6 +351,11 @@ class Execution:
             self._stdout.stop_if_closed()
             self._stderr.stop_if_closed()
             self._deadline = self.loop.at(_LAST_WORDS_S, self._on_last_words)
+
+    def _never_was_a_command(self) -> bool:
+        """Say whether the workload killed the process just before it was asked, and nothing is lost with it."""
+        wanted = not self._timed_out and not self._cancelled and self.stdin.is_untouched
+        return wanted and was_asked_in_vain(self.process)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:

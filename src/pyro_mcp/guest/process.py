@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import termios
 from typing import TYPE_CHECKING, Protocol
 
 from pyro_mcp.guest.spawner import RefusalError, pack_command, unpack_failure
@@ -141,6 +142,7 @@ def launch(process: Process, body: bytes) -> None:
 
     Raises:
         RefusalError: if the command is too long.
+        BrokenPipeError: if the process has been killed meanwhile.
     """
     request = pack_command(body)
     pipes = process.pipes
@@ -148,11 +150,19 @@ def launch(process: Process, body: bytes) -> None:
         if len(request) > _PIPE_BYTES:
             fcntl.fcntl(pipes.request, fcntl.F_SETPIPE_SZ, _MAX_PIPE_BYTES)
         sent = os.write(pipes.request, request)
+    except BrokenPipeError:
+        raise
     except OSError:
         sent = 0
     # A process that a signal has stopped meanwhile must not stop the agent: it never waits for the pipe.
     if sent < len(request):
         raise RefusalError(wire.ARGUMENTS_TOO_LONG, "the arguments and the environment of the command are too long")
+
+
+def was_asked_in_vain(process: Process) -> bool:
+    """Say whether a process that has ended did so before it took notice of its command."""
+    unread = fcntl.ioctl(process.pipes.request, termios.FIONREAD, bytes(4))
+    return unread != bytes(4)
 
 
 def failure_of(process: Process) -> RefusalError | None:

@@ -76,6 +76,11 @@ class Session:
         if expect_more:
             self.loop.later(self._operations.machine.standby.replenish)
 
+    def execute_again(self, ident: int, body: bytes) -> None:
+        """Begin a command anew whose process never got to know of it."""
+        self._executions.pop(ident, None)
+        self._perform(ident, self._execute, body)
+
     def close(self) -> None:
         """Kill what the session started: there is nobody left who waits for it."""
         executions, self._executions = self._executions, {}
@@ -115,13 +120,19 @@ class Session:
         operations = self._operations
         if not operations.configured:
             raise RefusalError(wire.NOT_CONFIGURED, "no command can run before configure")
-        execution = operations.machine.standby.take()
-        try:
-            execution.begin(self, ident, body)
-        except (RefusalError, struct.error):
-            execution.abandon()
-            raise
-        self._executions[ident] = execution
+        for is_last_attempt in (False, True):
+            execution = operations.machine.standby.take()
+            self._executions[ident] = execution
+            try:
+                execution.begin(self, ident, body)
+            except (RefusalError, OSError, struct.error) as error:
+                del self._executions[ident]
+                execution.abandon()
+                # The workload may have killed the process while it waited.
+                if is_last_attempt or not isinstance(error, BrokenPipeError):
+                    raise
+            else:
+                return
 
     def _control(self, execution: Execution, kind: int, body: bytes) -> None:
         if kind == wire.DATA:

@@ -10,7 +10,6 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.environment import WORKSPACE
 from pyro_mcp.guest.process import Pipes
 from pyro_mcp.guest.spawner import become, fork, read_command, rehearse, send_signal_by_fd
 from pyro_mcp.guest.workload import WALLS, WORK, write_file
@@ -78,11 +77,6 @@ class Zygote:
         self._namespaces.enter(self.cgroup)
         self.pipes.settle_child()
         rehearse(self._surroundings)
-        try:
-            os.chdir(WORKSPACE)
-        except OSError:
-            # A command has removed it. The next one is told so when it asks for a directory to run in.
-            os.chdir("/")
         command = read_command(self.pipes.request_theirs)
         if command is not None:
             become(command, self._surroundings, self.pipes.stdin_theirs, self.pipes.error_theirs)
