@@ -64,6 +64,11 @@ class CommandStreams:
     cancel: CancelToken | None = None
     stream_bytes: int = DEFAULT_STREAM_BYTES
 
+    def check(self) -> None:
+        """Raise CANCELLED if the command was called off before it began."""
+        if self.cancel is not None:
+            self.cancel.check()
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:

@@ -71,7 +71,15 @@ def machine_spec(
         state_dir=files.directory,
         ttl_s=ttl_s,
         network_fd=network_fd,
-        # What a run leaves if its caller is killed is its console's end; no second process waits for its lease.
-        remove_at_end=(files.runtime, files.root_disk, files.workspace_disk) if vm.ephemeral else (files.runtime,),
+        remove_at_end=(files.runtime, *_disks(files, drives)) if vm.ephemeral else (files.runtime,),
         remove_at_ttl=() if vm.ephemeral else (files.directory,),
     )
+
+
+def _disks(files: VmFiles, drives: tuple[Drive, ...]) -> tuple[Path, ...]:
+    """Return what holds the data of a run, so that it goes with the machine although its caller was killed.
+
+    The console's end stays for the caller, or for the next reconcile. Without drives, on the host itself, the data lies
+    in the directory.
+    """
+    return (files.root_disk, files.workspace_disk) if drives else (files.directory,)

@@ -31,9 +31,11 @@ def run_in_vm(engine: Engine, spec: VmSpec, command: GuestCommand, streams: Comm
         PyroError: NOT_FOUND for an unknown environment; what keeps this host from running it; NO_SPACE; what keeps
             the command from running or its result from coming. The VM is gone then too.
     """
+    streams = streams or CommandStreams()
     engine.reconcile()
     engine.progress.phase("create", f"environment={spec.environment}")
     vm, choice, images = planned(engine, spec)
+    streams.check()
     with ExitStack() as stack:
         vm = stack.enter_context(passing_vm(engine, vm, images))
         engine.progress.phase("start", f"vm_id={vm.id}")
@@ -57,7 +59,7 @@ def run_in_vm(engine: Engine, spec: VmSpec, command: GuestCommand, streams: Comm
             vm,
             machine,
             command,
-            streams or CommandStreams(),
+            streams,
             execution_mode=choice.execution_mode,
             isolation=choice.isolation,
             config=guest_config(vm, flavour=Flavour.FRESH, network=None if egress is None else egress.guest),

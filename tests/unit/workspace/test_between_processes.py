@@ -206,6 +206,16 @@ def test_a_cancelled_command_takes_its_vm_along(yard: Yard) -> None:
     assert yard.remains() == []
 
 
+def test_a_run_that_is_called_off_before_it_begins_makes_nothing(yard: Yard) -> None:
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(PyroError) as caught:
+        yard.run(cancel=token)
+    assert caught.value.code is ErrorCode.CANCELLED
+    assert yard.fakes.fake.calls == []
+    assert yard.remains() == []
+
+
 def test_a_command_past_its_timeout_is_a_result(yard: Yard) -> None:
     result = run_in_vm(yard.engine, yard.spec(), GuestCommand("echo before; sleep 600", timeout_s=1))
     assert result.timed_out
