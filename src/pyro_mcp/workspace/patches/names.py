@@ -32,6 +32,8 @@ _DATED = re.compile(
     rb")[ \t]*$"
 )
 _MAX_DATE_BYTES = 64
+# `diff -N` dates a side that is not there to the beginning of time, in whatever zone.
+_EPOCH = re.compile(rb"(1970-01-01|1969-12-31) (\d\d):(\d\d):00(?:\.0+)? ([+-])(\d\d)(\d\d)\s*$")
 _RELATIVE_HINT = "Name files relative to /workspace, such as src/app.py."
 
 
@@ -74,13 +76,25 @@ def header_name(raw: bytes, patch_line: int) -> str | None:
     else:
         if len(raw) > 2 * MAX_NAME_BYTES:
             raise malformed(patch_line, "has a file name that is too long", hint=_RELATIVE_HINT)
-        text, tab, _ = raw.partition(b"\t")
+        text, tab, date = raw.partition(b"\t")
         if not tab:
             text = _undated(raw.rstrip())
+        elif _is_epoch(date):
+            return None
     if not text:
         raise malformed(patch_line, "names no file", hint=_RELATIVE_HINT)
     name = decode_name(text)
     return None if name in NO_FILE else name
+
+
+def _is_epoch(date: bytes) -> bool:
+    match = _EPOCH.match(date)
+    if match is None:
+        return False
+    day, hours, minutes, sign, zone_hours, zone_minutes = match.groups()
+    local = int(hours) * 60 + int(minutes) - (24 * 60 if day.startswith(b"1969") else 0)
+    zone = int(zone_hours) * 60 + int(zone_minutes)
+    return local == (zone if sign == b"+" else -zone)
 
 
 def _undated(raw: bytes) -> bytes:

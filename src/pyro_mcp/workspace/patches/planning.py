@@ -38,7 +38,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove a file."""
+    """Remove a file. Directories that are empty then are the caller's to keep, or to remove as git does."""
 
     path: str
 

@@ -143,6 +143,19 @@ def test_a_file_named_on_both_sides_is_created_where_it_is_not_there() -> None:
     assert plan.files[0].action is Action.CREATE
 
 
+@pytest.mark.parametrize(
+    "epoch", ["1970-01-01 00:00:00.000000000 +0000", "1970-01-01 01:00:00 +0100", "1969-12-31 19:00:00 -0500"]
+)
+def test_files_come_and_go_in_what_diff_writes_of_two_directories(epoch: str) -> None:
+    today = "2024-05-01 10:11:12.000000000 +0200"
+    patch = (
+        f"diff -urN a/gone b/gone\n--- a/gone\t{today}\n+++ b/gone\t{epoch}\n@@ -1 +0,0 @@\n-a\n"
+        f"diff -urN a/new b/new\n--- a/new\t{epoch}\n+++ b/new\t{today}\n@@ -0,0 +1 @@\n+b\n"
+        f"diff -urN a/emptied b/emptied\n--- a/emptied\t{today}\n+++ b/emptied\t{today}\n@@ -1 +0,0 @@\n-c\n"
+    )
+    assert applied(patch, {"gone": b"a\n", "emptied": b"c\n"}) == {"new": b"b\n", "emptied": b""}
+
+
 def test_names_without_prefixes_win_over_names_with_one_taken_off() -> None:
     patch = "--- src/f\n+++ src/f\n@@ -1 +1 @@\n-a\n+b\n"
     assert applied(patch, {"src/f": b"a\n", "f": b"a\n"}) == {"src/f": b"b\n", "f": b"a\n"}
