@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
 PATIENCE_S = 90.0
 SLEEP = "echo begun; sleep 600"
+SYSRQ = "echo 1 > /proc/sys/kernel/sysrq"
 
 
 def begun(running: Running) -> Running:
@@ -87,9 +88,30 @@ def test_a_command_that_removes_everything_ends_and_the_agent_still_answers(gues
 def test_a_panic_is_seen_and_the_consoles_end_is_shown(guests: Yard) -> None:
     vm = guests.started()
     with pytest.raises(PyroError) as caught:
-        guests.exec(vm, "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger; sleep 600", timeout_s=60)
+        guests.exec(vm, f"{SYSRQ}; echo c > /proc/sysrq-trigger; sleep 600", timeout_s=60)
     assert caught.value.code is ErrorCode.GUEST_LOST
     assert "Kernel panic" in str(caught.value.details["console"])
+    assert guests.remains() == []
+
+
+def test_a_panic_of_an_idle_guest_shows_as_stopped_with_its_last_words(guests: Yard) -> None:
+    vm = guests.started()
+    guests.inside(vm, f"{SYSRQ}; (sleep 0.2; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &")
+    wait_until(lambda: state_of(guests, vm) is VmState.STOPPED, timeout_s=PATIENCE_S, what="the panic to be seen")
+    lost = status_vm(guests.engine, vm.id)
+    assert lost.stop_reason is StopReason.LOST
+    assert "Kernel panic" in lost.last_error
+    assert start_vm(guests.engine, vm.id).last_error == ""
+    assert guests.exec(vm, "echo works").stdout == "works\n"
+    assert guests.remains() == []
+
+
+@pytest.mark.parametrize("key", ["b", "o"])
+def test_a_guest_that_reboots_or_switches_itself_off_is_a_typed_error(guests: Yard, key: str) -> None:
+    vm = guests.started()
+    with pytest.raises(PyroError) as caught:
+        guests.exec(vm, f"{SYSRQ}; echo {key} > /proc/sysrq-trigger; sleep 600", timeout_s=2)
+    assert caught.value.code in {ErrorCode.GUEST_LOST, ErrorCode.TIMEOUT}
     assert guests.remains() == []
 
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from pyro_mcp.state.clock import Clock
     from pyro_mcp.state.store import Store
 
-_CONSOLE_TAIL_BYTES = 2000
+# A panic with its registers and its trace.
+_CONSOLE_TAIL_BYTES = 4096
 
 
 def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None]) -> list[str]:
@@ -191,7 +192,7 @@ def last_words(files: VmFiles) -> str:
     try:
         with open(files.console_log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _CONSOLE_TAIL_BYTES))
-            tail = file.read(_CONSOLE_TAIL_BYTES).decode("utf-8", "replace").strip()
+            tail = file.read(_CONSOLE_TAIL_BYTES).decode("utf-8", "replace").replace("\r\n", "\n").strip()
     except OSError:
         return message
     return f"{message}; its console said last:\n{tail}" if tail else message
