@@ -53,16 +53,15 @@ def gone(guest: Guest, mark: str) -> None:
 def test_the_look_at_processes_finds_a_tree(guest: Guest, session: AgentSession) -> None:
     request, mark = tree(30)
     token = CancelToken()
-    count: list[int] = []
+    seen: list[bool] = []
 
     def take(_stream: Stream, _data: bytes) -> None:
-        count.append(alive(guest, mark))
+        seen.append(wait_until(lambda: alive(guest, mark) >= 4, timeout_s=20, what="the tree to be there"))
         token.cancel()
 
     with pytest.raises(PyroError):
         session.exec(request, on_output=take, cancel=token)
-    assert count
-    assert count[0] >= 4
+    assert seen == [True]
 
 
 def test_a_command_is_killed_with_its_whole_tree_at_its_timeout(guest: Guest, session: AgentSession) -> None:
