@@ -13,6 +13,7 @@ from pyro_mcp.model import Accelerator
 from pyro_mcp.vmm.compat.driver import CompatDriver
 from pyro_mcp.vmm.driver import BootFiles
 from pyro_mcp.vmm.qemu.driver import QemuDriver
+from tests.support.fake_driver import FakeDriver
 from tests.support.machines import Bench, make_template
 
 if TYPE_CHECKING:
@@ -38,7 +39,15 @@ def qemu_bench(booting_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -
     return Bench(booting_bench.driver, booting_bench.accelerator, booting_bench.boot_files, template)
 
 
-@pytest.fixture(params=["compat", pytest.param("qemu", marks=pytest.mark.vm)])
+@pytest.fixture(scope="session")
+def fake_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The stand-in of the verbs' tests, which must not promise more, or less, than the real ones."""
+    plain = Bench(FakeDriver(), Accelerator.TCG)
+    template = make_template(plain, tmp_path_factory.mktemp("fake") / "template")
+    return Bench(plain.driver, plain.accelerator, template=template)
+
+
+@pytest.fixture(params=["compat", "fake", pytest.param("qemu", marks=pytest.mark.vm)])
 def bench(request: pytest.FixtureRequest) -> Bench:
     found = request.getfixturevalue(f"{request.param}_bench")
     assert isinstance(found, Bench)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import programs
 from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
@@ -110,7 +111,9 @@ def _started(
         root = spec.state_dir / "home"
         root.mkdir(exist_ok=True)
         agent = [sys.executable, "-m", "pyro_mcp.guest", "--listen-fd", str(listener.fileno()), "--root", str(root)]
-        return Command(["/bin/sh", "-c", _SAY_PID, str(info_fd), *agent], [listener.fileno()])
+        # timeout(1) is the parent, and what it starts must not outlive it.
+        bound = [os.fspath(programs.find_program("setpriv")), "--pdeathsig", "KILL", "--"]
+        return Command([*bound, "/bin/sh", "-c", _SAY_PID, str(info_fd), *agent], [listener.fileno()])
 
     with started(
         spec,
