@@ -171,8 +171,8 @@ def _make_locked(tmp_root: Path) -> tuple[Path, int]:
 def sweep_staged(tmp_root: Path) -> int:
     """Remove what dead processes left below `tmp_root`, and return how many entries that were."""
     swept = 0
-    with suppress(FileNotFoundError):
-        for entry in os.scandir(tmp_root):
+    with suppress(FileNotFoundError), os.scandir(tmp_root) as entries:
+        for entry in entries:
             with suppress(FileNotFoundError, BlockingIOError):
                 fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:
@@ -227,26 +227,39 @@ def _remove(path: Path) -> None:
                 pending.pop()
         except FileNotFoundError:
             pending.pop()
+        except NotADirectoryError:
+            # Somebody put a link where the directory was: look again.
+            continue
 
 
 def _subdirectories_after_unlinking_files(directory: str, top: str) -> list[str]:
     below: list[str] = []
     fd = _open_directory(directory)
     try:
-        for entry in os.scandir(fd):
-            if entry.is_dir(follow_symlinks=False):
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False) and _unlinked(entry.name, fd):
+                    continue
                 path = os.path.join(directory, entry.name)
                 if len(os.fsencode(path)) > _LONG_PATH_BYTES:
                     # A tree deeper than the longest path is taken apart: this branch moves to the top.
                     path = os.path.join(top, os.urandom(8).hex())
                     os.rename(entry.name, path, src_dir_fd=fd)
                 below.append(path)
-            else:
-                with suppress(FileNotFoundError):
-                    os.unlink(entry.name, dir_fd=fd)
     finally:
         os.close(fd)
     return below
+
+
+def _unlinked(name: str, directory_fd: int) -> bool:
+    """Whether `name` is gone now: not if somebody put a directory there since it was listed."""
+    try:
+        os.unlink(name, dir_fd=directory_fd)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        return False
+    return True
 
 
 def _open_directory(path: str) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import forget_hits
+from pyro_mcp.host.process.identity import ProcessIdentity
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import ExecutionMode, Isolation, VmState
 from pyro_mcp.workspace.guest_command import GuestCommand
@@ -70,9 +70,10 @@ def test_what_was_written_before_a_stop_is_there_after_the_next_start(host: Yard
 
 def test_a_deletion_ends_what_a_command_left_running(host: Yard) -> None:
     vm = started(host)
-    pid = int(host.inside(vm, "sleep 600 >/dev/null 2>&1 & echo $!"))
+    child = ProcessIdentity.of(int(host.inside(vm, "sleep 600 >/dev/null 2>&1 & echo $!")))
+    assert child is not None
     delete_vm(host.engine, vm.id)
-    wait_until(lambda: not _runs(pid), timeout_s=30, what="the command's child to end")
+    wait_until(lambda: not child.is_running(), timeout_s=30, what="the command's child to end")
     assert host.remains() == []
 
 
@@ -80,11 +81,3 @@ def test_its_time_to_live_holds_although_nobody_looks(host: Yard) -> None:
     vm = started(host, ttl_s=2)
     wait_until(lambda: not host.files(vm).directory.exists(), timeout_s=60, what="the directory to go unasked")
     wait_until(lambda: host.processes() == [], timeout_s=30, what="its processes to end")
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, signal.SIG_DFL)
-    except ProcessLookupError:
-        return False
-    return True
