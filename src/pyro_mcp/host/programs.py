@@ -47,6 +47,7 @@ PACKAGES: dict[str, Packages] = {
     "nsenter": Packages("util-linux", "util-linux", "util-linux", "util-linux-misc", "util-linux"),
     "zstd": Packages("zstd", "zstd", "zstd", "zstd", "zstd"),
     "lz4": Packages("lz4", "lz4", "lz4", "lz4", "lz4"),
+    "diff": Packages("diffutils", "diffutils", "diffutils", "diffutils", "diffutils"),
     "git": Packages("git", "git", "git", "git", "git"),
     "runsc": Packages("runsc", "", "", "", ""),
 }
