@@ -119,7 +119,9 @@ class TestEnvironment:
         assert read("/etc/machine-id") == ""
         assert read("/etc/resolv.conf") == ""
         assert read("/etc/hostname") == "localhost"
-        assert "bookworm" in read("/etc/apt/sources.list")
+        sources = read("/etc/apt/sources.list").splitlines()
+        assert all(line.startswith("deb [signed-by=/usr/share/keyrings/") for line in sources)
+        assert any(" bookworm " in line for line in sources)
         assert {"workspace", "dev", "proc", "run", "sys", "tmp", "etc", "usr"} <= names("/")
         for empty in (
             "/dev",
