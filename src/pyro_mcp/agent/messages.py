@@ -68,12 +68,18 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class GuestConfig:
-    """What makes a clone one particular guest. The clock's time is added when it is sent."""
+    """What makes a clone one particular guest. The clock's time is added when it is sent.
+
+    With `workspace` it has the workspace's disk on /workspace. With `inspect`, which takes a template of the flavour
+    `attach`, nothing runs in it and nothing is written to its disks: their files can be listed and read.
+    """
 
     hostname: str
     machine_id: str
     network: GuestNetwork | None = None
     root: RootDisk = RootDisk.MOUNTED
+    workspace: bool = False
+    inspect: bool = False
     entropy: bytes = field(default_factory=lambda: os.urandom(wire.ENTROPY_BYTES), repr=False)
 
     def __post_init__(self) -> None:
@@ -96,6 +102,9 @@ class GuestConfig:
             rest["network"] = self.network.to_json()
         if self.root is not RootDisk.MOUNTED:
             rest["root"] = self.root.value
+        for field_name, wanted in ((wire.WORKSPACE, self.workspace), (wire.INSPECT, self.inspect)):
+            if wanted:
+                rest[field_name] = True
         name = self.hostname.encode("ascii")
         fixed = _CONFIGURE.pack(time.time_ns(), self.entropy, self.machine_id.encode("ascii"), len(name))
         return fixed + name + (encode_document(rest) if rest else b"")

@@ -15,11 +15,16 @@ from pyro_mcp.guest.names import BOUND_FILES, FILES
 
 BASE_DEVICE = "/dev/vda"
 ROOT_DEVICE = "/dev/vdb"
+WORKSPACE_DEVICE = "/dev/vdc"
 _BASE = "/mnt/base"
 _ROOT = "/mnt/root"
 ENVIRONMENT = "/mnt/environment"
 WORKSPACE = "/workspace"
+#: Where the agent has the workload's /workspace.
+WORKSPACE_PLACE = ENVIRONMENT + WORKSPACE
 
+# No thread that zeroes inode tables and reads bitmaps in advance: each clone would do it all over again.
+_DISK_OPTIONS = "noinit_itable,no_prefetch_block_bitmaps"
 # The group that owns terminals, on Debian and nearly everywhere.
 _TTY_GROUP = 5
 _NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -51,9 +56,7 @@ def mount_base() -> None:
 
 def mount_root() -> None:
     """Mount the root disk, and the environment: the base with the root disk's changes."""
-    # No thread that zeroes inode tables and reads bitmaps in advance: each clone would do it all over again.
-    options = "noinit_itable,no_prefetch_block_bitmaps"
-    syscalls.mount(ROOT_DEVICE, _ROOT, "ext4", syscalls.MS_NODEV | syscalls.MS_NOATIME, options)
+    syscalls.mount(ROOT_DEVICE, _ROOT, "ext4", syscalls.MS_NODEV | syscalls.MS_NOATIME, _DISK_OPTIONS)
     upper, work = f"{_ROOT}/upper", f"{_ROOT}/work"
     for path in (upper, work):
         os.makedirs(path, exist_ok=True)
@@ -63,9 +66,18 @@ def mount_root() -> None:
     syscalls.mount("none", ENVIRONMENT, "", syscalls.MS_SHARED)
 
 
+def mount_workspace() -> None:
+    """Mount the workspace's disk. It appears in the workload's namespaces too, for who waits there already."""
+    # An earlier workload may have left a link there, or nothing at all.
+    _make_directory(WORKSPACE_PLACE, _DIRECTORIES[WORKSPACE])
+    syscalls.mount(WORKSPACE_DEVICE, WORKSPACE_PLACE, "ext4", syscalls.MS_NODEV | syscalls.MS_NOATIME, _DISK_OPTIONS)
+
+
 def unmount_all() -> None:
     """Take the mounts away, so that the disks are clean. The workload must have ended."""
-    for path in (ENVIRONMENT, _ROOT, _BASE):
+    for path in (WORKSPACE_PLACE, ENVIRONMENT, _ROOT, _BASE):
+        if not os.path.ismount(path):
+            continue
         try:
             syscalls.unmount(path)
         except OSError as error:

@@ -51,7 +51,7 @@ _DISK_SETTINGS = {"scheduler": "none", "wbt_lat_usec": "0", "iostats": "0", "add
 class VirtualMachine:
     """A guest, with the agent as its PID 1."""
 
-    features = ("exec", "network", "power")
+    features = ("exec", "network", "power", "workspace")
 
     def __init__(self, loop: Loop) -> None:
         self._launcher = ZygoteLauncher(Surroundings(_ENVIRONMENT, _WORKSPACE), self._enter_workload)
@@ -95,6 +95,8 @@ class VirtualMachine:
             configure_network(cast("Document", network))
         if root == wire.ROOT_ATTACH:
             environment.mount_root()
+        if rest.get(wire.WORKSPACE):
+            environment.mount_workspace()
 
     def set_clock(self, clock_ns: int) -> None:
         """Set the clock."""

@@ -98,6 +98,10 @@ ATTACH: Final = "attach"
 ROOT_MOUNTED: Final = "mounted"
 ROOT_ATTACH: Final = "attach"
 
+# Further fields of `configure`: mount the workspace's disk, and let its disks be looked at only.
+WORKSPACE: Final = "workspace"
+INSPECT: Final = "inspect"
+
 # Codes of FAILURE. The host has a closed mapping for them and takes any other for a breach of the protocol.
 BAD_REQUEST: Final = "bad_request"
 NOT_CONFIGURED: Final = "not_configured"
