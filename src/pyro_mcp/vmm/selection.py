@@ -94,12 +94,12 @@ def select_driver(
 
 
 def _kvm_refused(reason: str, remedy: str) -> PyroError:
-    without = (
-        "Or do without --require-kvm, PYRO_REQUIRE_KVM and PYRO_ACCEL=kvm: VMs then run in software (TCG), which QEMU"
-        " does not promise to hold against an attacker."
-    )
+    first = f"{remedy}. Or do" if remedy else "Do"
     return PyroError(
-        ErrorCode.UNSUPPORTED, f"KVM is required and not usable: {reason}", hint=f"{remedy} {without}".strip()
+        ErrorCode.UNSUPPORTED,
+        f"KVM is required and not usable: {reason}",
+        hint=f"{first} without --require-kvm, PYRO_REQUIRE_KVM and PYRO_ACCEL=kvm: VMs then run in software (TCG), which"
+        " QEMU does not promise to hold against an attacker.",
     )
 
 
