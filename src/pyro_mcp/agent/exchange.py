@@ -1,4 +1,4 @@
-"""One command's streams, between a caller and a guest.
+"""The streams of a command, or of a task, between a caller and a guest.
 
 Owns the windows both ways, the pump of stdin, cancelling, and the last deadline. Refuses to let the guest's output run
 ahead of the caller, and a guest that does not end its command hold the caller up.
@@ -6,16 +6,17 @@ ahead of the caller, and a guest that does not end its command hold the caller u
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import struct
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from pyro_mcp.agent.channel import Bound
 from pyro_mcp.agent.failures import failure_error
-from pyro_mcp.agent.messages import ExecResult, Stream, breach, decode, verdict
+from pyro_mcp.agent.messages import ExecRequest, ExecResult, Stream, breach, decode, verdict
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import encode, encode_stream
 
@@ -24,10 +25,23 @@ if TYPE_CHECKING:
 
     from pyro_mcp.agent.cancel import CancelToken
     from pyro_mcp.agent.channel import Channel
-    from pyro_mcp.agent.messages import ExecRequest, Verdict
+    from pyro_mcp.agent.messages import Request, Verdict
 
     OnOutput = Callable[[Stream, bytes], None]
-    Input = BinaryIO | int | bytes | None
+    Input: TypeAlias = "Readable | int | bytes | None"
+
+
+class Readable(Protocol):
+    """A binary file. One without a descriptor may return None for nothing at the moment."""
+
+    def read(self, size: int = -1, /) -> bytes | None:
+        """Return at most `size` bytes, b"" at the end."""
+        ...
+
+    def fileno(self) -> int:
+        """Return its descriptor, or raise OSError if it has none."""
+        ...
+
 
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 # How much longer than the command's own timeout the agent may take to say that it is over.
@@ -38,12 +52,12 @@ _BACKLOG_BYTES = wire.MAX_DATA_BYTES
 
 
 class Exchange:
-    """A command, from the request to its result."""
+    """A command or a task, from the request to its result."""
 
     def __init__(
         self,
         channel: Channel,
-        request: ExecRequest,
+        request: Request,
         *,
         stdin: Input,
         on_output: OnOutput | None,
@@ -74,26 +88,38 @@ class Exchange:
     def ask(self, ident: int) -> None:
         """Queue the request."""
         self._ident = ident
-        self._channel.queue(encode(ident, wire.EXEC, self._body))
+        self._channel.queue(encode(ident, self._request.kind, self._body))
+
+    def begin(self) -> None:
+        """Let the time run in which the guest has to end it."""
+        timeout_s = self._request.timeout_s + GRACE_S
+        self._bound = Bound(timeout_s, f"the guest to {self._request.what}")
+        self._started_s = time.monotonic()
 
     def run(self) -> ExecResult:
         """Carry the streams until the result is there, and return it."""
-        timeout_s = self._request.timeout_s + GRACE_S
-        self._bound = Bound(timeout_s, "the guest's agent to end the command")
-        self._started_s = time.monotonic()
+        self.begin()
+        return self.finish()
+
+    def finish(self) -> ExecResult:
+        """Go on carrying the streams until the result is there, and return it."""
+        self.carry(lambda: False)
+        assert self._result is not None  # noqa: S101 - the loop ends with it
+        return self._result
+
+    def carry(self, is_enough: Callable[[], bool]) -> None:
+        """Carry the streams until the result is there, or it is enough for now."""
         watch = nullcontext() if self._cancel is None else self._cancel.watch()
         with watch as wake_fd:
             try:
                 # Some of it may have come with the answer to something before.
-                while not self._received():
+                while not self._received() and not is_enough():
                     self._step(wake_fd)
             except BaseException:
                 # Our connection ends with this, and the command with it; this makes it sooner.
                 self._channel.queue(encode(self._ident, wire.CANCEL))
                 self._channel.send_now()
                 raise
-        assert self._result is not None  # noqa: S101 - the loop ends with it
-        return self._result
 
     def _step(self, wake_fd: int | None) -> None:
         others: dict[int, int] = {}
@@ -109,7 +135,7 @@ class Exchange:
         if wake_fd is not None and wake_fd in ready:
             self._cancelling = True
             self._channel.queue(encode(self._ident, wire.CANCEL))
-            self._bound.shorten(CANCEL_GRACE_S, "the guest's agent to end the cancelled command")
+            self._bound.shorten(CANCEL_GRACE_S, f"the guest to {self._request.what}, or not, after that was cancelled")
         if stdin is not None and stdin.fd in ready:
             self._pump(stdin)
 
@@ -133,13 +159,14 @@ class Exchange:
         elif kind == wire.RESULT:
             self._result = self._finish(verdict(decode(body)))
         elif kind == wire.FAILURE:
-            raise failure_error(decode(body), "run the command", self._request)
+            request = self._request
+            raise failure_error(decode(body), request.what, request if isinstance(request, ExecRequest) else None)
         elif kind == wire.CREDIT and len(body) == wire.CREDIT_BODY_BYTES and self._stdin is not None:
             stream, count = _CREDIT.unpack(body)
             if stream != wire.STDIN_STREAM or not self._stdin.credit(count):
                 raise breach("credit for what was not sent")
         else:
-            raise breach(f"a frame of kind {kind} during a command")
+            raise breach(f"a frame of kind {kind} while it was to {self._request.what}")
 
     def _take_output(self, receiver: Receiver, body: bytes) -> None:
         before = time.monotonic()
@@ -190,10 +217,30 @@ class Receiver:
         return credit
 
 
+class HeldInput(io.RawIOBase):
+    """An empty stdin that ends when it is released, not before."""
+
+    def __init__(self) -> None:
+        self._released = False
+
+    def release(self) -> None:
+        """Let it end."""
+        self._released = True
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes | None:
+        """Return b"" once it is released, and None, for nothing at the moment, before."""
+        del size
+        return b"" if self._released else None
+
+
 class Pump:
     """The caller's stdin, on its way to the guest."""
 
-    def __init__(self, source: BinaryIO | int | bytes) -> None:
+    def __init__(self, source: Readable | int | bytes) -> None:
         #: What to wait for before reading, if there is such a thing.
         self.fd = _descriptor(source)
         self._source = source
@@ -241,7 +288,7 @@ class Pump:
         return b"" if isinstance(self._source, int) else self._source.read(count)
 
 
-def _descriptor(source: BinaryIO | int | bytes) -> int | None:
+def _descriptor(source: Readable | int | bytes) -> int | None:
     if isinstance(source, int):
         return source
     if isinstance(source, bytes):

@@ -10,10 +10,10 @@ import struct
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.protocol import wire
+from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.documents import DocumentError, decode_strict, encode_document
 
 if TYPE_CHECKING:
@@ -110,6 +110,33 @@ class GuestConfig:
         return fixed + name + (encode_document(rest) if rest else b"")
 
 
+class Request(Protocol):
+    """What has streams and ends with a result: a command, or a task of the agent's own."""
+
+    @property
+    def kind(self) -> int:
+        """Return the kind of its frame."""
+        ...
+
+    @property
+    def timeout_s(self) -> float:
+        """Return after how many seconds the guest ends it."""
+        ...
+
+    @property
+    def what(self) -> str:
+        """Return what the guest is asked to do, to complete "the guest could not …"."""
+        ...
+
+    def body(self, *, stdin: bool) -> bytes:
+        """Return the frame's body.
+
+        Raises:
+            PyroError: INVALID if it is too long for a frame.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ExecRequest:
     """A command. What is not UTF-8 in it is written with surrogates, as `os.fsdecode` does.
@@ -142,6 +169,16 @@ class ExecRequest:
         if any(not name or "=" in name for name in self.env):
             raise PyroError(ErrorCode.INVALID, "the name of a variable is empty or holds a `=`")
 
+    @property
+    def kind(self) -> int:
+        """Return the kind of its frame."""
+        return wire.EXEC
+
+    @property
+    def what(self) -> str:
+        """Return what the guest is asked to do."""
+        return "run the command"
+
     def body(self, *, stdin: bool) -> bytes:
         """Return the frame's body.
 
@@ -149,7 +186,7 @@ class ExecRequest:
             PyroError: INVALID if it is too long for a frame.
         """
         flags = (wire.EXEC_STDIN if stdin else 0) | (wire.EXEC_LAST if self.is_last else 0)
-        timeout_ms = min(max(1, int(self.timeout_s * 1000)), _MAX_TIMEOUT_MS)
+        timeout_ms = _milliseconds(self.timeout_s)
         texts = [self.cwd, *self.argv, *(f"{name}={value}" for name, value in self.env.items())]
         body = _EXEC.pack(timeout_ms, flags, len(self.argv), len(self.env)) + b"".join(
             os.fsencode(text) + b"\0" for text in texts
@@ -162,6 +199,39 @@ class ExecRequest:
                 hint="Pass the data on stdin or in a file.",
             )
         return body
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """A task of the agent's own. `fields` are what it needs to know; `flags` are those of `protocol.tasks`."""
+
+    name: str
+    what: str
+    timeout_s: float
+    fields: Mapping[str, object]
+    flags: int = 0
+
+    @property
+    def kind(self) -> int:
+        """Return the kind of its frame."""
+        return wire.TASK
+
+    def body(self, *, stdin: bool) -> bytes:
+        """Return the frame's body. A task without a stdin does not ask for one.
+
+        Raises:
+            PyroError: INVALID if it is too long for a frame.
+        """
+        del stdin
+        try:
+            document = encode_document({"task": self.name, **self.fields})
+        except DocumentError as error:
+            raise PyroError(ErrorCode.INVALID, f"the guest can't be asked to {self.what}: {error}") from None
+        return tasks.TASK.pack(_milliseconds(self.timeout_s), self.flags) + document
+
+
+def _milliseconds(timeout_s: float) -> int:
+    return min(max(1, int(timeout_s * 1000)), _MAX_TIMEOUT_MS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,25 +9,35 @@ from __future__ import annotations
 import os
 import struct
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from pyro_mcp.agent.channel import Bound, Channel
-from pyro_mcp.agent.exchange import Exchange
+from pyro_mcp.agent.exchange import Exchange, HeldInput
 from pyro_mcp.agent.failures import failure_error
 from pyro_mcp.agent.messages import breach, decode, guest_info
+from pyro_mcp.agent.tasks import Hearing
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import encode_document
 from pyro_mcp.protocol.frames import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from types import TracebackType
     from typing import Self
 
     from pyro_mcp.agent.cancel import CancelToken
     from pyro_mcp.agent.exchange import Input, OnOutput
-    from pyro_mcp.agent.messages import ExecRequest, ExecResult, GuestConfig, GuestInfo, Prepare
+    from pyro_mcp.agent.messages import (
+        ExecRequest,
+        ExecResult,
+        GuestConfig,
+        GuestInfo,
+        Prepare,
+        Request,
+        TaskRequest,
+    )
     from pyro_mcp.agent.transport import Transport
     from pyro_mcp.protocol.documents import Document
     from pyro_mcp.protocol.frames import Frame
@@ -168,10 +178,70 @@ class AgentSession:
         """
         return self._exec(config, request, stdin, on_output, cancel)
 
+    def task(
+        self,
+        request: TaskRequest,
+        *,
+        stdin: Input = None,
+        on_data: Callable[[bytes], None] | None = None,
+        root: str = "/workspace",
+        cancel: CancelToken | None = None,
+    ) -> Document:
+        """Have the agent itself do something, and return what it answered. `root` is what its paths are told below.
+
+        Raises:
+            PyroError: what the task failed of; CANCELLED; TIMEOUT, UNAVAILABLE, GUEST_LOST, PROTOCOL.
+        """
+        hearing = Hearing(request, on_data, root)
+        return hearing.outcome(self._exec(None, request, stdin, hearing.take, cancel))
+
+    @contextmanager
+    def held_task(
+        self,
+        request: TaskRequest,
+        *,
+        until: Callable[[], bool],
+        on_data: Callable[[bytes], None],
+        root: str = "/workspace",
+        cancel: CancelToken | None = None,
+    ) -> Generator[None]:
+        """Have the agent begin something; enter the block when `until` says so, and let it end with the block.
+
+        Raises:
+            PyroError: as `task`, before the block or after it. What the block raises goes first.
+        """
+        hearing, stdin = Hearing(request, on_data, root), HeldInput()
+        exchange = Exchange(self._channel, request, stdin=stdin, on_output=hearing.take, cancel=cancel)
+
+        def begin() -> None:
+            exchange.ask(self._next_id())
+            self._await_ready(Bound(CONFIGURE_TIMEOUT_S, "the guest's agent to answer"))
+            exchange.begin()
+            exchange.carry(until)
+
+        def finish() -> Document:
+            stdin.release()
+            return hearing.outcome(self._within(exchange.finish))
+
+        self._within(begin)
+        if not until():
+            finish()
+            raise breach("a task that ended without a word")
+        try:
+            yield
+        except BaseException:
+            try:
+                finish()
+            except PyroError:
+                # The session is closed, or the task has ended otherwise: either way the guest goes on.
+                self.close()
+            raise
+        finish()
+
     def _exec(
         self,
         config: GuestConfig | None,
-        request: ExecRequest,
+        request: Request,
         stdin: Input,
         on_output: OnOutput | None,
         cancel: CancelToken | None,

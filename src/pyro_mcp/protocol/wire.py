@@ -43,6 +43,8 @@ CANCEL: Final = 5
 CREDIT: Final = 6
 CONFIGURE: Final = 7
 EXEC: Final = 8
+#: See `tasks`.
+TASK: Final = 9
 # Frames from the guest.
 READY: Final = 16
 STDOUT: Final = 17
@@ -75,6 +77,7 @@ HOST_LIMITS: Final[dict[int, int]] = {
     CREDIT: CREDIT_BODY_BYTES,
     CONFIGURE: 64 * 1024,
     EXEC: MAX_EXEC_BYTES,
+    TASK: MAX_JSON_BYTES,
 }
 #: What the host accepts.
 GUEST_LIMITS: Final[dict[int, int]] = {

@@ -243,7 +243,7 @@ def test_silence_after_a_command_ends_some_time_after_its_own_timeout(
     monkeypatch.setattr(exchange, "GRACE_S", 0.05)
     error = complaint(pair, ready(), lambda opened: run_true(opened, 0.05), hang_up=False)
     assert error.code is ErrorCode.TIMEOUT
-    assert "end the command" in error.message
+    assert "run the command" in error.message
 
 
 def test_a_session_is_over_after_a_breach(pair: PairTransport) -> None:

@@ -13,6 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.protocol.tar_reader import Member, MemberKind, TarDecoder, TarError, TarFormatError
 from pyro_mcp.workspace.trees.entries import (
     KEPT_MODE,
     Bounds,
@@ -27,7 +28,6 @@ from pyro_mcp.workspace.trees.entries import (
 )
 from pyro_mcp.workspace.trees.links import LinkMap, TangledError
 from pyro_mcp.workspace.trees.names import MAX_TARGET_BYTES, NameRefusedError, clean_name, parent_of, shown_briefly
-from pyro_mcp.workspace.trees.tar_reader import Member, MemberKind, TarDecoder, TarError, TarFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

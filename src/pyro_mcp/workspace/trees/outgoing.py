@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import from_os_error
-from pyro_mcp.workspace.trees import tar_writer
+from pyro_mcp.protocol import tar_writer
 from pyro_mcp.workspace.trees.entries import NO_CONTENT, Entry, Kind, data_bytes
 from pyro_mcp.workspace.trees.hook_census import HookCensus
 from pyro_mcp.workspace.trees.report import SeedReport, report_on

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.protocol.tar_reader import Member, MemberKind, TarDecoder, TarError
 from pyro_mcp.workspace.trees.entries import Bounds, Kind, Note, Notes, Tally
 from pyro_mcp.workspace.trees.hook_census import Digest, digest_of, symlink_digest
 from pyro_mcp.workspace.trees.hook_gate import HookGate, HookPolicy, HostHookNote
@@ -29,7 +30,6 @@ from pyro_mcp.workspace.trees.host_hooks import Repositories, Rule, rule_in_repo
 from pyro_mcp.workspace.trees.links import LinkMap, TangledError
 from pyro_mcp.workspace.trees.names import MAX_TARGET_BYTES, NameRefusedError, clean_name, join, shown_briefly
 from pyro_mcp.workspace.trees.staging import RESULT, staged_beside
-from pyro_mcp.workspace.trees.tar_reader import Member, MemberKind, TarDecoder, TarError
 from pyro_mcp.workspace.trees.tree_writer import TreeWriter
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from pyro_mcp.host.progress import Progress
-    from pyro_mcp.workspace.trees.tar_reader import Piece
+    from pyro_mcp.protocol.tar_reader import Piece
 
 # Links and repositories are known by name until the end; a guest may not make that a burden.
 _MAX_HELD_BYTES = 32 * 1024 * 1024

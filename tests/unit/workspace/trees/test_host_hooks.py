@@ -10,7 +10,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.progress import Silent
-from pyro_mcp.workspace.trees import tar_writer
+from pyro_mcp.protocol import tar_writer
 from pyro_mcp.workspace.trees.entries import Kind
 from pyro_mcp.workspace.trees.hook_census import HostHook
 from pyro_mcp.workspace.trees.hook_gate import HookPolicy, HostHookNote

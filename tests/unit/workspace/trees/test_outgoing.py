@@ -12,11 +12,11 @@ from hypothesis import given, settings
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
+from pyro_mcp.protocol.tar_reader import Member, Piece, TarDecoder
 from pyro_mcp.workspace.trees.entries import Entry, Kind, TreeMode
 from pyro_mcp.workspace.trees.hook_gate import HookPolicy
 from pyro_mcp.workspace.trees.outgoing import stream_tree
 from pyro_mcp.workspace.trees.receive import receive_tree
-from pyro_mcp.workspace.trees.tar_reader import Member, Piece, TarDecoder
 from tests.unit.workspace.trees.listed import Listed, directory, file, symlink
 from tests.unit.workspace.trees.looking_in import described
 from tests.unit.workspace.trees.test_ext4_disk import trees

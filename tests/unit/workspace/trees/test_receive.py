@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.workspace.trees import receive, tar_writer
+from pyro_mcp.protocol import tar_writer
+from pyro_mcp.workspace.trees import receive
 from pyro_mcp.workspace.trees.entries import Bounds, Kind, Note
 from pyro_mcp.workspace.trees.hook_gate import HookPolicy
 from pyro_mcp.workspace.trees.outgoing import stream_tree

@@ -1,0 +1,250 @@
+"""The files of a guest, from the host.
+
+Owns one method for each task, with its bounds of time and size. Refuses to believe what comes back: kinds, names, order
+and amounts are checked, and what does not fit is a breach of the protocol.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import records
+from pyro_mcp.agent.file_values import (
+    Area,
+    Delete,
+    DiffChange,
+    DiffEntry,
+    DiffSide,
+    Fetched,
+    FileContent,
+    FileEntry,
+    FileKind,
+    FileListing,
+    TreeDiff,
+    Unpacked,
+    Usage,
+    Write,
+    Written,
+)
+from pyro_mcp.agent.messages import TaskRequest, breach
+from pyro_mcp.agent.records import Records
+from pyro_mcp.agent.tasks import flag, number
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.protocol import tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+
+    from pyro_mcp.agent.cancel import CancelToken
+    from pyro_mcp.agent.exchange import Input
+    from pyro_mcp.agent.session import AgentSession
+    from pyro_mcp.protocol.documents import Document
+
+__all__ = [
+    "Area",
+    "Delete",
+    "DiffChange",
+    "DiffEntry",
+    "DiffSide",
+    "Fetched",
+    "FileContent",
+    "FileEntry",
+    "FileKind",
+    "FileListing",
+    "GuestFiles",
+    "TreeDiff",
+    "Unpacked",
+    "Usage",
+    "Write",
+    "Written",
+]
+
+SMALL_TIMEOUT_S = 30.0
+DIFF_TIMEOUT_S = 300.0
+STREAM_TIMEOUT_S = 3600.0
+FREEZE_TIMEOUT_S = tasks.MAX_FREEZE_S + 20.0
+#: Of all that one `fetch` brings.
+MAX_FETCH_BYTES = 80 * 1024 * 1024
+_ROOTS = {Area.WORKSPACE: "/workspace", Area.ROOT: "/"}
+_MAX_MODE = 0o7777
+
+
+class GuestFiles:
+    """The files of one area of a guest, over an open session. Every method may raise the session's errors too.
+
+    Raises:
+        PyroError: NOT_FOUND, INVALID, CONFLICT, PERMISSION, NO_SPACE, each naming the path; UNSUPPORTED for what there
+            is no guest for; UNAVAILABLE, TIMEOUT, CANCELLED; GUEST_LOST, PROTOCOL.
+    """
+
+    def __init__(
+        self, session: AgentSession, *, area: Area = Area.WORKSPACE, cancel: CancelToken | None = None
+    ) -> None:
+        self._session = session
+        self._area = area
+        self._cancel = cancel
+
+    def list(self, path: bytes, *, recursive: bool, limit: int) -> FileListing:
+        """List a directory, or all below it, or one file. Links are followed on the way to `path`, and not below it."""
+        entries: list[FileEntry] = []
+        parser = Records(records.listing(entries, limit=limit))
+        request = self._request(tasks.LIST, "list files", path=path, recursive=recursive, limit=limit)
+        done = self._run(request, on_data=parser.feed)
+        parser.finish()
+        return FileListing(tuple(entries), flag(done, "truncated"))
+
+    def read(self, path: bytes, *, max_bytes: int) -> FileContent:
+        """Read the beginning of a regular file."""
+        data = bytearray()
+
+        def take(more: bytes) -> None:
+            data.extend(more)
+            if len(data) > max_bytes:
+                raise breach("more of a file than was asked for")
+
+        done = self._run(self._request(tasks.READ, "read a file", path=path, max_bytes=max_bytes), on_data=take)
+        return FileContent(bytes(data), number(done, "size"), number(done, "mode", most=_MAX_MODE))
+
+    def write(self, path: bytes, data: bytes) -> Written:
+        """Write a file at once: whoever reads it sees all of it or what was there before, whose mode it keeps."""
+        request = self._request(tasks.WRITE, "write a file", tasks.FINISHES, path=path, size=len(data))
+        done = self._run(request, stdin=data)
+        return Written(number(done, "size"), number(done, "mode", most=_MAX_MODE), flag(done, "created"))
+
+    def fetch(self, paths: Sequence[bytes], *, max_file_bytes: int) -> dict[bytes, Fetched]:
+        """Return what stands at these paths; those where nothing is, or which a link leads to, are left out."""
+        found: dict[bytes, Fetched] = {}
+        parser = Records(records.fetched(paths, found, max_file_bytes=max_file_bytes, max_total_bytes=MAX_FETCH_BYTES))
+        names = b"".join(tasks.NAME.pack(len(path)) + path for path in paths)
+        request = self._request(
+            tasks.FETCH,
+            "read files",
+            count=len(paths),
+            max_file_bytes=max_file_bytes,
+            max_total_bytes=MAX_FETCH_BYTES,
+        )
+        self._run(request, stdin=names, on_data=parser.feed)
+        parser.finish()
+        return found
+
+    def apply(self, changes: Sequence[Write | Delete]) -> None:
+        """Make all the changes, or none: what stands in the way of one is an error, and nothing has changed then."""
+        if len(changes) > tasks.MAX_CHANGES:
+            raise PyroError(ErrorCode.INVALID, f"{len(changes)} changes at once, of at most {tasks.MAX_CHANGES}")
+        request = self._request(tasks.APPLY, "change files", tasks.FINISHES, count=len(changes))
+        self._run(request, stdin=_Chunks(_packed(change) for change in changes))
+
+    def pack(self, path: bytes, on_data: Callable[[bytes], None]) -> int:
+        """Send a directory or a file as a tar stream, whose names are relative to it; return how many entries it has.
+
+        No link is followed. The stream is what `trees.receive` takes; what is in it is for that to check.
+        """
+        request = self._request(tasks.PACK, "pack files", timeout_s=STREAM_TIMEOUT_S, path=path)
+        return number(self._run(request, on_data=on_data), "entries")
+
+    def unpack(self, dest: bytes, chunks: Iterable[bytes]) -> Unpacked:
+        """Lay a tar stream into a directory, which is made if need be. What it names is replaced; all else stays.
+
+        Not atomic. A failure of `chunks` is passed on, and what was laid by then stays.
+        """
+        request = self._request(tasks.UNPACK, "unpack files", timeout_s=STREAM_TIMEOUT_S, path=dest)
+        done = self._run(request, stdin=_Chunks(chunks))
+        return Unpacked(number(done, "entries"), number(done, "bytes"))
+
+    def diff(self, *, max_entries: int, max_file_bytes: int, max_total_bytes: int) -> TreeDiff:
+        """Compare the workspace with its baseline. Times and owners do not count."""
+        entries: list[DiffEntry] = []
+        bounds = {"max_entries": max_entries, "max_file_bytes": max_file_bytes, "max_total_bytes": max_total_bytes}
+        parser = Records(records.differences(entries, **bounds))
+        request = self._request(
+            tasks.DIFF, "compare the workspace with its baseline", timeout_s=DIFF_TIMEOUT_S, **bounds
+        )
+        done = self._run(request, on_data=parser.feed)
+        parser.finish()
+        total = number(done, "total")
+        if total < len(entries):
+            raise breach("a diff with fewer entries than it lists")
+        return TreeDiff(tuple(entries), total, total > len(entries))
+
+    @contextmanager
+    def frozen(self) -> Generator[None]:
+        """Hold /workspace still, with all that was written to it on its disk, for up to ten seconds.
+
+        Raises:
+            PyroError: TIMEOUT, after the block, if it was let go before the end of it; CONFLICT if it is frozen
+                already. What the block raises goes first.
+        """
+        seen: list[bool] = []
+        parser = Records(records.marks(tasks.FROZEN, lambda: seen.append(True)))
+        request = self._request(tasks.FREEZE, "hold the workspace still", tasks.FREEZES, timeout_s=FREEZE_TIMEOUT_S)
+        with self._session.held_task(
+            request, until=lambda: bool(seen), on_data=parser.feed, root=_ROOTS[self._area], cancel=self._cancel
+        ):
+            yield
+
+    def usage(self) -> Usage:
+        """Return how full the disk is."""
+        done = self._run(self._request(tasks.USAGE, "look at its disk"))
+        return Usage(
+            total_bytes=number(done, "total_bytes"),
+            used_bytes=number(done, "used_bytes"),
+            free_bytes=number(done, "free_bytes"),
+            file_count=number(done, "file_count"),
+            free_file_count=number(done, "free_file_count"),
+        )
+
+    def export_root(self) -> int:
+        """Copy the whole root, /workspace included, to the disk in the baseline's slot; return the bytes used there.
+
+        The guest is one that is only looked at; the disk has an empty ext4 file system. Nothing below /run, /proc,
+        /sys and /dev is copied.
+        """
+        request = self._request(tasks.EXPORT, "copy its root", timeout_s=STREAM_TIMEOUT_S)
+        return number(self._run(request), "bytes")
+
+    def _request(
+        self, name: str, what: str, flags: int = 0, *, timeout_s: float = SMALL_TIMEOUT_S, **fields: object
+    ) -> TaskRequest:
+        path = fields.get("path")
+        if isinstance(path, bytes):
+            fields["path"] = os.fsdecode(path)
+        return TaskRequest(name, what, timeout_s, {"area": self._area.value, **fields}, flags)
+
+    def _run(
+        self, request: TaskRequest, *, stdin: Input = None, on_data: Callable[[bytes], None] | None = None
+    ) -> Document:
+        return self._session.task(request, stdin=stdin, on_data=on_data, root=_ROOTS[self._area], cancel=self._cancel)
+
+
+def _packed(change: Write | Delete) -> bytes:
+    if isinstance(change, Delete):
+        return tasks.CHANGE.pack(tasks.CHANGE_DELETE, 0, 0, 0, len(change.path)) + change.path
+    mode = change.mode & _MAX_MODE
+    header = tasks.CHANGE.pack(tasks.CHANGE_WRITE, change.created, mode, len(change.data), len(change.path))
+    return header + change.path + change.data
+
+
+class _Chunks(io.RawIOBase):
+    """Chunks as a file that can be read, without a descriptor."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes, b"" at the end."""
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._rest = memoryview(chunk)
+        part = bytes(self._rest[:size])
+        self._rest = self._rest[len(part) :]
+        return part

@@ -1,0 +1,149 @@
+"""One task of the agent's, as the host asks for it and hears of it.
+
+Owns collecting its answer, within bounds, and what each of its errors means to a user. Refuses to show a guest's own
+words where the host knows better, and any control character in them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.agent.messages import Stream, breach, decode
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.protocol import tasks
+from pyro_mcp.protocol.names import shown_briefly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.agent.messages import ExecResult, TaskRequest
+    from pyro_mcp.protocol.documents import Document
+
+_MAX_WORDS_CHARS = 500
+_LOOK = "List the files to see what is there."
+#: What each code means, what is said of the path, and what may help.
+_MEANINGS: dict[str, tuple[ErrorCode, str, str]] = {
+    tasks.MISSING: (ErrorCode.NOT_FOUND, "does not exist", _LOOK),
+    tasks.OUTSIDE: (ErrorCode.INVALID, "leads outside {root}", "Name a file by a path that stays inside it."),
+    tasks.IS_DIRECTORY: (ErrorCode.INVALID, "is a directory", "Name a file in it."),
+    tasks.NOT_DIRECTORY: (ErrorCode.INVALID, "is not a directory", _LOOK),
+    tasks.NOT_FILE: (ErrorCode.INVALID, "is not a regular file", _LOOK),
+    tasks.EXISTS: (ErrorCode.CONFLICT, "is there already", "Something else changed it meanwhile: read it again."),
+    tasks.BUSY: (ErrorCode.CONFLICT, "is used by somebody else at the moment", "Run the command again."),
+    tasks.NO_SPACE: (ErrorCode.NO_SPACE, "does not fit: the workspace's disk is full", "Remove files in the guest."),
+    tasks.DENIED: (ErrorCode.PERMISSION, "may not be changed or read", "Check its mode, and that of its directory."),
+    tasks.TOO_LARGE: (ErrorCode.INVALID, "is too large, or too deep", "Take a part of it."),
+    tasks.BAD_NAME: (ErrorCode.INVALID, "is no name that a file can have", "Use another name."),
+}
+
+
+class Hearing:
+    """What a task says: its data goes on as it comes, its answer is kept."""
+
+    def __init__(self, request: TaskRequest, on_data: Callable[[bytes], None] | None, root: str) -> None:
+        self._request = request
+        self._on_data = on_data
+        self._root = root
+        self._answer = bytearray()
+
+    def take(self, stream: Stream, data: bytes) -> None:
+        """Take what came on one stream."""
+        if stream is Stream.STDERR:
+            self._answer += data
+            if len(self._answer) > tasks.MAX_ANSWER_BYTES:
+                raise breach("an answer longer than it may be")
+        elif self._on_data is None:
+            raise breach("data that was not asked for")
+        else:
+            self._on_data(data)
+
+    def outcome(self, result: ExecResult) -> Document:
+        """Return what the task answered.
+
+        Raises:
+            PyroError: what it failed of; TIMEOUT, UNAVAILABLE, PROTOCOL.
+        """
+        what = self._request.what
+        if result.timed_out:
+            raise PyroError(
+                ErrorCode.TIMEOUT,
+                f"the guest could not {what} within {self._request.timeout_s:g} s",
+                hint="It may be busy: see what runs in it.",
+            )
+        if not self._answer:
+            why = "it ran out of memory" if result.oom_killed else "its process ended before it was done"
+            raise PyroError(
+                ErrorCode.UNAVAILABLE, f"the guest could not {what}: {why}", hint="Check its memory and its console."
+            )
+        document = decode(bytes(self._answer))
+        error, done = document.get("error"), document.get("ok")
+        if isinstance(error, dict):
+            raise self._error(cast("Document", error))
+        if not isinstance(done, dict):
+            raise breach("an answer that is none")
+        return cast("Document", done)
+
+    def _error(self, error: Document) -> PyroError:
+        code, words, path = error.get("code"), error.get("message", ""), error.get("path")
+        if not isinstance(code, str) or code not in tasks.ERROR_CODES or not isinstance(words, str):
+            raise breach("an error without a known code")
+        if path is not None and not isinstance(path, str):
+            raise breach("an error about no path")
+        words = "".join(each if each.isprintable() else "?" for each in words[:_MAX_WORDS_CHARS])
+        details: dict[str, object] = {"task_code": code}
+        where = self._root
+        if path:
+            where = f"{self._root.rstrip('/')}/{shown_briefly(_name(path))}"
+            details["path"] = where
+        meaning = _MEANINGS.get(code)
+        if meaning is not None:
+            kind, text, hint = meaning
+            return PyroError(kind, f"{where} {text.format(root=self._root)}", hint=hint, details=details)
+        kind, hint = _other_meaning(code)
+        return PyroError(kind, f"the guest could not {self._request.what}: {words}", hint=hint, details=details)
+
+
+def _other_meaning(code: str) -> tuple[ErrorCode, str]:
+    match code:
+        case tasks.BAD_ARCHIVE:
+            return ErrorCode.INVALID, "Make the archive again."
+        case tasks.CUT_SHORT:
+            return ErrorCode.CANCELLED, "Nothing was changed."
+        case tasks.TOO_LONG_FROZEN:
+            return ErrorCode.TIMEOUT, f"A workspace is held still for {tasks.MAX_FREEZE_S} s at most."
+        case tasks.UNSUPPORTED:
+            return ErrorCode.UNSUPPORTED, ""
+        case _:
+            return ErrorCode.UNAVAILABLE, "Check its memory, disk and processes."
+
+
+def _name(text: str) -> bytes:
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        raise breach("a name that is no text") from None
+
+
+def number(document: Document, name: str, *, most: int = 1 << 62) -> int:
+    """Return a count that a task answered.
+
+    Raises:
+        PyroError: PROTOCOL if it is none.
+    """
+    value = document.get(name)
+    if type(value) is not int or not 0 <= value <= most:
+        raise breach(f"an answer without {name}")
+    return value
+
+
+def flag(document: Document, name: str) -> bool:
+    """Return a truth value that a task answered.
+
+    Raises:
+        PyroError: PROTOCOL if it is none.
+    """
+    value = document.get(name)
+    if not isinstance(value, bool):
+        raise breach(f"an answer without {name}")
+    return value
