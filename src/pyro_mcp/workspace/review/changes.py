@@ -1,0 +1,77 @@
+"""What differs between a workspace and its baseline, as values.
+
+Owns the entry, the counts and the whole. Refuses to know how they were found and how they are printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Change(StrEnum):
+    """Say what became of one name."""
+
+    ADDED = "added"
+    MODIFIED = "modified"
+    DELETED = "deleted"
+    TYPE_CHANGED = "type_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class SideFacts:
+    """What stood at a name on one side. `target` is a symbolic link's, as it may be printed."""
+
+    kind: str
+    mode: int
+    size_bytes: int
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """One name that differs: its path below /workspace, as it may be printed, and what stands in the patch of it.
+
+    `reason` says why the patch does not have it; it is empty where the patch does.
+    """
+
+    path: str
+    change: Change
+    old: SideFacts | None
+    new: SideFacts | None
+    added_lines: int = 0
+    removed_lines: int = 0
+    reason: str = ""
+
+    @property
+    def is_patched(self) -> bool:
+        """Say whether the patch brings this change."""
+        return not self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeCounts:
+    """How many names differ, by what became of them, and by whether the patch has them."""
+
+    total: int
+    added: int
+    modified: int
+    deleted: int
+    type_changed: int
+    text_patched: int
+    non_text: int
+
+
+@dataclass(frozen=True, slots=True)
+class TreeChanges:
+    """All that differs. With `truncated`, there is more than was listed, and `counts.total` counts that too."""
+
+    counts: ChangeCounts
+    entries: tuple[FileChange, ...]
+    patch: str
+    truncated: bool
+
+    @property
+    def changed(self) -> bool:
+        """Say whether anything differs."""
+        return self.counts.total > 0

@@ -1,0 +1,197 @@
+"""From what a guest says of two trees to a diff: entries, counts, and one patch.
+
+Owns which changes the patch brings, why it does not bring the others, and how large it may be. Refuses to believe in
+what the guest calls a change: that is told from the two sides. The patch turns the tree that the workspace was seeded
+from into the tree that stands there, by `git apply`, as far as git knows trees: directories, other permissions than
+the executable bit, and what is no text are in the list only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.workspace.review import git_patch
+from pyro_mcp.workspace.review.changes import Change, ChangeCounts, FileChange, SideFacts, TreeChanges
+from pyro_mcp.workspace.review.git_patch import SYMLINK, Blob
+from pyro_mcp.workspace.review.hunks import Hunks, compare
+from pyro_mcp.workspace.trees.names import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.agent.files import DiffEntry, DiffSide, TreeDiff
+
+# Of the patch; the guest's side bounds what goes into it.
+MAX_PATCH_BYTES = 16 * 1024 * 1024
+_FULL = "the patch has reached its largest size"
+_NOT_TEXT = "not text"
+_NOT_SENT = "not text, or too large for the patch"
+_NOTHING = Hunks(b"", 0, 0)
+_DIRECTORY, _FILE, _LINK = "directory", "file", "symlink"
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """One entry: what git knows of its sides, or why the patch can't have it."""
+
+    entry: DiffEntry
+    change: Change
+    old: Blob | None = None
+    new: Blob | None = None
+    reason: str = ""
+
+    @property
+    def is_replaced(self) -> bool:
+        """Say whether a file became a link or a link a file: for git, one went and one came."""
+        return self.old is not None and self.new is not None and self.old.is_link != self.new.is_link
+
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """Return the texts to compare."""
+        old, new = (b"" if blob is None else blob.data for blob in (self.old, self.new))
+        return [(old, b""), (b"", new)] if self.is_replaced else [(old, new)]
+
+    def section(self, hunks: list[Hunks]) -> bytes:
+        """Return what stands in the patch of it; empty if git sees no difference."""
+        path = self.entry.path
+        if self.old is None and self.new is None:
+            return b""
+        if self.old is None:
+            return git_patch.creation(path, self.new, hunks[0].data) if self.new else b""
+        if self.new is None:
+            return git_patch.deletion(path, self.old, hunks[0].data)
+        if self.is_replaced:
+            gone = git_patch.deletion(path, self.old, hunks[0].data)
+            return gone + git_patch.creation(path, self.new, hunks[1].data)
+        return git_patch.modification(path, self.old.mode, self.new.mode, hunks[0].data)
+
+
+def compose(tree: TreeDiff, scratch: Path) -> TreeChanges:
+    """Make the diff. `scratch` is a directory of the product's in which texts may stand meanwhile.
+
+    Raises:
+        PyroError: MISSING_PROGRAM, NO_SPACE, PERMISSION.
+    """
+    drafts = [_drafted(entry) for entry in _without_implied(tree.entries)]
+    pairs: list[tuple[bytes, bytes]] = []
+    for draft in drafts:
+        pairs += [] if draft.reason else draft.pairs()
+    hunks = iter(compare(pairs, scratch))
+    changes: list[FileChange] = []
+    sections: list[bytes] = []
+    room = MAX_PATCH_BYTES
+    for draft in drafts:
+        own = [] if draft.reason else [next(hunks) for _ in draft.pairs()]
+        section = draft.section(own)
+        reason = draft.reason or _why_not(draft, section, room)
+        if not reason:
+            sections.append(section)
+            room -= len(section)
+        changes.append(_told(draft, [] if reason else own, reason))
+    return TreeChanges(_counted(changes, tree), tuple(changes), b"".join(sections).decode(), tree.truncated)
+
+
+def _drafted(entry: DiffEntry) -> _Draft:
+    change = _change(entry.old, entry.new)
+    sides: list[Blob | None] = []
+    for side in (entry.old, entry.new):
+        found = _blob(side)
+        if isinstance(found, str):
+            return _Draft(entry, change, reason=found)
+        sides.append(found)
+    return _Draft(entry, change, sides[0], sides[1])
+
+
+def _change(old: DiffSide | None, new: DiffSide | None) -> Change:
+    if old is None:
+        return Change.ADDED
+    if new is None:
+        return Change.DELETED
+    return Change.MODIFIED if old.kind == new.kind else Change.TYPE_CHANGED
+
+
+def _blob(side: DiffSide | None) -> Blob | str | None:
+    """Return what git knows of a side, None for nothing, or why it can't be in a text."""
+    if side is None or side.kind.value == _DIRECTORY:
+        return None
+    if side.kind.value == _LINK:
+        data = side.link_target
+        mode = SYMLINK
+    elif side.kind.value == _FILE:
+        data = side.content
+        mode = git_patch.file_mode(side.mode)
+    else:
+        return "a special file"
+    if data is None:
+        return _NOT_SENT
+    return Blob(mode, data) if _is_text(data) else _NOT_TEXT
+
+
+def _is_text(data: bytes) -> bool:
+    if b"\0" in data:
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _why_not(draft: _Draft, section: bytes, room: int) -> str:
+    if len(section) > room:
+        return _FULL
+    if section:
+        return ""
+    if draft.old is None and draft.new is None:
+        return "a directory"
+    return "permissions that git does not record"
+
+
+def _without_implied(entries: tuple[DiffEntry, ...]) -> list[DiffEntry]:
+    """Leave out directories that came or went with something in them: that is listed."""
+    above: set[bytes] = set()
+    for entry in entries:
+        path = entry.path
+        while (at := path.rfind(b"/")) >= 0 and (path := path[:at]) not in above:
+            above.add(path)
+    kept: list[DiffEntry] = []
+    for entry in entries:
+        old, new = entry.old, entry.new
+        only = new if old is None else old if new is None else None
+        if only is None or only.kind.value != _DIRECTORY or entry.path not in above:
+            kept.append(entry)
+    return kept
+
+
+def _told(draft: _Draft, hunks: list[Hunks], reason: str) -> FileChange:
+    return FileChange(
+        path=shown(draft.entry.path) or ".",
+        change=draft.change,
+        old=_facts(draft.entry.old),
+        new=_facts(draft.entry.new),
+        added_lines=sum(each.added for each in hunks),
+        removed_lines=sum(each.removed for each in hunks),
+        reason=reason,
+    )
+
+
+def _facts(side: DiffSide | None) -> SideFacts | None:
+    if side is None:
+        return None
+    target = None if side.link_target is None else shown(side.link_target)
+    return SideFacts(side.kind.value, side.mode, side.size_bytes, target)
+
+
+def _counted(changes: list[FileChange], tree: TreeDiff) -> ChangeCounts:
+    by_change = Counter(each.change for each in changes)
+    patched = sum(each.is_patched for each in changes)
+    return ChangeCounts(
+        total=max(tree.total, len(changes)) if tree.truncated else len(changes),
+        added=by_change[Change.ADDED],
+        modified=by_change[Change.MODIFIED],
+        deleted=by_change[Change.DELETED],
+        type_changed=by_change[Change.TYPE_CHANGED],
+        text_patched=patched,
+        non_text=len(changes) - patched,
+    )

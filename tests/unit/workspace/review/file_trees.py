@@ -1,0 +1,123 @@
+"""Trees for diffs: in memory, on the disk, and what a guest would say of two of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from pyro_mcp.agent.files import DiffChange, DiffEntry, DiffSide, FileKind, TreeDiff
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_FILE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One name: a file with content and mode, a link with its target, or a directory."""
+
+    kind: FileKind
+    data: bytes = b""
+    mode: int = 0o644
+
+
+Tree: TypeAlias = dict[bytes, Node]
+
+
+def a_file(data: bytes | str, mode: int = 0o644) -> Node:
+    return Node(FileKind.FILE, data.encode() if isinstance(data, str) else data, mode)
+
+
+def a_link(target: bytes) -> Node:
+    return Node(FileKind.LINK, target, 0o777)
+
+
+def a_directory(mode: int = 0o755) -> Node:
+    return Node(FileKind.DIRECTORY, b"", mode)
+
+
+def with_parents(tree: Tree) -> Tree:
+    """Return the tree with the directories that its names need."""
+    whole = dict(tree)
+    for path in tree:
+        parent = path.rpartition(b"/")[0]
+        while parent:
+            whole.setdefault(parent, a_directory())
+            parent = parent.rpartition(b"/")[0]
+    return whole
+
+
+def side(node: Node | None) -> DiffSide | None:
+    if node is None:
+        return None
+    is_text = b"\0" not in node.data and len(node.data) <= MAX_FILE_BYTES
+    return DiffSide(
+        kind=node.kind,
+        mode=node.mode,
+        size_bytes=len(node.data) if node.kind is FileKind.FILE else 0,
+        link_target=node.data if node.kind is FileKind.LINK else None,
+        content=node.data if node.kind is FileKind.FILE and is_text else None,
+    )
+
+
+def told(old: Tree, new: Tree, *, total: int | None = None) -> TreeDiff:
+    """Return what a guest says of two trees."""
+    old, new = with_parents(old), with_parents(new)
+    entries: list[DiffEntry] = []
+    for path in sorted({*old, *new}):
+        before, after = old.get(path), new.get(path)
+        if before != after:
+            entries.append(DiffEntry(path, change(before, after), side(before), side(after)))
+    return TreeDiff(tuple(entries), len(entries) if total is None else total, truncated=total is not None)
+
+
+def change(before: Node | None, after: Node | None) -> DiffChange:
+    if before is None:
+        return DiffChange.ADDED
+    if after is None:
+        return DiffChange.DELETED
+    return DiffChange.MODIFIED if before.kind is after.kind else DiffChange.TYPE_CHANGED
+
+
+def put(root: Path, tree: Tree) -> None:
+    """Write a tree to the disk."""
+    os.makedirs(root, exist_ok=True)
+    base = os.fsencode(root)
+    for path, node in sorted(with_parents(tree).items()):
+        place = base + b"/" + path
+        match node.kind:
+            case FileKind.DIRECTORY:
+                os.mkdir(place)
+            case FileKind.LINK:
+                os.symlink(node.data, place)
+            case _:
+                with open(place, "wb") as file:
+                    file.write(node.data)
+                os.chmod(place, node.mode)
+
+
+def taken(root: Path) -> Tree:
+    """Read a tree from the disk, as git knows trees: no directories, and only the executable bit of a mode."""
+    base = os.fsencode(root)
+    found: Tree = {}
+    for directory, names, files in os.walk(base):
+        for name in [*names, *files]:
+            place = directory + b"/" + name
+            path = place[len(base) + 1 :]
+            if os.path.islink(place):
+                found[path] = a_link(os.readlink(place))
+            elif name in files:
+                with open(place, "rb") as file:
+                    found[path] = a_file(file.read(), 0o755 if os.stat(place).st_mode & 0o100 else 0o644)
+    return found
+
+
+def as_git_sees(tree: Tree) -> Tree:
+    """Return what `taken` would find of it."""
+    seen = {path: node for path, node in tree.items() if node.kind is not FileKind.DIRECTORY}
+    return {
+        path: a_file(node.data, 0o755 if node.mode & 0o100 else 0o644) if node.kind is FileKind.FILE else node
+        for path, node in seen.items()
+    }
