@@ -18,7 +18,7 @@ from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.vmm.driver import LANES, DriverProbe, Features, VmmIdentity
-from pyro_mcp.vmm.files import create_ram_file, open_regular, sync_file
+from pyro_mcp.vmm.files import create_memory, open_regular, save_memory
 from pyro_mcp.vmm.machine import KeptMachine
 from pyro_mcp.vmm.start import Command, started
 from pyro_mcp.vmm.template import DEVICE_STATE, RAM
@@ -58,8 +58,6 @@ class FakeDriver:
 
     def boot(self, plan: BootPlan) -> Machine:
         self._note("boot")
-        if plan.ram_file is not None:
-            os.close(create_ram_file(plan.ram_file, _RAM_BYTES))
         facts: dict[str, object] = {} if plan.ram_file is None else {"ram_file": os.fspath(plan.ram_file)}
         return self._start(plan.spec, plan.accelerator, facts)
 
@@ -67,7 +65,11 @@ class FakeDriver:
         self._note("save")
         machine.kill()
         (directory / DEVICE_STATE).write_bytes(b"state of the devices")
-        sync_file(directory / RAM)
+        memory_fd = create_memory(_RAM_BYTES)
+        try:
+            save_memory(memory_fd, directory / RAM)
+        finally:
+            os.close(memory_fd)
         fsync_dir(directory)
 
     def restore(self, plan: RestorePlan) -> Machine:

@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.durable import sparse_copy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,17 +38,16 @@ def open_regular(path: Path, what: str, *, writable: bool = False) -> int:
     return fd
 
 
-def create_ram_file(path: Path, size_bytes: int) -> int:
-    """Make the sparse file that a guest's memory is written to, and open it. The caller closes it.
+def create_memory(size_bytes: int) -> int:
+    """Make a file in memory for a guest's memory, and return its descriptor. The caller closes it.
 
-    Anybody may write to it by its mode, because QEMU opens it anew as the user it runs as; the private directory that
-    it lies in keeps everybody else out.
+    Anybody may write to it by its mode, because QEMU opens it anew as the user it runs as; nobody else has it to open.
 
     Raises:
-        PyroError: CONFLICT if it is there already; NO_SPACE, PERMISSION and others.
+        PyroError: NO_SPACE and others.
     """
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.memfd_create("guest-memory", os.MFD_CLOEXEC)
         try:
             os.fchmod(fd, 0o666)
             os.ftruncate(fd, size_bytes)
@@ -55,23 +55,28 @@ def create_ram_file(path: Path, size_bytes: int) -> int:
             os.close(fd)
             raise
     except OSError as error:
-        raise from_os_error(error, f"make the memory file {path}") from error
+        raise from_os_error(error, "make the guest's memory") from error
     return fd
 
 
-def sync_file(path: Path) -> None:
-    """Put a file's content on the disk.
+def save_memory(fd: int, path: Path) -> None:
+    """Write what is in the memory `fd` to the new file `path`, synced; untouched pages become holes.
+
+    QEMU may open the file anew as the user it runs as, to read: its directory keeps everybody else out.
 
     Raises:
-        PyroError: NO_SPACE and others.
+        PyroError: CONFLICT if it is there already; NO_SPACE, PERMISSION and others.
     """
-    fd = open_regular(path, "the file")
     try:
-        os.fsync(fd)
+        target = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.fchmod(target, 0o666)
+            sparse_copy(fd, target)
+            os.fsync(target)
+        finally:
+            os.close(target)
     except OSError as error:
-        raise from_os_error(error, f"sync {path}") from error
-    finally:
-        os.close(fd)
+        raise from_os_error(error, f"write the memory file {path}") from error
 
 
 def _irregular(path: Path, what: str) -> PyroError:

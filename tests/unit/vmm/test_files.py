@@ -9,7 +9,7 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.sockets import listen_unix
-from pyro_mcp.vmm.files import create_ram_file, open_regular, sync_file
+from pyro_mcp.vmm.files import create_memory, open_regular, save_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,15 +46,23 @@ def test_a_regular_file_is_opened_for_what_was_asked(tmp_path: Path) -> None:
     fd = open_regular(path, "the disk", writable=True)
     os.write(fd, b"D")
     os.close(fd)
-    sync_file(path)
     assert path.read_bytes() == b"Disk"
 
 
-def test_a_memory_file_is_new_sparse_and_open_to_the_vmms_user(tmp_path: Path) -> None:
+def test_memory_is_saved_as_a_new_sparse_file_that_the_vmms_user_may_open(tmp_path: Path) -> None:
     path = tmp_path / "ram"
-    os.close(create_ram_file(path, 1 << 30))
-    found = path.stat()
-    assert (found.st_size, found.st_blocks, found.st_mode & 0o777) == (1 << 30, 0, 0o666)
-    with pytest.raises(PyroError) as caught:
-        create_ram_file(path, 1 << 30)
+    memory_fd = create_memory(1 << 30)
+    try:
+        os.pwrite(memory_fd, b"touched", 1 << 20)
+        save_memory(memory_fd, path)
+        with pytest.raises(PyroError) as caught:
+            save_memory(memory_fd, path)
+    finally:
+        os.close(memory_fd)
     assert caught.value.code is ErrorCode.CONFLICT
+    found = path.stat()
+    assert (found.st_size, found.st_mode & 0o777) == (1 << 30, 0o666)
+    assert found.st_blocks * 512 <= 1 << 20
+    with path.open("rb") as file:
+        file.seek(1 << 20)
+        assert file.read(7) == b"touched"

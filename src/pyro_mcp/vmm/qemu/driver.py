@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
@@ -15,7 +16,7 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.vmm.driver import LANES, DriverProbe, Features, Problem
-from pyro_mcp.vmm.files import create_ram_file, sync_file
+from pyro_mcp.vmm.files import create_memory, save_memory
 from pyro_mcp.vmm.qemu import argv, jail
 from pyro_mcp.vmm.qemu.binary import PROGRAM, find_binary
 from pyro_mcp.vmm.qemu.kernel_line import kernel_line, kernel_line_revision
@@ -25,7 +26,6 @@ from pyro_mcp.vmm.template import DEVICE_STATE, RAM
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
     from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.vmm.driver import BootPlan, Machine, RestorePlan, VmmIdentity
@@ -85,32 +85,30 @@ class QemuDriver:
         if plan.boot is None:
             raise PyroError(ErrorCode.INVALID, f"{PROGRAM} can't boot {plan.spec.vm_id} without a kernel")
         binary = find_binary(self._cache_dir)
-        ram_fd = None
-        if plan.ram_file is not None:
-            ram_fd = create_ram_file(plan.ram_file, plan.spec.shape.mem_mib * _MIB)
+        memory_fd = -1 if plan.ram_file is None else create_memory(plan.spec.shape.mem_mib * _MIB)
         try:
             launch = Launch(
                 plan.spec,
                 argv.Hardware(plan.spec.shape, plan.accelerator, LANES),
-                ram_fd=ram_fd,
-                ram_use=argv.Ram.NONE if ram_fd is None else argv.Ram.WRITTEN,
+                ram_fd=None if memory_fd < 0 else memory_fd,
+                ram_use=argv.Ram.NONE if memory_fd < 0 else argv.Ram.WRITTEN,
                 ram_file=os.fspath(plan.ram_file or ""),
                 boot=plan.boot,
                 kernel_line=kernel_line(plan.accelerator, plan.boot.kernel_args),
             )
             deadline = Deadline(LAUNCH_TIMEOUT_S, "QEMU to start")
             with self._doubting_kvm(plan.accelerator), launched(binary, launch, deadline) as (machine, _):
+                machine.memory_fd, memory_fd = memory_fd, -1
                 return machine
         finally:
-            if ram_fd is not None:
-                os.close(ram_fd)
+            if memory_fd >= 0:
+                os.close(memory_fd)
 
     def save(self, machine: Machine, directory: Path) -> None:
         """Write a machine's state, and end it."""
-        ram_file = str(machine.record.facts.get("ram_file", ""))
-        if not isinstance(machine, QemuMachine) or not ram_file:
+        if not isinstance(machine, QemuMachine) or machine.memory_fd < 0:
             raise PyroError(
-                ErrorCode.UNSUPPORTED, "only a machine of this driver that was booted with a memory file can be saved"
+                ErrorCode.UNSUPPORTED, "only a machine that this process booted to be a template can be saved"
             )
         deadline = Deadline(SAVE_TIMEOUT_S, "QEMU to write its state")
         try:
@@ -120,9 +118,9 @@ class QemuDriver:
                 monitor.quit(deadline)
             fault_point("vmm.state_written")
             machine.shutdown(deadline.remaining_s())
+            save_memory(machine.memory_fd, Path(str(machine.record.facts["ram_file"])))
         finally:
             machine.kill()
-        sync_file(type(directory)(ram_file))
         fsync_dir(directory)
 
     def restore(self, plan: RestorePlan) -> Machine:

@@ -5,7 +5,9 @@ Owns what only QEMU can be asked for. Refuses to wait for a monitor that does no
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.sockets import connect_unix
@@ -13,11 +15,35 @@ from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.vmm.machine import KeptMachine
 from pyro_mcp.vmm.qemu.qmp import QmpClient
 
+if TYPE_CHECKING:
+    from pyro_mcp.model.machine import MachineRecord
+
 MONITOR = "qmp"
 
 
 class QemuMachine(KeptMachine):
-    """A running, or ended, QEMU and its keeper."""
+    """A running, or ended, QEMU and its keeper.
+
+    One that is to become a template has its memory in a file of this process's, which only the process that booted it
+    can save: written straight to a disk's file system, each page that the guest touches first would cost a boot more.
+    """
+
+    def __init__(self, record: MachineRecord) -> None:
+        super().__init__(record)
+        self.memory_fd = -1
+
+    def kill(self) -> None:
+        """End everything that belongs to the machine, at once."""
+        try:
+            super().kill()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give back the memory, if this process has it."""
+        fd, self.memory_fd = self.memory_fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def monitor(self, deadline: Deadline) -> QmpClient:
         """Connect to the monitor. The caller closes the connection.
