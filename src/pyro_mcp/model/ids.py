@@ -1,4 +1,4 @@
-"""Handles: the names by which VMs are called.
+"""Handles: the ids by which VMs, workspaces and snapshots are called.
 
 Owns their form and how they are made: unguessable, safe as a file name. Refuses to look anything up.
 """
@@ -10,11 +10,14 @@ import os
 from pyro_mcp.errors import ErrorCode, PyroError
 
 VM_PREFIX = "vm_"
+WORKSPACE_PREFIX = "ws_"
+SNAPSHOT_PREFIX = "snap_"
 # 32 signs without l, o, 0 and 1, which are taken for each other: 20 of them are 100 random bits.
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ALPHABET_SET = frozenset(_ALPHABET)
 _RANDOM_LENGTH = 20
 VM_ID_PATTERN = f"^{VM_PREFIX}[{_ALPHABET}]{{{_RANDOM_LENGTH}}}$"
+WORKSPACE_ID_PATTERN = f"^{WORKSPACE_PREFIX}[{_ALPHABET}]{{{_RANDOM_LENGTH}}}$"
 
 
 def new_vm_id() -> str:
@@ -24,8 +27,7 @@ def new_vm_id() -> str:
 
 def is_vm_id(text: str) -> bool:
     """Say whether `text` has the form of a VM's id, and so is safe as a file name."""
-    random = text[len(VM_PREFIX) :]
-    return text.startswith(VM_PREFIX) and len(random) == _RANDOM_LENGTH and _ALPHABET_SET.issuperset(random)
+    return _is_id(text, VM_PREFIX)
 
 
 def parse_vm_id(text: str) -> str:
@@ -41,6 +43,46 @@ def parse_vm_id(text: str) -> str:
             hint=f"Give the id that create_vm returned: {VM_PREFIX} and {_RANDOM_LENGTH} letters and digits.",
         )
     return text
+
+
+def new_workspace_id() -> str:
+    """Make the id of a new workspace."""
+    return WORKSPACE_PREFIX + _random_text()
+
+
+def is_workspace_id(text: str) -> bool:
+    """Say whether `text` has the form of a workspace's id, and so is safe as a file name."""
+    return _is_id(text, WORKSPACE_PREFIX)
+
+
+def parse_workspace_id(text: str) -> str:
+    """Return `text` if it has the form of a workspace's id.
+
+    Raises:
+        PyroError: INVALID, without repeating more of the text than its beginning.
+    """
+    if not is_workspace_id(text):
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"{text[:40]!r} is not a workspace's id",
+            hint=f"A workspace's id is {WORKSPACE_PREFIX} and {_RANDOM_LENGTH} letters and digits.",
+        )
+    return text
+
+
+def new_snapshot_id() -> str:
+    """Make the id of a new snapshot."""
+    return SNAPSHOT_PREFIX + _random_text()
+
+
+def is_snapshot_id(text: str) -> bool:
+    """Say whether `text` has the form of a snapshot's id, and so is safe as a file name."""
+    return _is_id(text, SNAPSHOT_PREFIX)
+
+
+def _is_id(text: str, prefix: str) -> bool:
+    random = text[len(prefix) :]
+    return text.startswith(prefix) and len(random) == _RANDOM_LENGTH and _ALPHABET_SET.issuperset(random)
 
 
 def _random_text() -> str:

@@ -23,6 +23,11 @@ DEFAULT_TTL_S = 600
 MIN_TTL_S = 1
 MAX_TTL_S = 7 * 24 * 3600
 
+# Of a workspace, from its last activity on; when it is over the guest is switched off and everything is kept.
+DEFAULT_WORKSPACE_TTL_S = 3600
+# The bound of a workspace's VMM, which its own time to live ends long before: it is renewed by each use.
+WORKSPACE_MACHINE_TTL_S = 10 * 366 * 24 * 3600
+
 DEFAULT_TIMEOUT_S = 30
 MIN_TIMEOUT_S = 1
 MAX_TIMEOUT_S = 24 * 3600
@@ -31,6 +36,10 @@ MAX_TIMEOUT_S = 24 * 3600
 ROOT_DISK_BYTES = 16 * 1024**3
 # What a VM's own files may need at once: below this much free space nothing is started.
 MIN_FREE_BYTES = 64 * 1024**2
+
+# How much of one stream of a workspace's command is kept in its journal, and how much in a file beside it.
+JOURNAL_STREAM_BYTES = 64 * 1024
+MAX_KEPT_STREAM_BYTES = 8 * 1024 * 1024
 
 # What one stream of a result keeps; the middle of what is longer is dropped, and said to be.
 MAX_STREAM_HEAD_BYTES = 32 * 1024

@@ -54,7 +54,8 @@ class Vm:
     """One VM. `owner` is set while a process works on it, `machine` while it runs.
 
     One that is `ephemeral` was made by a run: nobody else knows of it, and it ends with its owner. `network` is what
-    the guest was given (addresses and so on), `boot_digest` what it booted, `variables` what its commands find set.
+    the guest was given (addresses and so on), `boot_digest` what it booted, `variables` what its commands find set. One
+    that a workspace runs in has its `workspace_id`; its life is the workspace's, and no VM verb touches it.
     """
 
     id: str
@@ -76,3 +77,4 @@ class Vm:
     network: Mapping[str, object] | None = None
     owner: Owner | None = None
     last_error: str = ""
+    workspace_id: str = ""

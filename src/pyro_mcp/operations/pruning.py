@@ -35,7 +35,8 @@ def prune(call: Call) -> EnvPruneResult:
     with engine(call) as using:
         using.reconcile()
         vms, _ = using.store.vms.all()
-    bases = {vm.base.digest for vm in vms if vm.base is not None}
+        workspaces, _ = using.store.workspaces.all()
+    bases = {owner.base.digest for owner in (*vms, *workspaces) if owner.base is not None}
     boots = {vm.boot_digest for vm in vms if vm.boot_digest}
     done = images.prune(call.paths, bases | boots)
     removed = [f"{each.kind} {each.name} {each.digest[:_SHORT_DIGEST]}" for each in done.removed]

@@ -115,8 +115,8 @@ def processes_naming(vm_id: str) -> list[ProcessIdentity]:
 
 
 def is_keeper(arguments: list[str]) -> bool:
-    """Say whether these are the arguments of a VM's keeper or remover (see `vmm.keeper`)."""
-    return len(arguments) > 1 and arguments[1].endswith("/keeper.sh")
+    """Say whether these are the arguments of a VM's keeper, remover or watcher (see `vmm.keeper`, `vmm.watcher`)."""
+    return len(arguments) > 1 and arguments[1].endswith(("/keeper.sh", "/watcher.sh"))
 
 
 def _arguments(pid: int) -> list[str]:

@@ -1,7 +1,7 @@
-"""The name of every file that belongs to a VM on this host.
+"""The name of every file that belongs to a VM or a workspace on this host.
 
-Owns the layout of a VM's two directories. Refuses to open anything. What a driver puts into the runtime directory
-(sockets, locks) has names of the driver's own; the directory goes as a whole.
+Owns the layout of a VM's two directories and of a workspace's one. Refuses to open anything. What a driver puts into
+the runtime directory (sockets, locks) has names of the driver's own; the directory goes as a whole.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyro_mcp.model.ids import parse_vm_id
+from pyro_mcp.model.ids import parse_vm_id, parse_workspace_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,3 +56,77 @@ class VmFiles:
     def record(self) -> Path:
         """Return the copy of the VM's row from which it is known again if the database is lost."""
         return self.directory / "vm.json"
+
+
+class WorkspaceFiles:
+    """Where one workspace has its files.
+
+    workspace.json           the copy of its row
+    baseline.img             its first `/workspace`, read-only (on the host itself: the directory `baseline`)
+    snapshots/ID.img         (`snapshots/ID`)
+    lives/N/root.img         the disks of its Nth life, which ends with a reset
+    lives/N/workspace.img    (`lives/N/workspace`)
+    lives/N/commands/        the whole output of commands whose output is long
+
+    Not a dataclass: every start loads this module, and making one takes longer than all the rest of it.
+    """
+
+    __slots__ = ("directory", "workspace_id")
+
+    def __init__(self, paths: Paths, workspace_id: str) -> None:
+        """Name the files of a workspace; an id that could lead elsewhere is refused."""
+        self.workspace_id = parse_workspace_id(workspace_id)
+        self.directory = paths.workspaces / self.workspace_id
+
+    @property
+    def record(self) -> Path:
+        """Return the copy of the row from which the workspace is known again if the database is lost."""
+        return self.directory / "workspace.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """Return the directory of snapshots."""
+        return self.directory / "snapshots"
+
+    @property
+    def lives(self) -> Path:
+        """Return the directory of lives."""
+        return self.directory / "lives"
+
+    @property
+    def baseline_disk(self) -> Path:
+        """Return the read-only disk with `/workspace` as it was created."""
+        return self.directory / "baseline.img"
+
+    @property
+    def baseline_tree(self) -> Path:
+        """Return what stands for the baseline's disk on the host itself: a directory."""
+        return self.directory / "baseline"
+
+    def snapshot_disk(self, snapshot_id: str) -> Path:
+        """Return a snapshot's read-only disk."""
+        return self.snapshots / f"{snapshot_id}.img"
+
+    def snapshot_tree(self, snapshot_id: str) -> Path:
+        """Return what stands for a snapshot's disk on the host itself."""
+        return self.snapshots / snapshot_id
+
+    def life(self, number: int) -> Path:
+        """Return the directory of one life."""
+        return self.lives / str(number)
+
+    def root_disk(self, life: int) -> Path:
+        """Return the sparse disk that takes what the guest writes outside `/workspace`."""
+        return self.life(life) / "root.img"
+
+    def workspace_disk(self, life: int) -> Path:
+        """Return the sparse disk of `/workspace`."""
+        return self.life(life) / "workspace.img"
+
+    def workspace_tree(self, life: int) -> Path:
+        """Return what stands for `/workspace` on the host itself."""
+        return self.life(life) / "workspace"
+
+    def commands(self, life: int) -> Path:
+        """Return the directory of whole outputs."""
+        return self.life(life) / "commands"

@@ -1,54 +1,62 @@
 """Making the store agree with reality, at the start of each operation.
 
 Owns what is done about VMs whose time is up, whose owner died, or whose machine ended, and about directories and
-rows that have lost each other. Refuses to touch what another process holds locked, names that are not ours, and
-processes that are not surely a VM's. With nothing to do it costs one query and three directory listings.
+rows that have lost each other; of workspaces it finds those that need something, and `workspace_reconcile` does it.
+Refuses to touch what another process holds locked, names that are not ours, and processes that are not surely a VM's.
+With nothing to do it costs two queries and four directory listings.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.durable import remove_tree, sweep_staged
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.process import boot_id, reap_detached
-from pyro_mcp.model.ids import is_vm_id
+from pyro_mcp.model.ids import is_vm_id, is_workspace_id
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import VmState
+from pyro_mcp.model.vm import Owner
 from pyro_mcp.state.discard import discard_vm, end_machine, is_running, remove_files
 from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.last_words import last_words
 from pyro_mcp.state.record_copy import read_copy
 from pyro_mcp.state.store import is_alive
 from pyro_mcp.state.verdict import Verdict, judge
 from pyro_mcp.state.vm_lock import vm_lock
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
+    from pathlib import Path
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.model.vm import Vm
+    from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.state.clock import Clock
     from pyro_mcp.state.store import Store
+    from pyro_mcp.state.workspace_reconcile import Mender
 
-# A panic with its registers and its trace.
-_CONSOLE_TAIL_BYTES = 4096
+    Watch = Callable[[Workspace, Vm], None]
+
+_STABLE = {"stopped", "failed"}
 
 
-def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None]) -> list[str]:
+def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None], watch: Watch) -> list[str]:
     """Make the store agree with what runs and lies on the disk; return the ids of VMs that were deleted.
 
-    What can't be mended now, because another process has it or it resists, is left for the next time; what resists is
-    told to `notice`.
+    `watch` starts what ends a workspace's VM when its time is up, where that has been killed. What can't be mended now,
+    because another process has it or it resists, is left for the next time; what resists is told to `notice`.
 
     Raises:
         PyroError: the store itself can't be used.
     """
     store.refresh()
     reap_detached()
-    return _Round(store, paths, clock, notice).make()
+    return _Round(store, paths, clock, notice, watch).make()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +67,18 @@ class _Round:
     paths: Paths
     clock: Clock
     notice: Callable[[str], None]
+    watch: Watch
 
     def make(self) -> list[str]:
         vms, damaged = self.store.vms.all()
-        deleted = [vm.id for vm in vms if self._needs_something(vm) and self._attempt(self._settle, vm.id)]
+        rows = self.store.glance_at_workspaces()
+        self._look_after_workspaces(vms, rows)
+        claimed = {row["vm_id"] for row in rows}
+        deleted = [
+            vm.id
+            for vm in vms
+            if self._judge(vm, is_claimed=vm.id in claimed) is not Verdict.LEAVE and self._attempt(self._settle, vm.id)
+        ]
         for vm_id in damaged:
             self._attempt(self._drop_damaged, vm_id)
         for vm_id in self._directories() - {vm.id for vm in vms} - set(damaged):
@@ -80,18 +96,52 @@ class _Round:
                 self.notice(f"could not clean up {vm_id}: {error.message}")
             return False
 
-    def _judge(self, vm: Vm) -> Verdict:
-        return judge(vm, self.clock, is_alive=is_alive, is_running=is_running)
+    def _look_after_workspaces(self, vms: list[Vm], rows: list[sqlite3.Row]) -> None:
+        by_id = {vm.id: vm for vm in vms}
+        needy = [str(row["id"]) for row in rows if self._needs_something(row, by_id.get(row["vm_id"]))]
+        strays = self._names(self.paths.workspaces, is_workspace_id) - {str(row["id"]) for row in rows}
+        if not needy and not strays:
+            return
+        mender = self._mender()
+        for workspace_id in needy:
+            self._attempt(lambda each: self._mend(mender, each), workspace_id)
+        for workspace_id in strays:
+            self._attempt(lambda each: _done(mender.settle_stray(each)), workspace_id)
 
-    def _needs_something(self, vm: Vm) -> bool:
-        return self._judge(vm) is not Verdict.LEAVE
+    def _mender(self) -> Mender:
+        from pyro_mcp.state.workspace_reconcile import Mender
+
+        return Mender(self.store, self.paths, self.clock, self.notice, self.watch)
+
+    def _mend(self, mender: Mender, workspace_id: str) -> bool:
+        try:
+            mender.settle(workspace_id)
+        except PyroError as error:
+            if error.code is not ErrorCode.CORRUPT:
+                raise
+            mender.drop_damaged(workspace_id)
+        return True
+
+    def _needs_something(self, row: sqlite3.Row, vm: Vm | None) -> bool:
+        """Say whether a workspace has to be looked at more closely."""
+        if row["owner_pid"] is not None:
+            return not _owner_lives(row)
+        if row["state"] in _STABLE:
+            return False
+        if row["state"] != "started" or vm is None or vm.machine is None or not is_running(vm.machine):
+            return True
+        # Overdue, by so much that what watches over it must be dead: it takes care of the rest.
+        return row["boot_id"] == self.clock.boot_id() and self.clock.boottime_s() >= row["deadline_boottime_s"]
+
+    def _judge(self, vm: Vm, *, is_claimed: bool) -> Verdict:
+        return judge(vm, self.clock, is_alive=is_alive, is_running=is_running, is_claimed=is_claimed)
 
     def _settle(self, vm_id: str) -> bool:
         """Do what the VM needs, looking at it once more now that nobody else can change it."""
         vm = self.store.vms.find(vm_id)
         if vm is None:
             return False
-        verdict = self._judge(vm)
+        verdict = self._judge(vm, is_claimed=bool(vm.workspace_id) and self.store.is_claimed(vm.id))
         fault_point(f"reconcile.{verdict.value}")
         match verdict:
             case Verdict.LEAVE:
@@ -140,7 +190,12 @@ class _Round:
         if self.store.vms.find(vm_id) is not None:
             return False
         vm = read_copy(VmFiles.of(self.paths, vm_id))
-        if vm is not None and self._is_worth_keeping(vm):
+        if vm is not None and vm.workspace_id:
+            # Which of them count is known when the workspaces have been taken up.
+            if self.store.is_claimed(vm_id):
+                self.store.vms.insert(vm)
+                return False
+        elif vm is not None and self._is_worth_keeping(vm):
             self.store.vms.insert(vm)
             self.notice(f"{vm_id} was unknown to the state database and is taken up again")
             return self._settle(vm_id)
@@ -150,17 +205,20 @@ class _Round:
 
     def _is_worth_keeping(self, vm: Vm) -> bool:
         if vm.state is VmState.STARTED:
-            return self._judge(vm) in {Verdict.LEAVE, Verdict.MARK_LOST}
+            return self._judge(vm, is_claimed=False) in {Verdict.LEAVE, Verdict.MARK_LOST}
         return vm.state is VmState.STOPPED and self.clock.remaining_s(vm.lease) > 0
 
     def _directories(self) -> set[str]:
         found: set[str] = set()
         for place in (self.paths.vms, self.paths.runtime_vms):
-            try:
-                found.update(name for name in os.listdir(place) if is_vm_id(name))
-            except FileNotFoundError:
-                continue
+            found |= self._names(place, is_vm_id)
         return found
+
+    def _names(self, place: Path, belongs: Callable[[str], bool]) -> set[str]:
+        try:
+            return {name for name in os.listdir(place) if belongs(name)}
+        except FileNotFoundError:
+            return set()
 
 
 def undo_start(store: Store, paths: Paths, vm: Vm, error: str = "") -> None:
@@ -186,13 +244,11 @@ def undo_start(store: Store, paths: Paths, vm: Vm, error: str = "") -> None:
     store.vms.update(vm.id, undone)
 
 
-def last_words(files: VmFiles) -> str:
-    """Say that the guest ended by itself, with the end of what its console printed."""
-    message = "the guest ended by itself"
-    try:
-        with open(files.console_log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _CONSOLE_TAIL_BYTES))
-            tail = file.read(_CONSOLE_TAIL_BYTES).decode("utf-8", "replace").replace("\r\n", "\n").strip()
-    except OSError:
-        return message
-    return f"{message}; its console said last:\n{tail}" if tail else message
+def _owner_lives(row: sqlite3.Row) -> bool:
+    pid, started, boot = row["owner_pid"], row["owner_start_time"], row["owner_boot_id"]
+    return is_alive(Owner(cast("int", pid), cast("int", started), cast("str", boot)))
+
+
+def _done(nothing: None) -> bool:
+    del nothing
+    return True

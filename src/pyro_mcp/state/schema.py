@@ -43,7 +43,104 @@ CREATE TABLE vms (
 ) STRICT, WITHOUT ROWID
 """
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = ((_VMS,),)
+# The VM that runs a workspace belongs to it.
+_VMS_OF_WORKSPACES = "ALTER TABLE vms ADD COLUMN workspace_id TEXT NOT NULL DEFAULT ''"
+
+_WORKSPACES = """
+CREATE TABLE workspaces (
+    id TEXT PRIMARY KEY,
+    name TEXT,
+    labels TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    base_digest TEXT,
+    base_path TEXT,
+    variables TEXT NOT NULL,
+    boot_digest TEXT NOT NULL,
+    vcpu_count INTEGER NOT NULL,
+    mem_mib INTEGER NOT NULL,
+    ttl_s INTEGER NOT NULL,
+    network_policy TEXT NOT NULL,
+    allow_host_compat INTEGER NOT NULL,
+    require_kvm INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    stop_reason TEXT,
+    execution_mode TEXT,
+    isolation TEXT,
+    seed TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    last_activity_at REAL NOT NULL,
+    expires_at REAL,
+    boot_id TEXT NOT NULL,
+    deadline_boottime_s REAL NOT NULL,
+    reset_count INTEGER NOT NULL,
+    last_reset_at REAL,
+    command_count INTEGER NOT NULL,
+    life INTEGER NOT NULL,
+    vm_id TEXT NOT NULL,
+    owner_pid INTEGER,
+    owner_start_time INTEGER,
+    owner_boot_id TEXT,
+    last_error TEXT NOT NULL,
+    last_seq INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID
+"""
+
+_WORKSPACE_NAMES = "CREATE UNIQUE INDEX workspace_names ON workspaces (name) WHERE name IS NOT NULL"
+
+_SNAPSHOTS = """
+CREATE TABLE snapshots (
+    workspace_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    id TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, name)
+) STRICT, WITHOUT ROWID
+"""
+
+# Texts that a guest wrote can be long, so the rows lie outside the index. What may hold any bytes is JSON.
+_COMMANDS = """
+CREATE TABLE commands (
+    workspace_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    command TEXT NOT NULL,
+    cwd TEXT NOT NULL,
+    started_at REAL NOT NULL,
+    exit_code INTEGER,
+    timed_out INTEGER NOT NULL,
+    oom_killed INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    stdout TEXT NOT NULL,
+    stderr TEXT NOT NULL,
+    stdout_bytes INTEGER NOT NULL,
+    stderr_bytes INTEGER NOT NULL,
+    stdout_truncated INTEGER NOT NULL,
+    stderr_truncated INTEGER NOT NULL,
+    stdout_file_bytes INTEGER NOT NULL,
+    stderr_file_bytes INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    owner_pid INTEGER,
+    owner_start_time INTEGER,
+    owner_boot_id TEXT,
+    PRIMARY KEY (workspace_id, seq)
+) STRICT
+"""
+
+_EVENTS = """
+CREATE TABLE events (
+    workspace_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    at REAL NOT NULL,
+    summary TEXT NOT NULL,
+    PRIMARY KEY (workspace_id, seq)
+) STRICT
+"""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (_VMS,),
+    (_VMS_OF_WORKSPACES, _WORKSPACES, _WORKSPACE_NAMES, _SNAPSHOTS, _COMMANDS, _EVENTS),
+)
 VERSION = len(MIGRATIONS)
 
 

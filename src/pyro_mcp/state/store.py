@@ -15,11 +15,18 @@ from pyro_mcp.state.database import Database
 from pyro_mcp.state.vm_table import VmTable
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from pyro_mcp.host.paths import Paths
+    from pyro_mcp.state.workspace_table import WorkspaceTable
+
+# What tells whether a workspace needs anything, without reading all of it.
+_GLANCE = (
+    "SELECT id, state, vm_id, boot_id, deadline_boottime_s, owner_pid, owner_start_time, owner_boot_id FROM workspaces"
+)
 
 
 class Store:
@@ -28,6 +35,30 @@ class Store:
     def __init__(self, paths: Paths, notice: Callable[[str], None]) -> None:
         self._database = Database(paths.database, notice)
         self.vms = VmTable(self._database)
+        self._workspaces: WorkspaceTable | None = None
+
+    @property
+    def database(self) -> Database:
+        """Return the database, for tables of other modules."""
+        return self._database
+
+    @property
+    def workspaces(self) -> WorkspaceTable:
+        """Return the workspaces' table, loaded at the first use: one-shot VMs do without it."""
+        if self._workspaces is None:
+            from pyro_mcp.state.workspace_table import WorkspaceTable
+
+            self._workspaces = WorkspaceTable(self._database)
+        return self._workspaces
+
+    def glance_at_workspaces(self) -> list[sqlite3.Row]:
+        """Return of each workspace what tells whether it needs anything."""
+        return self._database.read(lambda connection: connection.execute(_GLANCE).fetchall())
+
+    def is_claimed(self, vm_id: str) -> bool:
+        """Say whether a workspace says that this VM runs it."""
+        query = "SELECT 1 FROM workspaces WHERE vm_id = ?"
+        return self._database.read(lambda connection: connection.execute(query, (vm_id,)).fetchone()) is not None
 
     def __enter__(self) -> Self:
         return self

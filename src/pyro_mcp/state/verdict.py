@@ -29,13 +29,22 @@ class Verdict(StrEnum):
 
 
 def judge(
-    vm: Vm, clock: Clock, *, is_alive: Callable[[Owner], bool], is_running: Callable[[MachineRecord], bool]
+    vm: Vm,
+    clock: Clock,
+    *,
+    is_alive: Callable[[Owner], bool],
+    is_running: Callable[[MachineRecord], bool],
+    is_claimed: bool = False,
 ) -> Verdict:
     """Say what a VM needs, given who lives.
 
     A VM whose time is up goes, whoever has it. One on which a living process works is left to that. What a dead process
     left half done is undone or finished; a VM whose one command was cut off goes, as it does after every command.
+    The VM of a workspace that claims it is the workspace's matter; one that none claims, or not any more, goes.
     """
+    if vm.workspace_id:
+        lives = is_claimed or (vm.owner is not None and is_alive(vm.owner))
+        return Verdict.LEAVE if lives else Verdict.DELETE
     if clock.remaining_s(vm.lease) <= 0:
         return Verdict.DELETE
     if vm.owner is not None and is_alive(vm.owner):

@@ -53,6 +53,7 @@ def to_row(vm: Vm) -> dict[str, Value]:
         "boot_id": vm.lease.boot_id,
         "expires_boottime_s": vm.lease.expires_boottime_s,
         "last_error": vm.last_error,
+        "workspace_id": vm.workspace_id,
     }
 
 
@@ -103,6 +104,8 @@ def _from_row(row: Mapping[str, Value]) -> Vm:
         if owner_pid is None
         else Owner(_number(owner_pid), _number(row["owner_start_time"]), _text(row["owner_boot_id"])),
         last_error=_text(row["last_error"]),
+        # Copies that an earlier version wrote do not have it.
+        workspace_id=_text(row.get("workspace_id", "")),
     )
 
 

@@ -24,7 +24,7 @@ _COLUMNS = (
     "network_policy",
     "allow_host_compat", "require_kvm", "ephemeral", "state", "stop_reason", "execution_mode", "isolation", "machine",
     "network", "owner_pid", "owner_start_time", "owner_boot_id", "ttl_s", "created_at", "expires_at", "boot_id",
-    "expires_boottime_s", "last_error",
+    "expires_boottime_s", "last_error", "workspace_id",
 )  # fmt: skip
 # The column names are this module's own, so nothing is injected.
 _PUT = f"INSERT OR REPLACE INTO vms ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
@@ -43,15 +43,7 @@ class VmTable:
         Raises:
             PyroError: CONFLICT if its id is there already.
         """
-        import sqlite3
-
-        def change(connection: sqlite3.Connection) -> None:
-            try:
-                connection.execute(_INSERT, to_row(vm))
-            except sqlite3.IntegrityError as error:
-                raise PyroError(ErrorCode.CONFLICT, f"{vm.id} is recorded already") from error
-
-        self._database.write(change)
+        self._database.write(lambda connection: insert_vm(connection, vm))
         return vm
 
     def find(self, vm_id: str) -> Vm | None:
@@ -86,31 +78,56 @@ class VmTable:
                 damaged.append(str(record["id"]))
         return sorted(vms, key=lambda vm: vm.lease.created_at), damaged
 
+    def ids_of_workspace(self, workspace_id: str) -> list[str]:
+        """Return the ids of the VMs that were started for a workspace, readable or not."""
+        query = "SELECT id FROM vms WHERE workspace_id = ?"
+        rows = self._database.read(lambda connection: connection.execute(query, (workspace_id,)).fetchall())
+        return [str(row["id"]) for row in rows]
+
     def update(self, vm_id: str, change: Callable[[Vm], Vm]) -> Vm:
         """Replace a VM's record by what `change` makes of it, and return that. `change` may be called twice.
 
         Raises:
             PyroError: NOT_FOUND; CONFLICT if the state that `change` gave may not follow; what `change` raises.
         """
-
-        def transaction(connection: sqlite3.Connection) -> Vm:
-            before = _find(connection, vm_id)
-            if before is None:
-                raise not_found(vm_id)
-            after = change(before)
-            if after.state is not before.state:
-                require_transition(vm_id, before.state, after.state)
-            if after != before:
-                connection.execute(_PUT, to_row(after))
-            return after
-
-        return self._database.write(transaction)
+        return self._database.write(lambda connection: update_vm(connection, vm_id, change))
 
     def delete(self, vm_id: str) -> bool:
         """Forget a VM; say whether there was one."""
         return self._database.write(
             lambda connection: connection.execute("DELETE FROM vms WHERE id = ?", (vm_id,)).rowcount > 0
         )
+
+
+def insert_vm(connection: sqlite3.Connection, vm: Vm) -> None:
+    """Record a new VM, inside the caller's transaction.
+
+    Raises:
+        PyroError: CONFLICT if its id is there already.
+    """
+    import sqlite3
+
+    try:
+        connection.execute(_INSERT, to_row(vm))
+    except sqlite3.IntegrityError as error:
+        raise PyroError(ErrorCode.CONFLICT, f"{vm.id} is recorded already") from error
+
+
+def update_vm(connection: sqlite3.Connection, vm_id: str, change: Callable[[Vm], Vm]) -> Vm:
+    """Replace a VM's record by what `change` makes of it, inside the caller's transaction, and return that.
+
+    Raises:
+        PyroError: as `VmTable.update`.
+    """
+    before = _find(connection, vm_id)
+    if before is None:
+        raise not_found(vm_id)
+    after = change(before)
+    if after.state is not before.state:
+        require_transition(vm_id, before.state, after.state)
+    if after != before:
+        connection.execute(_PUT, to_row(after))
+    return after
 
 
 def not_found(vm_id: str) -> PyroError:

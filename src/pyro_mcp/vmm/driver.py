@@ -14,7 +14,7 @@ Who does what:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import socket
@@ -56,6 +56,15 @@ class BootFiles:
     kernel_args: tuple[str, ...] = ()
 
 
+class HostTree(NamedTuple):
+    """What stands for a guest's disks where the host itself runs its commands: directories."""
+
+    #: What its commands find as `/workspace`.
+    workspace: Path
+    #: The same as it was created; nothing writes to it.
+    baseline: Path
+
+
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
     """What a machine is made of.
@@ -76,11 +85,13 @@ class MachineSpec:
     network_fd: int | None = None
     remove_at_end: tuple[Path, ...] = ()
     remove_at_ttl: tuple[Path, ...] = ()
+    #: For host compat alone.
+    host_tree: HostTree | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BootPlan:
-    """A cold boot. With `ram_file` the guest's memory is that (new) file, and the machine can be saved."""
+    """A cold boot. With `ram_file`, where its memory goes as a new file, the machine can be saved."""
 
     spec: MachineSpec
     accelerator: Accelerator
@@ -265,7 +276,7 @@ class Driver(Protocol):
     def save(self, machine: Machine, directory: Path) -> None:
         """Write the state of a machine booted with `ram_file` to `directory`, synced. The machine is consumed.
 
-        The caller has prepared the guest and closed its connections. `ram_file` is synced too.
+        The caller has prepared the guest and closed its connections. `ram_file` is written and synced too.
 
         Raises:
             PyroError: UNSUPPORTED without `features.templates`; GUEST_LOST, NO_SPACE, TIMEOUT. The machine is gone

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.state.clock import Clock
     from pyro_mcp.workspace.drivers import Drivers
 
@@ -72,7 +74,12 @@ class Engine:
         Raises:
             PyroError: the store can't be used.
         """
-        return reconcile(self.store, self.paths, self.clock, self.notice)
+        return reconcile(self.store, self.paths, self.clock, self.notice, self._watch)
+
+    def _watch(self, workspace: Workspace, vm: Vm) -> None:
+        from pyro_mcp.workspace.ws_watch import watch_again
+
+        watch_again(self, workspace, vm)
 
     def close(self) -> None:
         """Close what was opened; may be called again."""

@@ -15,6 +15,7 @@ from pyro_mcp.model.kinds import Accelerator, ExecutionMode, Isolation, NetworkP
 
 if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm
+    from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.vmm.driver import Driver
     from pyro_mcp.workspace.engine import Engine
 
@@ -33,9 +34,9 @@ class Demands:
     is_host_compat: bool = False
 
 
-def demands_of(vm: Vm) -> Demands:
-    """Return what the creator of a VM insisted on."""
-    return Demands(vm.network_policy, vm.allow_host_compat, vm.require_kvm, is_host_compat=vm.base is None)
+def demands_of(owner: Vm | Workspace) -> Demands:
+    """Return what the creator of a VM or a workspace insisted on."""
+    return Demands(owner.network_policy, owner.allow_host_compat, owner.require_kvm, is_host_compat=owner.base is None)
 
 
 @dataclass(frozen=True, slots=True)

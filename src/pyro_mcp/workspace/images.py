@@ -6,6 +6,7 @@ recorded. Refuses to know how they are built.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,10 @@ from pyro_mcp.image.environments import InstalledEnvironment, ensure_environment
 from pyro_mcp.image.in_use import using_images
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from pyro_mcp.model.vm import Vm
+    from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
 
 
@@ -56,31 +60,44 @@ def recorded(engine: Engine, images: Images | None, vm: Vm) -> Vm:
     Raises:
         PyroError: CONFLICT if a prune was faster.
     """
-    if images is None:
+    with keeping_images(engine, images):
         return engine.store.vms.insert(vm)
+
+
+@contextmanager
+def keeping_images(engine: Engine, images: Images | None) -> Generator[None]:
+    """Keep the images (None: there are none) where they are while it is recorded that something stands on them.
+
+    Raises:
+        PyroError: CONFLICT if a prune was faster.
+    """
+    if images is None:
+        yield
+        return
     with using_images(engine.paths):
         if not images.environment.base_image.exists():
             raise PyroError(
                 ErrorCode.CONFLICT,
-                f"the environment {vm.environment} was pruned just now",
+                f"the environment {images.environment.name} was pruned just now",
                 hint="Run the command again.",
             )
-        return engine.store.vms.insert(vm)
+        yield
 
 
-def images_of(engine: Engine, vm: Vm) -> Images:
-    """Return the images that a VM was created from, verified, whatever its environment has become since.
+def images_of(engine: Engine, owner: Vm | Workspace) -> Images:
+    """Return the images that a VM or a workspace was created from, verified, whatever its environment has become since.
 
     Raises:
         PyroError: CORRUPT or NOT_FOUND if its base image is not there any more.
     """
-    base = vm.base
-    found = None if base is None else find_environment(engine.paths, vm.environment, digest=base.digest)
+    base = owner.base
+    found = None if base is None else find_environment(engine.paths, owner.environment, digest=base.digest)
     if base is None or found is None or found.base_image != Path(base.path):
         raise PyroError(
             ErrorCode.NOT_FOUND,
-            f"the base image of {vm.id} is gone",
-            hint=f"Delete it and create another: pyro env pull {vm.environment} installs the environment as it is now.",
-            details={"vm_id": vm.id, "environment": vm.environment},
+            f"the base image of {owner.id} is gone",
+            hint="Delete it and create another:"
+            f" pyro env pull {owner.environment} installs the environment as it is now.",
+            details={"id": owner.id, "environment": owner.environment},
         )
     return Images(found, ensure_boot_source(engine.paths, engine.progress))

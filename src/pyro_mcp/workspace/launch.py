@@ -7,7 +7,7 @@ knows what comes with that.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyro_mcp.agent import Flavour, GuestConfig, RootDisk
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -21,10 +21,12 @@ from pyro_mcp.workspace.machine_spec import drives_of, machine_spec, make_direct
 from pyro_mcp.workspace.templates import TemplateWish, discard_template, using_template
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyro_mcp.host.network import GuestNetwork
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.state.filenames import VmFiles
-    from pyro_mcp.vmm.driver import Machine, MachineSpec
+    from pyro_mcp.vmm.driver import HostTree, Machine, MachineSpec
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.guards import Choice
     from pyro_mcp.workspace.images import Images
@@ -38,8 +40,37 @@ _MACHINE_ID_BYTES = 16
 _HOSTNAME_CHARS = 12
 
 
+class Disks(NamedTuple):
+    """The disks that a VM writes to, and the baseline that it does not (None: it has none).
+
+    Those that are `new` are made for it, the root disk as the template has it. A disk that is `durable` survives a
+    crash of the host.
+    """
+
+    root: Path
+    workspace: Path
+    baseline: Path | None = None
+    root_is_new: bool = True
+    workspace_is_new: bool = True
+    workspace_is_durable: bool = False
+
+
+def own_disks(files: VmFiles, flavour: Flavour) -> Disks:
+    """Return the disks that lie in a VM's own directory: new ones, unless it is started again."""
+    is_new = flavour is Flavour.FRESH
+    return Disks(files.root_disk, files.workspace_disk, root_is_new=is_new, workspace_is_new=is_new)
+
+
 def launch(
-    engine: Engine, vm: Vm, choice: Choice, images: Images | None, *, flavour: Flavour, network_fd: int | None
+    engine: Engine,
+    vm: Vm,
+    choice: Choice,
+    images: Images | None,
+    *,
+    flavour: Flavour,
+    network_fd: int | None,
+    disks: Disks | None = None,
+    host_tree: HostTree | None = None,
 ) -> Machine:
     """Start the VM's machine and return it; its agent waits for `configure`.
 
@@ -51,56 +82,61 @@ def launch(
     files = make_directories(engine, vm)
     fault_point("launch.directories")
     if images is None:
-        return boot(choice, machine_spec(engine, vm, files, ()), None, None)
-    drives = drives_of(engine, images, files.root_disk, files.workspace_disk)
+        return boot(choice, machine_spec(engine, vm, files, (), host_tree=host_tree), None, None)
+    disks = own_disks(files, flavour) if disks is None else disks
+    drives = drives_of(engine, images, disks)
     spec = machine_spec(engine, vm, files, drives, network_fd=network_fd)
     wish = TemplateWish(choice, images, vm.shape, flavour)
     for attempt in range(_RESTORES if choice.driver.features.templates else 0):
         try:
-            return _restore(engine, wish, files, spec)
+            return _restore(engine, wish, disks, spec)
         except PyroError as error:
             if error.code not in _TEMPLATE_FAILURES:
                 raise
             # What was made for the machine that did not come up is gone, or of no use.
             make_directories(engine, vm)
-            _remove_disks(files, flavour)
+            _remove_disks(disks)
             is_last = attempt == _RESTORES - 1 or error.code in _NOT_THE_TEMPLATES_FAULT
             if is_last or not discard_template(engine.paths, wish.parts().key):
                 engine.notice(f"no template can be used ({error.message}): booting from the kernel instead")
                 break
             engine.notice(f"the template could not be restored ({error.message}): it is made anew")
-    return _boot(wish, files, spec)
+    return _boot(wish, disks, spec)
 
 
 def guest_config(vm: Vm, *, flavour: Flavour, network: GuestNetwork | None) -> GuestConfig:
     """Return what makes the guest this one and no other."""
     return GuestConfig(
-        hostname=vm.id.replace("_", "-")[:_HOSTNAME_CHARS],
+        hostname=(vm.workspace_id or vm.id).replace("_", "-")[:_HOSTNAME_CHARS],
         machine_id=os.urandom(_MACHINE_ID_BYTES).hex(),
         network=network,
         root=RootDisk.MOUNTED if flavour is Flavour.FRESH else RootDisk.ATTACH,
+        workspace=bool(vm.workspace_id),
     )
 
 
-def _restore(engine: Engine, wish: TemplateWish, files: VmFiles, spec: MachineSpec) -> Machine:
+def _restore(engine: Engine, wish: TemplateWish, disks: Disks, spec: MachineSpec) -> Machine:
     with using_template(engine, wish) as template:
-        if wish.flavour is Flavour.FRESH:
-            make_sparse(files.workspace_disk, ROOT_DISK_BYTES)
-            copy_root_disk(template, ROOT_DISK, files.root_disk)
+        if disks.workspace_is_new:
+            make_sparse(disks.workspace, ROOT_DISK_BYTES)
+        if disks.root_is_new:
+            copy_root_disk(template, ROOT_DISK, disks.root)
         fault_point("launch.disk_copied")
         machine = wish.choice.driver.restore(RestorePlan(spec, wish.choice.accelerator, template))
         fault_point("launch.restored")
         return machine
 
 
-def _boot(wish: TemplateWish, files: VmFiles, spec: MachineSpec) -> Machine:
-    if wish.flavour is Flavour.FRESH:
-        make_sparse(files.workspace_disk, ROOT_DISK_BYTES)
-        make_root_disk(files.root_disk)
+def _boot(wish: TemplateWish, disks: Disks, spec: MachineSpec) -> Machine:
+    if disks.workspace_is_new:
+        make_sparse(disks.workspace, ROOT_DISK_BYTES)
+    if disks.root_is_new:
+        make_root_disk(disks.root)
     return boot(wish.choice, spec, wish.images, wish.flavour)
 
 
-def _remove_disks(files: VmFiles, flavour: Flavour) -> None:
-    if flavour is Flavour.FRESH:
-        for path in (files.root_disk, files.workspace_disk):
-            path.unlink(missing_ok=True)
+def _remove_disks(disks: Disks) -> None:
+    if disks.root_is_new:
+        disks.root.unlink(missing_ok=True)
+    if disks.workspace_is_new:
+        disks.workspace.unlink(missing_ok=True)

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyro_mcp.model.vm import Vm
+    from pyro_mcp.vmm.driver import HostTree
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.images import Images
+    from pyro_mcp.workspace.launch import Disks
 
 
 def make_directories(engine: Engine, vm: Vm) -> VmFiles:
@@ -37,18 +39,24 @@ def make_directories(engine: Engine, vm: Vm) -> VmFiles:
     return files
 
 
-def drives_of(engine: Engine, images: Images, root_disk: Path, workspace_disk: Path) -> tuple[Drive, ...]:
+def drives_of(engine: Engine, images: Images, disks: Disks) -> tuple[Drive, ...]:
     """Return the drives of a guest, in its order: base, root, workspace, baseline."""
     return (
         Drive(images.environment.base_image, read_only=True),
-        Drive(root_disk, volatile=True),
-        Drive(workspace_disk, volatile=True),
-        Drive(placeholder(engine.paths), read_only=True),
+        Drive(disks.root, volatile=True),
+        Drive(disks.workspace, volatile=not disks.workspace_is_durable),
+        Drive(placeholder(engine.paths) if disks.baseline is None else disks.baseline, read_only=True),
     )
 
 
 def machine_spec(
-    engine: Engine, vm: Vm, files: VmFiles, drives: tuple[Drive, ...], *, network_fd: int | None = None
+    engine: Engine,
+    vm: Vm,
+    files: VmFiles,
+    drives: tuple[Drive, ...],
+    *,
+    network_fd: int | None = None,
+    host_tree: HostTree | None = None,
 ) -> MachineSpec:
     """Return what a driver is told. What is left of the lease is the machine's time to live.
 
@@ -72,7 +80,9 @@ def machine_spec(
         ttl_s=ttl_s,
         network_fd=network_fd,
         remove_at_end=(files.runtime, *_disks(files, drives)) if vm.ephemeral else (files.runtime,),
-        remove_at_ttl=() if vm.ephemeral else (files.directory,),
+        # A workspace's disks lie elsewhere, and no timer removes them.
+        remove_at_ttl=() if vm.ephemeral or vm.workspace_id else (files.directory,),
+        host_tree=host_tree,
     )
 
 

@@ -20,6 +20,7 @@ from pyro_mcp.model.vm import BaseImage, Vm
 from pyro_mcp.vmm.template import RAM, ROOT_DISK, seal_template
 from pyro_mcp.workspace.cold_boot import boot
 from pyro_mcp.workspace.disks import make_root_disk, make_sparse, require_space
+from pyro_mcp.workspace.launch import Disks
 from pyro_mcp.workspace.machine_spec import drives_of, machine_spec, make_directories
 from pyro_mcp.workspace.passing_vm import passing_vm
 
@@ -82,7 +83,7 @@ def _boot_and_save(engine: Engine, wish: TemplateWish, staged: Path) -> None:
     )
     with passing_vm(engine, vm, images) as own:
         files = make_directories(engine, own)
-        drives = drives_of(engine, images, staged / ROOT_DISK, staged / _WORKSPACE_DISK)
+        drives = drives_of(engine, images, Disks(staged / ROOT_DISK, staged / _WORKSPACE_DISK))
         machine = boot(
             wish.choice, machine_spec(engine, own, files, drives), images, wish.flavour, ram_file=staged / RAM
         )

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.model.ids import parse_vm_id
 from pyro_mcp.state.discard import discard_vm
 from pyro_mcp.state.vm_lock import vm_lock
-from pyro_mcp.state.vm_table import not_found
+from pyro_mcp.workspace.one_shot import get_vm
 
 if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
@@ -23,8 +22,7 @@ def delete_vm(engine: Engine, vm_id: str) -> None:
     Raises:
         PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if a process of it survives SIGKILL.
     """
-    if engine.store.vms.find(parse_vm_id(vm_id)) is None:
-        raise not_found(vm_id)
+    get_vm(engine, vm_id)
     engine.reconcile()
     delete_if_there(engine, vm_id)
 

@@ -17,6 +17,7 @@ from pyro_mcp.model.states import VmState
 from pyro_mcp.state.store import is_alive, this_process
 from pyro_mcp.workspace.guest_command import CommandStreams
 from pyro_mcp.workspace.in_guest import run_command
+from pyro_mcp.workspace.one_shot import require_one_shot
 from pyro_mcp.workspace.vm_delete import delete_if_there
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def exec_vm(engine: Engine, vm_id: str, command: GuestCommand, streams: CommandS
 
 
 def _claimed(now: Vm) -> Vm:
+    require_one_shot(now)
     if now.state is not VmState.STARTED:
         raise PyroError(
             ErrorCode.CONFLICT,

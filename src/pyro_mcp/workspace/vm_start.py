@@ -15,7 +15,6 @@ from pyro_mcp.agent import AgentSession, Flavour
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.model.ids import parse_vm_id
 from pyro_mcp.model.states import VmState
 from pyro_mcp.state.discard import end_machine
 from pyro_mcp.state.filenames import VmFiles
@@ -28,6 +27,7 @@ from pyro_mcp.workspace.guards import Choice, choose, demands_of
 from pyro_mcp.workspace.images import Images, images_of
 from pyro_mcp.workspace.launch import guest_config, launch
 from pyro_mcp.workspace.network import egress_of
+from pyro_mcp.workspace.one_shot import get_vm
 
 if TYPE_CHECKING:
     from pyro_mcp.host.network import Egress
@@ -46,7 +46,7 @@ def start_vm(engine: Engine, vm_id: str) -> Vm:
         PyroError: NOT_FOUND; BUSY if another process works on it; whatever keeps it from starting.
     """
     engine.reconcile()
-    vm = engine.store.vms.get(parse_vm_id(vm_id))
+    vm = get_vm(engine, vm_id)
     if vm.state is VmState.STARTED:
         return vm
     engine.progress.phase("start", f"vm_id={vm.id}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.model.ids import parse_vm_id
+from pyro_mcp.workspace.one_shot import get_vm
 
 if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm
@@ -21,15 +21,15 @@ def status_vm(engine: Engine, vm_id: str) -> Vm:
         PyroError: NOT_FOUND, which a VM whose time was up is too.
     """
     engine.reconcile()
-    return engine.store.vms.get(parse_vm_id(vm_id))
+    return get_vm(engine, vm_id)
 
 
 def list_vms(engine: Engine) -> list[Vm]:
-    """Return all VMs, oldest first. Those of runs that are under way are among them.
+    """Return all VMs, oldest first. Those of runs that are under way are among them, those of workspaces are not.
 
     Raises:
         PyroError: the store can't be used.
     """
     engine.reconcile()
     vms, _ = engine.store.vms.all()
-    return vms
+    return [vm for vm in vms if not vm.workspace_id]

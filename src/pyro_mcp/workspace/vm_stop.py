@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyro_mcp.agent import AgentSession
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
@@ -21,14 +20,13 @@ from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.record_copy import write_copy
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_lock import vm_lock
+from pyro_mcp.workspace.one_shot import get_vm
+from pyro_mcp.workspace.power_off import power_off
 
 if TYPE_CHECKING:
-    from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.workspace.engine import Engine
 
-_CONNECT_TIMEOUT_S = 2.0
-_POWEROFF_TIMEOUT_S = 10.0
 _RUNNING = {VmState.STARTED, VmState.STOPPING}
 
 
@@ -40,13 +38,13 @@ def stop_vm(engine: Engine, vm_id: str) -> Vm:
     """
     engine.reconcile()
     with vm_lock(engine.paths, parse_vm_id(vm_id)):
-        vm = engine.store.vms.get(vm_id)
+        vm = get_vm(engine, vm_id)
         machine = vm.machine
         if vm.state not in _RUNNING or machine is None:
             return vm
         vm = engine.store.vms.update(vm_id, lambda now: replace(now, state=VmState.STOPPING, owner=this_process()))
         fault_point("stop.marked")
-        _power_off(engine, machine)
+        power_off(engine, machine)
         fault_point("stop.powered_off")
         end_machine(vm_id, machine, keeps_disk=True)
         files = VmFiles.of(engine.paths, vm_id)
@@ -57,18 +55,3 @@ def stop_vm(engine: Engine, vm_id: str) -> Vm:
             # Only of use if the database is lost, and a full disk must not keep a VM from being stopped.
             write_copy(files, stopped)
         return engine.store.vms.update(vm_id, lambda _: stopped)
-
-
-def _power_off(engine: Engine, record: MachineRecord) -> None:
-    machine = engine.drivers.of(record.kind).attach(record)
-    try:
-        try:
-            with AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S) as session:
-                session.poweroff(timeout_s=_POWEROFF_TIMEOUT_S)
-        except PyroError:
-            # Silent, broken or gone already: the ladder goes on without it.
-            machine.shutdown(0.0)
-            return
-        machine.shutdown(_POWEROFF_TIMEOUT_S)
-    finally:
-        machine.close()

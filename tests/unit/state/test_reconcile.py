@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,9 +43,12 @@ class House:
     store: Store
     notices: list[str]
     clock: Clock
+    watched: list[str] = field(default_factory=list[str])
 
     def reconcile(self) -> list[str]:
-        return reconcile(self.store, self.paths, self.clock, self.notices.append)
+        return reconcile(
+            self.store, self.paths, self.clock, self.notices.append, lambda _, vm: self.watched.append(vm.id)
+        )
 
     def vm(self, *, files: bool = False, **changes: Any) -> Vm:
         vm = self.store.vms.insert(a_vm(**changes))
@@ -291,7 +294,7 @@ def test_after_the_database_is_lost_what_runs_is_taken_up_again_and_the_rest_rem
         write_copy(VmFiles.of(house.paths, vm.id), vm)
     os.truncate(house.paths.database, 1000)
     with Store(house.paths, house.notices.append) as store:
-        assert reconcile(store, house.paths, house.clock, house.notices.append) == []
+        assert replace(house, store=store).reconcile() == []
         assert store.vms.all() == (kept, [])
     assert not VmFiles.of(house.paths, half.id).directory.exists()
     assert len(house.notices) == 3

@@ -102,7 +102,7 @@ class CompatDriver:
 
 
 def _prepare(spec: MachineSpec, info_fd: int, inherited: ExitStack) -> Command:
-    root = spec.state_dir / ROOT
+    root = spec.state_dir / ROOT if spec.host_tree is None else spec.host_tree.workspace
     try:
         os.makedirs(root, 0o700, exist_ok=True)
         (listener,) = listen_lanes(spec.runtime_dir, 1)
@@ -116,6 +116,7 @@ def _prepare(spec: MachineSpec, info_fd: int, inherited: ExitStack) -> Command:
     agent = [
         *(sys.executable, "-I", "-S", "-c", _AGENT, _PACKAGE_HOME),
         *("--listen-fd", str(listener.fileno()), "--root", os.fspath(root)),
+        *(() if spec.host_tree is None else ("--baseline", os.fspath(spec.host_tree.baseline))),
     ]
     # timeout(1) is the parent: if it is killed, the agent must not go on without its bound.
     bound = [os.fspath(programs.find_program("setpriv")), "--pdeathsig", "KILL", "--"]

@@ -1,0 +1,175 @@
+"""The record of one workspace, as the store keeps it, and of what was done in it.
+
+Owns which facts there are about a workspace, its snapshots, its commands and what a reviewer wants to know. Refuses to
+change them: a changed workspace is a new value, made by the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
+    from pyro_mcp.model.limits import Shape
+    from pyro_mcp.model.vm import BaseImage, Owner
+    from pyro_mcp.model.workspace_states import WorkspaceState
+
+#: The snapshot that is always there.
+BASELINE = "baseline"
+
+
+class SeedOrigin(StrEnum):
+    """Say who chose what a workspace was seeded from."""
+
+    EMPTY = "empty"
+    MANUAL_SEED_PATH = "manual_seed_path"
+    PROJECT_PATH = "project_path"
+    REPO_URL = "repo_url"
+
+
+@dataclass(frozen=True, slots=True)
+class SeedNote:
+    """Something that a seeding left out or changed: a printable name, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeedInfo:
+    """What a workspace was seeded with. `skipped` and `changed` hold the first; the counts count all.
+
+    `mode` is `empty`, `directory` or `tar_archive`. `host_hooks` are the files (name, digest) that a host tool would
+    run by itself: an export lets them out again.
+    """
+
+    mode: str = "empty"
+    seed_path: str | None = None
+    destination: str = "/workspace"
+    entry_count: int = 0
+    bytes_written: int = 0
+    origin_kind: SeedOrigin = SeedOrigin.EMPTY
+    origin_ref: str | None = None
+    skipped: tuple[SeedNote, ...] = ()
+    skipped_count: int = 0
+    changed: tuple[SeedNote, ...] = ()
+    changed_count: int = 0
+    host_hooks: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One workspace.
+
+    `life` counts from 1 and grows with each reset: the disks of a life lie in a directory of its own, and the row says
+    which one counts. `vm_id` is the VM that runs it, "" when none does. `owner` is set while a process works on it.
+    `expires_at` (seconds since the epoch) is for people, and None while nothing runs that could expire; the deadline
+    that counts is `deadline_boottime_s` in the boot `boot_id`.
+    """
+
+    id: str
+    name: str | None
+    labels: Mapping[str, str]
+    environment: str
+    base: BaseImage | None
+    variables: Mapping[str, str]
+    boot_digest: str
+    shape: Shape
+    ttl_s: int
+    network_policy: NetworkPolicy
+    allow_host_compat: bool
+    require_kvm: bool
+    state: WorkspaceState
+    seed: SeedInfo
+    created_at: float
+    last_activity_at: float
+    expires_at: float | None = None
+    boot_id: str = ""
+    deadline_boottime_s: float = 0.0
+    stop_reason: StopReason | None = None
+    execution_mode: ExecutionMode | None = None
+    isolation: Isolation | None = None
+    reset_count: int = 0
+    last_reset_at: float | None = None
+    command_count: int = 0
+    life: int = 1
+    vm_id: str = ""
+    owner: Owner | None = None
+    last_error: str = ""
+
+    @property
+    def title(self) -> str:
+        """Return how messages call it: its name, if it has one, and its id."""
+        return f"{self.name} ({self.id})" if self.name else self.id
+
+    @property
+    def is_host_compat(self) -> bool:
+        """Say whether it was created where no guest could be booted, and has directories instead of disks."""
+        return self.base is None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A checkpoint of `/workspace`. `size_bytes` is what it takes on the host's disk."""
+
+    name: str
+    id: str
+    created_at: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """One command that was run in a workspace.
+
+    Of each stream the text keeps the beginning and the end; `…_truncated` says that something between is missing, and
+    `…_file_bytes` how much of the stream, from its beginning, lies whole beside the record (0: the text is all there
+    is). `exit_code` is None for one that still runs, or that has no result: then `error` says why.
+    """
+
+    seq: int
+    command: str | tuple[str, ...]
+    cwd: str
+    started_at: float
+    exit_code: int | None = None
+    timed_out: bool = False
+    oom_killed: bool = False
+    duration_ms: int = 0
+    stdout: str = ""
+    stderr: str = ""
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    stdout_truncated: bool = False
+    stderr_truncated: bool = False
+    stdout_file_bytes: int = 0
+    stderr_file_bytes: int = 0
+    error: str = ""
+    owner: Owner | None = None
+
+
+class ReviewKind(StrEnum):
+    """Name what a reviewer of a workspace wants to know about."""
+
+    COMMAND = "command"
+    PATCH = "patch"
+    SYNC = "sync"
+    SNAPSHOT = "snapshot"
+    EXPORT = "export"
+    RESET = "reset"
+    FILE_WRITE = "file_write"
+    START = "start"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewEvent:
+    """Something that happened to a workspace. `seq` and `at` (seconds since the epoch) are given by the journal."""
+
+    kind: ReviewKind
+    summary: Mapping[str, object] = field(default_factory=dict[str, object])
+    seq: int = 0
+    at: float = 0.0

@@ -1,0 +1,225 @@
+"""Making one workspace's record agree with what runs and lies on the disk.
+
+Owns what is done about a workspace whose owner died, whose machine ended, or whose row or directory has lost the other.
+Refuses to take work away: only what was never finished, or was to be deleted, goes; a directory that can't be
+understood is set aside.
+The caller holds the workspace's lock. Only loaded when there is something to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, assert_never
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.durable import remove_tree
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.process import boot_id
+from pyro_mcp.host.process.identity import ProcessIdentity
+from pyro_mcp.model.ids import is_vm_id, is_workspace_id
+from pyro_mcp.model.kinds import StopReason
+from pyro_mcp.model.workspace_states import WorkspaceState
+from pyro_mcp.state.discard import end_machine, is_running
+from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
+from pyro_mcp.state.last_words import last_words
+from pyro_mcp.state.record_copy import read_copy
+from pyro_mcp.state.store import is_alive
+from pyro_mcp.state.workspace_copy import read_workspace_copy, set_aside, write_workspace_copy
+from pyro_mcp.state.workspace_discard import discard_vm_if_there, discard_vms, discard_workspace, sweep_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.model.workspace import Snapshot, Workspace
+    from pyro_mcp.state.clock import Clock
+    from pyro_mcp.state.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Mender:
+    """What settling a workspace needs. `watch` starts what ends the workspace's VM when its time is up."""
+
+    store: Store
+    paths: Paths
+    clock: Clock
+    notice: Callable[[str], None]
+    watch: Callable[[Workspace, Vm], None]
+
+    def settle(self, workspace_id: str) -> None:
+        """Do what the workspace needs, looking at it now that nobody else can change it.
+
+        Raises:
+            PyroError: what ending processes or removing files raises.
+        """
+        workspace = self.store.workspaces.find(workspace_id)
+        if workspace is None or (workspace.owner is not None and is_alive(workspace.owner)):
+            return
+        fault_point(f"ws_reconcile.{workspace.state.value}")
+        match workspace.state:
+            case WorkspaceState.CREATING | WorkspaceState.DELETING:
+                discard_workspace(self.store, self.paths, workspace)
+            case WorkspaceState.STARTING:
+                self._tidy(workspace)
+                self._become(workspace, WorkspaceState.STOPPED)
+            case WorkspaceState.STARTED | WorkspaceState.STOPPING | WorkspaceState.RESETTING:
+                self._settle_running(workspace)
+            case WorkspaceState.STOPPED | WorkspaceState.FAILED:
+                if workspace.owner is not None:
+                    self._tidy(workspace)
+                    self._become(workspace, workspace.state)
+            case _:
+                assert_never(workspace.state)
+
+    def _settle_running(self, workspace: Workspace) -> None:
+        vm = self.store.vms.find(workspace.vm_id) if workspace.vm_id else None
+        if vm is not None and vm.machine is not None and is_running(vm.machine):
+            if workspace.owner is not None or workspace.state is not WorkspaceState.STARTED:
+                self._tidy(workspace)
+                self._become(workspace, WorkspaceState.STARTED)
+            if is_overdue(workspace, self.clock) and not _is_watched(vm):
+                self.watch(workspace, vm)
+            return
+        if workspace.vm_id:
+            self.mark_ended(workspace, vm)
+        else:
+            # A reset of a workspace that did not run.
+            self._tidy(workspace)
+            self._become(workspace, WorkspaceState.STOPPED)
+
+    def mark_ended(self, workspace: Workspace, vm: Vm | None) -> None:
+        """Record that the workspace's machine ended by itself, with what it said last, and take its VM away."""
+        error = ""
+        reason = StopReason.HOST_REBOOT
+        rebooted = workspace.boot_id != boot_id()
+        if workspace.state is WorkspaceState.STOPPING:
+            reason = StopReason.USER
+        elif not rebooted:
+            reason = StopReason.LOST
+        if vm is not None:
+            # Its keeper may still be writing the console's end.
+            end_machine(vm.id, vm.machine)
+            if reason is StopReason.LOST:
+                error = last_words(VmFiles.of(self.paths, vm.id))
+        self._become(workspace, WorkspaceState.STOPPED, stop_reason=reason, last_error=error)
+        if vm is not None:
+            discard_vm_if_there(self.store, self.paths, vm.id)
+        self._tidy(replace(workspace, vm_id=""))
+
+    def _become(
+        self,
+        workspace: Workspace,
+        state: WorkspaceState,
+        *,
+        stop_reason: StopReason | None = None,
+        last_error: str | None = None,
+    ) -> None:
+        def settled(now: Workspace) -> Workspace:
+            after = replace(now, state=state, owner=None)
+            if state is not WorkspaceState.STARTED:
+                after = replace(after, vm_id="", expires_at=None)
+                if stop_reason is not None:
+                    after = replace(after, stop_reason=stop_reason)
+            return after if last_error is None else replace(after, last_error=last_error)
+
+        after = self.store.workspaces.update(workspace.id, settled)
+        self._copy(after)
+
+    def _tidy(self, workspace: Workspace) -> None:
+        discard_vms(self.store, self.paths, workspace.id, but=workspace.vm_id)
+        sweep_workspace(self.store, self.paths, workspace)
+
+    def _copy(self, workspace: Workspace) -> None:
+        try:
+            snapshots = self.store.workspaces.snapshots(workspace.id)
+            write_workspace_copy(WorkspaceFiles(self.paths, workspace.id), workspace, snapshots)
+        except PyroError as error:
+            # Only of use if the database is lost; a full disk must not keep anybody from looking.
+            if error.code not in {ErrorCode.NO_SPACE, ErrorCode.NOT_FOUND, ErrorCode.PERMISSION}:
+                raise
+
+    def drop_damaged(self, workspace_id: str) -> None:
+        """Replace a row that can't be read by the copy, or set the workspace's directory aside.
+
+        Raises:
+            PyroError: PERMISSION and others.
+        """
+        if not is_workspace_id(workspace_id):
+            self.store.workspaces.delete(workspace_id)
+            return
+        files = WorkspaceFiles(self.paths, workspace_id)
+        known = read_workspace_copy(files)
+        self.store.workspaces.delete(workspace_id)
+        if known is None:
+            self._set_aside(files, "its record was damaged, and so is the copy")
+            return
+        self._take_up(*known)
+        self.notice(f"the record of the workspace {known[0].title} was damaged: it is restored from its copy")
+
+    def settle_stray(self, workspace_id: str) -> None:
+        """Take a workspace without a row up again, or remove what a killed verb left of one.
+
+        Rows are written before directories are made and deleted after those are removed, so this is for a database that
+        was lost.
+
+        Raises:
+            PyroError: PERMISSION and others.
+        """
+        if self.store.workspaces.find(workspace_id) is not None:
+            return
+        files = WorkspaceFiles(self.paths, workspace_id)
+        known = read_workspace_copy(files)
+        if known is not None and known[0].state not in {WorkspaceState.CREATING, WorkspaceState.DELETING}:
+            self._take_up_vm(known[0].vm_id)
+            self._take_up(*known)
+            self.notice(
+                f"the workspace {known[0].title} was unknown to the state database and is taken up again;"
+                " the history of its commands is lost"
+            )
+            self.settle(workspace_id)
+        elif known is None and files.record.exists():
+            self._set_aside(files, "its record can't be read")
+        else:
+            discard_vms(self.store, self.paths, workspace_id)
+            remove_tree(files.directory)
+
+    def _take_up(self, workspace: Workspace, snapshots: list[Snapshot]) -> None:
+        name = workspace.name
+        for attempt in (workspace, replace(workspace, name=None)):
+            try:
+                self.store.workspaces.insert(replace(attempt, command_count=0, owner=None))
+                break
+            except PyroError as error:
+                if error.code is not ErrorCode.CONFLICT or attempt.name is None:
+                    raise
+                self.notice(f"another workspace is called {name} by now: {workspace.id} has no name any more")
+        self.store.workspaces.put_snapshots(workspace.id, snapshots)
+
+    def _take_up_vm(self, vm_id: str) -> None:
+        if not is_vm_id(vm_id) or self.store.vms.find(vm_id) is not None:
+            return
+        vm = read_copy(VmFiles.of(self.paths, vm_id))
+        if vm is not None:
+            self.store.vms.insert(vm)
+
+    def _set_aside(self, files: WorkspaceFiles, why: str) -> None:
+        discard_vms(self.store, self.paths, files.workspace_id)
+        aside = set_aside(self.paths, files)
+        if aside is not None:
+            self.notice(
+                f"the workspace {files.workspace_id} can't be used: {why}. What is left of it lies in {aside}:"
+                " workspace.img in there is an ext4 file system"
+            )
+
+
+def is_overdue(workspace: Workspace, clock: Clock) -> bool:
+    """Say whether a workspace that runs should have been switched off by now."""
+    return workspace.boot_id == clock.boot_id() and clock.boottime_s() >= workspace.deadline_boottime_s
+
+
+def _is_watched(vm: Vm) -> bool:
+    if vm.machine is None:
+        return False
+    pid, started = vm.machine.remover
+    return pid > 0 and ProcessIdentity(pid, started, vm.machine.boot_id).is_running()

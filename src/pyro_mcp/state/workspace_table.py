@@ -1,0 +1,264 @@
+"""The workspaces' tables: one row for each workspace, and one for each of its snapshots.
+
+Owns reading and writing them, and finding a workspace by what a person calls it. Refuses transitions that the model's
+table does not have, two workspaces of one name, and to lose the update of another process: a change reads and writes in
+one transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.ids import WORKSPACE_PREFIX
+from pyro_mcp.model.workspace import Snapshot
+from pyro_mcp.model.workspace_states import require_workspace_transition
+from pyro_mcp.state.workspace_record import from_row, to_row
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.state.database import Database
+
+_COLUMNS = (
+    "id", "name", "labels", "environment", "base_digest", "base_path", "variables", "boot_digest", "vcpu_count",
+    "mem_mib", "ttl_s", "network_policy", "allow_host_compat", "require_kvm", "state", "stop_reason", "execution_mode",
+    "isolation", "seed", "created_at", "last_activity_at", "expires_at", "boot_id", "deadline_boottime_s",
+    "reset_count", "last_reset_at", "command_count", "life", "vm_id", "owner_pid", "owner_start_time", "owner_boot_id",
+    "last_error",
+)  # fmt: skip
+# The column names are this module's own, so nothing is injected.
+_INSERT = f"INSERT INTO workspaces ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
+_UPDATE = f"UPDATE workspaces SET {', '.join(f'{name} = :{name}' for name in _COLUMNS[1:])} WHERE id = :id"  # noqa: S608
+_OF_WORKSPACE = ("snapshots", "commands", "events")
+_SHOWN_IDS = 5
+_SHOWN_CHARS = 80
+
+
+class WorkspaceTable:
+    """The records of all workspaces and their snapshots."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(self, workspace: Workspace, *, also: Callable[[sqlite3.Connection], None] | None = None) -> Workspace:
+        """Record a new workspace; `also` is done in the same transaction.
+
+        Raises:
+            PyroError: CONFLICT if its name is taken; what `also` raises.
+        """
+
+        def change(connection: sqlite3.Connection) -> None:
+            _require_free_name(connection, workspace)
+            connection.execute(_INSERT, to_row(workspace))
+            if also is not None:
+                also(connection)
+
+        self._database.write(change)
+        return workspace
+
+    def find(self, workspace_id: str) -> Workspace | None:
+        """Return a workspace's record, or None.
+
+        Raises:
+            PyroError: CORRUPT if the record is damaged.
+        """
+        return self._database.read(lambda connection: _find(connection, workspace_id))
+
+    def get(self, workspace_id: str) -> Workspace:
+        """Return a workspace's record.
+
+        Raises:
+            PyroError: NOT_FOUND; CORRUPT if the record is damaged.
+        """
+        workspace = self.find(workspace_id)
+        if workspace is None:
+            raise no_workspace(workspace_id)
+        return workspace
+
+    def lookup(self, handle: str) -> Workspace:
+        """Return the workspace whose id or name `handle` is, or whose id alone begins with it.
+
+        Raises:
+            PyroError: NOT_FOUND; CONFLICT if several ids begin with it, saying which.
+        """
+        rows = self._database.read(lambda connection: _candidates(connection, handle))
+        if not rows:
+            raise no_workspace(handle)
+        if len(rows) == 1:
+            return from_row(dict(rows[0]))
+        ids = sorted(str(row["id"]) for row in rows)
+        more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
+        raise PyroError(
+            ErrorCode.CONFLICT,
+            f"{handle[:_SHOWN_CHARS]!r} begins the ids of several workspaces: {', '.join(ids[:_SHOWN_IDS])}{more}",
+            hint="Give more of the id.",
+            details={"workspaces": ids[:_SHOWN_IDS]},
+        )
+
+    def all(self) -> tuple[list[Workspace], list[str]]:
+        """Return every workspace, the one that was active last first, and the ids of records that are damaged."""
+        rows = self._database.read(lambda connection: connection.execute("SELECT * FROM workspaces").fetchall())
+        workspaces: list[Workspace] = []
+        damaged: list[str] = []
+        for row in rows:
+            record = dict(row)
+            try:
+                workspaces.append(from_row(record))
+            except PyroError:
+                damaged.append(str(record["id"]))
+        workspaces.sort(key=lambda each: (-each.last_activity_at, each.id))
+        return workspaces, damaged
+
+    def update(
+        self,
+        workspace_id: str,
+        change: Callable[[Workspace], Workspace],
+        *,
+        also: Callable[[sqlite3.Connection], object] | None = None,
+    ) -> Workspace:
+        """Replace a workspace's record by what `change` makes of it, and return that; both may be called twice.
+
+        Raises:
+            PyroError: NOT_FOUND; CONFLICT if the state that `change` gave may not follow, or the name is taken; what
+                `change` and `also` raise.
+        """
+
+        def transaction(connection: sqlite3.Connection) -> Workspace:
+            before = _find(connection, workspace_id)
+            if before is None:
+                raise no_workspace(workspace_id)
+            after = change(before)
+            if after.state is not before.state:
+                require_workspace_transition(before.title, before.state, after.state)
+            if after.name != before.name:
+                _require_free_name(connection, after)
+            if after != before:
+                connection.execute(_UPDATE, to_row(after))
+            if also is not None:
+                also(connection)
+            return after
+
+        return self._database.write(transaction)
+
+    def delete(self, workspace_id: str) -> bool:
+        """Forget a workspace with all that was recorded of it; say whether there was one."""
+
+        def transaction(connection: sqlite3.Connection) -> bool:
+            forget_records(connection, workspace_id)
+            connection.execute("DELETE FROM snapshots WHERE workspace_id = ?", (workspace_id,))
+            return connection.execute("DELETE FROM workspaces WHERE id = ?", (workspace_id,)).rowcount > 0
+
+        return self._database.write(transaction)
+
+    def snapshots(self, workspace_id: str) -> list[Snapshot]:
+        """Return a workspace's snapshots, oldest first. The baseline is none of them."""
+        rows = self._database.read(
+            lambda connection: connection.execute(
+                "SELECT * FROM snapshots WHERE workspace_id = ? ORDER BY created_at, name", (workspace_id,)
+            ).fetchall()
+        )
+        return [_snapshot(row) for row in rows]
+
+    def find_snapshot(self, workspace_id: str, name: str) -> Snapshot | None:
+        """Return a snapshot, or None."""
+        row = self._database.read(
+            lambda connection: connection.execute(
+                "SELECT * FROM snapshots WHERE workspace_id = ? AND name = ?", (workspace_id, name)
+            ).fetchone()
+        )
+        return None if row is None else _snapshot(row)
+
+    def put_snapshots(self, workspace_id: str, snapshots: list[Snapshot]) -> None:
+        """Record snapshots that are there already: those of a workspace that is taken up again."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            for snapshot in snapshots:
+                insert_snapshot(connection, workspace_id, snapshot)
+
+        self._database.write(change)
+
+
+def insert_snapshot(connection: sqlite3.Connection, workspace_id: str, snapshot: Snapshot) -> None:
+    """Record a snapshot, inside the caller's transaction.
+
+    Raises:
+        PyroError: CONFLICT if there is one of that name.
+    """
+    import sqlite3
+
+    try:
+        connection.execute(
+            "INSERT INTO snapshots (workspace_id, name, id, created_at, size_bytes) VALUES (?, ?, ?, ?, ?)",
+            (workspace_id, snapshot.name, snapshot.id, snapshot.created_at, snapshot.size_bytes),
+        )
+    except sqlite3.IntegrityError as error:
+        raise PyroError(
+            ErrorCode.CONFLICT,
+            f"there is a snapshot {snapshot.name!r} already",
+            hint="Choose another name, or delete that one first.",
+        ) from error
+
+
+def remove_snapshot(connection: sqlite3.Connection, workspace_id: str, name: str) -> bool:
+    """Forget a snapshot, inside the caller's transaction; say whether there was one."""
+    deleted = connection.execute("DELETE FROM snapshots WHERE workspace_id = ? AND name = ?", (workspace_id, name))
+    return deleted.rowcount > 0
+
+
+def forget_records(connection: sqlite3.Connection, workspace_id: str) -> None:
+    """Forget what was done in a workspace, inside the caller's transaction."""
+    connection.execute("DELETE FROM commands WHERE workspace_id = ?", (workspace_id,))
+    connection.execute("DELETE FROM events WHERE workspace_id = ?", (workspace_id,))
+
+
+def no_workspace(handle: str) -> PyroError:
+    """Make the error for a workspace that is not there, or no longer."""
+    return PyroError(
+        ErrorCode.NOT_FOUND,
+        f"there is no workspace {handle[:_SHOWN_CHARS]!r}",
+        hint="`pyro workspace list` shows those that there are.",
+        details={"workspace": handle[:_SHOWN_CHARS]},
+    )
+
+
+def _find(connection: sqlite3.Connection, workspace_id: str) -> Workspace | None:
+    row = connection.execute("SELECT * FROM workspaces WHERE id = ?", (workspace_id,)).fetchone()
+    return None if row is None else from_row(dict(row))
+
+
+def _candidates(connection: sqlite3.Connection, handle: str) -> list[sqlite3.Row]:
+    if "\0" in handle or not handle.isprintable():
+        return []
+    if not handle.startswith(WORKSPACE_PREFIX):
+        return connection.execute("SELECT * FROM workspaces WHERE name = ?", (handle,)).fetchall()
+    if len(handle) == len(WORKSPACE_PREFIX):
+        return []
+    query = "SELECT * FROM workspaces WHERE substr(id, 1, ?) = ?"
+    return connection.execute(query, (len(handle), handle)).fetchall()
+
+
+def _require_free_name(connection: sqlite3.Connection, workspace: Workspace) -> None:
+    if workspace.name is None:
+        return
+    row = connection.execute(
+        "SELECT id FROM workspaces WHERE name = ? AND id <> ?", (workspace.name, workspace.id)
+    ).fetchone()
+    if row is not None:
+        raise PyroError(
+            ErrorCode.CONFLICT,
+            f"the name {workspace.name!r} is that of the workspace {row['id']}",
+            hint="Choose another name, or delete that workspace, or take its name away with `pyro workspace update`.",
+            details={"name": workspace.name, "workspace_id": str(row["id"])},
+        )
+
+
+def _snapshot(row: sqlite3.Row) -> Snapshot:
+    return Snapshot(
+        name=cast("str", row["name"]),
+        id=cast("str", row["id"]),
+        created_at=float(cast("float", row["created_at"])),
+        size_bytes=cast("int", row["size_bytes"]),
+    )

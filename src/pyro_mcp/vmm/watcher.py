@@ -1,0 +1,45 @@
+"""Watchers: the small shell processes that have a machine switched off when its time is up.
+
+Owns how one is started. Refuses to know how a machine is switched off: a command does that, which the watcher asks.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host import process, programs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyro_mcp.host.process import Child
+    from pyro_mcp.model.machine import MachineRecord
+
+SCRIPT = Path(__file__).with_name("watcher.sh")
+
+
+def start_watcher(name: str, machine: MachineRecord, command: Sequence[str], *, after_s: float) -> Child:
+    """Start a detached process that asks `command` in `after_s` seconds to switch the machine off (see watcher.sh).
+
+    Raises:
+        PyroError: UNAVAILABLE, MISSING_PROGRAM.
+    """
+    return process.start(
+        [
+            "/bin/sh",
+            SCRIPT,
+            str(max(1, math.ceil(after_s))),
+            str(machine.vmm_pid),
+            str(machine.vmm_start_time),
+            name,
+            *command,
+        ],
+        # Nothing of the caller's environment: it may hold secrets, and PYTHONPATH or BASH_ENV would change what runs.
+        env={"PATH": os.pathsep.join(programs.search_path())},
+        cwd="/",
+        umask=0o077,
+        detached=True,
+    )

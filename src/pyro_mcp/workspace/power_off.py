@@ -1,0 +1,39 @@
+"""Switching a machine off: the ladder from asking its guest to killing the VMM.
+
+Owns the steps and their bounds. Refuses to leave it running.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import AgentSession
+from pyro_mcp.errors import PyroError
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.machine import MachineRecord
+    from pyro_mcp.workspace.engine import Engine
+
+_CONNECT_TIMEOUT_S = 2.0
+POWEROFF_TIMEOUT_S = 10.0
+
+
+def power_off(engine: Engine, record: MachineRecord, *, timeout_s: float = POWEROFF_TIMEOUT_S) -> bool:
+    """Have the guest write its disks and switch itself off; end the machine if it does not. Say whether it did.
+
+    Raises:
+        PyroError: TIMEOUT if the VMM survives SIGKILL.
+    """
+    machine = engine.drivers.of(record.kind).attach(record)
+    try:
+        try:
+            with AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S) as session:
+                session.poweroff(timeout_s=timeout_s)
+        except PyroError:
+            # Silent, broken or gone already: the ladder goes on without it.
+            machine.shutdown(0.0)
+            return False
+        machine.shutdown(timeout_s)
+        return True
+    finally:
+        machine.close()

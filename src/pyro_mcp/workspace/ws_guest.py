@@ -1,0 +1,142 @@
+"""Using the guest of a workspace: finding it, starting it if it is stopped, and saying what became of it.
+
+Owns that one way for everything that needs a guest, and that no time to live runs out meanwhile. Refuses a guest that
+another process is resetting or deleting.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from pyro_mcp.agent import AgentSession
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.kinds import StopReason
+from pyro_mcp.model.workspace_states import WorkspaceState, workspace_conflict
+from pyro_mcp.state.discard import is_running
+from pyro_mcp.state.store import is_alive
+from pyro_mcp.state.workspace_lock import using_workspace, workspace_lock
+from pyro_mcp.workspace.ws_find import find_workspace
+from pyro_mcp.workspace.ws_journal import note_activity
+from pyro_mcp.workspace.ws_start import start_locked
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.vmm.driver import Machine
+    from pyro_mcp.workspace.engine import Engine
+
+__all__ = ["GuestUse", "guest_of", "note_activity"]
+
+CONNECT_TIMEOUT_S = 10.0
+# How often a workspace may have become something else while it was looked at.
+_LOOKS = 8
+_LAST_WORDS_TIMEOUT_S = 2.0
+_GUEST_FAILURES = {ErrorCode.GUEST_LOST, ErrorCode.TIMEOUT, ErrorCode.PROTOCOL, ErrorCode.BUSY}
+
+
+@dataclass(frozen=True, slots=True)
+class GuestUse:
+    """A workspace's guest, running."""
+
+    workspace: Workspace
+    vm: Vm
+    machine: Machine
+
+    def session(self, *, timeout_s: float = CONNECT_TIMEOUT_S) -> AgentSession:
+        """Open a conversation with the guest's agent; a context manager. `timeout_s` bounds the connecting.
+
+        Raises:
+            PyroError: BUSY, GUEST_LOST, TIMEOUT.
+        """
+        return AgentSession.open(self.machine.transport, timeout_s=min(timeout_s, CONNECT_TIMEOUT_S))
+
+
+@contextmanager
+def guest_of(engine: Engine, handle: str, *, activity: bool = True) -> Generator[GuestUse]:
+    """Yield the guest of a workspace, starting it if need be. With `activity`, the use renews its time to live.
+
+    Raises:
+        PyroError: NOT_FOUND; CONFLICT if it is being created, reset or deleted; what keeps it from starting. An error
+            of the block that says that the guest is gone says why, if that is known.
+    """
+    workspace_id = find_workspace(engine, handle).id
+    with using_workspace(engine.paths, workspace_id):
+        workspace, vm, machine = _running(engine, workspace_id)
+        try:
+            yield GuestUse(workspace, vm, machine)
+        except PyroError as error:
+            if error.code in _GUEST_FAILURES:
+                raise _explained(engine, workspace, machine, error) from error
+            raise
+        finally:
+            machine.close()
+            if activity:
+                # What was done is done, although it can't be noted.
+                with suppress(PyroError):
+                    note_activity(engine, workspace_id)
+
+
+def _running(engine: Engine, workspace_id: str) -> tuple[Workspace, Vm, Machine]:
+    for _ in range(_LOOKS):
+        workspace = engine.store.workspaces.get(workspace_id)
+        match workspace.state:
+            case WorkspaceState.STARTED:
+                vm = engine.store.vms.find(workspace.vm_id)
+                if vm is not None and vm.machine is not None and is_running(vm.machine):
+                    return workspace, vm, engine.drivers.of(vm.machine.kind).attach(vm.machine)
+                _let_settle(engine, workspace_id)
+            case WorkspaceState.STOPPED | WorkspaceState.FAILED:
+                with workspace_lock(engine.paths, workspace_id):
+                    start_locked(engine, workspace_id)
+            case WorkspaceState.STARTING | WorkspaceState.STOPPING:
+                _let_settle(engine, workspace_id)
+            case WorkspaceState.CREATING | WorkspaceState.RESETTING | WorkspaceState.DELETING:
+                if workspace.owner is not None and is_alive(workspace.owner):
+                    raise workspace_conflict(workspace.title, workspace.state, "can't be used meanwhile")
+                _let_settle(engine, workspace_id)
+            case _:
+                assert_never(workspace.state)
+    raise PyroError(
+        ErrorCode.BUSY,
+        f"the workspace {workspace_id} did not stay as it was for long enough to be used",
+        hint="Other processes start, stop or reset it: run the command again.",
+    )
+
+
+def _let_settle(engine: Engine, workspace_id: str) -> None:
+    """Wait for who works on the workspace, and do what nobody does any more."""
+    with workspace_lock(engine.paths, workspace_id):
+        pass
+    engine.reconcile()
+
+
+def _explained(engine: Engine, before: Workspace, machine: Machine, error: PyroError) -> PyroError:
+    """Say what became of a workspace whose guest failed somebody."""
+    if error.code is not ErrorCode.BUSY:
+        machine.wait_for_end(_LAST_WORDS_TIMEOUT_S if error.code is ErrorCode.GUEST_LOST else 0.0)
+    if machine.is_alive():
+        return error
+    with suppress(PyroError):
+        engine.reconcile()
+    now = engine.store.workspaces.find(before.id)
+    if now is None or now.state is WorkspaceState.DELETING:
+        return _lost(before, "was deleted meanwhile", "Create another workspace.")
+    if now.life != before.life or now.state is WorkspaceState.RESETTING:
+        return _lost(before, "was reset meanwhile", "Run the command again, in the workspace as it is now.")
+    again = "Run the command again: it is started for that."
+    if now.state is not WorkspaceState.STOPPED or now.stop_reason is not StopReason.LOST:
+        return _lost(before, "was stopped meanwhile", again)
+    return _lost(before, f"has lost its guest: {now.last_error or 'it ended by itself'}", again)
+
+
+def _lost(workspace: Workspace, what: str, hint: str) -> PyroError:
+    return PyroError(
+        ErrorCode.GUEST_LOST,
+        f"the workspace {workspace.title} {what}",
+        hint=hint,
+        details={"workspace_id": workspace.id},
+    )

@@ -1,0 +1,225 @@
+"""The journal of a workspace: the commands that were run in it, and what a reviewer wants to know besides.
+
+Owns both tables, the one sequence that numbers their rows, and the moment of the last activity, which nearly always
+changes with them. Refuses to keep more of a command's output in the database than its beginning and end; the whole of
+it, up to a bound, lies beside (`ws_output`).
+
+A reset forgets the journal; the numbers go on, so that none ever means two things.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.model.vm import Owner
+from pyro_mcp.model.workspace import CommandRecord, ReviewEvent, ReviewKind
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from pyro_mcp.state.clock import Clock
+    from pyro_mcp.workspace.engine import Engine
+
+# Of commands before the last so many, less of the output is kept: a journal must not grow with a workspace's age.
+RECENT_COMMANDS = 1000
+_OLD_TEXT_CHARS = 1024
+# What does not change a workspace is no activity, though a reviewer wants to know of it.
+_QUIET = {ReviewKind.EXPORT}
+
+_ACTIVE = """
+UPDATE workspaces SET
+    last_activity_at = max(last_activity_at, :now),
+    expires_at = CASE WHEN vm_id <> '' THEN :now + ttl_s ELSE expires_at END,
+    deadline_boottime_s = CASE WHEN vm_id <> '' THEN :boottime + ttl_s ELSE deadline_boottime_s END
+WHERE id = :id
+"""
+_FIELDS = (
+    "command", "cwd", "started_at", "exit_code", "timed_out", "oom_killed", "duration_ms", "stdout", "stderr",
+    "stdout_bytes", "stderr_bytes", "stdout_truncated", "stderr_truncated", "stdout_file_bytes", "stderr_file_bytes",
+    "error", "owner_pid", "owner_start_time", "owner_boot_id",
+)  # fmt: skip
+# The column names are this module's own, so nothing is injected.
+_INSERT = (
+    f"INSERT INTO commands (workspace_id, seq, {', '.join(_FIELDS)})"  # noqa: S608
+    f" VALUES (:workspace_id, :seq, {', '.join(f':{name}' for name in _FIELDS)})"
+)
+_UPDATE = (
+    f"UPDATE commands SET {', '.join(f'{name} = :{name}' for name in _FIELDS)}"  # noqa: S608
+    " WHERE workspace_id = :workspace_id AND seq = :seq"
+)
+_SHORTEN = """
+UPDATE commands SET
+    stdout = substr(stdout, 1, :chars), stderr = substr(stderr, 1, :chars),
+    stdout_truncated = stdout_truncated OR length(stdout) > :chars,
+    stderr_truncated = stderr_truncated OR length(stderr) > :chars
+WHERE workspace_id = :workspace_id AND seq = :seq
+"""
+
+
+def note_activity(engine: Engine, workspace_id: str, *, event: ReviewEvent | None = None) -> None:
+    """Record that a workspace was used just now, which renews its time to live, and what for.
+
+    Raises:
+        PyroError: NO_SPACE, BUSY and others of the store.
+    """
+
+    def change(connection: sqlite3.Connection) -> None:
+        if event is None or event.kind not in _QUIET:
+            be_active(connection, workspace_id, engine.clock)
+        if event is not None:
+            put_event(connection, workspace_id, event, engine.clock)
+
+    engine.store.database.write(change)
+
+
+def be_active(connection: sqlite3.Connection, workspace_id: str, clock: Clock) -> None:
+    """Move the moment of the last activity, inside the caller's transaction."""
+    connection.execute(_ACTIVE, {"id": workspace_id, "now": clock.wall_s(), "boottime": clock.boottime_s()})
+
+
+def put_event(connection: sqlite3.Connection, workspace_id: str, event: ReviewEvent, clock: Clock) -> None:
+    """Record an event, inside the caller's transaction. A workspace that is gone has no journal any more."""
+    seq = _next_seq(connection, workspace_id)
+    if seq:
+        connection.execute(
+            "INSERT INTO events (workspace_id, seq, kind, at, summary) VALUES (?, ?, ?, ?, ?)",
+            (workspace_id, seq, event.kind.value, clock.wall_s(), json.dumps(dict(event.summary))),
+        )
+
+
+def begin_command(engine: Engine, workspace_id: str, record: CommandRecord) -> int:
+    """Record a command that is about to run, and return its number.
+
+    Raises:
+        PyroError: NO_SPACE, BUSY and others of the store.
+    """
+
+    def change(connection: sqlite3.Connection) -> int:
+        seq = _next_seq(connection, workspace_id)
+        connection.execute(
+            "UPDATE workspaces SET command_count = command_count + 1 WHERE id = ?",
+            (workspace_id,),
+        )
+        connection.execute(_INSERT, {"workspace_id": workspace_id, "seq": seq, **_row(record)})
+        old = connection.execute(
+            "SELECT seq FROM commands WHERE workspace_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?",
+            (workspace_id, RECENT_COMMANDS),
+        ).fetchone()
+        if old is not None:
+            connection.execute(_SHORTEN, {"workspace_id": workspace_id, "seq": old["seq"], "chars": _OLD_TEXT_CHARS})
+        return seq
+
+    return engine.store.database.write(change)
+
+
+def end_command(engine: Engine, workspace_id: str, record: CommandRecord) -> None:
+    """Record how a command ended. One of a life that is over by now is forgotten already, and stays so.
+
+    Raises:
+        PyroError: NO_SPACE, BUSY and others of the store.
+    """
+    event = ReviewEvent(
+        ReviewKind.COMMAND,
+        {
+            "command_seq": record.seq,
+            "exit_code": record.exit_code,
+            "timed_out": record.timed_out,
+            "duration_ms": record.duration_ms,
+            **({"error": record.error} if record.error else {}),
+        },
+    )
+
+    def change(connection: sqlite3.Connection) -> None:
+        row = {"workspace_id": workspace_id, "seq": record.seq, **_row(record)}
+        if connection.execute(_UPDATE, row).rowcount:
+            be_active(connection, workspace_id, engine.clock)
+            put_event(connection, workspace_id, event, engine.clock)
+
+    engine.store.database.write(change)
+
+
+def commands_of(engine: Engine, workspace_id: str) -> list[CommandRecord]:
+    """Return the commands that were run since the last reset, oldest first."""
+    rows = engine.store.database.read(
+        lambda connection: connection.execute(
+            "SELECT * FROM commands WHERE workspace_id = ? ORDER BY seq", (workspace_id,)
+        ).fetchall()
+    )
+    return [_record(row) for row in rows]
+
+
+def events_of(engine: Engine, workspace_id: str) -> list[ReviewEvent]:
+    """Return what happened since the last reset, oldest first."""
+    rows = engine.store.database.read(
+        lambda connection: connection.execute(
+            "SELECT * FROM events WHERE workspace_id = ? ORDER BY seq", (workspace_id,)
+        ).fetchall()
+    )
+    return [
+        ReviewEvent(
+            kind=ReviewKind(row["kind"]),
+            summary=cast("dict[str, object]", json.loads(row["summary"])),
+            seq=row["seq"],
+            at=row["at"],
+        )
+        for row in rows
+    ]
+
+
+def _next_seq(connection: sqlite3.Connection, workspace_id: str) -> int:
+    row = connection.execute(
+        "UPDATE workspaces SET last_seq = last_seq + 1 WHERE id = ? RETURNING last_seq", (workspace_id,)
+    ).fetchone()
+    return 0 if row is None else int(row["last_seq"])
+
+
+def _row(record: CommandRecord) -> dict[str, object]:
+    owner = record.owner
+    return {
+        # Arguments may hold what is no UTF-8; JSON says it in ASCII.
+        "command": json.dumps(record.command),
+        "cwd": json.dumps(record.cwd),
+        "started_at": record.started_at,
+        "exit_code": record.exit_code,
+        "timed_out": int(record.timed_out),
+        "oom_killed": int(record.oom_killed),
+        "duration_ms": record.duration_ms,
+        "stdout": record.stdout,
+        "stderr": record.stderr,
+        "stdout_bytes": record.stdout_bytes,
+        "stderr_bytes": record.stderr_bytes,
+        "stdout_truncated": int(record.stdout_truncated),
+        "stderr_truncated": int(record.stderr_truncated),
+        "stdout_file_bytes": record.stdout_file_bytes,
+        "stderr_file_bytes": record.stderr_file_bytes,
+        "error": record.error,
+        "owner_pid": owner.pid if owner else None,
+        "owner_start_time": owner.start_time if owner else None,
+        "owner_boot_id": owner.boot_id if owner else None,
+    }
+
+
+def _record(row: sqlite3.Row) -> CommandRecord:
+    command = json.loads(row["command"])
+    pid = row["owner_pid"]
+    return CommandRecord(
+        seq=row["seq"],
+        command=command if isinstance(command, str) else tuple(cast("list[str]", command)),
+        cwd=cast("str", json.loads(row["cwd"])),
+        started_at=row["started_at"],
+        exit_code=row["exit_code"],
+        timed_out=bool(row["timed_out"]),
+        oom_killed=bool(row["oom_killed"]),
+        duration_ms=row["duration_ms"],
+        stdout=row["stdout"],
+        stderr=row["stderr"],
+        stdout_bytes=row["stdout_bytes"],
+        stderr_bytes=row["stderr_bytes"],
+        stdout_truncated=bool(row["stdout_truncated"]),
+        stderr_truncated=bool(row["stderr_truncated"]),
+        stdout_file_bytes=row["stdout_file_bytes"],
+        stderr_file_bytes=row["stderr_file_bytes"],
+        error=row["error"],
+        owner=None if pid is None else Owner(pid, row["owner_start_time"], row["owner_boot_id"]),
+    )

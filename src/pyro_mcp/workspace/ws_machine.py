@@ -1,0 +1,161 @@
+"""Bringing up the machine of a workspace: for create, start and reset alike.
+
+Owns the way from the disks to a guest that has `/workspace`, with a VM record that is there before anything is, and
+nothing left if it fails. Refuses to change the workspace's own record: which disks count, and when, is for its verbs to
+say.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import AgentSession, Flavour
+from pyro_mcp.errors import PyroError
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.ids import new_vm_id
+from pyro_mcp.model.limits import WORKSPACE_MACHINE_TTL_S
+from pyro_mcp.model.states import VmState
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
+from pyro_mcp.state.record_copy import write_copy
+from pyro_mcp.state.store import this_process
+from pyro_mcp.state.vm_table import update_vm
+from pyro_mcp.state.workspace_discard import discard_vm_if_there
+from pyro_mcp.vmm.driver import HostTree
+from pyro_mcp.workspace.cold_boot import explained
+from pyro_mcp.workspace.launch import Disks, guest_config, launch
+from pyro_mcp.workspace.network import egress_of
+from pyro_mcp.workspace.ws_watch import watch, watched
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Generator
+
+    from pyro_mcp.host.network import Egress
+    from pyro_mcp.model.machine import MachineRecord
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.vmm.driver import Machine
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.guards import Choice
+    from pyro_mcp.workspace.images import Images
+
+CONNECT_TIMEOUT_S = 10.0
+CONFIGURE_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A machine that is up. `record` puts its VM into the store, in the transaction that makes it the workspace's."""
+
+    vm: Vm
+    record: Callable[[sqlite3.Connection], object]
+
+
+def new_vm(engine: Engine, workspace: Workspace, choice: Choice, images: Images | None) -> Vm:
+    """Return the record of a VM that is to run the workspace."""
+    return Vm(
+        id=new_vm_id(),
+        environment=workspace.environment,
+        base=workspace.base,
+        shape=workspace.shape,
+        network_policy=workspace.network_policy,
+        allow_host_compat=workspace.allow_host_compat,
+        require_kvm=workspace.require_kvm,
+        ephemeral=False,
+        # What ends it is the workspace's own time to live.
+        lease=engine.clock.lease(WORKSPACE_MACHINE_TTL_S),
+        state=VmState.STARTING,
+        variables=workspace.variables,
+        boot_digest="" if images is None else images.boot.digest,
+        execution_mode=choice.execution_mode,
+        isolation=choice.isolation,
+        owner=this_process(),
+        workspace_id=workspace.id,
+    )
+
+
+@contextmanager
+def machine_up(
+    engine: Engine,
+    workspace: Workspace,
+    vm: Vm,
+    choice: Choice,
+    images: Images | None,
+    *,
+    life: int,
+    flavour: Flavour,
+    meanwhile: Callable[[], object] | None = None,
+) -> Generator[Arrival]:
+    """Bring up the machine of `vm`, which is recorded already, on the disks of `life`. The block makes it count.
+
+    `meanwhile` is called when the machine runs, before its guest is told who it is. If it, the bringing up or the block
+    fails, the VM is taken away.
+
+    Raises:
+        PyroError: NO_SPACE; whatever keeps it from coming up.
+    """
+    files = WorkspaceFiles(engine.paths, workspace.id)
+    with ExitStack() as failed:
+        failed.callback(discard_vm_if_there, engine.store, engine.paths, vm.id)
+        with ExitStack() as stack:
+            egress = stack.enter_context(egress_of(vm))
+            machine = launch(
+                engine,
+                vm,
+                choice,
+                images,
+                flavour=flavour,
+                network_fd=None if egress is None else egress.vmm_fd,
+                disks=_disks(files, life, flavour),
+                host_tree=HostTree(files.workspace_tree(life), files.baseline_tree),
+            )
+            stack.callback(machine.close)
+            with ExitStack() as unrecorded:
+                # The record knows it only when it is up; until then this process ends it.
+                unrecorded.callback(machine.kill)
+                fault_point("ws_machine.launched")
+                if meanwhile is not None:
+                    meanwhile()
+                _configure(workspace, vm, machine, flavour, egress)
+                fault_point("ws_machine.configured")
+                watcher = unrecorded.enter_context(
+                    watch(engine, workspace, vm.id, machine.record, after_s=workspace.ttl_s)
+                )
+                fault_point("ws_machine.watched")
+                up = _up(vm, watched(machine.record, watcher), egress)
+                write_copy(VmFiles.of(engine.paths, vm.id), up)
+                yield Arrival(up, lambda connection: update_vm(connection, vm.id, lambda _: up))
+                fault_point("ws_machine.recorded")
+                # The watcher is detached, and stays.
+                watcher.close()
+                unrecorded.pop_all()
+        failed.pop_all()
+
+
+def _up(vm: Vm, record: MachineRecord, egress: Egress | None) -> Vm:
+    network = None if egress is None else egress.guest.to_json()
+    return replace(vm, state=VmState.STARTED, owner=None, machine=record, network=network)
+
+
+def _disks(files: WorkspaceFiles, life: int, flavour: Flavour) -> Disks:
+    return Disks(
+        files.root_disk(life),
+        files.workspace_disk(life),
+        files.baseline_disk,
+        root_is_new=flavour is Flavour.FRESH,
+        workspace_is_new=False,
+        workspace_is_durable=True,
+    )
+
+
+def _configure(workspace: Workspace, vm: Vm, machine: Machine, flavour: Flavour, egress: Egress | None) -> None:
+    config = guest_config(vm, flavour=flavour, network=None if egress is None else egress.guest)
+    try:
+        with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
+            session.configure(config, timeout_s=CONFIGURE_TIMEOUT_S)
+        if egress is not None:
+            egress.wait_ready()
+    except PyroError as error:
+        raise explained(error, machine, f"the workspace {workspace.title} did not start") from error

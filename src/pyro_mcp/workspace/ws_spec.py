@@ -1,0 +1,91 @@
+"""What somebody who wants a workspace asks for, and how one is changed.
+
+Owns the requests' form and bounds. Refuses to look at the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.kinds import NetworkPolicy
+from pyro_mcp.model.limits import DEFAULT_WORKSPACE_TTL_S, Shape, check_ttl
+from pyro_mcp.model.naming import check_labels, check_workspace_name
+from pyro_mcp.model.workspace import SeedOrigin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pyro_mcp.workspace.trees.entries import TreeSource
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceSpec:
+    """A workspace that is wanted.
+
+    `ttl_s` is in seconds, from its last activity on. `seed` is a directory, an archive, another source of a tree, or
+    None for an empty `/workspace`; `origin_kind` and `origin_ref` say who chose it and what it stands for.
+    """
+
+    environment: str
+    shape: Shape = field(default_factory=Shape)
+    ttl_s: int = DEFAULT_WORKSPACE_TTL_S
+    network_policy: NetworkPolicy = NetworkPolicy.OFF
+    allow_host_compat: bool = False
+    require_kvm: bool = False
+    seed: Path | TreeSource | None = None
+    origin_kind: SeedOrigin | None = None
+    origin_ref: str | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of bounds.
+
+        Raises:
+            PyroError: INVALID.
+        """
+        check_ttl(self.ttl_s)
+        if self.name is not None:
+            check_workspace_name(self.name)
+        check_labels(self.labels)
+
+    @property
+    def origin(self) -> SeedOrigin:
+        """Return who chose the seed; by default, whoever gave one."""
+        if self.origin_kind is not None:
+            return self.origin_kind
+        return SeedOrigin.EMPTY if self.seed is None else SeedOrigin.MANUAL_SEED_PATH
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceChange:
+    """What is to become of a workspace's name and labels. Labels are added to those that there are."""
+
+    name: str | None = None
+    clear_name: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    clear_labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself or is out of bounds.
+
+        Raises:
+            PyroError: INVALID.
+        """
+        if self.name is not None:
+            check_workspace_name(self.name)
+            if self.clear_name:
+                raise PyroError(
+                    ErrorCode.INVALID, "a name can't be given and cleared at once", hint="Leave one of the two out."
+                )
+        check_labels(self.labels)
+        both = sorted(set(self.labels) & set(self.clear_labels))
+        if both:
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"the label {both[0]} can't be given and cleared at once",
+                hint="Leave one of the two out.",
+            )
