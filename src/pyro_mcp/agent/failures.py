@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.messages import breach
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.protocol import wire
+from pyro_mcp.protocol import shells, wire
 
 if TYPE_CHECKING:
     from pyro_mcp.agent.messages import ExecRequest
@@ -46,11 +46,22 @@ def _meaning(code: str, words: str, what: str, request: ExecRequest | None) -> t
             hint = "Check its mode and its interpreter, or run it with the interpreter before it."
             return ErrorCode.PERMISSION, f"the guest can't execute {name}", hint
         case wire.CWD_UNUSABLE:
-            where = repr(request.cwd[:_MAX_NAME_CHARS]) if request else "there"
-            return ErrorCode.NOT_FOUND, f"the guest can't run a command in {where}", "Check that the directory exists."
+            where = f"run a command in {request.cwd[:_MAX_NAME_CHARS]!r}" if request else what
+            return ErrorCode.NOT_FOUND, f"the guest can't {where}", "Check that the directory exists."
         case wire.ARGUMENTS_TOO_LONG:
             hint = "Pass the data on stdin or in a file."
             return ErrorCode.INVALID, f"the arguments of {name} are too long", hint
+        case wire.NO_SUCH_SHELL:
+            hint = "Open one. Shells end when the workspace is stopped or reset, and when they are closed."
+            return ErrorCode.NOT_FOUND, f"the guest can't {what}: there is no such shell", hint
+        case wire.TOO_MANY_SHELLS:
+            hint = "Close one that is not needed any more; one that has exited counts until it is closed."
+            return ErrorCode.CONFLICT, f"the guest can't {what}: there are {shells.MAX_SHELLS} already", hint
+        case wire.SHELL_EXITED:
+            return ErrorCode.CONFLICT, f"the guest can't {what}: it has exited", "Close it, and open another."
+        case wire.SHELL_FULL:
+            hint = "What runs in it reads nothing: signal it, or wait until it does."
+            return ErrorCode.CONFLICT, f"the guest can't {what}: too much was written that no program has read", hint
         case wire.UNSUPPORTED:
             hint = "The guest was started by another version of pyro: stop and start it, or create another."
             return ErrorCode.UNSUPPORTED, f"the guest's agent can't {what}: {words}", hint

@@ -195,6 +195,29 @@ class AgentSession:
         hearing = Hearing(request, on_data, root)
         return hearing.outcome(self._exec(None, request, stdin, hearing.take, cancel))
 
+    def shell(self, body: bytes, what: str, timeout_s: float) -> Document:
+        """Ask for something about a shell that has no streams, and return what the agent answered, unchecked.
+
+        Raises:
+            PyroError: what the agent refused it for; TIMEOUT, UNAVAILABLE, GUEST_LOST, PROTOCOL.
+        """
+        return self._call(wire.SHELL, body, what, timeout_s)
+
+    def stream(
+        self,
+        request: Request,
+        *,
+        stdin: Input = None,
+        on_output: OnOutput | None = None,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        """Carry the streams of a request that has no result of its own.
+
+        Raises:
+            PyroError: what the agent refused it for; CANCELLED; TIMEOUT, UNAVAILABLE, GUEST_LOST, PROTOCOL.
+        """
+        self._exec(None, request, stdin, on_output, cancel)
+
     @contextmanager
     def held_task(
         self,

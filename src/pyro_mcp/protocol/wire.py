@@ -32,6 +32,8 @@ ENTROPY_BYTES: Final = 64
 EXEC_FORMAT: Final = "<IBII"
 EXEC_STDIN: Final = 1
 EXEC_LAST: Final = 2
+#: The agent's own: the last text names the terminal that the command sits at, its arguments are shells to choose from.
+EXEC_TERMINAL: Final = 4
 
 # Frames from the host.
 HELLO: Final = 1
@@ -45,6 +47,8 @@ CONFIGURE: Final = 7
 EXEC: Final = 8
 #: See `tasks`.
 TASK: Final = 9
+#: See `shells`.
+SHELL: Final = 10
 # Frames from the guest.
 READY: Final = 16
 STDOUT: Final = 17
@@ -78,6 +82,7 @@ HOST_LIMITS: Final[dict[int, int]] = {
     CONFIGURE: 64 * 1024,
     EXEC: MAX_EXEC_BYTES,
     TASK: MAX_JSON_BYTES,
+    SHELL: MAX_JSON_BYTES,
 }
 #: What the host accepts.
 GUEST_LIMITS: Final[dict[int, int]] = {
@@ -114,6 +119,10 @@ COMMAND_NOT_FOUND: Final = "command_not_found"
 COMMAND_NOT_EXECUTABLE: Final = "command_not_executable"
 CWD_UNUSABLE: Final = "cwd_unusable"
 ARGUMENTS_TOO_LONG: Final = "arguments_too_long"
+NO_SUCH_SHELL: Final = "no_such_shell"
+TOO_MANY_SHELLS: Final = "too_many_shells"
+SHELL_EXITED: Final = "shell_exited"
+SHELL_FULL: Final = "shell_full"
 SYSTEM: Final = "system"
 FAILURE_CODES: Final = frozenset(
     {
@@ -125,6 +134,10 @@ FAILURE_CODES: Final = frozenset(
         COMMAND_NOT_EXECUTABLE,
         CWD_UNUSABLE,
         ARGUMENTS_TOO_LONG,
+        NO_SUCH_SHELL,
+        TOO_MANY_SHELLS,
+        SHELL_EXITED,
+        SHELL_FULL,
         SYSTEM,
     }
 )

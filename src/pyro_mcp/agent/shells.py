@@ -1,0 +1,316 @@
+"""A guest's shells: opening, reading, typing, signalling, attaching to them and closing them.
+
+Owns what is asked of the agent about them, and the checks of every answer. Refuses to believe a guest about its shells:
+numbers are bounded, what was read is as long and stands where it was said to, and its words are not shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.agent.messages import Stream, breach, decode
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.protocol import shells, wire
+from pyro_mcp.protocol.documents import DocumentError, encode_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pyro_mcp.agent.cancel import CancelToken
+    from pyro_mcp.agent.exchange import Input
+    from pyro_mcp.agent.session import AgentSession
+    from pyro_mcp.protocol.documents import Document
+
+TIMEOUT_S = 15.0
+# Whoever is attached may think for long.
+ATTACH_TIMEOUT_S = 365 * 86_400.0
+_MAX_COUNT = 1 << 60
+_MAX_EXIT_CODE = 255
+_MAX_NAME_CHARS = 100
+
+
+class ShellState(StrEnum):
+    """Say whether a shell's program still runs."""
+
+    RUNNING = shells.RUNNING
+    EXITED = shells.EXITED
+
+
+class ShellSignal(StrEnum):
+    """Name a signal that can be sent to what runs in a shell's foreground."""
+
+    HUP = "HUP"
+    INT = "INT"
+    TERM = "TERM"
+    KILL = "KILL"
+
+
+@dataclass(frozen=True, slots=True)
+class ShellInfo:
+    """A shell, as its guest claims it to be. What came out before `first` can't be read any more."""
+
+    shell: str
+    state: ShellState
+    exit_code: int | None
+    first: int
+    end: int
+    cols: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShellSize:
+    """The size of a terminal from the byte `since` of its output on."""
+
+    since: int
+    cols: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShellOutput:
+    """A part of a shell's output: `data` came from `start` on, and `context` right before it."""
+
+    info: ShellInfo
+    start: int
+    data: bytes
+    context: bytes
+    sizes: tuple[ShellSize, ...]
+
+    @property
+    def stop(self) -> int:
+        """Return where the next part begins."""
+        return self.start + len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request about a shell that has streams."""
+
+    what: str
+    timeout_s: float
+    fields: Mapping[str, object]
+
+    @property
+    def kind(self) -> int:
+        """Return the kind of its frame."""
+        return wire.SHELL
+
+    def body(self, *, stdin: bool) -> bytes:
+        """Return the frame's body."""
+        del stdin
+        return _encoded(self.fields)
+
+
+class GuestShells:
+    """The shells of the guest that a session leads to. They outlive the session."""
+
+    def __init__(self, session: AgentSession, *, cancel: CancelToken | None = None) -> None:
+        self._session = session
+        self._cancel = cancel
+
+    def open(self, shell: str, *, cwd: str, cols: int, rows: int, env: Mapping[str, str]) -> ShellInfo:
+        """Open a shell under a name that nobody has, in a directory, at a terminal of that size.
+
+        Raises:
+            PyroError: NOT_FOUND if the directory or a shell is not there; CONFLICT if there are too many; TIMEOUT,
+                GUEST_LOST, PROTOCOL.
+        """
+        fields = {"op": shells.OPEN, "shell": shell, "cwd": cwd, "cols": cols, "rows": rows, "env": dict(env)}
+        return self._asked(shell, fields, f"open a shell in {cwd[:_MAX_NAME_CHARS]!r}")
+
+    def list(self) -> tuple[ShellInfo, ...]:
+        """List the shells, oldest first.
+
+        Raises:
+            PyroError: TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        document = self._session.shell(_encoded({"op": shells.LIST}), "list its shells", TIMEOUT_S)
+        found = document.get("shells")
+        if not isinstance(found, list) or len(cast("list[object]", found)) > shells.MAX_SHELLS:
+            raise breach("a list of shells that is none")
+        return tuple(_info(each) for each in cast("list[object]", found))
+
+    def write(self, shell: str, text: str) -> ShellInfo:
+        """Type a text.
+
+        Raises:
+            PyroError: NOT_FOUND; CONFLICT if nobody is there to read it; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        return self._asked(shell, {"op": shells.WRITE, "shell": shell, "input": text}, "write to the shell")
+
+    def signal(self, shell: str, number: ShellSignal) -> ShellInfo:
+        """Signal what runs in the foreground.
+
+        Raises:
+            PyroError: NOT_FOUND; CONFLICT if the shell has exited; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        return self._asked(shell, {"op": shells.SIGNAL, "shell": shell, "signal": number.value}, "signal the shell")
+
+    def resize(self, shell: str, cols: int, rows: int) -> ShellInfo:
+        """Change the size of the terminal.
+
+        Raises:
+            PyroError: NOT_FOUND; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        fields = {"op": shells.RESIZE, "shell": shell, "cols": cols, "rows": rows}
+        return self._asked(shell, fields, "resize the shell's terminal")
+
+    def close(self, shell: str) -> ShellInfo:
+        """End a shell with all that it started, and forget its output. What is returned is its end.
+
+        Raises:
+            PyroError: NOT_FOUND; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        return self._asked(shell, {"op": shells.CLOSE, "shell": shell}, "close the shell")
+
+    def read(
+        self, shell: str, cursor: int, *, max_bytes: int, context_bytes: int = 0, idle_ms: int = 0, wait_ms: int = 0
+    ) -> ShellOutput:
+        """Read at most `max_bytes` of the output from `cursor` on, or from the first that is still there.
+
+        With `idle_ms`, wait until the output has paused that long, or the shell exits, or `wait_ms` have passed.
+
+        Raises:
+            PyroError: NOT_FOUND; INVALID for a cursor beyond the output; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        fields = {
+            "op": shells.READ,
+            "shell": shell,
+            "cursor": cursor,
+            "max_bytes": max_bytes,
+            "context_bytes": context_bytes,
+            "idle_ms": idle_ms,
+            "wait_ms": wait_ms or shells.MAX_WAIT_MS,
+        }
+        hearing = _Hearing(shell)
+        request = _Request("read the shell", TIMEOUT_S + (shells.MAX_WAIT_MS / 1000 if idle_ms else 0), fields)
+        self._session.stream(request, on_output=hearing.take, cancel=self._cancel)
+        return hearing.output(cursor, max_bytes, context_bytes)
+
+    def attach(
+        self, shell: str, cursor: int, *, stdin: Input, on_data: Callable[[bytes], None], on_skip: Callable[[int], None]
+    ) -> None:
+        """Pass on what is typed on `stdin`, and all that comes out, until the shell exits.
+
+        `on_skip` is told of bytes that were lost, since they were not taken fast enough.
+
+        Raises:
+            PyroError: NOT_FOUND; CANCELLED: the shell goes on; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+
+        def take(stream: Stream, data: bytes) -> None:
+            if stream is Stream.STDOUT:
+                on_data(data)
+                return
+            document = decode(data)
+            if "skipped" in document:
+                on_skip(_count(document, "skipped"))
+            elif _info(document).shell != shell:
+                raise breach("another shell than was asked for")
+
+        fields = {"op": shells.ATTACH, "shell": shell, "cursor": cursor}
+        request = _Request("attach to the shell", ATTACH_TIMEOUT_S, fields)
+        self._session.stream(request, stdin=stdin, on_output=take, cancel=self._cancel)
+
+    def _asked(self, shell: str, fields: Mapping[str, object], what: str) -> ShellInfo:
+        info = _info(self._session.shell(_encoded(fields), what, TIMEOUT_S))
+        if info.shell != shell:
+            raise breach("another shell than was asked for")
+        return info
+
+
+class _Hearing:
+    """What a reading brings: the report, then the bytes that it announces."""
+
+    def __init__(self, shell: str) -> None:
+        self._shell = shell
+        self._report: Document | None = None
+        self._data = bytearray()
+
+    def take(self, stream: Stream, data: bytes) -> None:
+        """Take what came on one stream."""
+        if stream is Stream.STDERR:
+            if self._report is not None:
+                raise breach("two reports of one reading")
+            self._report = decode(data)
+        else:
+            self._data += data
+            if len(self._data) > shells.CONTEXT_BYTES + shells.MAX_READ_BYTES:
+                raise breach("more of a shell's output than was asked for")
+
+    def output(self, cursor: int, max_bytes: int, context_bytes: int) -> ShellOutput:
+        """Return what was read, after every check."""
+        report = self._report
+        if report is None:
+            raise breach("a reading without a report")
+        info = _info(report)
+        context, start, stop = (_count(report, name) for name in ("context", "start", "stop"))
+        if info.shell != self._shell or not context <= start <= stop <= info.end:
+            raise breach("a reading that is not of what was asked for")
+        if stop - start > max_bytes or start - context > context_bytes or len(self._data) != stop - context:
+            raise breach("more or less of a shell's output than it announced")
+        if start < cursor:
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"the cursor {cursor} lies beyond the shell's output, which ends at {info.end}",
+                hint="Read on from the next_cursor of the last reading.",
+            )
+        data = bytes(self._data)
+        split = start - context
+        return ShellOutput(info, start, data[split:], data[:split], _sizes(report))
+
+
+def _encoded(fields: Mapping[str, object]) -> bytes:
+    try:
+        return encode_document(fields)
+    except DocumentError as error:
+        raise PyroError(
+            ErrorCode.INVALID, f"the shell can't be told that: {error}", hint="Send less at once."
+        ) from None
+
+
+def _info(value: object) -> ShellInfo:
+    if not isinstance(value, dict):
+        raise breach("a shell that is none")
+    document = cast("Document", value)
+    name, state, code = document.get("shell"), document.get("state"), document.get("exit_code")
+    if not isinstance(name, str) or len(name) > _MAX_NAME_CHARS:
+        raise breach("a shell without a name")
+    if state not in (shells.RUNNING, shells.EXITED):
+        raise breach("a shell that neither runs nor has exited")
+    if (code is None) != (state == shells.RUNNING):
+        raise breach("a shell whose exit code does not fit its state")
+    if code is not None and (type(code) is not int or not 0 <= code <= _MAX_EXIT_CODE):
+        raise breach("a shell with an exit code that is none")
+    cols, rows = _count(document, "cols", shells.MAX_COLS), _count(document, "rows", shells.MAX_ROWS)
+    first, end = _count(document, "first"), _count(document, "end")
+    if not cols or not rows or first > end + shells.CONTEXT_BYTES:
+        raise breach("a shell of no sense")
+    return ShellInfo(name, ShellState(cast("str", state)), code, min(first, end), end, cols, rows)
+
+
+def _sizes(report: Document) -> tuple[ShellSize, ...]:
+    found = report.get("sizes")
+    if not isinstance(found, list) or not 0 < len(cast("list[object]", found)) <= shells.MAX_SIZES:
+        raise breach("a terminal without a size")
+    sizes: list[ShellSize] = []
+    for each in cast("list[object]", found):
+        values = cast("list[object]", each) if isinstance(each, list) else []
+        if len(values) != 3 or not all(type(value) is int and value >= 0 for value in values):
+            raise breach("a size that is none")
+        since, cols, rows = cast("list[int]", values)
+        is_later = not sizes or since >= sizes[-1].since
+        if not (is_later and since < _MAX_COUNT and 0 < cols <= shells.MAX_COLS and 0 < rows <= shells.MAX_ROWS):
+            raise breach("a size out of bounds")
+        sizes.append(ShellSize(since, cols, rows))
+    return tuple(sizes)
+
+
+def _count(document: Document, name: str, most: int = _MAX_COUNT) -> int:
+    value = document.get(name)
+    if type(value) is not int or not 0 <= value <= most:
+        raise breach(f"a shell without {name}")
+    return value
