@@ -7,10 +7,12 @@ parent's code.
 from __future__ import annotations
 
 import errno
+import fcntl
 import marshal
 import os
 import signal
 import struct
+import termios
 from typing import TYPE_CHECKING, NoReturn
 
 from pyro_mcp.guest.console import log_exception
@@ -134,6 +136,7 @@ def unpack_failure(data: bytes) -> RefusalError:
 def _run(body: bytes, surroundings: Surroundings, stdin_fd: int) -> NoReturn:
     _, flags, argument_count, _ = _EXEC.unpack_from(body)
     texts = body[_EXEC.size : -1].split(b"\0")
+    terminal = texts.pop() if flags & wire.EXEC_TERMINAL else None
     last = 1 + argument_count
     argv = texts[1:last]
     if not argv or not argv[0]:
@@ -143,9 +146,36 @@ def _run(body: bytes, surroundings: Surroundings, stdin_fd: int) -> NoReturn:
         name, _, value = variable.partition(b"=")
         environment[name] = value
     _change_directory(texts[0], surroundings.workspace)
+    if terminal is not None:
+        _sit_at(terminal)
+        _become_shell(argv, environment)
     if flags & wire.EXEC_STDIN:
         os.dup2(stdin_fd, 0)
     _execute(argv, environment)
+
+
+def _sit_at(terminal: bytes) -> None:
+    """Make a terminal the controlling one of the calling process, which leads its session, and its standard streams."""
+    try:
+        fd = os.open(terminal, os.O_RDWR | os.O_NOCTTY)
+        fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
+    except OSError as error:
+        raise RefusalError(wire.SYSTEM, f"no terminal to sit at: {os.fsdecode(terminal)}: {error.strerror}") from None
+    for standard in (0, 1, 2):
+        os.dup2(fd, standard)
+    os.close(fd)
+
+
+def _become_shell(programs: list[bytes], environment: dict[bytes, bytes]) -> NoReturn:
+    """Become the first of the programs that there is."""
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    for program in programs[:-1]:
+        try:
+            _execute([program], environment)
+        except RefusalError:
+            continue
+    _execute(programs[-1:], environment)
 
 
 def _change_directory(cwd: bytes, workspace: bytes) -> None:
