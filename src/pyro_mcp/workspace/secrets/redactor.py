@@ -1,0 +1,266 @@
+"""Taking secret values out of what guests print, however it is cut into pieces and broken into lines.
+
+Owns finding every form of every value, and how little is held back for that: only what may be the beginning of one.
+Refuses to hold more than the longest form, with its lines broken, and to look closely where nothing was found: bulk
+output costs one translation and a few searches, all of them at C's speed.
+
+Every chunking of the same bytes gives the same output.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from pyro_mcp.workspace.secrets.forms import BLANKS, STANDARD_BASE64, Likeness, forms_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pyro_mcp.workspace.secrets.forms import Form
+
+REDACTED = b"[REDACTED]"
+
+# Streams are searched without blanks, in lower case and in one alphabet of base64. What is found is then compared
+# exactly.
+_FOLDED = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_", b"abcdefghijklmnopqrstuvwxyz+/")
+_BLANK_RUN = re.compile(rb"[ \r\n]+")
+_INK_RUN = re.compile(rb"[^ \r\n]+")
+# Where a line is broken within a value stand a few blanks; more than these, and what the value has itself, end it.
+_BREAK_BYTES = 16
+_PROBE_BYTES = 4
+# A stream may be made of nothing but beginnings: then more is held back than would have to be.
+_MOST_TRIES = 32
+
+
+class _Needle:
+    """A form, as it is searched for (`folded`) and compared (`bare`): both without blanks.
+
+    `gaps` has the numbers of spaces and of line ends that the form has after so many of its other characters.
+    """
+
+    __slots__ = ("bare", "folded", "gaps", "likeness")
+
+    def __init__(self, form: Form) -> None:
+        self.likeness = form.likeness
+        self.folded = form.text.translate(_FOLDED, BLANKS)
+        self.bare = _as_alike(form.text.translate(None, BLANKS), form.likeness)
+        self.gaps = {offset: (run.count(b" "), len(run) - run.count(b" ")) for offset, run in _gaps(form.text)}
+
+    def matches(self, text: bytes, longest_break: int) -> bool:
+        """Say whether a text whose ink is the needle's is the form, perhaps with its lines broken."""
+        if _as_alike(text.translate(None, BLANKS), self.likeness) != self.bare:
+            return False
+        expected = dict(self.gaps)
+        for offset, run in _gaps(text):
+            if len(run) > longest_break:
+                return False
+            spaces, ends = expected.pop(offset, (0, 0))
+            if self.likeness is not Likeness.DIGITS and not _is_break(run, spaces, ends):
+                return False
+        return all(ends for _, ends in expected.values())
+
+
+def _as_alike(text: bytes, likeness: Likeness) -> bytes:
+    match likeness:
+        case Likeness.EXACT:
+            return text
+        case Likeness.BASE64:
+            return text.translate(STANDARD_BASE64)
+        case Likeness.ANY_CASE | Likeness.DIGITS:
+            return text.lower()
+
+
+def _gaps(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the runs of blanks with how many other characters come before each."""
+    blanks = 0
+    for found in _BLANK_RUN.finditer(text):
+        yield found.start() - blanks, found.group()
+        blanks += len(found.group())
+
+
+def _is_break(run: bytes, spaces: int, ends: int) -> bool:
+    """Say whether `run` can be what became of so many spaces and line ends of a value.
+
+    A line may be broken anywhere; a terminal's line editor does it with a space and a carriage return. Where a shell
+    splits a value into words, each run of blanks becomes one space; line ends may become spaces or nothing.
+    """
+    most = spaces + ends + run.count(b"\r")
+    least = 1 if spaces and not ends and not run.strip(b" ") else 0
+    return least <= run.count(b" ") <= most
+
+
+class Redactor:
+    """Knows values, and takes them out of texts and streams. May be used by any number of streams at once."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        """Prepare for these values, each of which has at least 4 characters that are not blank."""
+        needles = [_Needle(form) for value in values for form in forms_of(value)]
+        self._needles = tuple({(each.folded, each.bare, each.likeness): each for each in needles}.values())
+        self._searched = tuple(dict.fromkeys(each.folded for each in self._needles))
+        self._by_folded: dict[bytes, list[_Needle]] = {}
+        for each in self._needles:
+            self._by_folded.setdefault(each.folded, []).append(each)
+        own = [spaces + ends for each in self._needles for spaces, ends in each.gaps.values()]
+        self._longest_break = _BREAK_BYTES + 2 * max(own, default=0)
+        self._too_long_break = re.compile(rb"[ \r\n]{%d,}" % (self._longest_break + 1))
+        # The first characters of all needles, by how many they are: what a stream ends with is mostly none of them.
+        self._beginnings = tuple({each[:count] for each in self._searched} for count in range(_PROBE_BYTES))
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether there is nothing to take out."""
+        return not self._needles
+
+    def stream(self) -> RedactedStream:
+        """Return the filter of one stream."""
+        return RedactedStream(self)
+
+    def data(self, data: bytes) -> bytes:
+        """Return bytes that are whole without the values."""
+        stream = self.stream()
+        return stream.feed(data) + stream.finish()
+
+    def text(self, text: str) -> str:
+        """Return a text that is whole without the values."""
+        if self.is_idle or not text:
+            return text
+        return self.data(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+    def spans(self, data: bytes, folded: bytes) -> list[tuple[int, int]]:
+        """Return where in `data` values stand, in order; `folded` is what is searched of it."""
+        found: list[tuple[int, int]] = []
+        index: _Index | None = None
+        for text in self._searched:
+            at = folded.find(text)
+            while at >= 0:
+                if index is None:
+                    index = _Index(data, is_dense=len(data) == len(folded))
+                span = index.span(at, at + len(text))
+                if any(each.matches(data[slice(*span)], self._longest_break) for each in self._by_folded[text]):
+                    found.append(span)
+                at = folded.find(text, at + 1)
+        found.sort()
+        return found
+
+    def held_from(self, data: bytes, folded: bytes) -> int:
+        """Return from where on `data` may be the beginning of a value that has not come whole yet."""
+        count = self._beginning_at_end(folded)
+        if not count:
+            return len(data)
+        start = _place_from_end(data, count)
+        breaks = [found.end() for found in self._too_long_break.finditer(data, start)]
+        if not breaks:
+            return start
+        # What begins before such a break is no value; what begins behind it may be one.
+        behind = data[breaks[-1] :]
+        return breaks[-1] + self.held_from(behind, behind.translate(_FOLDED, BLANKS))
+
+    def _beginning_at_end(self, folded: bytes) -> int:
+        """Return how many of the last characters may be the beginning of a value: the most that may."""
+        most = 0
+        for count in range(1, _PROBE_BYTES):
+            if folded[-count:] in self._beginnings[count]:
+                most = count
+        for text in self._searched:
+            most = max(most, _overlap(folded, text))
+        return most
+
+
+def _overlap(folded: bytes, text: bytes) -> int:
+    """Return the length of the longest end of `folded` with which `text` begins, if at least the probe's length."""
+    start = max(0, len(folded) - len(text) + 1)
+    probe = text[:_PROBE_BYTES]
+    at = folded.find(probe, start)
+    tries = 0
+    while at >= 0:
+        tries += 1
+        if tries > _MOST_TRIES or text.startswith(folded[at:]):
+            return len(folded) - at
+        at = folded.find(probe, at + 1)
+    return 0
+
+
+class RedactedStream:
+    """One stream on its way. Holds back what may be the beginning of a value, and nothing else."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = b""
+        # How much of what is held lies under a mark that is out already.
+        self._covered = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Return how much is held back."""
+        return len(self._held)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take more of the stream, and return what may be passed on by now."""
+        if self._redactor.is_idle:
+            return data
+        return self._pass(data, is_end=False)
+
+    def finish(self) -> bytes:
+        """Return what was held back, at the end of the stream."""
+        return self._pass(b"", is_end=True) if self._held else b""
+
+    def _pass(self, data: bytes, *, is_end: bool) -> bytes:
+        if self._held:
+            data = self._held + data
+        folded = data.translate(_FOLDED, BLANKS)
+        spans = self._redactor.spans(data, folded)
+        end = len(data) if is_end else self._redactor.held_from(data, folded)
+        if not spans and not self._covered:
+            self._held = data[end:]
+            return data[:end] if end < len(data) else data
+        out: list[bytes] = []
+        done = self._covered
+        for start, stop in spans:
+            if start < done:
+                # One value overlaps another: they share a mark.
+                done = max(done, stop)
+            elif start < end:
+                out += (data[done:start], REDACTED)
+                done = stop
+        if done < end:
+            out.append(data[done:end])
+            done = end
+        self._held = data[end:]
+        self._covered = done - end
+        return b"".join(out)
+
+
+class _Index:
+    """Finds the place in a text of what was found without its blanks."""
+
+    def __init__(self, data: bytes, *, is_dense: bool) -> None:
+        self._counts: list[int] = []
+        self._starts: list[int] = []
+        count = 0
+        for run in () if is_dense else _INK_RUN.finditer(data):
+            self._counts.append(count)
+            self._starts.append(run.start())
+            count += run.end() - run.start()
+
+    def span(self, start: int, stop: int) -> tuple[int, int]:
+        """Return from where to where in the text these characters go."""
+        return self._place(start), self._place(stop - 1) + 1
+
+    def _place(self, offset: int) -> int:
+        if not self._counts:
+            return offset
+        run = bisect_right(self._counts, offset) - 1
+        return self._starts[run] + offset - self._counts[run]
+
+
+def _place_from_end(data: bytes, count: int) -> int:
+    """Return where the last `count` characters that are not blank begin."""
+    window = 2 * count + 64
+    while window < len(data) and len(data[-window:].translate(None, BLANKS)) < count:
+        window *= 2
+    start = max(0, len(data) - window)
+    part = data[start:]
+    ink = len(part.translate(None, BLANKS))
+    return start + _Index(part, is_dense=ink == len(part)).span(ink - count, ink)[0]
