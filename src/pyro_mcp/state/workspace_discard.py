@@ -18,6 +18,7 @@ from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.workspace_states import WorkspaceState
 from pyro_mcp.state.discard import discard_vm
+from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_lock import vm_lock
@@ -48,7 +49,7 @@ def discard_workspace(store: Store, paths: Paths, workspace: Workspace) -> None:
         files = WorkspaceFiles(paths, workspace.id)
         # First what makes it a workspace: half of one is not to be taken up again if the database is lost now.
         remove_tree(files.record)
-        remove_tree(files.directory)
+        remove_disks(files.directory)
         fault_point("ws_delete.removed")
         store.workspaces.delete(workspace.id)
     except BaseException:
@@ -91,10 +92,10 @@ def sweep_workspace(store: Store, paths: Paths, workspace: Workspace) -> None:
     known = {snapshot.id for snapshot in store.workspaces.snapshots(workspace.id)}
     for path in _entries(files.lives):
         if path.name != str(workspace.life):
-            remove_tree(path)
+            remove_disks(path)
     for path in _entries(files.snapshots):
         if path.name.removesuffix(".img") not in known:
-            remove_tree(path)
+            remove_disks(path)
     for path in _entries(files.directory):
         if path.name.endswith(".new"):
             remove_tree(path)

@@ -15,6 +15,7 @@ from pyro_mcp.host.durable import sparse_copy
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import MIN_FREE_BYTES, ROOT_DISK_BYTES
 from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER
+from pyro_mcp.vmm.files import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +112,38 @@ def make_sparse(path: Path, size_bytes: int) -> None:
         os.ftruncate(fd, size_bytes)
     except OSError as error:
         raise from_os_error(error, f"make the disk {path}") from error
+    finally:
+        os.close(fd)
+
+
+def copy_into(source: Path, target: Path) -> None:
+    """Copy a disk into one that is there already, and empty.
+
+    Raises:
+        PyroError: NO_SPACE and others.
+    """
+    reading = open_regular(source, "the disk")
+    try:
+        writing = open_regular(target, "the disk", writable=True)
+        try:
+            sparse_copy(reading, writing)
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def sync_disk(path: Path) -> None:
+    """Put a disk on the host's own.
+
+    Raises:
+        PyroError: NO_SPACE and others.
+    """
+    fd = open_regular(path, "the disk")
+    try:
+        os.fdatasync(fd)
+    except OSError as error:
+        raise from_os_error(error, f"sync {path}") from error
     finally:
         os.close(fd)
 

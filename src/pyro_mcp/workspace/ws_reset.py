@@ -27,11 +27,12 @@ from pyro_mcp.state.workspace_table import forget_records
 from pyro_mcp.workspace.disks import require_space
 from pyro_mcp.workspace.guards import choose, demands_of
 from pyro_mcp.workspace.images import images_of
+from pyro_mcp.workspace.ws_copying import Copying
 from pyro_mcp.workspace.ws_find import find_workspace
 from pyro_mcp.workspace.ws_journal import put_event
 from pyro_mcp.workspace.ws_machine import machine_up, new_vm
 from pyro_mcp.workspace.ws_record import copy_record
-from pyro_mcp.workspace.ws_snapshots import copy_disk, find_snapshot
+from pyro_mcp.workspace.ws_snapshots import find_snapshot
 from pyro_mcp.workspace.ws_watch import renewed
 
 if TYPE_CHECKING:
@@ -91,9 +92,20 @@ def _reset(
         fault_point("ws_reset.marked")
         remove_tree(files.life(life))
         ensure_private_dir(files.life(life))
-        copy_disk(source, files.workspace_disk(life))
-        fault_point("ws_reset.copied")
-        with machine_up(engine, resetting, vm, choice, images, life=life, flavour=Flavour.FRESH) as arrival:
+        with (
+            Copying(source, files.workspace_disk(life)) as copying,
+            machine_up(
+                engine,
+                resetting,
+                vm,
+                choice,
+                images,
+                life=life,
+                flavour=Flavour.FRESH,
+                meanwhile=copying.finish,
+            ) as arrival,
+        ):
+            fault_point("ws_reset.up")
             now_s = engine.clock.wall_s()
             event = ReviewEvent(ReviewKind.RESET, {"snapshot": snapshot})
 

@@ -11,15 +11,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
-from pyro_mcp.host.durable import fsync_dir, sparse_copy
+from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
-from pyro_mcp.vmm.files import open_regular
-from pyro_mcp.workspace.disks import make_sparse
+from pyro_mcp.workspace.disks import copy_into, make_sparse, sync_disk
 from pyro_mcp.workspace.trees.seed import seed_disk
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -93,8 +91,11 @@ class Seeding:
             copy_into(self._disk, self._baseline)
             os.chmod(self._baseline, 0o400)
             fault_point("ws_seed.copied")
+            # Now, while the machine is still being brought up: the guest's first flush would wait for it.
+            sync_disk(self._disk)
             self._laid.set()
-            _sync(self._baseline)
+            sync_disk(self._baseline)
+            fsync_dir(self._baseline.parent)
             fault_point("ws_seed.synced")
         except OSError as error:
             self._error = from_os_error(error, f"make the baseline {self._baseline}")
@@ -129,29 +130,3 @@ class _News:
         if self.is_unwanted:
             raise PyroError(ErrorCode.CANCELLED, "the seeding was called off")
         self._progress.advance(fraction, message)
-
-
-def copy_into(source: Path, target: Path) -> None:
-    """Copy a disk into one that is there already, and empty.
-
-    Raises:
-        PyroError: NO_SPACE and others.
-    """
-    reading = open_regular(source, "the disk")
-    try:
-        writing = open_regular(target, "the disk", writable=True)
-        try:
-            sparse_copy(reading, writing)
-        finally:
-            os.close(writing)
-    finally:
-        os.close(reading)
-
-
-def _sync(path: Path) -> None:
-    fd = open_regular(path, "the disk")
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    fsync_dir(path.parent)

@@ -21,6 +21,7 @@ from pyro_mcp.model.naming import check_snapshot_name
 from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind, Snapshot
 from pyro_mcp.model.workspace_states import WorkspaceState, workspace_conflict
 from pyro_mcp.state.discard import is_running
+from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.workspace_lock import using_workspace, workspace_lock
@@ -108,7 +109,7 @@ def delete_snapshot(engine: Engine, handle: str, name: str) -> None:
         try:
             fault_point("ws_snapshot.forgotten")
             files = WorkspaceFiles(engine.paths, workspace_id)
-            remove_tree(files.snapshot_disk(snapshot.id))
+            remove_disks(files.snapshot_disk(snapshot.id))
             remove_tree(files.snapshot_tree(snapshot.id))
             fault_point("ws_snapshot.removed")
         finally:

@@ -5,11 +5,9 @@ Owns the order, and that what the guest wrote is on the host's disk when this re
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import from_os_error
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
@@ -19,7 +17,7 @@ from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.workspace_discard import discard_vms
 from pyro_mcp.state.workspace_lock import workspace_lock
-from pyro_mcp.vmm.files import open_regular
+from pyro_mcp.workspace.disks import sync_disk
 from pyro_mcp.workspace.power_off import power_off
 from pyro_mcp.workspace.ws_find import find_workspace
 from pyro_mcp.workspace.ws_journal import put_event
@@ -68,7 +66,9 @@ def stop_locked(engine: Engine, workspace_id: str, reason: StopReason) -> Worksp
         end_machine(vm.id, vm.machine)
         fault_point("ws_stop.ended")
     if not workspace.is_host_compat:
-        sync_disks(WorkspaceFiles(engine.paths, workspace_id), workspace.life)
+        files = WorkspaceFiles(engine.paths, workspace_id)
+        sync_disk(files.root_disk(workspace.life))
+        sync_disk(files.workspace_disk(workspace.life))
     event = ReviewEvent(ReviewKind.STOP, {"reason": reason.value})
     stopped = engine.store.workspaces.update(
         workspace_id,
@@ -81,19 +81,3 @@ def stop_locked(engine: Engine, workspace_id: str, reason: StopReason) -> Worksp
     discard_vms(engine.store, engine.paths, workspace_id)
     copy_record(engine, stopped)
     return stopped
-
-
-def sync_disks(files: WorkspaceFiles, life: int) -> None:
-    """Put the disks of a life on the host's own.
-
-    Raises:
-        PyroError: NO_SPACE and others.
-    """
-    for path in (files.root_disk(life), files.workspace_disk(life)):
-        fd = open_regular(path, "the disk")
-        try:
-            os.fdatasync(fd)
-        except OSError as error:
-            raise from_os_error(error, f"sync {path}") from error
-        finally:
-            os.close(fd)
