@@ -9,12 +9,16 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from pyro_mcp.guest import terminals
+from pyro_mcp.guest.desk import Desk
 from pyro_mcp.guest.guard import GuardLauncher
 from pyro_mcp.guest.lane import Lane
 from pyro_mcp.guest.loop import Loop
 from pyro_mcp.guest.operations import Operations
 from pyro_mcp.guest.spawner import Surroundings
 from pyro_mcp.guest.standby import Standby
+from pyro_mcp.guest.task_process import TaskLauncher
+from pyro_mcp.guest.tasks.area import Grounds
 
 if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
@@ -23,13 +27,18 @@ if TYPE_CHECKING:
 class HostDirectory:
     """A private directory on the host that stands for the machine; its `/workspace` is the directory itself."""
 
-    features = ("exec", "compat")
+    features = ("exec", "tasks", "shells", "compat")
 
-    def __init__(self, root: str, loop: Loop) -> None:
+    def __init__(self, root: str, baseline: str, loop: Loop) -> None:
         place = os.fsencode(os.path.realpath(root))
         surroundings = Surroundings({**os.environb, b"HOME": place, b"PWD": place}, place)
         self.standby = Standby(loop, GuardLauncher(surroundings))
-        self._loop = loop
+        self.desk = Desk(loop, TaskLauncher(Grounds(place, baseline=os.fsencode(baseline))), _nothing_to_thaw)
+        self.loop = loop
+
+    def open_terminal(self) -> int:
+        """Return the controlling end of one of the host's pseudo terminals."""
+        return terminals.open_controlling_end("/dev/ptmx", None)
 
     def prepare(self, document: Document) -> Document:
         """Do nothing: there is nothing to wait for later."""
@@ -50,16 +59,21 @@ class HostDirectory:
 
     def power_off(self) -> None:
         """End the agent when its answer is out; what it started ends with it."""
-        self._loop.later(self._stop)
+        self.desk.close()
+        self.loop.later(self._stop)
 
     def _stop(self) -> None:
-        self._loop.running = False
+        self.loop.running = False
 
 
-def host_loop(listen_fd: int, root: str, agent_digest: str) -> Loop:
+def _nothing_to_thaw() -> None:
+    """Do nothing: on a host, nothing is held still."""
+
+
+def host_loop(listen_fd: int, root: str, baseline: str, agent_digest: str) -> Loop:
     """Return the loop of an agent for whoever connects to the listening socket; it ends when told to power off."""
     loop = Loop()
-    machine = HostDirectory(root, loop)
+    machine = HostDirectory(root, baseline, loop)
     operations = Operations(machine, agent_digest=agent_digest)
     listener = socket.socket(fileno=listen_fd)
     listener.setblocking(False)

@@ -6,6 +6,7 @@ any on the disk.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 
@@ -16,6 +17,8 @@ from pyro_mcp.guest.names import BOUND_FILES, FILES
 BASE_DEVICE = "/dev/vda"
 ROOT_DEVICE = "/dev/vdb"
 WORKSPACE_DEVICE = "/dev/vdc"
+#: A copy of the workspace's disk as it was first; or, while disks are looked at, an empty one to copy the root to.
+BASELINE_DEVICE = "/dev/vdd"
 _BASE = "/mnt/base"
 _ROOT = "/mnt/root"
 ENVIRONMENT = "/mnt/environment"
@@ -23,6 +26,9 @@ WORKSPACE = "/workspace"
 #: Where the agent has the workload's /workspace.
 WORKSPACE_PLACE = ENVIRONMENT + WORKSPACE
 
+# linux/fs.h
+FIFREEZE = 0xC0045877
+FITHAW = 0xC0045878
 # No thread that zeroes inode tables and reads bitmaps in advance: each clone would do it all over again.
 _DISK_OPTIONS = "noinit_itable,no_prefetch_block_bitmaps"
 # The group that owns terminals, on Debian and nearly everywhere.
@@ -71,6 +77,17 @@ def mount_workspace() -> None:
     # An earlier workload may have left a link there, or nothing at all.
     _make_directory(WORKSPACE_PLACE, _DIRECTORIES[WORKSPACE])
     syscalls.mount(WORKSPACE_DEVICE, WORKSPACE_PLACE, "ext4", syscalls.MS_NODEV | syscalls.MS_NOATIME, _DISK_OPTIONS)
+
+
+def thaw_workspace() -> None:
+    """Let what was held still go on; nothing happens where nothing was."""
+    fd = os.open(WORKSPACE_PLACE, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, FITHAW, 0)
+    except OSError:
+        return
+    finally:
+        os.close(fd)
 
 
 def unmount_all() -> None:

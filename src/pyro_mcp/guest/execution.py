@@ -1,4 +1,4 @@
-"""One command, from the process that waits for it to its result.
+"""One command, or one task of the agent's own, from the process that waits for it to its result.
 
 Owns the flow of its three streams, within the windows that the host gives, its deadline, and its end. Refuses to keep
 more of its output than fits into the windows.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.loop import WRITABLE
 from pyro_mcp.guest.process import failure_of, launch, linger, was_asked_in_vain
-from pyro_mcp.protocol import wire
+from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.frames import encode
 
 if TYPE_CHECKING:
@@ -191,6 +191,11 @@ class Input:
             self._execution.loop.remove(self._execution.process.pipes.stdin)
         self._pending.clear()
 
+    def break_off(self) -> None:
+        """Give no more to read than was given by now: the end comes early, unless it has come already."""
+        self.close()
+        self._execution.process.pipes.close("stdin")
+
     def _on_event(self, mask: int) -> None:
         del mask
         self._flush()
@@ -243,6 +248,9 @@ class Execution:
         self.loop = loop
         self.process = process
         self._is_last = False
+        self._is_task = False
+        # It is left to end by itself, once it has all of its input; without all of it, it changes nothing.
+        self._finishes = False
         self._on_unused_end = on_unused_end
         self._ident = 0
         self._body = b""
@@ -260,6 +268,12 @@ class Execution:
         self._stdout = Output(self, pipes.stdout, wire.STDOUT)
         self._stderr = Output(self, pipes.stderr, wire.STDERR)
         loop.add(process.exit_fd, self._on_exit)
+
+    def surrender(self) -> Process:
+        """Give the process, which still waits, to somebody who makes something else of it."""
+        for fd in (self.process.exit_fd, self.process.pipes.stdout, self.process.pipes.stderr):
+            self.loop.remove(fd)
+        return self.process
 
     def begin(self, session: Session, ident: int, body: bytes) -> None:
         """Make the process run the command of an EXEC frame, for a session.
@@ -280,6 +294,23 @@ class Execution:
         if timeout_ms:
             self._deadline = self.loop.at(timeout_ms / 1000, self._on_timeout)
 
+    def begin_task(self, session: Session, ident: int, body: bytes) -> None:
+        """Make the process do the task of a TASK frame, for a session.
+
+        Raises:
+            RefusalError, BrokenPipeError: as `begin`.
+        """
+        self.lane = session.lane
+        self._session = session
+        self._ident = ident
+        self._begun = self._is_task = True
+        self._started_s = time.monotonic()
+        timeout_ms, flags = tasks.TASK.unpack_from(body)
+        launch(self.process, body)
+        self._finishes = flags & tasks.FINISHES != 0
+        if timeout_ms:
+            self._deadline = self.loop.at(timeout_ms / 1000, self._on_timeout)
+
     def send(self, kind: int, body: bytes) -> None:
         """Send a frame of this command."""
         self.lane.send(encode(self._ident, kind, body))
@@ -293,6 +324,9 @@ class Execution:
 
     def cancel(self) -> None:
         """Kill the command; its result says so."""
+        if self._finishes:
+            self.stdin.break_off()
+            return
         self._cancelled = True
         self.process.kill()
 
@@ -300,10 +334,14 @@ class Execution:
         """Kill the command and forget it: there is nobody left to be told."""
         if not self._finished:
             self._finished = True
-            self._cancel_deadline()
-            self.stdin.close()
             self._stdout.stop()
             self._stderr.stop()
+            if self._finishes and self._code is None:
+                # Its time still runs.
+                self.stdin.break_off()
+                return
+            self._cancel_deadline()
+            self.stdin.close()
             # It may take a while to die; what is left of it is cleaned up when it has.
             self.process.kill()
 
@@ -331,10 +369,11 @@ class Execution:
         if self._finished or not self._begun:
             if not self._begun:
                 self._on_unused_end(self)
+            self._cancel_deadline()
             self._clean_up()
             return
         self._cancel_deadline()
-        if self._code == _KILLED and self._never_was_a_command():
+        if self._code == _KILLED and not self._is_task and self._never_was_a_command():
             self.abandon()
             self.loop.later(self._clean_up)
             self._session.execute_again(self._ident, self._body)
@@ -371,7 +410,7 @@ class Execution:
         else:
             self.send(wire.RESULT, self._result())
         self.loop.later(self._clean_up)
-        self._session.forget(self._ident, expect_more=not self._is_last)
+        self._session.forget(self._ident, expect_more=not self._is_last, is_task=self._is_task)
 
     def _result(self) -> bytes:
         code = self._code

@@ -40,11 +40,16 @@ def main() -> None:
 
 
 def serve_host(arguments: Sequence[str]) -> None:
-    """Be the agent on a host: `--listen-fd N --root DIR`."""
+    """Be the agent on a host: `--listen-fd N --root DIR [--baseline DIR]`.
+
+    Without a baseline's directory, it is called so and stands beside the root.
+    """
     from pyro_mcp.guest.compat import host_loop
 
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    run(host_loop(int(options["--listen-fd"]), options["--root"], agent_digest()))
+    root = options["--root"]
+    baseline = options.get("--baseline") or os.path.join(os.path.dirname(os.path.abspath(root)), "baseline")
+    run(host_loop(int(options["--listen-fd"]), root, baseline, agent_digest()))
 
 
 def run(loop: Loop) -> None:
@@ -61,7 +66,7 @@ def agent_digest() -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    for package in ("guest", "protocol"):
+    for package in ("guest", "guest/tasks", "protocol"):
         directory = _sources(package)
         for name in sorted(os.listdir(directory)):
             if name.endswith(".py"):

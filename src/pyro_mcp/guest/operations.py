@@ -10,11 +10,14 @@ import struct
 import time
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pyro_mcp.guest.shells import Shells
 from pyro_mcp.guest.spawner import RefusalError
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import decode_trusted, encode_document
 
 if TYPE_CHECKING:
+    from pyro_mcp.guest.desk import Desk
+    from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.standby import Standby
     from pyro_mcp.protocol.documents import Document
 
@@ -32,8 +35,22 @@ class Machine(Protocol):
         ...
 
     @property
+    def desk(self) -> Desk:
+        """Return what takes in tasks."""
+        ...
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Return what the host may rely on."""
+        ...
+
+    @property
+    def loop(self) -> Loop:
+        """Return the agent's loop."""
+        ...
+
+    def open_terminal(self) -> int:
+        """Return the controlling end of a new pseudo terminal, which the workload finds by the number it has there."""
         ...
 
     def prepare(self, document: Document) -> Document:
@@ -63,6 +80,9 @@ class Operations:
     def __init__(self, machine: Machine, *, agent_digest: str) -> None:
         self.machine = machine
         self.configured = False
+        #: The guest's disks are looked at, and no command runs.
+        self.inspecting = False
+        self.shells = Shells(machine)
         self._agent_digest = agent_digest
         self._ready: bytes = b""
         self._table = {
@@ -118,6 +138,7 @@ class Operations:
         rest = decode_trusted(body[end:]) if len(body) > end else {}
         self.machine.configure(entropy, body[_CONFIGURE.size : end], machine_id, rest)
         self.configured = True
+        self.inspecting = rest.get(wire.INSPECT) is True
         self._ready = b""
 
     def _set_clock(self, clock_ns: int) -> None:

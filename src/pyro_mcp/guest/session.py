@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pyro_mcp.guest.spawner import RefusalError
 from pyro_mcp.protocol import wire
@@ -18,13 +18,45 @@ from pyro_mcp.protocol.frames import FrameError, encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pyro_mcp.guest.execution import Execution
     from pyro_mcp.guest.lane import Lane
     from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.operations import Operations
 
 _HELLO = struct.Struct(wire.HELLO_FORMAT)
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
+
+
+class Typed(Protocol):
+    """Where what the host sends to something goes."""
+
+    def write(self, data: bytes) -> None:
+        """Take more of it."""
+        ...
+
+    def end(self) -> None:
+        """Take note that there is no more."""
+        ...
+
+
+class Ongoing(Protocol):
+    """What a session has begun and not answered yet."""
+
+    @property
+    def stdin(self) -> Typed:
+        """Return where DATA goes."""
+        ...
+
+    def credit(self, stream: int, count: int) -> None:
+        """Take note that the host can take more of one stream."""
+        ...
+
+    def cancel(self) -> None:
+        """End it, and answer."""
+        ...
+
+    def abandon(self) -> None:
+        """End it: there is nobody left to be told."""
+        ...
 
 
 class Session:
@@ -35,7 +67,7 @@ class Session:
         self.loop = loop
         self._operations = operations
         self._greeted = False
-        self._executions: dict[int, Execution] = {}
+        self._executions: dict[int, Ongoing] = {}
 
     def receive(self, ident: int, kind: int, body: bytes) -> None:
         """Take one frame.
@@ -45,10 +77,14 @@ class Session:
         """
         if kind == wire.EXEC and self._greeted:
             self._perform(ident, self._execute, body)
+        elif kind == wire.TASK and self._greeted:
+            self._perform(ident, self._begin_task, body)
         elif kind == wire.CONFIGURE and self._greeted:
             self._perform(ident, self._configure, body)
         elif kind == wire.REQUEST and self._greeted:
             self._perform(ident, self._request, body)
+        elif kind == wire.SHELL and self._greeted:
+            self._perform(ident, self._shell, body)
         elif kind == wire.HELLO and not self._greeted:
             self._hello(body)
         elif not self._greeted or kind == wire.HELLO:
@@ -70,11 +106,20 @@ class Session:
             document["exit_code"] = refusal.exit_code
         self.lane.send(encode(ident, wire.FAILURE, encode_document(document)))
 
-    def forget(self, ident: int, *, expect_more: bool) -> None:
-        """Take note that a command is over; make one ready for the next if one is expected."""
+    def begin(self, ident: int, ongoing: Ongoing) -> None:
+        """Let what the host says about a request that is not answered yet go to `ongoing`."""
+        self._executions[ident] = ongoing
+
+    def answered(self, ident: int) -> None:
+        """Take note that a request is answered."""
+        self._executions.pop(ident, None)
+
+    def forget(self, ident: int, *, expect_more: bool, is_task: bool = False) -> None:
+        """Take note that a command, or a task, is over; make a process ready for the next if one is expected."""
         self._executions.pop(ident, None)
         if expect_more:
-            self.loop.later(self._operations.machine.standby.replenish)
+            machine = self._operations.machine
+            self.loop.later((machine.desk.standby if is_task else machine.standby).replenish)
 
     def execute_again(self, ident: int, body: bytes) -> None:
         """Begin a command anew whose process never got to know of it."""
@@ -112,6 +157,14 @@ class Session:
     def _request(self, ident: int, body: bytes) -> None:
         self.reply(ident, self._operations.perform(decode_trusted(body)))
 
+    def _shell(self, ident: int, body: bytes) -> None:
+        operations = self._operations
+        if not operations.configured:
+            raise RefusalError(wire.NOT_CONFIGURED, "no shell can be opened before configure")
+        if operations.inspecting:
+            raise RefusalError(wire.CONFLICT, "no shell is opened in a guest that is only looked at")
+        operations.shells.perform(self, ident, decode_trusted(body))
+
     def _configure(self, ident: int, body: bytes) -> None:
         self._operations.configure(body)
         self.lane.send(encode(ident, wire.RESULT, b"{}"))
@@ -120,6 +173,8 @@ class Session:
         operations = self._operations
         if not operations.configured:
             raise RefusalError(wire.NOT_CONFIGURED, "no command can run before configure")
+        if operations.inspecting:
+            raise RefusalError(wire.CONFLICT, "no command runs in a guest that is only looked at")
         for is_last_attempt in (False, True):
             execution = operations.machine.standby.take()
             self._executions[ident] = execution
@@ -134,7 +189,25 @@ class Session:
             else:
                 return
 
-    def _control(self, execution: Execution, kind: int, body: bytes) -> None:
+    def _begin_task(self, ident: int, body: bytes) -> None:
+        operations = self._operations
+        if not operations.configured:
+            raise RefusalError(wire.NOT_CONFIGURED, "no task can be done before configure")
+        for is_last_attempt in (False, True):
+            execution = operations.machine.desk.take(body)
+            self._executions[ident] = execution
+            try:
+                execution.begin_task(self, ident, body)
+            except (RefusalError, OSError, struct.error) as error:
+                del self._executions[ident]
+                execution.abandon()
+                # The kernel may have taken the one that waited, for want of memory.
+                if is_last_attempt or not isinstance(error, BrokenPipeError):
+                    raise
+            else:
+                return
+
+    def _control(self, execution: Ongoing, kind: int, body: bytes) -> None:
         if kind == wire.DATA:
             execution.stdin.write(body)
         elif kind == wire.EOF:

@@ -33,9 +33,34 @@ PR_SET_CHILD_SUBREAPER = 36
 
 RB_AUTOBOOT = 0x01234567
 
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+RENAME_NOREPLACE = 0x1
+RENAME_EXCHANGE = 0x2
+
 # x86_64 alone: the product runs nowhere else.
 _SYS_FINIT_MODULE = 313
+_SYS_RENAMEAT2 = 316
 _SYS_BPF = 321
+_SYS_FSOPEN = 430
+_SYS_FSCONFIG = 431
+_SYS_FSMOUNT = 432
+_SYS_OPENAT2 = 437
+
+# linux/mount.h
+_FSOPEN_CLOEXEC = 0x1
+_FSMOUNT_CLOEXEC = 0x1
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_CMD_CREATE = 6
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_NOATIME = 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
@@ -84,6 +109,52 @@ def set_name(name: str) -> None:
     """Name the calling process, in at most 15 bytes, as `ps` shows it."""
     text = ctypes.create_string_buffer(name.encode()[:15])
     _check(_libc.prctl(PR_SET_NAME, ctypes.addressof(text), 0, 0, 0), "prctl PR_SET_NAME")
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
+    """Open a file that is there, as far as the way to it is allowed; see openat2(2)."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    size = ctypes.sizeof(how)
+    result = _libc.syscall(_SYS_OPENAT2, directory, ctypes.c_char_p(path), ctypes.byref(how), size)
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def renameat2(old_directory: int, old: bytes, new_directory: int, new: bytes, flags: int) -> None:
+    """Rename without replacing, or exchange two names; see renameat2(2)."""
+    old_name, new_name = ctypes.c_char_p(old), ctypes.c_char_p(new)
+    if _libc.syscall(_SYS_RENAMEAT2, old_directory, old_name, new_directory, new_name, flags) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def syncfs(fd: int) -> None:
+    """Write to its disk what a file system has in memory; see syncfs(2)."""
+    _check(_libc.syncfs(fd), "syncfs")
+
+
+def open_file_system(kind: str, source: str, options: dict[str, str], attributes: int) -> int:
+    """Return the root of a file system that is mounted nowhere, and is unmounted with its last descriptor.
+
+    See fsopen(2), fsconfig(2) and fsmount(2).
+    """
+    context = _check(_libc.syscall(_SYS_FSOPEN, ctypes.c_char_p(kind.encode()), _FSOPEN_CLOEXEC), f"fsopen {kind}")
+    try:
+        for name, value in {"source": source, **options}.items():
+            key, text = ctypes.c_char_p(name.encode()), ctypes.c_char_p(value.encode() or None)
+            command = _FSCONFIG_SET_STRING if value else _FSCONFIG_SET_FLAG
+            _check(_libc.syscall(_SYS_FSCONFIG, context, command, key, text, 0), f"fsconfig {name}")
+        create = (context, _FSCONFIG_CMD_CREATE, ctypes.c_char_p(None), ctypes.c_char_p(None), 0)
+        _check(_libc.syscall(_SYS_FSCONFIG, *create), f"mount {source}")
+        return _check(_libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes), f"fsmount {source}")
+    finally:
+        os.close(context)
 
 
 def load_module(fd: int, parameters: str = "") -> None:

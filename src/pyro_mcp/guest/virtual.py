@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.guest import environment, names, rehearsal, spawner, syscalls, workload
 from pyro_mcp.guest.console import log
+from pyro_mcp.guest.desk import Desk
 from pyro_mcp.guest.network import configure_network
 from pyro_mcp.guest.spawner import RefusalError, Surroundings
 from pyro_mcp.guest.standby import Standby
+from pyro_mcp.guest.task_process import TaskLauncher
+from pyro_mcp.guest.tasks.area import Grounds
 from pyro_mcp.guest.zygote import ZygoteLauncher
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyro_mcp.guest.boot import Lanes
     from pyro_mcp.guest.loop import Loop
     from pyro_mcp.protocol.documents import Document
@@ -51,13 +56,15 @@ _DISK_SETTINGS = {"scheduler": "none", "wbt_lat_usec": "0", "iostats": "0", "add
 class VirtualMachine:
     """A guest, with the agent as its PID 1."""
 
-    features = ("exec", "network", "power", "workspace")
+    features = ("exec", "tasks", "shells", "network", "power", "workspace")
 
     def __init__(self, loop: Loop) -> None:
         self._launcher = ZygoteLauncher(Surroundings(_ENVIRONMENT, _WORKSPACE), self._enter_workload)
         self.standby = Standby(loop, self._launcher)
+        self._grounds = Grounds(os.fsencode(environment.WORKSPACE_PLACE), root=os.fsencode(environment.ENVIRONMENT))
+        self.desk = Desk(loop, _ConfinedLauncher(self._grounds, self), environment.thaw_workspace)
         self.lanes: Lanes | None = None
-        self._loop = loop
+        self.loop = loop
         self._names = names.Names()
         self._namespaces: workload.Namespaces | None = None
         self._flavour = ""
@@ -98,6 +105,10 @@ class VirtualMachine:
         if rest.get(wire.WORKSPACE):
             environment.mount_workspace()
 
+    def open_terminal(self) -> int:
+        """Return the controlling end of one of the workload's own pseudo terminals."""
+        return self._enter_workload().open_terminal()
+
     def set_clock(self, clock_ns: int) -> None:
         """Set the clock."""
         names.set_clock(clock_ns)
@@ -108,6 +119,7 @@ class VirtualMachine:
 
     def power_off(self) -> None:
         """Kill the workload, leave the disks clean, and switch off when the answer is out."""
+        self.desk.close()
         self.standby.drop()
         self._launcher.kill_all()
         if self._namespaces is not None:
@@ -116,7 +128,14 @@ class VirtualMachine:
         if self._flavour:
             environment.unmount_all()
         os.sync()
-        self._loop.later(syscalls.power_off)
+        self.loop.later(syscalls.power_off)
+
+    def fork_outside(self, child: Callable[[], int]) -> int:
+        """Fork a process that is no part of the workload, and can't be seen by it."""
+        if self._namespaces is None:
+            return spawner.fork(child)
+        with self._namespaces.left():
+            return spawner.fork(child)
 
     def _enter_workload(self) -> workload.Namespaces:
         if self._namespaces is not None and self._namespaces.has_ended():
@@ -128,17 +147,42 @@ class VirtualMachine:
 
     def _rehearse(self) -> None:
         """Go through what a clone does first until nothing in it is new; make the waiting process, and go once more."""
-        rehearsal.converse(self._loop, self, _REHEARSED)
+        rehearsal.converse(self.loop, self, _REHEARSED)
         for _ in range(_REPETITIONS):
             spawner.rehearse(self._launcher.surroundings)
-            rehearsal.converse(self._loop, self, _REHEARSED[:1])
+            rehearsal.converse(self.loop, self, _REHEARSED[:1])
         # What is here now stays; scanning it again would copy every page of it in each clone.
         gc.collect()
         gc.freeze()
         # The fork shares all pages with the child: what the agent writes first is copied now, not in each clone.
         self.standby.replenish()
         for _ in range(2):
-            rehearsal.converse(self._loop, self, ())
+            rehearsal.converse(self.loop, self, ())
+
+
+class _ConfinedLauncher(TaskLauncher):
+    """Makes processes for tasks in a guest: beside the workload, and with less memory than all."""
+
+    # Forking alone takes longer here than many a task.
+    is_slow = True
+
+    def __init__(self, grounds: Grounds, machine: VirtualMachine) -> None:
+        super().__init__(grounds)
+        self._machine = machine
+        self._memory_kills = 0
+
+    def fork(self, child: Callable[[], int]) -> int:
+        """Fork a process that the workload does not see."""
+        return self._machine.fork_outside(child)
+
+    def confine(self) -> None:
+        """In the child: join the control group of all tasks."""
+        workload.enter_tasks()
+
+    def memory_kills_grew(self) -> bool:
+        """Say whether the kernel killed a task for want of memory since this was last asked."""
+        before, self._memory_kills = self._memory_kills, workload.memory_kills(workload.TASKS)
+        return self._memory_kills > before
 
 
 def _tune_kernel() -> None:

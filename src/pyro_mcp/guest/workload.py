@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pyro_mcp.guest import boot, syscalls
+from pyro_mcp.guest import boot, syscalls, terminals
 from pyro_mcp.guest.devices import confine_devices
 from pyro_mcp.guest.spawner import fork, send_signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 CGROUPS = "/run/cgroup"
 # What holds the workload in is set one level above the group that it sees as the root: it has no way to there.
 WALLS = f"{CGROUPS}/walls"
 WORK = f"{WALLS}/work"
+#: Where the agent's own tasks are: outside the walls, and with a bound of their own.
+TASKS = f"{CGROUPS}/tasks"
 # linux/capability.h: what would reach around the agent to the machine. All else that root does in a machine stays.
 _DROPPED_CAPABILITIES = (16, 17, 22)  # CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT
 _SPARED_PIDS = 256
@@ -31,6 +34,7 @@ _MAX_PIDS = 16384
 # For the agent, the kernel's own structures, and the file cache that keeps both going.
 _SPARED_MIB = 96
 _SPARED_SHARE = 8
+_EVENTS_BYTES = 4096
 
 
 def make_cgroups() -> None:
@@ -45,6 +49,29 @@ def make_cgroups() -> None:
     write_file(f"{WALLS}/pids.max", str(max(_SPARED_PIDS, min(_threads_max() - _SPARED_PIDS, _MAX_PIDS))))
     confine_devices(WALLS)
     os.mkdir(WORK)
+    os.mkdir(TASKS)
+    # Most of what tasks use is file cache, which they go on without.
+    write_file(f"{TASKS}/memory.max", str((total_mib // 2) << 20))
+
+
+def enter_tasks() -> None:
+    """In a child of the agent: become one of its tasks."""
+    write_file(f"{TASKS}/cgroup.procs", "0")
+    boot.limit_child()
+
+
+def memory_kills(cgroup: str) -> int:
+    """Return how many processes of a control group the kernel has killed for want of memory."""
+    fd = os.open(f"{cgroup}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        lines = os.read(fd, _EVENTS_BYTES).splitlines()
+    finally:
+        os.close(fd)
+    for line in lines:
+        name, _, count = line.partition(b" ")
+        if name == b"oom_kill":
+            return int(count)
+    return 0
 
 
 def write_file(path: str, text: str) -> None:
@@ -72,9 +99,8 @@ class Namespaces:
     def __init__(self, assemble: Callable[[], None]) -> None:
         """Make them. `assemble`, called in the new mount namespace, makes the environment its root."""
         # A namespace can only be made from the agent's own, not from that of its last children.
-        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        syscalls.setns(own, syscalls.CLONE_NEWPID)
-        os.close(own)
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        syscalls.setns(self._own_pids, syscalls.CLONE_NEWPID)
         syscalls.unshare(syscalls.CLONE_NEWPID)
         reading, writing = os.pipe2(os.O_CLOEXEC)
         self._assemble = assemble
@@ -86,6 +112,9 @@ class Namespaces:
             raise OSError(0, "the workload's first process failed; the console says why")
         self._mounts = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._cgroups = os.open(f"/proc/{self.pid}/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC)
+        self._pids = os.open(f"/proc/{self.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        # Before anything of the workload's runs: what it does to its /dev later does not matter to this.
+        self._terminals = os.open(f"/proc/{self.pid}/root/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         # It was in there only so that its namespace has that group as its root.
         write_file(f"{CGROUPS}/cgroup.procs", str(self.pid))
 
@@ -100,8 +129,21 @@ class Namespaces:
         ended, _ = os.waitpid(self.pid, os.WNOHANG)
         while ended != self.pid:
             ended, _ = os.waitpid(-1, 0)
-        os.close(self._mounts)
-        os.close(self._cgroups)
+        for fd in (self._mounts, self._cgroups, self._pids, self._own_pids, self._terminals):
+            os.close(fd)
+
+    @contextmanager
+    def left(self) -> Generator[None]:
+        """Let what is forked in the block be no part of them."""
+        syscalls.setns(self._own_pids, syscalls.CLONE_NEWPID)
+        try:
+            yield
+        finally:
+            syscalls.setns(self._pids, syscalls.CLONE_NEWPID)
+
+    def open_terminal(self) -> int:
+        """Return the controlling end of a new pseudo terminal of theirs."""
+        return terminals.open_controlling_end("ptmx", self._terminals)
 
     def enter(self, cgroup: str) -> None:
         """In a child of the agent: become part of the workload, in one of its control groups."""

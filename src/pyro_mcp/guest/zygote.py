@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.process import Pipes
 from pyro_mcp.guest.spawner import become, fork, read_command, rehearse, send_signal_by_fd
-from pyro_mcp.guest.workload import WALLS, WORK, write_file
+from pyro_mcp.guest.workload import WALLS, WORK, memory_kills, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,7 @@ class ZygoteLauncher:
 
     def memory_kills_grew(self) -> bool:
         """Say whether the count of processes killed for want of memory has grown since the last call."""
-        before, self._memory_kills = self._memory_kills, _memory_kills()
+        before, self._memory_kills = self._memory_kills, memory_kills(WALLS)
         return self._memory_kills > before
 
     def kill_all(self) -> None:
@@ -139,11 +139,3 @@ def _read(path: str) -> bytes:
 
 def _is_empty(cgroup: str) -> bool:
     return b"populated 0" in _read(f"{cgroup}/cgroup.events")
-
-
-def _memory_kills() -> int:
-    for line in _read(f"{WALLS}/memory.events").splitlines():
-        name, _, count = line.partition(b" ")
-        if name == b"oom_kill":
-            return int(count)
-    return 0

@@ -8,6 +8,7 @@ Owners are root. Times are whole seconds, unless that takes an extended header a
 
 from __future__ import annotations
 
+import stat
 import struct
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ _ZEROES = bytes(BLOCK_BYTES)
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _MAX_OCTAL = 8**11 - 1
 _FILE, _LINK, _SYMLINK, _DIRECTORY, _PAX = b"0", b"1", b"2", b"5", b"x"
+_SPECIAL = {stat.S_IFIFO: b"6", stat.S_IFCHR: b"3", stat.S_IFBLK: b"4"}
 _MAGIC = b"ustar\x0000"
 _ROOT_ID = b"0000000\0"
 
@@ -63,6 +65,12 @@ def symlink_header(path: bytes, target: bytes, mtime_ns: int) -> bytes:
 def link_header(path: bytes, target: bytes, mode: int, mtime_ns: int) -> bytes:
     """Return the header of a further name of a file that came before."""
     return _header(path, _LINK, mode, mtime_ns, target=target)
+
+
+def special_header(path: bytes, mode: int, mtime_ns: int) -> bytes:
+    """Return the header of a fifo or a device, whose number is not told: nobody is to make one from it."""
+    kind = _SPECIAL.get(stat.S_IFMT(mode), b"6")
+    return _header(path, kind, stat.S_IMODE(mode), mtime_ns)
 
 
 def _header(

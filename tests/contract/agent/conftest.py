@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.host.paths import Paths
 from tests.support.agents import TIMEOUT_S, config, local_agent, opened
+from tests.support.workspace_guest import Disks, workspace_bench
 from tests.support.yard import Yard
 
 if TYPE_CHECKING:
@@ -58,6 +60,62 @@ def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     home = tmp_path_factory.mktemp("agent")
     with guest_in_machine(home) if request.param == "machine" else guest_on_host(home) as guest:
         yield guest
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceGuest:
+    """A configured agent with a workspace and its baseline."""
+
+    transport: Transport
+    is_machine: bool
+
+    def session(self) -> AgentSession:
+        return opened(self.transport)
+
+
+@contextmanager
+def workspace_on_host(home: Path, tree: Path) -> Generator[WorkspaceGuest]:
+    with local_agent(home) as agent:
+        for place in (agent.root, home / "baseline"):
+            shutil.copytree(tree, place, symlinks=True, dirs_exist_ok=True)
+        with AgentSession.open(agent.transport, timeout_s=TIMEOUT_S) as session:
+            session.configure(config())
+        yield WorkspaceGuest(agent.transport, is_machine=False)
+
+
+@contextmanager
+def workspace_in_machine(home: Path, tree: Path) -> Generator[WorkspaceGuest]:
+    disks = Disks(home / "disks")
+    disks.seed(tree)
+    with workspace_bench(home / "guests") as bench, bench.running(disks) as machine:
+        yield WorkspaceGuest(machine.transport, is_machine=True)
+
+
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the tree that the workspaces of a module begin with; a module may have one of its own."""
+    tree = tmp_path_factory.mktemp("seed")
+    (tree / "src").mkdir()
+    (tree / "src" / "hello.txt").write_text("hello\n")
+    return tree
+
+
+@pytest.fixture(scope="module", params=["host", pytest.param("machine", marks=pytest.mark.vm)])
+def workspace(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, seed: Path
+) -> Generator[WorkspaceGuest]:
+    """Give the tests of a module one agent with a workspace."""
+    home = tmp_path_factory.mktemp("workspace")
+    make = workspace_in_machine if request.param == "machine" else workspace_on_host
+    with make(home, seed) as guest:
+        yield guest
+
+
+@pytest.fixture
+def workspace_session(workspace: WorkspaceGuest) -> Generator[AgentSession]:
+    """Give a test a session of its own with the workspace's agent."""
+    with workspace.session() as session:
+        yield session
 
 
 @pytest.fixture

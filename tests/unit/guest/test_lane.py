@@ -18,6 +18,7 @@ from pyro_mcp.protocol.frames import Decoder, Frame, encode
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from pyro_mcp.guest.desk import Desk
     from pyro_mcp.guest.standby import Standby
     from pyro_mcp.protocol.documents import Document
 
@@ -29,12 +30,20 @@ class QuietMachine:
 
     features = ("test",)
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
         self.asked: list[object] = []
+
+    def open_terminal(self) -> int:
+        raise AssertionError("no shell is opened here")
 
     @property
     def standby(self) -> Standby:
         raise AssertionError("no command is run here")
+
+    @property
+    def desk(self) -> Desk:
+        raise AssertionError("no task is done here")
 
     def prepare(self, document: Document) -> Document:
         self.asked.append(document["flavour"])
@@ -57,8 +66,8 @@ class Host:
     """The host's end of a lane, and a loop with the agent's."""
 
     def __init__(self, *, is_connection: bool) -> None:
-        self.machine = QuietMachine()
         self.loop = Loop()
+        self.machine = QuietMachine(self.loop)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self.socket = ours

@@ -1,0 +1,57 @@
+"""Where tasks are taken in.
+
+Owns how one is begun, the process that waits for the next one, and that only one holds the workspace still. Refuses to
+know what tasks do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.guest.spawner import RefusalError
+from pyro_mcp.guest.standby import Standby
+from pyro_mcp.protocol import tasks, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.guest.execution import Execution
+    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.task_process import TaskLauncher, TaskProcess
+
+
+class Desk:
+    """Takes in the tasks of one machine. `thaw` lets a workspace go on that a task has held still."""
+
+    def __init__(self, loop: Loop, launcher: TaskLauncher, thaw: Callable[[], None]) -> None:
+        self._launcher = launcher
+        self.standby = Standby(loop, launcher)
+        self._thaw = thaw
+        self._holder: TaskProcess | None = None
+
+    def take(self, body: bytes) -> Execution:
+        """Return an execution for the task of a TASK frame.
+
+        Raises:
+            RefusalError: if it is to hold the workspace still while another one does.
+        """
+        _, flags = tasks.TASK.unpack_from(body)
+        freezes = flags & tasks.FREEZES
+        if freezes and self._holder is not None:
+            raise RefusalError(wire.CONFLICT, "the workspace is held still already")
+        execution = self.standby.take()
+        if freezes:
+            self._holder = cast("TaskProcess", execution.process)
+            self._holder.on_end = self._let_go
+        return execution
+
+    def close(self) -> None:
+        """End all tasks, and let the workspace go on."""
+        self.standby.drop()
+        self._launcher.end_all()
+        # Whoever has held it, the workload too: what is written from here on would wait for ever.
+        self._thaw()
+
+    def _let_go(self) -> None:
+        self._holder = None
+        self._thaw()

@@ -1,0 +1,127 @@
+"""Processes that wait to be tasks: the agent's own children, outside the workload's namespaces.
+
+Owns making them, their control group, and that the workspace goes on when one that held it still has ended. Refuses to
+protect them: if memory runs out, the kernel may take them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest import syscalls
+from pyro_mcp.guest.process import Pipes
+from pyro_mcp.guest.spawner import fork, read_command, send_signal_by_fd
+from pyro_mcp.guest.tasks.running import run_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.guest.tasks.area import Grounds
+
+# One that waits for a disk does not die at once.
+_END_S = 2.0
+
+
+class TaskProcess:
+    """A process that waits for its task, and then does it."""
+
+    def __init__(self, launcher: TaskLauncher) -> None:
+        self.pipes = Pipes()
+        #: Called when it has ended, however that came.
+        self.on_end: Callable[[], None] | None = None
+        self._launcher = launcher
+        self._agent = os.getpid()
+        try:
+            self._pid = launcher.fork(self._wait)
+        except OSError:
+            self.pipes.close_all()
+            raise
+        self.exit_fd = os.pidfd_open(self._pid)
+        self.pipes.close("request_theirs", "stdin_theirs", "error_theirs")
+        launcher.alive.add(self)
+
+    def status(self) -> int:
+        """Reap it, and return the exit code. What its end has to bring with it is done by then."""
+        self._launcher.alive.discard(self)
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
+        try:
+            _, status = os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            # On a host, children are not waited for. What it said tells how it ended.
+            return 0
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+    def kill(self) -> None:
+        """Kill it. It starts nothing that could outlive it."""
+        send_signal_by_fd(self.exit_fd, signal.SIGKILL)
+
+    def has_ended(self, timeout_s: float) -> bool:
+        """Wait for its end, and say whether it came."""
+        poll = select.poll()
+        poll.register(self.exit_fd, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+
+    def ran_out_of_memory(self) -> bool:
+        """Say whether the kernel killed a task for want of memory since that was last asked."""
+        return self._launcher.memory_kills_grew()
+
+    def close(self) -> None:
+        """Give back the descriptors."""
+        self.pipes.close_all()
+        os.close(self.exit_fd)
+
+    def _wait(self) -> int:
+        """Be the process."""
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self._agent:
+            return 0
+        self._launcher.confine()
+        pipes = self.pipes
+        pipes.settle_child()
+        body = read_command(pipes.request_theirs)
+        if body is None:
+            return 0
+        os.dup2(pipes.stdin_theirs, 0)
+        os.close(pipes.stdin_theirs)
+        return run_task(body, self._launcher.grounds)
+
+
+class TaskLauncher:
+    """Makes processes for tasks; on a host there is nothing more to it."""
+
+    is_slow = False
+
+    def __init__(self, grounds: Grounds) -> None:
+        self.grounds = grounds
+        self.alive: set[TaskProcess] = set()
+
+    def end_all(self) -> None:
+        """Kill all tasks, and wait for their ends, in bounded time."""
+        for process in self.alive:
+            process.kill()
+        for process in self.alive:
+            process.has_ended(_END_S)
+
+    def make(self) -> TaskProcess:
+        """Return a process that waits."""
+        return TaskProcess(self)
+
+    def fork(self, child: Callable[[], int]) -> int:
+        """Fork a process beside the agent."""
+        return fork(child)
+
+    def confine(self) -> None:
+        """In the child: be what a task is to be."""
+
+    def memory_kills_grew(self) -> bool:
+        """Say whether the kernel killed a task for want of memory since this was last asked: not known on a host."""
+        return False

@@ -1,0 +1,58 @@
+"""Holding the workspace still, so that its disk can be copied.
+
+Owns the task FREEZE. Refuses to hold it for longer than it may: at the end of its stdin, or of that time, it lets go.
+Whatever else ends this process, the agent lets go then.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest import syscalls
+from pyro_mcp.guest.environment import FIFREEZE, FITHAW
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
+from pyro_mcp.guest.tasks.failures import TaskError, failure
+from pyro_mcp.guest.tasks.streams import STDIN, STDOUT, write_all
+from pyro_mcp.protocol import tasks
+
+if TYPE_CHECKING:
+    from pyro_mcp.guest.tasks.area import Area
+    from pyro_mcp.protocol.documents import Document
+
+
+def freeze(area: Area) -> Document:
+    """Write what is in memory to the disk, and hold the file system until the host is done. On a host, only wait."""
+    fd = os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd)
+    if not area.grounds.is_machine:
+        _wait()
+        return {}
+    # Most of the work is done while all still goes on.
+    syscalls.syncfs(fd)
+    try:
+        fcntl.ioctl(fd, FIFREEZE, 0)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise TaskError(tasks.BUSY, b"") from None
+        raise failure(error, None) from None
+    try:
+        is_in_time = _wait()
+    finally:
+        try:
+            fcntl.ioctl(fd, FITHAW, 0)
+        except OSError:
+            # The workload has let go before.
+            is_in_time = False
+    if not is_in_time:
+        raise TaskError(tasks.TOO_LONG_FROZEN, message="it was let go before the host was done")
+    return {}
+
+
+def _wait() -> bool:
+    """Say that all stands still, and wait for the host; say whether it was done in time."""
+    write_all(STDOUT, tasks.FROZEN)
+    readable, _, _ = select.select([STDIN], [], [], tasks.MAX_FREEZE_S)
+    return bool(readable)

@@ -1,0 +1,97 @@
+"""Listing files, and how full their disk is.
+
+Owns the two tasks LIST and USAGE. Refuses to follow links below what was asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
+from pyro_mcp.guest.tasks.failures import failure
+from pyro_mcp.guest.tasks.streams import Output
+from pyro_mcp.guest.tasks.walking import GONE, walk
+from pyro_mcp.protocol import tasks
+
+if TYPE_CHECKING:
+    from pyro_mcp.guest.tasks.area import Area
+    from pyro_mcp.protocol.documents import Document
+
+
+def list_files(area: Area, path: bytes, *, recursive: bool, limit: int) -> Document:
+    """Write an entry for each file below a directory, or for the one that the path names."""
+    fd = area.open(path, os.O_PATH)
+    found = os.fstat(fd)
+    listed = _Listed(limit)
+    if stat.S_ISDIR(found.st_mode):
+        directory = os.open(b".", OPEN_DIRECTORY, dir_fd=fd)
+        for each in walk(directory, path, recursive=recursive, limit=limit + 1):
+            try:
+                state = os.stat(each.name, dir_fd=each.directory, follow_symlinks=False)
+                target = os.readlink(each.name, dir_fd=each.directory) if stat.S_ISLNK(state.st_mode) else b""
+            except OSError as error:
+                # It is gone, or a link no more.
+                if error.errno in (*GONE, errno.EINVAL):
+                    continue
+                raise failure(error, each.path) from None
+            if not listed.add(each.path, state, target):
+                break
+    else:
+        listed.add(path, found, b"")
+    listed.output.flush()
+    return {"truncated": listed.truncated}
+
+
+class _Listed:
+    def __init__(self, limit: int) -> None:
+        self.output = Output()
+        self.truncated = False
+        self._room = limit
+        self._room_bytes = tasks.MAX_LISTING_BYTES
+
+    def add(self, path: bytes, found: os.stat_result, target: bytes) -> bool:
+        """Write an entry; say whether there was room for it."""
+        self._room -= 1
+        self._room_bytes -= len(path) + len(target)
+        if self._room < 0 or self._room_bytes < 0:
+            self.truncated = True
+            return False
+        header = tasks.ENTRY.pack(
+            kind_of(found.st_mode),
+            stat.S_IMODE(found.st_mode),
+            found.st_size,
+            _sound(found.st_mtime_ns),
+            len(path),
+            len(target),
+        )
+        self.output.add(header + path + target)
+        return True
+
+
+def kind_of(mode: int) -> int:
+    """Return what a file is, by its mode."""
+    if stat.S_ISREG(mode):
+        return tasks.FILE
+    if stat.S_ISDIR(mode):
+        return tasks.DIRECTORY
+    return tasks.LINK if stat.S_ISLNK(mode) else tasks.OTHER
+
+
+def _sound(time_ns: int) -> int:
+    limit = (1 << 63) - 1
+    return min(max(time_ns, -limit), limit)
+
+
+def usage(area: Area) -> Document:
+    """Return how full the area's disk is."""
+    found = os.statvfs(area.fd)
+    return {
+        "total_bytes": found.f_blocks * found.f_frsize,
+        "used_bytes": (found.f_blocks - found.f_bfree) * found.f_frsize,
+        "free_bytes": found.f_bavail * found.f_frsize,
+        "file_count": found.f_files - found.f_ffree,
+        "free_file_count": found.f_favail,
+    }

@@ -1,0 +1,153 @@
+"""A tree as a tar stream.
+
+Owns the task PACK. Refuses to follow links: they are sent as what they are, as are devices and fifos, for the host to
+leave out and say so. Sockets can't be in such a stream, and are left out here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
+from pyro_mcp.guest.tasks.failures import failure
+from pyro_mcp.guest.tasks.streams import STDOUT, Output, widen, write_all
+from pyro_mcp.guest.tasks.walking import GONE, walk
+from pyro_mcp.protocol import tar_writer
+
+if TYPE_CHECKING:
+    from pyro_mcp.guest.tasks.area import Area
+    from pyro_mcp.protocol.documents import Document
+
+# Smaller files go through memory, several at a time; larger ones from the disk into the pipe.
+_SMALL_BYTES = 64 * 1024
+_SEND_BYTES = 1024 * 1024
+_ZEROES = bytes(_SMALL_BYTES)
+_MAX_SEGMENTS = 10_000
+_MAX_LINKED = 500_000
+_MODE = 0o7777
+
+
+def pack_files(area: Area, path: bytes) -> Document:
+    """Write a file or a directory, its root under the name `.`."""
+    widen(STDOUT)
+    above, _, name = path.rpartition(b"/")
+    directory = area.open(above, os.O_RDONLY | os.O_DIRECTORY)
+    packer = _Packer()
+    try:
+        found = os.stat(name or b".", dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            root = os.open(name or b".", OPEN_DIRECTORY, dir_fd=directory)
+            packer.output.add(tar_writer.directory_header(b"", found.st_mode & _MODE, found.st_mtime_ns))
+            for each in walk(root, b""):
+                packer.pack(each.directory, each.name, each.path)
+        else:
+            packer.pack(directory, name, b".", is_root=True)
+    except OSError as error:
+        raise failure(error, path) from None
+    packer.output.add(tar_writer.END)
+    packer.output.flush()
+    return {"entries": packer.entry_count, "left_out": packer.left_out}
+
+
+class _Packer:
+    def __init__(self) -> None:
+        self.output = Output()
+        self.entry_count = 0
+        self.left_out = 0
+        self._first_names: dict[tuple[int, int], bytes] = {}
+
+    def pack(self, directory: int, name: bytes, path: bytes, *, is_root: bool = False) -> None:
+        """Write what stands under a name. It may have gone by now."""
+        try:
+            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            mode = found.st_mode
+            if stat.S_ISREG(mode):
+                self._file(directory, name, path)
+                return
+            if stat.S_ISDIR(mode):
+                header = tar_writer.directory_header(path, mode & _MODE, found.st_mtime_ns)
+            elif stat.S_ISLNK(mode):
+                header = tar_writer.symlink_header(path, os.readlink(name, dir_fd=directory), found.st_mtime_ns)
+            elif stat.S_ISSOCK(mode):
+                self.left_out += 1
+                return
+            else:
+                header = tar_writer.special_header(path, mode, found.st_mtime_ns)
+        except OSError as error:
+            if is_root or error.errno not in (*GONE, errno.EINVAL, errno.ENXIO):
+                raise failure(error, path) from None
+            return
+        self._count(header)
+
+    def _file(self, directory: int, name: bytes, path: bytes) -> None:
+        fd = os.open(name, OPEN_FILE | os.O_NOFOLLOW, dir_fd=directory)
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                return
+            mode, size = found.st_mode & _MODE, found.st_size
+            if found.st_nlink > 1 and len(self._first_names) < _MAX_LINKED:
+                first = self._first_names.setdefault((found.st_dev, found.st_ino), path)
+                if first is not path:
+                    self._count(tar_writer.link_header(path, first, mode, found.st_mtime_ns))
+                    return
+            if size <= _SMALL_BYTES:
+                data = os.read(fd, size)
+                # It may have become shorter since it was looked at; reading less of it is no matter.
+                self._count(tar_writer.file_header(path, mode, found.st_mtime_ns, len(data)))
+                self.output.add(data + tar_writer.padding(len(data)))
+                return
+            self._large(fd, found, path)
+        finally:
+            os.close(fd)
+
+    def _large(self, fd: int, found: os.stat_result, path: bytes) -> None:
+        mode, size = found.st_mode & _MODE, found.st_size
+        segments = _segments(fd, size) if found.st_blocks * 512 < size else None
+        if segments is None:
+            segments = [(0, size)]
+            self._count(tar_writer.file_header(path, mode, found.st_mtime_ns, size))
+        else:
+            self._count(tar_writer.sparse_header(path, mode, found.st_mtime_ns, size, segments))
+        self.output.flush()
+        for offset, length in segments:
+            _send(fd, offset, length)
+        self.output.add(tar_writer.padding(sum(length for _, length in segments)))
+
+    def _count(self, header: bytes) -> None:
+        self.entry_count += 1
+        self.output.add(header)
+
+
+def _send(fd: int, offset: int, length: int) -> None:
+    """Write a part of a file. What the header promised has to come: zeroes, where nothing is left."""
+    end = offset + length
+    while offset < end:
+        sent = os.sendfile(STDOUT, fd, offset, min(end - offset, _SEND_BYTES))
+        if not sent:
+            break
+        offset += sent
+    while offset < end:
+        write_all(STDOUT, _ZEROES[: end - offset])
+        offset += min(end - offset, len(_ZEROES))
+
+
+def _segments(fd: int, size: int) -> list[tuple[int, int]] | None:
+    """Return where a file's data is, or None if that is no shorter than sending all of it."""
+    parts: list[tuple[int, int]] = []
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole follows
+                break
+            return None
+        end = size if len(parts) == _MAX_SEGMENTS else min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        if end <= start:
+            break
+        parts.append((start, end - start))
+    return None if parts == [(0, size)] else parts

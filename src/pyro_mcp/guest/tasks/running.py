@@ -1,0 +1,119 @@
+"""One task, from the host's request to the answer.
+
+Owns the table of tasks, the checks of their fields, and how their end is told. Refuses to run in the agent's process.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.guest.console import log_exception
+from pyro_mcp.guest.tasks.applying import apply_changes
+from pyro_mcp.guest.tasks.area import Area
+from pyro_mcp.guest.tasks.comparing import compare_trees
+from pyro_mcp.guest.tasks.contents import fetch_files, read_file, write_file
+from pyro_mcp.guest.tasks.exporting import export_root
+from pyro_mcp.guest.tasks.failures import TaskError, failure
+from pyro_mcp.guest.tasks.freezing import freeze
+from pyro_mcp.guest.tasks.listing import list_files, usage
+from pyro_mcp.guest.tasks.packing import pack_files
+from pyro_mcp.guest.tasks.streams import STDERR, write_all
+from pyro_mcp.guest.tasks.unpacking import unpack_files
+from pyro_mcp.protocol import tasks
+from pyro_mcp.protocol.documents import decode_trusted, encode_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pyro_mcp.guest.tasks.area import Grounds
+    from pyro_mcp.protocol.documents import Document
+
+_OPEN_FILES = 16384
+_FAILED = 1
+
+
+def run_task(body: bytes, grounds: Grounds) -> int:
+    """Do what a TASK frame says, tell how that went, and return the exit status."""
+    document = decode_trusted(body[tasks.TASK.size :])
+    status = 0
+    try:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, limit), limit))
+        answer: Mapping[str, object] = {"ok": _perform(document, grounds)}
+    except BrokenPipeError:
+        # Nobody listens any more.
+        return _FAILED
+    except TaskError as error:
+        answer, status = {"error": _told(error)}, _FAILED
+    except OSError as error:
+        answer, status = {"error": _told(failure(error, None))}, _FAILED
+    except (MemoryError, RecursionError, ValueError, TypeError) as error:
+        log_exception()
+        answer, status = {"error": _told(TaskError(tasks.SYSTEM, message=repr(error)))}, _FAILED
+    try:
+        write_all(STDERR, encode_document(answer))
+    except BrokenPipeError:
+        return _FAILED
+    return status
+
+
+def _told(error: TaskError) -> Document:
+    document: Document = {"code": error.code, "message": error.message[:1000]}
+    if error.path is not None:
+        document["path"] = os.fsdecode(error.path)
+    return document
+
+
+class _Fields:
+    """What a task needs to know. The host is trusted: only the types are looked at."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+
+    @property
+    def path(self) -> bytes:
+        """Return the path."""
+        return os.fsencode(cast("str", self._document["path"]))
+
+    def count(self, name: str) -> int:
+        """Return a number."""
+        return int(cast("int", self._document[name]))
+
+    def counts(self, *names: str) -> dict[str, int]:
+        """Return several."""
+        return {name: self.count(name) for name in names}
+
+    def flag(self, name: str) -> bool:
+        """Return a truth value."""
+        return self._document.get(name) is True
+
+
+def _perform(document: Document, grounds: Grounds) -> Mapping[str, object]:
+    name, area = document.get("task"), Area(grounds, document.get("area"))
+    task = _TASKS.get(cast("str", name))
+    if task is None or (name in _CHANGING and grounds.inspecting):
+        why = "does not know the task" if task is None else "only looks at this guest, and refuses to"
+        raise TaskError(tasks.UNSUPPORTED, message=f"the agent {why} {name!r}")
+    return task(area, _Fields(document))
+
+
+_TASKS: dict[str, Callable[[Area, _Fields], Mapping[str, object]]] = {
+    tasks.LIST: lambda area, fields: list_files(
+        area, fields.path, recursive=fields.flag("recursive"), limit=fields.count("limit")
+    ),
+    tasks.READ: lambda area, fields: read_file(area, fields.path, max_bytes=fields.count("max_bytes")),
+    tasks.WRITE: lambda area, fields: write_file(area, fields.path, size=fields.count("size")),
+    tasks.FETCH: lambda area, fields: fetch_files(area, **fields.counts("count", "max_file_bytes", "max_total_bytes")),
+    tasks.APPLY: lambda area, fields: apply_changes(area, count=fields.count("count")),
+    tasks.PACK: lambda area, fields: pack_files(area, fields.path),
+    tasks.UNPACK: lambda area, fields: unpack_files(area, fields.path),
+    tasks.DIFF: lambda area, fields: compare_trees(
+        area, **fields.counts("max_entries", "max_file_bytes", "max_total_bytes")
+    ),
+    tasks.FREEZE: lambda area, _: freeze(area),
+    tasks.USAGE: lambda area, _: usage(area),
+    tasks.EXPORT: lambda area, _: export_root(area),
+}
+_CHANGING = (tasks.WRITE, tasks.APPLY, tasks.UNPACK, tasks.FREEZE)

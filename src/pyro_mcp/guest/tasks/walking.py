@@ -1,0 +1,112 @@
+"""Going through a tree that may change meanwhile.
+
+Owns the way down, from descriptor to descriptor, through real directories only. Refuses to follow links, to be led out,
+and to go deeper than any tree of sense.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
+from pyro_mcp.guest.tasks.failures import TaskError, failure
+from pyro_mcp.protocol import tasks
+from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+# What was there a moment ago and is not now, or is something else.
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+
+
+class Found(NamedTuple):
+    """A name in a directory: `kind` is one of `protocol.tasks`."""
+
+    directory: int
+    name: bytes
+    path: bytes
+    kind: int
+
+
+def names_in(fd: int) -> list[tuple[bytes, int, int]]:
+    """Return what is in a directory: names, kinds and inode numbers."""
+    with os.scandir(fd) as entries:
+        return [(entry.name.encode("utf-8", "surrogateescape"), _kind(entry), entry.inode()) for entry in entries]
+
+
+def walk(
+    fd: int, path: bytes, *, recursive: bool = True, limit: int = 0, closed: frozenset[bytes] = frozenset()
+) -> Generator[Found]:
+    """Yield what is below the directory `fd`, in the order of the paths, each directory before what is in it.
+
+    With a `limit`, no more than so many names of a directory are kept: the first ones. Directories that are `closed`
+    are not gone into.
+
+    Raises:
+        TaskError: if it is too deep, or its names are too long.
+    """
+    levels = [(fd, path, _ordered(fd, recursive=recursive, limit=limit))]
+    try:
+        while levels:
+            directory, above, items = levels[-1]
+            if not items:
+                levels.pop()
+                if directory != fd:
+                    os.close(directory)
+                continue
+            name, kind = items.pop()
+            if not name.endswith(b"/"):
+                yield Found(directory, name, _below(above, name), kind)
+                continue
+            below = _below(above, name[:-1])
+            if below in closed:
+                continue
+            if len(levels) > MAX_DEPTH:
+                raise TaskError(tasks.TOO_LARGE, below)
+            try:
+                inner = os.open(name[:-1], OPEN_DIRECTORY, dir_fd=directory)
+            except OSError as error:
+                if error.errno in GONE:
+                    continue
+                raise failure(error, below) from None
+            levels.append((inner, below, []))
+            levels[-1][2].extend(_ordered(inner, recursive=True, limit=limit))
+    finally:
+        for directory, _, _ in levels:
+            if directory != fd:
+                os.close(directory)
+
+
+def _ordered(fd: int, *, recursive: bool, limit: int) -> list[tuple[bytes, int]]:
+    """Return a directory's names, the last first. A directory has a second one, with a slash: to go into it then.
+
+    So what is in `a` comes after `a.b`, as it does in the order of whole paths.
+    """
+    items: list[tuple[bytes, int]] = []
+    for name, kind, _ in names_in(fd):
+        items.append((name, kind))
+        if recursive and kind == tasks.DIRECTORY:
+            items.append((name + b"/", kind))
+    if limit and len(items) > 2 * limit:
+        items = heapq.nsmallest(2 * limit, items)
+    items.sort(reverse=True)
+    return items
+
+
+def _below(above: bytes, name: bytes) -> bytes:
+    path = join(above, name)
+    if len(path) > MAX_PATH_BYTES:
+        raise TaskError(tasks.TOO_LARGE, path[:MAX_PATH_BYTES])
+    return path
+
+
+def _kind(entry: os.DirEntry[str]) -> int:
+    if entry.is_file(follow_symlinks=False):
+        return tasks.FILE
+    if entry.is_dir(follow_symlinks=False):
+        return tasks.DIRECTORY
+    return tasks.LINK if entry.is_symlink() else tasks.OTHER
