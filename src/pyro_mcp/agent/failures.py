@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.messages import breach
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.protocol import shells, wire
+from pyro_mcp.protocol import services, shells, wire
 
 if TYPE_CHECKING:
     from pyro_mcp.agent.messages import ExecRequest
@@ -62,6 +62,14 @@ def _meaning(code: str, words: str, what: str, request: ExecRequest | None) -> t
         case wire.SHELL_FULL:
             hint = "What runs in it reads nothing: signal it, or wait until it does."
             return ErrorCode.CONFLICT, f"the guest can't {what}: too much was written that no program has read", hint
+        case wire.NO_SUCH_SERVICE:
+            hint = "A list of services shows those that there are. They end when the workspace is stopped or reset."
+            return ErrorCode.NOT_FOUND, f"the guest can't {what}: there is no such service", hint
+        case wire.TOO_MANY_SERVICES:
+            hint = "Stop one that is not needed any more."
+            return ErrorCode.CONFLICT, f"the guest can't {what}: {services.MAX_SERVICES} run already", hint
+        case wire.SERVICE_RUNS:
+            return ErrorCode.CONFLICT, f"the guest can't {what}: it runs already", "Stop it first, or use another name."
         case wire.UNSUPPORTED:
             hint = "The guest was started by another version of pyro: stop and start it, or create another."
             return ErrorCode.UNSUPPORTED, f"the guest's agent can't {what}: {words}", hint

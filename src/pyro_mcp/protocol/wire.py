@@ -49,6 +49,8 @@ EXEC: Final = 8
 TASK: Final = 9
 #: See `shells`.
 SHELL: Final = 10
+#: See `services`.
+SERVICE: Final = 11
 # Frames from the guest.
 READY: Final = 16
 STDOUT: Final = 17
@@ -83,6 +85,7 @@ HOST_LIMITS: Final[dict[int, int]] = {
     EXEC: MAX_EXEC_BYTES,
     TASK: MAX_JSON_BYTES,
     SHELL: MAX_JSON_BYTES,
+    SERVICE: MAX_JSON_BYTES,
 }
 #: What the host accepts.
 GUEST_LIMITS: Final[dict[int, int]] = {
@@ -99,6 +102,8 @@ PING: Final = "ping"
 PREPARE: Final = "prepare"
 SYNC: Final = "sync"
 POWEROFF: Final = "poweroff"
+#: Keeps a secret in memory: `name` and `value`.
+SECRET: Final = "secret"
 
 # Flavours of a template, and what `configure` is told about the root disk.
 FRESH: Final = "fresh"
@@ -123,6 +128,9 @@ NO_SUCH_SHELL: Final = "no_such_shell"
 TOO_MANY_SHELLS: Final = "too_many_shells"
 SHELL_EXITED: Final = "shell_exited"
 SHELL_FULL: Final = "shell_full"
+NO_SUCH_SERVICE: Final = "no_such_service"
+TOO_MANY_SERVICES: Final = "too_many_services"
+SERVICE_RUNS: Final = "service_runs"
 SYSTEM: Final = "system"
 FAILURE_CODES: Final = frozenset(
     {
@@ -138,6 +146,9 @@ FAILURE_CODES: Final = frozenset(
         TOO_MANY_SHELLS,
         SHELL_EXITED,
         SHELL_FULL,
+        NO_SUCH_SERVICE,
+        TOO_MANY_SERVICES,
+        SERVICE_RUNS,
         SYSTEM,
     }
 )
