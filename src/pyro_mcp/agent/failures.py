@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 _MAX_WORDS_CHARS = 500
 _MAX_NAME_CHARS = 200
 _EXIT_CODES = (126, 127)
+_OF_SERVICES = {
+    wire.NO_SUCH_SERVICE: (
+        ErrorCode.NOT_FOUND,
+        "there is no such service",
+        "A list of services shows those that there are. They end when the workspace is stopped or reset.",
+    ),
+    wire.TOO_MANY_SERVICES: (
+        ErrorCode.CONFLICT,
+        f"{services.MAX_SERVICES} run already",
+        "Stop one that is not needed any more.",
+    ),
+    wire.SERVICE_RUNS: (ErrorCode.CONFLICT, "it runs already", "Stop it first, or use another name."),
+}
 
 
 def failure_error(document: Document, what: str, request: ExecRequest | None = None) -> PyroError:
@@ -33,6 +46,9 @@ def failure_error(document: Document, what: str, request: ExecRequest | None = N
     details: dict[str, object] = {"agent_code": code}
     if document.get("exit_code") in _EXIT_CODES:
         details["exit_code"] = document["exit_code"]
+    if code in _OF_SERVICES:
+        kind, why, hint = _OF_SERVICES[code]
+        return PyroError(kind, f"the guest can't {what}: {why}", hint=hint, details=details)
     kind, message, hint = _meaning(code, words, what, request)
     return PyroError(kind, message, hint=hint, details=details)
 
@@ -62,14 +78,6 @@ def _meaning(code: str, words: str, what: str, request: ExecRequest | None) -> t
         case wire.SHELL_FULL:
             hint = "What runs in it reads nothing: signal it, or wait until it does."
             return ErrorCode.CONFLICT, f"the guest can't {what}: too much was written that no program has read", hint
-        case wire.NO_SUCH_SERVICE:
-            hint = "A list of services shows those that there are. They end when the workspace is stopped or reset."
-            return ErrorCode.NOT_FOUND, f"the guest can't {what}: there is no such service", hint
-        case wire.TOO_MANY_SERVICES:
-            hint = "Stop one that is not needed any more."
-            return ErrorCode.CONFLICT, f"the guest can't {what}: {services.MAX_SERVICES} run already", hint
-        case wire.SERVICE_RUNS:
-            return ErrorCode.CONFLICT, f"the guest can't {what}: it runs already", "Stop it first, or use another name."
         case wire.UNSUPPORTED:
             hint = "The guest was started by another version of pyro: stop and start it, or create another."
             return ErrorCode.UNSUPPORTED, f"the guest's agent can't {what}: {words}", hint

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _STATUS_BYTES = 4
 _KILLED = 128 + signal.SIGKILL
-_SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
+_SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1)
 
 
 class GuardedProcess:
@@ -44,6 +44,10 @@ class GuardedProcess:
         """Return the exit code of the command, or that of a killed one if its guard died."""
         data = os.read(self.exit_fd, _STATUS_BYTES)
         return int.from_bytes(data, "little") if len(data) == _STATUS_BYTES else _KILLED
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM to everything below the guard."""
+        send_signal_by_fd(self._pidfd, signal.SIGUSR1)
 
     def kill(self) -> None:
         """Kill everything below the guard."""
@@ -82,9 +86,12 @@ class GuardedProcess:
         self.pipes.close("stdin_theirs", "error_theirs")
         killing = False
         while self._reap(pid):
-            killing |= signal.sigwait(_SIGNALS) == signal.SIGTERM
+            number = signal.sigwait(_SIGNALS)
+            killing |= number == signal.SIGTERM
             if killing:
                 _kill_descendants()
+            elif number == signal.SIGUSR1:
+                _signal_all(_descendants(), signal.SIGTERM)
         return 0
 
     def _reap(self, pid: int) -> bool:
@@ -138,11 +145,15 @@ def _kill_descendants() -> None:
     victims = _descendants()
     # Those that stand still can't fork while the others die; whatever slipped through is found at the next death.
     for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in victims:
-            try:
-                send_signal(pid, number)
-            except (ProcessLookupError, PermissionError):
-                continue
+        _signal_all(victims, number)
+
+
+def _signal_all(pids: list[int], number: int) -> None:
+    for pid in pids:
+        try:
+            send_signal(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
 
 
 def _descendants() -> list[int]:

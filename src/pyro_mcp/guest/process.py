@@ -111,6 +111,10 @@ class Process(Protocol):
         """Reap a command that has ended, and return its exit code: 128 and the signal's number where one ended it."""
         ...
 
+    def ask_to_end(self) -> None:
+        """Send SIGTERM to the command and whatever descends from it."""
+        ...
+
     def kill(self) -> None:
         """Kill the command and whatever descends from it, however it was detached."""
         ...

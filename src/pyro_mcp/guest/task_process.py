@@ -57,6 +57,10 @@ class TaskProcess:
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
 
+    def ask_to_end(self) -> None:
+        """Kill it: it has nothing to say on going."""
+        self.kill()
+
     def kill(self) -> None:
         """Kill it. It starts nothing that could outlive it."""
         send_signal_by_fd(self.exit_fd, signal.SIGKILL)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.process import Pipes
-from pyro_mcp.guest.spawner import become, fork, read_command, rehearse, send_signal_by_fd
+from pyro_mcp.guest.spawner import become, fork, read_command, rehearse, send_signal, send_signal_by_fd
 from pyro_mcp.guest.workload import WALLS, WORK, memory_kills, write_file
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class Zygote:
             return _KILLED
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM to everything in its control group."""
+        for pid in _read(f"{self.cgroup}/cgroup.procs").split():
+            with suppress(ProcessLookupError):
+                send_signal(int(pid), signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill everything in its control group."""
