@@ -133,6 +133,14 @@ class AgentSession:
         """
         self._request({"op": wire.SYNC}, "write its disks", timeout_s)
 
+    def keep_secret(self, name: str, value: str, *, timeout_s: float = CONFIGURE_TIMEOUT_S) -> None:
+        """Have a guest that is configured keep a secret, in its memory alone.
+
+        Raises:
+            PyroError: UNSUPPORTED; UNAVAILABLE, TIMEOUT, GUEST_LOST, PROTOCOL. None of them holds the value.
+        """
+        self._request({"op": wire.KEEP, "name": name, "value": value}, f"keep the secret {name}", timeout_s)
+
     def poweroff(self, *, timeout_s: float = POWEROFF_TIMEOUT_S) -> None:
         """Have the guest end all that runs and switch itself off; it is going when this returns.
 

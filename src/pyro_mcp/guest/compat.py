@@ -15,10 +15,11 @@ from pyro_mcp.guest.guard import GuardLauncher
 from pyro_mcp.guest.lane import Lane
 from pyro_mcp.guest.loop import Loop
 from pyro_mcp.guest.operations import Operations
-from pyro_mcp.guest.spawner import Surroundings
+from pyro_mcp.guest.spawner import RefusalError, Surroundings
 from pyro_mcp.guest.standby import Standby
 from pyro_mcp.guest.task_process import TaskLauncher
 from pyro_mcp.guest.tasks.area import Grounds
+from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
@@ -48,6 +49,11 @@ class HostDirectory:
     def configure(self, entropy: bytes, hostname: bytes, machine_id: bytes, rest: Document) -> None:
         """Do nothing: clock, names, random numbers and network are the host's."""
         del entropy, hostname, machine_id, rest
+
+    def keep_secret(self, document: Document) -> None:
+        """Refuse: here every process of this user could read it."""
+        del document
+        raise RefusalError(wire.UNSUPPORTED, "there is no guest whose memory could keep a secret")
 
     def set_clock(self, clock_ns: int) -> None:
         """Do nothing: the clock is the host's."""

@@ -10,7 +10,7 @@ import fcntl
 import os
 import stat
 
-from pyro_mcp.guest import syscalls
+from pyro_mcp.guest import secrets, syscalls
 from pyro_mcp.guest.console import log
 from pyro_mcp.guest.names import BOUND_FILES, FILES
 
@@ -105,6 +105,7 @@ def assemble() -> None:
     """In the workload's new mount namespace: make the environment its root."""
     outside = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     sources = {name: os.open(f"{FILES}/{name}", os.O_PATH | os.O_CLOEXEC) for name in BOUND_FILES}
+    secrets_place = os.open(secrets.PLACE, os.O_PATH | os.O_CLOEXEC)
     # Inside, no link leads out.
     os.chroot(ENVIRONMENT)
     os.chdir("/")
@@ -115,6 +116,8 @@ def assemble() -> None:
     syscalls.mount("sysfs", "/sys", "sysfs", quiet | syscalls.MS_RDONLY)
     syscalls.mount("run", "/run", "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755,size=20%")
     os.mkdir("/run/lock", 0o1777)
+    secrets.show(secrets_place)
+    os.close(secrets_place)
     _make_devices()
     for name, fd in sources.items():
         _make_file(f"/etc/{name}")

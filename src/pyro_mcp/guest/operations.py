@@ -61,6 +61,10 @@ class Machine(Protocol):
         """Become one particular guest."""
         ...
 
+    def keep_secret(self, document: Document) -> None:
+        """Show the workload a secret, in memory alone."""
+        ...
+
     def set_clock(self, clock_ns: int) -> None:
         """Set the clock to so many nanoseconds since the epoch."""
         ...
@@ -90,6 +94,7 @@ class Operations:
             wire.PREPARE: self._prepare,
             wire.SYNC: self._sync,
             wire.POWEROFF: self._power_off,
+            wire.KEEP: self._keep_secret,
         }
 
     def ready(self) -> bytes:
@@ -157,6 +162,12 @@ class Operations:
     def _sync(self, document: Document) -> Document:
         del document
         self.machine.sync()
+        return {}
+
+    def _keep_secret(self, document: Document) -> Document:
+        if not self.configured:
+            raise RefusalError(wire.NOT_CONFIGURED, "no secret can be kept before configure")
+        self.machine.keep_secret(document)
         return {}
 
     def _power_off(self, document: Document) -> Document:

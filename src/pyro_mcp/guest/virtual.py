@@ -10,7 +10,7 @@ import gc
 import os
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.guest import environment, names, rehearsal, spawner, syscalls, workload
+from pyro_mcp.guest import environment, names, rehearsal, secrets, spawner, syscalls, workload
 from pyro_mcp.guest.console import log
 from pyro_mcp.guest.desk import Desk
 from pyro_mcp.guest.network import configure_network
@@ -69,6 +69,7 @@ class VirtualMachine:
         self._namespaces: workload.Namespaces | None = None
         self._flavour = ""
         workload.make_cgroups()
+        secrets.make_place()
 
     def prepare(self, document: Document) -> Document:
         """Mount what every clone mounts, and rehearse, so that a clone's first command finds everything in place."""
@@ -108,6 +109,10 @@ class VirtualMachine:
     def open_terminal(self) -> int:
         """Return the controlling end of one of the workload's own pseudo terminals."""
         return self._enter_workload().open_terminal()
+
+    def keep_secret(self, document: Document) -> None:
+        """Show the workload a secret."""
+        secrets.keep(document)
 
     def set_clock(self, clock_ns: int) -> None:
         """Set the clock."""

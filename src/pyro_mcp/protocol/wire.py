@@ -103,7 +103,7 @@ PREPARE: Final = "prepare"
 SYNC: Final = "sync"
 POWEROFF: Final = "poweroff"
 #: Keeps a secret in memory: `name` and `value`.
-SECRET: Final = "secret"
+KEEP: Final = "keep"
 
 # Flavours of a template, and what `configure` is told about the root disk.
 FRESH: Final = "fresh"

@@ -52,6 +52,9 @@ class QuietMachine:
     def configure(self, entropy: bytes, hostname: bytes, machine_id: bytes, rest: Document) -> None:
         self.asked.append((entropy, hostname, machine_id, rest))
 
+    def keep_secret(self, document: Document) -> None:
+        self.asked.append(document["name"])
+
     def set_clock(self, clock_ns: int) -> None:
         self.asked.append(clock_ns)
 
