@@ -1,0 +1,125 @@
+"""Plain rendering: what a person would see of a part of a shell's output.
+
+Owns where the drawing begins, so that the same part always looks the same, and which lines of the picture belong to
+it. Refuses to draw what takes more work than it is worth: then control sequences are taken out, and nothing else.
+
+A screen is only needed for what comes before the part that is read: its lines are found again, and if it goes on in a
+line that is already begun, what stood there before is not repeated, unless it was changed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import TYPE_CHECKING
+
+from pyro_mcp.workspace.shells.screen import TerminalScreen, TooMuchWorkError, split_unfinished
+
+if TYPE_CHECKING:
+    from pyro_mcp.agent.shells import ShellOutput, ShellSize
+
+# On the primary screen, more of what came before would have scrolled off.
+_CONTEXT_CHARS = 16 * 1024
+_ALTERNATE = re.compile(r"\x1b\[\?[0-9;]*\b(?:47|1047|1049)[0-9;]*([hl])")
+_CONTROLS = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\)?|\x1b[ -/]*[0-~]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+def plain_text(output: ShellOutput) -> str:
+    """Return what a person would see of an output. It needs its context, and the sizes of the terminal."""
+    context = _decoded(output.context)
+    text = output.data.decode("utf-8", "replace")
+    context, begun = split_unfinished(context[_beginning(context) :])
+    try:
+        return _drawn(context, begun, text, output)
+    except TooMuchWorkError:
+        return _CONTROLS.sub("", text.replace("\r\n", "\n"))
+
+
+def _decoded(data: bytes) -> str:
+    """Return bytes as text; a character that is cut off at the end belongs to what follows."""
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(data)
+
+
+def _beginning(context: str) -> int:
+    """Return from where on the context is drawn: where the alternate screen was entered, if it still is there."""
+    entered = -1
+    for found in _ALTERNATE.finditer(context):
+        if found[1] == "l":
+            entered = -1
+        elif entered < 0:
+            entered = found.start()
+    if entered >= 0:
+        # Some lines from before it, for what it returns to.
+        return max(0, entered - _CONTEXT_CHARS)
+    start = max(0, len(context) - _CONTEXT_CHARS)
+    return context.find("\n", start) + 1 or start if start else 0
+
+
+def _drawn(context: str, begun: str, text: str, output: ShellOutput) -> str:
+    first, changes = _sizes_within(output)
+    screen = TerminalScreen(first.cols, first.rows)
+    screen.feed(context)
+    screen.mark()
+    before = _Before(screen)
+    # Sizes are counted in bytes of the output; the characters that they fall on are near enough.
+    at = 0
+    for size in changes:
+        end = len(output.data[: size.since - output.start].decode("utf-8", "replace"))
+        begun, text_before = "", begun + text[at:end]
+        whole, rest = split_unfinished(text_before)
+        screen.feed(whole)
+        screen.resize(size.rows, size.cols)
+        begun, at = rest, end
+    screen.feed(begun + text[at:])
+    return before.seen_since()
+
+
+def _sizes_within(output: ShellOutput) -> tuple[ShellSize, list[ShellSize]]:
+    """Return the size that the terminal had at the start of the part, and its changes within it."""
+    first = output.sizes[0]
+    for size in output.sizes:
+        if size.since <= output.start:
+            first = size
+    return first, [size for size in output.sizes if output.start < size.since <= output.stop]
+
+
+class _Before:
+    """What a screen showed before a part of the output came."""
+
+    def __init__(self, screen: TerminalScreen) -> None:
+        self._screen = screen
+        self._line = screen.line
+        self._gone = screen.gone
+        self._was_alternate = screen.is_alternate
+        self._begun, _ = screen.row(screen.cursor.y, at_least=screen.cursor.x)
+        self._begun = self._begun[: screen.cursor.x]
+
+    def seen_since(self) -> str:
+        """Return the lines that came or changed since."""
+        screen = self._screen
+        if screen.touched is None:
+            return "\n" * max(0, screen.line - self._line) if not screen.is_alternate else ""
+        if screen.is_alternate:
+            return _joined([screen.row(y) for y in range(screen.lines)])
+        first = min(screen.touched, self._line) if not self._was_alternate else screen.touched
+        rows = screen.scrolled[max(0, first - self._gone) :] if first < screen.gone else []
+        top = max(0, first - screen.gone)
+        shown = [
+            screen.row(y, at_least=screen.cursor.x if y == screen.cursor.y else 0) for y in range(top, screen.lines)
+        ]
+        # Below the cursor only what is not empty.
+        while shown and not shown[-1][0] and top + len(shown) - 1 > screen.cursor.y:
+            shown.pop()
+        rows = [*rows, *shown]
+        if first == self._line and rows and rows[0][0].startswith(self._begun):
+            rows[0] = (rows[0][0][len(self._begun) :], rows[0][1])
+        return _joined(rows, keep_end=True)
+
+
+def _joined(rows: list[tuple[str, bool]], *, keep_end: bool = False) -> str:
+    parts = [text + ("" if goes_on else "\n") for text, goes_on in rows]
+    text = "".join(parts)
+    return text.removesuffix("\n") if keep_end else text.rstrip("\n")

@@ -1,0 +1,509 @@
+"""A terminal's screen, drawn from what a guest's programs put out.
+
+Owns how each control sequence changes it, on top of pyte's model of a screen: the alternate screen, what scrolled off
+the top, which lines were touched, and lines that go on in the next row. Colours are of no interest here.
+
+Refuses work without end: a guest may put out anything, and each sequence has its price.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyte.modes as modes
+from pyte.screens import Char, Margins, Screen, StaticDefaultDict, wcwidth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Much more than what a reading holds costs, unless somebody means ill.
+_MAX_WORK = 6_000_000
+_MAX_PARAMETER = 9999
+_MAX_PARAMETERS = 16
+_MAX_CELL_CHARS = 8
+# In a row's cells: it goes on in the next row.
+_WRAPPED = -1
+_TOKEN = re.compile(
+    r"(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
+    r"|\x1b\[(?P<private>[<=>?]?)(?P<parameters>[0-9;:]*)(?P<between>[ -/]*)(?P<final>[@-~])"
+    # Titles, clipboards, links; and what is meant for the terminal's own programs.
+    r"|\x1b\][^\x07\x18\x1a\x1b]*(?:\x07|\x18|\x1a|\x1b\\|(?=\x1b))"
+    r"|\x1b[PX^_][^\x18\x1a\x1b]*(?:\x18|\x1a|\x1b\\|(?=\x1b))"
+    r"|\x1b(?P<escape>[ -/]*[0-~])"
+    r"|(?P<control>[\x00-\x1f\x7f-\x9f])"
+)
+_UNFINISHED = re.compile(r"\x1b(?:\[[<=>?]?[0-9;:]*[ -/]*|\][^\x07\x18\x1a\x1b]*|[PX^_][^\x18\x1a\x1b]*|[ -/]*)")
+_ALTERNATE_SCREENS = frozenset({47, 1047, 1049})
+_SAVE_CURSOR = 1048
+_ASCII_CELLS = {chr(code): Char(chr(code)) for code in range(0x20, 0x7F)}
+_STUB = Char("")
+
+
+class TooMuchWorkError(Exception):
+    """What is to be drawn takes more work than it is worth."""
+
+
+def split_unfinished(text: str) -> tuple[str, str]:
+    """Return a text without the beginning of a sequence at its end, and that beginning."""
+    at = text.rfind("\x1b")
+    if at >= 0 and _UNFINISHED.fullmatch(text, at):
+        return text[:at], text[at:]
+    return text, ""
+
+
+@dataclass(slots=True)
+class _Primary:
+    """The screen that lies below the alternate one."""
+
+    cells: dict[int, StaticDefaultDict[int, Char]]
+    x: int
+    y: int
+    margins: Margins | None
+    touched: int | None
+
+
+class TerminalScreen(Screen):
+    """A screen that takes text with control sequences, and remembers what scrolled off its top since it was marked."""
+
+    def __init__(self, columns: int, lines: int) -> None:
+        #: How many lines have scrolled off the top of the primary screen, and the last of them.
+        self.gone = 0
+        self.scrolled: list[tuple[str, bool]] = []
+        #: The first line, counted from the first ever, that was changed since the mark.
+        self.touched: int | None = None
+        self._primary: _Primary | None = None
+        self._saved = (0, 0, 0)
+        self._last_char = ""
+        self._work = 0
+        super().__init__(columns, lines)
+
+    @property
+    def is_alternate(self) -> bool:
+        """Say whether a program has the alternate screen."""
+        return self._primary is not None
+
+    @property
+    def line(self) -> int:
+        """Return the cursor's line, counted from the first ever."""
+        return self.gone + self.cursor.y
+
+    def mark(self) -> None:
+        """Forget what scrolled off and what was touched: what comes next counts."""
+        self.scrolled.clear()
+        self.dirty.clear()
+        self.touched = None
+        if self._primary is not None:
+            self._primary.touched = None
+
+    def feed(self, text: str) -> None:
+        """Draw a text.
+
+        Raises:
+            TooMuchWorkError: if that takes too long. The screen is of no use then.
+        """
+        for token in _TOKEN.finditer(text):
+            kind = token.lastgroup
+            if kind == "text":
+                self.draw(token.group())
+            elif kind == "control":
+                self._work += 1
+                action = _CONTROLS.get(token.group())
+                if action is not None:
+                    action(self)
+            elif kind == "final":
+                self._sequence(token)
+            elif kind == "escape":
+                self._work += 1
+                self._escape(token.group("escape"))
+            if self._work > _MAX_WORK:
+                raise TooMuchWorkError
+        self.settle()
+
+    def settle(self) -> None:
+        """Take note of what was touched."""
+        if self.dirty:
+            first = self.gone + min(self.dirty)
+            self.touched = first if self.touched is None else min(self.touched, first)
+            self.dirty.clear()
+
+    def row(self, y: int, *, at_least: int = 0) -> tuple[str, bool]:
+        """Return the text of a row, and whether it goes on in the next; blanks at its end count up to `at_least`."""
+        cells: dict[int, Char] = self.buffer.get(y) or {}
+        goes_on = _WRAPPED in cells
+        last = max((x for x in cells if x < self.columns), default=-1)
+        text = "".join([cells[x].data if x in cells else " " for x in range(last + 1)])
+        if goes_on:
+            return text, True
+        kept = len(text.rstrip(" "))
+        # The cursor stands after what was typed last, which may be a blank.
+        return text[: max(kept, min(at_least, len(text)))], False
+
+    def charge(self, work: int) -> None:
+        """Count work that is done elsewhere."""
+        self._work += work
+
+    # Drawing.
+
+    def draw(self, data: str) -> None:
+        """Draw characters without any control character among them."""
+        self._work += len(data)
+        if self.charset or self.g0_charset is not _PLAIN:
+            data = data.translate(self.g1_charset if self.charset else self.g0_charset)
+        if data.isascii() and modes.IRM not in self.mode:
+            self._draw_ascii(data)
+        else:
+            for char in data:
+                self._draw_char(char)
+        self._last_char = data[-1:]
+        self.dirty.add(self.cursor.y)
+
+    def _draw_ascii(self, data: str) -> None:
+        at = 0
+        while at < len(data):
+            self._wrap_if_full(1)
+            x = self.cursor.x
+            piece = data[at : at + self.columns - x]
+            cells = zip(range(x, x + len(piece)), map(_ASCII_CELLS.__getitem__, piece), strict=True)
+            self.buffer[self.cursor.y].update(cells)
+            self.cursor.x = x + len(piece)
+            at += len(piece)
+            if at < len(data) and modes.DECAWM not in self.mode:
+                # Everything else lands on the last column.
+                at = max(at, len(data) - 1)
+
+    def _draw_char(self, char: str) -> None:
+        width = wcwidth(char)
+        if width <= 0:
+            if unicodedata.combining(char):
+                self._combine(char)
+            return
+        self._wrap_if_full(width)
+        if modes.IRM in self.mode:
+            self.insert_characters(width)
+        cells = self.buffer[self.cursor.y]
+        cells[self.cursor.x] = Char(char)
+        if width == 2 and self.cursor.x + 1 < self.columns:
+            cells[self.cursor.x + 1] = _STUB
+        self.cursor.x = min(self.cursor.x + width, self.columns)
+
+    def _combine(self, char: str) -> None:
+        cells = self.buffer[self.cursor.y]
+        x = self.cursor.x - 1
+        if x > 0 and x in cells and not cells[x].data:
+            x -= 1
+        if x in cells and 0 < len(cells[x].data) < _MAX_CELL_CHARS:
+            cells[x] = Char(unicodedata.normalize("NFC", cells[x].data + char))
+
+    def _wrap_if_full(self, width: int) -> None:
+        if self.cursor.x + width <= self.columns:
+            return
+        if modes.DECAWM in self.mode:
+            self.dirty.add(self.cursor.y)
+            self.buffer[self.cursor.y][_WRAPPED] = _STUB
+            self.carriage_return()
+            self.linefeed()
+        else:
+            self.cursor.x = max(0, self.columns - width)
+
+    def tab(self) -> None:
+        """Move to the next stop."""
+        self._work += len(self.tabstops)
+        super().tab()
+
+    def repeat(self, count: int) -> None:
+        """Draw the last character again, so many times."""
+        if self._last_char:
+            self.draw(self._last_char * min(count, self.columns * self.lines))
+
+    # Scrolling.
+
+    def index(self) -> None:
+        """Move the cursor down, scrolling at the bottom."""
+        top, bottom = self.margins or Margins(0, self.lines - 1)
+        if self.cursor.y != bottom:
+            self._work += 1
+            self.cursor.y = min(self.cursor.y + 1, self.lines - 1)
+            return
+        self._scroll_up(top, bottom)
+
+    def _scroll_up(self, top: int, bottom: int) -> None:
+        self._work += bottom - top
+        if top or bottom < self.lines - 1 or self.is_alternate:
+            self.dirty.update((top, bottom))
+        else:
+            self.settle()
+            self.scrolled.append(self.row(0))
+            self.gone += 1
+        buffer = self.buffer
+        for y in range(top, bottom):
+            if y + 1 in buffer:
+                buffer[y] = buffer[y + 1]
+            else:
+                buffer.pop(y, None)
+        buffer.pop(bottom, None)
+
+    def _scroll_down(self, top: int, bottom: int) -> None:
+        self._work += bottom - top
+        self.dirty.update((top, bottom))
+        buffer = self.buffer
+        for y in range(bottom, top, -1):
+            if y - 1 in buffer:
+                buffer[y] = buffer[y - 1]
+            else:
+                buffer.pop(y, None)
+        buffer.pop(top, None)
+
+    def reverse_index(self) -> None:
+        """Move the cursor up, scrolling at the top."""
+        top, bottom = self.margins or Margins(0, self.lines - 1)
+        if self.cursor.y == top:
+            self._scroll_down(top, bottom)
+        else:
+            self.cursor.y = max(self.cursor.y - 1, 0)
+
+    def scroll(self, count: int) -> None:
+        """Scroll up by so many lines; down by a negative number."""
+        top, bottom = self.margins or Margins(0, self.lines - 1)
+        for _ in range(min(abs(count), self.lines)):
+            if count > 0:
+                self._scroll_up(top, bottom)
+            else:
+                self._scroll_down(top, bottom)
+
+    # Erasing: what was never written needs no cell.
+
+    def erase_in_line(self, how: int = 0, private: bool = False) -> None:  # noqa: ARG002 - as pyte has it
+        """Erase the cursor's row: from the cursor on, up to it, or whole."""
+        self._work += self.columns
+        self.dirty.add(self.cursor.y)
+        cells = self.buffer[self.cursor.y]
+        if how == 2:
+            cells.clear()
+            return
+        first, last = (self.cursor.x, self.columns) if how == 0 else (0, self.cursor.x + 1)
+        for x in [x for x in cells if first <= x < last or (x == _WRAPPED and how == 0)]:
+            del cells[x]
+
+    def erase_in_display(self, how: int = 0, *args: object, **kwargs: object) -> None:
+        """Erase the rows after the cursor, before it, or all."""
+        del args, kwargs
+        self._work += self.lines
+        if how == 3:
+            return
+        first, last = {0: (self.cursor.y + 1, self.lines), 1: (0, self.cursor.y)}.get(how, (0, self.lines))
+        self.dirty.update(y for y in (first, last - 1) if first <= y < last)
+        for y in [y for y in self.buffer if first <= y < last]:
+            del self.buffer[y]
+        if how in (0, 1):
+            self.erase_in_line(how)
+
+    def erase_characters(self, count: int | None = None) -> None:
+        """Erase so many characters from the cursor on."""
+        self._work += self.columns
+        self.dirty.add(self.cursor.y)
+        cells = self.buffer[self.cursor.y]
+        for x in range(self.cursor.x, min(self.cursor.x + (count or 1), self.columns)):
+            cells.pop(x, None)
+
+    # Modes, sizes, and what a terminal remembers.
+
+    def reset(self) -> None:
+        """Begin anew, on the primary screen."""
+        self._primary = None
+        self._saved = (0, 0, 0)
+        super().reset()
+        self.g0_charset = _PLAIN
+        self._work += self.lines
+
+    def save_cursor(self) -> None:
+        """Remember where the cursor is; there is one such place."""
+        self._saved = (self.cursor.x, self.cursor.y, self.charset)
+
+    def restore_cursor(self) -> None:
+        """Go back to it."""
+        self.cursor.x, self.cursor.y, self.charset = self._saved
+        self.ensure_hbounds()
+        self.ensure_vbounds()
+
+    def resize(self, lines: int | None = None, columns: int | None = None) -> None:
+        """Change the size; what has no room at the bottom any more pushes lines off the top."""
+        lines, columns = lines or self.lines, columns or self.columns
+        self._work += self.lines + columns
+        self.margins = None
+        while self.cursor.y >= lines:
+            self._scroll_up(0, self.lines - 1)
+            self.cursor.y -= 1
+        for y in [y for y in self.buffer if y >= lines]:
+            del self.buffer[y]
+        if columns < self.columns:
+            for cells in self.buffer.values():
+                for x in [x for x in cells if x >= columns]:
+                    del cells[x]
+        self.lines, self.columns = lines, columns
+        self.cursor.x = min(self.cursor.x, columns - 1)
+        self.tabstops = set(range(8, columns, 8))
+
+    def _set_private(self, numbers: list[int], *, on: bool) -> None:
+        for number in numbers:
+            if number in _ALTERNATE_SCREENS:
+                (self._enter_alternate if on else self._leave_alternate)()
+            elif number == _SAVE_CURSOR:
+                (self.save_cursor if on else self.restore_cursor)()
+            elif number in _HEEDED_MODES:
+                (self.set_mode if on else self.reset_mode)(number, private=True)
+
+    def _enter_alternate(self) -> None:
+        if self._primary is not None:
+            return
+        self.settle()
+        self._work += self.lines
+        self._primary = _Primary(dict(self.buffer), self.cursor.x, self.cursor.y, self.margins, self.touched)
+        self.buffer.clear()
+        self.margins = None
+
+    def _leave_alternate(self) -> None:
+        primary, self._primary = self._primary, None
+        if primary is None:
+            return
+        self._work += self.lines
+        self.dirty.clear()
+        self.buffer.clear()
+        self.buffer.update(primary.cells)
+        self.cursor.x, self.cursor.y = min(primary.x, self.columns), min(primary.y, self.lines - 1)
+        self.margins = None
+        self.touched = primary.touched
+
+    # Sequences.
+
+    def _escape(self, text: str) -> None:
+        action = _ESCAPES.get(text)
+        if action is not None:
+            action(self)
+        elif text[0] in "()" and len(text) == 2:
+            charset = _PLAIN if text[1] != "0" else self.g1_charset
+            if text[0] == "(":
+                self.g0_charset = charset
+
+    def _sequence(self, token: re.Match[str]) -> None:
+        self._work += 1
+        private, final, between = token.group("private", "final", "between")
+        numbers = [
+            min(int(each or 0), _MAX_PARAMETER)
+            for each in token.group("parameters").replace(":", ";").split(";")[:_MAX_PARAMETERS]
+            if len(each) <= 6
+        ]
+        if between:
+            if (between, final) == ("!", "p"):
+                self._soft_reset()
+        elif private == "?":
+            if final in "hl":
+                self._set_private(numbers, on=final == "h")
+            elif final in "JK":
+                _SEQUENCES[final](self, numbers)
+        elif not private and final in _SEQUENCES:
+            _SEQUENCES[final](self, numbers)
+
+    def _soft_reset(self) -> None:
+        self.margins = None
+        self.reset_mode(modes.IRM)
+        self.g0_charset = _PLAIN
+        self.charset = 0
+
+
+_PLAIN = Screen(1, 1).g0_charset
+# Moving within margins (6) and wrapping (7); the others are about keys, mice and looks.
+_HEEDED_MODES = frozenset({6, 7})
+_CONTROLS: dict[str, Callable[[TerminalScreen], None]] = {
+    "\b": Screen.backspace,
+    "\t": TerminalScreen.tab,
+    "\n": Screen.linefeed,
+    "\v": Screen.linefeed,
+    "\f": Screen.linefeed,
+    "\r": Screen.carriage_return,
+    "\x0e": Screen.shift_out,
+    "\x0f": Screen.shift_in,
+}
+_ESCAPES: dict[str, Callable[[TerminalScreen], None]] = {
+    "c": TerminalScreen.reset,
+    "D": TerminalScreen.index,
+    "E": lambda screen: (screen.carriage_return(), screen.index())[-1],
+    "H": Screen.set_tab_stop,
+    "M": TerminalScreen.reverse_index,
+    "7": TerminalScreen.save_cursor,
+    "8": TerminalScreen.restore_cursor,
+}
+
+
+def _counted(action: Callable[[TerminalScreen, int], None]) -> Callable[[TerminalScreen, list[int]], None]:
+    return lambda screen, numbers: action(screen, numbers[0] if numbers else 0)
+
+
+def _costly(action: Callable[[TerminalScreen, int], None]) -> Callable[[TerminalScreen, list[int]], None]:
+    """Make an action pay for what it moves: rows, or the cells of a row."""
+
+    def act(screen: TerminalScreen, numbers: list[int]) -> None:
+        screen.charge(screen.lines + screen.columns)
+        action(screen, numbers[0] if numbers else 0)
+
+    return act
+
+
+def _to_position(screen: TerminalScreen, numbers: list[int]) -> None:
+    screen.cursor_position(*numbers[:2])
+
+
+def _to_line(screen: TerminalScreen, line: int) -> None:
+    screen.cursor_position(line, min(screen.cursor.x, screen.columns - 1) + 1)
+
+
+def _set_margins(screen: TerminalScreen, numbers: list[int]) -> None:
+    top, bottom = [*numbers[:2], 0, 0][:2]
+    screen.set_margins(top or None, bottom or None)
+
+
+def _tab_back(screen: TerminalScreen, count: int) -> None:
+    stops = sorted(stop for stop in screen.tabstops if stop < screen.cursor.x)
+    screen.cursor.x = stops[-count or -1] if len(stops) >= (count or 1) else 0
+
+
+def _tab_on(screen: TerminalScreen, count: int) -> None:
+    stops = sorted(stop for stop in screen.tabstops if stop > screen.cursor.x)
+    screen.cursor.x = stops[(count or 1) - 1] if len(stops) >= (count or 1) else screen.columns - 1
+
+
+_SEQUENCES: dict[str, Callable[[TerminalScreen, list[int]], None]] = {
+    "@": _costly(Screen.insert_characters),
+    "A": _counted(Screen.cursor_up),
+    "B": _counted(Screen.cursor_down),
+    "C": _counted(Screen.cursor_forward),
+    "D": _counted(Screen.cursor_back),
+    "E": _counted(Screen.cursor_down1),
+    "F": _counted(Screen.cursor_up1),
+    "G": _counted(Screen.cursor_to_column),
+    "H": _to_position,
+    "I": _costly(_tab_on),
+    "J": _counted(TerminalScreen.erase_in_display),
+    "K": _counted(TerminalScreen.erase_in_line),
+    "L": _costly(Screen.insert_lines),
+    "M": _costly(Screen.delete_lines),
+    "P": _costly(Screen.delete_characters),
+    "S": _counted(lambda screen, count: screen.scroll(count or 1)),
+    "T": _counted(lambda screen, count: screen.scroll(-(count or 1))),
+    "X": _counted(TerminalScreen.erase_characters),
+    "Z": _costly(_tab_back),
+    "`": _counted(Screen.cursor_to_column),
+    "a": _counted(Screen.cursor_forward),
+    "b": _counted(lambda screen, count: screen.repeat(count or 1)),
+    "d": _counted(_to_line),
+    "e": _counted(Screen.cursor_down),
+    "f": _to_position,
+    "g": _counted(Screen.clear_tab_stop),
+    "h": lambda screen, numbers: screen.set_mode(*[number for number in numbers if number == modes.IRM]),
+    "l": lambda screen, numbers: screen.reset_mode(*[number for number in numbers if number == modes.IRM]),
+    "r": _set_margins,
+    "s": lambda screen, _numbers: screen.save_cursor(),
+    "u": lambda screen, _numbers: screen.restore_cursor(),
+}
