@@ -24,14 +24,16 @@ from pyro_mcp.protocol import wire
 if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
 
+_WORKSPACE = b"/workspace"
+
 
 class HostDirectory:
     """A private directory on the host that stands for the machine; its `/workspace` is the directory itself."""
 
-    features = ("exec", "tasks", "shells", "compat")
+    features = ("exec", "tasks", "shells", "services", "compat")
 
     def __init__(self, root: str, baseline: str, loop: Loop) -> None:
-        place = os.fsencode(os.path.realpath(root))
+        place = self._place = os.fsencode(os.path.realpath(root))
         surroundings = Surroundings({**os.environb, b"HOME": place, b"PWD": place}, place)
         self.standby = Standby(loop, GuardLauncher(surroundings))
         self.desk = Desk(loop, TaskLauncher(Grounds(place, baseline=os.fsencode(baseline))), _nothing_to_thaw)
@@ -40,6 +42,12 @@ class HostDirectory:
     def open_terminal(self) -> int:
         """Return the controlling end of one of the host's pseudo terminals."""
         return terminals.open_controlling_end("/dev/ptmx", None)
+
+    def has_file(self, path: bytes) -> bool:
+        """Say whether there is something at an absolute path; /workspace is the directory."""
+        if path.startswith(_WORKSPACE) and path[len(_WORKSPACE) : len(_WORKSPACE) + 1] in b"/":
+            path = self._place + path[len(_WORKSPACE) :]
+        return os.path.exists(path)
 
     def prepare(self, document: Document) -> Document:
         """Do nothing: there is nothing to wait for later."""

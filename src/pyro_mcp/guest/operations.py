@@ -10,6 +10,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pyro_mcp.guest.services import Services
 from pyro_mcp.guest.shells import Shells
 from pyro_mcp.guest.spawner import RefusalError
 from pyro_mcp.protocol import wire
@@ -53,6 +54,10 @@ class Machine(Protocol):
         """Return the controlling end of a new pseudo terminal, which the workload finds by the number it has there."""
         ...
 
+    def has_file(self, path: bytes) -> bool:
+        """Say whether the workload finds something at an absolute path."""
+        ...
+
     def prepare(self, document: Document) -> Document:
         """Do whatever can be done before anybody knows for whom."""
         ...
@@ -87,6 +92,7 @@ class Operations:
         #: The guest's disks are looked at, and no command runs.
         self.inspecting = False
         self.shells = Shells(machine)
+        self.services = Services(machine)
         self._agent_digest = agent_digest
         self._ready: bytes = b""
         self._table = {

@@ -85,6 +85,8 @@ class Session:
             self._perform(ident, self._request, body)
         elif kind == wire.SHELL and self._greeted:
             self._perform(ident, self._shell, body)
+        elif kind == wire.SERVICE and self._greeted:
+            self._perform(ident, self._service, body)
         elif kind == wire.HELLO and not self._greeted:
             self._hello(body)
         elif not self._greeted or kind == wire.HELLO:
@@ -164,6 +166,14 @@ class Session:
         if operations.inspecting:
             raise RefusalError(wire.CONFLICT, "no shell is opened in a guest that is only looked at")
         operations.shells.perform(self, ident, decode_trusted(body))
+
+    def _service(self, ident: int, body: bytes) -> None:
+        operations = self._operations
+        if not operations.configured:
+            raise RefusalError(wire.NOT_CONFIGURED, "no service can be started before configure")
+        if operations.inspecting:
+            raise RefusalError(wire.CONFLICT, "no service runs in a guest that is only looked at")
+        operations.services.perform(self, ident, decode_trusted(body))
 
     def _configure(self, ident: int, body: bytes) -> None:
         self._operations.configure(body)

@@ -56,7 +56,7 @@ _DISK_SETTINGS = {"scheduler": "none", "wbt_lat_usec": "0", "iostats": "0", "add
 class VirtualMachine:
     """A guest, with the agent as its PID 1."""
 
-    features = ("exec", "tasks", "shells", "network", "power", "workspace")
+    features = ("exec", "tasks", "shells", "services", "network", "power", "workspace")
 
     def __init__(self, loop: Loop) -> None:
         self._launcher = ZygoteLauncher(Surroundings(_ENVIRONMENT, _WORKSPACE), self._enter_workload)
@@ -113,6 +113,10 @@ class VirtualMachine:
     def keep_secret(self, document: Document) -> None:
         """Show the workload a secret."""
         secrets.keep(document)
+
+    def has_file(self, path: bytes) -> bool:
+        """Say whether the workload finds something at an absolute path."""
+        return self._enter_workload().has_file(path)
 
     def set_clock(self, clock_ns: int) -> None:
         """Set the clock."""

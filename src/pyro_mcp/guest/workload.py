@@ -145,6 +145,20 @@ class Namespaces:
         """Return the controlling end of a new pseudo terminal of theirs."""
         return terminals.open_controlling_end("ptmx", self._terminals)
 
+    def has_file(self, path: bytes) -> bool:
+        """Say whether something is to be found at an absolute path of theirs."""
+        try:
+            root = os.open(f"/proc/{self.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            os.close(syscalls.openat2(root, path, os.O_PATH, syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS))
+        except OSError:
+            return False
+        finally:
+            os.close(root)
+        return True
+
     def enter(self, cgroup: str) -> None:
         """In a child of the agent: become part of the workload, in one of its control groups."""
         write_file(f"{cgroup}/cgroup.procs", "0")

@@ -37,6 +37,9 @@ class QuietMachine:
     def open_terminal(self) -> int:
         raise AssertionError("no shell is opened here")
 
+    def has_file(self, path: bytes) -> bool:
+        raise AssertionError("no service is started here")
+
     @property
     def standby(self) -> Standby:
         raise AssertionError("no command is run here")

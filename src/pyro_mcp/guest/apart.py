@@ -1,0 +1,50 @@
+"""Commands that no session waits for: begun with a process of those that wait, and kept by somebody else.
+
+Owns beginning one, and getting rid of one that came to nothing. Refuses to know what it is for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.guest.process import launch
+from pyro_mcp.guest.spawner import RefusalError
+
+if TYPE_CHECKING:
+    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.operations import Machine
+    from pyro_mcp.guest.process import Process
+
+
+def begin_apart(machine: Machine, body: bytes) -> Process:
+    """Make a process run the command of an EXEC frame's body, and return it.
+
+    Raises:
+        RefusalError, OSError: if it can't be begun.
+    """
+    for is_last_attempt in (False, True):
+        process = machine.standby.take().surrender()
+        try:
+            launch(process, body)
+        except (RefusalError, OSError) as error:
+            discard(machine.loop, process)
+            # The workload may have killed the process while it waited.
+            if is_last_attempt or not isinstance(error, BrokenPipeError):
+                raise
+            continue
+        machine.loop.later(machine.standby.replenish)
+        return process
+    raise AssertionError
+
+
+def discard(loop: Loop, process: Process) -> None:
+    """Kill a process that is of no use, and forget it when it has ended."""
+
+    def on_exit(mask: int) -> None:
+        del mask
+        loop.remove(process.exit_fd)
+        process.status()
+        process.close()
+
+    loop.add(process.exit_fd, on_exit)
+    process.kill()
