@@ -11,16 +11,17 @@ import json
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pyro_mcp.cli.commands import BUILTINS
 from pyro_mcp.cli.execution import shape_of
 from pyro_mcp.cli.listing import groups
 from pyro_mcp.cli.parsing import Shape, usage_line
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
-from pyro_mcp.operations.fields import Kind, Parameter, Place, guest_fields, parameters
+from pyro_mcp.mcp_server.shaping import marked_fields, results_in
+from pyro_mcp.operations.fields import Kind, Parameter, Place, parameters
 from pyro_mcp.operations.operation import Operation
-from pyro_mcp.operations.profiles import DEFAULT_PROFILE, PROFILES
+from pyro_mcp.operations.profiles import DEFAULT_PROFILE, MODES, PROFILES
 from pyro_mcp.operations.table import all_operations, find_tools
 from pyro_mcp.sdk import Pyro
 
@@ -46,7 +47,7 @@ def cli_page() -> str:
     shapes += [(builtin.shape, builtin.shape.description) for builtin in BUILTINS]
     for group in ["", *groups()]:
         for shape, description in shapes:
-            if (shape.words[0] if len(shape.words) > 1 else "") == group:
+            if " ".join(shape.words[:-1]) == group:
                 lines += ["", *command_section(shape, description)]
     return "\n".join(lines) + "\n"
 
@@ -57,7 +58,14 @@ def command_section(shape: Shape, description: str) -> list[str]:
     known = [each for each in parameters(shape.request) if each.place is not Place.COMMAND]
     if known or shape.takes_json:
         lines += ["", "| argument | meaning | default |", "| --- | --- | --- |"]
-    lines += [f"| `{argument(each)}` | {meaning(each)} | {default(each)} |" for each in known]
+    for each in known:
+        lines.append(f"| `{argument(each)}` | {meaning(each)} | {default(each)} |")
+        if each.from_file:
+            lines.append(f"| `{each.from_file} FILE` | The same from a file of this host. | |")
+    if shape.only:
+        lines.append(f"| `{shape.only}` | Print that and nothing else. | |")
+    if shape.takes_stdin:
+        lines.append("| `-i` | Hand stdin on to the command. | |")
     if shape.takes_json:
         lines.append("| `--json` | Print one JSON document, also for errors. | |")
     return lines
@@ -69,12 +77,12 @@ def argument(parameter: Parameter) -> str:
         return parameter.names
     if parameter.kind is Kind.CLAIM:
         return parameter.option
-    return f"{parameter.option} {parameter.names or ('N' if parameter.kind is Kind.WHOLE else 'TEXT')}"
+    return f"{parameter.option} {parameter.names or ('N' if parameter.kind.is_whole else 'TEXT')}"
 
 
 def meaning(parameter: Parameter) -> str:
     """Return what a parameter means, and its bounds."""
-    if parameter.kind is not Kind.WHOLE:
+    if not parameter.kind.is_whole:
         return parameter.description
     unit = f" {parameter.unit}" if parameter.unit else ""
     return f"{parameter.description} {parameter.minimum} to {parameter.maximum}{unit}."
@@ -98,15 +106,32 @@ def python_page() -> str:
         "result, no error. A `Pyro` may be shared between threads; `Pyro.create_server(profile=…)` makes the MCP",
         "server that uses it.",
     ]
+    told: set[type] = set()
     for row in all_operations():
         method = getattr(Pyro, row.sdk)
         signature = inspect.signature(method)
         arguments = [each for name, each in signature.parameters.items() if name != "self"]
         shown = str(signature.replace(parameters=arguments)).replace("'", "")
         lines += ["", f"## Pyro.{row.sdk}", "", "```python", f"{row.sdk}{shown}", "```", "", row.description]
-        lines += ["", f"`{row.result.__name__}`:", "", "| field | meaning |", "| --- | --- |"]
-        lines += [f"| `{field.name}` | {field.metadata['description']} |" for field in fields(row.result)]
+        lines += result_tables(row.result, told)
     return "\n".join(lines) + "\n"
+
+
+def result_tables(result: type, told: set[type]) -> list[str]:
+    """Return the fields of a result, and of those in it, each the first time that it comes up."""
+    if result in told:
+        return ["", f"Returns `{result.__name__}`: see above."]
+    lines: list[str] = []
+    waiting = [result]
+    while waiting:
+        kind = waiting.pop(0)
+        if kind in told:
+            continue
+        told.add(kind)
+        lines += ["", f"`{kind.__name__}`:", "", "| field | meaning |", "| --- | --- |"]
+        lines += [f"| `{field.name}` | {field.metadata['description']} |" for field in fields(kind)]
+        waiting += [found for hint in get_type_hints(kind).values() for found in results_in(hint)]
+    return lines
 
 
 def mcp_page() -> str:
@@ -115,6 +140,14 @@ def mcp_page() -> str:
     for profile in PROFILES.values():
         mark = " (default)" if profile.name == DEFAULT_PROFILE else ""
         lines.append(f"| `{profile.name}`{mark} | {' '.join(f'`{name}`' for name in profile.tools)} |")
+    lines += ["", "| mode | for | tools |", "| --- | --- | --- |"]
+    for mode in MODES.values():
+        lines.append(f"| `{mode.name}` | {mode.summary} | {' '.join(f'`{name}`' for name in mode.tools)} |")
+    hidden = ", ".join(f"`{name}`" for name in sorted(PROFILES[DEFAULT_PROFILE].hidden))
+    lines += [
+        "",
+        f"`{DEFAULT_PROFILE}` and the modes do not show these arguments, which keep their defaults: {hidden}.",
+    ]
     for row in [row for row in all_operations() if row.mcp]:
         hints = [name.removesuffix("Hint") for name, value in row.annotations.items() if value is True]
         lines += ["", f"## {row.mcp}", "", row.description + row.tool_description]
@@ -128,16 +161,22 @@ def mcp_page() -> str:
 
 def schemas() -> dict[str, object]:
     """Return every tool's schemas and annotations, and every result's fields: what may grow, and never be renamed."""
-    tools: dict[str, object] = {}
-    for profile in PROFILES.values():
-        for row in find_tools(profile.tools):
-            tools[f"{profile.name}/{row.mcp}"] = {
-                "annotations": dict(row.annotations),
-                "input": ToolInput(row, profile.hidden).schema,
-                "output": output_schema(row, guest_note=bool(guest_fields(row.result))),
-            }
+    inputs = {
+        f"{profile.name}/{row.mcp}": ToolInput(row, profile.hidden).schema
+        for profile in (*PROFILES.values(), *MODES.values())
+        for row in find_tools(profile.tools)
+    }
+    tools = {
+        str(row.mcp): {
+            "annotations": dict(row.annotations),
+            "input": ToolInput(row, frozenset()).schema,
+            "output": output_schema(row, guest_note=bool(marked_fields(row.result))),
+        }
+        for row in all_operations()
+        if row.mcp
+    }
     results = {row.name: {field.name: str(field.type) for field in fields(row.result)} for row in all_operations()}
-    return {"tools": tools, "results": results}
+    return {"inputs": inputs, "tools": tools, "results": results}
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from pyro_mcp import Pyro
 from pyro_mcp.cli.execution import shape_of
-from pyro_mcp.cli.parsing import make_parser
+from pyro_mcp.cli.parsing import FILE_SUFFIX, JSON, ONLY, STDIN, make_parser
 from pyro_mcp.mcp_server.schemas import ToolInput
 from pyro_mcp.operations.fields import Kind, Place, parameters
 from pyro_mcp.operations.profiles import PROFILES
@@ -24,11 +24,16 @@ SDK_TYPES = {
     Kind.TEXT: "str",
     Kind.OPTIONAL_TEXT: "str | None",
     Kind.WHOLE: "int",
+    Kind.OPTIONAL_WHOLE: "int | None",
     Kind.CLAIM: "bool",
     Kind.COMMAND: "str | Sequence[str]",
+    Kind.TEXTS: "Sequence[str] | None",
+    Kind.PAIRS: "Mapping[str, str] | None",
+    Kind.RECORDS: "Sequence[Mapping[str, str]] | None",
 }
+HOST_PATH_TYPES = {Kind.TEXT: "str | PathLike[str]", Kind.OPTIONAL_TEXT: "str | PathLike[str] | None"}
 JSON_TYPES = {Kind.TEXT: "string", Kind.WHOLE: "integer", Kind.CLAIM: "boolean"}
-# The public contract, sections 3 and 4, and what this version adds to it (all of it optional).
+# The public contract, sections 3, 4 and 5.1 to 5.3, and what this version adds to it (all of it optional).
 SIGNATURES = {
     "list_environments": "()",
     "pull_environment": "(environment: str, *, force: bool = False)",
@@ -50,14 +55,62 @@ SIGNATURES = {
         " timeout_seconds: int = 30, ttl_seconds: int = 600, network: bool = False, allow_host_compat: bool = False,"
         " require_kvm: bool = False)"
     ),
+    "create_workspace": (
+        "(environment: str, *, vcpu_count: int = 1, mem_mib: int = 1024, ttl_seconds: int = 3600,"
+        " network_policy: str = off, allow_host_compat: bool = False, seed_path: str | PathLike[str] | None = None,"
+        " secrets: Sequence[Mapping[str, str]] | None = None, name: str | None = None,"
+        " labels: Mapping[str, str] | None = None, require_kvm: bool = False)"
+    ),
+    "list_workspaces": "()",
+    "update_workspace": (
+        "(workspace_id: str, *, name: str | None = None, clear_name: bool = False,"
+        " labels: Mapping[str, str] | None = None, clear_labels: Sequence[str] | None = None)"
+    ),
+    "status_workspace": "(workspace_id: str)",
+    "stop_workspace": "(workspace_id: str)",
+    "start_workspace": "(workspace_id: str)",
+    "delete_workspace": "(workspace_id: str)",
+    "exec_workspace": (
+        "(workspace_id: str, *, command: str | Sequence[str], timeout_seconds: int = 30,"
+        " secret_env: Mapping[str, str] | None = None)"
+    ),
+    "logs_workspace": "(workspace_id: str, *, seq: int | None = None, offset: int = 0)",
+    "push_workspace_sync": "(workspace_id: str, source_path: str | PathLike[str], *, dest: str = /workspace)",
+    "list_workspace_files": "(workspace_id: str, *, path: str = /workspace, recursive: bool = False)",
+    "read_workspace_file": "(workspace_id: str, path: str, *, max_bytes: int = 65536, offset: int = 0)",
+    "write_workspace_file": "(workspace_id: str, path: str, *, text: str)",
+    "apply_workspace_patch": "(workspace_id: str, *, patch: str)",
+    "diff_workspace": "(workspace_id: str, *, path: str = /workspace)",
+    "summarize_workspace": "(workspace_id: str)",
+    "create_snapshot": "(workspace_id: str, snapshot_name: str)",
+    "list_snapshots": "(workspace_id: str)",
+    "delete_snapshot": "(workspace_id: str, snapshot_name: str)",
+    "reset_workspace": "(workspace_id: str, *, snapshot: str = baseline)",
+    "export_workspace": (
+        "(workspace_id: str, path: str, *, output_path: str | PathLike[str], include_host_hooks: bool = False)"
+    ),
+    "export_workspace_disk": "(workspace_id: str, *, output_path: str | PathLike[str])",
+    "list_workspace_disk": "(workspace_id: str, *, path: str = /, recursive: bool = False)",
+    "read_workspace_disk": "(workspace_id: str, path: str, *, max_bytes: int = 65536)",
 }
 TOOLS = {
     "vm_list_environments", "vm_run", "vm_create", "vm_start", "vm_exec", "vm_stop", "vm_delete", "vm_status",
-    "vm_network_info", "vm_reap_expired",
+    "vm_network_info", "vm_reap_expired", "workspace_create", "workspace_list", "workspace_update",
+    "workspace_status", "workspace_stop", "workspace_start", "workspace_delete", "workspace_exec", "workspace_logs",
+    "workspace_sync_push", "workspace_file_list", "workspace_file_read", "workspace_file_write",
+    "workspace_patch_apply", "workspace_diff", "workspace_summary", "workspace_export", "workspace_reset",
+    "workspace_disk_export", "workspace_disk_list", "workspace_disk_read", "snapshot_create", "snapshot_list",
+    "snapshot_delete",
 }  # fmt: skip
 COMMANDS = {
     ("env", "list"), ("env", "pull"), ("env", "inspect"), ("env", "prune"),
     ("run",), ("doctor",), ("prepare",), ("demo",),
+    *[("workspace", verb) for verb in ("create", "list", "update", "status", "stop", "start", "delete", "exec", "logs",
+                                       "diff", "summary", "reset", "export")],
+    *[("workspace", "file", verb) for verb in ("list", "read", "write")],
+    *[("workspace", "snapshot", verb) for verb in ("create", "list", "delete")],
+    *[("workspace", "disk", verb) for verb in ("export", "list", "read")],
+    ("workspace", "sync", "push"), ("workspace", "patch", "apply"),
 }  # fmt: skip
 
 
@@ -80,7 +133,8 @@ def test_a_method_has_the_fields_of_the_request(row: Operation[Any, Any]) -> Non
     known = {each.name: each for each in parameters(row.request)}
     assert set(sdk_parameters(row)) == set(known)
     for name, each in sdk_parameters(row).items():
-        assert each.annotation == SDK_TYPES[known[name].kind], name
+        types = HOST_PATH_TYPES if known[name].is_host_path else SDK_TYPES
+        assert each.annotation == types[known[name].kind], name
         assert (each.default is inspect.Parameter.empty) is known[name].required, name
         if not known[name].required:
             assert each.default == known[name].default, name
@@ -98,9 +152,10 @@ def test_a_method_has_the_contracts_signature(method: str) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_command_has_the_fields_of_the_request(row: Operation[Any, Any]) -> None:
     actions = {action.dest: action for action in make_parser(shape_of(row))._actions}
-    assert {"help", "json"} <= set(actions)
+    beside = {"help", JSON, *([ONLY] if row.only else []), *([STDIN] if row.takes_stdin else [])}
     known = {each.name: each for each in parameters(row.request) if each.place is not Place.COMMAND}
-    assert set(actions) - {"help", "json"} == set(known)
+    files = {each.name + FILE_SUFFIX for each in known.values() if each.from_file}
+    assert set(actions) == {*beside, *known, *files}
     for name, each in known.items():
         if not each.required:
             assert actions[name].default == each.default
@@ -111,12 +166,18 @@ def test_the_contracts_tools_and_commands_are_there() -> None:
     assert {row.cli for row in ROWS if row.cli} >= COMMANDS
 
 
+def unless_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of what may be null, for when it is not."""
+    parts: list[dict[str, Any]] = [part for part in schema.get("anyOf", []) if part.get("type") != "null"]
+    return {**schema, **parts[0]} if len(parts) == 1 else schema
+
+
 @pytest.mark.parametrize("row", [row for row in ROWS if row.mcp], ids=named)
 def test_a_tool_has_the_fields_of_the_request(row: Operation[Any, Any]) -> None:
     schema = ToolInput(row, frozenset()).schema
     assert list(schema["properties"]) == [each.name for each in parameters(row.request)]
     for each in parameters(row.request):
-        shown = schema["properties"][each.name]
+        shown = unless_null(schema["properties"][each.name])
         assert shown["description"] == each.description
         assert shown.get("default") == each.default
         assert shown.get("minimum") == each.minimum

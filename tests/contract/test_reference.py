@@ -27,3 +27,4 @@ def test_the_snapshot_has_every_tool_with_both_schemas() -> None:
         assert tool["input"]["additionalProperties"] is False
         assert tool["output"]["type"] == "object"
         assert len(tool["annotations"]) == 5
+    assert all(schema["additionalProperties"] is False for schema in document["inputs"].values())

@@ -20,7 +20,8 @@ class ServeRequest:
     """Ask for an MCP server over stdio."""
 
     profile: str | None = field(
-        default=None, metadata=about("Which tools to show (default: vm-run).", names="PROFILE", completes="profile")
+        default=None,
+        metadata=about("Which tools to show (default: workspace-core).", names="PROFILE", completes="profile"),
     )
     mode: str | None = field(
         default=None, metadata=about("Show the tools of one way of working instead.", names="MODE", completes="mode")

@@ -33,14 +33,15 @@ def full_parser() -> argparse.ArgumentParser:
     """Return one parser for all commands."""
     parser = argparse.ArgumentParser(prog="pyro", description="Disposable virtual machines.")
     parser.add_argument("--version", action="version", version="pyro")
-    commands = parser.add_subparsers(dest="command")
-    below: dict[str, Any] = {}
+    # By the words of each group; those of no group stand at the top.
+    homes: dict[str, Any] = {"": parser.add_subparsers(dest="command")}
     for group, about in groups().items():
-        below[group] = commands.add_parser(group, help=about, description=about).add_subparsers(dest=group)
+        above, _, word = group.rpartition(" ")
+        made = homes[above].add_parser(word, help=about, description=about)
+        homes[group] = made.add_subparsers(dest=group)
     for shape, summary in _shapes():
-        group, *rest = shape.words
-        home = below[group] if rest else commands
-        leaf = home.add_parser(rest[-1] if rest else group, help=summary, description=summary, add_help=False)
+        *above, word = shape.words
+        leaf = homes[" ".join(above)].add_parser(word, help=summary, description=summary, add_help=False)
         fill_parser(leaf, shape)
         _offer(leaf, shape)
     return parser

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.cli.parsing import Shape, parse
 from pyro_mcp.cli.signals import interruptible
-from pyro_mcp.cli.streams import STDERR, put, put_json
+from pyro_mcp.cli.streams import STDERR, put_alone, put_json
 from pyro_mcp.operations.fields import Place, parameters
 from pyro_mcp.operations.runner import Runner
 
@@ -38,7 +38,10 @@ def execute(operation: Operation[Any, Any], arguments: Sequence[str]) -> int:
 
 def shape_of(operation: Operation[Any, Any]) -> Shape:
     """Return what the parser needs to know of an operation."""
-    return Shape(operation.cli or (), operation.description, operation.request)
+    only = f"--{operation.only[0]}" if operation.only else ""
+    return Shape(
+        operation.cli or (), operation.description, operation.request, only=only, takes_stdin=operation.takes_stdin
+    )
 
 
 def _execute(operation: Operation[Any, Any], parsed: Parsed) -> int:
@@ -49,10 +52,12 @@ def _execute(operation: Operation[Any, Any], parsed: Parsed) -> int:
         result = runner.run(operation, parsed.request, replace(runner.call(), progress=progress))
     if parsed.json:
         put_json(result.to_dict())
+    elif parsed.only and operation.only is not None:
+        put_alone(str(getattr(result, operation.only[1])), ends_line=operation.only[1].endswith("_id"))
     else:
-        from pyro_mcp.cli.rendering import render
+        from pyro_mcp.cli.rendering import show
 
-        put(render(operation, result))
+        show(operation, result)
     return int(getattr(result, "exit_status", 0))
 
 

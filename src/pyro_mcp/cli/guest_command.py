@@ -1,4 +1,4 @@
-"""Commands that run something in a guest: `pyro run`, `pyro vm exec`.
+"""Commands that run something in a guest: `pyro run`, `pyro vm exec`, `pyro workspace exec`.
 
 Owns the live streams, the phase lines, the summary and the exit status. Refuses to let a guest's output drive the
 user's terminal: what reaches one is filtered, what reaches a file or a pipe is not touched.
@@ -42,14 +42,15 @@ def execute_in_guest(operation: Operation[Any, Any], parsed: Parsed) -> int:
             runner.call(),
             progress=Silent() if parsed.json else phases,
             on_output=None if parsed.json else output.take,
-            stdin=_stdin(),
+            stdin=_stdin(operation, parsed),
         )
         result = runner.run(operation, parsed.request, call)
     if parsed.json:
         put_json(result.to_dict())
     else:
+        where = f"workspace_id={result.workspace_id}" if operation.takes_stdin else f"environment={result.environment}"
         say(
-            f"[{label}] environment={result.environment} execution_mode={result.execution_mode}"
+            f"[{label}] {where} execution_mode={result.execution_mode}"
             f" exit_code={result.exit_code} duration_ms={result.duration_ms}"
         )
     return TIMED_OUT if result.timed_out else int(result.exit_code)
@@ -142,7 +143,9 @@ class _Output:
         return self._filters[fd]
 
 
-def _stdin() -> int | None:
-    """Return our stdin if somebody has put something there: a file, a pipe or a socket, but no terminal."""
+def _stdin(operation: Operation[Any, Any], parsed: Parsed) -> int | None:
+    """Return our stdin if it was asked for, or if somebody has put something there: a file, a pipe or a socket."""
+    if operation.takes_stdin:
+        return STDIN if parsed.stdin else None
     mode = os.fstat(STDIN).st_mode
     return STDIN if stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None

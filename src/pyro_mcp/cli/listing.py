@@ -11,12 +11,12 @@ from pyro_mcp.cli.commands import BUILTIN_GROUPS, BUILTINS
 from pyro_mcp.cli.parsing import HELP_OPTIONS
 from pyro_mcp.cli.streams import put, say
 from pyro_mcp.cli.usage import UsageError, suggestion, with_help
-from pyro_mcp.operations.table import GROUPS, all_operations
+from pyro_mcp.operations.table import GROUPS, all_operations, begins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WIDTH = 22
+_WIDTH = 25
 OK, USAGE = 0, 2
 
 
@@ -30,22 +30,23 @@ def show(words: Sequence[str]) -> int:
     if not asked:
         # Who types `pyro` alone gets help, but nothing was done.
         return _help(overview(), asked_for=bool(words))
-    group = asked[0]
-    if group in groups():
-        if len(asked) == 1:
-            return _help(group_overview(group), asked_for=len(words) > 1)
-        known = [" ".join(path[1:]) for path, _ in entries() if path[0] == group]
-        raise UsageError(
-            f"pyro {group} has no command {asked[1][:60]!r}", hint=with_help(group, suggestion(asked[1], known))
-        )
-    firsts = {path[0] for path, _ in entries()}
-    if group.startswith("-"):
-        raise UsageError(f"there is no option {group[:60]}", hint=with_help(""))
-    raise UsageError(f"pyro has no command {group[:60]!r}", hint=with_help("", suggestion(group, firsts)))
+    group = max((each for each in groups() if begins(asked, each)), key=len, default="")
+    rest = asked[len(group.split()) :]
+    if not rest:
+        return _help(group_overview(group), asked_for=len(words) > len(asked))
+    if rest[0].startswith("-"):
+        raise UsageError(f"there is no option {rest[0][:60]}", hint=with_help(group))
+    depth = len(group.split())
+    known = {" ".join(path[depth:]) for path, _ in entries() if begins(path, group) or not group}
+    known |= {each.partition(" ")[0] for each in known}
+    command = f"pyro {group}".rstrip()
+    raise UsageError(
+        f"{command} has no command {rest[0][:60]!r}", hint=with_help(group, suggestion(rest[0], sorted(known)))
+    )
 
 
 def groups() -> dict[str, str]:
-    """Return the words that several commands begin with, and what each is about."""
+    """Return the words that several commands begin with, and what each is about; those within a group after it."""
     return {**GROUPS, **BUILTIN_GROUPS}
 
 
@@ -61,16 +62,18 @@ def overview() -> str:
     lines = ["usage: pyro COMMAND …", "", "Disposable virtual machines for chat-based coding agents.", ""]
     lines += ["commands:", *(_line(path[0], summary) for path, summary in single)]
     for group, about in groups().items():
-        lines += ["", f"{about}"]
-        lines += [_line(" ".join(path), summary) for path, summary in entries() if path[0] == group]
+        if " " not in group:
+            lines += ["", f"{about}"]
+            lines += [_line(" ".join(path), summary) for path, summary in entries() if path[0] == group]
     lines += ["", "pyro COMMAND --help says more of one; pyro --version which release this is."]
     return "\n".join(lines)
 
 
 def group_overview(group: str) -> str:
     """Return the help of one group of commands."""
+    depth = len(group.split())
     lines = [f"usage: pyro {group} COMMAND …", "", groups()[group], ""]
-    lines += [_line(" ".join(path[1:]), summary) for path, summary in entries() if path[0] == group]
+    lines += [_line(" ".join(path[depth:]), summary) for path, summary in entries() if begins(path, group)]
     return "\n".join(lines)
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WIDTH, _NARROWEST = 100, 40
+# Kinds whose option may be given several times.
+COLLECTED = frozenset({Kind.TEXTS, Kind.PAIRS, Kind.RECORDS})
+# What argparse calls those options that are no field of a request, and the options that name a file with the value.
+JSON, ONLY, STDIN, FILE_SUFFIX = "json", "print only", "pass stdin", " file"
 HELP_OPTIONS = frozenset({"-h", "--help"})
 
 
@@ -29,6 +33,9 @@ class Shape(NamedTuple):
     description: str
     request: type[Any]
     takes_json: bool = True
+    #: The option that prints one field of the result alone.
+    only: str = ""
+    takes_stdin: bool = False
 
     @property
     def path(self) -> str:
@@ -41,6 +48,8 @@ class Parsed(NamedTuple):
 
     request: Any
     json: bool
+    only: bool = False
+    stdin: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,14 +83,20 @@ def parse(shape: Shape, arguments: Sequence[str]) -> Parsed:
     found, unknown = parser.parse_known_args(before)
     if unknown:
         raise _unknown(shape, parser, unknown, before)
-    values = vars(found)
-    as_json = bool(values.pop("json", False))
+    given = vars(found)
+    values: dict[str, Any] = {}
     for parameter in known:
         if parameter.place is Place.COMMAND:
             values[parameter.name] = _command(shape, command)
+        elif parameter.from_file or parameter.kind in COLLECTED:
+            from pyro_mcp.cli.collecting import collected
+
+            values[parameter.name] = collected(parameter, given, shape.path)
+        else:
+            values[parameter.name] = given[parameter.name]
     request = shape.request(**values)
     _check(shape, request)
-    return Parsed(request, as_json)
+    return Parsed(request, *(bool(given.get(name)) for name in (JSON, ONLY, STDIN)))
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
@@ -109,8 +124,13 @@ def fill_parser(parser: argparse.ArgumentParser, shape: Shape) -> None:
     for parameter in parameters(shape.request):
         if parameter.place is not Place.COMMAND:
             _add(parser, parameter)
+    if shape.only:
+        said = f"print the {shape.only.removeprefix('--').removesuffix('-only')} and nothing else"
+        parser.add_argument(shape.only, dest=ONLY, action="store_true", help=said)
+    if shape.takes_stdin:
+        parser.add_argument("-i", dest=STDIN, action="store_true", help="hand stdin on to the command")
     if shape.takes_json:
-        parser.add_argument("--json", action="store_true", help="print one JSON document, also for errors")
+        parser.add_argument("--json", dest=JSON, action="store_true", help="print one JSON document, also for errors")
     parser.add_argument("-h", "--help", action="help", help="show this and exit")
 
 
@@ -130,9 +150,10 @@ def usage_line(shape: Shape) -> str:
 def help_text(parameter: Parameter) -> str:
     """Return what help says of one parameter: its description, unit and default."""
     text = parameter.description
-    if parameter.kind is Kind.WHOLE:
+    if parameter.kind.is_whole:
         unit = f" {parameter.unit}" if parameter.unit else ""
-        text += f" ({parameter.minimum} to {parameter.maximum}{unit}; default: {parameter.default})"
+        default = "" if parameter.default is None else f"; default: {parameter.default}"
+        text += f" ({parameter.minimum} to {parameter.maximum}{unit}{default})"
     elif parameter.default not in {None, False, ""}:
         text += f" (default: {parameter.default})"
     return text
@@ -147,15 +168,28 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
         action = argparse.BooleanOptionalAction if parameter.default is True else "store_true"
         parser.add_argument(parameter.option, dest=parameter.name, action=action, default=parameter.default, help=said)
     else:
-        parser.add_argument(
+        collects = parameter.kind in COLLECTED
+        home: Any = parser
+        if parameter.from_file and not collects:
+            home = parser.add_mutually_exclusive_group(required=parameter.required)
+        home.add_argument(
             parameter.option,
             dest=parameter.name,
-            type=_whole if parameter.kind is Kind.WHOLE else str,
+            type=_whole if parameter.kind.is_whole else str,
+            action="append" if collects else "store",
             default=parameter.default,
-            required=parameter.required,
-            metavar=parameter.names or ("N" if parameter.kind is Kind.WHOLE else "TEXT"),
-            help=said,
+            required=parameter.required and not parameter.from_file,
+            metavar=parameter.names or ("N" if parameter.kind.is_whole else "TEXT"),
+            help=said + (" (may be given again)" if collects else ""),
         )
+        if parameter.from_file:
+            home.add_argument(
+                parameter.from_file,
+                dest=parameter.name + FILE_SUFFIX,
+                action="append" if collects else "store",
+                metavar="NAME=FILE" if collects else "FILE",
+                help=f"{'A file' if collects else 'A file of this host (- is stdin)'} with the value instead.",
+            )
 
 
 def _whole(text: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from pyro_mcp.cli.streams import STDOUT, styled
+from pyro_mcp.cli.streams import STDOUT, put, styled
 from pyro_mcp.operations.printable import printable_line
 
 if TYPE_CHECKING:
@@ -24,6 +24,16 @@ _GOOD, _BAD, _ODD = "32", "31", "33"
 _COLOURS = {"installed": _GOOD, "started": _GOOD, "broken": _BAD, "failed": _BAD, "outdated": _ODD}
 
 
+def show(operation: Operation[Any, Any], result: Result) -> None:
+    """Write a result for a person to stdout."""
+    if operation.cli is not None and operation.cli[0] == "workspace":
+        from pyro_mcp.cli.workspace_output import show_workspace_result
+
+        show_workspace_result(operation.name, result)
+    else:
+        put(render(operation, result))
+
+
 def render(operation: Operation[Any, Any], result: Result) -> str:
     """Return the text for a result."""
     renderer = _RENDERERS.get(operation.name)
@@ -34,7 +44,7 @@ def facts(document: dict[str, object], indent: str = "") -> str:
     """Return an object's fields, one to a line; what is empty is left out, and so are long lists."""
     lines: list[str] = []
     for key, value in document.items():
-        if value in (None, "", [], {}):
+        if value is None or value in ("", [], {}):
             continue
         name = key.replace("_", " ")
         if isinstance(value, dict):

@@ -64,6 +64,15 @@ def put(text: str) -> None:
         write(STDOUT, (text.rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
 
 
+def put_alone(text: str, *, ends_line: bool) -> None:
+    """Write a value that was asked for alone: byte by byte into a file or pipe, harmless on a terminal."""
+    if os.isatty(STDOUT):
+        from pyro_mcp.operations.printable import printable
+
+        text = printable(text)
+    write(STDOUT, (text + "\n" * ends_line).encode("utf-8", "backslashreplace"))
+
+
 def put_json(document: object) -> None:
     """Write the one JSON document of a command. Control characters and what is not ASCII come escaped."""
     import json

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TAKEN_BY_PYDANTIC = ("description", "ge", "le", "pattern", "max_length")
 GUEST_NOTE_FIELD = "guest_output"
+LEFT_OUT_FIELD = "left_out"
 ERROR_SCHEMA: dict[str, object] = {
     "type": "object",
     "description": "Set instead of everything else if the tool itself failed.",
@@ -97,7 +98,7 @@ class ToolInput:
     def _form(self, name: str, message: str) -> str:
         for parameter in parameters(self._request):
             if parameter.name == name:
-                if parameter.kind is Kind.WHOLE:
+                if parameter.kind.is_whole:
                     return f"{name} is a whole number from {parameter.minimum} to {parameter.maximum}."
                 if parameter.kind is Kind.COMMAND:
                     return f"{name} is a text or a list of texts."
@@ -116,6 +117,8 @@ def output_schema(operation: Operation[Any, Any], *, guest_note: bool) -> dict[s
     required = list(properties)
     if guest_note:
         properties = {**properties, GUEST_NOTE_FIELD: {"type": "string", "description": "Whose words the output is."}}
+    left_out = {"type": "array", "items": {"type": "string"}, "description": "What is not shown, and how to get at it."}
+    properties = {**properties, LEFT_OUT_FIELD: left_out}
     properties = {**properties, "ok": {"type": "boolean", "description": "False with an error."}, "error": ERROR_SCHEMA}
     for name in ("description", "required", "additionalProperties"):
         schema.pop(name, None)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, cast
 import anyio
 from mcp.server.stdio import stdio_server
 
-from pyro_mcp.mcp_server.server import create_server
+from pyro_mcp.mcp_server.server import server_of
+from pyro_mcp.operations.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -29,7 +30,7 @@ _READ_BYTES = 256 * 1024
 
 def serve_stdio(profile: Profile) -> int:
     """Serve a profile's tools until the client closes stdin or a signal asks to stop; return the exit status."""
-    server = create_server(profile=profile.name)
+    server = server_of(profile, Runner())
     anyio.run(_serve, server)
     return 0
 

@@ -15,8 +15,7 @@ from mcp.shared.exceptions import MCPError
 from pyro_mcp import __version__
 from pyro_mcp.mcp_server.calls import MAX_CALLS, Tool, carry_out
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
-from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS
-from pyro_mcp.operations.fields import guest_fields
+from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS, marked_fields
 from pyro_mcp.operations.profiles import find_profile
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.operations.table import find_tools
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
 
     from pyro_mcp.operations.operation import Operation
+    from pyro_mcp.operations.profiles import Profile
 
 NAME = "pyro-mcp"
 
@@ -41,16 +41,19 @@ class HasRunner(Protocol):
 def create_server(
     manager: HasRunner | None = None, *, profile: str | None = None, mode: str | None = None
 ) -> Server[dict[str, Any]]:
-    """Make an MCP server that shows the tools of a profile (default: vm-run), to be run over any transport.
+    """Make an MCP server that shows the tools of a profile (default: workspace-core), to be run over any transport.
 
     Raises:
         PyroError: INVALID or UNSUPPORTED for a profile or mode that there is not.
     """
-    chosen = find_profile(profile, mode)
-    runner = manager.runner if manager is not None else Runner()
+    return server_of(find_profile(profile, mode), manager.runner if manager is not None else Runner())
+
+
+def server_of(chosen: Profile, runner: Runner) -> Server[dict[str, Any]]:
+    """Make an MCP server that shows the tools of `chosen` and carries them out by `runner`."""
     operations = {str(row.mcp): row for row in find_tools(chosen.tools)}
     tools = {name: Tool(row, ToolInput(row, chosen.hidden)) for name, row in operations.items()}
-    listed = [_describe(tool) for tool in tools.values()]
+    listed = [_describe(tool, chosen) for tool in tools.values()]
     limiters: list[anyio.CapacityLimiter] = []
 
     async def list_tools(
@@ -81,15 +84,16 @@ def create_server(
     )
 
 
-def _describe(tool: Tool) -> types.Tool:
+def _describe(tool: Tool, chosen: Profile) -> types.Tool:
     row: Operation[Any, Any] = tool.operation
+    speaks = bool(marked_fields(row.result))
     return types.Tool(
         name=str(row.mcp),
         title=row.title,
-        description=row.description + row.tool_description,
+        description=chosen.description_of(row),
         input_schema=tool.input.schema,
-        output_schema=output_schema(row, guest_note=bool(guest_fields(row.result))),
+        output_schema=output_schema(row, guest_note=speaks),
         # Claude Code writes what is longer to a file and shows the model its beginning only.
-        _meta={"anthropic/maxResultSizeChars": MAX_RESULT_CHARS} if guest_fields(row.result) else None,
+        _meta={"anthropic/maxResultSizeChars": MAX_RESULT_CHARS} if speaks else None,
         annotations=types.ToolAnnotations.model_validate(dict(row.annotations)),
     )

@@ -29,8 +29,17 @@ class Kind(StrEnum):
     TEXT = "str"
     OPTIONAL_TEXT = "str | None"
     WHOLE = "int"
+    OPTIONAL_WHOLE = "int | None"
     CLAIM = "bool"
     COMMAND = "str | tuple[str, ...]"
+    TEXTS = "tuple[str, ...] | None"
+    PAIRS = "dict[str, str] | None"
+    RECORDS = "tuple[dict[str, str], ...] | None"
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether it is a number."""
+        return self in {Kind.WHOLE, Kind.OPTIONAL_WHOLE}
 
 
 class Parameter(NamedTuple):
@@ -52,11 +61,14 @@ class Parameter(NamedTuple):
     form: str
     names: str
     completes: str
+    called: str
+    from_file: str
+    is_host_path: bool
 
     @property
     def option(self) -> str:
         """Return the name of its command line option."""
-        return "--" + self.name.replace("_", "-")
+        return self.called or "--" + self.name.replace("_", "-")
 
 
 def about(
@@ -71,11 +83,16 @@ def about(
     form: str = "",
     names: str = "",
     completes: str = "",
+    called: str = "",
+    from_file: str = "",
+    is_host_path: bool = False,
 ) -> Mapping[str, object]:
     """Return the metadata of a request's field.
 
     `unit` is shown in help texts, `form` completes "Give …" when the value is refused, `names` is the word that
-    stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `vm`).
+    stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `workspace`).
+    `called` is the option where it is not the field's name, `from_file` a second option that names a file of the host
+    with the value. A host path may be given to the SDK as any path.
     """
     known: dict[str, object] = {
         "description": description,
@@ -88,13 +105,23 @@ def about(
         "form": form,
         "names": names,
         "completes": completes,
+        "called": called,
+        "from_file": from_file,
+        "is_host_path": is_host_path or None,
     }
     return {key: value for key, value in known.items() if value not in {None, ""}}
 
 
-def said(description: str, *, guest: bool = False) -> Mapping[str, object]:
-    """Return the metadata of a result's field; `guest` marks text that a guest has written."""
-    return {"description": description, "guest": True} if guest else {"description": description}
+def said(
+    description: str, *, guest: bool = False, rest: str = "", most: int = 0, last: bool = False
+) -> Mapping[str, object]:
+    """Return the metadata of a result's field; `guest` marks text that a guest has written.
+
+    Where a model reads it, `most` characters (of a text) or items (of a list) are shown, of a list the first or the
+    `last`, and `rest` says how to get at what was left out.
+    """
+    known: dict[str, object] = {"description": description, "guest": guest, "rest": rest, "most": most, "last": last}
+    return {key: value for key, value in known.items() if value}
 
 
 def parameters(request: type) -> tuple[Parameter, ...]:
@@ -119,6 +146,9 @@ def parameters(request: type) -> tuple[Parameter, ...]:
                 form=told.get("form", ""),
                 names=told.get("names", ""),
                 completes=told.get("completes", ""),
+                called=told.get("called", ""),
+                from_file=told.get("from_file", ""),
+                is_host_path=told.get("is_host_path", False),
             )
         )
     return tuple(found)

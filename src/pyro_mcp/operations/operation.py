@@ -89,7 +89,9 @@ class Operation(Generic[Q, R]):
 
     `summary` is one line for a list of commands; `description` is what a model or a person reads before use, and holds
     no data of any guest. `open_world` says that it may reach beyond this host, `idempotent` that doing it twice
-    is doing it once. `cli` is the path of words that calls it, `mcp` its tool, `sdk` its method.
+    is doing it once. `cli` is the path of words that calls it, `mcp` its tool, `sdk` its method. `only` is an option of
+    the command and the field of the result that is printed alone with it; `takes_stdin` says that -i hands the
+    command's stdin on.
     """
 
     name: str
@@ -106,6 +108,8 @@ class Operation(Generic[Q, R]):
     idempotent: bool = False
     open_world: bool = False
     tool_description: str = ""
+    only: tuple[str, str] | None = None
+    takes_stdin: bool = False
 
     @property
     def annotations(self) -> Mapping[str, object]:

@@ -14,14 +14,32 @@ if TYPE_CHECKING:
 
     from pyro_mcp.operations.operation import Operation
 
-# Each family's module, and the first words of the commands that its rows bring.
-FAMILIES = {
+# Each family's module, and the beginnings of the commands that its rows bring.
+FAMILIES: dict[str, tuple[str, ...]] = {
     "run": ("run",),
     "vms": ("vm",),
     "environments": ("env",),
     "machine": ("doctor", "prepare", "demo"),
+    "workspaces": tuple(
+        f"workspace {verb}" for verb in ("create", "list", "update", "status", "stop", "start", "delete")
+    ),
+    "workspace_commands": ("workspace exec", "workspace logs"),
+    "workspace_files": ("workspace sync", "workspace file", "workspace patch"),
+    "workspace_review": ("workspace diff", "workspace summary", "workspace export"),
+    "workspace_snapshots": ("workspace snapshot", "workspace reset"),
+    "workspace_disks": ("workspace disk",),
 }
-GROUPS = {"env": "Environments: the root file systems VMs start from.", "vm": "One-shot VMs, step by step."}
+# The words that several commands begin with.
+GROUPS = {
+    "env": "Environments: the root file systems VMs start from.",
+    "vm": "One-shot VMs, step by step.",
+    "workspace": "Workspaces: VMs whose /workspace stays, to work in, review, reset and export from.",
+    "workspace sync": "Bringing trees of this host into a workspace.",
+    "workspace file": "Files of a workspace.",
+    "workspace patch": "Patches for a workspace.",
+    "workspace snapshot": "Named checkpoints of /workspace.",
+    "workspace disk": "The file system of a stopped workspace, without starting it.",
+}
 
 
 def family(name: str) -> tuple[Operation[Any, Any], ...]:
@@ -36,23 +54,23 @@ def all_operations() -> tuple[Operation[Any, Any], ...]:
 
 def find_command(words: Sequence[str]) -> Operation[Any, Any] | None:
     """Return the row that these words of the command line begin with, or None."""
-    for name, firsts in FAMILIES.items():
-        if words and words[0] in firsts:
+    for name, beginnings in FAMILIES.items():
+        if any(begins(words, beginning) for beginning in beginnings):
             for row in family(name):
                 if row.cli is not None and row.cli == tuple(words[: len(row.cli)]):
                     return row
     return None
 
 
+def begins(words: Sequence[str], beginning: str) -> bool:
+    """Say whether these words begin with those of `beginning`."""
+    first = beginning.split(" ")
+    return list(words[: len(first)]) == first
+
+
 def commands_below(group: str) -> tuple[Operation[Any, Any], ...]:
-    """Return the rows whose command begins with the word `group`."""
-    return tuple(
-        row
-        for name, firsts in FAMILIES.items()
-        if group in firsts
-        for row in family(name)
-        if row.cli is not None and row.cli[0] == group
-    )
+    """Return the rows whose command begins with the words of `group`."""
+    return tuple(row for row in all_operations() if row.cli is not None and begins(row.cli, group))
 
 
 def find_tools(names: Sequence[str]) -> tuple[Operation[Any, Any], ...]:

@@ -48,15 +48,25 @@ def shown(value: object) -> str:
 
 def _breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
     """Return what is wrong with the value and what to do about it, or None."""
-    if parameter.kind is Kind.WHOLE:
-        return _whole_breach(parameter, value)
-    if parameter.kind is Kind.CLAIM:
-        return None if isinstance(value, bool) else (f"is {shown(value)}", "Give true or false.")
-    if parameter.kind is Kind.COMMAND:
-        return _command_breach(value)
-    if value is None and parameter.kind is Kind.OPTIONAL_TEXT:
+    if value is None and not parameter.required and parameter.default is None:
         return None
-    return _text_breach(parameter, value)
+    match parameter.kind:
+        case Kind.WHOLE | Kind.OPTIONAL_WHOLE:
+            return _whole_breach(parameter, value)
+        case Kind.CLAIM:
+            return None if isinstance(value, bool) else (f"is {shown(value)}", "Give true or false.")
+        case Kind.COMMAND:
+            return _command_breach(value)
+        case Kind.TEXT | Kind.OPTIONAL_TEXT:
+            return _text_breach(parameter, value)
+        case Kind.TEXTS:
+            return _texts_breach(parameter, value)
+        case Kind.PAIRS:
+            return None if _is_pairs(value) else (f"is {shown(value)}", "Give texts by name: {name: text, …}.")
+        case Kind.RECORDS:
+            records = cast("tuple[object, ...] | None", value if isinstance(value, tuple) else None)
+            whole = records is not None and all(map(_is_pairs, records))
+            return None if whole else (f"is {shown(cast('object', value))}", "Give a list of objects that hold texts.")
 
 
 def _whole_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
@@ -80,6 +90,22 @@ def _text_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
         if not re.fullmatch(parameter.pattern, value):
             return f"is {shown(value)}", form
     return None
+
+
+def _texts_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
+    if not isinstance(value, tuple):
+        return f"is {shown(value)}", "Give a list of texts."
+    for each in cast("tuple[object, ...]", value):
+        if breach := _text_breach(parameter, each):
+            return f"has an item that {breach[0]}", breach[1]
+    return None
+
+
+def _is_pairs(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    pairs = cast("dict[object, object]", value)
+    return all(isinstance(key, str) and isinstance(each, str) for key, each in pairs.items())
 
 
 def _command_breach(value: object) -> tuple[str, str] | None:

@@ -6,10 +6,11 @@ between threads, and whatever one process made, any other can go on with.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.operations.runner import Runner
+from pyro_mcp.sdk.calling import as_command
+from pyro_mcp.sdk.workspaces import Workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.operations.diagnosis import DemoResult, DoctorResult, PrepareResult
     from pyro_mcp.operations.environments import EnvInspectResult, Environment, EnvListResult, EnvPruneResult
-    from pyro_mcp.operations.operation import Operation
     from pyro_mcp.operations.run_values import VmExecResult
     from pyro_mcp.operations.vm_values import (
         VmDeleteResult,
@@ -32,12 +32,9 @@ if TYPE_CHECKING:
         VmResult,
     )
 
-Q = TypeVar("Q")
-R = TypeVar("R")
 
-
-class Pyro:
-    """Disposable virtual machines.
+class Pyro(Workspaces):
+    """Workspaces and disposable virtual machines.
 
     Every method raises `PyroError` (code, message, hint) for what it could not do, and returns a frozen result with
     `.to_dict()`. `progress` is told how far long operations are; by default nobody is.
@@ -46,8 +43,7 @@ class Pyro:
     def __init__(
         self, *, paths: Paths | None = None, progress: Progress | None = None, runner: Runner | None = None
     ) -> None:
-        self.runner = Runner(paths) if runner is None else runner
-        self._progress = progress
+        super().__init__(Runner(paths) if runner is None else runner, progress)
 
     def __enter__(self) -> Self:
         return self
@@ -58,10 +54,10 @@ class Pyro:
         self.close()
 
     def close(self) -> None:
-        """Let go. VMs live on until they are deleted or their time is up: other processes may use them."""
+        """Let go. Workspaces and VMs live on until they are deleted or their time is up: others may use them."""
 
     def create_server(self, *, profile: str | None = None, mode: str | None = None) -> Server[dict[str, Any]]:
-        """Make an MCP server that shows the tools of a profile (default: vm-run) and uses this `Pyro`."""
+        """Make an MCP server that shows the tools of a profile (default: workspace-core) and uses this `Pyro`."""
         import pyro_mcp
 
         return pyro_mcp.create_server(self, profile=profile, mode=mode)
@@ -108,7 +104,7 @@ class Pyro:
 
         request = run.VmRunRequest(
             environment=environment,
-            command=_command(command),
+            command=as_command(command),
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
             timeout_seconds=timeout_seconds,
@@ -154,7 +150,7 @@ class Pyro:
         """Run one command in a VM, then delete the VM."""
         from pyro_mcp.operations import vms
 
-        request = vms.VmExecRequest(vm_id=vm_id, command=_command(command), timeout_seconds=timeout_seconds)
+        request = vms.VmExecRequest(vm_id=vm_id, command=as_command(command), timeout_seconds=timeout_seconds)
         return self._do(vms.VM_EXEC, request)
 
     def stop_vm(self, vm_id: str) -> VmResult:
@@ -210,13 +206,3 @@ class Pyro:
         from pyro_mcp.operations import machine
 
         return self._do(machine.DEMO, machine.DemoRequest(network=network))
-
-    def _do(self, operation: Operation[Q, R], request: Q) -> R:
-        call = self.runner.call()
-        if self._progress is not None:
-            call = replace(call, progress=self._progress)
-        return self.runner.run(operation, request, call)
-
-
-def _command(command: str | Sequence[str]) -> str | tuple[str, ...]:
-    return command if isinstance(command, str) else tuple(command)

@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SERVER = """
 import os, select, sys
 from pyro_mcp.cli.main import main
-from pyro_mcp.mcp_server import create_server, serve
+from pyro_mcp.mcp_server import serve
+from pyro_mcp.mcp_server.server import server_of
 from tests.support.fake_runner import FakeRunner, exec_result
 
 def answer(operation, request, call):
@@ -37,7 +38,7 @@ def answer(operation, request, call):
 class FakePyro:
     runner = FakeRunner(answer)
 
-serve.create_server = lambda **how: create_server(FakePyro(), **how)
+serve.server_of = lambda chosen, _: server_of(chosen, FakePyro.runner)
 sys.exit(main(["mcp", "serve", *sys.argv[1:]]))
 """
 # Waits until it is cancelled, and takes a moment to give back what it has.
@@ -114,7 +115,7 @@ def test_a_handshake_client_lists_and_calls() -> None:
     with serving() as wire:
         wire.begin()
         wire.send("tools/list", ident=2)
-        assert [tool["name"] for tool in wire.answer(2)["result"]["tools"]] == ["vm_run"]
+        assert next(tool["name"] for tool in wire.answer(2)["result"]["tools"]) == "vm_run"
         wire.send("tools/call", RUN, ident=3)
         assert wire.answer(3)["result"]["structuredContent"]["exit_code"] == 0
 
@@ -225,6 +226,6 @@ def test_a_request_from_a_file_is_answered(tmp_path: Path) -> None:
 
 
 def test_a_profile_that_is_not_there_is_said_before_anything_is_served() -> None:
-    with serving("pass", "--profile", "workspace-core") as wire:
-        wire.said(b"workspace-core needs workspaces")
+    with serving("pass", "--profile", "workspace-full") as wire:
+        wire.said(b"workspace-full needs shells and services")
         assert wire.child.wait(20) == 1

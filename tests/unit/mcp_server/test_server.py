@@ -83,7 +83,7 @@ def test_the_server_says_who_it_is_and_how_to_use_it() -> None:
 
 
 def test_every_tool_has_all_annotations_a_strict_input_and_an_output_schema() -> None:
-    for tool in listed("vm-full"):
+    for tool in [*listed("vm-full"), *listed("workspace-core")]:
         assert tool.annotations is not None
         hints = tool.annotations.model_dump()
         assert None not in hints.values()
@@ -320,5 +320,5 @@ def test_calls_run_side_by_side() -> None:
 
 
 def test_a_server_is_not_made_for_a_profile_that_is_not_there() -> None:
-    with pytest.raises(PyroError, match="workspace-core needs workspaces"):
-        create_server(profile="workspace-core")
+    with pytest.raises(PyroError, match="workspace-full needs shells and services"):
+        create_server(profile="workspace-full")

@@ -1,0 +1,93 @@
+"""Options that are given several times, and values that stand in a file of the host.
+
+Owns turning them into one value of the request. Refuses to choose: what is given twice, or both ways, is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.cli.parsing import FILE_SUFFIX
+from pyro_mcp.cli.streams import STDIN
+from pyro_mcp.cli.usage import UsageError, with_help
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.operations.fields import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyro_mcp.operations.fields import Parameter
+
+_READ_BYTES = 1024 * 1024
+# Of a value whose field does not say how long it may be.
+_MOST_BYTES = 16 * 1024 * 1024
+
+
+def collected(parameter: Parameter, given: Mapping[str, Any], command: str) -> object:
+    """Return the value of a field from all the options that were given for it.
+
+    Raises:
+        UsageError: it is not of the option's form, or given twice.
+        PyroError: a file can't be read, is too large, or is not UTF-8.
+    """
+    value = given[parameter.name]
+    if parameter.kind is Kind.PAIRS:
+        return None if value is None else _pairs(parameter, value, command)
+    if parameter.kind is Kind.TEXTS:
+        return None if value is None else tuple(value)
+    path = given.get(parameter.name + FILE_SUFFIX)
+    if parameter.kind is Kind.RECORDS:
+        return _records(parameter, value or [], path or [], command)
+    return value if path is None else _text_of(path, parameter)
+
+
+def _pairs(parameter: Parameter, given: list[str], command: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    optional = "[=" in parameter.names
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not name or not (sign or optional):
+            raise _malformed(parameter.option, text, parameter.names, command)
+        if name in pairs:
+            raise UsageError(f"{parameter.option} gives {name[:60]!r} twice", hint=with_help(command, "Give it once."))
+        pairs[name] = value if sign else name
+    return pairs
+
+
+def _records(
+    parameter: Parameter, given: list[str], files: list[str], command: str
+) -> tuple[dict[str, str], ...] | None:
+    records: list[dict[str, str]] = []
+    for option, key, texts in ((parameter.option, "value", given), (parameter.from_file, "file_path", files)):
+        for text in texts:
+            name, sign, value = text.partition("=")
+            if not name or not sign:
+                raise _malformed(option, name, "NAME=…", command)
+            records.append({"name": name, key: value})
+    return tuple(records) or None
+
+
+def _malformed(option: str, text: str, form: str, command: str) -> UsageError:
+    return UsageError(f"{option} is {text[:60]!r}", hint=with_help(command, f"Give {form}."))
+
+
+def _text_of(path: str, parameter: Parameter) -> str:
+    """Return what stands in a file, or comes on stdin."""
+    most = parameter.max_length or _MOST_BYTES
+    name = "stdin" if path == "-" else path
+    try:
+        fd = os.dup(STDIN) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = bytearray()
+            while len(data) <= 4 * most and (more := os.read(fd, _READ_BYTES)):
+                data += more
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise from_os_error(error, f"read {name}") from error
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        hint = "Only UTF-8 text can be given that way; bring other files in by pyro workspace sync push."
+        raise PyroError(ErrorCode.INVALID, f"{name} is not UTF-8 text", hint=hint) from None

@@ -1,0 +1,259 @@
+"""What the commands about workspaces print for a person.
+
+Owns one renderer for each result. Content (of files, of commands, patches) goes to stdout, byte by byte where that is a
+file or a pipe; what `pyro` itself has to say of it goes to stderr, on a line of its own. Refuses to let content drive a
+terminal.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from pyro_mcp.cli.rendering import facts, size, table
+from pyro_mcp.cli.streams import STDOUT, put, put_alone, say, styled
+from pyro_mcp.operations.printable import printable, printable_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.operations.operation import Result
+    from pyro_mcp.operations.workspace_commands import LoggedCommand, WorkspaceLogsResult
+    from pyro_mcp.operations.ws_file_values import (
+        FileListResult,
+        FileReadResult,
+        FileWriteResult,
+        PatchApplyResult,
+        SyncPushResult,
+    )
+    from pyro_mcp.operations.ws_review_values import (
+        DiffResult,
+        DiskExportResult,
+        DiskListResult,
+        DiskReadResult,
+        ExportResult,
+        SnapshotDeleteResult,
+        SnapshotListResult,
+        SnapshotResult,
+    )
+    from pyro_mcp.operations.ws_summary_values import SummaryResult
+    from pyro_mcp.operations.ws_values import (
+        NoteResult,
+        WorkspaceDeleteResult,
+        WorkspaceListResult,
+        WorkspaceResult,
+    )
+
+_KINDS = {"file": "-", "directory": "d", "symlink": "l"}
+_PATCH_COLOURS = (("+++", "1"), ("---", "1"), ("diff ", "1"), ("@@", "36"), ("+", "32"), ("-", "31"))
+# Of the list of files that a patch can't bring.
+_SHOWN_FILES = 50
+
+
+def show_workspace_result(name: str, result: Result) -> None:
+    """Write a result to stdout, and what there is to say of it to stderr."""
+    _SHOWING[name](result)
+
+
+def _workspace(result: WorkspaceResult) -> None:
+    document = result.to_dict()
+    seed = cast("dict[str, object]", document.pop("workspace_seed"))
+    labels = ", ".join(f"{key}={value}" for key, value in result.labels.items())
+    shape = f"{document.pop('vcpu_count')} CPU, {document.pop('mem_mib')} MiB"
+    for dull in ("service_count", "running_service_count", "reset_count", "command_count"):
+        if not document[dull]:
+            del document[dull]
+    begun = "empty"
+    if result.workspace_seed.seed_path is not None:
+        begun = f"{seed['seed_path']} ({seed['entry_count']} entries, {size(seed['bytes_written'])})"
+    put(facts({**document, "labels": labels, "shape": shape, "seed": begun}))
+    _notes("left out of the seed", result.workspace_seed.skipped_count, result.workspace_seed.skipped)
+    _notes("changed while it was read", result.workspace_seed.changed_count, result.workspace_seed.changed)
+
+
+def _notes(what: str, count: int, notes: tuple[NoteResult, ...]) -> None:
+    if count:
+        say(f"{count} {what}:")
+        for note in notes:
+            say(f"  {printable_line(note.name)}: {printable_line(note.reason)}")
+        if count > len(notes):
+            say(f"  … and {count - len(notes)} others")
+
+
+def _list(result: WorkspaceListResult) -> None:
+    if not result.workspaces:
+        put("no workspaces")
+        return
+    rows = [
+        (
+            each.workspace_id,
+            each.name,
+            each.state,
+            each.environment,
+            each.isolation,
+            each.command_count,
+            each.last_activity_at,
+            " ".join(f"{key}={value}" for key, value in each.labels.items()),
+        )
+        for each in result.workspaces
+    ]
+    heads = ("WORKSPACE", "NAME", "STATE", "ENVIRONMENT", "ISOLATION", "COMMANDS", "LAST ACTIVITY", "LABELS")
+    put(table(heads, rows))
+
+
+def _deleted(result: WorkspaceDeleteResult) -> None:
+    put(f"deleted {result.workspace_id}")
+
+
+def _logs(result: WorkspaceLogsResult) -> None:
+    if not result.commands:
+        say("no commands were run")
+    for command in result.commands:
+        put(styled(_command_line(command), "1", STDOUT))
+        for stream, truncated in (
+            (command.stdout, command.stdout_truncated),
+            (command.stderr, command.stderr_truncated),
+        ):
+            _put_text(stream)
+            if truncated and len(result.commands) > 1:
+                say(f"… not all of it: pyro workspace logs {result.workspace_id} --seq {command.seq}")
+
+
+def _command_line(command: LoggedCommand) -> str:
+    from shlex import join
+
+    text = command.command if isinstance(command.command, str) else join(command.command)
+    if command.timed_out:
+        outcome = "timed out"
+    elif command.exit_code is None:
+        outcome = command.error or "still running"
+    else:
+        outcome = f"exit {command.exit_code}"
+    took = f", {command.duration_ms} ms" if command.exit_code is not None else ""
+    return printable_line(f"#{command.seq} {command.started_at} [{outcome}{took}] {text}")
+
+
+def _pushed(result: SyncPushResult) -> None:
+    amount = f"{result.entry_count} entries, {size(result.bytes_written)}"
+    put(f"pushed {printable_line(result.source_path)} ({amount}) to {printable_line(result.destination)}")
+    _notes("left out", result.skipped_count, result.skipped)
+    _notes("changed while it was read", result.changed_count, result.changed)
+
+
+def _files(result: FileListResult | DiskListResult) -> None:
+    width = max((len(str(each.size_bytes)) for each in result.entries), default=0)
+    lines: list[str] = []
+    for each in result.entries:
+        target = f" -> {printable_line(each.link_target)}" if each.link_target is not None else ""
+        kind = _KINDS.get(each.kind, "?")
+        lines.append(
+            f"{kind}{each.mode} {each.size_bytes:>{width}} {each.modified_at[:19]} {printable_line(each.path)}{target}"
+        )
+    put("\n".join(lines))
+    if result.truncated:
+        say(f"[list] path={printable_line(result.path)} only the first {result.count} entries are listed")
+
+
+def _content(result: FileReadResult | DiskReadResult) -> None:
+    _put_text(result.content)
+    facts_told = f"size_bytes={result.size_bytes} truncated={str(result.truncated).lower()}"
+    say(f"[read] workspace_id={result.workspace_id} path={printable_line(result.path)} {facts_told}")
+
+
+def _put_text(text: str) -> None:
+    """Write content, ending with a newline, so that what follows stands on its own line."""
+    if text:
+        put_alone(text, ends_line=not text.endswith("\n"))
+
+
+def _written(result: FileWriteResult) -> None:
+    put(f"{'created' if result.created else 'wrote'} {printable_line(result.path)} ({result.bytes_written} bytes)")
+
+
+def _patched(result: PatchApplyResult) -> None:
+    for each in result.entries:
+        source = f" from {printable_line(each.source)}" if each.source else ""
+        put(f"{each.action} {printable_line(each.path)}{source} +{each.added_lines} -{each.removed_lines}")
+    for note in result.notes:
+        say(f"note: {printable_line(note)}")
+
+
+def _diff(result: DiffResult) -> None:
+    if os.isatty(STDOUT):
+        put("\n".join(_coloured(line) for line in printable(result.patch).split("\n")))
+    else:
+        put_alone(result.patch, ends_line=False)
+    beside = [each for each in result.entries if not each.patched]
+    for each in beside[:_SHOWN_FILES]:
+        say(f"not in the patch: {each.status} {printable_line(each.path)} ({each.reason})")
+    if len(beside) > _SHOWN_FILES:
+        say(f"not in the patch: … and {len(beside) - _SHOWN_FILES} others")
+    counts = " ".join(f"{name}={value}" for name, value in result.summary.to_dict().items())
+    say(f"[diff] workspace_id={result.workspace_id} changed={str(result.changed).lower()} {counts}")
+
+
+def _coloured(line: str) -> str:
+    for beginning, code in _PATCH_COLOURS:
+        if line.startswith(beginning):
+            return styled(line, code, STDOUT)
+    return line
+
+
+def _summary(result: SummaryResult) -> None:
+    put(printable(result.page))
+
+
+def _exported(result: ExportResult) -> None:
+    amount = f"{result.entry_count} entries, {size(result.bytes_written)}"
+    put(f"exported {printable_line(result.path)} ({amount}) to {printable_line(result.output_path)}")
+    _notes("left out", result.left_out_count, result.left_out)
+    for hook in result.host_hooks:
+        done = "taken along" if hook.kept else "left out; --include-host-hooks takes it along"
+        say(f"{printable_line(hook.name)} would be run by {hook.tool}: {done}")
+    if result.host_hook_count > len(result.host_hooks):
+        say(f"… and {result.host_hook_count - len(result.host_hooks)} others like that")
+
+
+def _snapshot(result: SnapshotResult) -> None:
+    put(f"snapshot {result.snapshot_name} of {result.workspace_id} taken ({size(result.size_bytes)})")
+
+
+def _snapshots(result: SnapshotListResult) -> None:
+    rows = [(each.snapshot_name, each.created_at, size(each.size_bytes)) for each in result.snapshots]
+    put(table(("SNAPSHOT", "TAKEN", "SIZE"), rows))
+
+
+def _snapshot_deleted(result: SnapshotDeleteResult) -> None:
+    put(f"deleted snapshot {printable_line(result.snapshot_name)} of {result.workspace_id}")
+
+
+def _disk_exported(result: DiskExportResult) -> None:
+    amount = f"{size(result.used_bytes)} in use of {size(result.size_bytes)}"
+    put(f"wrote {printable_line(result.output_path)} ({result.format}, {amount})")
+
+
+_SHOWING: dict[str, Callable[[Any], None]] = {
+    "workspace_create": _workspace,
+    "workspace_list": _list,
+    "workspace_update": _workspace,
+    "workspace_status": _workspace,
+    "workspace_stop": _workspace,
+    "workspace_start": _workspace,
+    "workspace_delete": _deleted,
+    "workspace_logs": _logs,
+    "workspace_sync_push": _pushed,
+    "workspace_file_list": _files,
+    "workspace_file_read": _content,
+    "workspace_file_write": _written,
+    "workspace_patch_apply": _patched,
+    "workspace_diff": _diff,
+    "workspace_summary": _summary,
+    "workspace_export": _exported,
+    "snapshot_create": _snapshot,
+    "snapshot_list": _snapshots,
+    "snapshot_delete": _snapshot_deleted,
+    "workspace_reset": _workspace,
+    "workspace_disk_export": _disk_exported,
+    "workspace_disk_list": _files,
+    "workspace_disk_read": _content,
+}

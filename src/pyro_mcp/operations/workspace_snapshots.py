@@ -1,0 +1,131 @@
+"""Snapshots and reset.
+
+Owns the rows of this family, and the handlers' way from requests to verbs and back. Refuses to know how a disk is kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.operations.operation import Call, Effect, Operation, engine
+from pyro_mcp.operations.timestamps import utc_text
+from pyro_mcp.operations.workspaces import workspace_result
+from pyro_mcp.operations.ws_review_values import (
+    ResetRequest,
+    SnapshotDeleteResult,
+    SnapshotFacts,
+    SnapshotListResult,
+    SnapshotRequest,
+    SnapshotResult,
+)
+from pyro_mcp.operations.ws_values import WorkspaceRequest, WorkspaceResult
+
+if TYPE_CHECKING:
+    from pyro_mcp.workspace.engine import Engine
+
+
+def _create(request: SnapshotRequest, call: Call) -> SnapshotResult:
+    from pyro_mcp.workspace.ws_snapshots import create_snapshot
+
+    with engine(call) as using:
+        workspace_id = _id(using, request.workspace_id)
+        made = create_snapshot(using, workspace_id, request.snapshot_name)
+    return SnapshotResult(workspace_id, made.name, utc_text(made.created_at), made.size_bytes)
+
+
+def _list(request: WorkspaceRequest, call: Call) -> SnapshotListResult:
+    from pyro_mcp.workspace.ws_snapshots import list_snapshots
+
+    with engine(call) as using:
+        workspace_id = _id(using, request.workspace_id)
+        found = tuple(
+            SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes)
+            for each in list_snapshots(using, workspace_id)
+        )
+    return SnapshotListResult(workspace_id, len(found), found)
+
+
+def _delete(request: SnapshotRequest, call: Call) -> SnapshotDeleteResult:
+    from pyro_mcp.workspace.ws_snapshots import delete_snapshot
+
+    with engine(call) as using:
+        workspace_id = _id(using, request.workspace_id)
+        delete_snapshot(using, workspace_id, request.snapshot_name)
+    return SnapshotDeleteResult(workspace_id, request.snapshot_name, deleted=True)
+
+
+def _reset(request: ResetRequest, call: Call) -> WorkspaceResult:
+    from pyro_mcp.workspace.ws_reset import reset_workspace
+
+    with engine(call) as using:
+        return workspace_result(reset_workspace(using, request.workspace_id, snapshot=request.snapshot))
+
+
+def _id(using: Engine, handle: str) -> str:
+    from pyro_mcp.workspace.ws_find import find_workspace
+
+    return find_workspace(using, handle).id
+
+
+SNAPSHOT_CREATE = Operation(
+    name="snapshot_create",
+    title="Take a snapshot of a workspace",
+    summary="Take a named checkpoint of /workspace.",
+    description=(
+        "Take a named checkpoint of a workspace's /workspace, which a reset can begin with. Commands go on meanwhile."
+        " Installed packages and running processes are not in it."
+    ),
+    request=SnapshotRequest,
+    result=SnapshotResult,
+    handler=_create,
+    effect=Effect.WRITE,
+    cli=("workspace", "snapshot", "create"),
+    mcp="snapshot_create",
+    sdk="create_snapshot",
+)
+SNAPSHOT_LIST = Operation(
+    name="snapshot_list",
+    title="List snapshots of a workspace",
+    summary="List the snapshots of a workspace.",
+    description="List the snapshots of a workspace: the baseline, which is always there, then the others by age.",
+    request=WorkspaceRequest,
+    result=SnapshotListResult,
+    handler=_list,
+    effect=Effect.READ,
+    cli=("workspace", "snapshot", "list"),
+    mcp="snapshot_list",
+    sdk="list_snapshots",
+)
+SNAPSHOT_DELETE = Operation(
+    name="snapshot_delete",
+    title="Delete a snapshot of a workspace",
+    summary="Delete a snapshot.",
+    description="Delete a snapshot of a workspace. The workspace itself stays as it is; the baseline can't be deleted.",
+    request=SnapshotRequest,
+    result=SnapshotDeleteResult,
+    handler=_delete,
+    effect=Effect.DESTROY,
+    cli=("workspace", "snapshot", "delete"),
+    mcp="snapshot_delete",
+    sdk="delete_snapshot",
+)
+WORKSPACE_RESET = Operation(
+    name="workspace_reset",
+    title="Reset a workspace",
+    summary="Throw the sandbox away; begin again with the baseline.",
+    description=(
+        "Throw everything in a workspace away (its whole root file system, /tmp, processes, history) and begin again"
+        " with /workspace as it was in the baseline or a named snapshot. Id, name, labels, snapshots and baseline"
+        " stay. Cheap: the normal way to try again."
+    ),
+    request=ResetRequest,
+    result=WorkspaceResult,
+    handler=_reset,
+    effect=Effect.DESTROY,
+    idempotent=True,
+    cli=("workspace", "reset"),
+    mcp="workspace_reset",
+    sdk="reset_workspace",
+)
+
+ROWS = (SNAPSHOT_CREATE, SNAPSHOT_LIST, SNAPSHOT_DELETE, WORKSPACE_RESET)

@@ -1,0 +1,321 @@
+"""Workspaces: create, list, update, status, stop, start, delete.
+
+Owns the rows of this family, and the handlers' way from requests to verbs and from records to results. Refuses to
+decide anything: bounds are checked before, and what happens is the verbs' part.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.operations.operation import Call, Effect, Operation, engine
+from pyro_mcp.operations.timestamps import utc_text
+from pyro_mcp.operations.ws_values import (
+    NoteResult,
+    SeedResult,
+    WorkspaceCreateRequest,
+    WorkspaceDeleteResult,
+    WorkspaceEntry,
+    WorkspaceListRequest,
+    WorkspaceListResult,
+    WorkspaceRequest,
+    WorkspaceResult,
+    WorkspaceUpdateRequest,
+)
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.workspace import SeedInfo, Workspace
+
+
+def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
+    from pathlib import Path
+
+    from pyro_mcp.model.kinds import NetworkPolicy
+    from pyro_mcp.model.limits import Shape
+    from pyro_mcp.workspace.ws_create import create_workspace
+    from pyro_mcp.workspace.ws_spec import WorkspaceSpec
+
+    refuse_secrets(request.secrets)
+    spec = WorkspaceSpec(
+        environment=request.environment,
+        shape=Shape(request.vcpu_count, request.mem_mib),
+        ttl_s=request.ttl_seconds,
+        network_policy=NetworkPolicy(request.network_policy),
+        allow_host_compat=request.allow_host_compat,
+        require_kvm=request.require_kvm,
+        seed=None if request.seed_path is None else Path(request.seed_path),
+        name=request.name,
+        labels=request.labels or {},
+    )
+    with engine(call) as using:
+        return workspace_result(create_workspace(using, spec))
+
+
+def _list(_request: WorkspaceListRequest, call: Call) -> WorkspaceListResult:
+    from pyro_mcp.workspace.ws_list import list_workspaces
+
+    with engine(call) as using:
+        found = tuple(_entry(each) for each in list_workspaces(using))
+    return WorkspaceListResult(len(found), found)
+
+
+def _update(request: WorkspaceUpdateRequest, call: Call) -> WorkspaceResult:
+    from pyro_mcp.workspace.ws_spec import WorkspaceChange
+    from pyro_mcp.workspace.ws_update import update_workspace
+
+    change = WorkspaceChange(
+        name=request.name,
+        clear_name=request.clear_name,
+        labels=request.labels or {},
+        clear_labels=request.clear_labels or (),
+    )
+    with engine(call) as using:
+        return workspace_result(update_workspace(using, request.workspace_id, change))
+
+
+def _status(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
+    from pyro_mcp.workspace.ws_status import status_workspace
+
+    with engine(call) as using:
+        return workspace_result(status_workspace(using, request.workspace_id))
+
+
+def _stop(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
+    from pyro_mcp.workspace.ws_stop import stop_workspace
+
+    with engine(call) as using:
+        return workspace_result(stop_workspace(using, request.workspace_id))
+
+
+def _start(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
+    from pyro_mcp.workspace.ws_start import start_workspace
+
+    with engine(call) as using:
+        return workspace_result(start_workspace(using, request.workspace_id))
+
+
+def _delete(request: WorkspaceRequest, call: Call) -> WorkspaceDeleteResult:
+    from pyro_mcp.workspace.ws_delete import delete_workspace
+    from pyro_mcp.workspace.ws_find import find_workspace
+
+    with engine(call) as using:
+        found = find_workspace(using, request.workspace_id)
+        delete_workspace(using, found.id)
+    return WorkspaceDeleteResult(found.id, deleted=True)
+
+
+def refuse_secrets(given: object) -> None:
+    """Refuse secrets, which this release can't keep.
+
+    Raises:
+        PyroError: UNSUPPORTED.
+    """
+    if given:
+        raise PyroError(
+            ErrorCode.UNSUPPORTED,
+            "secrets are not in this release of pyro: nothing was created or run",
+            hint="Leave them away. What a command must know can be given on its stdin (exec -i).",
+        )
+
+
+def workspace_result(workspace: Workspace) -> WorkspaceResult:
+    """Return a workspace as users are shown it."""
+    return WorkspaceResult(
+        workspace_id=workspace.id,
+        name=workspace.name,
+        labels=dict(workspace.labels),
+        environment=workspace.environment,
+        state=workspace.state.value,
+        stop_reason=workspace.stop_reason.value if workspace.stop_reason else None,
+        execution_mode=workspace.execution_mode.value if workspace.execution_mode else None,
+        isolation=workspace.isolation.value if workspace.isolation else None,
+        vcpu_count=workspace.shape.vcpu_count,
+        mem_mib=workspace.shape.mem_mib,
+        network_policy=workspace.network_policy.value,
+        secrets=(),
+        workspace_seed=seed_result(workspace.seed),
+        ttl_seconds=workspace.ttl_s,
+        created_at=utc_text(workspace.created_at),
+        expires_at=_utc_or_none(workspace.expires_at),
+        last_activity_at=utc_text(workspace.last_activity_at),
+        reset_count=workspace.reset_count,
+        last_reset_at=_utc_or_none(workspace.last_reset_at),
+        service_count=0,
+        running_service_count=0,
+        command_count=workspace.command_count,
+        last_error=workspace.last_error,
+    )
+
+
+def _entry(workspace: Workspace) -> WorkspaceEntry:
+    return WorkspaceEntry(
+        workspace_id=workspace.id,
+        name=workspace.name,
+        labels=dict(workspace.labels),
+        environment=workspace.environment,
+        state=workspace.state.value,
+        stop_reason=workspace.stop_reason.value if workspace.stop_reason else None,
+        execution_mode=workspace.execution_mode.value if workspace.execution_mode else None,
+        isolation=workspace.isolation.value if workspace.isolation else None,
+        created_at=utc_text(workspace.created_at),
+        expires_at=_utc_or_none(workspace.expires_at),
+        last_activity_at=utc_text(workspace.last_activity_at),
+        reset_count=workspace.reset_count,
+        command_count=workspace.command_count,
+        service_count=0,
+        running_service_count=0,
+    )
+
+
+def seed_result(seed: SeedInfo) -> SeedResult:
+    """Return what a workspace began with, as users are shown it."""
+    return SeedResult(
+        mode=seed.mode,
+        seed_path=seed.seed_path,
+        destination=seed.destination,
+        entry_count=seed.entry_count,
+        bytes_written=seed.bytes_written,
+        origin_kind=seed.origin_kind.value,
+        origin_ref=seed.origin_ref,
+        skipped_count=seed.skipped_count,
+        skipped=tuple(NoteResult(each.name, each.reason) for each in seed.skipped),
+        changed_count=seed.changed_count,
+        changed=tuple(NoteResult(each.name, each.reason) for each in seed.changed),
+    )
+
+
+def _utc_or_none(epoch_s: float | None) -> str | None:
+    return None if epoch_s is None else utc_text(epoch_s)
+
+
+WORKSPACE_CREATE = Operation(
+    name="workspace_create",
+    title="Create a workspace",
+    summary="Create a workspace: a VM of its own with a /workspace that stays.",
+    description=(
+        "Create a workspace and start it: a virtual machine of its own whose /workspace begins as a copy of a directory"
+        " or archive of this host, or empty. What commands do in it stays between calls, and nothing of it reaches this"
+        " host unless it is exported. When it is unused for ttl_seconds its guest is switched off and everything kept;"
+        " the next use starts it again."
+    ),
+    tool_description=(
+        "\n\nReturns workspace_id, which every other workspace tool takes; it is valid until workspace_delete. Give"
+        " seed_path to work on a project. The original is never changed: look at the outcome with workspace_diff and"
+        " take it out with workspace_export. Use one workspace for a task, workspace_reset to begin again, and"
+        " workspace_delete at the end."
+    ),
+    request=WorkspaceCreateRequest,
+    result=WorkspaceResult,
+    handler=_create,
+    effect=Effect.WRITE,
+    cli=("workspace", "create"),
+    mcp="workspace_create",
+    sdk="create_workspace",
+    only=("id-only", "workspace_id"),
+)
+WORKSPACE_LIST = Operation(
+    name="workspace_list",
+    title="List workspaces",
+    summary="List the workspaces.",
+    description="List the workspaces, the one with the latest activity first, with their states, names and labels.",
+    request=WorkspaceListRequest,
+    result=WorkspaceListResult,
+    handler=_list,
+    effect=Effect.READ,
+    cli=("workspace", "list"),
+    mcp="workspace_list",
+    sdk="list_workspaces",
+)
+WORKSPACE_UPDATE = Operation(
+    name="workspace_update",
+    title="Name or label a workspace",
+    summary="Give a workspace another name or other labels.",
+    description=(
+        "Give a workspace a name or take it away, set labels and remove labels. Labels that are not mentioned stay."
+    ),
+    request=WorkspaceUpdateRequest,
+    result=WorkspaceResult,
+    handler=_update,
+    effect=Effect.WRITE,
+    idempotent=True,
+    cli=("workspace", "update"),
+    mcp="workspace_update",
+    sdk="update_workspace",
+)
+WORKSPACE_STATUS = Operation(
+    name="workspace_status",
+    title="Show a workspace's status",
+    summary="Show a workspace: state, isolation, seed, what was done.",
+    description=(
+        "Show a workspace: its state, what isolates it, what it was seeded from, when it was last used and when it"
+        " will be switched off, how often it was reset and how many commands were run."
+    ),
+    request=WorkspaceRequest,
+    result=WorkspaceResult,
+    handler=_status,
+    effect=Effect.READ,
+    cli=("workspace", "status"),
+    mcp="workspace_status",
+    sdk="status_workspace",
+)
+WORKSPACE_STOP = Operation(
+    name="workspace_stop",
+    title="Stop a workspace",
+    summary="Switch a workspace's guest off and keep everything.",
+    description=(
+        "Switch a workspace's guest off. /workspace, the root file system (packages that were installed, too),"
+        " snapshots and history are kept; what runs in it ends."
+    ),
+    request=WorkspaceRequest,
+    result=WorkspaceResult,
+    handler=_stop,
+    effect=Effect.WRITE,
+    idempotent=True,
+    cli=("workspace", "stop"),
+    mcp="workspace_stop",
+    sdk="stop_workspace",
+)
+WORKSPACE_START = Operation(
+    name="workspace_start",
+    title="Start a workspace",
+    summary="Start a workspace that was stopped.",
+    description=(
+        "Start a workspace that was stopped: the same root file system, the same /workspace. Other operations that need"
+        " its guest do so by themselves."
+    ),
+    request=WorkspaceRequest,
+    result=WorkspaceResult,
+    handler=_start,
+    effect=Effect.WRITE,
+    idempotent=True,
+    cli=("workspace", "start"),
+    mcp="workspace_start",
+    sdk="start_workspace",
+)
+WORKSPACE_DELETE = Operation(
+    name="workspace_delete",
+    title="Delete a workspace",
+    summary="Delete a workspace with all that is in it.",
+    description=(
+        "Delete a workspace with its disks, snapshots and history, whether it runs or not. Nothing of it is left,"
+        " except what was exported before."
+    ),
+    request=WorkspaceRequest,
+    result=WorkspaceDeleteResult,
+    handler=_delete,
+    effect=Effect.DESTROY,
+    cli=("workspace", "delete"),
+    mcp="workspace_delete",
+    sdk="delete_workspace",
+)
+
+ROWS = (
+    WORKSPACE_CREATE,
+    WORKSPACE_LIST,
+    WORKSPACE_UPDATE,
+    WORKSPACE_STATUS,
+    WORKSPACE_STOP,
+    WORKSPACE_START,
+    WORKSPACE_DELETE,
+)

@@ -1,0 +1,99 @@
+"""The parameters and fields that several operations on workspaces share.
+
+Owns their descriptions and bounds, so that a word means the same everywhere. Refuses those that only one has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.model import limits
+from pyro_mcp.operations.fields import Place, about, said
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_HANDLE_CHARS = 64
+MAX_PATH_CHARS = 4096
+MAX_FILE_BYTES = 1024 * 1024
+DEFAULT_READ_BYTES = 65536
+
+HANDLE = about(
+    "The workspace's id (ws_…), its name, or the beginning of its id.",
+    place=Place.POSITIONAL,
+    pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    max_length=MAX_HANDLE_CHARS,
+    form="the id or the name of a workspace: a list of all workspaces shows them",
+    names="WORKSPACE_ID",
+    completes="workspace",
+)
+TTL_SECONDS = about(
+    "How long the workspace runs on after its last activity. Then its guest is switched off and everything kept: the"
+    " next use starts it again.",
+    ge=limits.MIN_TTL_S,
+    le=limits.MAX_TTL_S,
+    unit="seconds",
+)
+NETWORK_POLICY = about(
+    "What the workspace may reach: off (nothing), egress (the internet, never this host or its network), or"
+    " egress+published-ports.",
+    names="POLICY",
+    pattern=r"^(off|egress|egress\+published-ports)$",
+    form="off, egress, or egress+published-ports",
+    completes="network policy",
+)
+SECRETS = about(
+    "Secrets for its commands: objects with a name and a value, or a name and a file_path. Not in this release.",
+    names="NAME=VALUE",
+    called="--secret",
+    from_file="--secret-file",
+)
+SECRET_ENV = about(
+    "Secrets that the command finds in its environment: variable by secret. Not in this release.",
+    names="NAME[=VAR]",
+)
+NAME = about(
+    "A name that no other workspace has: letters, digits, dots, dashes and underscores.",
+    names="NAME",
+    max_length=63,
+    form="at most 63 letters, digits, dots, dashes and underscores",
+)
+LABELS = about("Labels to set: text by key.", names="KEY=VALUE", called="--label")
+CLEAR_LABELS = about("Keys of labels to remove.", names="KEY", called="--clear-label", max_length=63)
+MAX_BYTES = about("How much of the file is read at most.", ge=1, le=MAX_FILE_BYTES, unit="bytes")
+OFFSET = about("Where to begin reading.", ge=0, le=MAX_FILE_BYTES, unit="bytes")
+RECURSIVE = about("List what is below as well.")
+
+WORKSPACE_ID = said("Id of the workspace.")
+FILE_MODE = said("Its permission bits, as chmod takes them.")
+FILE_SIZE = said("Its size.")
+FULL_PATH = said("Its full path in the guest.", guest=True)
+SKIPPED = said("What was left out (sockets, devices and so on), the first hundred.", guest=True, most=20)
+CHANGED = said("What changed while it was read, the first hundred.", guest=True, most=20)
+
+
+def path(description: str, *, place: Place = Place.POSITIONAL, names: str = "PATH") -> Mapping[str, object]:
+    """Return the metadata of a field that names a path in the guest."""
+    return about(
+        description,
+        place=place,
+        names=names,
+        max_length=MAX_PATH_CHARS,
+        pattern=r"(?s)^.+$",
+        form="a path under /workspace, such as src/app.py",
+    )
+
+
+def host_path(description: str, *, place: Place, names: str, called: str = "") -> Mapping[str, object]:
+    """Return the metadata of a field that names a path of the host."""
+    return about(
+        description,
+        place=place,
+        names=names,
+        called=called,
+        max_length=MAX_PATH_CHARS,
+        pattern=r"(?s)^.+$",
+        form="a path of this host",
+        completes="host path",
+        is_host_path=True,
+    )

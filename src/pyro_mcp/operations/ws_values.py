@@ -1,0 +1,172 @@
+"""The requests and results of a workspace's life.
+
+Owns their fields and what is said of each. Refuses to know what becomes of them: that is `workspaces`' part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pyro_mcp.model import limits
+from pyro_mcp.operations import named, ws_named
+from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.operation import Result
+
+_STATE = said(
+    "Where it stands: started, stopped, failed, or between (creating, starting, stopping, resetting, deleting)."
+)
+_STOP_REASON = said("Why it stopped: user, ttl, host_reboot, lost.")
+_EXECUTION_MODE = said("Where its commands run: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
+_ISOLATION = said("What stands between it and this host: kvm, tcg (a VM in software), none.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceCreateRequest:
+    """Ask for a workspace."""
+
+    environment: str = field(metadata=named.ENVIRONMENT)
+    vcpu_count: int = field(default=limits.DEFAULT_VCPU_COUNT, metadata=named.VCPU_COUNT)
+    mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=named.MEM_MIB)
+    ttl_seconds: int = field(default=limits.DEFAULT_WORKSPACE_TTL_S, metadata=ws_named.TTL_SECONDS)
+    network_policy: str = field(default="off", metadata=ws_named.NETWORK_POLICY)
+    allow_host_compat: bool = field(default=False, metadata=named.ALLOW_HOST_COMPAT)
+    require_kvm: bool = field(default=False, metadata=named.REQUIRE_KVM)
+    seed_path: str | None = field(
+        default=None,
+        metadata=ws_named.host_path(
+            "A directory of this host, or a .tar, .tar.gz or .tgz file, that /workspace begins with (default: empty).",
+            place=Place.OPTION,
+            names="HOST_PATH",
+        ),
+    )
+    secrets: tuple[dict[str, str], ...] | None = field(default=None, metadata=ws_named.SECRETS)
+    name: str | None = field(default=None, metadata=ws_named.NAME)
+    labels: dict[str, str] | None = field(default=None, metadata=ws_named.LABELS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceListRequest:
+    """Ask for all workspaces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceRequest:
+    """Name one workspace."""
+
+    workspace_id: str = field(metadata=ws_named.HANDLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceUpdateRequest:
+    """Ask for another name or other labels."""
+
+    workspace_id: str = field(metadata=ws_named.HANDLE)
+    name: str | None = field(default=None, metadata=ws_named.NAME)
+    clear_name: bool = field(default=False, metadata=about("Take the name away."))
+    labels: dict[str, str] | None = field(default=None, metadata=ws_named.LABELS)
+    clear_labels: tuple[str, ...] | None = field(default=None, metadata=ws_named.CLEAR_LABELS)
+
+
+@dataclass(frozen=True, slots=True)
+class NoteResult(Result):
+    """Something about one file of a tree."""
+
+    name: str = field(metadata=said("Its path in the tree.", guest=True))
+    reason: str = field(metadata=said("What there is to say of it."))
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult(Result):
+    """What a workspace began with."""
+
+    mode: str = field(metadata=said("What it was made from: empty, directory, tar_archive."))
+    seed_path: str | None = field(metadata=said("The directory or archive of this host."))
+    destination: str = field(metadata=said("Where it was put in the guest."))
+    entry_count: int = field(metadata=said("How many files, directories and links went in."))
+    bytes_written: int = field(metadata=said("How much content went in."))
+    origin_kind: str = field(metadata=said("Who chose it: empty, manual_seed_path, project_path, repo_url."))
+    origin_ref: str | None = field(metadata=said("What exactly was chosen, of a repository for example."))
+    skipped_count: int = field(metadata=said("How many entries were left out."))
+    skipped: tuple[NoteResult, ...] = field(metadata=ws_named.SKIPPED)
+    changed_count: int = field(metadata=said("How many files changed while they were read."))
+    changed: tuple[NoteResult, ...] = field(metadata=ws_named.CHANGED)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretResult(Result):
+    """A secret that a workspace has; its value is never shown."""
+
+    name: str = field(metadata=said("Its name."))
+    source_kind: str = field(metadata=said("Where its value came from: literal, file."))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceResult(Result):
+    """One workspace."""
+
+    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    name: str | None = field(metadata=said("Its name."))
+    labels: dict[str, str] = field(metadata=said("Its labels."))
+    environment: str = field(metadata=said("The environment it was made from."))
+    state: str = field(metadata=_STATE)
+    stop_reason: str | None = field(metadata=_STOP_REASON)
+    execution_mode: str | None = field(metadata=_EXECUTION_MODE)
+    isolation: str | None = field(metadata=_ISOLATION)
+    vcpu_count: int = field(metadata=said("Virtual CPUs."))
+    mem_mib: int = field(metadata=said("Memory in MiB."))
+    network_policy: str = field(metadata=said("What it may reach: off, egress, egress+published-ports."))
+    secrets: tuple[SecretResult, ...] = field(metadata=said("Its secrets, without their values."))
+    workspace_seed: SeedResult = field(metadata=said("What it began with."))
+    ttl_seconds: int = field(metadata=said("How long it runs on after its last activity."))
+    created_at: str = field(metadata=said("When it was created (UTC)."))
+    expires_at: str | None = field(metadata=said("When its guest will be switched off if nothing happens (UTC)."))
+    last_activity_at: str = field(metadata=said("When something last changed it (UTC)."))
+    reset_count: int = field(metadata=said("How often it was reset."))
+    last_reset_at: str | None = field(metadata=said("When it was last reset (UTC)."))
+    service_count: int = field(metadata=said("How many services it has."))
+    running_service_count: int = field(metadata=said("How many of them run."))
+    command_count: int = field(metadata=said("How many commands were run since it was created or reset."))
+    last_error: str = field(metadata=said("What went wrong last."))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceEntry(Result):
+    """One workspace in a list."""
+
+    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    name: str | None = field(metadata=said("Its name."))
+    labels: dict[str, str] = field(metadata=said("Its labels."))
+    environment: str = field(metadata=said("The environment it was made from."))
+    state: str = field(metadata=_STATE)
+    stop_reason: str | None = field(metadata=_STOP_REASON)
+    execution_mode: str | None = field(metadata=_EXECUTION_MODE)
+    isolation: str | None = field(metadata=_ISOLATION)
+    created_at: str = field(metadata=said("When it was created (UTC)."))
+    expires_at: str | None = field(metadata=said("When its guest will be switched off if nothing happens (UTC)."))
+    last_activity_at: str = field(metadata=said("When something last changed it (UTC)."))
+    reset_count: int = field(metadata=said("How often it was reset."))
+    command_count: int = field(metadata=said("How many commands were run since it was created or reset."))
+    service_count: int = field(metadata=said("How many services it has."))
+    running_service_count: int = field(metadata=said("How many of them run."))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceListResult(Result):
+    """All workspaces."""
+
+    count: int = field(metadata=said("How many there are."))
+    workspaces: tuple[WorkspaceEntry, ...] = field(
+        metadata=said(
+            "The workspaces, the one with the latest activity first.",
+            most=100,
+            rest="Delete the workspaces that are not needed any more.",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceDeleteResult(Result):
+    """A workspace that is gone."""
+
+    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    deleted: bool = field(metadata=said("Always true: what can't be deleted is an error."))

@@ -1,0 +1,179 @@
+"""What happened in a workspace since it was created or last reset, brought together for a reviewer.
+
+Owns which commands and files of many are named, and one line for each thing that was done. Refuses to ask a guest or
+the journal: the facts are given. The lines hold names and texts that a guest or a model chose: they are made harmless
+to terminals here, and are never more than one line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from pyro_mcp.model.workspace import ReviewKind
+from pyro_mcp.workspace.trees.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyro_mcp.model.workspace import CommandRecord, ReviewEvent, Snapshot, Workspace
+    from pyro_mcp.workspace.review.changes import FileChange, TreeChanges
+
+# A reviewer reads a page. These are what fits on one.
+MAX_COMMANDS, MAX_FILES, MAX_EVENTS = 20, 40, 20
+MAX_TEXT_CHARS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """One command and its outcome."""
+
+    seq: int
+    command: str
+    outcome: str
+    exit_code: int | None
+    timed_out: bool
+    duration_ms: int
+
+    @property
+    def failed(self) -> bool:
+        """Say whether it did not end well."""
+        return self.timed_out or self.exit_code != 0
+
+
+@dataclass(frozen=True, slots=True)
+class EventLine:
+    """One thing that was done besides commands."""
+
+    at: float
+    kind: ReviewKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All that a reviewer is told. The lists hold what fits on a page; the counts count all.
+
+    `changes` is None where the workspace could not be compared with its baseline; `no_changes_reason` says why.
+    """
+
+    workspace: Workspace
+    command_count: int
+    failed_count: int
+    timed_out_count: int
+    commands: tuple[CommandLine, ...]
+    changes: TreeChanges | None
+    no_changes_reason: str
+    files: tuple[FileChange, ...]
+    added_lines: int
+    removed_lines: int
+    event_count: int
+    events: tuple[EventLine, ...]
+    snapshots: tuple[Snapshot, ...]
+
+
+def take_account(
+    workspace: Workspace,
+    commands: Sequence[CommandRecord],
+    events: Sequence[ReviewEvent],
+    snapshots: Sequence[Snapshot],
+    changes: TreeChanges | None,
+    no_changes_reason: str = "",
+) -> Account:
+    """Bring the facts together. Events before the last reset do not count."""
+    lines = [command_line(each) for each in commands]
+    noted = [
+        EventLine(each.at, each.kind, event_text(each))
+        for each in _since_reset(events)
+        if each.kind is not ReviewKind.COMMAND
+    ]
+    entries = () if changes is None else changes.entries
+    return Account(
+        workspace=workspace,
+        command_count=len(lines),
+        failed_count=sum(each.failed for each in lines),
+        timed_out_count=sum(each.timed_out for each in lines),
+        commands=_telling(lines),
+        changes=changes,
+        no_changes_reason=no_changes_reason,
+        files=entries[:MAX_FILES],
+        added_lines=sum(each.added_lines for each in entries),
+        removed_lines=sum(each.removed_lines for each in entries),
+        event_count=len(noted),
+        events=tuple(noted[-MAX_EVENTS:]),
+        snapshots=tuple(snapshots),
+    )
+
+
+def command_line(record: CommandRecord) -> CommandLine:
+    """Return what a page says of a command."""
+    if record.timed_out:
+        outcome = "timed out"
+    elif record.exit_code is None:
+        outcome = brief(record.error) if record.error else "still running"
+    else:
+        outcome = f"exit {record.exit_code}" + (" (out of memory)" if record.oom_killed else "")
+    return CommandLine(
+        record.seq, brief(spelled(record.command)), outcome, record.exit_code, record.timed_out, record.duration_ms
+    )
+
+
+def spelled(command: str | tuple[str, ...]) -> str:
+    """Return a command as one would type it."""
+    if isinstance(command, str):
+        return command
+    from shlex import join
+
+    return join(command)
+
+
+def brief(text: str) -> str:
+    """Return a text on one line, harmless, and cut if it is long."""
+    line = " ".join(shown(part.encode("utf-8", "surrogateescape")) for part in text.split())
+    return line if len(line) <= MAX_TEXT_CHARS else line[: MAX_TEXT_CHARS - 1] + "…"
+
+
+def event_text(event: ReviewEvent) -> str:
+    """Return one line for what was done."""
+
+    def fact(name: str) -> str:
+        return brief(str(event.summary.get(name, "?")))
+
+    match event.kind:
+        case ReviewKind.PATCH:
+            return f"patched {fact('file_count')} files (+{fact('added')} -{fact('removed')})"
+        case ReviewKind.FILE_WRITE:
+            return f"wrote {fact('path')} ({fact('size_bytes')} bytes)"
+        case ReviewKind.SYNC:
+            return f"pushed {fact('source_path')} to {fact('destination')} ({fact('entry_count')} entries)"
+        case ReviewKind.EXPORT:
+            return f"exported {fact('path')} to {fact('output_path')} ({fact('entry_count')} entries)"
+        case ReviewKind.SNAPSHOT:
+            return f"{'deleted' if event.summary.get('deleted') else 'took'} snapshot {fact('name')}"
+        case ReviewKind.RESET:
+            return f"reset to {fact('snapshot')}"
+        case ReviewKind.START:
+            return "created" if event.summary.get("created") else "started again"
+        case ReviewKind.STOP:
+            return f"stopped ({fact('reason')})"
+        case ReviewKind.COMMAND:
+            return f"ran command {fact('command_seq')}"
+        case _:
+            assert_never(event.kind)
+
+
+def _since_reset(events: Sequence[ReviewEvent]) -> list[ReviewEvent]:
+    for index in range(len(events) - 1, -1, -1):
+        if events[index].kind is ReviewKind.RESET:
+            return list(events[index:])
+    return list(events)
+
+
+def _telling(lines: list[CommandLine]) -> tuple[CommandLine, ...]:
+    """Return the commands that tell most: the last ones, and of those before them the ones that failed."""
+    if len(lines) <= MAX_COMMANDS:
+        return tuple(lines)
+    half = MAX_COMMANDS // 2
+    earlier = [each for each in lines[:-half] if each.failed][-half:]
+    room = MAX_COMMANDS - len(earlier)
+    return (*earlier, *[each for each in lines[-room:] if each not in earlier])

@@ -1,0 +1,152 @@
+"""The review page: one short text of what happened in a workspace, for a chat or a pull request's comment.
+
+Owns its wording, in Markdown that reads well as plain text. Refuses to say anything that the account does not hold, and
+to let a name or a command that somebody chose become markup: such texts stand between backquotes.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pyro_mcp.workspace.review.account import brief
+from pyro_mcp.workspace.review.changes import Change
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.workspace import SeedInfo
+    from pyro_mcp.workspace.review.account import Account, CommandLine
+    from pyro_mcp.workspace.review.changes import FileChange
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB")
+_MARKS = {
+    Change.ADDED: "added",
+    Change.MODIFIED: "modified",
+    Change.DELETED: "deleted",
+    Change.TYPE_CHANGED: "another kind",
+}
+
+
+def page(account: Account) -> str:
+    """Return the page."""
+    lines = [*_head(account), *_commands(account), *_changes(account), *_events(account)]
+    return "\n".join(lines) + "\n"
+
+
+def _head(account: Account) -> list[str]:
+    workspace = account.workspace
+    title = f"{workspace.name} ({workspace.id})" if workspace.name else workspace.id
+    ran = ", ".join(str(each.value) for each in (workspace.execution_mode, workspace.isolation) if each)
+    since = workspace.created_at if workspace.last_reset_at is None else workspace.last_reset_at
+    begun = f"last of {workspace.reset_count} resets" if workspace.reset_count else "created"
+    stopped = f" ({workspace.stop_reason.value})" if workspace.stop_reason else ""
+    facts = [workspace.environment, workspace.state.value + stopped, ran, f"{begun} {_clock(since)}"]
+    return [f"# Workspace {title}", "", " · ".join(each for each in facts if each), _seed(workspace.seed)]
+
+
+def _seed(seed: SeedInfo) -> str:
+    if seed.seed_path is None:
+        return "Began empty."
+    size = f"{_plural(seed.entry_count, 'entry', 'entries')}, {_size(seed.bytes_written)}"
+    left = f"; {seed.skipped_count} left out" if seed.skipped_count else ""
+    return f"Began as {code(seed.seed_path)} ({size}{left})."
+
+
+def _commands(account: Account) -> list[str]:
+    count = account.command_count
+    if not count:
+        return ["", "## Commands", "", "None."]
+    parts = [_plural(count, "run", "runs")]
+    parts += [f"{account.failed_count} failed"] if account.failed_count else []
+    parts += [f"{account.timed_out_count} of them timed out"] if account.timed_out_count else []
+    lines = ["", f"## Commands: {', '.join(parts)}", ""]
+    if count > len(account.commands):
+        lines.append(f"- … {count - len(account.commands)} others")
+    return lines + [_command(each) for each in account.commands]
+
+
+def _command(line: CommandLine) -> str:
+    mark = "**" if line.failed else ""
+    has_result = line.timed_out or line.exit_code is not None
+    took = f" after {line.duration_ms / 1000:.1f} s" if has_result else ""
+    outcome = f"{mark}{line.outcome}{mark}" if has_result else code(line.outcome)
+    return f"- #{line.seq} {code(line.command)}: {outcome}{took}"
+
+
+def _changes(account: Account) -> list[str]:
+    changes = account.changes
+    if changes is None:
+        return ["", "## Files", "", f"Not compared with the baseline: {code(brief(account.no_changes_reason))}"]
+    counts = changes.counts
+    if not counts.total:
+        return ["", "## Files", "", "As in the baseline."]
+    parts = [f"{number} {name}" for name, number in _by_change(account) if number]
+    heading = f"## Files: {counts.total} differ ({', '.join(parts)}), +{account.added_lines} -{account.removed_lines}"
+    lines = ["", heading, "", *(_file(each) for each in account.files)]
+    if counts.total > len(account.files):
+        lines.append(f"- … {counts.total - len(account.files)} others")
+    return lines
+
+
+def _by_change(account: Account) -> list[tuple[str, int]]:
+    counts = account.changes.counts if account.changes else None
+    if counts is None:
+        return []
+    return [
+        ("modified", counts.modified),
+        ("added", counts.added),
+        ("deleted", counts.deleted),
+        ("of another kind", counts.type_changed),
+    ]
+
+
+def _file(change: FileChange) -> str:
+    lines = f" +{change.added_lines} -{change.removed_lines}" if change.is_patched else f" ({change.reason})"
+    return f"- {_MARKS[change.change]} {code(change.path)}{lines}"
+
+
+def _events(account: Account) -> list[str]:
+    lines: list[str] = []
+    if account.event_count:
+        lines = ["", "## Besides", ""]
+        if account.event_count > len(account.events):
+            lines.append(f"- … {account.event_count - len(account.events)} before")
+        lines += [f"- {_clock(each.at)} {code(each.text)}" for each in account.events]
+    names = ", ".join(code(each.name) for each in account.snapshots)
+    return [*lines, "", f"Snapshots: {names or 'none'}. Services: none."]
+
+
+def code(text: str) -> str:
+    """Return a text that somebody else chose as Markdown code: nothing in it is markup."""
+    runs = max((len(run) for run in _backquotes(text)), default=0)
+    fence = "`" * (runs + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") or not text else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _backquotes(text: str) -> list[str]:
+    runs: list[str] = []
+    run = ""
+    for sign in text + " ":
+        if sign == "`":
+            run += sign
+        elif run:
+            runs.append(run)
+            run = ""
+    return runs
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def _size(byte_count: int) -> str:
+    number = float(byte_count)
+    for unit in _UNITS:
+        if number < 1024 or unit == _UNITS[-1]:
+            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1024
+    raise AssertionError
+
+
+def _clock(epoch_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(epoch_s))

@@ -1,0 +1,98 @@
+"""Applying a patch in a workspace.
+
+Owns the way from a text to changed files: read the patch, fetch the files that it names, plan, put the plan in place.
+Refuses a part of a patch: everything is decided on the host before the guest is asked to write, and the guest writes
+all of it or nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import files as agent
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.workspace import patches
+from pyro_mcp.workspace.ws_guest import guest_of, note_activity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyro_mcp.agent import CancelToken
+    from pyro_mcp.workspace.engine import Engine
+
+_KINDS = {
+    agent.FileKind.FILE: patches.Kind.FILE,
+    agent.FileKind.DIRECTORY: patches.Kind.DIRECTORY,
+    agent.FileKind.LINK: patches.Kind.LINK,
+    agent.FileKind.OTHER: patches.Kind.OTHER,
+}
+# What of a patch a reviewer is shown.
+_LISTED_FILES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """A patch that was applied."""
+
+    workspace_id: str
+    plan: patches.Plan
+
+
+class FetchedTree:
+    """The tree that a patch is planned on: what was fetched of a workspace at one time."""
+
+    def __init__(self, fetched: Mapping[bytes, agent.Fetched]) -> None:
+        self._fetched = fetched
+
+    def kind(self, path: str) -> patches.Kind | None:
+        """Return what stands there."""
+        found = self._fetched.get(_name(path))
+        return None if found is None else _KINDS[found.kind]
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's content."""
+        found = self._fetched.get(_name(path))
+        return None if found is None else found.data
+
+    def mode(self, path: str) -> int:
+        """Return a file's permission bits."""
+        return self._fetched[_name(path)].mode
+
+
+def apply_patch(engine: Engine, handle: str, patch: str, *, cancel: CancelToken | None = None) -> Patched:
+    """Apply a patch: all of it or, with an error that says what stands in the way, nothing.
+
+    Raises:
+        PyroError: INVALID, CONFLICT with `details["reason"]`; NO_SPACE in the guest; what keeps it from answering.
+    """
+    parsed = patches.parse(patch)
+    names = [_name(path) for path in patches.paths_of(parsed)]
+    with guest_of(engine, handle, activity=False) as use, use.session() as session:
+        guest = agent.GuestFiles(session, cancel=cancel)
+        # One byte more than a patch may touch tells that a file is larger.
+        fetched = guest.fetch(names, max_file_bytes=patches.MAX_FILE_BYTES + 1)
+        plan = patches.plan(parsed, FetchedTree(fetched))
+        guest.apply([_change(each) for each in plan.changes])
+        workspace_id = use.workspace.id
+    note_activity(engine, workspace_id, event=ReviewEvent(ReviewKind.PATCH, _summary(plan)))
+    return Patched(workspace_id, plan)
+
+
+def _change(change: patches.Change) -> agent.Write | agent.Delete:
+    if isinstance(change, patches.Delete):
+        return agent.Delete(_name(change.path))
+    return agent.Write(_name(change.path), change.data, change.mode, created=change.created)
+
+
+def _name(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
+
+
+def _summary(plan: patches.Plan) -> dict[str, object]:
+    listed: list[object] = [
+        {"path": each.path, "action": each.action.value, "added": each.added, "removed": each.removed}
+        for each in plan.files[:_LISTED_FILES]
+    ]
+    added, removed = sum(each.added for each in plan.files), sum(each.removed for each in plan.files)
+    return {"file_count": len(plan.files), "added": added, "removed": removed, "files": listed}
