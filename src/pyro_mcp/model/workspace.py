@@ -61,6 +61,21 @@ class SeedInfo:
     host_hooks: tuple[tuple[str, str], ...] = ()
 
 
+class SecretKind(StrEnum):
+    """Say where a secret's value came from."""
+
+    LITERAL = "literal"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """What is recorded of a secret: never its value."""
+
+    name: str
+    kind: SecretKind
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """One workspace.
@@ -100,6 +115,7 @@ class Workspace:
     vm_id: str = ""
     owner: Owner | None = None
     last_error: str = ""
+    secrets: tuple[SecretSource, ...] = ()
 
     @property
     def title(self) -> str:

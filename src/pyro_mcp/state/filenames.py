@@ -62,6 +62,7 @@ class WorkspaceFiles:
     """Where one workspace has its files.
 
     workspace.json           the copy of its row
+    secrets.json             its secrets, with their values
     baseline.img             its first `/workspace`, read-only (on the host itself: the directory `baseline`)
     snapshots/ID.img         (`snapshots/ID`)
     lives/N/root.img         the disks of its Nth life, which ends with a reset
@@ -82,6 +83,11 @@ class WorkspaceFiles:
     def record(self) -> Path:
         """Return the copy of the row from which the workspace is known again if the database is lost."""
         return self.directory / "workspace.json"
+
+    @property
+    def secrets(self) -> Path:
+        """Return the one file that holds the values of the workspace's secrets, for its owner's eyes only."""
+        return self.directory / "secrets.json"
 
     @property
     def snapshots(self) -> Path:

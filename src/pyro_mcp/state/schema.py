@@ -137,9 +137,13 @@ CREATE TABLE events (
 ) STRICT
 """
 
+# Names and where the values came from; never the values.
+_SECRETS_OF_WORKSPACES = "ALTER TABLE workspaces ADD COLUMN secrets TEXT NOT NULL DEFAULT '[]'"
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_VMS,),
     (_VMS_OF_WORKSPACES, _WORKSPACES, _WORKSPACE_NAMES, _SNAPSHOTS, _COMMANDS, _EVENTS),
+    (_SECRETS_OF_WORKSPACES,),
 )
 VERSION = len(MIGRATIONS)
 

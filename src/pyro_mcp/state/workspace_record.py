@@ -13,7 +13,7 @@ from pyro_mcp.model.ids import parse_workspace_id
 from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
 from pyro_mcp.model.limits import Shape
 from pyro_mcp.model.vm import BaseImage, Owner
-from pyro_mcp.model.workspace import SeedInfo, SeedNote, SeedOrigin, Workspace
+from pyro_mcp.model.workspace import SecretKind, SecretSource, SeedInfo, SeedNote, SeedOrigin, Workspace
 from pyro_mcp.model.workspace_states import WorkspaceState
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def to_row(workspace: Workspace) -> dict[str, Value]:
         "owner_start_time": owner.start_time if owner else None,
         "owner_boot_id": owner.boot_id if owner else None,
         "last_error": workspace.last_error,
+        "secrets": json.dumps([[each.name, each.kind.value] for each in workspace.secrets]),
     }
 
 
@@ -113,6 +114,10 @@ def _from_row(row: Mapping[str, Value]) -> Workspace:
         if owner_pid is None
         else Owner(_number(owner_pid), _number(row["owner_start_time"]), _text(row["owner_boot_id"])),
         last_error=_text(row["last_error"]),
+        # A copy of an earlier version has none.
+        secrets=tuple(
+            SecretSource(name, SecretKind(kind)) for name, kind in _pairs(json.loads(_text(row.get("secrets", "[]"))))
+        ),
     )
 
 

@@ -27,7 +27,7 @@ _COLUMNS = (
     "mem_mib", "ttl_s", "network_policy", "allow_host_compat", "require_kvm", "state", "stop_reason", "execution_mode",
     "isolation", "seed", "created_at", "last_activity_at", "expires_at", "boot_id", "deadline_boottime_s",
     "reset_count", "last_reset_at", "command_count", "life", "vm_id", "owner_pid", "owner_start_time", "owner_boot_id",
-    "last_error",
+    "last_error", "secrets",
 )  # fmt: skip
 # The column names are this module's own, so nothing is injected.
 _INSERT = f"INSERT INTO workspaces ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import Flavour
+from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.image.names import check_name
@@ -53,6 +54,12 @@ def create_workspace(engine: Engine, spec: WorkspaceSpec) -> Workspace:
     check_name(spec.environment)
     engine.progress.phase("create", f"environment={spec.environment}")
     choice = choose(engine, Demands(spec.network_policy, spec.allow_host_compat, spec.require_kvm))
+    if spec.secrets and not choice.is_guest:
+        raise PyroError(
+            ErrorCode.UNSUPPORTED,
+            "secrets need a guest, and none can be booted here",
+            hint="On the host every process of this user could read them. `pyro doctor` says what a guest needs.",
+        )
     require_space(ensure_private_dir(engine.paths.state))
     images = images_for(engine, spec.environment) if choice.is_guest else None
     workspace = _planned(engine, spec, choice, images)
@@ -77,6 +84,10 @@ def _created(
     ensure_private_dir(engine.paths.workspaces)
     for directory in (files.directory, files.lives, files.life(workspace.life), files.snapshots):
         ensure_private_dir(directory)
+    if spec.secrets:
+        from pyro_mcp.workspace.secrets.keeping import keep_secrets
+
+        keep_secrets(files, spec.secrets)
     fault_point("ws_create.directories")
     with (
         Seeding(engine, spec, files, workspace.life) as seeding,
@@ -136,6 +147,7 @@ def _planned(engine: Engine, spec: WorkspaceSpec, choice: Choice, images: Images
         execution_mode=choice.execution_mode,
         isolation=choice.isolation,
         owner=this_process(),
+        secrets=tuple(each.source for each in spec.secrets),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyro_mcp.agent import ExecRequest, Stream
 from pyro_mcp.errors import PyroError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pyro_mcp.agent import ExecResult
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.guest_command import GuestCommand
+    from pyro_mcp.workspace.secrets.redactor import Redactor
     from pyro_mcp.workspace.ws_guest import GuestUse
 
 
@@ -47,8 +48,12 @@ def exec_workspace(
     streams: CommandStreams | None = None,
     *,
     variables: Mapping[str, str] | None = None,
+    secret_env: Mapping[str, str] | None = None,
 ) -> WorkspaceExecution:
     """Run a command in a workspace, starting it if it is stopped. `variables` are added to the environment's own.
+
+    `secret_env` has the variables that are to hold secrets, by the secret's name. Nothing that is passed on, kept or
+    returned holds the value of a secret.
 
     Raises:
         PyroError: NOT_FOUND; CONFLICT if it is being created, reset or deleted; what keeps it from starting; NOT_FOUND,
@@ -56,48 +61,90 @@ def exec_workspace(
     """
     streams = streams or CommandStreams()
     streams.check()
+    added = dict(variables or {})
     # The journal's own note moves the last activity.
     with guest_of(engine, handle, activity=False) as use:
-        record = CommandRecord(
-            seq=0,
-            command=command.command,
-            cwd=command.cwd,
-            started_at=engine.clock.wall_s(),
-            owner=this_process(),
-        )
-        record = replace(record, seq=begin_command(engine, use.workspace.id, record))
-        fault_point("ws_exec.begun")
-        return _run(engine, use, command, streams, record, variables or {})
+        if not use.workspace.secrets and not secret_env:
+            return _begin(_Job(engine, use, command, streams, added))
+        from pyro_mcp.workspace.secrets.keeping import redactor_for, secret_variables
+
+        redactor = redactor_for(engine, use.workspace)
+        try:
+            added |= secret_variables(engine, use.workspace, secret_env or {})
+            return _begin(_Job(engine, use, command, streams, added, redactor))
+        except PyroError as error:
+            raise redactor.error(error) from None
 
 
-def _run(
-    engine: Engine,
-    use: GuestUse,
-    command: GuestCommand,
-    streams: CommandStreams,
-    record: CommandRecord,
-    variables: Mapping[str, str],
-) -> WorkspaceExecution:
-    directory = WorkspaceFiles(engine.paths, use.workspace.id).commands(use.workspace.life)
-    output = Output(streams)
-    request = ExecRequest(
-        command.argv, timeout_s=command.timeout_s, cwd=command.cwd, env={**use.vm.variables, **variables}
+class _Job(NamedTuple):
+    """A command that is to be run, and all that is needed for it."""
+
+    engine: Engine
+    use: GuestUse
+    command: GuestCommand
+    streams: CommandStreams
+    variables: Mapping[str, str]
+    redactor: Redactor | None = None
+
+    def shown(self, text: str) -> str:
+        """Return a text without the values of secrets."""
+        return text if self.redactor is None else self.redactor.text(text)
+
+    @property
+    def command_shown(self) -> str | tuple[str, ...]:
+        """Return the command as it may be kept and shown."""
+        command = self.command.command
+        return self.shown(command) if isinstance(command, str) else tuple(map(self.shown, command))
+
+
+def _begin(job: _Job) -> WorkspaceExecution:
+    record = CommandRecord(
+        seq=0,
+        command=job.command_shown,
+        cwd=job.shown(job.command.cwd),
+        started_at=job.engine.clock.wall_s(),
+        owner=this_process(),
     )
+    record = replace(record, seq=begin_command(job.engine, job.use.workspace.id, record))
+    fault_point("ws_exec.begun")
+    return _run(job, record)
+
+
+def _run(job: _Job, record: CommandRecord) -> WorkspaceExecution:
+    engine, use = job.engine, job.use
+    directory = WorkspaceFiles(engine.paths, use.workspace.id).commands(use.workspace.life)
+    output = Output(job.streams)
     with CommandOutput(directory, record.seq, output.take) as kept:
         try:
-            with use.session() as session:
-                result = session.exec(request, stdin=streams.stdin, on_output=kept.take, cancel=streams.cancel)
+            result = _converse(job, kept)
         except BaseException as error:
-            message = error.message if isinstance(error, PyroError) else "the call was interrupted"
+            message = job.shown(error.message) if isinstance(error, PyroError) else "the call was interrupted"
             with suppress(PyroError):
                 end_command(engine, use.workspace.id, _ended(record, kept, error=message))
             raise
     fault_point("ws_exec.ended")
     if any(kept.file_bytes(stream) for stream in Stream):
         keep_recent_output(directory)
-    end_command(engine, use.workspace.id, _ended(record, kept, result=result))
+    ended = _ended(record, kept, result=result)
+    end_command(engine, use.workspace.id, ended)
     fault_point("ws_exec.recorded")
-    return _execution(use, command, record.seq, result, output)
+    return _execution(job, ended, result, output)
+
+
+def _converse(job: _Job, kept: CommandOutput) -> ExecResult:
+    command, streams = job.command, job.streams
+    request = ExecRequest(
+        command.argv, timeout_s=command.timeout_s, cwd=command.cwd, env={**job.use.vm.variables, **job.variables}
+    )
+    with job.use.session() as session:
+        if job.redactor is None:
+            return session.exec(request, stdin=streams.stdin, on_output=kept.take, cancel=streams.cancel)
+        from pyro_mcp.workspace.secrets.output import RedactedOutput
+
+        redacted = RedactedOutput(job.redactor, kept.take)
+        result = session.exec(request, stdin=streams.stdin, on_output=redacted.take, cancel=streams.cancel)
+        redacted.finish()
+        return result
 
 
 def _ended(
@@ -127,14 +174,12 @@ def _ended(
     )
 
 
-def _execution(
-    use: GuestUse, command: GuestCommand, seq: int, result: ExecResult, output: Output
-) -> WorkspaceExecution:
-    machine = use.machine.record
+def _execution(job: _Job, record: CommandRecord, result: ExecResult, output: Output) -> WorkspaceExecution:
+    use, machine = job.use, job.use.machine.record
     return WorkspaceExecution(
         vm_id=use.vm.id,
         environment=use.workspace.environment,
-        command=command.command,
+        command=record.command,
         execution_mode=use.vm.execution_mode or ExecutionMode.of(machine.kind),
         isolation=use.vm.isolation or Isolation.of(machine.accelerator),
         exit_code=result.exit_code,
@@ -143,10 +188,10 @@ def _execution(
         duration_ms=result.duration_ms,
         stdout=output.text(Stream.STDOUT),
         stderr=output.text(Stream.STDERR),
-        stdout_bytes=result.stdout_bytes,
-        stderr_bytes=result.stderr_bytes,
+        stdout_bytes=record.stdout_bytes,
+        stderr_bytes=record.stderr_bytes,
         stdout_truncated=output.is_truncated(Stream.STDOUT),
         stderr_truncated=output.is_truncated(Stream.STDERR),
         workspace_id=use.workspace.id,
-        seq=seq,
+        seq=record.seq,
     )

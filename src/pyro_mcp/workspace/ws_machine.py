@@ -118,7 +118,7 @@ def machine_up(
                 fault_point("ws_machine.launched")
                 if meanwhile is not None:
                     meanwhile()
-                _configure(workspace, vm, machine, flavour, egress)
+                _configure(engine, workspace, vm, machine, flavour, egress)
                 fault_point("ws_machine.configured")
                 watcher = unrecorded.enter_context(
                     watch(engine, workspace, vm.id, machine.record, after_s=workspace.ttl_s)
@@ -150,11 +150,18 @@ def _disks(files: WorkspaceFiles, life: int, flavour: Flavour) -> Disks:
     )
 
 
-def _configure(workspace: Workspace, vm: Vm, machine: Machine, flavour: Flavour, egress: Egress | None) -> None:
+def _configure(
+    engine: Engine, workspace: Workspace, vm: Vm, machine: Machine, flavour: Flavour, egress: Egress | None
+) -> None:
     config = guest_config(vm, flavour=flavour, network=None if egress is None else egress.guest)
     try:
         with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
             session.configure(config, timeout_s=CONFIGURE_TIMEOUT_S)
+            if workspace.secrets:
+                from pyro_mcp.workspace.secrets.keeping import hand_over
+
+                # Before anybody else can ask for anything: it is not recorded as started yet.
+                hand_over(engine, workspace, session)
         if egress is not None:
             egress.wait_ready()
     except PyroError as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pyro_mcp.workspace.secrets.values import Secret
     from pyro_mcp.workspace.trees.entries import TreeSource
 
 
@@ -40,6 +41,7 @@ class WorkspaceSpec:
     origin_ref: str | None = None
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    secrets: tuple[Secret, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is out of bounds.
@@ -51,6 +53,10 @@ class WorkspaceSpec:
         if self.name is not None:
             check_workspace_name(self.name)
         check_labels(self.labels)
+        if self.secrets:
+            from pyro_mcp.workspace.secrets.values import check_secrets
+
+            check_secrets(self.secrets)
 
     @property
     def origin(self) -> SeedOrigin:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.workspace.secrets.forms import BLANKS, STANDARD_BASE64, Likeness, forms_of
 
 if TYPE_CHECKING:
@@ -127,6 +128,23 @@ class Redactor:
         if self.is_idle or not text:
             return text
         return self.data(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+    def error(self, error: PyroError) -> PyroError:
+        """Return an error without the values: itself, if it holds none."""
+        message, hint = self.text(error.message), self.text(error.hint)
+        details = {name: self._within(each) for name, each in error.details.items()}
+        if (message, hint, details) == (error.message, error.hint, dict(error.details)):
+            return error
+        return PyroError(error.code, message, hint=hint, details=details)
+
+    def _within(self, value: object) -> object:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {key: self._within(each) for key, each in cast("dict[object, object]", value).items()}
+        if isinstance(value, (list, tuple)):
+            return [self._within(each) for each in cast("list[object]", value)]
+        return value
 
     def spans(self, data: bytes, folded: bytes) -> list[tuple[int, int]]:
         """Return where in `data` values stand, in order; `folded` is what is searched of it."""

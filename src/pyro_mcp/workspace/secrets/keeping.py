@@ -1,0 +1,139 @@
+"""Where the host keeps the secrets of a workspace: in one file of the workspace's directory that only its owner reads.
+
+Owns that file, and what else is made of it: what takes the values out of output, and the variables that commands get.
+Refuses to go on without the file where the record says that there are secrets: what a guest prints could not be
+redacted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.durable import atomic_write
+from pyro_mcp.model.workspace import SecretKind
+from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.vmm.files import open_regular
+from pyro_mcp.workspace.secrets.redactor import Redactor
+from pyro_mcp.workspace.secrets.values import MAX_SECRETS, MAX_VALUE_BYTES, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pyro_mcp.agent import AgentSession
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.workspace.engine import Engine
+
+# JSON spells a control character with six bytes.
+_MAX_FILE_BYTES = MAX_SECRETS * (MAX_VALUE_BYTES * 6 + 256)
+_HINT = "Delete the workspace, after exporting what is needed, and create another with the secrets."
+
+
+def keep_secrets(files: WorkspaceFiles, secrets: Sequence[Secret]) -> None:
+    """Write a workspace's secrets to its directory; nothing where there are none.
+
+    Raises:
+        PyroError: NO_SPACE, PERMISSION and others.
+    """
+    if secrets:
+        listed = [{"name": each.name, "kind": each.kind.value, "value": each.value} for each in secrets]
+        atomic_write(files.secrets, json.dumps({"secrets": listed}, ensure_ascii=False).encode(), 0o600)
+
+
+def secrets_of(engine: Engine, workspace: Workspace) -> tuple[Secret, ...]:
+    """Return a workspace's secrets, with their values.
+
+    Raises:
+        PyroError: CORRUPT if the file that has them is gone or damaged; PERMISSION and others.
+    """
+    if not workspace.secrets:
+        return ()
+    path = WorkspaceFiles(engine.paths, workspace.id).secrets
+    try:
+        with open(open_regular(path, "the secrets"), "rb") as file:
+            document: object = json.loads(file.read(_MAX_FILE_BYTES))
+        found = _secrets(document)
+    except OSError as error:
+        raise from_os_error(error, f"read the secrets of the workspace {workspace.title}") from error
+    except (ValueError, KeyError, TypeError, RecursionError):
+        # What is wrong with it could only be said with what it holds.
+        raise _damaged(workspace) from None
+    except PyroError as error:
+        if error.code is ErrorCode.PERMISSION:
+            raise
+        raise _damaged(workspace) from None
+    if tuple(each.source for each in found) != workspace.secrets:
+        raise _damaged(workspace)
+    return found
+
+
+def redactor_for(engine: Engine, workspace: Workspace) -> Redactor:
+    """Return what takes the values of a workspace's secrets out of what its guest prints.
+
+    Its `stream()` is for one stream of bytes, its `text()` and `error()` for what is whole. It is idle where there are
+    no secrets. Take it before the guest is asked to do anything.
+
+    Raises:
+        PyroError: CORRUPT, PERMISSION and others: nothing may be shown then.
+    """
+    return Redactor(each.value for each in secrets_of(engine, workspace))
+
+
+def secret_variables(engine: Engine, workspace: Workspace, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a command, shell or service gets: `wanted` has the variable of each secret, by name.
+
+    Raises:
+        PyroError: NOT_FOUND if there is no such secret; INVALID if a variable can't have that name or that value.
+    """
+    if not wanted:
+        return {}
+    known = {each.name: each.value for each in secrets_of(engine, workspace)}
+    found: dict[str, str] = {}
+    for name, variable in wanted.items():
+        value = known.get(name)
+        if value is None:
+            raise PyroError(
+                ErrorCode.NOT_FOUND,
+                f"the workspace {workspace.title} has no secret {name[:64]!r}",
+                hint=f"It has {', '.join(sorted(known))}." if known else "Secrets are given when it is created.",
+            )
+        if not (variable.isascii() and variable.isidentifier()):
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"the secret {name} can't be in a variable of that name",
+                hint="Use letters, digits and underscores, a digit not first.",
+            )
+        if variable in found:
+            raise PyroError(
+                ErrorCode.INVALID, f"two secrets are to be in the variable {variable}", hint="Give each its own."
+            )
+        if "\0" in value:
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"the secret {name} holds a NUL character, which no variable can",
+                hint=f"Read it from /run/pyro-secrets/{name} in the guest.",
+            )
+        found[variable] = value
+    return found
+
+
+def hand_over(engine: Engine, workspace: Workspace, session: AgentSession) -> None:
+    """Give a guest that was just configured the workspace's secrets.
+
+    Raises:
+        PyroError: CORRUPT and others of the host; UNSUPPORTED, UNAVAILABLE, TIMEOUT, GUEST_LOST, PROTOCOL.
+    """
+    for each in secrets_of(engine, workspace):
+        session.keep_secret(each.name, each.value)
+
+
+def _secrets(document: object) -> tuple[Secret, ...]:
+    listed = cast("dict[str, list[dict[str, str]]]", document)["secrets"]
+    return tuple(Secret(each["name"], SecretKind(each["kind"]), each["value"]) for each in listed)
+
+
+def _damaged(workspace: Workspace) -> PyroError:
+    return PyroError(
+        ErrorCode.CORRUPT, f"the secrets of the workspace {workspace.title} are gone or damaged", hint=_HINT
+    )

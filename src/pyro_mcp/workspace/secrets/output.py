@@ -1,0 +1,37 @@
+"""The output of one command on its way out of the guest, without the values of secrets.
+
+Owns one filter for each of its streams. Refuses to pass on what it holds back if the command was cut off: that may be
+the beginning of a value whose end did not come.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.workspace.secrets.redactor import Redactor
+
+
+class RedactedOutput:
+    """Takes what a command writes, and passes it on without the values."""
+
+    def __init__(self, redactor: Redactor, pass_on: Callable[[Stream, bytes], None]) -> None:
+        self._pass_on = pass_on
+        self._streams = {stream: redactor.stream() for stream in Stream}
+
+    def take(self, stream: Stream, data: bytes) -> None:
+        """Take more of a stream."""
+        shown = self._streams[stream].feed(data)
+        if shown:
+            self._pass_on(stream, shown)
+
+    def finish(self) -> None:
+        """Pass on what was held back: the command has ended by itself."""
+        for stream, redacted in self._streams.items():
+            rest = redacted.finish()
+            if rest:
+                self._pass_on(stream, rest)

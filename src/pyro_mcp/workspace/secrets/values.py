@@ -1,0 +1,133 @@
+"""What a secret may be: its name, its value, and where the value came from.
+
+Owns the checks, and reading a value from a file, once. Refuses to say a value in any error, and to say a name before it
+is known to be one: somebody may have taken one for the other.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.model.workspace import SecretKind, SecretSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MAX_SECRETS = 64
+MAX_NAME_CHARS = 64
+MIN_VALUE_BYTES = 4
+MAX_VALUE_BYTES = 64 * 1024
+
+_NAME_HINT = f"Use at most {MAX_NAME_CHARS} letters, digits and underscores, a digit not first."
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret with its value, which no representation shows."""
+
+    name: str
+    kind: SecretKind
+    value: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be kept, or not be found in output.
+
+        Raises:
+            PyroError: INVALID, without the value.
+        """
+        check_name(self.name)
+        _check_value(self.name, self.value)
+
+    @property
+    def source(self) -> SecretSource:
+        """Return what may be told of it."""
+        return SecretSource(self.name, self.kind)
+
+
+def secret_from_file(name: str, path: Path) -> Secret:
+    """Read a secret's value from a file of the host. It is kept to the byte, also a line end at its end.
+
+    Raises:
+        PyroError: INVALID if that is no regular file or its content can't be a value; NOT_FOUND, PERMISSION.
+    """
+    check_name(name)
+    what = f"read the secret {name} from {path}"
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for its other end.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            if not os.path.isfile(fd):
+                raise PyroError(ErrorCode.INVALID, f"could not {what}: it is not a regular file")
+            data = file.read(MAX_VALUE_BYTES + 1)
+    except OSError as error:
+        raise from_os_error(error, what) from error
+    try:
+        value = data.decode()
+    except UnicodeDecodeError:
+        _check_length(name, len(data))
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"the secret {name}, in {path}, is not UTF-8 text",
+            hint="Encode it, with base64 for example.",
+        ) from None
+    return Secret(name, SecretKind.FILE, value)
+
+
+def check_secrets(secrets: Iterable[Secret]) -> tuple[Secret, ...]:
+    """Check what all secrets of a workspace are together.
+
+    Raises:
+        PyroError: INVALID if there are too many, or two of one name.
+    """
+    checked = tuple(secrets)
+    if len(checked) > MAX_SECRETS:
+        raise PyroError(ErrorCode.INVALID, f"{len(checked)} secrets are too many", hint=f"Give at most {MAX_SECRETS}.")
+    names = [each.name for each in checked]
+    for name in names:
+        if names.count(name) > 1:
+            raise PyroError(
+                ErrorCode.INVALID, f"there are two secrets of the name {name}", hint="Give each a name of its own."
+            )
+    return checked
+
+
+def check_name(name: str) -> None:
+    """Check that a secret can have this name.
+
+    Raises:
+        PyroError: INVALID, without the name.
+    """
+    if not (0 < len(name) <= MAX_NAME_CHARS and name.isascii() and name.isidentifier()):
+        raise PyroError(ErrorCode.INVALID, "a secret has a name that it can't have", hint=_NAME_HINT)
+
+
+def _check_value(name: str, value: str) -> None:
+    try:
+        data = value.encode()
+    except UnicodeEncodeError:
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"the value of the secret {name} is not UTF-8 text",
+            hint="Encode it, with base64 for example.",
+        ) from None
+    _check_length(name, len(data))
+    # Blanks may be anywhere in output, where lines are broken.
+    if len(data.translate(None, b" \r\n")) < MIN_VALUE_BYTES:
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"the value of the secret {name} is too short to be kept out of what commands print",
+            hint=f"It must have at least {MIN_VALUE_BYTES} bytes besides spaces and line ends.",
+        )
+
+
+def _check_length(name: str, length: int) -> None:
+    if length > MAX_VALUE_BYTES:
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"the value of the secret {name} is too long",
+            hint=f"It may have at most {MAX_VALUE_BYTES} bytes.",
+        )
