@@ -138,7 +138,7 @@ class Reading(View):
     def _left_s(self) -> float:
         """Return how long it is to be waited yet."""
         shell, terminal = self.shell, self.shell.terminal
-        if not self._idle_s or shell.exit_code is not None or terminal.is_closed:
+        if not self._idle_s or shell.exit_code is not None:
             return 0.0
         quiet_since_s = max(terminal.output_s, terminal.input_s)
         if terminal.end <= self._cursor:
