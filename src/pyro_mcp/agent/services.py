@@ -1,0 +1,327 @@
+"""A guest's services: starting, listing, stopping them, and reading what they wrote.
+
+Owns what is asked of the agent about them, and the checks of every answer. Refuses to believe a guest about its
+services: states, numbers and amounts are checked, and its words are cut and made harmless.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.agent.messages import Stream, breach, decode
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.protocol import services, wire
+from pyro_mcp.protocol.documents import DocumentError, encode_document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyro_mcp.agent.cancel import CancelToken
+    from pyro_mcp.agent.session import AgentSession
+    from pyro_mcp.protocol.documents import Document
+
+TIMEOUT_S = 15.0
+_MAX_COUNT = 1 << 60
+_MAX_EXIT_CODE = 255
+_MAX_NAME_CHARS = 100
+_MAX_DETAIL_CHARS = 200
+_MAX_LIST_BYTES = 256 * 1024
+
+
+class GuestServiceState(StrEnum):
+    """Say what a service is, as its guest has it."""
+
+    STARTING = services.STARTING
+    RUNNING = services.RUNNING
+    EXITED = services.EXITED
+    FAILED = services.FAILED
+    STOPPED = services.STOPPED
+
+    @property
+    def is_live(self) -> bool:
+        """Say whether its command runs."""
+        return self in {GuestServiceState.STARTING, GuestServiceState.RUNNING}
+
+
+class ServiceProblem(StrEnum):
+    """Say why a service failed."""
+
+    NONE = ""
+    EXITED = "exited"
+    NOT_READY = "not_ready"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyFile:
+    """Ready when there is a file at an absolute path."""
+
+    path: str
+
+    def fields(self) -> Document:
+        """Return what the agent is told."""
+        return {"kind": services.READY_FILE, "path": self.path}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyPort:
+    """Ready when one of the addresses takes a connection on the port; with a request, when it answers 2xx or 3xx."""
+
+    hosts: tuple[str, ...]
+    port: int
+    request: str = ""
+
+    def fields(self) -> Document:
+        """Return what the agent is told."""
+        kind = services.READY_HTTP if self.request else services.READY_TCP
+        return {"kind": kind, "hosts": list(self.hosts), "port": self.port, "request": self.request}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyCommand:
+    """Ready when a shell line succeeds."""
+
+    command: str
+
+    def fields(self) -> Document:
+        """Return what the agent is told."""
+        return {"kind": services.READY_COMMAND, "command": self.command}
+
+
+Ready = ReadyFile | ReadyPort | ReadyCommand
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStart:
+    """What is to be started. `run` tells this start of the name from all others."""
+
+    name: str
+    run: str
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    ready: Ready | None = None
+    timeout_s: float = 30.0
+    interval_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """A service, as its guest claims it to be. Of its log, the bytes from `first` to `end` can be read."""
+
+    name: str
+    run: str
+    state: GuestServiceState
+    exit_code: int | None
+    ready_ms: int
+    problem: ServiceProblem
+    detail: str
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """How a start ended: with a service that runs, or with one that failed, and the last that it wrote."""
+
+    report: ServiceReport
+    tail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A part of a service's log: `data` was written from the byte `start` on."""
+
+    report: ServiceReport
+    start: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRequest:
+    """A request about services."""
+
+    what: str
+    fields: Mapping[str, object]
+    timeout_s: float = TIMEOUT_S
+
+    @property
+    def kind(self) -> int:
+        """Return the kind of its frame."""
+        return wire.SERVICE
+
+    def body(self, *, stdin: bool) -> bytes:
+        """Return the frame's body.
+
+        Raises:
+            PyroError: INVALID if it is too long for a frame.
+        """
+        del stdin
+        try:
+            return encode_document(self.fields)
+        except DocumentError as error:
+            raise PyroError(ErrorCode.INVALID, f"the guest can't {self.what}: {error}") from None
+
+
+class GuestServices:
+    """The services of the guest that a session leads to. They outlive the session."""
+
+    def __init__(self, session: AgentSession, *, cancel: CancelToken | None = None) -> None:
+        self._session = session
+        self._cancel = cancel
+
+    def start(self, start: ServiceStart) -> Started:
+        """Start a service, and wait until it is ready or has failed. One whose starter goes meanwhile is killed.
+
+        Raises:
+            PyroError: NOT_FOUND, PERMISSION, INVALID if the command can't run; CONFLICT if a service of the name runs,
+                or too many do; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        fields = {
+            "op": services.START,
+            "service": start.name,
+            "run": start.run,
+            "argv": list(start.argv),
+            "cwd": start.cwd,
+            "env": dict(start.env),
+            "ready": _ready(start),
+            "timeout_ms": _milliseconds(start.timeout_s),
+        }
+        what = f"start the service {start.name[:_MAX_NAME_CHARS]}"
+        document, tail = self._asked(fields, what, services.TAIL_BYTES, start.timeout_s + TIMEOUT_S)
+        report = _report(document)
+        if report.name != start.name or report.run != start.run or report.state is GuestServiceState.STARTING:
+            raise breach("another service than was started")
+        if report.ready_ms > (start.timeout_s + TIMEOUT_S) * 1000:
+            raise breach("a service that was ready before it was started")
+        return Started(report, tail)
+
+    def list(self, *, timeout_s: float = TIMEOUT_S) -> tuple[ServiceReport, ...]:
+        """List the services, oldest first.
+
+        Raises:
+            PyroError: CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        document, _ = self._asked({"op": services.LIST}, "list its services", 0, timeout_s)
+        found = document.get("services")
+        if not isinstance(found, list) or len(cast("list[object]", found)) > services.MAX_SERVICES:
+            raise breach("a list of services that is none")
+        reports = tuple(_report(each) for each in cast("list[object]", found))
+        if len({each.name for each in reports}) != len(reports):
+            raise breach("two services of one name")
+        return reports
+
+    def logs(self, name: str, start: int, *, count: int) -> LogPart:
+        """Read at most `count` bytes of a log from `start` on, or of its last `-start` bytes if that is negative.
+
+        Raises:
+            PyroError: NOT_FOUND; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        fields = {"op": services.LOGS, "service": name, "start": start, "count": count}
+        document, data = self._asked(fields, "show the service's log", count, TIMEOUT_S)
+        report = _report(document)
+        at = _count(document, "start")
+        if report.name != name or not report.first <= at <= at + len(data) <= report.end:
+            raise breach("a log that is not where it should be")
+        return LogPart(report, at, data)
+
+    def stop(self, name: str, *, grace_s: float) -> ServiceReport:
+        """Ask a service to end, kill it after `grace_s` seconds, and return how it ended. One that has, is left.
+
+        Raises:
+            PyroError: NOT_FOUND; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        fields = {"op": services.STOP, "service": name, "grace_ms": _milliseconds(grace_s)}
+        document, _ = self._asked(fields, "stop the service", 0, grace_s + TIMEOUT_S)
+        report = _report(document)
+        if report.name != name or report.state.is_live:
+            raise breach("a service that was stopped and runs")
+        return report
+
+    def _asked(
+        self, fields: Mapping[str, object], what: str, most_bytes: int, timeout_s: float
+    ) -> tuple[Document, bytes]:
+        hearing = _Hearing(most_bytes)
+        request = ServiceRequest(what, fields, timeout_s)
+        self._session.stream(request, on_output=hearing.take, cancel=self._cancel)
+        if hearing.document is None:
+            raise breach("an answer without a document")
+        return hearing.document, bytes(hearing.data)
+
+
+class _Hearing:
+    """What an answer brings: one document, and data up to a bound."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.document: Document | None = None
+        self.data = bytearray()
+        self._most_bytes = most_bytes
+
+    def take(self, stream: Stream, data: bytes) -> None:
+        """Take what came on one stream."""
+        if stream is Stream.STDERR:
+            if self.document is not None or len(data) > _MAX_LIST_BYTES:
+                raise breach("two documents in one answer")
+            self.document = decode(data)
+            return
+        self.data += data
+        if len(self.data) > self._most_bytes:
+            raise breach("more data than was asked for")
+
+
+def _report(value: object) -> ServiceReport:
+    if not isinstance(value, dict):
+        raise breach("a service that is none")
+    document = cast("Document", value)
+    name, run, state = document.get("service"), document.get("run"), document.get("state")
+    problem, detail, code = document.get("problem"), document.get("detail"), document.get("exit_code")
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME_CHARS or not isinstance(run, str):
+        raise breach("a service without a name")
+    if not isinstance(state, str) or state not in services.STATES or len(run) > _MAX_NAME_CHARS:
+        raise breach("a service in no state")
+    is_live = GuestServiceState(state).is_live
+    if code is not None and (type(code) is not int or not 0 <= code <= _MAX_EXIT_CODE):
+        raise breach("a service with an exit code that is none")
+    if is_live != (code is None):
+        raise breach("a service whose exit code does not fit its state")
+    if not isinstance(problem, str) or not isinstance(detail, str) or problem not in set(ServiceProblem):
+        raise breach("a service with an unknown problem")
+    first, end = _count(document, "first"), _count(document, "end")
+    if first > end:
+        raise breach("a log that ends before it begins")
+    words = "".join(each if each.isprintable() else "?" for each in detail[:_MAX_DETAIL_CHARS])
+    return ServiceReport(
+        name=name,
+        run=run,
+        state=GuestServiceState(state),
+        exit_code=code,
+        ready_ms=_count(document, "ready_ms"),
+        problem=ServiceProblem(problem),
+        detail=words,
+        first=first,
+        end=end,
+    )
+
+
+def _ready(start: ServiceStart) -> Document | None:
+    if start.ready is None:
+        return None
+    return {**start.ready.fields(), "interval_ms": _milliseconds(start.interval_s)}
+
+
+def _count(document: Document, name: str) -> int:
+    value = document.get(name)
+    if type(value) is not int or not 0 <= value <= _MAX_COUNT:
+        raise breach(f"a service without {name}")
+    return value
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+def publish_request(name: str, run: str, ports: tuple[int, ...]) -> bytes:
+    """Return the body of the frame that asks for connections to a service's ports."""
+    return encode_document({"op": services.PUBLISH, "service": name, "run": run, "ports": list(ports)})
