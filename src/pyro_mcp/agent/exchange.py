@@ -126,9 +126,11 @@ class Exchange:
         if wake_fd is not None and not self._cancelling:
             others[wake_fd] = select.POLLIN
         stdin = self._stdin
-        if stdin is not None and stdin.wanted and self._channel.unsent_bytes < _BACKLOG_BYTES:
+        if stdin is not None and self._takes(stdin):
             if stdin.fd is None:
-                self._pump(stdin)
+                # Small pieces are all there is to wait for: the guest may say nothing before it has them.
+                while self._takes(stdin) and self._pump(stdin):
+                    continue
             else:
                 others[stdin.fd] = select.POLLIN
         ready = self._channel.wait(self._bound, others)
@@ -144,11 +146,16 @@ class Exchange:
             self._receive(*frame)
         return self._result is not None
 
-    def _pump(self, stdin: Pump) -> None:
+    def _takes(self, stdin: Pump) -> bool:
+        return stdin.wanted and self._channel.unsent_bytes < _BACKLOG_BYTES
+
+    def _pump(self, stdin: Pump) -> bool:
+        """Pass on a piece; say whether there was one."""
         data = stdin.read()
         if data is None:
-            return
+            return False
         self._channel.queue(encode_stream(self._ident, wire.DATA, data) if data else encode(self._ident, wire.EOF))
+        return True
 
     def _receive(self, ident: int, kind: int, body: bytes) -> None:
         if ident != self._ident:

@@ -79,6 +79,34 @@ def mount_workspace() -> None:
     syscalls.mount(WORKSPACE_DEVICE, WORKSPACE_PLACE, "ext4", syscalls.MS_NODEV | syscalls.MS_NOATIME, _DISK_OPTIONS)
 
 
+def mount_to_look_at(*, has_workspace: bool) -> None:
+    """Mount the disks so that nothing on them changes, but for what their journals still hold."""
+    _mount_to_look_at(ROOT_DEVICE, _ROOT)
+    upper = f"{_ROOT}/upper"
+    if os.path.isdir(upper):
+        # Without a place to write to: all layers are lower ones.
+        options = f"lowerdir={upper}:{_BASE}"
+        syscalls.mount("overlay", ENVIRONMENT, "overlay", syscalls.MS_RDONLY | syscalls.MS_NODEV, options)
+    else:
+        syscalls.mount(_BASE, ENVIRONMENT, "", syscalls.MS_BIND)
+    if not has_workspace:
+        return
+    # A workload may have put something else there, which must not be gone through.
+    if stat.S_ISDIR(os.lstat(WORKSPACE_PLACE).st_mode):
+        _mount_to_look_at(WORKSPACE_DEVICE, WORKSPACE_PLACE)
+    else:
+        log("/workspace is no directory in the root: it is left out")
+
+
+def _mount_to_look_at(device: str, place: str) -> None:
+    flags = syscalls.MS_RDONLY | syscalls.MS_NODEV | syscalls.MS_NOSUID
+    try:
+        syscalls.mount(device, place, "ext4", flags)
+    except OSError:
+        # On a disk that can't be written to, a journal can't be replayed.
+        syscalls.mount(device, place, "ext4", flags, "noload")
+
+
 def thaw_workspace() -> None:
     """Let what was held still go on; nothing happens where nothing was."""
     fd = os.open(WORKSPACE_PLACE, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -101,9 +101,16 @@ class VirtualMachine:
         if network is not None:
             self._names.set_resolvers(names.texts_of(cast("Document", network), "dns"))
             configure_network(cast("Document", network))
+        wants_workspace = rest.get(wire.WORKSPACE) is True
+        if rest.get(wire.INSPECT) is True:
+            if root != wire.ROOT_ATTACH:
+                raise RefusalError(wire.CONFLICT, "only a root disk that is attached can be looked at alone")
+            environment.mount_to_look_at(has_workspace=wants_workspace)
+            self._grounds.inspecting = True
+            return
         if root == wire.ROOT_ATTACH:
             environment.mount_root()
-        if rest.get(wire.WORKSPACE):
+        if wants_workspace:
             environment.mount_workspace()
 
     def open_terminal(self) -> int:

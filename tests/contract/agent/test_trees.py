@@ -1,0 +1,362 @@
+"""What the agent promises about whole trees: streams, differences, standing still."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyro_mcp.agent import ExecRequest
+from pyro_mcp.agent.files import DiffChange, FileKind, GuestFiles
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import process
+from pyro_mcp.host.waiting import wait_until
+from pyro_mcp.workspace.trees.entries import Kind
+from pyro_mcp.workspace.trees.outgoing import stream_tree
+from pyro_mcp.workspace.trees.receive import receive_tree
+from tests.support.agents import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from pyro_mcp.agent import AgentSession
+    from pyro_mcp.agent.files import TreeDiff
+    from tests.contract.agent.conftest import WorkspaceGuest
+
+    Shell = Callable[[str], bytes]
+
+BOUNDS = {"max_entries": 1000, "max_file_bytes": 1 << 20, "max_total_bytes": 8 << 20}
+
+
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tree with something of everything, and one directory that no test changes."""
+    tree = tmp_path_factory.mktemp("seed")
+    make_tree(tree)
+    return tree
+
+
+def make_tree(tree: Path) -> None:
+    for name in ("src/deep/er", "gone", "empty", "kept/below"):
+        (tree / name).mkdir(parents=True)
+    (tree / "src" / "main.py").write_text("print('one')\n")
+    (tree / "src" / "deep" / "er" / "text").write_text("deep\n")
+    (tree / "src" / "run.sh").write_text("#!/bin/sh\n")
+    (tree / "src" / "run.sh").chmod(0o755)
+    (tree / "gone" / "a").write_text("a\n")
+    (tree / "gone" / "b").write_bytes(b"\0\1binary")
+    (tree / "kept" / "below" / "file").write_text("kept\n" * 1000)
+    (tree / "link").symlink_to("src/main.py")
+    with open(tree / "sparse", "wb") as file:
+        file.truncate(3_000_000)
+        file.seek(1_000_000)
+        file.write(b"in the middle")
+    os.link(tree / "src" / "main.py", tree / "hard")
+    (tree / "odd \udcff\nname").write_text("odd\n")
+    (tree / "large").write_bytes(bytes(range(256)) * 4096)
+
+
+@pytest.fixture
+def files(workspace_session: AgentSession) -> GuestFiles:
+    return GuestFiles(workspace_session)
+
+
+@pytest.fixture
+def sh(workspace_session: AgentSession) -> Callable[[str], bytes]:
+    def execute(line: str) -> bytes:
+        ran = run(workspace_session, line)
+        assert ran.result.exit_code == 0, ran.stderr
+        return ran.stdout
+
+    return execute
+
+
+def listed(root: Path) -> dict[str, object]:
+    """Return what is in a directory of the host: kinds, modes, contents, links."""
+    found: dict[str, object] = {}
+    for path in sorted(root.rglob("*")):
+        state = path.lstat()
+        what: object = None
+        if path.is_symlink():
+            what = os.readlink(path)
+        elif path.is_file():
+            what = (oct(state.st_mode & 0o7777), hashlib.sha256(path.read_bytes()).hexdigest(), state.st_nlink)
+        else:
+            what = oct(state.st_mode & 0o777)
+        found[os.fspath(path.relative_to(root))] = what
+    return found
+
+
+def packed(files: GuestFiles, path: bytes) -> tuple[bytes, int]:
+    stream = bytearray()
+    count = files.pack(path, stream.extend)
+    return bytes(stream), count
+
+
+def chunked(data: bytes, size: int = 100_000) -> Iterable[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+def refused(call: Callable[[], object]) -> PyroError:
+    with pytest.raises(PyroError) as caught:
+        call()
+    return caught.value
+
+
+def test_a_tree_comes_out_as_it_went_in(files: GuestFiles, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    make_tree(tree)
+    unpacked = files.unpack(b"copy/of it", stream_tree(tree))
+    stream, count = packed(files, b"copy/of it")
+    report = receive_tree(chunked(stream), tmp_path / "out")
+    assert listed(tmp_path / "out") == listed(tree)
+    assert count == unpacked.entry_count == report.entry_count == len(listed(tree))
+    assert report.left_out_count == 0
+    assert unpacked.bytes_written == report.bytes_written
+    assert (tmp_path / "out" / "sparse").stat().st_blocks * 512 < 1_000_000
+    assert (tmp_path / "out" / "large").stat().st_mtime_ns // 10**9 == (tree / "large").stat().st_mtime_ns // 10**9
+
+
+def test_a_single_file_comes_out_too(files: GuestFiles, sh: Shell, tmp_path: Path) -> None:
+    sh("mkdir -p single; seq 100000 > single/numbers")
+    stream, count = packed(files, b"single/numbers")
+    report = receive_tree(chunked(stream), tmp_path / "out")
+    assert (count, report.kind, report.entry_count) == (1, Kind.FILE, 1)
+    assert (tmp_path / "out").read_text().splitlines()[-1] == "100000"
+
+
+def test_what_is_no_file_is_left_out_by_the_host_with_a_word(files: GuestFiles, sh: Shell, tmp_path: Path) -> None:
+    sh("mkdir -p special; cd special; mkfifo fifo; ln -s /etc/passwd out; echo x > file; ln -s file in")
+    stream, _ = packed(files, b"special")
+    report = receive_tree(chunked(stream), tmp_path / "out")
+    assert {note.name: note.reason for note in report.left_out} == {
+        "fifo": "a fifo",
+        "out": "a symbolic link that leads out of the tree, to /etc/passwd",
+    }
+    assert sorted(listed(tmp_path / "out")) == ["file", "in"]
+
+
+def test_what_is_packed_must_be_there(files: GuestFiles, sh: Shell, tmp_path: Path) -> None:
+    sh("ln -sf /etc linked")
+    assert refused(lambda: packed(files, b"missing")).code is ErrorCode.NOT_FOUND
+    assert refused(lambda: packed(files, b"linked/passwd")).code is ErrorCode.INVALID
+    stream, _ = packed(files, b"linked")
+    assert refused(lambda: receive_tree([stream], tmp_path / "out")).code is ErrorCode.INVALID
+
+
+def tar_of(*members: tuple[str, bytes, str]) -> bytes:
+    """Return a tar stream of members: name, type, and content or target."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, kind, text in members:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            info.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644
+            if kind == tarfile.REGTYPE:
+                info.size = len(text)
+                archive.addfile(info, io.BytesIO(text.encode()))
+            else:
+                info.linkname = text
+                archive.addfile(info)
+    return buffer.getvalue()
+
+
+def test_unpacking_replaces_what_it_names_and_nothing_else(files: GuestFiles, sh: Shell) -> None:
+    sh("mkdir -p into/dir; cd into; echo old > file; echo stays > dir/other; ln -s dir/other link; echo l > dir/was")
+    stream = tar_of(
+        ("./", tarfile.DIRTYPE, ""),
+        ("file", tarfile.REGTYPE, "new"),
+        ("link", tarfile.REGTYPE, "a file now"),
+        ("dir/was", tarfile.SYMTYPE, "other"),
+        ("implied/dir/file", tarfile.REGTYPE, "x"),
+        ("hard", tarfile.LNKTYPE, "file"),
+    )
+    assert files.unpack(b"into", [stream]).entry_count == 5
+    assert sh("cd into; cat file link dir/other dir/was implied/dir/file hard; readlink dir/was") == (
+        b"newa file nowstays\nstays\nxnewother\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stream", "code", "words"),
+    [
+        (tar_of(("../out", tarfile.REGTYPE, "x")), ErrorCode.INVALID, "leads upwards"),
+        (tar_of(("/out", tarfile.REGTYPE, "x")), ErrorCode.INVALID, "absolute"),
+        (tar_of(("dev", tarfile.CHRTYPE, "")), ErrorCode.INVALID, "a character device"),
+        (tar_of(("hard", tarfile.LNKTYPE, "../../etc/passwd")), ErrorCode.INVALID, "leads upwards"),
+        (tar_of(("hard", tarfile.LNKTYPE, "leaving")), ErrorCode.INVALID, "not a regular file"),
+        (tar_of(("leaving/file", tarfile.REGTYPE, "x")), ErrorCode.INVALID, "not a directory"),
+        (tar_of(("inside/file", tarfile.REGTYPE, "x")), ErrorCode.INVALID, "not a directory"),
+        (tar_of(("dir", tarfile.REGTYPE, "x")), ErrorCode.INVALID, "is a directory"),
+        (tar_of(("file/below", tarfile.REGTYPE, "x")), ErrorCode.INVALID, "not a directory"),
+        (tar_of(("good", tarfile.REGTYPE, "x"))[:1024], ErrorCode.INVALID, "cut off"),
+        (b"not a tar stream at all" * 100, ErrorCode.INVALID, "stream"),
+        (b"", ErrorCode.INVALID, "cut off"),
+    ],
+)
+def test_a_stream_that_makes_no_sense_is_refused(
+    files: GuestFiles, sh: Shell, stream: bytes, code: ErrorCode, words: str
+) -> None:
+    sh("rm -rf bad; mkdir -p bad/dir; cd bad; echo x > file; ln -s /tmp leaving; ln -s dir inside")
+    error = refused(lambda: files.unpack(b"bad", [stream]))
+    assert error.code is code
+    assert words in error.message
+    assert sh("ls bad/dir") == b""
+
+
+def test_an_error_of_whoever_gives_the_stream_goes_on(workspace: WorkspaceGuest) -> None:
+    class Trouble(Exception):  # noqa: N818 - a stand-in for anything
+        pass
+
+    def chunks() -> Iterable[bytes]:
+        yield bytes(512)
+        raise Trouble
+
+    with workspace.session() as session, pytest.raises(Trouble):
+        GuestFiles(session).unpack(b"troubled", chunks())
+
+
+def changes(diff: TreeDiff) -> dict[bytes, DiffChange]:
+    return {entry.path: entry.change for entry in diff.entries}
+
+
+def restore(files: GuestFiles, sh: Shell, seed: Path) -> None:
+    """Make the workspace equal to its baseline again, on other inodes than before."""
+    sh("find . -mindepth 1 -delete")
+    files.unpack(b"", stream_tree(seed))
+
+
+def test_nothing_differs_in_a_tree_that_was_made_anew(files: GuestFiles, sh: Shell, seed: Path) -> None:
+    restore(files, sh, seed)
+    assert files.diff(**BOUNDS).entries == ()
+
+
+def test_every_change_is_told_once(files: GuestFiles, sh: Shell, seed: Path) -> None:
+    restore(files, sh, seed)
+    sh(
+        """
+        echo "print('two')" > src/main.py; chmod 644 src/run.sh; rm -r gone; mkdir -p new/empty new/full
+        echo n > new/full/file; rm link; ln -s kept link; rm sparse; mkdir sparse; touch sparse/inside
+        rm -r empty; echo now a file > empty; printf 'a\\0b' > new/binary; head -c 2000000 /dev/zero > new/big
+        printf '\\377\\376' > new/latin; mv src/deep src/moved; touch kept/below/file; chmod 700 kept/below
+        """
+    )
+    diff = files.diff(**BOUNDS)
+    assert changes(diff) == {
+        b"empty": DiffChange.TYPE_CHANGED,
+        b"gone/a": DiffChange.DELETED,
+        b"gone/b": DiffChange.DELETED,
+        b"kept/below": DiffChange.MODIFIED,
+        b"link": DiffChange.MODIFIED,
+        b"new/big": DiffChange.ADDED,
+        b"new/binary": DiffChange.ADDED,
+        b"new/empty": DiffChange.ADDED,
+        b"new/full/file": DiffChange.ADDED,
+        b"new/latin": DiffChange.ADDED,
+        b"sparse": DiffChange.TYPE_CHANGED,
+        b"sparse/inside": DiffChange.ADDED,
+        b"src/deep/er/text": DiffChange.DELETED,
+        b"src/main.py": DiffChange.MODIFIED,
+        b"hard": DiffChange.MODIFIED,
+        b"src/moved/er/text": DiffChange.ADDED,
+        b"src/run.sh": DiffChange.MODIFIED,
+    }
+    assert (diff.total, diff.truncated) == (17, False)
+    found = {entry.path: entry for entry in diff.entries}
+    main = found[b"src/main.py"]
+    assert main.old is not None
+    assert main.new is not None
+    assert (main.old.content, main.new.content) == (b"print('one')\n", b"print('two')\n")
+    run_sh = found[b"src/run.sh"]
+    assert (run_sh.old and run_sh.old.mode, run_sh.new and run_sh.new.mode) == (0o755, 0o644)
+    link = found[b"link"]
+    assert (link.old and link.old.link_target, link.new and link.new.link_target) == (b"src/main.py", b"kept")
+    contents = {path: entry.new.content for path, entry in found.items() if entry.new is not None}
+    assert contents[b"new/full/file"] == b"n\n"
+    assert [contents[path] for path in (b"new/binary", b"new/big", b"new/latin", b"new/empty")] == [None] * 4
+    gone = found[b"gone/a"]
+    assert gone.old is not None
+    assert (gone.old.content, gone.old.kind) == (b"a\n", FileKind.FILE)
+
+
+def test_a_diff_is_bounded(files: GuestFiles, sh: Shell, seed: Path) -> None:
+    restore(files, sh, seed)
+    sh("mkdir many; for n in 1 2 3 4 5 6 7 8 9; do echo $n$n$n > many/$n; done")
+    diff = files.diff(max_entries=4, max_file_bytes=100, max_total_bytes=10)
+    assert [entry.path for entry in diff.entries] == [b"many/1", b"many/2", b"many/3", b"many/4"]
+    assert (diff.total, diff.truncated) == (9, True)
+    assert [entry.new and entry.new.content for entry in diff.entries] == [b"111\n", b"222\n", None, None]
+    small = files.diff(max_entries=100, max_file_bytes=3, max_total_bytes=1000)
+    assert {entry.new and entry.new.content for entry in small.entries} == {None}
+
+
+def test_a_workspace_stands_still_while_it_is_held(workspace: WorkspaceGuest, files: GuestFiles, sh: Shell) -> None:
+    sh("rm -f written; echo 1 > before")
+    began, output = threading.Event(), bytearray()
+
+    def take(_stream: object, data: bytes) -> None:
+        output.extend(data)
+        began.set()
+
+    def write() -> None:
+        with workspace.session() as session:
+            line = "echo began; echo 2 > written; cat written"
+            session.exec(ExecRequest(("/bin/sh", "-c", line), timeout_s=30), on_output=take)
+
+    writer = threading.Thread(target=write)
+    with workspace.session() as looking:
+        with files.frozen():
+            writer.start()
+            assert began.wait(20)
+            found = GuestFiles(looking)
+            assert found.read(b"before", max_bytes=10).data == b"1\n"
+            if workspace.is_machine:
+                assert found.fetch([b"written"], max_file_bytes=10) == {}
+        writer.join(20)
+    assert output == b"began\n2\n"
+
+
+def test_what_fails_while_it_is_held_lets_it_go(workspace: WorkspaceGuest, files: GuestFiles, sh: Shell) -> None:
+    with pytest.raises(ZeroDivisionError), files.frozen():
+        raise ZeroDivisionError
+    assert sh("echo on > on; cat on") == b"on\n"
+
+
+def test_only_one_holds_it(workspace: WorkspaceGuest, files: GuestFiles) -> None:
+    with workspace.session() as other, files.frozen():
+        error = refused(lambda: GuestFiles(other).frozen().__enter__())
+        assert error.code is ErrorCode.CONFLICT
+
+
+def test_it_goes_on_when_the_host_goes_away(workspace: WorkspaceGuest, sh: Shell) -> None:
+    leaving = workspace.session()
+    holding = GuestFiles(leaving).frozen()
+    holding.__enter__()
+    leaving.close()
+
+    def writes() -> bool:
+        with workspace.session() as session:
+            return run(session, "echo x > x", timeout_s=2).result.exit_code == 0
+
+    assert wait_until(writes, timeout_s=10, what="the workspace to go on")
+    assert refused(lambda: holding.__exit__(None, None, None)).code is ErrorCode.GUEST_LOST
+
+
+def test_the_stream_of_a_real_checkout_is_a_tar_that_tar_reads(
+    files: GuestFiles, tmp_path: Path, sh: Shell, seed: Path
+) -> None:
+    restore(files, sh, seed)
+    stream, _ = packed(files, b"")
+    (tmp_path / "stream.tar").write_bytes(stream)
+    (tmp_path / "out").mkdir()
+    process.run(["tar", "-xf", tmp_path / "stream.tar", "-C", tmp_path / "out"], timeout_s=30)
+    assert listed(tmp_path / "out") == listed(seed)
+    shutil.rmtree(tmp_path / "out")
