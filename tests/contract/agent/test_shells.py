@@ -1,4 +1,4 @@
-"""What the agent promises about shells: a real terminal each, whose output is there for whoever reads it, at any time."""
+"""What the agent promises about shells: a real terminal each, whose output is there for whoever reads it, and when."""
 
 from __future__ import annotations
 
@@ -114,16 +114,19 @@ def test_what_an_exited_shell_said_stays_until_it_is_closed(shells: GuestShells)
 
 
 def test_signals_go_to_the_foreground_group(shells: GuestShells) -> None:
+    # Something has said that it runs before it is signalled: by then it has the foreground.
+    sleeper = "sh -c 'echo beg\"\"un; sleep 1000; echo no'"
     with opened(shells) as typist:
-        typist.says("(sleep 1000; echo no) | cat\necho status $?\n", "")
+        typist.says(f"{sleeper} | cat\necho status $?\n", "begun\r\n")
         shells.signal("sh_a", ShellSignal.INT)
         typist.says("", "status 130\r\n")
-        typist.write("trap 'echo hung up' HUP; sleep 1000; echo over\n")
-        typist.sees("over\r\n")
+        typist.says(f"{sleeper}\necho status $?\n", "begun\r\n")
         shells.signal("sh_a", ShellSignal.TERM)
-        typist.says("", "over\r\n")
-        typist.write("exec sleep 1000\n")
-        shells.read("sh_a", typist.cursor, max_bytes=1000, idle_ms=IDLE_MS)
+        typist.says("", "status 143\r\n")
+        typist.says(f"{sleeper}\necho status $?\n", "begun\r\n")
+        shells.signal("sh_a", ShellSignal.HUP)
+        typist.says("", "status 129\r\n")
+        typist.says("exec sh -c 'echo beg\"\"un; sleep 1000'\n", "begun\r\n")
         shells.signal("sh_a", ShellSignal.KILL)
         assert typist.wait_for_exit() == 137
 
