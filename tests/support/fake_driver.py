@@ -110,7 +110,7 @@ def _started(
         listener.listen(LANES)
         for lane in range(1, LANES):
             lane_path(spec.runtime_dir, lane).symlink_to(lane_path(spec.runtime_dir, 0).name)
-        root = spec.state_dir / "home"
+        root = _root(spec)
         root.mkdir(exist_ok=True)
         agent = [sys.executable, "-m", "pyro_mcp.guest", "--listen-fd", str(listener.fileno()), "--root", str(root)]
         # timeout(1) is the parent, and what it starts must not outlive it.
@@ -128,6 +128,14 @@ def _started(
         deadline=Deadline(START_TIMEOUT_S, "the agent to start"),
     ) as machine:
         yield machine
+
+
+def _root(spec: MachineSpec) -> Path:
+    """Return what stands for `/workspace`: a directory beside the disk that would have it, so that it lives as long."""
+    for drive in spec.drives:
+        if drive.path.name == "workspace.img":
+            return drive.path.with_name("home")
+    return spec.state_dir / "home"
 
 
 def _nothing_known(_words: str) -> None:

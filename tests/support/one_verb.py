@@ -16,6 +16,7 @@ import sys
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.host import process
@@ -31,12 +32,20 @@ from pyro_mcp.workspace.vm_run import run_in_vm
 from pyro_mcp.workspace.vm_start import start_vm
 from pyro_mcp.workspace.vm_status import list_vms
 from pyro_mcp.workspace.vm_stop import stop_vm
+from pyro_mcp.workspace.ws_create import create_workspace
+from pyro_mcp.workspace.ws_delete import delete_workspace
+from pyro_mcp.workspace.ws_exec import exec_workspace
+from pyro_mcp.workspace.ws_list import list_workspaces
+from pyro_mcp.workspace.ws_reset import reset_workspace
+from pyro_mcp.workspace.ws_snapshots import create_snapshot, delete_snapshot
+from pyro_mcp.workspace.ws_spec import WorkspaceSpec
+from pyro_mcp.workspace.ws_start import start_workspace
+from pyro_mcp.workspace.ws_stop import stop_workspace
 from tests.support.fake_driver import FakeDrivers
 from tests.support.tiny_images import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
-    from pathlib import Path
 
 TIMEOUT_S = 60.0
 INTERRUPTED = 130
@@ -66,7 +75,36 @@ def perform(verb: str, vm_id: str = "", command: str = "echo done") -> None:
             case "list":
                 _show(json.dumps([vm.id for vm in list_vms(engine)]).encode())
             case _:
-                raise SystemExit(f"unknown verb {verb}")
+                perform_in_workspace(engine, verb, vm_id, command, streams)
+
+
+def perform_in_workspace(engine: Engine, verb: str, handle: str, argument: str, streams: CommandStreams) -> None:
+    match verb:
+        case "ws-create":
+            seed = Path(handle) if handle else None
+            _show(create_workspace(engine, WorkspaceSpec(ENVIRONMENT, seed=seed)).id.encode())
+        case "ws-named":
+            _show(create_workspace(engine, WorkspaceSpec(ENVIRONMENT, name=handle)).id.encode())
+        case "ws-start":
+            start_workspace(engine, handle)
+        case "ws-stop":
+            stop_workspace(engine, handle)
+        case "ws-reset":
+            reset_workspace(engine, handle)
+        case "ws-reset-to":
+            reset_workspace(engine, handle, snapshot=argument)
+        case "ws-snapshot":
+            create_snapshot(engine, handle, argument)
+        case "ws-forget":
+            delete_snapshot(engine, handle, argument)
+        case "ws-exec":
+            exec_workspace(engine, handle, GuestCommand(argument), streams)
+        case "ws-delete":
+            delete_workspace(engine, handle)
+        case "ws-list":
+            _show(json.dumps([each.id for each in list_workspaces(engine)]).encode())
+        case _:
+            raise SystemExit(f"unknown verb {verb}")
 
 
 def _show(data: bytes) -> None:

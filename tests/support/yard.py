@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession, ExecRequest
+from pyro_mcp.errors import PyroError
 from pyro_mcp.host.process.identity import all_processes
 from pyro_mcp.model import VmState
-from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.guest_command import CommandStreams, GuestCommand
 from pyro_mcp.workspace.spec import VmSpec
@@ -18,6 +19,10 @@ from pyro_mcp.workspace.vm_delete import delete_if_there
 from pyro_mcp.workspace.vm_exec import exec_vm
 from pyro_mcp.workspace.vm_run import run_in_vm
 from pyro_mcp.workspace.vm_start import start_vm
+from pyro_mcp.workspace.ws_create import create_workspace
+from pyro_mcp.workspace.ws_delete import delete_workspace
+from pyro_mcp.workspace.ws_exec import exec_workspace
+from pyro_mcp.workspace.ws_spec import WorkspaceSpec
 from tests.support.fake_driver import FakeDrivers
 from tests.support.tiny_images import ENVIRONMENT
 
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.model import Vm
+    from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.drivers import Drivers
     from pyro_mcp.workspace.guest_command import Execution
 
@@ -65,7 +71,10 @@ class Yard:
         return self._engines.enter_context(Engine(self.paths, progress=self.said, drivers=self.drivers))
 
     def close(self) -> None:
-        """Delete the VMs that are known; what nobody knows of is for the census to find."""
+        """Delete the workspaces and VMs that are known; what nobody knows of is for the census to find."""
+        for workspace in self.engine.store.workspaces.all()[0]:
+            with suppress(PyroError):
+                delete_workspace(self.engine, workspace.id)
         for vm in self.engine.store.vms.all()[0]:
             delete_if_there(self.engine, vm.id)
         self._engines.close()
@@ -109,17 +118,45 @@ class Yard:
         assert result.exit_code == 0, output
         return output.decode()
 
+    def workspace(self, seed: Path | None = None, **changes: Any) -> Workspace:
+        """Create a workspace, which is started then."""
+        return create_workspace(self.engine, WorkspaceSpec(self.environment, seed=seed, **changes))
+
+    def do(self, workspace: Workspace, command: str, timeout_s: int = 30, **streams: Any) -> str:
+        """Run a command in a workspace, which must succeed, and return its stdout."""
+        done = exec_workspace(self.engine, workspace.id, GuestCommand(command, timeout_s), CommandStreams(**streams))
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
+
+    def disks(self, workspace: Workspace) -> WorkspaceFiles:
+        return WorkspaceFiles(self.paths, workspace.id)
+
     def files(self, vm: Vm) -> VmFiles:
         return VmFiles.of(self.paths, vm.id)
 
     def remains(self) -> list[str]:
-        """Return what is left of any VM: rows, files, processes."""
+        """Return what is left of any VM and any workspace: rows, files, processes."""
         vms, damaged = self.engine.store.vms.all()
         left = [f"row {vm.id} {vm.state}" for vm in vms] + [f"damaged row {vm_id}" for vm_id in damaged]
-        for place in (self.paths.vms, self.paths.runtime_vms, *self._staging()):
+        workspaces, damaged = self.engine.store.workspaces.all()
+        left += [f"row {each.id} {each.state}" for each in workspaces] + [f"damaged row {each}" for each in damaged]
+        left += self.records()
+        for place in (self.paths.vms, self.paths.runtime_vms, self.paths.workspaces, *self._staging()):
             if place.exists():
                 left += [f"file {path}" for path in place.rglob("*")]
         return left + self.processes()
+
+    def records(self) -> list[str]:
+        """Return the rows that belong to workspaces that are not there."""
+        queries = {
+            table: f"SELECT workspace_id FROM {table} WHERE workspace_id NOT IN (SELECT id FROM workspaces)"
+            for table in ("snapshots", "commands", "events")
+        }
+        found: list[str] = []
+        for table, query in queries.items():
+            rows = self.engine.store.database.read(lambda connection, query=query: connection.execute(query).fetchall())
+            found += [f"row of {table} for {row['workspace_id']}" for row in rows]
+        return found
 
     def _staging(self) -> list[Path]:
         # Of images that are shared with others, somebody else may be staging some.
@@ -127,7 +164,7 @@ class Yard:
 
     def processes(self) -> list[str]:
         """Return the processes of VMs in these directories."""
-        marks = {str(self.paths.vms).encode(), str(self.paths.runtime_vms).encode()}
+        marks = {str(self.paths.vms).encode(), str(self.paths.runtime_vms).encode(), f"\0{self.paths.state}\0".encode()}
         found: list[str] = []
         for each in all_processes():
             try:

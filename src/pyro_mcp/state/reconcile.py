@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     Watch = Callable[[Workspace, Vm], None]
 
 _STABLE = {"stopped", "failed"}
+# A process that was killed keeps its locks until its last thread is out of the kernel, and one may be syncing a disk.
+_DYING_S = 1.0
 
 
 def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None], watch: Watch) -> list[str]:
@@ -86,10 +88,10 @@ class _Round:
         sweep_staged(self.paths.tmp)
         return deleted
 
-    def _attempt(self, step: Callable[[str], bool], vm_id: str) -> bool:
+    def _attempt(self, step: Callable[[str], bool], vm_id: str, *, timeout_s: float = 0) -> bool:
         """Do one step under the VM's lock; a fault in one VM keeps nobody from looking after the others."""
         try:
-            with vm_lock(self.paths, vm_id, timeout_s=0):
+            with vm_lock(self.paths, vm_id, timeout_s=timeout_s):
                 return step(vm_id)
         except PyroError as error:
             if error.code is not ErrorCode.BUSY:
@@ -98,13 +100,17 @@ class _Round:
 
     def _look_after_workspaces(self, vms: list[Vm], rows: list[sqlite3.Row]) -> None:
         by_id = {vm.id: vm for vm in vms}
-        needy = [str(row["id"]) for row in rows if self._needs_something(row, by_id.get(row["vm_id"]))]
+        needy = {
+            str(row["id"]): 0.0 if row["owner_pid"] is None else _DYING_S
+            for row in rows
+            if self._needs_something(row, by_id.get(row["vm_id"]))
+        }
         strays = self._names(self.paths.workspaces, is_workspace_id) - {str(row["id"]) for row in rows}
         if not needy and not strays:
             return
         mender = self._mender()
-        for workspace_id in needy:
-            self._attempt(lambda each: self._mend(mender, each), workspace_id)
+        for workspace_id, timeout_s in needy.items():
+            self._attempt(lambda each: self._mend(mender, each), workspace_id, timeout_s=timeout_s)
         for workspace_id in strays:
             self._attempt(lambda each: _done(mender.settle_stray(each)), workspace_id)
 

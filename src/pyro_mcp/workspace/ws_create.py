@@ -105,6 +105,8 @@ def _created(
         seed = _seed_info(spec, seeding.finish())
         started = replace(workspace, seed=seed, state=WorkspaceState.STARTED, owner=None, vm_id=arrival.vm.id)
         started = renewed(engine, started)
+        # First, so that no workspace counts that could not be known again without the database.
+        copy_record(engine, started)
         event = ReviewEvent(ReviewKind.START, {"environment": workspace.environment, "created": True})
         workspace = engine.store.workspaces.update(
             workspace.id,
@@ -116,7 +118,6 @@ def _created(
         )
         fault_point("ws_create.started")
     failed.pop_all()
-    copy_record(engine, workspace)
     return workspace
 
 
