@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from pyro_mcp.cli.own_arguments import blot_out
 from pyro_mcp.cli.parsing import FILE_SUFFIX
 from pyro_mcp.cli.streams import STDIN
 from pyro_mcp.cli.usage import UsageError, with_help
@@ -63,8 +64,11 @@ def _records(
         for text in texts:
             name, sign, value = text.partition("=")
             if not name or not sign:
-                raise _malformed(option, name, "NAME=…", command)
+                # Who left the name away has given a value that nobody else should see.
+                hint = with_help(command, "Give NAME=….")
+                raise UsageError(f"{option} has no name or no value", hint=hint)
             records.append({"name": name, key: value})
+    blot_out([record["value"] for record in records if "value" in record])
     return tuple(records) or None
 
 

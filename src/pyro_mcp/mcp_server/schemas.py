@@ -43,6 +43,8 @@ class ToolInput:
         self._request = operation.request
         shown_fields = [parameter for parameter in parameters(operation.request) if parameter.name not in hidden]
         self._names = tuple(parameter.name for parameter in shown_fields)
+        # They may hold secrets.
+        self._private = {parameter.name for parameter in shown_fields if parameter.kind is Kind.RECORDS}
         hints = get_type_hints(operation.request)
         declared = {field.name: field for field in fields(operation.request)}
         definitions: dict[str, Any] = {}
@@ -79,7 +81,8 @@ class ToolInput:
                 case "missing":
                     problems[name] = f"the argument {name} is missing"
                 case _:
-                    problems.setdefault(name, f"{name} is {shown(each['input'])}")
+                    wrong = "not of the right form" if name in self._private else shown(each["input"])
+                    problems.setdefault(name, f"{name} is {wrong}")
                     hints.append(self._form(name, str(each["msg"])))
         hints.append(f"The arguments are: {', '.join(self._names) or 'none'}.")
         return PyroError(

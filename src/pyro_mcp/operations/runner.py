@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.operations.operation import Call
 from pyro_mcp.operations.validation import check_request
@@ -36,4 +37,15 @@ class Runner:
             PyroError: INVALID if the request breaks a bound; whatever the operation raises.
         """
         check_request(request)
-        return operation.handler(request, call or self.call())
+        call = call or self.call()
+        if not hasattr(request, "workspace_id"):
+            return operation.handler(request, call)
+        from pyro_mcp.operations.secrecy import error_without_secrets, without_secrets
+
+        try:
+            return without_secrets(operation.handler(request, call), call)
+        except PyroError as error:
+            shown = error_without_secrets(error, request, call)
+            if shown is error:
+                raise
+            raise shown from None

@@ -66,7 +66,8 @@ def _breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
         case Kind.RECORDS:
             records = cast("tuple[object, ...] | None", value if isinstance(value, tuple) else None)
             whole = records is not None and all(map(_is_pairs, records))
-            return None if whole else (f"is {shown(cast('object', value))}", "Give a list of objects that hold texts.")
+            # They may hold secrets, so what is wrong with them is not shown.
+            return None if whole else ("is not of the right form", "Give a list of objects that hold texts.")
 
 
 def _whole_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:

@@ -118,14 +118,14 @@ class WorkspaceLogsResult(Result):
 
 def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
     from pyro_mcp.operations.run import command_streams
-    from pyro_mcp.operations.workspaces import refuse_secrets
     from pyro_mcp.workspace.guest_command import GuestCommand
     from pyro_mcp.workspace.ws_exec import exec_workspace
 
-    refuse_secrets(request.secret_env)
     command = GuestCommand(request.command, request.timeout_seconds)
     with engine(call) as using:
-        done = exec_workspace(using, request.workspace_id, command, command_streams(call))
+        done = exec_workspace(
+            using, request.workspace_id, command, command_streams(call), secret_env=request.secret_env
+        )
     return WorkspaceExecResult(
         workspace_id=done.workspace_id,
         seq=done.seq,

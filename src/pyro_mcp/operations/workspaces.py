@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations.operation import Call, Effect, Operation, engine
 from pyro_mcp.operations.timestamps import utc_text
 from pyro_mcp.operations.ws_values import (
     NoteResult,
+    SecretResult,
     SeedResult,
     WorkspaceCreateRequest,
     WorkspaceDeleteResult,
@@ -26,6 +26,7 @@ from pyro_mcp.operations.ws_values import (
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import SeedInfo, Workspace
+    from pyro_mcp.workspace.secrets.values import Secret
 
 
 def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
@@ -36,7 +37,11 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
     from pyro_mcp.workspace.ws_create import create_workspace
     from pyro_mcp.workspace.ws_spec import WorkspaceSpec
 
-    refuse_secrets(request.secrets)
+    secrets: tuple[Secret, ...] = ()
+    if request.secrets:
+        from pyro_mcp.operations.secrecy import secrets_given
+
+        secrets = secrets_given(request.secrets)
     spec = WorkspaceSpec(
         environment=request.environment,
         shape=Shape(request.vcpu_count, request.mem_mib),
@@ -47,6 +52,7 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
         seed=None if request.seed_path is None else Path(request.seed_path),
         name=request.name,
         labels=request.labels or {},
+        secrets=secrets,
     )
     with engine(call) as using:
         return workspace_result(create_workspace(using, spec))
@@ -105,20 +111,6 @@ def _delete(request: WorkspaceRequest, call: Call) -> WorkspaceDeleteResult:
     return WorkspaceDeleteResult(found.id, deleted=True)
 
 
-def refuse_secrets(given: object) -> None:
-    """Refuse secrets, which this release can't keep.
-
-    Raises:
-        PyroError: UNSUPPORTED.
-    """
-    if given:
-        raise PyroError(
-            ErrorCode.UNSUPPORTED,
-            "secrets are not in this release of pyro: nothing was created or run",
-            hint="Leave them away. What a command must know can be given on its stdin (exec -i).",
-        )
-
-
 def workspace_result(workspace: Workspace) -> WorkspaceResult:
     """Return a workspace as users are shown it."""
     return WorkspaceResult(
@@ -133,7 +125,7 @@ def workspace_result(workspace: Workspace) -> WorkspaceResult:
         vcpu_count=workspace.shape.vcpu_count,
         mem_mib=workspace.shape.mem_mib,
         network_policy=workspace.network_policy.value,
-        secrets=(),
+        secrets=tuple(SecretResult(each.name, each.kind.value) for each in workspace.secrets),
         workspace_seed=seed_result(workspace.seed),
         ttl_seconds=workspace.ttl_s,
         created_at=utc_text(workspace.created_at),

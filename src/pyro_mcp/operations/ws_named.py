@@ -43,13 +43,14 @@ NETWORK_POLICY = about(
     completes="network policy",
 )
 SECRETS = about(
-    "Secrets for its commands: objects with a name and a value, or a name and a file_path. Not in this release.",
+    "Secrets for its commands: objects with a name and a value, or a name and a file_path (UTF-8, read once). Each is a"
+    " file in the guest's memory, /run/pyro-secrets/NAME; in what is shown of the guest its value reads [REDACTED].",
     names="NAME=VALUE",
     called="--secret",
     from_file="--secret-file",
 )
 SECRET_ENV = about(
-    "Secrets that the command finds in its environment: variable by secret. Not in this release.",
+    "Secrets that it finds in its environment: the name of the variable by the name of the secret.",
     names="NAME[=VAR]",
 )
 NAME = about(

@@ -1,0 +1,109 @@
+"""Secrets on their way in and out of operations.
+
+Owns what a request says of secrets, and that no result and no error of an operation on a workspace shows the value of
+one, wherever it comes from: a file that a command wrote, a patch, a name in the guest. Refuses to look at anything
+where a workspace has no secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.operations.operation import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyro_mcp.operations.operation import Call
+    from pyro_mcp.workspace.secrets.redactor import Redactor
+    from pyro_mcp.workspace.secrets.values import Secret
+
+R = TypeVar("R")
+
+_FORM = "Give objects with a name and a value, or with a name and a file_path."
+# Besides what is marked as the guest's: a user may have written a value there, or a program of the guest's been quoted.
+_QUOTING = frozenset({"command", "cwd", "error", "last_error", "reason"})
+
+
+def secrets_given(records: Iterable[dict[str, str]]) -> tuple[Secret, ...]:
+    """Return the secrets that a request gives; values that are in files are read.
+
+    Raises:
+        PyroError: INVALID, NOT_FOUND, PERMISSION: what is wrong with one of them, never with its value.
+    """
+    from pathlib import Path
+
+    from pyro_mcp.model.workspace import SecretKind
+    from pyro_mcp.workspace.secrets.values import Secret, secret_from_file
+
+    found: list[Secret] = []
+    for number, record in enumerate(records, 1):
+        match record:
+            case {"name": name, "value": value, **rest} if not rest:
+                found.append(Secret(name, SecretKind.LITERAL, value))
+            case {"name": name, "file_path": path, **rest} if not rest:
+                found.append(secret_from_file(name, Path(path)))
+            case _:
+                raise PyroError(ErrorCode.INVALID, f"the secret number {number} is not of the right form", hint=_FORM)
+    return tuple(found)
+
+
+def without_secrets(result: R, call: Call) -> R:
+    """Return a result without the values of its workspace's secrets.
+
+    Raises:
+        PyroError: CORRUPT if they can't be known any more.
+    """
+    workspace_id = getattr(result, "workspace_id", None)
+    redactor = _redactor(str(workspace_id), call) if workspace_id else None
+    return result if redactor is None else cast("R", _redacted(result, redactor))
+
+
+def error_without_secrets(error: PyroError, request: object, call: Call) -> PyroError:
+    """Return an error without the values of the secrets of the workspace that the request named, if there is one."""
+    handle = getattr(request, "workspace_id", None)
+    if not handle or not os.path.isdir(call.paths.workspaces):
+        return error
+    redactor = None
+    with suppress(PyroError):
+        redactor = _redactor(_id_of(str(handle), call), call)
+    return error if redactor is None else redactor.error(error)
+
+
+def _id_of(handle: str, call: Call) -> str:
+    from pyro_mcp.workspace.ws_find import find_workspace
+
+    with engine(call) as using:
+        return find_workspace(using, handle).id
+
+
+def _redactor(workspace_id: str, call: Call) -> Redactor | None:
+    from pyro_mcp.state.filenames import WorkspaceFiles
+
+    if not os.path.lexists(WorkspaceFiles(call.paths, workspace_id).secrets):
+        return None
+    from pyro_mcp.workspace.secrets.keeping import redactor_for
+    from pyro_mcp.workspace.ws_find import find_workspace
+
+    with engine(call) as using:
+        return redactor_for(using, find_workspace(using, workspace_id))
+
+
+def _redacted(value: object, redactor: Redactor, *, is_quoted: bool = False) -> object:
+    if isinstance(value, str):
+        return redactor.text(value) if is_quoted else value
+    if isinstance(value, tuple):
+        return tuple(_redacted(each, redactor, is_quoted=is_quoted) for each in cast("tuple[object, ...]", value))
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    changes: dict[str, Any] = {}
+    for each in fields(value):
+        before = getattr(value, each.name)
+        after = _redacted(before, redactor, is_quoted=bool(each.metadata.get("guest")) or each.name in _QUOTING)
+        if after != before:
+            changes[each.name] = after
+    return replace(value, **changes) if changes else value
