@@ -53,7 +53,7 @@ def started(pyro: Pyro) -> bool:
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_a_client_lists_the_tools_and_runs_a_command(mode: Mode) -> None:
     async def body(client: Client) -> None:
-        assert [tool.name for tool in (await client.list_tools()).tools] == ["vm_run"]
+        assert (await client.list_tools()).tools[0].name == "vm_run"
         result = await run(client, "git --version; echo err >&2; exit 3")
         assert not result.is_error
         assert result.structured_content["stdout"].startswith("git version 2.")

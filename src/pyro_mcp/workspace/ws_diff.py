@@ -49,7 +49,7 @@ def diff_workspace(
             max_entries=MAX_ENTRIES, max_file_bytes=MAX_FILE_BYTES, max_total_bytes=MAX_TOTAL_BYTES
         )
         workspace = use.workspace
-    return WorkspaceDiff(workspace, compose(_below(tree, name), engine.paths.runtime / "review"))
+    return WorkspaceDiff(workspace, compose(_below(tree, name), engine.paths.runtime))
 
 
 def _below(tree: TreeDiff, name: bytes) -> TreeDiff:

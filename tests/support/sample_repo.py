@@ -1,0 +1,51 @@
+"""A small project with a bug in it, and the patch that mends it: what workspaces are tried on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.unit.workspace.patches.trees import git
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = {
+    "README.md": "# Stats\n",
+    "stats/__init__.py": "",
+    "stats/mean.py": 'def mean(values):\n    """Return the mean."""\n    return sum(values) / (len(values) - 1)\n',
+    "tests/__init__.py": "",
+    "tests/test_mean.py": (
+        "import unittest\n\nfrom stats.mean import mean\n\n\nclass MeanTest(unittest.TestCase):\n"
+        "    def test_mean(self):\n        self.assertEqual(mean([1, 2, 3]), 2)\n"
+    ),
+    "run-tests": "#!/bin/sh\nexec python3 -m unittest discover -s tests -t . 2>&1\n",
+}
+TEST = "./run-tests"
+# As models write them: wrong line numbers, no counts.
+PATCH = """\
+Here is the fix:
+
+```diff
+--- a/stats/mean.py
++++ b/stats/mean.py
+@@ -10 +10 @@
+     \"\"\"Return the mean.\"\"\"
+-    return sum(values) / (len(values) - 1)
++    return sum(values) / len(values)
+```
+"""
+
+
+def make_repo(root: Path) -> Path:
+    """Make a checkout of the project, with a commit, and return it."""
+    for name, text in FILES.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (root / "run-tests").chmod(0o755)
+    git("init", "--quiet", "--initial-branch=main", cwd=root)
+    git("add", "--all", cwd=root)
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    committed = git(*identity, "commit", "--quiet", "--message=first", cwd=root)
+    assert committed.returncode == 0, committed.stderr
+    return root
