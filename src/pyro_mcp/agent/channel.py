@@ -136,6 +136,17 @@ class Channel:
         except PyroError:
             self._out.clear()
 
+    def hand_over(self) -> Connection:
+        """Give the connection to somebody who goes on with it; nothing may be on its way, in either direction.
+
+        Raises:
+            PyroError: PROTOCOL if the guest said more than it was asked.
+        """
+        if self._frames or self._decoder.buffered_bytes or self._out or not self._greeted:
+            raise breach("words where none belong")
+        self._closed = True
+        return self._connection
+
     def close(self) -> None:
         """End the connection; may be called again."""
         self._closed = True

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         Request,
         TaskRequest,
     )
-    from pyro_mcp.agent.transport import Transport
+    from pyro_mcp.agent.transport import Connection, Transport
     from pyro_mcp.protocol.documents import Document
     from pyro_mcp.protocol.frames import Frame
 
@@ -100,6 +100,15 @@ class AgentSession:
             PyroError: UNSUPPORTED if it is of another generation; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
         return self._within(lambda: self._await_ready(Bound(timeout_s, "the guest's agent to answer")))
+
+    def hand_over(self, *, timeout_s: float) -> Connection:
+        """Wait for the agent's answer to the greeting, and give the connection to somebody who goes on with it.
+
+        Raises:
+            PyroError: UNSUPPORTED, TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        self.ready(timeout_s=timeout_s)
+        return self._within(self._channel.hand_over)
 
     def ping(self, *, timeout_s: float = CONFIGURE_TIMEOUT_S) -> None:
         """See whether the agent answers.
