@@ -133,7 +133,7 @@ def _started(
 def _root(spec: MachineSpec) -> Path:
     """Return what stands for `/workspace`: a directory beside the disk that would have it, so that it lives as long."""
     for drive in spec.drives:
-        if drive.path.name == "workspace.img":
+        if drive.path.name == "workspace.img" and drive.path.parent.parent.name == "lives":
             return drive.path.with_name("home")
     return spec.state_dir / "home"
 
