@@ -55,8 +55,13 @@ def discard_vm(store: Store, paths: Paths, vm: Vm) -> None:
 
 
 def remove_files(paths: Paths, vm_id: str) -> None:
-    """Remove both directories of a VM."""
+    """Remove both directories of a VM, and what their records lead to."""
     files = VmFiles.of(paths, vm_id)
+    if files.services.exists():
+        from pyro_mcp.state.service_records import end_publishers
+
+        # They end with their guest by themselves, unless something keeps them from it.
+        end_publishers(files)
     remove_tree(files.runtime)
     fault_point("delete.half_removed")
     remove_tree(files.directory)

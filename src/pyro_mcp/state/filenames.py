@@ -53,6 +53,11 @@ class VmFiles:
         return self.directory / "console.log"
 
     @property
+    def services(self) -> Path:
+        """Return the directory of the records of its services."""
+        return self.directory / "services"
+
+    @property
     def record(self) -> Path:
         """Return the copy of the VM's row from which it is known again if the database is lost."""
         return self.directory / "vm.json"

@@ -1,0 +1,192 @@
+"""The records of a workspace's services: one small file for each, in the directory of the VM that they run in.
+
+Owns reading and writing them, and ending the processes that carry published ports. Refuses to keep one longer than its
+VM: they go with its directory, as the services do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from pyro_mcp.errors import PyroError, from_os_error
+from pyro_mcp.host import process
+from pyro_mcp.host.locks import file_lock
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.host.process.identity import ProcessIdentity, boot_id
+from pyro_mcp.model.service import PublishedPort, Readiness, ReadinessKind, Service, ServiceState
+from pyro_mcp.model.vm import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from pyro_mcp.state.filenames import VmFiles
+
+_SUFFIX = ".json"
+_LOCK = "lock"
+_LOCK_TIMEOUT_S = 10.0
+_MAX_RECORD_BYTES = 4 * 1024 * 1024
+
+
+class ServiceRecords:
+    """The services of one VM."""
+
+    def __init__(self, files: VmFiles) -> None:
+        self._directory = files.services
+
+    def all(self) -> list[Service]:
+        """Return every service, the one that was started first at the front."""
+        try:
+            names = os.listdir(self._directory)
+        except FileNotFoundError:
+            return []
+        found = [self.find(name.removesuffix(_SUFFIX)) for name in names if name.endswith(_SUFFIX)]
+        return sorted((each for each in found if each is not None), key=lambda each: (each.started_at, each.name))
+
+    def find(self, name: str) -> Service | None:
+        """Return a service, or None if there is none, or its record is damaged."""
+        try:
+            with open(self._path(name), "rb") as file:
+                return _from_json(json.loads(file.read(_MAX_RECORD_BYTES)))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def put(self, service: Service) -> None:
+        """Record a service, in place of any of its name.
+
+        Raises:
+            PyroError: NO_SPACE, PERMISSION.
+        """
+        ensure_private_dir(self._directory)
+        path = self._path(service.name)
+        fresh = path.with_suffix(".new")
+        # Not synced to the disk: after a crash of the host, there is no VM that it could be about.
+        try:
+            fresh.write_bytes(json.dumps(_to_json(service)).encode())
+            os.replace(fresh, path)
+        except OSError as error:
+            raise from_os_error(error, f"record the service {service.name}") from error
+
+    def update(self, name: str, run: str, change: Callable[[Service], Service]) -> Service | None:
+        """Replace a record by what `change` makes of it, if it still is of that run; return what is there then.
+
+        Raises:
+            PyroError: NO_SPACE, PERMISSION, BUSY.
+        """
+        if not self._directory.exists():
+            return None
+        with self.locked():
+            before = self.find(name)
+            if before is None or before.run != run:
+                return before
+            after = change(before)
+            if after != before:
+                self.put(after)
+            return after
+
+    def remove(self, name: str, run: str) -> None:
+        """Forget a service, if it still is of that run."""
+        with self.locked():
+            before = self.find(name)
+            if before is not None and before.run == run:
+                self._path(name).unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """Keep other processes from changing records meanwhile.
+
+        Raises:
+            PyroError: BUSY, TIMEOUT.
+        """
+        ensure_private_dir(self._directory)
+        with file_lock(self._directory / _LOCK, timeout_s=_LOCK_TIMEOUT_S, waiting_for="the records of services"):
+            yield
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{name}{_SUFFIX}"
+
+
+def end_publishers(files: VmFiles) -> None:
+    """End the processes that carry published ports of a VM's services.
+
+    Raises:
+        PyroError: TIMEOUT if one survives SIGKILL.
+    """
+    for service in ServiceRecords(files).all():
+        end_publisher(service)
+
+
+def end_publisher(service: Service) -> None:
+    """End the process that carries a service's published ports, if there is one.
+
+    Raises:
+        PyroError: TIMEOUT if it survives SIGKILL.
+    """
+    publisher = service.publisher
+    if publisher is not None and publisher.boot_id == boot_id():
+        process.kill(publisher.pid, publisher.start_time)
+
+
+def is_published(service: Service) -> bool:
+    """Say whether the process that carries a service's ports is there."""
+    publisher = service.publisher
+    return (
+        publisher is not None and ProcessIdentity(publisher.pid, publisher.start_time, publisher.boot_id).is_running()
+    )
+
+
+def count_services(files: VmFiles) -> tuple[int, int]:
+    """Return how many services are recorded, and how many of them run, as far as is known."""
+    with suppress(PyroError):
+        found = ServiceRecords(files).all()
+        return len(found), sum(each.state is ServiceState.RUNNING for each in found)
+    return 0, 0
+
+
+def _to_json(service: Service) -> dict[str, object]:
+    return {
+        "name": service.name,
+        "run": service.run,
+        "command": service.command if isinstance(service.command, str) else list(service.command),
+        "cwd": service.cwd,
+        "state": service.state.value,
+        "started_at": service.started_at,
+        "readiness": None if service.readiness is None else [service.readiness.kind.value, service.readiness.target],
+        "ready_at": service.ready_at,
+        "exit_code": service.exit_code,
+        "ports": [[port.host, port.guest] for port in service.ports],
+        "publisher": _process(service.publisher),
+        "owner": _process(service.owner),
+        "problem": service.problem,
+    }
+
+
+def _from_json(value: object) -> Service:
+    document = cast("dict[str, Any]", value)
+    command, readiness = document["command"], document["readiness"]
+    return Service(
+        name=str(document["name"]),
+        run=str(document["run"]),
+        command=command if isinstance(command, str) else tuple(cast("list[str]", command)),
+        cwd=str(document["cwd"]),
+        state=ServiceState(document["state"]),
+        started_at=float(document["started_at"]),
+        readiness=None if readiness is None else Readiness(ReadinessKind(readiness[0]), str(readiness[1])),
+        ready_at=document["ready_at"],
+        exit_code=document["exit_code"],
+        ports=tuple(PublishedPort(int(host), int(guest)) for host, guest in document["ports"]),
+        publisher=_owner(document["publisher"]),
+        owner=_owner(document["owner"]),
+        problem=str(document["problem"]),
+    )
+
+
+def _process(owner: Owner | None) -> list[object] | None:
+    return None if owner is None else [owner.pid, owner.start_time, owner.boot_id]
+
+
+def _owner(value: list[Any] | None) -> Owner | None:
+    return None if value is None else Owner(int(value[0]), int(value[1]), str(value[2]))
