@@ -13,19 +13,39 @@ import shtab
 from pyro_mcp.cli.commands import BUILTINS
 from pyro_mcp.cli.execution import shape_of
 from pyro_mcp.cli.listing import groups
-from pyro_mcp.cli.parsing import Shape, fill_parser
+from pyro_mcp.cli.parsing import FILE_SUFFIX, Shape, fill_parser
 from pyro_mcp.cli.streams import put
+from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.operations.fields import parameters
-from pyro_mcp.operations.profiles import PROFILES
+from pyro_mcp.operations.profiles import MODES, PROFILES
 from pyro_mcp.operations.table import all_operations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# Asks pyro itself, by the name that it was called by: ids and names are in the first two columns of the list.
+_BASH = """
+_pyro_workspaces() {
+  local known
+  known=$("${COMP_WORDS[0]}" workspace list 2>/dev/null | awk 'NR > 1 { print $1; if ($2 != "-") print $2 }')
+  compgen -W "$known" -- "$1"
+}
+"""
+_ZSH = """
+_pyro_workspaces() {
+  local -a known
+  known=(${(f)"$(${words[1]} workspace list 2>/dev/null | awk 'NR > 1 { print $1; if ($2 != "-") print $2 }')"})
+  compadd -a known
+}
+"""
+_PREAMBLE = {"bash": _BASH, "zsh": _ZSH}
+_WORKSPACES = {"bash": "_pyro_workspaces", "zsh": "_pyro_workspaces"}
+
+
 def print_script(shell: str) -> int:
     """Print the completion script for `shell`."""
-    put(shtab.complete(full_parser(), shell=shell))
+    put(shtab.complete(full_parser(), shell=shell, preamble=_PREAMBLE[shell]))
     return 0
 
 
@@ -55,9 +75,15 @@ def _shapes() -> list[tuple[Shape, str]]:
 def _offer(parser: argparse.ArgumentParser, shape: Shape) -> None:
     """Say what a shell may offer for the values of a command's arguments."""
     offers = {parameter.name: _values(parameter.completes) for parameter in parameters(shape.request)}
+    asked = {parameter.name: parameter.completes for parameter in parameters(shape.request)}
     for action in parser._actions:
         if values := offers.get(action.dest):
             action.choices = list(values)
+        elif asked.get(action.dest) == "workspace":
+            # shtab reads this attribute, which argparse does not have.
+            vars(action)["complete"] = _WORKSPACES
+        elif asked.get(action.dest) == "host path" or action.dest.endswith(FILE_SUFFIX):
+            vars(action)["complete"] = shtab.FILE
 
 
 def _values(what: str) -> Sequence[str]:
@@ -68,6 +94,10 @@ def _values(what: str) -> Sequence[str]:
             return [environment.name for environment in load_catalog().environments]
         case "profile":
             return list(PROFILES)
+        case "mode":
+            return list(MODES)
+        case "network policy":
+            return [policy.value for policy in NetworkPolicy]
         case "shell":
             return ["bash", "zsh"]
         case _:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pyro_mcp.cli.main import main
 from pyro_mcp.host import process
 from pyro_mcp.host.programs import look_up
 from pyro_mcp.operations.table import all_operations
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def script(shell: str, capfd: pytest.CaptureFixture[str]) -> str:
@@ -35,6 +40,21 @@ def test_bash_completes_commands_options_and_environments(capfd: pytest.CaptureF
     assert "--mem-mib" in completed(text, "pyro", "run", "--m")
     assert "debian:12" in completed(text, "pyro", "env", "pull", "deb")
     assert "vm-run" in completed(text, "pyro", "mcp", "serve", "--profile", "")
+    assert completed(text, "pyro", "mcp", "serve", "--mode", "") >= {"repro-fix", "inspect"}
+    assert completed(text, "pyro", "workspace", "") >= {"create", "file", "snapshot", "disk"}
+    assert completed(text, "pyro", "workspace", "file", "") >= {"list", "read", "write"}
+    assert "--id-only" in completed(text, "pyro", "workspace", "create", "debian:12", "--")
+
+
+def test_bash_completes_ids_and_names_of_workspaces(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = script("bash", capfd)
+    pyro = tmp_path / "pyro"
+    pyro.write_text(
+        '#!/bin/sh\n[ "$*" = "workspace list" ] && printf "WORKSPACE NAME STATE\\nws_a mend x\\nws_b - x\\n"\n'
+    )
+    pyro.chmod(0o755)
+    assert completed(text, str(pyro), "workspace", "exec", "") >= {"ws_a", "mend", "ws_b"}
+    assert completed(text, str(pyro), "workspace", "file", "read", "me") == {"mend"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -1,0 +1,218 @@
+"""The commands about workspaces: what is typed becomes the request that was meant, and results read well."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from pyro_mcp.cli import execution, guest_command
+from pyro_mcp.cli.main import main
+from pyro_mcp.operations.table import all_operations
+from tests.support.fake_runner import FakeRunner
+from tests.support.workspace_results import (
+    WORKSPACE_ID,
+    diff,
+    exec_result,
+    file_read,
+    file_written,
+    logged,
+    logs,
+    workspace,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], FakeRunner]:
+    """Let the test say what operations answer."""
+
+    def install(answer: Any) -> FakeRunner:
+        def same(*_: object) -> object:
+            return answer
+
+        fake = FakeRunner(cast("Any", answer) if callable(answer) else same)
+        for module in (execution, guest_command):
+            monkeypatch.setattr(module, "Runner", lambda: fake)
+        return fake
+
+    return install
+
+
+def asked(fake: FakeRunner) -> Any:
+    return fake.asked[-1][1]
+
+
+def test_create_takes_every_option_of_the_contract(runner: Callable[[Any], FakeRunner], capfd: Capture) -> None:
+    fake = runner(workspace())
+    words = (
+        "workspace create debian:12 --vcpu-count 2 --mem-mib 512 --ttl-seconds 60 --network-policy egress"
+        " --allow-host-compat --seed-path /src/app --name mend --label a=1 --label b=c=d --id-only"
+    )
+    assert main(words.split()) == 0
+    assert capfd.readouterr().out == f"{WORKSPACE_ID}\n"
+    request = asked(fake)
+    assert (request.vcpu_count, request.mem_mib, request.ttl_seconds, request.network_policy) == (2, 512, 60, "egress")
+    assert (request.seed_path, request.name, request.labels) == ("/src/app", "mend", {"a": "1", "b": "c=d"})
+    assert request.allow_host_compat is True
+
+
+def test_secrets_are_given_by_value_and_by_file(runner: Callable[[Any], FakeRunner]) -> None:
+    fake = runner(workspace())
+    assert main(["workspace", "create", "debian:12", "--secret", "A=b=c", "--secret-file", "D=/e"]) == 0
+    assert asked(fake).secrets == ({"name": "A", "value": "b=c"}, {"name": "D", "file_path": "/e"})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["create", "debian:12", "--label", "a"], "--label is 'a'"),
+        (["create", "debian:12", "--label", "=a"], "--label is '=a'"),
+        (["create", "debian:12", "--label", "a=1", "--label", "a=2"], "--label gives 'a' twice"),
+        (["create", "debian:12", "--secret", "value"], "--secret has no name or no value"),
+        (["create", "debian:12", "--network-policy", "all"], "--network-policy is 'all'"),
+        (["create", "debian:12", "--ttl-seconds", "0"], "--ttl-seconds is 0"),
+        (["file", "write", "w", "x"], "one of the arguments --text --text-file is required"),
+        (["file", "write", "w", "x", "--text", "a", "--text-file", "b"], "not allowed with"),
+        (["status", "../x"], "WORKSPACE_ID is '../x'"),
+        (["status", ""], "WORKSPACE_ID is ''"),
+        (["exec", "w", "ls"], "'ls' is one argument too many"),
+        (["logs", "w", "--seq", "0"], "--seq is 0"),
+        (["snapshot", "create", "w"], "NAME is missing"),
+        (["export", "w", "a"], "--output is missing"),
+        (["fil"], "pyro workspace has no command 'fil'"),
+        (["file", "rea"], "pyro workspace file has no command 'rea'"),
+    ],
+)
+def test_wrong_usage_is_status_two_and_names_the_argument(capfd: Capture, words: list[str], message: str) -> None:
+    assert main(["workspace", *words]) == 2
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert message in captured.err.splitlines()[0]
+    assert "hint:" in captured.err
+
+
+def test_a_group_and_the_groups_in_it_show_their_commands(capfd: Capture) -> None:
+    assert main(["workspace", "--help"]) == 0
+    out = capfd.readouterr().out
+    assert "  create " in out
+    assert "  file read " in out
+    assert main(["workspace", "file", "--help"]) == 0
+    assert "  read " in capfd.readouterr().out
+    assert main(["workspace", "file"]) == 2
+
+
+@pytest.mark.parametrize("row", [row for row in all_operations() if row.cli and row.cli[0] == "workspace"], ids=str)
+def test_every_command_has_help_that_shows_its_options(row: Any, capfd: Capture) -> None:
+    assert main([*row.cli, "--help"]) == 0
+    out = capfd.readouterr().out
+    assert out.startswith(f"usage: pyro {' '.join(row.cli)} WORKSPACE_ID") or row.name in {
+        "workspace_create",
+        "workspace_list",
+    }
+    assert "--json" in out
+
+
+def test_text_comes_from_the_command_line_a_file_or_stdin(
+    runner: Callable[[Any], FakeRunner], tmp_path: Path, capfd: Capture
+) -> None:
+    fake = runner(file_written())
+    text = tmp_path / "text"
+    text.write_bytes("ä\r\n".encode())
+    assert main(["workspace", "file", "write", "w", "x", "--text-file", str(text)]) == 0
+    assert asked(fake).text == "ä\r\n"
+    assert main(["workspace", "file", "write", "w", "x", "--text", "y"]) == 0
+    assert asked(fake).text == "y"
+    text.write_bytes(b"\xff")
+    capfd.readouterr()
+    assert main(["workspace", "file", "write", "w", "x", "--text-file", str(text)]) == 1
+    assert "is not UTF-8 text" in capfd.readouterr().err
+    assert main(["workspace", "patch", "apply", "w", "--patch-file", str(tmp_path / "none")]) == 1
+    assert "No such file" in capfd.readouterr().err
+
+
+def test_content_ends_with_its_own_line_unless_it_is_asked_for_alone(
+    runner: Callable[[Any], FakeRunner], capfd: Capture
+) -> None:
+    runner(file_read("a\r\nb"))
+    assert main(["workspace", "file", "read", "w", "x"]) == 0
+    captured = capfd.readouterr()
+    assert captured.out == "a\r\nb\n"
+    assert captured.err == f"[read] workspace_id={WORKSPACE_ID} path=/workspace/x size_bytes=4 truncated=false\n"
+    assert main(["workspace", "file", "read", "w", "x", "--content-only"]) == 0
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("a\r\nb", "")
+
+
+def test_a_diff_is_the_patch_byte_by_byte_and_the_rest_is_said_beside(
+    runner: Callable[[Any], FakeRunner], capfd: Capture
+) -> None:
+    runner(diff())
+    assert main(["workspace", "diff", "w"]) == 0
+    captured = capfd.readouterr()
+    assert captured.out == diff().patch
+    assert "not in the patch: added logo.png (not text)" in captured.err
+    assert "changed=true total=2" in captured.err
+    assert main(["workspace", "diff", "w", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["patch"] == diff().patch
+
+
+def test_logs_show_each_command_with_its_outcome_and_output(
+    runner: Callable[[Any], FakeRunner], capfd: Capture
+) -> None:
+    runner(
+        logs(
+            logged(seq=2, command="pytest -q", exit_code=1, stdout="1 failed\n", stderr="x", stdout_truncated=True),
+            logged(seq=4, command=("echo", "a b"), stdout="a b\n"),
+            logged(seq=6, command="sleep 9", exit_code=124, timed_out=True),
+            logged(seq=8, command="x", exit_code=None, error="the guest was lost"),
+        )
+    )
+    assert main(["workspace", "logs", "w"]) == 0
+    captured = capfd.readouterr()
+    assert captured.out.splitlines() == [
+        "#2 2026-09-21T10:00:00.000Z [exit 1, 12 ms] pytest -q",
+        "1 failed",
+        "x",
+        "#4 2026-09-21T10:00:00.000Z [exit 0, 12 ms] echo 'a b'",
+        "a b",
+        "#6 2026-09-21T10:00:00.000Z [timed out, 12 ms] sleep 9",
+        "#8 2026-09-21T10:00:00.000Z [the guest was lost] x",
+    ]
+    assert f"pyro workspace logs {WORKSPACE_ID} --seq 2" in captured.err
+
+
+def test_exec_streams_and_ends_with_the_commands_status(runner: Callable[[Any], FakeRunner], capfd: Capture) -> None:
+    taken: list[int | None] = []
+
+    def answer(_operation: object, _request: object, call: Any) -> object:
+        taken.append(call.stdin)
+        return exec_result(exit_code=7)
+
+    fake = runner(answer)
+    assert main(["workspace", "exec", "w", "--secret-env", "A", "--secret-env", "B=C", "--", "echo", "a b"]) == 7
+    assert asked(fake).command == ("echo", "a b")
+    assert asked(fake).secret_env == {"A": "A", "B": "C"}
+    assert (
+        f"[exec] workspace_id={WORKSPACE_ID} execution_mode=guest_virtio_serial exit_code=7" in capfd.readouterr().err
+    )
+    assert main(["workspace", "exec", "w", "-i", "--", "cat"]) == 7
+    assert taken == [None, 0]
+
+
+def test_a_workspace_is_shown_with_what_was_left_out_of_its_seed(
+    runner: Callable[[Any], FakeRunner], capfd: Capture
+) -> None:
+    runner(workspace())
+    assert main(["workspace", "status", "w"]) == 0
+    captured = capfd.readouterr()
+    assert "workspace id: " + WORKSPACE_ID in captured.out
+    assert "seed: /src/app (12 entries, 1.0 KiB)" in captured.out
+    assert "labels: a=1" in captured.out
+    assert "1 left out of the seed:\n  run/sock^[[2J: a socket" in captured.err
