@@ -85,7 +85,8 @@ def exec_result(**changed: Any) -> WorkspaceExecResult:
 
 
 def logged(**changed: Any) -> LoggedCommand:
-    return LoggedCommand(**{**_COMMAND, "started_at": _AT, "error": "", **changed})
+    facts: dict[str, Any] = {**_COMMAND, "started_at": _AT, "error": ""}
+    return LoggedCommand(**{**facts, **changed})
 
 
 def logs(*commands: LoggedCommand) -> WorkspaceLogsResult:
