@@ -12,12 +12,14 @@ from pyro_mcp.errors import ErrorCode, PyroError
 VM_PREFIX = "vm_"
 WORKSPACE_PREFIX = "ws_"
 SNAPSHOT_PREFIX = "snap_"
+SHELL_PREFIX = "sh_"
 # 32 signs without l, o, 0 and 1, which are taken for each other: 20 of them are 100 random bits.
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ALPHABET_SET = frozenset(_ALPHABET)
 _RANDOM_LENGTH = 20
 VM_ID_PATTERN = f"^{VM_PREFIX}[{_ALPHABET}]{{{_RANDOM_LENGTH}}}$"
 WORKSPACE_ID_PATTERN = f"^{WORKSPACE_PREFIX}[{_ALPHABET}]{{{_RANDOM_LENGTH}}}$"
+SHELL_ID_PATTERN = f"^{SHELL_PREFIX}[{_ALPHABET}]{{{_RANDOM_LENGTH}}}$"
 
 
 def new_vm_id() -> str:
@@ -78,6 +80,11 @@ def new_snapshot_id() -> str:
 def is_snapshot_id(text: str) -> bool:
     """Say whether `text` has the form of a snapshot's id, and so is safe as a file name."""
     return _is_id(text, SNAPSHOT_PREFIX)
+
+
+def new_shell_id() -> str:
+    """Make the id of a new shell."""
+    return SHELL_PREFIX + _random_text()
 
 
 def _is_id(text: str, prefix: str) -> bool:

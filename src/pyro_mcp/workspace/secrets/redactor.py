@@ -146,6 +146,22 @@ class Redactor:
             return [self._within(each) for each in cast("list[object]", value)]
         return value
 
+    def covered(self, data: bytes) -> tuple[list[tuple[int, int]], int]:
+        """Return which parts of `data` are values, in order and apart, and from where on one may have begun.
+
+        For who has to know where in a stream a mark stands.
+        """
+        if self.is_idle:
+            return [], len(data)
+        folded = data.translate(_FOLDED, BLANKS)
+        apart: list[tuple[int, int]] = []
+        for start, stop in self.spans(data, folded):
+            if apart and start < apart[-1][1]:
+                apart[-1] = (apart[-1][0], max(apart[-1][1], stop))
+            else:
+                apart.append((start, stop))
+        return apart, self.held_from(data, folded)
+
     def spans(self, data: bytes, folded: bytes) -> list[tuple[int, int]]:
         """Return where in `data` values stand, in order; `folded` is what is searched of it."""
         found: list[tuple[int, int]] = []

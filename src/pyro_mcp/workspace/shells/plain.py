@@ -9,7 +9,6 @@ line that is already begun, what stood there before is not repeated, unless it w
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import TYPE_CHECKING
 
@@ -27,20 +26,13 @@ _CONTROLS = re.compile(
 )
 
 
-def plain_text(output: ShellOutput) -> str:
-    """Return what a person would see of an output. It needs its context, and the sizes of the terminal."""
-    context = _decoded(output.context)
-    text = output.data.decode("utf-8", "replace")
+def plain_text(output: ShellOutput, context: str, text: str) -> str:
+    """Return what a person would see of `text`, an output's, where `context` is what came before it."""
     context, begun = split_unfinished(context[_beginning(context) :])
     try:
         return _drawn(context, begun, text, output)
     except TooMuchWorkError:
         return _CONTROLS.sub("", text.replace("\r\n", "\n"))
-
-
-def _decoded(data: bytes) -> str:
-    """Return bytes as text; a character that is cut off at the end belongs to what follows."""
-    return codecs.getincrementaldecoder("utf-8")("replace").decode(data)
 
 
 def _beginning(context: str) -> int:
@@ -68,11 +60,10 @@ def _drawn(context: str, begun: str, text: str, output: ShellOutput) -> str:
     at = 0
     for size in changes:
         end = len(output.data[: size.since - output.start].decode("utf-8", "replace"))
-        begun, text_before = "", begun + text[at:end]
-        whole, rest = split_unfinished(text_before)
+        whole, begun = split_unfinished(begun + text[at:end])
         screen.feed(whole)
         screen.resize(size.rows, size.cols)
-        begun, at = rest, end
+        at = max(at, end)
     screen.feed(begun + text[at:])
     return before.seen_since()
 
