@@ -60,6 +60,16 @@ def check_snapshot_name(name: str) -> str:
     return name
 
 
+def check_service_name(name: str) -> str:
+    """Return `name` if a service may have it.
+
+    Raises:
+        PyroError: INVALID.
+    """
+    _check_form("a service's name", name)
+    return name
+
+
 def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Return the labels, sorted by key, if a workspace may have them.
 

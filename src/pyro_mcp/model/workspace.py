@@ -179,6 +179,7 @@ class ReviewKind(StrEnum):
     FILE_WRITE = "file_write"
     START = "start"
     STOP = "stop"
+    SERVICE = "service"
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,12 +87,9 @@ class ServiceRecords:
                 self.put(after)
             return after
 
-    def remove(self, name: str, run: str) -> None:
-        """Forget a service, if it still is of that run."""
-        with self.locked():
-            before = self.find(name)
-            if before is not None and before.run == run:
-                self._path(name).unlink(missing_ok=True)
+    def forget(self, name: str) -> None:
+        """Remove the record of a service. The caller holds the lock."""
+        self._path(name).unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Generator[None]:

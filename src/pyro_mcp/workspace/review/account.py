@@ -146,20 +146,28 @@ def event_text(event: ReviewEvent) -> str:
             return f"wrote {fact('path')} ({fact('size_bytes')} bytes)"
         case ReviewKind.SYNC:
             return f"pushed {fact('source_path')} to {fact('destination')} ({fact('entry_count')} entries)"
+        case ReviewKind.EXPORT if event.summary.get("disk"):
+            return f"exported the whole disk to {fact('output_path')}"
         case ReviewKind.EXPORT:
             return f"exported {fact('path')} to {fact('output_path')} ({fact('entry_count')} entries)"
         case ReviewKind.SNAPSHOT:
             return f"{'deleted' if event.summary.get('deleted') else 'took'} snapshot {fact('name')}"
         case ReviewKind.RESET:
             return f"reset to {fact('snapshot')}"
-        case ReviewKind.START:
-            return "created" if event.summary.get("created") else "started again"
-        case ReviewKind.STOP:
-            return f"stopped ({fact('reason')})"
+        case ReviewKind.START | ReviewKind.STOP:
+            return _switched(event)
+        case ReviewKind.SERVICE:
+            return f"service {fact('service')}: {fact('what')}"
         case ReviewKind.COMMAND:
             return f"ran command {fact('command_seq')}"
         case _:
             assert_never(event.kind)
+
+
+def _switched(event: ReviewEvent) -> str:
+    if event.kind is ReviewKind.STOP:
+        return f"stopped ({brief(str(event.summary.get('reason', '?')))})"
+    return "created" if event.summary.get("created") else "started again"
 
 
 def _since_reset(events: Sequence[ReviewEvent]) -> list[ReviewEvent]:
