@@ -23,7 +23,7 @@ from pyro_mcp.protocol.frames import Decoder, FrameError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.loop import Deadline, Loop
     from pyro_mcp.guest.operations import Operations
 
 # virtio_console hands out a page at once, and takes at most so much.
@@ -60,8 +60,8 @@ class Lane:
         self._flush_planned = False
         self._blocked = False
         self._has_host = is_connection
-        # The session began while the port had no host, as far as the kernel knew.
-        self._doubtful = False
+        # Set while the session began when the port had no host, as far as the kernel knew.
+        self._doubt: Deadline | None = None
         os.set_blocking(fd, False)
         loop.add(fd, self._on_event, self._mask())
 
@@ -97,7 +97,7 @@ class Lane:
             return
         if not self._has_host:
             self._has_host = True
-            self._doubtful = False
+            self._end_doubt()
             self._loop.change(self._fd, self._mask())
         if mask & WRITABLE:
             self._unblock()
@@ -117,18 +117,22 @@ class Lane:
         # What a host writes can overtake the news that it is connected.
         while self._read_once():
             continue
-        if self._session is not None and not self._doubtful:
-            self._doubtful = True
-            self._loop.at(_DOUBT_S, self._resolve_doubt)
+        if self._session is not None and self._doubt is None:
+            self._doubt = self._loop.at(_DOUBT_S, self._resolve_doubt)
 
     def _resolve_doubt(self) -> None:
         """End a session that began without a host, if there is still none: no further edge would say so."""
-        if self._doubtful:
-            self._doubtful = False
-            poll = select.poll()
-            poll.register(self._fd, 0)
-            if poll.poll(0):
-                self._end_session()
+        self._doubt = None
+        poll = select.poll()
+        poll.register(self._fd, 0)
+        if poll.poll(0):
+            self._end_session()
+
+    def _end_doubt(self) -> None:
+        # Left alone, it would come up while the next session is in doubt, which has just begun.
+        if self._doubt is not None:
+            self._loop.cancel(self._doubt)
+            self._doubt = None
 
     def _read_once(self) -> int:
         """Read and take what one read returns, and return how much that was."""
@@ -180,7 +184,7 @@ class Lane:
 
     def _end_session(self) -> None:
         session, self._session = self._session, None
-        self._doubtful = False
+        self._end_doubt()
         if session is not None:
             session.close()
         self._out.clear()
