@@ -16,6 +16,16 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PRINTED = {
     "python_one_shot.py": ["git version 2.", "42\n", "exit 0 after"],
     "python_lifecycle.py": ["created vm_", "state   started", "network off", "output  Linux 6.", "gone    True"],
+    "python_workspace.py": [
+        "before   exit 1 FAILED (failures=1)",
+        "after    exit 0",
+        "\n+    return sum(values) / len(values)\n",
+        "- modified `mean.py` +1 -1",
+        "bytes: True",
+        "reset    1",
+        "again    exit 1",
+        "deleted  True",
+    ],
     "mcp_client.py": ["vm_run - ", "\n12."],
 }
 

@@ -106,7 +106,7 @@ class SyncPushResult(Result):
 class FileResult(Result):
     """One file, directory or link."""
 
-    path: str = field(metadata=ws_named.FULL_PATH)
+    path: str = field(metadata=said("Its full path in the guest.", guest=True))
     kind: str = field(metadata=said("What it is: file, directory, symlink, other."))
     size_bytes: int = field(metadata=ws_named.FILE_SIZE)
     mode: str = field(metadata=ws_named.FILE_MODE)

@@ -68,9 +68,9 @@ RECURSIVE = about("List what is below as well.")
 WORKSPACE_ID = said("Id of the workspace.")
 FILE_MODE = said("Its permission bits, as chmod takes them.")
 FILE_SIZE = said("Its size.")
-FULL_PATH = said("Its full path in the guest.", guest=True)
-SKIPPED = said("What was left out (sockets, devices and so on), the first hundred.", guest=True, most=20)
-CHANGED = said("What changed while it was read, the first hundred.", guest=True, most=20)
+FULL_PATH = said("Its full path in the guest.")
+SKIPPED = said("What was left out (sockets, devices and so on), the first hundred.", most=20)
+CHANGED = said("What changed while it was read, the first hundred.", most=20)
 
 
 def path(description: str, *, place: Place = Place.POSITIONAL, names: str = "PATH") -> Mapping[str, object]:

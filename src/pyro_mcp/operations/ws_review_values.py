@@ -176,9 +176,9 @@ class ExportResult(Result):
     entry_count: int = field(metadata=said("How many files, directories and links came out."))
     bytes_written: int = field(metadata=said("How much content came out."))
     left_out_count: int = field(metadata=said("How many entries were left out: devices, links that lead outside."))
-    left_out: tuple[NoteResult, ...] = field(metadata=said("The first hundred of them.", most=30))
+    left_out: tuple[NoteResult, ...] = field(metadata=said("The first hundred of them.", guest=True, most=30))
     host_hook_count: int = field(metadata=said("How many files a tool of this host would run by itself."))
-    host_hooks: tuple[HostHookResult, ...] = field(metadata=said("The first hundred of them.", most=30))
+    host_hooks: tuple[HostHookResult, ...] = field(metadata=said("The first hundred of them.", guest=True, most=30))
 
 
 @dataclass(frozen=True, slots=True)

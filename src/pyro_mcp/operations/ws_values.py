@@ -71,7 +71,7 @@ class WorkspaceUpdateRequest:
 class NoteResult(Result):
     """Something about one file of a tree."""
 
-    name: str = field(metadata=said("Its path in the tree.", guest=True))
+    name: str = field(metadata=said("Its path in the tree."))
     reason: str = field(metadata=said("What there is to say of it."))
 
 
