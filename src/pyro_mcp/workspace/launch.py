@@ -53,6 +53,8 @@ class Disks(NamedTuple):
     root_is_new: bool = True
     workspace_is_new: bool = True
     workspace_is_durable: bool = False
+    #: In the baseline's place is a disk that everything is copied to.
+    is_exported: bool = False
 
 
 def own_disks(files: VmFiles, flavour: Flavour) -> Disks:
@@ -87,7 +89,9 @@ def launch(
     drives = drives_of(engine, images, disks)
     spec = machine_spec(engine, vm, files, drives, network_fd=network_fd)
     wish = TemplateWish(choice, images, vm.shape, flavour)
-    for attempt in range(_RESTORES if choice.driver.features.templates else 0):
+    # A template was made with a baseline that can't be written to.
+    has_template = choice.driver.features.templates and not disks.is_exported
+    for attempt in range(_RESTORES if has_template else 0):
         try:
             return _restore(engine, wish, disks, spec)
         except PyroError as error:

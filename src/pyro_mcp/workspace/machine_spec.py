@@ -45,7 +45,11 @@ def drives_of(engine: Engine, images: Images, disks: Disks) -> tuple[Drive, ...]
         Drive(images.environment.base_image, read_only=True),
         Drive(disks.root, volatile=True),
         Drive(disks.workspace, volatile=not disks.workspace_is_durable),
-        Drive(placeholder(engine.paths) if disks.baseline is None else disks.baseline, read_only=True),
+        Drive(
+            placeholder(engine.paths) if disks.baseline is None else disks.baseline,
+            read_only=not disks.is_exported,
+            volatile=disks.is_exported,
+        ),
     )
 
 

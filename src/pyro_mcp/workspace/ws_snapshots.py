@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.durable import fsync_dir, remove_tree, sparse_copy
 from pyro_mcp.host.faults import fault_point
@@ -176,9 +177,16 @@ def _holding_still(engine: Engine, workspace: Workspace) -> Generator[None]:
         return
     machine = engine.drivers.of(vm.machine.kind).attach(vm.machine)
     try:
-        with AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S) as session:
-            session.sync()
+        with (
+            AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S) as session,
+            GuestFiles(session).frozen(),
+        ):
             yield
+    except PyroError as error:
+        if error.code is not ErrorCode.TIMEOUT:
+            raise
+        hint = "Stop the workspace first: it can be copied at leisure then."
+        raise PyroError(error.code, error.message, hint=hint, details=error.details) from error
     finally:
         machine.close()
 
