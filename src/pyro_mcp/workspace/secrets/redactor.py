@@ -33,6 +33,7 @@ _BREAK_BYTES = 16
 _PROBE_BYTES = 4
 # A stream may be made of nothing but beginnings: then more is held back than would have to be.
 _MOST_TRIES = 32
+_HARMLESS_CHARS = 3
 
 
 class _Needle:
@@ -48,6 +49,10 @@ class _Needle:
         self.folded = form.text.translate(_FOLDED, BLANKS)
         self.bare = _as_alike(form.text.translate(None, BLANKS), form.likeness)
         self.gaps = {offset: (run.count(b" "), len(run) - run.count(b" ")) for offset, run in _gaps(form.text)}
+
+    def begins_with(self, ink: bytes) -> bool:
+        """Say whether the form, without its blanks, begins with this."""
+        return self.bare.startswith(_as_alike(ink, self.likeness))
 
     def matches(self, text: bytes, longest_break: int) -> bool:
         """Say whether a text whose ink is the needle's is the form, perhaps with its lines broken."""
@@ -108,6 +113,11 @@ class Redactor:
         self._too_long_break = re.compile(rb"[ \r\n]{%d,}" % (self._longest_break + 1))
         # The first characters of all needles, by how many they are: what a stream ends with is mostly none of them.
         self._beginnings = tuple({each[:count] for each in self._searched} for count in range(_PROBE_BYTES))
+
+    @property
+    def harmless_chars(self) -> int:
+        """Return how many characters of a value's beginning tell nothing: a quarter of the shortest form, 3 at most."""
+        return min(_HARMLESS_CHARS, *(len(each) // 4 for each in self._searched))
 
     @property
     def is_idle(self) -> bool:
@@ -180,7 +190,7 @@ class Redactor:
 
     def held_from(self, data: bytes, folded: bytes) -> int:
         """Return from where on `data` may be the beginning of a value that has not come whole yet."""
-        count = self._beginning_at_end(folded)
+        count = self._beginning_at_end(data, folded)
         if not count:
             return len(data)
         start = _place_from_end(data, count)
@@ -191,29 +201,52 @@ class Redactor:
         behind = data[breaks[-1] :]
         return breaks[-1] + self.held_from(behind, behind.translate(_FOLDED, BLANKS))
 
-    def _beginning_at_end(self, folded: bytes) -> int:
+    def _beginning_at_end(self, data: bytes, folded: bytes) -> int:
         """Return how many of the last characters may be the beginning of a value: the most that may."""
-        most = 0
-        for count in range(1, _PROBE_BYTES):
-            if folded[-count:] in self._beginnings[count]:
-                most = count
+        for count in range(_PROBE_BYTES - 1, 0, -1):
+            if folded[-count:] in self._beginnings[count] and self._may_begin(data, folded, count):
+                break
+        else:
+            count = 0
         for text in self._searched:
-            most = max(most, _overlap(folded, text))
-        return most
+            for longer, is_sure in _overlaps(folded, text):
+                if longer <= count:
+                    break
+                if not is_sure or any(each.begins_with(_last(data, longer)) for each in self._by_folded[text]):
+                    count = longer
+                    break
+        return count
+
+    def _may_begin(self, data: bytes, folded: bytes, count: int) -> bool:
+        end, last = folded[-count:], _last(data, count)
+        return any(each.folded.startswith(end) and each.begins_with(last) for each in self._needles)
 
 
-def _overlap(folded: bytes, text: bytes) -> int:
-    """Return the length of the longest end of `folded` with which `text` begins, if at least the probe's length."""
+def _overlaps(folded: bytes, text: bytes) -> Iterator[tuple[int, bool]]:
+    """Yield the lengths of the ends of `folded` with which `text` begins, longest first, down to the probe's length.
+
+    With it comes whether that is sure: after many tries it is not, and there are no more.
+    """
     start = max(0, len(folded) - len(text) + 1)
     probe = text[:_PROBE_BYTES]
     at = folded.find(probe, start)
     tries = 0
     while at >= 0:
         tries += 1
-        if tries > _MOST_TRIES or text.startswith(folded[at:]):
-            return len(folded) - at
+        if tries > _MOST_TRIES:
+            yield len(folded) - at, False
+            return
+        if text.startswith(folded[at:]):
+            yield len(folded) - at, True
         at = folded.find(probe, at + 1)
-    return 0
+
+
+def _last(data: bytes, count: int) -> bytes:
+    """Return the last `count` characters that are not blank."""
+    ink = data[-4 * count - 64 :].translate(None, BLANKS)
+    if len(ink) < count:
+        ink = data.translate(None, BLANKS)
+    return ink[-count:]
 
 
 class RedactedStream:
@@ -222,13 +255,26 @@ class RedactedStream:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._held = b""
-        # How much of what is held lies under a mark that is out already.
+        # How much of what is held lies under a mark that is out already; and how much was shown by `settle`.
         self._covered = 0
+        self._shown = 0
 
     @property
     def held_bytes(self) -> int:
         """Return how much is held back."""
         return len(self._held)
+
+    def settle(self) -> bytes:
+        """Return what of the held may be shown because the stream has come to rest: less than would tell anything.
+
+        A few characters at the end of a line may well be the beginning of a value by chance. If the rest of one comes
+        after all, it gets its mark.
+        """
+        ink = len(self._held[self._covered :].translate(None, BLANKS))
+        if self._covered or ink > self._redactor.harmless_chars:
+            return b""
+        shown, self._shown = self._held[self._shown :], len(self._held)
+        return shown
 
     def feed(self, data: bytes) -> bytes:
         """Take more of the stream, and return what may be passed on by now."""
@@ -246,23 +292,22 @@ class RedactedStream:
         folded = data.translate(_FOLDED, BLANKS)
         spans = self._redactor.spans(data, folded)
         end = len(data) if is_end else self._redactor.held_from(data, folded)
-        if not spans and not self._covered:
+        if not spans and not self._covered and not self._shown:
             self._held = data[end:]
             return data[:end] if end < len(data) else data
         out: list[bytes] = []
-        done = self._covered
+        done, marked = self._covered or self._shown, self._covered
         for start, stop in spans:
-            if start < done:
+            if start < marked:
                 # One value overlaps another: they share a mark.
-                done = max(done, stop)
+                done = marked = max(marked, stop)
             elif start < end:
                 out += (data[done:start], REDACTED)
-                done = stop
-        if done < end:
-            out.append(data[done:end])
-            done = end
+                done = marked = stop
         self._held = data[end:]
-        self._covered = done - end
+        self._covered = max(0, marked - end)
+        self._shown = 0 if self._covered else max(0, done - end)
+        out.append(data[done:end])
         return b"".join(out)
 
 

@@ -190,6 +190,59 @@ def test_only_the_beginning_of_a_value_is_held_back(value: str) -> None:
     assert stream.finish() == beginning
 
 
+def test_what_only_looks_like_the_beginning_of_a_value_is_not_held_back() -> None:
+    stream = Redactor(["Password-1"]).stream()
+    assert stream.feed(b"is it up\n") == b"is it up\n"
+    assert stream.feed(b"is it Pass") == b"is it "
+    assert stream.feed(b"word") == b""
+    assert stream.feed(b"+") == b"Password+"
+
+
+def test_a_stream_that_rests_shows_what_is_most_probably_no_value() -> None:
+    redactor = Redactor(["8080-is-the-code"])
+    stream = redactor.stream()
+    assert stream.feed(b"listening on 8080 and 8\n") == b"listening on 8080 and "
+    assert stream.settle() == b"8\n"
+    assert stream.settle() == b""
+    assert stream.feed(b"done\n") == b"done\n"
+    assert stream.feed(b"at 8") == b"at "
+    assert stream.settle() == b"8"
+    # Somebody writes a value slowly.
+    assert stream.feed(b"08") + stream.settle() == b"08"
+    assert stream.feed(b"0-is") + stream.settle() == b""
+    assert stream.feed(b"-the-code\n") == b"[REDACTED]\n"
+    assert stream.feed(b"808") + stream.settle() == b"808"
+    assert stream.finish() == b""
+    short = Redactor(["8080"]).stream()
+    assert short.feed(b"80") + short.settle() == b""
+    assert short.finish() == b"80"
+
+
+@given(
+    parts=st.lists(
+        st.one_of(
+            st.sampled_from([b"80", b"8080-is", b"8080-is-the-code", b"code", b" \r", b"\n"]), st.binary(max_size=3)
+        ),
+        max_size=12,
+    ),
+    rests=st.sets(st.integers(0, 80)),
+)
+def test_rests_change_nothing_but_what_is_shown_of_a_values_first_characters(
+    parts: list[bytes], rests: set[int]
+) -> None:
+    data, redactor = b"".join(parts), Redactor(["8080-is-the-code"])
+    stream = redactor.stream()
+    out = b""
+    for at in range(len(data)):
+        out += stream.feed(data[at : at + 1])
+        out += stream.settle() if at in rests else b""
+    out += stream.finish()
+    assert out.count(REDACTED) == redactor.data(data).count(REDACTED)
+    if REDACTED not in out:
+        assert out == data
+    assert b"8080-is-the-code" not in out
+
+
 def test_what_is_held_back_is_bounded_whatever_comes() -> None:
     value = "k" + "0123456789" * 10
     stream = Redactor([value]).stream()
