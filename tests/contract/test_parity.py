@@ -33,7 +33,7 @@ SDK_TYPES = {
 }
 HOST_PATH_TYPES = {Kind.TEXT: "str | PathLike[str]", Kind.OPTIONAL_TEXT: "str | PathLike[str] | None"}
 JSON_TYPES = {Kind.TEXT: "string", Kind.WHOLE: "integer", Kind.CLAIM: "boolean"}
-# The public contract, sections 3, 4 and 5.1 to 5.3, and what this version adds to it (all of it optional).
+# The public contract, sections 3, 4 and 5.1 to 5.4, and what this version adds to it (all of it optional).
 SIGNATURES = {
     "list_environments": "()",
     "pull_environment": "(environment: str, *, force: bool = False)",
@@ -74,6 +74,17 @@ SIGNATURES = {
         "(workspace_id: str, *, command: str | Sequence[str], timeout_seconds: int = 30,"
         " secret_env: Mapping[str, str] | None = None)"
     ),
+    "open_shell": (
+        "(workspace_id: str, *, cwd: str = /workspace, cols: int = 120, rows: int = 30,"
+        " secret_env: Mapping[str, str] | None = None)"
+    ),
+    "read_shell": (
+        "(workspace_id: str, shell_id: str, *, cursor: int = 0, max_chars: int = 65536, plain: bool = False,"
+        " wait_for_idle_ms: int | None = None)"
+    ),
+    "write_shell": "(workspace_id: str, shell_id: str, *, input: str, newline: bool = True)",
+    "signal_shell": "(workspace_id: str, shell_id: str, *, signal: str = INT)",
+    "close_shell": "(workspace_id: str, shell_id: str)",
     "logs_workspace": "(workspace_id: str, *, seq: int | None = None, offset: int = 0)",
     "push_workspace_sync": "(workspace_id: str, source_path: str | PathLike[str], *, dest: str = /workspace)",
     "list_workspace_files": "(workspace_id: str, *, path: str = /workspace, recursive: bool = False)",
@@ -100,7 +111,7 @@ TOOLS = {
     "workspace_sync_push", "workspace_file_list", "workspace_file_read", "workspace_file_write",
     "workspace_patch_apply", "workspace_diff", "workspace_summary", "workspace_export", "workspace_reset",
     "workspace_disk_export", "workspace_disk_list", "workspace_disk_read", "snapshot_create", "snapshot_list",
-    "snapshot_delete",
+    "snapshot_delete", "shell_open", "shell_read", "shell_write", "shell_signal", "shell_close",
 }  # fmt: skip
 COMMANDS = {
     ("env", "list"), ("env", "pull"), ("env", "inspect"), ("env", "prune"),
@@ -109,6 +120,7 @@ COMMANDS = {
                                        "diff", "summary", "reset", "export")],
     *[("workspace", "file", verb) for verb in ("list", "read", "write")],
     *[("workspace", "snapshot", verb) for verb in ("create", "list", "delete")],
+    *[("workspace", "shell", verb) for verb in ("open", "read", "write", "signal", "close")],
     *[("workspace", "disk", verb) for verb in ("export", "list", "read")],
     ("workspace", "sync", "push"), ("workspace", "patch", "apply"),
 }  # fmt: skip

@@ -139,7 +139,7 @@ class GuestShells:
         Raises:
             PyroError: NOT_FOUND; CONFLICT if nobody is there to read it; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        return self._asked(shell, {"op": shells.WRITE, "shell": shell, "input": text}, "write to the shell")
+        return self._asked(shell, {"op": shells.WRITE, "shell": shell, "input": text}, f"write to the shell {shell}")
 
     def signal(self, shell: str, number: ShellSignal) -> ShellInfo:
         """Signal what runs in the foreground.
@@ -147,7 +147,9 @@ class GuestShells:
         Raises:
             PyroError: NOT_FOUND; CONFLICT if the shell has exited; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        return self._asked(shell, {"op": shells.SIGNAL, "shell": shell, "signal": number.value}, "signal the shell")
+        return self._asked(
+            shell, {"op": shells.SIGNAL, "shell": shell, "signal": number.value}, f"signal the shell {shell}"
+        )
 
     def resize(self, shell: str, cols: int, rows: int) -> ShellInfo:
         """Change the size of the terminal.
@@ -156,7 +158,7 @@ class GuestShells:
             PyroError: NOT_FOUND; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
         fields = {"op": shells.RESIZE, "shell": shell, "cols": cols, "rows": rows}
-        return self._asked(shell, fields, "resize the shell's terminal")
+        return self._asked(shell, fields, f"resize the terminal of the shell {shell}")
 
     def close(self, shell: str) -> ShellInfo:
         """End a shell with all that it started, and forget its output. What is returned is its end.
@@ -164,7 +166,7 @@ class GuestShells:
         Raises:
             PyroError: NOT_FOUND; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        return self._asked(shell, {"op": shells.CLOSE, "shell": shell}, "close the shell")
+        return self._asked(shell, {"op": shells.CLOSE, "shell": shell}, f"close the shell {shell}")
 
     def read(
         self, shell: str, cursor: int, *, max_bytes: int, context_bytes: int = 0, idle_ms: int = 0, wait_ms: int = 0
@@ -186,7 +188,7 @@ class GuestShells:
             "wait_ms": wait_ms or shells.MAX_WAIT_MS,
         }
         hearing = _Hearing(shell)
-        request = _Request("read the shell", TIMEOUT_S + (shells.MAX_WAIT_MS / 1000 if idle_ms else 0), fields)
+        request = _Request(f"read the shell {shell}", TIMEOUT_S + (shells.MAX_WAIT_MS / 1000 if idle_ms else 0), fields)
         self._session.stream(request, on_output=hearing.take, cancel=self._cancel)
         return hearing.output(cursor, max_bytes, context_bytes)
 
@@ -212,7 +214,7 @@ class GuestShells:
                 raise breach("another shell than was asked for")
 
         fields = {"op": shells.ATTACH, "shell": shell, "cursor": cursor}
-        request = _Request("attach to the shell", ATTACH_TIMEOUT_S, fields)
+        request = _Request(f"attach to the shell {shell}", ATTACH_TIMEOUT_S, fields)
         self._session.stream(request, stdin=stdin, on_output=take, cancel=self._cancel)
 
     def _asked(self, shell: str, fields: Mapping[str, object], what: str) -> ShellInfo:

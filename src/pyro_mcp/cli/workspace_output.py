@@ -52,7 +52,12 @@ _SHOWN_FILES = 50
 
 def show_workspace_result(name: str, result: Result) -> None:
     """Write a result to stdout, and what there is to say of it to stderr."""
-    _SHOWING[name](result)
+    if name.startswith("shell_"):
+        from pyro_mcp.cli.shell_output import SHOWING
+
+        SHOWING[name](result)
+    else:
+        _SHOWING[name](result)
 
 
 def _workspace(result: WorkspaceResult) -> None:

@@ -190,10 +190,49 @@ INSPECT = Profile(
         ),
     },
 )
-MODES = {mode.name: mode for mode in (REPRO_FIX, INSPECT)}
+REVIEW_EVAL = Profile(
+    name="review-eval",
+    summary="Review and evaluate with checkpoints and a shell that stays open.",
+    tools=(
+        *INSPECT.tools[:-2],
+        "workspace_diff",
+        "workspace_reset",
+        "shell_open",
+        "shell_read",
+        "shell_write",
+        "shell_signal",
+        "shell_close",
+        "snapshot_create",
+        "snapshot_list",
+        "snapshot_delete",
+        *INSPECT.tools[-2:],
+    ),
+    hidden=_NARROW,
+    instructions=(
+        "Use a workspace, a virtual machine with a copy of the project, to review or evaluate it by trying it out."
+        " workspace_create with seed_path. snapshot_create before each experiment and workspace_reset with that"
+        " snapshot after it, so that none depends on another. shell_open gives a shell that keeps directory, variables"
+        " and running programs between calls: shell_write types into it, shell_read with plain shows what a person"
+        " would see. workspace_exec is simpler for single commands. workspace_diff shows what an experiment changed;"
+        " workspace_summary is the page for your report. The project on this host is never touched, and there is no"
+        " network inside." + _GUEST
+    ),
+    says={
+        "shell_open": (
+            "Open a shell in the workspace, at a terminal of its own: for an interactive program, a debugger, or steps"
+            " that build on each other. It stays open between calls, and ends when it is closed or the workspace is"
+            " stopped or reset. For single commands workspace_exec is simpler: it waits, and gives their exit status."
+        ),
+        "workspace_reset": (
+            "End an experiment: throw away everything that was done in the workspace, shells and history too, and bring"
+            " /workspace back as it was created, or as in a named snapshot. It takes less than a second."
+        ),
+    },
+)
+MODES = {mode.name: mode for mode in (REPRO_FIX, INSPECT, REVIEW_EVAL)}
 # Promised by the public contract, and not there yet.
 PLANNED_PROFILES = ("workspace-full",)
-PLANNED_MODES = ("cold-start", "review-eval")
+PLANNED_MODES = ("cold-start",)
 
 
 def find_profile(name: str | None, mode: str | None = None) -> Profile:
@@ -221,7 +260,7 @@ def _found(kind: str, name: str, known: Mapping[str, Profile], planned: tuple[st
     if name in planned:
         raise PyroError(
             ErrorCode.UNSUPPORTED,
-            f"the {kind} {name} needs shells and services, which this release does not have yet",
+            f"the {kind} {name} needs services, which this release does not have yet",
             hint=f"Use {available}.",
         )
     raise PyroError(ErrorCode.INVALID, f"there is no {kind} {name!r}", hint=f"Use {available}.")

@@ -28,6 +28,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "workspace_review": ("workspace diff", "workspace summary", "workspace export"),
     "workspace_snapshots": ("workspace snapshot", "workspace reset"),
     "workspace_disks": ("workspace disk",),
+    "workspace_shells": ("workspace shell",),
 }
 # The words that several commands begin with.
 GROUPS = {
@@ -38,6 +39,7 @@ GROUPS = {
     "workspace file": "Files of a workspace.",
     "workspace patch": "Patches for a workspace.",
     "workspace snapshot": "Named checkpoints of /workspace.",
+    "workspace shell": "Shells in a workspace, which stay open between calls.",
     "workspace disk": "The file system of a stopped workspace, without starting it.",
 }
 

@@ -66,7 +66,7 @@ def test_a_model_is_not_asked_for_secrets_networks_or_host_compat(profile: Profi
 
 @pytest.mark.parametrize("name", PLANNED_PROFILES)
 def test_a_profile_that_does_not_exist_yet_is_refused_honestly(name: str) -> None:
-    with pytest.raises(PyroError, match=f"the profile {name} needs shells and services") as caught:
+    with pytest.raises(PyroError, match=f"the profile {name} needs services") as caught:
         find_profile(name)
     assert caught.value.code is ErrorCode.UNSUPPORTED
     assert "workspace-core" in caught.value.hint
@@ -74,7 +74,7 @@ def test_a_profile_that_does_not_exist_yet_is_refused_honestly(name: str) -> Non
 
 @pytest.mark.parametrize("mode", PLANNED_MODES)
 def test_a_mode_that_does_not_exist_yet_is_refused_honestly(mode: str) -> None:
-    with pytest.raises(PyroError, match=f"the mode {mode} needs shells and services"):
+    with pytest.raises(PyroError, match=f"the mode {mode} needs services"):
         find_profile(None, mode)
 
 

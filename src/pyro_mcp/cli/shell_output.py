@@ -1,0 +1,58 @@
+"""What the commands about shells print for a person.
+
+Owns one renderer for each result: a shell's output goes to stdout, what there is to say of it to stderr. Refuses to let
+output drive a terminal: whoever wants that attaches to the shell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.cli.rendering import facts
+from pyro_mcp.cli.streams import put, put_alone, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.operations.workspace_shells import (
+        ShellCloseResult,
+        ShellOpenResult,
+        ShellReadResult,
+        ShellSignalResult,
+        ShellWriteResult,
+    )
+
+
+def _opened(result: ShellOpenResult) -> None:
+    put(facts(result.to_dict()))
+
+
+def _read(result: ShellReadResult) -> None:
+    if result.output:
+        put_alone(result.output, ends_line=not result.output.endswith("\n"))
+    told = f"cursor={result.cursor} next_cursor={result.next_cursor} truncated={str(result.truncated).lower()}"
+    if result.dropped_bytes:
+        told += f" dropped_bytes={result.dropped_bytes}"
+    ended = "" if result.exit_code is None else f" exit_code={result.exit_code}"
+    say(f"[read] shell_id={result.shell_id} {told} state={result.state}{ended}")
+
+
+def _written(result: ShellWriteResult) -> None:
+    put(f"typed {result.input_chars} characters into {result.shell_id}; read on from --cursor {result.cursor}")
+
+
+def _signalled(result: ShellSignalResult) -> None:
+    put(f"sent {result.signal} to what runs in {result.shell_id}")
+
+
+def _closed(result: ShellCloseResult) -> None:
+    put(f"closed {result.shell_id} (exit {result.exit_code})")
+
+
+SHOWING: dict[str, Callable[[Any], None]] = {
+    "shell_open": _opened,
+    "shell_read": _read,
+    "shell_write": _written,
+    "shell_signal": _signalled,
+    "shell_close": _closed,
+}
