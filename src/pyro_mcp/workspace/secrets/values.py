@@ -7,6 +7,7 @@ is known to be one: somebody may have taken one for the other.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -59,12 +60,14 @@ def secret_from_file(name: str, path: Path) -> Secret:
     try:
         # Without O_NONBLOCK, opening a pipe would wait for its other end.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            if not os.path.isfile(fd):
-                raise PyroError(ErrorCode.INVALID, f"could not {what}: it is not a regular file")
-            data = file.read(MAX_VALUE_BYTES + 1)
+        try:
+            data = _content(fd)
+        finally:
+            os.close(fd)
     except OSError as error:
         raise from_os_error(error, what) from error
+    if data is None:
+        raise PyroError(ErrorCode.INVALID, f"could not {what}: it is not a regular file")
     try:
         value = data.decode()
     except UnicodeDecodeError:
@@ -75,6 +78,16 @@ def secret_from_file(name: str, path: Path) -> Secret:
             hint="Encode it, with base64 for example.",
         ) from None
     return Secret(name, SecretKind.FILE, value)
+
+
+def _content(fd: int) -> bytes | None:
+    """Return what a regular file holds, as far as it could be a value; None for anything else."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return None
+    data = b""
+    while len(data) <= MAX_VALUE_BYTES and (more := os.read(fd, MAX_VALUE_BYTES + 1 - len(data))):
+        data += more
+    return data
 
 
 def check_secrets(secrets: Iterable[Secret]) -> tuple[Secret, ...]:
