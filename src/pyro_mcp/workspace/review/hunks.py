@@ -75,7 +75,7 @@ def _run_diff(pairs: list[tuple[bytes, bytes]], scratch: Path) -> dict[int, byte
     """Return each pair's hunks by its number; none for those that `diff` could not be waited for."""
     program = find_program("diff")
     ensure_private_dir(scratch)
-    with staged_beside(scratch / "review") as staging:
+    with staged_beside(scratch / f"review-{os.urandom(8).hex()}") as staging:
         try:
             for side, name in enumerate(_SIDES):
                 os.mkdir(name, 0o700, dir_fd=staging.fd)
