@@ -31,6 +31,7 @@ HOMES = {
     "mcp": ("mcp_server/", "sdk/pyro.py"),  # the SDK names a type of it, and loads nothing
     "anyio": "mcp_server/",
     "pydantic": "mcp_server/",
+    "pyte": "workspace/shells/",
     "rich": "host/progress_bar.py",
     "shtab": "cli/",
 }

@@ -1,6 +1,6 @@
 """Closing a shell.
 
-Owns nothing but the way there: the guest ends all that the shell has started.
+Owns the way there: the guest ends all that the shell has started. Refuses to keep its output.
 """
 
 from __future__ import annotations

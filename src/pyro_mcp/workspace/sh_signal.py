@@ -1,6 +1,6 @@
 """Signalling what runs in a shell's foreground.
 
-Owns nothing but the way there.
+Owns the way there. Refuses to signal anything else.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pyro_mcp.workspace.shells.screen import TerminalScreen, TooMuchWorkError, split_unfinished
+from pyro_mcp.workspace.shells.screen import TerminalScreen, TooMuchWorkError
+from pyro_mcp.workspace.shells.sequences import feed, split_unfinished
 
 if TYPE_CHECKING:
     from pyro_mcp.agent.shells import ShellOutput, ShellSize
@@ -53,7 +54,7 @@ def _beginning(context: str) -> int:
 def _drawn(context: str, begun: str, text: str, output: ShellOutput) -> str:
     first, changes = _sizes_within(output)
     screen = TerminalScreen(first.cols, first.rows)
-    screen.feed(context)
+    feed(screen, context)
     screen.mark()
     before = _Before(screen)
     # Sizes are counted in bytes of the output; the characters that they fall on are near enough.
@@ -61,10 +62,10 @@ def _drawn(context: str, begun: str, text: str, output: ShellOutput) -> str:
     for size in changes:
         end = len(output.data[: size.since - output.start].decode("utf-8", "replace"))
         whole, begun = split_unfinished(begun + text[at:end])
-        screen.feed(whole)
+        feed(screen, whole)
         screen.resize(size.rows, size.cols)
         at = max(at, end)
-    screen.feed(begun + text[at:])
+    feed(screen, begun + text[at:])
     return before.seen_since()
 
 

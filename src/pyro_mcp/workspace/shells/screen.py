@@ -1,41 +1,24 @@
 """A terminal's screen, drawn from what a guest's programs put out.
 
-Owns how each control sequence changes it, on top of pyte's model of a screen: the alternate screen, what scrolled off
-the top, which lines were touched, and lines that go on in the next row. Colours are of no interest here.
+Owns what pyte's model of a screen lacks: the alternate screen, what scrolled off the top, which lines were touched, and
+lines that go on in the next row. Colours are of no interest here.
 
 Refuses work without end: a guest may put out anything, and each sequence has its price.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pyte.modes as modes
 from pyte.screens import Char, Margins, Screen, StaticDefaultDict, wcwidth
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 # Much more than what a reading holds costs, unless somebody means ill.
 _MAX_WORK = 6_000_000
-_MAX_PARAMETER = 9999
-_MAX_PARAMETERS = 16
 _MAX_CELL_CHARS = 8
 # In a row's cells: it goes on in the next row.
 _WRAPPED = -1
-_TOKEN = re.compile(
-    r"(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
-    r"|\x1b\[(?P<private>[<=>?]?)(?P<parameters>[0-9;:]*)(?P<between>[ -/]*)(?P<final>[@-~])"
-    # Titles, clipboards, links; and what is meant for the terminal's own programs.
-    r"|\x1b\][^\x07\x18\x1a\x1b]*(?:\x07|\x18|\x1a|\x1b\\|(?=\x1b))"
-    r"|\x1b[PX^_][^\x18\x1a\x1b]*(?:\x18|\x1a|\x1b\\|(?=\x1b))"
-    r"|\x1b(?P<escape>[ -/]*[0-~])"
-    r"|(?P<control>[\x00-\x1f\x7f-\x9f])"
-)
-_UNFINISHED = re.compile(r"\x1b(?:\[[<=>?]?[0-9;:]*[ -/]*|\][^\x07\x18\x1a\x1b]*|[PX^_][^\x18\x1a\x1b]*|[ -/]*)")
 _ALTERNATE_SCREENS = frozenset({47, 1047, 1049})
 _SAVE_CURSOR = 1048
 _ASCII_CELLS = {chr(code): Char(chr(code)) for code in range(0x20, 0x7F)}
@@ -44,14 +27,6 @@ _STUB = Char("")
 
 class TooMuchWorkError(Exception):
     """What is to be drawn takes more work than it is worth."""
-
-
-def split_unfinished(text: str) -> tuple[str, str]:
-    """Return a text without the beginning of a sequence at its end, and that beginning."""
-    at = text.rfind("\x1b")
-    if at >= 0 and _UNFINISHED.fullmatch(text, at):
-        return text[:at], text[at:]
-    return text, ""
 
 
 @dataclass(slots=True)
@@ -98,30 +73,6 @@ class TerminalScreen(Screen):
         if self._primary is not None:
             self._primary.touched = None
 
-    def feed(self, text: str) -> None:
-        """Draw a text.
-
-        Raises:
-            TooMuchWorkError: if that takes too long. The screen is of no use then.
-        """
-        for token in _TOKEN.finditer(text):
-            kind = token.lastgroup
-            if kind == "text":
-                self.draw(token.group())
-            elif kind == "control":
-                self._work += 1
-                action = _CONTROLS.get(token.group())
-                if action is not None:
-                    action(self)
-            elif kind == "final":
-                self._sequence(token)
-            elif kind == "escape":
-                self._work += 1
-                self._escape(token.group("escape"))
-            if self._work > _MAX_WORK:
-                raise TooMuchWorkError
-        self.settle()
-
     def settle(self) -> None:
         """Take note of what was touched."""
         if self.dirty:
@@ -142,8 +93,25 @@ class TerminalScreen(Screen):
         return text[: max(kept, min(at_least, len(text)))], False
 
     def charge(self, work: int) -> None:
-        """Count work that is done elsewhere."""
+        """Count work.
+
+        Raises:
+            TooMuchWorkError: if there was too much of it. The screen is of no use then.
+        """
         self._work += work
+        if self._work > _MAX_WORK:
+            raise TooMuchWorkError
+
+    def choose_charset(self, *, is_graphic: bool) -> None:
+        """Take letters as they are, or as the parts of frames."""
+        self.g0_charset = self.g1_charset if is_graphic else _PLAIN
+
+    def soft_reset(self) -> None:
+        """Let go of margins and modes."""
+        self.margins = None
+        self.reset_mode(modes.IRM)
+        self.charset = 0
+        self.g0_charset = _PLAIN
 
     # Drawing.
 
@@ -346,16 +314,18 @@ class TerminalScreen(Screen):
         self.cursor.x = min(self.cursor.x, columns - 1)
         self.tabstops = set(range(8, columns, 8))
 
-    def _set_private(self, numbers: list[int], *, on: bool) -> None:
+    def set_private(self, numbers: list[int], *, on: bool) -> None:
+        """Set or reset modes of DEC's."""
         for number in numbers:
             if number in _ALTERNATE_SCREENS:
-                (self._enter_alternate if on else self._leave_alternate)()
+                (self.enter_alternate if on else self.leave_alternate)()
             elif number == _SAVE_CURSOR:
                 (self.save_cursor if on else self.restore_cursor)()
             elif number in _HEEDED_MODES:
                 (self.set_mode if on else self.reset_mode)(number, private=True)
 
-    def _enter_alternate(self) -> None:
+    def enter_alternate(self) -> None:
+        """Give a program a screen of its own."""
         if self._primary is not None:
             return
         self.settle()
@@ -364,7 +334,8 @@ class TerminalScreen(Screen):
         self.buffer.clear()
         self.margins = None
 
-    def _leave_alternate(self) -> None:
+    def leave_alternate(self) -> None:
+        """Go back to the primary screen, as it was."""
         primary, self._primary = self._primary, None
         if primary is None:
             return
@@ -376,134 +347,7 @@ class TerminalScreen(Screen):
         self.margins = None
         self.touched = primary.touched
 
-    # Sequences.
-
-    def _escape(self, text: str) -> None:
-        action = _ESCAPES.get(text)
-        if action is not None:
-            action(self)
-        elif text[0] in "()" and len(text) == 2:
-            charset = _PLAIN if text[1] != "0" else self.g1_charset
-            if text[0] == "(":
-                self.g0_charset = charset
-
-    def _sequence(self, token: re.Match[str]) -> None:
-        self._work += 1
-        private, final, between = token.group("private", "final", "between")
-        numbers = [
-            min(int(each or 0), _MAX_PARAMETER)
-            for each in token.group("parameters").replace(":", ";").split(";")[:_MAX_PARAMETERS]
-            if len(each) <= 6
-        ]
-        if between:
-            if (between, final) == ("!", "p"):
-                self._soft_reset()
-        elif private == "?":
-            if final in "hl":
-                self._set_private(numbers, on=final == "h")
-            elif final in "JK":
-                _SEQUENCES[final](self, numbers)
-        elif not private and final in _SEQUENCES:
-            _SEQUENCES[final](self, numbers)
-
-    def _soft_reset(self) -> None:
-        self.margins = None
-        self.reset_mode(modes.IRM)
-        self.g0_charset = _PLAIN
-        self.charset = 0
-
 
 _PLAIN = Screen(1, 1).g0_charset
 # Moving within margins (6) and wrapping (7); the others are about keys, mice and looks.
 _HEEDED_MODES = frozenset({6, 7})
-_CONTROLS: dict[str, Callable[[TerminalScreen], None]] = {
-    "\b": Screen.backspace,
-    "\t": TerminalScreen.tab,
-    "\n": Screen.linefeed,
-    "\v": Screen.linefeed,
-    "\f": Screen.linefeed,
-    "\r": Screen.carriage_return,
-    "\x0e": Screen.shift_out,
-    "\x0f": Screen.shift_in,
-}
-_ESCAPES: dict[str, Callable[[TerminalScreen], None]] = {
-    "c": TerminalScreen.reset,
-    "D": TerminalScreen.index,
-    "E": lambda screen: (screen.carriage_return(), screen.index())[-1],
-    "H": Screen.set_tab_stop,
-    "M": TerminalScreen.reverse_index,
-    "7": TerminalScreen.save_cursor,
-    "8": TerminalScreen.restore_cursor,
-}
-
-
-def _counted(action: Callable[[TerminalScreen, int], None]) -> Callable[[TerminalScreen, list[int]], None]:
-    return lambda screen, numbers: action(screen, numbers[0] if numbers else 0)
-
-
-def _costly(action: Callable[[TerminalScreen, int], None]) -> Callable[[TerminalScreen, list[int]], None]:
-    """Make an action pay for what it moves: rows, or the cells of a row."""
-
-    def act(screen: TerminalScreen, numbers: list[int]) -> None:
-        screen.charge(screen.lines + screen.columns)
-        action(screen, numbers[0] if numbers else 0)
-
-    return act
-
-
-def _to_position(screen: TerminalScreen, numbers: list[int]) -> None:
-    screen.cursor_position(*numbers[:2])
-
-
-def _to_line(screen: TerminalScreen, line: int) -> None:
-    screen.cursor_position(line, min(screen.cursor.x, screen.columns - 1) + 1)
-
-
-def _set_margins(screen: TerminalScreen, numbers: list[int]) -> None:
-    top, bottom = [*numbers[:2], 0, 0][:2]
-    screen.set_margins(top or None, bottom or None)
-
-
-def _tab_back(screen: TerminalScreen, count: int) -> None:
-    stops = sorted(stop for stop in screen.tabstops if stop < screen.cursor.x)
-    screen.cursor.x = stops[-count or -1] if len(stops) >= (count or 1) else 0
-
-
-def _tab_on(screen: TerminalScreen, count: int) -> None:
-    stops = sorted(stop for stop in screen.tabstops if stop > screen.cursor.x)
-    screen.cursor.x = stops[(count or 1) - 1] if len(stops) >= (count or 1) else screen.columns - 1
-
-
-_SEQUENCES: dict[str, Callable[[TerminalScreen, list[int]], None]] = {
-    "@": _costly(Screen.insert_characters),
-    "A": _counted(Screen.cursor_up),
-    "B": _counted(Screen.cursor_down),
-    "C": _counted(Screen.cursor_forward),
-    "D": _counted(Screen.cursor_back),
-    "E": _counted(Screen.cursor_down1),
-    "F": _counted(Screen.cursor_up1),
-    "G": _counted(Screen.cursor_to_column),
-    "H": _to_position,
-    "I": _costly(_tab_on),
-    "J": _counted(TerminalScreen.erase_in_display),
-    "K": _counted(TerminalScreen.erase_in_line),
-    "L": _costly(Screen.insert_lines),
-    "M": _costly(Screen.delete_lines),
-    "P": _costly(Screen.delete_characters),
-    "S": _counted(lambda screen, count: screen.scroll(count or 1)),
-    "T": _counted(lambda screen, count: screen.scroll(-(count or 1))),
-    "X": _counted(TerminalScreen.erase_characters),
-    "Z": _costly(_tab_back),
-    "`": _counted(Screen.cursor_to_column),
-    "a": _counted(Screen.cursor_forward),
-    "b": _counted(lambda screen, count: screen.repeat(count or 1)),
-    "d": _counted(_to_line),
-    "e": _counted(Screen.cursor_down),
-    "f": _to_position,
-    "g": _counted(Screen.clear_tab_stop),
-    "h": lambda screen, numbers: screen.set_mode(*[number for number in numbers if number == modes.IRM]),
-    "l": lambda screen, numbers: screen.reset_mode(*[number for number in numbers if number == modes.IRM]),
-    "r": _set_margins,
-    "s": lambda screen, _numbers: screen.save_cursor(),
-    "u": lambda screen, _numbers: screen.restore_cursor(),
-}
