@@ -1,4 +1,4 @@
-"""Copying a disk while the machine that is to use it is being brought up.
+"""Copying a disk, or the directory that stands for one, while the machine that is to use it is being brought up.
 
 Owns the thread that does it. Refuses to hand out half a copy.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.workspace.disks import copy_into, make_sparse, sync_disk
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class Copying:
     """A copy under way. A context manager; the VMM may open the copy when the block begins."""
 
-    def __init__(self, source: Path, target: Path) -> None:
+    def __init__(self, source: Path, target: Path, *, is_disk: bool) -> None:
+        self._is_disk = is_disk
         self._source = source
         self._target = target
         self._error: PyroError | None = None
@@ -30,7 +32,10 @@ class Copying:
         self._thread = threading.Thread(target=self._work, name="copying")
 
     def __enter__(self) -> Self:
-        make_sparse(self._target, ROOT_DISK_BYTES)
+        if self._is_disk:
+            make_sparse(self._target, ROOT_DISK_BYTES)
+        else:
+            ensure_private_dir(self._target)
         self._thread.start()
         return self
 
@@ -52,10 +57,15 @@ class Copying:
 
     def _work(self) -> None:
         try:
-            copy_into(self._source, self._target)
-            fault_point("ws_copying.copied")
-            # Now, while the machine is still being brought up: the guest's first flush would wait for it.
-            sync_disk(self._target)
+            if self._is_disk:
+                copy_into(self._source, self._target)
+                fault_point("ws_copying.copied")
+                # Now, while the machine is still being brought up: the guest's first flush would wait for it.
+                sync_disk(self._target)
+            else:
+                from pyro_mcp.workspace.ws_host_tree import copy_tree
+
+                copy_tree(self._source, self._target)
             self._is_whole = True
         except PyroError as error:
             self._error = error

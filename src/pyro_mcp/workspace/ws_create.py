@@ -90,7 +90,7 @@ def _created(
         keep_secrets(files, spec.secrets)
     fault_point("ws_create.directories")
     with (
-        Seeding(engine, spec, files, workspace.life) as seeding,
+        Seeding(engine, spec, files, workspace.life, has_disks=images is not None) as seeding,
         machine_up(
             engine,
             workspace,

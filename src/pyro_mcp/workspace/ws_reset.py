@@ -92,8 +92,9 @@ def _reset(
         fault_point("ws_reset.marked")
         remove_tree(files.life(life))
         ensure_private_dir(files.life(life))
+        target = files.workspace_tree(life) if before.is_host_compat else files.workspace_disk(life)
         with (
-            Copying(source, files.workspace_disk(life)) as copying,
+            Copying(source, target, is_disk=not before.is_host_compat) as copying,
             machine_up(
                 engine,
                 resetting,
@@ -151,9 +152,10 @@ def _take_back(engine: Engine, before: Workspace, files: WorkspaceFiles, life: i
 def _source(engine: Engine, workspace: Workspace, snapshot: str) -> Path:
     files = WorkspaceFiles(engine.paths, workspace.id)
     if snapshot == BASELINE:
-        source = files.baseline_disk
+        source = files.baseline_tree if workspace.is_host_compat else files.baseline_disk
     else:
-        source = files.snapshot_disk(find_snapshot(engine, workspace, snapshot).id)
+        snapshot_id = find_snapshot(engine, workspace, snapshot).id
+        source = files.snapshot_tree(snapshot_id) if workspace.is_host_compat else files.snapshot_disk(snapshot_id)
     try:
         size_bytes = os.lstat(source).st_blocks * _BLOCK_BYTES
     except OSError as error:

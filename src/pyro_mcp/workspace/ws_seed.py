@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.workspace.disks import copy_into, make_sparse, sync_disk
 from pyro_mcp.workspace.trees.seed import seed_disk
@@ -34,10 +35,13 @@ class Seeding:
     The VMM may open both disks when the block begins; the guest may look at them once they are `laid`.
     """
 
-    def __init__(self, engine: Engine, spec: WorkspaceSpec, files: WorkspaceFiles, life: int) -> None:
+    def __init__(
+        self, engine: Engine, spec: WorkspaceSpec, files: WorkspaceFiles, life: int, *, has_disks: bool
+    ) -> None:
         self._spec = spec
-        self._disk = files.workspace_disk(life)
-        self._baseline = files.baseline_disk
+        self._has_disks = has_disks
+        self._disk = files.workspace_disk(life) if has_disks else files.workspace_tree(life)
+        self._baseline = files.baseline_disk if has_disks else files.baseline_tree
         self._avoid = (engine.paths.cache, engine.paths.state, engine.paths.runtime)
         self._news = _News(engine.progress)
         self._laid = threading.Event()
@@ -46,7 +50,10 @@ class Seeding:
         self._thread = threading.Thread(target=self._work, name="seeding")
 
     def __enter__(self) -> Self:
-        make_sparse(self._baseline, ROOT_DISK_BYTES)
+        if self._has_disks:
+            make_sparse(self._baseline, ROOT_DISK_BYTES)
+        else:
+            ensure_private_dir(self._disk)
         self._thread.start()
         try:
             # The disk is there, with its size, when it begins to be filled.
@@ -86,17 +93,10 @@ class Seeding:
 
     def _work(self) -> None:
         try:
-            self._report = seed_disk(self._spec.seed, self._disk, ROOT_DISK_BYTES, self._news, avoid=self._avoid)
-            fault_point("ws_seed.filled")
-            copy_into(self._disk, self._baseline)
-            os.chmod(self._baseline, 0o400)
-            fault_point("ws_seed.copied")
-            # Now, while the machine is still being brought up: the guest's first flush would wait for it.
-            sync_disk(self._disk)
-            self._laid.set()
-            sync_disk(self._baseline)
-            fsync_dir(self._baseline.parent)
-            fault_point("ws_seed.synced")
+            if self._has_disks:
+                self._make_disks()
+            else:
+                self._make_trees()
         except OSError as error:
             self._error = from_os_error(error, f"make the baseline {self._baseline}")
         except PyroError as error:
@@ -104,6 +104,26 @@ class Seeding:
         finally:
             self._laid.set()
             self._news.begun.set()
+
+    def _make_disks(self) -> None:
+        self._report = seed_disk(self._spec.seed, self._disk, ROOT_DISK_BYTES, self._news, avoid=self._avoid)
+        fault_point("ws_seed.filled")
+        copy_into(self._disk, self._baseline)
+        os.chmod(self._baseline, 0o400)
+        fault_point("ws_seed.copied")
+        # Now, while the machine is still being brought up: the guest's first flush would wait for it.
+        sync_disk(self._disk)
+        self._laid.set()
+        sync_disk(self._baseline)
+        fsync_dir(self._baseline.parent)
+        fault_point("ws_seed.synced")
+
+    def _make_trees(self) -> None:
+        from pyro_mcp.workspace.ws_host_tree import copy_tree, lay_tree
+
+        self._report = lay_tree(self._spec.seed, self._disk, self._news, avoid=self._avoid)
+        fault_point("ws_seed.filled")
+        copy_tree(self._disk, self._baseline)
 
     def _check(self) -> None:
         if self._error is not None:

@@ -30,6 +30,7 @@ from pyro_mcp.state.workspace_table import insert_snapshot, remove_snapshot
 from pyro_mcp.vmm.files import open_regular
 from pyro_mcp.workspace.disks import require_space
 from pyro_mcp.workspace.ws_find import find_workspace
+from pyro_mcp.workspace.ws_host_tree import copy_tree, publish_tree
 from pyro_mcp.workspace.ws_journal import be_active, put_event
 from pyro_mcp.workspace.ws_record import copy_record
 
@@ -137,17 +138,24 @@ def find_snapshot(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
 
 def _taken_now(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
     files = WorkspaceFiles(engine.paths, workspace.id)
-    source = files.workspace_disk(workspace.life)
     ensure_private_dir(files.snapshots)
-    require_space(files.snapshots, _size_of(source))
     snapshot_id = new_snapshot_id()
-    target = files.snapshot_disk(snapshot_id)
-    staged = target.with_suffix(".img.new")
+    if workspace.is_host_compat:
+        source, target = files.workspace_tree(workspace.life), files.snapshot_tree(snapshot_id)
+    else:
+        source, target = files.workspace_disk(workspace.life), files.snapshot_disk(snapshot_id)
+    require_space(files.snapshots, _size_of(source))
+    staged = target.with_name(f"{target.name}.new")
     try:
-        with _holding_still(engine, workspace):
-            copy_disk(source, staged)
-            fault_point("ws_snapshot.copied")
-        publish_disk(staged, target)
+        if workspace.is_host_compat:
+            # Nothing can hold the host's own processes still.
+            copy_tree(source, staged)
+            publish_tree(staged, target)
+        else:
+            with _holding_still(engine, workspace):
+                copy_disk(source, staged)
+                fault_point("ws_snapshot.copied")
+            publish_disk(staged, target)
         fault_point("ws_snapshot.published")
         snapshot = Snapshot(name, snapshot_id, engine.clock.wall_s(), _size_of(target))
         event = ReviewEvent(ReviewKind.SNAPSHOT, {"name": name, "size_bytes": snapshot.size_bytes})

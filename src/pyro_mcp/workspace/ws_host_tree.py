@@ -1,0 +1,153 @@
+"""What stands for the disks of a workspace whose commands run on the host itself: directories.
+
+Owns laying a seed into one and copying one whole. Refuses to follow a link that the seed brings.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import from_os_error
+from pyro_mcp.host import process
+from pyro_mcp.host.durable import remove_tree
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.workspace.trees.entries import NO_CONTENT, Entry, Kind, TreeMode
+from pyro_mcp.workspace.trees.hook_census import HookCensus
+from pyro_mcp.workspace.trees.report import SeedReport, report_on
+from pyro_mcp.workspace.trees.source import open_source
+from pyro_mcp.workspace.trees.tree_writer import TreeWriter
+
+if TYPE_CHECKING:
+    from pyro_mcp.host.progress import Progress
+    from pyro_mcp.workspace.trees.entries import Data, TreeSource
+
+_COPY_TIMEOUT_S = 3600.0
+_NEWS_ENTRIES = 1000
+_READ_BYTES = 1024 * 1024
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def lay_tree(
+    source: Path | TreeSource | None, directory: Path, progress: Progress, *, avoid: tuple[Path, ...] = ()
+) -> SeedReport:
+    """Lay a tree (see `trees.seed.seed_disk`) into an empty directory.
+
+    Raises:
+        PyroError: what is wrong with the source, naming the path or the member; NO_SPACE, PERMISSION.
+    """
+    opened = open_source(source, avoid=avoid) if isinstance(source, Path) else source
+    if opened is None:
+        return SeedReport(TreeMode.EMPTY, None)
+    progress.phase("seed", opened.name)
+    hooks = HookCensus()
+    try:
+        fd = os.open(directory, _OPEN_DIRECTORY)
+        try:
+            with TreeWriter(fd) as writer:
+                laying = _Laying(writer, progress)
+                for item in opened.items():
+                    if isinstance(item, Entry):
+                        hooks.begin(item)
+                        laying.add(item)
+                    else:
+                        hooks.data(item)
+                        laying.write(item)
+                laying.end_file()
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise from_os_error(error, f"lay {opened.name} into {directory}") from error
+    return report_on(opened, laying.entry_count, laying.bytes_written, hooks.found())
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a directory whole into one that is empty, or not there.
+
+    Raises:
+        PyroError: NO_SPACE and others.
+    """
+    process.run(
+        ["cp", "-a", "--reflink=auto", "-T", "--", source, target],
+        timeout_s=_COPY_TIMEOUT_S,
+        env={"PATH": os.defpath, "LC_ALL": "C"},
+    )
+    fault_point("ws_host_tree.copied")
+
+
+def publish_tree(staged: Path, target: Path) -> None:
+    """Give a staged directory its name.
+
+    Raises:
+        PyroError: PERMISSION and others.
+    """
+    try:
+        os.rename(staged, target)
+    except OSError as error:
+        remove_tree(staged)
+        raise from_os_error(error, f"make {target}") from error
+
+
+class _Laying:
+    """A tree on its way into a directory."""
+
+    def __init__(self, writer: TreeWriter, progress: Progress) -> None:
+        self._writer = writer
+        self._progress = progress
+        self._made: set[bytes] = set()
+        self._file: tuple[int, Entry] | None = None
+        self.entry_count = 0
+        self.bytes_written = 0
+
+    def add(self, entry: Entry) -> None:
+        self.end_file()
+        if not entry.path or entry.path in self._made:
+            # The directory itself, or one whose mode is said once more: their owner can do everything there anyway.
+            return
+        self.entry_count += 1
+        if self.entry_count % _NEWS_ENTRIES == 0:
+            self._progress.advance(None, f"{self.entry_count} entries")
+        match entry.kind:
+            case Kind.DIRECTORY:
+                self._made.add(entry.path)
+                self._writer.make_directory(entry.path, entry.mode)
+            case Kind.SYMLINK:
+                self._writer.symlink(entry.path, entry.target)
+            case Kind.LINK:
+                self._writer.link(entry.target, entry.path)
+            case Kind.FILE:
+                self._file = (self._writer.create(entry.path), entry)
+                if entry.fd != NO_CONTENT:
+                    self._read(entry)
+
+    def write(self, data: Data) -> None:
+        if self._file is not None:
+            self._put(data.data, data.offset)
+
+    def end_file(self) -> None:
+        if self._file is None:
+            return
+        (fd, entry), self._file = self._file, None
+        try:
+            self._writer.complete(fd, entry.size, entry.mode, entry.mtime_ns)
+        finally:
+            os.close(fd)
+
+    def _read(self, entry: Entry) -> None:
+        for offset, length in ((0, entry.size),) if entry.segments is None else entry.segments:
+            position, end = offset, offset + length
+            while position < end:
+                data = os.pread(entry.fd, min(_READ_BYTES, end - position), position)
+                if not data:
+                    return
+                self._put(memoryview(data), position)
+                position += len(data)
+
+    def _put(self, data: memoryview, offset: int) -> None:
+        if self._file is None:
+            return
+        self.bytes_written += len(data)
+        while data:
+            written = os.pwrite(self._file[0], data, offset)
+            data, offset = data[written:], offset + written
