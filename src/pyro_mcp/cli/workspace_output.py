@@ -56,6 +56,10 @@ def show_workspace_result(name: str, result: Result) -> None:
         from pyro_mcp.cli.shell_output import SHOWING
 
         SHOWING[name](result)
+    elif name.startswith("service_"):
+        from pyro_mcp.cli.service_output import SHOWING
+
+        SHOWING[name](result)
     else:
         _SHOWING[name](result)
 
@@ -70,10 +74,14 @@ def _workspace(result: WorkspaceResult) -> None:
             del document[dull]
     begun = "empty"
     if result.workspace_seed.seed_path is not None:
-        begun = f"{seed['seed_path']} ({seed['entry_count']} entries, {size(seed['bytes_written'])})"
+        begun = f"{seed['seed_path']} ({_entries(result.workspace_seed.entry_count)}, {size(seed['bytes_written'])})"
     put(facts({**document, "labels": labels, "shape": shape, "seed": begun}))
     _notes("left out of the seed", result.workspace_seed.skipped_count, result.workspace_seed.skipped)
     _notes("changed while it was read", result.workspace_seed.changed_count, result.workspace_seed.changed)
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"
 
 
 def _notes(what: str, count: int, notes: tuple[NoteResult, ...]) -> None:
@@ -139,7 +147,7 @@ def _command_line(command: LoggedCommand) -> str:
 
 
 def _pushed(result: SyncPushResult) -> None:
-    amount = f"{result.entry_count} entries, {size(result.bytes_written)}"
+    amount = f"{_entries(result.entry_count)}, {size(result.bytes_written)}"
     put(f"pushed {printable_line(result.source_path)} ({amount}) to {printable_line(result.destination)}")
     _notes("left out", result.skipped_count, result.skipped)
     _notes("changed while it was read", result.changed_count, result.changed)
@@ -209,7 +217,7 @@ def _summary(result: SummaryResult) -> None:
 
 
 def _exported(result: ExportResult) -> None:
-    amount = f"{result.entry_count} entries, {size(result.bytes_written)}"
+    amount = f"{_entries(result.entry_count)}, {size(result.bytes_written)}"
     put(f"exported {printable_line(result.path)} ({amount}) to {printable_line(result.output_path)}")
     _notes("left out", result.left_out_count, result.left_out)
     for hook in result.host_hooks:

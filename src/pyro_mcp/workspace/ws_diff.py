@@ -44,7 +44,6 @@ def diff_workspace(
     """
     name = path_below(path)
     with guest_of(engine, handle, activity=False) as use, use.session() as session:
-        engine.progress.phase("diff", use.workspace.id)
         tree = GuestFiles(session, cancel=cancel).diff(
             max_entries=MAX_ENTRIES, max_file_bytes=MAX_FILE_BYTES, max_total_bytes=MAX_TOTAL_BYTES
         )

@@ -96,7 +96,8 @@ def take_account(
         commands=_telling(lines),
         changes=changes,
         no_changes_reason=no_changes_reason,
-        files=entries[:MAX_FILES],
+        # Those that can be read in the diff come first: caches and other products tell a reviewer little.
+        files=tuple(sorted(entries, key=lambda each: not each.is_patched)[:MAX_FILES]),
         added_lines=sum(each.added_lines for each in entries),
         removed_lines=sum(each.removed_lines for each in entries),
         event_count=len(noted),
