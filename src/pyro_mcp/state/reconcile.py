@@ -61,6 +61,15 @@ def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], 
     return _Round(store, paths, clock, notice, watch).make()
 
 
+def mend_workspaces(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None], watch: Watch) -> None:
+    """Restore the records of workspaces that can't be read; a look at the others does not find them.
+
+    Raises:
+        PyroError: the store itself can't be used.
+    """
+    _Round(store, paths, clock, notice, watch).mend_damaged()
+
+
 @dataclass(frozen=True, slots=True)
 class _Round:
     """One reconciliation."""
@@ -113,6 +122,11 @@ class _Round:
             self._attempt(lambda each: self._mend(mender, each), workspace_id, timeout_s=timeout_s)
         for workspace_id in strays:
             self._attempt(lambda each: _done(mender.settle_stray(each)), workspace_id)
+
+    def mend_damaged(self) -> None:
+        mender = self._mender()
+        for workspace_id in self.store.workspaces.all()[1]:
+            self._attempt(lambda each: _done(mender.drop_damaged(each)), workspace_id, timeout_s=_DYING_S)
 
     def _mender(self) -> Mender:
         from pyro_mcp.state.workspace_reconcile import Mender

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyro_mcp.errors import ErrorCode, PyroError
+
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
@@ -18,4 +20,10 @@ def find_workspace(engine: Engine, handle: str) -> Workspace:
     Raises:
         PyroError: NOT_FOUND; CONFLICT if several ids begin like that, saying which.
     """
+    try:
+        return engine.store.workspaces.lookup(handle)
+    except PyroError as error:
+        if error.code is not ErrorCode.CORRUPT:
+            raise
+    engine.mend_workspaces()
     return engine.store.workspaces.lookup(handle)

@@ -19,5 +19,8 @@ def list_workspaces(engine: Engine) -> tuple[Workspace, ...]:
         PyroError: the store can't be used.
     """
     engine.reconcile()
-    workspaces, _ = engine.store.workspaces.all()
+    workspaces, damaged = engine.store.workspaces.all()
+    if damaged:
+        engine.mend_workspaces()
+        workspaces, _ = engine.store.workspaces.all()
     return tuple(workspaces)
