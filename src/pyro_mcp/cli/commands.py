@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.cli.parsing import Shape, parse
+from pyro_mcp.model.ids import SHELL_ID_PATTERN
+from pyro_mcp.operations import ws_named
 from pyro_mcp.operations.fields import Place, about
 
 if TYPE_CHECKING:
@@ -57,6 +59,33 @@ class Builtin:
         return self.carry_out(parse(self.shape, arguments).request)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachRequest:
+    """Ask for one's own terminal at a shell."""
+
+    workspace_id: str = field(metadata=ws_named.HANDLE)
+    shell_id: str | None = field(
+        default=None,
+        metadata=about(
+            "The shell, by the id that it got when it was opened; without it a new one is opened.",
+            place=Place.POSITIONAL,
+            pattern=SHELL_ID_PATTERN,
+            max_length=64,
+            form="the id of a shell, such as sh_…",
+            names="SHELL",
+        ),
+    )
+    detach_key: str = field(
+        default="ctrl-]",
+        metadata=about(
+            "The key that lets go of the shell.",
+            names="KEY",
+            pattern=r"^ctrl-[a-z\\\]^_]$",
+            form="ctrl- and a letter or one of \\ ] ^ _",
+        ),
+    )
+
+
 def _serve(request: ServeRequest) -> int:
     from pyro_mcp.cli.serving import serve
 
@@ -67,6 +96,12 @@ def _complete(request: CompletionRequest) -> int:
     from pyro_mcp.cli.completion import print_script
 
     return print_script(request.shell)
+
+
+def _attach(request: AttachRequest) -> int:
+    from pyro_mcp.cli.attaching import attach
+
+    return attach(request.workspace_id, request.shell_id, request.detach_key)
 
 
 SERVE = Builtin(
@@ -90,7 +125,18 @@ COMPLETION = Builtin(
     "Print a completion script for your shell.",
     _complete,
 )
-BUILTINS = (SERVE, COMPLETION)
+ATTACH = Builtin(
+    Shape(
+        ("workspace", "shell", "attach"),
+        "Put your own terminal to a shell in a workspace, a new one if none is named. It stays when you let go of it"
+        " (Ctrl-]) or your terminal is closed; exit ends it.",
+        AttachRequest,
+        takes_json=False,
+    ),
+    "Put your own terminal to a shell.",
+    _attach,
+)
+BUILTINS = (SERVE, COMPLETION, ATTACH)
 BUILTIN_GROUPS = {"mcp": "Chat hosts: the MCP server."}
 
 

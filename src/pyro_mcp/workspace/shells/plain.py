@@ -29,14 +29,14 @@ _CONTROLS = re.compile(
 
 def plain_text(output: ShellOutput, context: str, text: str) -> str:
     """Return what a person would see of `text`, an output's, where `context` is what came before it."""
-    context, begun = split_unfinished(context[_beginning(context) :])
+    context, begun = split_unfinished(context[beginning(context) :])
     try:
         return _drawn(context, begun, text, output)
     except TooMuchWorkError:
         return _CONTROLS.sub("", text.replace("\r\n", "\n"))
 
 
-def _beginning(context: str) -> int:
+def beginning(context: str) -> int:
     """Return from where on the context is drawn: where the alternate screen was entered, if it still is there."""
     entered = -1
     for found in _ALTERNATE.finditer(context):

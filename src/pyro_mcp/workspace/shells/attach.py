@@ -1,0 +1,128 @@
+"""Putting a person's own terminal to a shell.
+
+Owns the life of that: where the picture begins, keys in, output out, and the end. Refuses to end the shell when the
+person goes: only a shell that was opened for this, and has exited, is cleared away.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import CancelToken
+from pyro_mcp.agent.shells import GuestShells
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.protocol import shells as limits
+from pyro_mcp.workspace.sh_guest import shells_of
+from pyro_mcp.workspace.sh_open import ShellSpec, open_in
+from pyro_mcp.workspace.shells.guarding import AttachedFilter
+from pyro_mcp.workspace.shells.keyboard import Keyboard
+from pyro_mcp.workspace.shells.plain import beginning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.sh_guest import ShellsUse
+    from pyro_mcp.workspace.shells.person import PersonTerminal
+
+#: Ctrl-]
+DETACH_KEY = 0x1D
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """How it ended. `exit_code` is None for a shell that goes on."""
+
+    workspace_id: str
+    shell_id: str
+    exit_code: int | None
+
+
+def attach_shell(
+    engine: Engine,
+    handle: str,
+    shell_id: str | None,
+    terminal: PersonTerminal,
+    *,
+    detach_key: int = DETACH_KEY,
+    on_begin: Callable[[str], None] | None = None,
+) -> Attached:
+    """Put a person's terminal to a shell, to a new one if none is named, until it exits or the person lets go of it.
+
+    `on_begin` is told the shell's id before the first of its output comes.
+
+    Raises:
+        PyroError: NOT_FOUND; as `guest_of`. The terminal is as it was then.
+    """
+    with shells_of(engine, handle, activity=True, starts=shell_id is None) as use:
+        cols, rows = terminal.size()
+        is_new = shell_id is None
+        if shell_id is None:
+            shell_id = open_in(engine, use, ShellSpec(cols=cols, rows=rows)).info.shell
+            cursor = 0
+        else:
+            cursor = _picture_start(use, shell_id)
+        if on_begin is not None:
+            on_begin(shell_id)
+        _Attachment(engine, use, shell_id, terminal).carry(cursor, detach_key)
+        found = [each for each in use.shells.list() if each.shell == shell_id]
+        exit_code = found[0].exit_code if found else None
+        if is_new and exit_code is not None:
+            use.shells.close(shell_id)
+        return Attached(use.workspace.id, shell_id, exit_code)
+
+
+def _picture_start(use: ShellsUse, shell_id: str) -> int:
+    """Return from where on the output shows what a person would see now."""
+    end = use.shells.read(shell_id, 0, max_bytes=1).info.end
+    output = use.shells.read(shell_id, end, max_bytes=1, context_bytes=limits.CONTEXT_BYTES)
+    # Each byte as a character: only the places of control sequences count.
+    return output.start - len(output.context) + beginning(output.context.decode("latin-1"))
+
+
+class _Attachment:
+    """One terminal at one shell."""
+
+    def __init__(self, engine: Engine, use: ShellsUse, shell_id: str, terminal: PersonTerminal) -> None:
+        self._use = use
+        self._shell_id = shell_id
+        self._terminal = terminal
+        self._filter = AttachedFilter()
+        self._redacted: Callable[[bytes], bytes] = bytes
+        if use.workspace.secrets:
+            from pyro_mcp.workspace.secrets.keeping import redactor_for
+
+            self._redacted = redactor_for(engine, use.workspace).stream().feed
+
+    def carry(self, cursor: int, detach_key: int) -> None:
+        """Carry keys in and output out."""
+        cancel = CancelToken()
+        with ExitStack() as stack:
+            # A conversation of its own: the other one is busy with the streams.
+            sizes = GuestShells(stack.enter_context(self._use.guest.session()))
+
+            def resize() -> None:
+                # A shell that has just exited, a guest that is gone: the streams tell of that.
+                with suppress(PyroError):
+                    sizes.resize(self._shell_id, *self._terminal.size())
+
+            keyboard = Keyboard(self._terminal.stdin, detach_key, cancel, resize)
+            stack.enter_context(self._terminal.raw(keyboard.resized, self._filter.restoring))
+            stack.enter_context(keyboard)
+            keyboard.resized()
+            session = stack.enter_context(self._use.guest.session())
+            try:
+                GuestShells(session, cancel=cancel).attach(
+                    self._shell_id, cursor, stdin=keyboard.fd, on_data=self._show, on_skip=self._tell_skipped
+                )
+            except PyroError as error:
+                if error.code is not ErrorCode.CANCELLED or not keyboard.is_detached:
+                    raise
+
+    def _show(self, data: bytes) -> None:
+        self._terminal.write(self._filter.feed(self._redacted(data)))
+
+    def _tell_skipped(self, count: int) -> None:
+        self._terminal.write(f"\r\n[pyro: {count} bytes of output came too fast and are not shown]\r\n".encode())

@@ -1,0 +1,101 @@
+"""What a person types at an attached shell.
+
+Owns the thread that reads the keys, the key that lets go of the shell, and the passing on of size changes. Refuses to
+hold keys back: like a keyboard, what nobody takes is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from pyro_mcp.agent import CancelToken
+
+_READ_BYTES = 4096
+_MAX_PENDING_BYTES = 256 * 1024
+_RESIZED, _ENDED = b"r", b"e"
+
+
+class Keyboard:
+    """Reads keys from `source` into a pipe, `fd`, until it is closed or the detach key is pressed."""
+
+    def __init__(self, source: int, detach_key: int, cancel: CancelToken, resize: Callable[[], None]) -> None:
+        self._source = source
+        self._key = bytes([detach_key])
+        self._cancel = cancel
+        self._resize = resize
+        #: The person wants to let go of the shell, or is gone.
+        self.is_detached = False
+        self._pending = b""
+        self.fd, self._pipe = os.pipe2(os.O_CLOEXEC)
+        self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(self._pipe, False)
+        self._thread = threading.Thread(target=self._run, name="keyboard", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._wake(_ENDED)
+        self._thread.join()
+        for fd in (self.fd, self._pipe, self._woken, self._waker):
+            os.close(fd)
+
+    def resized(self) -> None:
+        """Take note that the size may have changed; may be called from a signal handler."""
+        self._wake(_RESIZED)
+
+    def _wake(self, why: bytes) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._waker, why)
+
+    def _run(self) -> None:
+        while True:
+            poller = select.poll()
+            poller.register(self._woken, select.POLLIN)
+            if not self.is_detached:
+                poller.register(self._source, select.POLLIN)
+            if self._pending:
+                poller.register(self._pipe, select.POLLOUT)
+            ready = {fd for fd, _ in poller.poll()}
+            if self._woken in ready:
+                why = os.read(self._woken, _READ_BYTES)
+                if _ENDED in why:
+                    return
+                self._resize()
+            if self._source in ready:
+                self._read()
+            self._pass_on()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._source, _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        before, key, _ = data.partition(self._key)
+        if len(self._pending) < _MAX_PENDING_BYTES:
+            self._pending += before
+        if key or not data:
+            self.is_detached = True
+            self._pass_on()
+            self._cancel.cancel()
+
+    def _pass_on(self) -> None:
+        while self._pending:
+            try:
+                self._pending = self._pending[os.write(self._pipe, self._pending) :]
+            except BlockingIOError:
+                return

@@ -1,0 +1,85 @@
+"""A person's own terminal: taken for a while, and given back as it was.
+
+Owns its mode, its size, and writing to it. Refuses to leave it raw, whatever ends the use of it, short of a SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import termios
+import tty
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from pyro_mcp.protocol.shells import MAX_COLS, MAX_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import FrameType
+
+_DEFAULT_SIZE = (80, 24)
+
+
+class PersonTerminal:
+    """The terminal that `stdin` and `stdout` lead to."""
+
+    def __init__(self, stdin: int, stdout: int) -> None:
+        self.stdin = stdin
+        self._stdout = stdout
+
+    def size(self) -> tuple[int, int]:
+        """Return columns and rows, as far as a shell can have them."""
+        try:
+            found = os.get_terminal_size(self._stdout)
+        except OSError:
+            return _DEFAULT_SIZE
+        if not found.columns or not found.lines:
+            return _DEFAULT_SIZE
+        return min(found.columns, MAX_COLS), min(found.lines, MAX_ROWS)
+
+    def write(self, data: bytes) -> None:
+        """Write all of it.
+
+        Raises:
+            OSError: if the terminal is gone.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._stdout, rest) :]
+            except BlockingIOError:
+                # Whoever shares it made it non-blocking.
+                poller = select.poll()
+                poller.register(self._stdout, select.POLLOUT)
+                poller.poll()
+
+    @contextmanager
+    def raw(self, on_change: Callable[[], None], restoring: Callable[[], bytes]) -> Generator[None]:
+        """Hand every key on as it is pressed, inside the block; `on_change` is called when the size may have changed.
+
+        At the end `restoring` gives what undoes the changes that programs made, and the mode becomes what it was; what
+        was typed, or answered by the terminal, and not read is forgotten: it was not meant for whoever reads next.
+        """
+        before = termios.tcgetattr(self.stdin)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGWINCH, signal.SIGCONT)}
+
+        def changed(_number: int, _frame: FrameType | None) -> None:
+            # After a stop the shell that stopped us has set its own mode.
+            with suppress(termios.error):
+                tty.setraw(self.stdin, termios.TCSANOW)
+            on_change()
+
+        try:
+            tty.setraw(self.stdin, termios.TCSADRAIN)
+            for number in handlers:
+                signal.signal(number, changed)
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            with suppress(OSError):
+                self.write(restoring())
+            with suppress(termios.error):
+                termios.tcsetattr(self.stdin, termios.TCSAFLUSH, before)
