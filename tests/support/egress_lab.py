@@ -1,7 +1,8 @@
 """A host and an internet of our own, in network namespaces, with a hostile guest on that host.
 
 Run as a program: `host`, in fresh network and mount namespaces, makes the `internet` in others and starts the `guest`,
-which is frames on a wire, or the `machine`, a real guest that `pyro` boots on that host. Everything a guest must not
+which is frames on a wire, the `machine`, a real guest that `pyro` boots on that host, or the `workspace`, one that is
+stopped, started and reset meanwhile. Everything a guest must not
 reach is there and answers: `controls` says what the host could reach.
 
     internet ── veth ── host (services on all its addresses, also on loopback) ── egress ── guest
@@ -99,6 +100,8 @@ def main() -> None:
             print(json.dumps(be_the_guest()))
         case ["machine"]:
             print(json.dumps(be_the_machine()))
+        case ["workspace"]:
+            print(json.dumps(be_the_workspace()))
         case other:
             sys.exit(f"no such role: {other}")
 
@@ -178,6 +181,42 @@ def be_the_machine() -> dict[str, object]:
     if done.returncode != 0:
         sys.exit(done.stderr.decode("utf-8", "replace"))
     return json.loads(done.stdout)
+
+
+def be_the_workspace() -> dict[str, object]:
+    """Let a workspace's guest connect to everything at each turn of its life, and return what came of it."""
+    Path("/etc/resolv.conf").write_text(f"nameserver {STUB}\n")
+    targets = json.dumps((*ALLOWED, *HOSTS_OWN, *LOOPBACK, *SPELLINGS, *METADATA, *PRIVATE))
+    create = ("workspace", "create", "debian:12", "--id-only", "--network-policy")
+    seen: dict[str, object] = {}
+
+    def probe(turn: str) -> None:
+        done = said("workspace", "exec", workspace_id, "--timeout-seconds", "60", "--", "python3", "-c", PROBE, targets)
+        seen[turn] = json.loads(done)
+
+    workspace_id = said(*create, "egress").decode().strip()
+    try:
+        probe("created")
+        said("workspace", "stop", workspace_id)
+        probe("started")
+        said("workspace", "reset", workspace_id)
+        probe("reset")
+    finally:
+        said("workspace", "delete", workspace_id)
+    workspace_id = said(*create, "egress+published-ports").decode().strip()
+    try:
+        probe("published")
+    finally:
+        said("workspace", "delete", workspace_id)
+    return seen
+
+
+def said(*words: str) -> bytes:
+    """Return what `pyro` printed; it must succeed."""
+    done = pyro(*words)
+    if done.returncode != 0:
+        sys.exit(done.stderr.decode("utf-8", "replace"))
+    return done.stdout
 
 
 def _explore(egress: Egress, guest: WireGuest, targets: Iterable[str]) -> dict[str, object]:

@@ -49,7 +49,7 @@ class Census:
     def take(cls, root: Path) -> Census:
         """Look at this process and at the directories below `root`."""
         return cls(
-            processes={(p.pid, p.start_time): f"process {p.pid} {_command_line(p)}" for p in _descendants()},
+            processes={(p.pid, p.start_time): f"process {p.pid} {_command_line(p)}" for p in descendants()},
             threads={
                 thread.ident or 0: f"thread {thread.name}" for thread in threading.enumerate() if thread.is_alive()
             },
@@ -91,7 +91,7 @@ def leaks_since(before: Census, root: Path, *, settle_s: float = SETTLE_S) -> li
 
 def _reap_adopted(before: Census) -> None:
     reap_detached()
-    for process in _descendants():
+    for process in descendants():
         if (
             process.is_dead
             and process.parent == os.getpid()
@@ -101,7 +101,8 @@ def _reap_adopted(before: Census) -> None:
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG)
 
 
-def _descendants() -> list[ProcessStat]:
+def descendants() -> list[ProcessStat]:
+    """Return the processes that descend from this one, however they were detached."""
     found: list[ProcessStat] = []
     pending = [os.getpid()]
     while pending:
