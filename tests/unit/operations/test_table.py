@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -113,3 +116,24 @@ def test_the_environments_that_a_description_names_are_in_the_catalog() -> None:
     named_there = set(re.findall(r"debian:[0-9a-z-]+", str(ENVIRONMENT["description"])))
     assert named_there
     assert named_there <= known
+
+
+@pytest.mark.parametrize(
+    ("words", "loaded"),
+    [
+        (["run"], {"run"}),
+        (["env", "list"], {"environments"}),
+        (["workspace", "list"], {"workspaces"}),
+        (["workspace", "exec"], {"workspace_commands"}),
+        (["workspace", "nothing"], set()),
+    ],
+    ids=" ".join,
+)
+def test_finding_a_command_loads_its_family_alone(words: list[str], loaded: set[str]) -> None:
+    code = (
+        "import json, sys; from pyro_mcp.operations.table import FAMILIES, find_command;"
+        f" find_command({words!r}); print(json.dumps([name for name in FAMILIES"
+        " if f'pyro_mcp.operations.{name}' in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=20)
+    assert set(json.loads(done.stdout)) == loaded
