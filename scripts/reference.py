@@ -59,6 +59,9 @@ def command_section(shape: Shape, description: str) -> list[str]:
     if known or shape.takes_json:
         lines += ["", "| argument | meaning | default |", "| --- | --- | --- |"]
     for each in known:
+        if each.keys:
+            lines += [f"| `{each.option}-{key} {text}` | {meaning(each)} | |" for key, text in each.keys.items()]
+            continue
         lines.append(f"| `{argument(each)}` | {meaning(each)} | {default(each)} |")
         if each.from_file:
             lines.append(f"| `{each.from_file} FILE` | The same from a file of this host. | |")

@@ -33,7 +33,7 @@ SDK_TYPES = {
 }
 HOST_PATH_TYPES = {Kind.TEXT: "str | PathLike[str]", Kind.OPTIONAL_TEXT: "str | PathLike[str] | None"}
 JSON_TYPES = {Kind.TEXT: "string", Kind.WHOLE: "integer", Kind.CLAIM: "boolean"}
-# The public contract, sections 3, 4 and 5.1 to 5.4, and what this version adds to it (all of it optional).
+# The public contract, sections 3, 4 and 5.1 to 5.5, and what this version adds to it (all of it optional).
 SIGNATURES = {
     "list_environments": "()",
     "pull_environment": "(environment: str, *, force: bool = False)",
@@ -85,6 +85,15 @@ SIGNATURES = {
     "write_shell": "(workspace_id: str, shell_id: str, *, input: str, newline: bool = True)",
     "signal_shell": "(workspace_id: str, shell_id: str, *, signal: str = INT)",
     "close_shell": "(workspace_id: str, shell_id: str)",
+    "start_service": (
+        "(workspace_id: str, name: str, *, command: str | Sequence[str], cwd: str = /workspace,"
+        " readiness: Mapping[str, str] | None = None, ready_timeout_seconds: int = 30, ready_interval_ms: int = 500,"
+        " secret_env: Mapping[str, str] | None = None, published_ports: Sequence[str] | None = None)"
+    ),
+    "list_services": "(workspace_id: str)",
+    "status_service": "(workspace_id: str, name: str)",
+    "logs_service": "(workspace_id: str, name: str, *, tail_lines: int = 200, all: bool = False)",
+    "stop_service": "(workspace_id: str, name: str)",
     "logs_workspace": "(workspace_id: str, *, seq: int | None = None, offset: int = 0)",
     "push_workspace_sync": "(workspace_id: str, source_path: str | PathLike[str], *, dest: str = /workspace)",
     "list_workspace_files": "(workspace_id: str, *, path: str = /workspace, recursive: bool = False)",
@@ -111,7 +120,8 @@ TOOLS = {
     "workspace_sync_push", "workspace_file_list", "workspace_file_read", "workspace_file_write",
     "workspace_patch_apply", "workspace_diff", "workspace_summary", "workspace_export", "workspace_reset",
     "workspace_disk_export", "workspace_disk_list", "workspace_disk_read", "snapshot_create", "snapshot_list",
-    "snapshot_delete", "shell_open", "shell_read", "shell_write", "shell_signal", "shell_close",
+    "snapshot_delete", "service_start", "service_list", "service_status", "service_logs", "service_stop",
+    "shell_open", "shell_read", "shell_write", "shell_signal", "shell_close",
 }  # fmt: skip
 COMMANDS = {
     ("env", "list"), ("env", "pull"), ("env", "inspect"), ("env", "prune"),
@@ -121,6 +131,7 @@ COMMANDS = {
     *[("workspace", "file", verb) for verb in ("list", "read", "write")],
     *[("workspace", "snapshot", verb) for verb in ("create", "list", "delete")],
     *[("workspace", "shell", verb) for verb in ("open", "read", "write", "signal", "close")],
+    *[("workspace", "service", verb) for verb in ("start", "list", "status", "logs", "stop")],
     *[("workspace", "disk", verb) for verb in ("export", "list", "read")],
     ("workspace", "sync", "push"), ("workspace", "patch", "apply"),
 }  # fmt: skip

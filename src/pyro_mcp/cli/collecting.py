@@ -33,6 +33,8 @@ def collected(parameter: Parameter, given: Mapping[str, Any], command: str) -> o
         PyroError: a file can't be read, is too large, or is not UTF-8.
     """
     value = given[parameter.name]
+    if parameter.keys:
+        return value
     if parameter.kind is Kind.PAIRS:
         return None if value is None else _pairs(parameter, value, command)
     if parameter.kind is Kind.TEXTS:

@@ -29,7 +29,8 @@ def execute(operation: Operation[Any, Any], arguments: Sequence[str]) -> int:
     """Parse the arguments, carry the operation out, show what came of it; return the exit status."""
     parsed = parse(shape_of(operation), arguments)
     with interruptible():
-        if any(parameter.place is Place.COMMAND for parameter in parameters(operation.request)):
+        takes_command = any(parameter.place is Place.COMMAND for parameter in parameters(operation.request))
+        if takes_command and not operation.is_detached:
             from pyro_mcp.cli.guest_command import execute_in_guest
 
             return execute_in_guest(operation, parsed)

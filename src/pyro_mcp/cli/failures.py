@@ -57,7 +57,9 @@ def _runs_in_guest(words: Sequence[str]) -> bool:
     from pyro_mcp.operations.table import find_command
 
     operation = find_command(words)
-    return operation is not None and any(each.place is Place.COMMAND for each in parameters(operation.request))
+    if operation is None or operation.is_detached:
+        return False
+    return any(each.place is Place.COMMAND for each in parameters(operation.request))
 
 
 def report(error: PyroError, words: Sequence[str]) -> None:

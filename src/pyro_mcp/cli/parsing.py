@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from pyro_mcp.cli.streams import STDOUT, put
@@ -167,6 +168,13 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
     elif parameter.kind is Kind.CLAIM:
         action = argparse.BooleanOptionalAction if parameter.default is True else "store_true"
         parser.add_argument(parameter.option, dest=parameter.name, action=action, default=parameter.default, help=said)
+    elif parameter.keys:
+        choices = parser.add_mutually_exclusive_group()
+        for key, stands_for in parameter.keys.items():
+            option = f"{parameter.option}-{key}"
+            told = f"{said} Here: {stands_for}."
+            take = partial(_keyed, key)
+            choices.add_argument(option, dest=parameter.name, type=take, metavar=stands_for, help=told)
     else:
         collects = parameter.kind in COLLECTED
         home: Any = parser
@@ -190,6 +198,10 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
                 metavar="NAME=FILE" if collects else "FILE",
                 help=f"{'A file' if collects else 'A file of this host (- is stdin)'} with the value instead.",
             )
+
+
+def _keyed(key: str, text: str) -> dict[str, str]:
+    return {key: text}
 
 
 def _whole(text: str) -> int:

@@ -64,6 +64,7 @@ class Parameter(NamedTuple):
     called: str
     from_file: str
     is_host_path: bool
+    keys: Mapping[str, str]
 
     @property
     def option(self) -> str:
@@ -86,13 +87,15 @@ def about(
     called: str = "",
     from_file: str = "",
     is_host_path: bool = False,
+    keys: Mapping[str, str] | None = None,
 ) -> Mapping[str, object]:
     """Return the metadata of a request's field.
 
     `unit` is shown in help texts, `form` completes "Give …" when the value is refused, `names` is the word that
     stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `workspace`).
     `called` is the option where it is not the field's name, `from_file` a second option that names a file of the host
-    with the value. A host path may be given to the SDK as any path.
+    with the value. A host path may be given to the SDK as any path. Where a field holds a text by one of a few `keys`,
+    each is an option of its own, and what it maps to stands for the text in usage lines.
     """
     known: dict[str, object] = {
         "description": description,
@@ -108,8 +111,9 @@ def about(
         "called": called,
         "from_file": from_file,
         "is_host_path": is_host_path or None,
+        "keys": keys,
     }
-    return {key: value for key, value in known.items() if value not in {None, ""}}
+    return {key: value for key, value in known.items() if value is not None and value != ""}
 
 
 def said(
@@ -149,6 +153,7 @@ def parameters(request: type) -> tuple[Parameter, ...]:
                 called=told.get("called", ""),
                 from_file=told.get("from_file", ""),
                 is_host_path=told.get("is_host_path", False),
+                keys=told.get("keys", {}),
             )
         )
     return tuple(found)

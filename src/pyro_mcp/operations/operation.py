@@ -91,7 +91,7 @@ class Operation(Generic[Q, R]):
     no data of any guest. `open_world` says that it may reach beyond this host, `idempotent` that doing it twice
     is doing it once. `cli` is the path of words that calls it, `mcp` its tool, `sdk` its method. `only` is an option of
     the command and the field of the result that is printed alone with it; `takes_stdin` says that -i hands the
-    command's stdin on.
+    command's stdin on, `is_detached` that the command runs on after the call.
     """
 
     name: str
@@ -110,6 +110,7 @@ class Operation(Generic[Q, R]):
     tool_description: str = ""
     only: tuple[str, str] | None = None
     takes_stdin: bool = False
+    is_detached: bool = False
 
     @property
     def annotations(self) -> Mapping[str, object]:

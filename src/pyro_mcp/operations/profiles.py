@@ -74,6 +74,9 @@ VM_FULL = Profile(
 )
 # Narrower than the command line: what the person who set the server up has not chosen is not the model's to choose.
 _NARROW = frozenset({"network", "network_policy", "allow_host_compat", "require_kvm", "secrets", "secret_env"})
+_SHELL_TOOLS = ("shell_open", "shell_read", "shell_write", "shell_signal", "shell_close")
+_SERVICE_TOOLS = ("service_start", "service_list", "service_status", "service_logs", "service_stop")
+_SNAPSHOT_TOOLS = ("snapshot_create", "snapshot_list", "snapshot_delete")
 _REPRO_FIX_TOOLS = (
     "workspace_create",
     "workspace_list",
@@ -110,7 +113,6 @@ WORKSPACE_CORE = Profile(
         " a single command that needs no project and leaves nothing." + _GUEST
     ),
 )
-PROFILES = {profile.name: profile for profile in (WORKSPACE_CORE, VM_RUN, VM_FULL)}
 
 REPRO_FIX = Profile(
     name="repro-fix",
@@ -197,14 +199,8 @@ REVIEW_EVAL = Profile(
         *INSPECT.tools[:-2],
         "workspace_diff",
         "workspace_reset",
-        "shell_open",
-        "shell_read",
-        "shell_write",
-        "shell_signal",
-        "shell_close",
-        "snapshot_create",
-        "snapshot_list",
-        "snapshot_delete",
+        *_SHELL_TOOLS,
+        *_SNAPSHOT_TOOLS,
         *INSPECT.tools[-2:],
     ),
     hidden=_NARROW,
@@ -229,17 +225,63 @@ REVIEW_EVAL = Profile(
         ),
     },
 )
-MODES = {mode.name: mode for mode in (REPRO_FIX, INSPECT, REVIEW_EVAL)}
-# Promised by the public contract, and not there yet.
-PLANNED_PROFILES = ("workspace-full",)
-PLANNED_MODES = ("cold-start",)
+COLD_START = Profile(
+    name="cold-start",
+    summary="Prove that a fresh copy of a project sets itself up and starts.",
+    tools=(*INSPECT.tools[:-2], "workspace_reset", *_SERVICE_TOOLS, *INSPECT.tools[-2:]),
+    hidden=_NARROW | {"published_ports"},
+    instructions=(
+        "Use a workspace, a virtual machine with a fresh copy of the project, to prove that it sets itself up and"
+        " starts as its documentation says. workspace_create with seed_path; read what the project says about setting"
+        " up; workspace_exec each step as it is written; service_start what it serves, with a check of readiness, and"
+        " look at it with workspace_exec (curl) and service_logs. When a step had to be changed, workspace_reset and go"
+        " through all steps from the beginning: only that proves it. workspace_summary is the page for your report. The"
+        " project on this host is never touched, and there is no network inside." + _GUEST
+    ),
+    says={
+        "workspace_reset": (
+            "Begin again from the fresh copy: throw away everything that was done in the workspace, services and"
+            " history too, and bring /workspace back as it was created, or as in a named snapshot. It takes less than"
+            " a second."
+        ),
+    },
+)
+WORKSPACE_FULL = Profile(
+    name="workspace-full",
+    summary="Every tool: workspaces with shells, services, snapshots, networks and secrets; one-shot machines.",
+    tools=(
+        *WORKSPACE_CORE.tools,
+        "workspace_start",
+        "workspace_stop",
+        *_SHELL_TOOLS,
+        *_SERVICE_TOOLS,
+        *_SNAPSHOT_TOOLS,
+        "workspace_disk_export",
+        "workspace_disk_list",
+        "workspace_disk_read",
+        *(tool for tool in VM_FULL.tools if tool != "vm_run"),
+    ),
+    instructions=(
+        "A workspace is a virtual machine of its own with a /workspace that stays between calls. workspace_create makes"
+        " one, from a project's directory with seed_path; workspace_exec runs commands in it; workspace_file_* and"
+        " workspace_patch_apply look at files and change them. shell_open gives a shell that keeps its state between"
+        " calls; service_start runs servers and databases, waits until they are ready, and publishes their ports on"
+        " this host's 127.0.0.1 if the workspace's network policy is egress+published-ports. snapshot_create takes a"
+        " checkpoint of /workspace; workspace_reset goes back to it, or to the beginning, within a second: do that"
+        " instead of repairing. workspace_diff and workspace_summary show what was done, workspace_export takes files"
+        " out to a new path, workspace_delete ends it. vm_run is for a single command that leaves nothing; the vm_*"
+        " tools do the same step by step. The project on this host is never touched." + _GUEST
+    ),
+)
+PROFILES = {profile.name: profile for profile in (WORKSPACE_CORE, WORKSPACE_FULL, VM_RUN, VM_FULL)}
+MODES = {mode.name: mode for mode in (REPRO_FIX, INSPECT, COLD_START, REVIEW_EVAL)}
 
 
 def find_profile(name: str | None, mode: str | None = None) -> Profile:
     """Return the profile `name` (default: the default one), or the mode.
 
     Raises:
-        PyroError: UNSUPPORTED for what this release does not have yet, INVALID for an unknown name or for both at once.
+        PyroError: INVALID for an unknown name or for both at once.
     """
     available = f"--profile with one of {', '.join(PROFILES)}, or --mode with one of {', '.join(MODES)}"
     if mode is not None:
@@ -249,18 +291,12 @@ def find_profile(name: str | None, mode: str | None = None) -> Profile:
                 f"the profile {name} and the mode {mode} can't be had together",
                 hint="A mode is a selection of tools as a profile is: give one of the two.",
             )
-        return _found("mode", mode, MODES, PLANNED_MODES, available)
-    return _found("profile", name or DEFAULT_PROFILE, PROFILES, PLANNED_PROFILES, available)
+        return _found("mode", mode, MODES, available)
+    return _found("profile", name or DEFAULT_PROFILE, PROFILES, available)
 
 
-def _found(kind: str, name: str, known: Mapping[str, Profile], planned: tuple[str, ...], available: str) -> Profile:
+def _found(kind: str, name: str, known: Mapping[str, Profile], available: str) -> Profile:
     found = known.get(name)
-    if found is not None:
-        return found
-    if name in planned:
-        raise PyroError(
-            ErrorCode.UNSUPPORTED,
-            f"the {kind} {name} needs services, which this release does not have yet",
-            hint=f"Use {available}.",
-        )
-    raise PyroError(ErrorCode.INVALID, f"there is no {kind} {name!r}", hint=f"Use {available}.")
+    if found is None:
+        raise PyroError(ErrorCode.INVALID, f"there is no {kind} {name!r}", hint=f"Use {available}.")
+    return found

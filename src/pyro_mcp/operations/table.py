@@ -29,6 +29,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "workspace_snapshots": ("workspace snapshot", "workspace reset"),
     "workspace_disks": ("workspace disk",),
     "workspace_shells": ("workspace shell",),
+    "workspace_services": ("workspace service",),
 }
 # The words that several commands begin with.
 GROUPS = {
@@ -40,6 +41,7 @@ GROUPS = {
     "workspace patch": "Patches for a workspace.",
     "workspace snapshot": "Named checkpoints of /workspace.",
     "workspace shell": "Shells in a workspace, which stay open between calls.",
+    "workspace service": "Commands of a workspace that run on: servers, databases.",
     "workspace disk": "The file system of a stopped workspace, without starting it.",
 }
 

@@ -26,7 +26,20 @@ from pyro_mcp.operations.ws_values import (
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import SeedInfo, Workspace
+    from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.secrets.values import Secret
+
+
+def service_counts(using: Engine, workspace: Workspace) -> tuple[int, int]:
+    """Return how many services a workspace has, and how many of them run."""
+    from pyro_mcp.state.filenames import VmFiles
+
+    # Most have none: what asks their guests is not even loaded.
+    if not workspace.vm_id or not VmFiles.of(using.paths, workspace.vm_id).services.exists():
+        return 0, 0
+    from pyro_mcp.workspace.ws_services import count_services
+
+    return count_services(using, workspace)
 
 
 def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
@@ -62,7 +75,7 @@ def _list(_request: WorkspaceListRequest, call: Call) -> WorkspaceListResult:
     from pyro_mcp.workspace.ws_list import list_workspaces
 
     with engine(call) as using:
-        found = tuple(_entry(each) for each in list_workspaces(using))
+        found = tuple(_entry(each, service_counts(using, each)) for each in list_workspaces(using))
     return WorkspaceListResult(len(found), found)
 
 
@@ -77,14 +90,16 @@ def _update(request: WorkspaceUpdateRequest, call: Call) -> WorkspaceResult:
         clear_labels=request.clear_labels or (),
     )
     with engine(call) as using:
-        return workspace_result(update_workspace(using, request.workspace_id, change))
+        workspace = update_workspace(using, request.workspace_id, change)
+        return workspace_result(workspace, service_counts(using, workspace))
 
 
 def _status(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
     from pyro_mcp.workspace.ws_status import status_workspace
 
     with engine(call) as using:
-        return workspace_result(status_workspace(using, request.workspace_id))
+        workspace = status_workspace(using, request.workspace_id)
+        return workspace_result(workspace, service_counts(using, workspace))
 
 
 def _stop(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
@@ -111,8 +126,8 @@ def _delete(request: WorkspaceRequest, call: Call) -> WorkspaceDeleteResult:
     return WorkspaceDeleteResult(found.id, deleted=True)
 
 
-def workspace_result(workspace: Workspace) -> WorkspaceResult:
-    """Return a workspace as users are shown it."""
+def workspace_result(workspace: Workspace, services: tuple[int, int] = (0, 0)) -> WorkspaceResult:
+    """Return a workspace as users are shown it. `services` says how many it has, and how many of them run."""
     return WorkspaceResult(
         workspace_id=workspace.id,
         name=workspace.name,
@@ -133,14 +148,14 @@ def workspace_result(workspace: Workspace) -> WorkspaceResult:
         last_activity_at=utc_text(workspace.last_activity_at),
         reset_count=workspace.reset_count,
         last_reset_at=_utc_or_none(workspace.last_reset_at),
-        service_count=0,
-        running_service_count=0,
+        service_count=services[0],
+        running_service_count=services[1],
         command_count=workspace.command_count,
         last_error=workspace.last_error,
     )
 
 
-def _entry(workspace: Workspace) -> WorkspaceEntry:
+def _entry(workspace: Workspace, services: tuple[int, int]) -> WorkspaceEntry:
     return WorkspaceEntry(
         workspace_id=workspace.id,
         name=workspace.name,
@@ -155,8 +170,8 @@ def _entry(workspace: Workspace) -> WorkspaceEntry:
         last_activity_at=utc_text(workspace.last_activity_at),
         reset_count=workspace.reset_count,
         command_count=workspace.command_count,
-        service_count=0,
-        running_service_count=0,
+        service_count=services[0],
+        running_service_count=services[1],
     )
 
 

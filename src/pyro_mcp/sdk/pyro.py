@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.sdk.calling import as_command
+from pyro_mcp.sdk.services import Services
 from pyro_mcp.sdk.shells import Shells
 from pyro_mcp.sdk.workspaces import Workspaces
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     )
 
 
-class Pyro(Workspaces, Shells):
+class Pyro(Workspaces, Shells, Services):
     """Workspaces and disposable virtual machines.
 
     Every method raises `PyroError` (code, message, hint) for what it could not do, and returns a frozen result with

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from pyro_mcp.errors import PyroError, from_os_error
+from pyro_mcp.errors import from_os_error
 from pyro_mcp.host import process
 from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.paths import ensure_private_dir
@@ -133,14 +133,6 @@ def is_published(service: Service) -> bool:
     return (
         publisher is not None and ProcessIdentity(publisher.pid, publisher.start_time, publisher.boot_id).is_running()
     )
-
-
-def count_services(files: VmFiles) -> tuple[int, int]:
-    """Return how many services are recorded, and how many of them run, as far as is known."""
-    with suppress(PyroError):
-        found = ServiceRecords(files).all()
-        return len(found), sum(each.state is ServiceState.RUNNING for each in found)
-    return 0, 0
 
 
 def _to_json(service: Service) -> dict[str, object]:

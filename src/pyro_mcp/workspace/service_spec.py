@@ -184,3 +184,22 @@ def _hosts(host: str) -> tuple[str, ...]:
         f"{host[:_SHOWN_CHARS]!r} is not an address that can be checked",
         hint="Give localhost or an IP address. For a name, use a command: --ready-command 'curl -fs http://NAME/'.",
     )
+
+
+def parse_readiness(given: Mapping[str, str] | None) -> Readiness | None:
+    """Read a check that is given as its kind and what it looks at.
+
+    Raises:
+        PyroError: INVALID.
+    """
+    if not given:
+        return None
+    kinds = {kind.value for kind in ReadinessKind}
+    if len(given) > 1 or not kinds.issuperset(given):
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"{', '.join(sorted(given))[:_SHOWN_CHARS]!r} is not one check of readiness",
+            hint=f"Give one of {', '.join(sorted(kinds))}, and what it looks at.",
+        )
+    ((kind, target),) = given.items()
+    return Readiness(ReadinessKind(kind), target)

@@ -226,6 +226,6 @@ def test_a_request_from_a_file_is_answered(tmp_path: Path) -> None:
 
 
 def test_a_profile_that_is_not_there_is_said_before_anything_is_served() -> None:
-    with serving("pass", "--profile", "workspace-full") as wire:
-        wire.said(b"workspace-full needs services")
+    with serving("pass", "--profile", "everything") as wire:
+        wire.said(b"there is no profile 'everything'")
         assert wire.child.wait(20) == 1

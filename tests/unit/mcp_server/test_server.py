@@ -320,5 +320,5 @@ def test_calls_run_side_by_side() -> None:
 
 
 def test_a_server_is_not_made_for_a_profile_that_is_not_there() -> None:
-    with pytest.raises(PyroError, match="workspace-full needs services"):
-        create_server(profile="workspace-full")
+    with pytest.raises(PyroError, match="there is no profile .everything"):
+        create_server(profile="everything")

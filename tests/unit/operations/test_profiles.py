@@ -1,24 +1,22 @@
-"""Profiles and modes show tools that exist, and say plainly which do not exist yet."""
+"""Profiles and modes show tools that exist."""
 
 from __future__ import annotations
 
 import pytest
 
-from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.errors import PyroError
 from pyro_mcp.operations.fields import parameters
 from pyro_mcp.operations.profiles import (
     DEFAULT_PROFILE,
     INSPECT,
     MODES,
-    PLANNED_MODES,
-    PLANNED_PROFILES,
     PROFILES,
     REPRO_FIX,
     WORKSPACE_CORE,
     Profile,
     find_profile,
 )
-from pyro_mcp.operations.table import find_tools
+from pyro_mcp.operations.table import all_operations, find_tools
 
 SELECTIONS = [*PROFILES.values(), *MODES.values()]
 # The public contract, section 6.
@@ -43,6 +41,8 @@ def test_profiles_and_modes_have_the_contracts_tools() -> None:
     assert set(WORKSPACE_CORE.tools) == set(CORE.split())
     assert set(REPRO_FIX.tools) == set(CORE.split()) - {"vm_run"}
     assert set(INSPECT.tools) == set(INSPECTING.split())
+    services = {f"service_{verb}" for verb in ("start", "list", "status", "logs", "stop")}
+    assert set(MODES["cold-start"].tools) == {*INSPECT.tools, "workspace_reset", *services}
     assert find_profile(None, "inspect") is INSPECT
     assert find_profile(DEFAULT_PROFILE, "repro-fix") is REPRO_FIX
 
@@ -64,18 +64,10 @@ def test_a_model_is_not_asked_for_secrets_networks_or_host_compat(profile: Profi
     assert not offered & {"secrets", "secret_env", "network", "network_policy", "allow_host_compat", "require_kvm"}
 
 
-@pytest.mark.parametrize("name", PLANNED_PROFILES)
-def test_a_profile_that_does_not_exist_yet_is_refused_honestly(name: str) -> None:
-    with pytest.raises(PyroError, match=f"the profile {name} needs services") as caught:
-        find_profile(name)
-    assert caught.value.code is ErrorCode.UNSUPPORTED
-    assert "workspace-core" in caught.value.hint
-
-
-@pytest.mark.parametrize("mode", PLANNED_MODES)
-def test_a_mode_that_does_not_exist_yet_is_refused_honestly(mode: str) -> None:
-    with pytest.raises(PyroError, match=f"the mode {mode} needs services"):
-        find_profile(None, mode)
+def test_the_full_profile_has_every_tool() -> None:
+    every = {row.mcp for row in all_operations() if row.mcp}
+    assert set(find_profile("workspace-full").tools) == every
+    assert not find_profile("workspace-full").hidden
 
 
 def test_an_unknown_profile_or_mode_names_the_known_ones() -> None:

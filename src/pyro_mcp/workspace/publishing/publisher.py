@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 # This very package, whatever is installed elsewhere; -I and -S keep everything else out.
 _PACKAGE_HOME = os.fspath(Path(__file__).parents[3])
-_HELP = """\
+_CARRY = """\
 import sys
 sys.path.insert(0, sys.argv.pop(1))
-from pyro_mcp.workspace.publishing.helper import main
+from pyro_mcp.workspace.publishing.carrier import main
 main(sys.argv[1:])
 """
 _READY = b"ok"
@@ -92,7 +92,7 @@ def publisher(
         listeners = listen(ports, stack)
         pairs = ",".join(f"{listener.fileno()}:{port.guest}" for listener, port in listeners)
         child = process.start(
-            [sys.executable, "-I", "-S", "-c", _HELP, _PACKAGE_HOME, runtime_dir, vm_id, service, run, pairs],
+            [sys.executable, "-I", "-S", "-c", _CARRY, _PACKAGE_HOME, runtime_dir, vm_id, service, run, pairs],
             # Nothing of the caller's environment: it may hold secrets, and the process lives on.
             env={"PATH": os.pathsep.join(programs.search_path())},
             cwd="/",

@@ -4,7 +4,7 @@ Owns its life: it waits for the word to begin, which never comes if who started 
 service, with the guest, or when it is killed. Refuses to know more than a lane, a service's name, and the listening
 sockets that it was given.
 
-    helper.main([RUNTIME_DIR, VM_ID, SERVICE, RUN, FD:GUEST_PORT,…])
+    carrier.main([RUNTIME_DIR, VM_ID, SERVICE, RUN, FD:GUEST_PORT,…])
 
 The one who starts it writes a line to its stdin, and reads one from its stdout: "ok", or what went wrong.
 """

@@ -1,0 +1,73 @@
+"""What the commands about services print for a person.
+
+Owns one renderer for each result. Refuses to let what a service wrote drive a terminal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.cli.rendering import facts, table
+from pyro_mcp.cli.streams import put, put_alone, say
+from pyro_mcp.operations.printable import printable_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.operations.workspace_services import (
+        PublishedPortResult,
+        ServiceListResult,
+        ServiceLogsResult,
+        ServiceResult,
+    )
+
+
+def _service(result: ServiceResult) -> None:
+    document = result.to_dict()
+    document["published_ports"] = ", ".join(_port(each) for each in result.published_ports)
+    document["command"] = _command(result)
+    put(facts(document))
+
+
+def _list(result: ServiceListResult) -> None:
+    if not result.services:
+        put("no services")
+        return
+    rows = [
+        (
+            each.name,
+            each.state,
+            each.exit_code,
+            each.ready_at,
+            ", ".join(_port(port) for port in each.published_ports),
+            _command(each),
+        )
+        for each in result.services
+    ]
+    put(table(("SERVICE", "STATE", "EXIT", "READY", "PORTS", "COMMAND"), rows))
+
+
+def _logs(result: ServiceLogsResult) -> None:
+    if result.log:
+        put_alone(result.log, ends_line=not result.log.endswith("\n"))
+    told = f"state={result.state} log_bytes={result.log_bytes} truncated={str(result.truncated).lower()}"
+    say(f"[logs] workspace_id={result.workspace_id} service={printable_line(result.name)} {told}")
+
+
+def _command(result: ServiceResult) -> str:
+    from shlex import join
+
+    return result.command if isinstance(result.command, str) else join(result.command)
+
+
+def _port(port: PublishedPortResult) -> str:
+    return f"{port.host}:{port.host_port}->{port.guest_port}"
+
+
+SHOWING: dict[str, Callable[[Any], None]] = {
+    "service_start": _service,
+    "service_list": _list,
+    "service_status": _service,
+    "service_logs": _logs,
+    "service_stop": _service,
+}
