@@ -146,6 +146,7 @@ class Connection:
         # Whether more comes from the host, and from the service.
         self._host_done = False
         self._service_done = False
+        self._is_shut = False
         self._waits_for_lane = False
 
     def begin(self) -> None:
@@ -277,12 +278,13 @@ class Connection:
                 self._tunnel.forget(self._number)
                 self._hang_up()
                 return
-            try:
-                # Doing it again does nothing.
-                connection.shutdown(socket.SHUT_WR)
-            except OSError:
-                self.reset(tell=True)
-                return
+            if not self._is_shut:
+                self._is_shut = True
+                try:
+                    connection.shutdown(socket.SHUT_WR)
+                except OSError:
+                    self.reset(tell=True)
+                    return
         reads = not self._service_done and self._window > 0 and not self._waits_for_lane
         # With neither, a reset would be reported for ever: it shows with the next thing that is done.
         self._watch((READABLE if reads else 0) | (WRITABLE if self._pending else 0))

@@ -81,6 +81,11 @@ class Relay:
             self._selector.close()
 
     @property
+    def connection_count(self) -> int:
+        """Return how many connections are open."""
+        return len(self._clients)
+
+    @property
     def is_congested(self) -> bool:
         """Say whether the guest is so slow that no more should be queued for it."""
         return len(self._out) >= _CONGESTED_BYTES
@@ -215,6 +220,7 @@ class Client:
         self._window = services.IN_WINDOW_BYTES
         self._client_done = False
         self._service_done = False
+        self._is_shut = False
         self.settle()
 
     def write(self, data: bytes) -> None:
@@ -262,12 +268,13 @@ class Client:
             if self._client_done:
                 self.close(abort=False)
                 return
-            try:
-                # Doing it again does nothing.
-                connection.shutdown(socket.SHUT_WR)
-            except OSError:
-                self._break_off()
-                return
+            if not self._is_shut:
+                self._is_shut = True
+                try:
+                    connection.shutdown(socket.SHUT_WR)
+                except OSError:
+                    self._break_off()
+                    return
         reads = not self._client_done and self._window > 0 and not self._relay.is_congested
         mask = (_READ if reads else 0) | (_WRITE if self._pending else 0)
         if mask != self._mask:
