@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -216,3 +217,33 @@ def test_a_workspace_is_shown_with_what_was_left_out_of_its_seed(
     assert "seed: /src/app (12 entries, 1.0 KiB)" in captured.out
     assert "labels: a=1" in captured.out
     assert "1 left out of the seed:\n  run/sock^[[2J: a socket" in captured.err
+
+
+def on_a_terminal(fd: int) -> bool:
+    return fd == 1
+
+
+def narrow(_fd: int) -> os.terminal_size:
+    return os.terminal_size((80, 24))
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (file_read("a\x1b]52;c;x\x07\u202eb"), ["file", "read", "w", "x"]),
+        (file_read("a\x1b]52;c;x\x07\u202eb"), ["file", "read", "w", "x", "--content-only"]),
+        (logs(logged(stdout="a\x1b]52;c;x\x07\u202eb")), ["logs", "w"]),
+        (diff(patch="+a\x1b]52;c;x\x07\u202eb\n"), ["diff", "w"]),
+    ],
+    ids=["read", "content only", "logs", "diff"],
+)
+def test_what_a_guest_wrote_can_not_drive_a_terminal(
+    runner: Callable[[Any], FakeRunner], capfd: Capture, monkeypatch: pytest.MonkeyPatch, result: Any, words: list[str]
+) -> None:
+    runner(result)
+    monkeypatch.setattr(os, "isatty", on_a_terminal)
+    monkeypatch.setattr(os, "get_terminal_size", narrow)
+    assert main(["workspace", *words]) == 0
+    out = capfd.readouterr().out
+    assert "a^[]52;c;x^G\\u202eb" in out
+    assert "\x07" not in out

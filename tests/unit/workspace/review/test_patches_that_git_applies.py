@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyro_mcp.agent.files import FileKind
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.workspace.review.composing import compose
-from tests.unit.workspace.patches.trees import git
+from tests.unit.workspace.patches.trees import MemoryTree, git, planned
 from tests.unit.workspace.review.file_trees import (
     Node,
     Tree,
@@ -75,6 +75,26 @@ def test_any_text_tree_is_brought_over_whole(tmp_path_factory: pytest.TempPathFa
     assert apply(changes, old, root / "old") == as_git_sees(new)
     assert changes.changed == (old != new)
     remove_tree(root)
+
+
+PLAIN_TREES = st.dictionaries(
+    st.sampled_from([b"a", b"b c", b"d/e", b"d/f\xc3\xa4", b'g"h', b"i\\j", b"k\tl"]),
+    st.builds(a_file, TEXTS.filter(lambda text: "\r" not in text), st.sampled_from([0o644, 0o755])),
+    max_size=5,
+)
+
+
+@given(old=PLAIN_TREES, new=PLAIN_TREES)
+def test_the_patch_of_one_workspace_applies_in_another(
+    tmp_path_factory: pytest.TempPathFactory, old: Tree, new: Tree
+) -> None:
+    changes = compose(told(old, new), tmp_path_factory.getbasetemp())
+    tree = MemoryTree({path.decode(): node.data for path, node in old.items()})
+    tree.modes.update({path.decode(): node.mode for path, node in old.items()})
+    if changes.patch:
+        tree = tree.after(planned(changes.patch, tree))
+    assert tree.files == {path.decode(): node.data for path, node in new.items()}
+    assert {path: tree.mode(path) for path in tree.files} == {path.decode(): node.mode for path, node in new.items()}
 
 
 @pytest.mark.parametrize(
