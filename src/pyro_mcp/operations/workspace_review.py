@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyro_mcp.model.service import ServiceState
 from pyro_mcp.operations.operation import Call, Effect, Operation, engine
 from pyro_mcp.operations.timestamps import utc_text
 from pyro_mcp.operations.workspace_files import mode_text
-from pyro_mcp.operations.workspaces import seed_result, service_counts
+from pyro_mcp.operations.workspaces import seed_result
 from pyro_mcp.operations.ws_review_values import (
     DiffCounts,
     DiffFileResult,
@@ -88,11 +89,10 @@ def _summary(request: SummaryRequest, call: Call) -> SummaryResult:
     from pyro_mcp.workspace.ws_summary import summarize_workspace
 
     with engine(call) as using:
-        account = summarize_workspace(using, request.workspace_id, cancel=call.cancel)
-        return _account(account, service_counts(using, account.workspace))
+        return _account(summarize_workspace(using, request.workspace_id, cancel=call.cancel))
 
 
-def _account(account: Account, services: tuple[int, int]) -> SummaryResult:
+def _account(account: Account) -> SummaryResult:
     from pyro_mcp.workspace.review.page import page
 
     workspace, changes = account.workspace, account.changes
@@ -129,8 +129,8 @@ def _account(account: Account, services: tuple[int, int]) -> SummaryResult:
         snapshots=tuple(
             SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes) for each in account.snapshots
         ),
-        service_count=services[0],
-        running_service_count=services[1],
+        service_count=len(account.services),
+        running_service_count=sum(each.state is ServiceState.RUNNING for each in account.services),
         page=page(account),
     )
 

@@ -260,8 +260,9 @@ def test_a_service_may_listen_on_either_loopback_or_on_all_addresses(guest: Gues
 
 
 def test_a_port_where_nobody_listens_resets(guest: Guest) -> None:
-    with published(guest, port=PORT + 20, leads_to=PORT + 21) as server, server.connect() as connection:
-        with pytest.raises(ConnectionResetError):
+    with published(guest, port=PORT + 20, leads_to=PORT + 21) as server:
+        connection = server.connect()
+        with connection, pytest.raises(ConnectionResetError):
             connection.recv(1)
 
 

@@ -16,6 +16,7 @@ from pyro_mcp.workspace.trees.names import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyro_mcp.model.service import Service
     from pyro_mcp.model.workspace import CommandRecord, ReviewEvent, Snapshot, Workspace
     from pyro_mcp.workspace.review.changes import FileChange, TreeChanges
 
@@ -70,6 +71,7 @@ class Account:
     event_count: int
     events: tuple[EventLine, ...]
     snapshots: tuple[Snapshot, ...]
+    services: tuple[Service, ...] = ()
 
 
 def take_account(
@@ -79,6 +81,7 @@ def take_account(
     snapshots: Sequence[Snapshot],
     changes: TreeChanges | None,
     no_changes_reason: str = "",
+    services: Sequence[Service] = (),
 ) -> Account:
     """Bring the facts together. Events before the last reset do not count."""
     lines = [command_line(each) for each in commands]
@@ -103,6 +106,7 @@ def take_account(
         event_count=len(noted),
         events=tuple(noted[-MAX_EVENTS:]),
         snapshots=tuple(snapshots),
+        services=tuple(services),
     )
 
 

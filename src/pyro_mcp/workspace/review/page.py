@@ -13,6 +13,7 @@ from pyro_mcp.workspace.review.account import brief
 from pyro_mcp.workspace.review.changes import Change
 
 if TYPE_CHECKING:
+    from pyro_mcp.model.service import Service
     from pyro_mcp.model.workspace import SeedInfo
     from pyro_mcp.workspace.review.account import Account, CommandLine
     from pyro_mcp.workspace.review.changes import FileChange
@@ -112,7 +113,12 @@ def _events(account: Account) -> list[str]:
             lines.append(f"- … {account.event_count - len(account.events)} before")
         lines += [f"- {_clock(each.at)} {code(each.text)}" for each in account.events]
     names = ", ".join(code(each.name) for each in account.snapshots)
-    return [*lines, "", f"Snapshots: {names or 'none'}. Services: none."]
+    services = ", ".join(f"{code(each.name)} {_outcome(each)}" for each in account.services)
+    return [*lines, "", f"Snapshots: {names or 'none'}. Services: {services or 'none'}."]
+
+
+def _outcome(service: Service) -> str:
+    return service.state.value if service.exit_code is None else f"{service.state.value} (exit {service.exit_code})"
 
 
 def code(text: str) -> str:
