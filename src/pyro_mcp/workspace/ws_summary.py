@@ -11,8 +11,8 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.workspace.review.account import take_account
 from pyro_mcp.workspace.ws_diff import diff_workspace
 from pyro_mcp.workspace.ws_logs import events_workspace, logs_workspace
-from pyro_mcp.workspace.ws_snapshots import list_snapshots
 from pyro_mcp.workspace.ws_services import services_of
+from pyro_mcp.workspace.ws_snapshots import list_snapshots
 from pyro_mcp.workspace.ws_status import status_workspace
 
 if TYPE_CHECKING:
