@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
 
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
+# By then a shell has said its first words, or has none to say.
+_FIRST_WORDS_S = 5.0
 
 
 class View:
@@ -112,9 +114,7 @@ class Reading(View):
         if self._data is None:
             left_s = self._left_s()
             if left_s > 0:
-                # Output only moves the end of the waiting: it is looked at again when that has come.
-                if self._deadline is None:
-                    self._deadline = self._loop.at(left_s, self._on_deadline)
+                self._wait(left_s)
                 return
             self._data = self._report()
         while self._at < len(self._data) and self.window:
@@ -131,6 +131,14 @@ class Reading(View):
             self._deadline = None
         return super()._end()
 
+    def _wait(self, left_s: float) -> None:
+        # Output mostly moves the end of the waiting: it is looked at again when that has come.
+        if self._deadline is not None:
+            if self._deadline.when <= time.monotonic() + left_s:
+                return
+            self._loop.cancel(self._deadline)
+        self._deadline = self._loop.at(left_s, self._on_deadline)
+
     def _on_deadline(self) -> None:
         self._deadline = None
         self.on_change()
@@ -140,6 +148,9 @@ class Reading(View):
         shell, terminal = self.shell, self.shell.terminal
         if not self._idle_s or shell.exit_code is not None:
             return 0.0
+        if not terminal.end:
+            # Before its first prompt a shell has not paused, it has not begun.
+            return min(self._asked_s + _FIRST_WORDS_S, self._latest_s) - time.monotonic()
         quiet_since_s = max(terminal.output_s, terminal.input_s)
         if terminal.end <= self._cursor:
             # What was typed may have an effect that takes a moment to show.

@@ -35,7 +35,7 @@ _ENVIRONMENT = {
 }
 _WORKSPACE = os.fsencode(environment.WORKSPACE)
 # What most first commands need is read into memory once, in the template.
-_REHEARSED = (("/bin/sh", "-c", "true"), ("true",), ("/usr/bin/python3", "-c", "pass"))
+_REHEARSED = (("/bin/sh", "-c", "true"), ("true",), ("/usr/bin/python3", "-c", "pass"), ("/bin/bash", "-ic", ":"))
 # Python adapts a function's code after some calls (8 in 3.11), and each of its instructions at the next run.
 _REPETITIONS = 12
 # Settings of the kernel, for a guest that costs nothing while it does nothing: no compaction twice a second, no

@@ -274,3 +274,8 @@ def test_reading_returns_at_most_what_was_asked_for(shells: GuestShells) -> None
         typist.says("seq 5000\n", "\r\n5000\r\n")
         output: ShellOutput = shells.read("sh_a", 100, max_bytes=50, context_bytes=30)
         assert (len(output.data), len(output.context), output.start, output.stop) == (50, 30, 100, 150)
+
+
+def test_waiting_for_a_pause_begins_with_the_first_prompt(shells: GuestShells) -> None:
+    shells.open("sh_a", cwd="/workspace", cols=80, rows=24, env=ENV)
+    assert shells.read("sh_a", 0, max_bytes=1000, idle_ms=1).data
