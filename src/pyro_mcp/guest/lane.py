@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 
 # virtio_console hands out a page at once, and takes at most so much.
 _PAGE_BYTES = 4096
+# Pages that follow a full one are read several at a time, into a buffer that all lanes share.
+_PAGES = 16
+_BUFFER = bytearray(_PAGES * _PAGE_BYTES)
+_BUFFER_VIEW = memoryview(_BUFFER)
+_BUFFER_PAGES = [_BUFFER_VIEW[at : at + _PAGE_BYTES] for at in range(0, len(_BUFFER), _PAGE_BYTES)]
 _WRITE_BYTES = 32768
 _CONNECTION_BYTES = 65536
+_REST_S = 0.001
 # While so much waits for the host, commands are not read.
 _CONGESTED_BYTES = 256 * 1024
 # How long the kernel may take to learn that a host is connected.
@@ -59,6 +65,7 @@ class Lane:
         self._when_drained: list[Callable[[], None]] = []
         self._flush_planned = False
         self._blocked = False
+        self._resting = False
         self._has_host = is_connection
         # Set while the session began when the port had no host, as far as the kernel knew.
         self._doubt: Deadline | None = None
@@ -89,6 +96,9 @@ class Lane:
 
     def _mask(self) -> int:
         mask = READABLE if self._has_host else READABLE | ON_EDGE
+        if self._resting:
+            # That the host is gone is told anyhow.
+            mask &= ~READABLE
         return mask | WRITABLE if self._blocked else mask
 
     def _on_event(self, mask: int) -> None:
@@ -103,8 +113,23 @@ class Lane:
             self._unblock()
         if mask & READABLE:
             # As long as it gives all that was asked for, there may well be more.
-            while self._read_once() == self._read_bytes:
-                continue
+            asked = self._read_bytes
+            while self._read_once(asked) == asked:
+                if not self._is_connection:
+                    asked = len(_BUFFER)
+            if not self._is_connection and self._decoder.missing_bytes > _PAGE_BYTES:
+                self._rest()
+
+    def _rest(self) -> None:
+        """Let more of a long frame come before it is read: each page would wake the agent."""
+        self._resting = True
+        self._loop.change(self._fd, self._mask())
+        self._loop.at(_REST_S, self._rise)
+
+    def _rise(self) -> None:
+        if self._fd >= 0:
+            self._resting = False
+            self._loop.change(self._fd, self._mask())
 
     def _on_gone(self) -> None:
         if self._is_connection:
@@ -115,7 +140,7 @@ class Lane:
             self._end_session()
             self._loop.change(self._fd, self._mask())
         # What a host writes can overtake the news that it is connected.
-        while self._read_once():
+        while self._read_once(self._read_bytes):
             continue
         if self._session is not None and self._doubt is None:
             self._doubt = self._loop.at(_DOUBT_S, self._resolve_doubt)
@@ -134,10 +159,17 @@ class Lane:
             self._loop.cancel(self._doubt)
             self._doubt = None
 
-    def _read_once(self) -> int:
-        """Read and take what one read returns, and return how much that was."""
+    def _read_once(self, size: int) -> int:
+        """Read and take what one read returns, and return how much that was.
+
+        One that is larger than a page ends after a page that is not full, as one of a page does: what the host wrote
+        at once begins where a page does.
+        """
         try:
-            data = os.read(self._fd, self._read_bytes)
+            if size == len(_BUFFER):
+                data = bytes(_BUFFER_VIEW[: os.readv(self._fd, _BUFFER_PAGES)])
+            else:
+                data = os.read(self._fd, size)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -148,8 +180,20 @@ class Lane:
             if self._is_connection:
                 self._end_session()
             return 0
-        self._take(data)
+        self._take_all(data)
         return len(data) if self._fd >= 0 else 0
+
+    def _take_all(self, data: bytes) -> None:
+        """Take what was read; a session that begins in the middle of it begins with a page."""
+        if not self._is_connection and len(data) > _PAGE_BYTES:
+            found = data.find(wire.LANE_MAGIC, _PAGE_BYTES)
+            while found >= 0:
+                if found % _PAGE_BYTES == 0:
+                    self._take(data[:found])
+                    data = data[found:]
+                    found = 0
+                found = data.find(wire.LANE_MAGIC, found + _PAGE_BYTES)
+        self._take(data)
 
     def _take(self, data: bytes) -> None:
         if self._is_connection:

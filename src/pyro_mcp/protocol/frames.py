@@ -62,6 +62,11 @@ class Decoder:
         """Return how many bytes of an incomplete frame are kept: never more than the longest frame."""
         return len(self._buffer)
 
+    @property
+    def missing_bytes(self) -> int:
+        """Return how many bytes are wanted before more is known: the rest of a frame, or of its header."""
+        return self._needed - len(self._buffer)
+
     def feed(self, data: bytes) -> list[Frame]:
         """Take more of the stream and return the frames that are complete now.
 

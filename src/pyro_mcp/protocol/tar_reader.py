@@ -157,6 +157,20 @@ class TarDecoder:
                 if member is not None:
                     yield member
 
+    @property
+    def content_left(self) -> int:
+        """Return how much of a file's content has to come next, in one piece."""
+        return self._parts[self._part][1] - self._within if self._state is _State.CONTENT and not self._skip else 0
+
+    @property
+    def content_offset(self) -> int:
+        """Return where in the file that content belongs."""
+        return self._parts[self._part][0] + self._within
+
+    def pass_over(self, count: int) -> None:
+        """Take note that so much of `content_left` has been taken from the stream by other means."""
+        self._advance(count)
+
     def finish(self, *, needs_end: bool = True) -> None:
         """Say that the stream is at its end.
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
-from pyro_mcp.guest.tasks.contents import StagedFile, copy_in, resemble, staging_name, state_of
+from pyro_mcp.guest.tasks.contents import StagedFile, resemble, staging_name, state_of
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.streams import Input
 from pyro_mcp.protocol import tasks
@@ -80,7 +80,7 @@ class _Transaction:
         try:
             file = StagedFile(self._root)
             self._files.append(file)
-            copy_in(source, file.fd, size)
+            source.copy_to(file.fd, size)
         except OSError as error:
             raise failure(error, path) from None
         self._steps.append((path, lambda: self._put(path, file, mode, must_be_new=must_be_new)))

@@ -54,7 +54,7 @@ def write_file(area: Area, path: bytes, *, size: int) -> Document:
     try:
         file = StagedFile(directory)
         try:
-            copy_in(source, file.fd, size)
+            source.copy_to(file.fd, size)
             resemble(file.fd, mode, before)
             _put(file, directory, name)
         finally:
@@ -172,14 +172,6 @@ class StagedFile:
 def staging_name() -> bytes:
     """Return a name for what is there for a moment only."""
     return b".pyro-" + os.urandom(8).hex().encode()
-
-
-def copy_in(source: Input, fd: int, size: int) -> None:
-    """Write the next bytes of the input to a file."""
-    while size:
-        part = source.take(min(size, _CHUNK_BYTES))
-        write_all(fd, part)
-        size -= len(part)
 
 
 def resemble(fd: int, mode: int, before: os.stat_result | None) -> None:

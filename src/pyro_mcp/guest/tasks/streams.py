@@ -14,6 +14,8 @@ from pyro_mcp.protocol import tasks
 STDIN, STDOUT, STDERR = 0, 1, 2
 _GATHERED_BYTES = 128 * 1024
 READ_BYTES = 1024 * 1024
+# Enough for names and headers; what is larger is better not read, but spliced.
+_HEADERS_BYTES = 16 * 1024
 # The most that any user may ask for (pipe(7)).
 _PIPE_BYTES = 1024 * 1024
 
@@ -44,7 +46,25 @@ class Input:
     """The task's stdin, for one that knows how much is to come."""
 
     def __init__(self) -> None:
+        widen(STDIN)
         self._held = bytearray()
+
+    def copy_to(self, fd: int, count: int) -> None:
+        """Write the next bytes to a file.
+
+        Raises:
+            TaskError: CUT_SHORT if there are not so many.
+        """
+        part = self._held[:count]
+        del self._held[:count]
+        write_all(fd, part)
+        count -= len(part)
+        while count:
+            # Within the kernel, from the pipe to the file.
+            moved = os.splice(STDIN, fd, min(count, READ_BYTES))
+            if not moved:
+                raise TaskError(tasks.CUT_SHORT, message="its input was cut short")
+            count -= moved
 
     def take(self, count: int) -> bytes:
         """Return the next bytes.
@@ -53,7 +73,7 @@ class Input:
             TaskError: CUT_SHORT if there are not so many.
         """
         while len(self._held) < count:
-            data = os.read(STDIN, READ_BYTES)
+            data = os.read(STDIN, _HEADERS_BYTES)
             if not data:
                 raise TaskError(tasks.CUT_SHORT, message="its input was cut short")
             self._held += data
@@ -71,7 +91,7 @@ def widen(fd: int) -> None:
         return
 
 
-def write_all(fd: int, data: bytes | memoryview) -> None:
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
     """Write all of the bytes."""
     while data:
         data = data[os.write(fd, data) :]

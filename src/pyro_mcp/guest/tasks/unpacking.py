@@ -26,6 +26,9 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _ATTEMPTS = 20
 _KEPT_MODE = 0o777
 _ENTERABLE = 0o700
+_BUFFER_BYTES = 128 * 1024
+# What is to come of a file's content is not read into memory if it is so much.
+_LARGE_BYTES = 64 * 1024
 
 
 def unpack_files(area: Area, path: bytes) -> Document:
@@ -34,13 +37,21 @@ def unpack_files(area: Area, path: bytes) -> Document:
     os.umask(0)
     unpacker = _Unpacker(area.make_directory(path), path)
     decoder = TarDecoder()
+    # One buffer for all: new memory costs more than what is read into it.
+    buffer = bytearray(_BUFFER_BYTES)
+    view = memoryview(buffer)
     try:
-        while data := os.read(STDIN, READ_BYTES):
-            for found in decoder.feed(data):
+        while count := os.readv(STDIN, (buffer,)):
+            for found in decoder.feed(view[:count]):
                 if isinstance(found, Piece):
                     unpacker.write(found)
                 else:
                     unpacker.add(found)
+            while (left := decoder.content_left) >= _LARGE_BYTES:
+                moved = unpacker.splice(decoder.content_offset, left)
+                if not moved:
+                    break
+                decoder.pass_over(moved)
         decoder.finish()
         unpacker.finish()
     except TarError as error:
@@ -102,6 +113,14 @@ class _Unpacker:
         write_all(self._file, piece.data)
         self._at = piece.offset + len(piece.data)
         self.byte_count += len(piece.data)
+
+    def splice(self, offset: int, count: int) -> int:
+        """Move content of the file that came last from the pipe to it; return how much that was, 0 at the end."""
+        moved = os.splice(STDIN, self._file, min(count, READ_BYTES), offset_dst=offset)
+        self._at = offset + moved
+        os.lseek(self._file, self._at, os.SEEK_SET)
+        self.byte_count += moved
+        return moved
 
     def finish(self) -> None:
         """Complete what is open, and give directories their last modes."""
