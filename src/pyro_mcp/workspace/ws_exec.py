@@ -94,7 +94,7 @@ class _Job(NamedTuple):
     def command_shown(self) -> str | tuple[str, ...]:
         """Return the command as it may be kept and shown."""
         command = self.command.command
-        return self.shown(command) if isinstance(command, str) else tuple(map(self.shown, command))
+        return command if self.redactor is None else self.redactor.command(command)
 
 
 def _begin(job: _Job) -> WorkspaceExecution:

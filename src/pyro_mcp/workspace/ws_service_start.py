@@ -89,7 +89,7 @@ def _start(
     service = Service(
         name=spec.name,
         run=start.run,
-        command=spec.command,
+        command=redactor.command(spec.command),
         cwd=spec.cwd,
         state=ServiceState.RUNNING,
         started_at=engine.clock.wall_s(),

@@ -139,6 +139,10 @@ class Redactor:
             return text
         return self.data(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
+    def command(self, command: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """Return a command as it may be kept and shown: without the values."""
+        return self.text(command) if isinstance(command, str) else tuple(map(self.text, command))
+
     def error(self, error: PyroError) -> PyroError:
         """Return an error without the values: itself, if it holds none."""
         message, hint = self.text(error.message), self.text(error.hint)
@@ -159,7 +163,8 @@ class Redactor:
     def covered(self, data: bytes) -> tuple[list[tuple[int, int]], int]:
         """Return which parts of `data` are values, in order and apart, and from where on one may have begun.
 
-        For who has to know where in a stream a mark stands.
+        For who has to know where in a stream a mark stands. The last characters of a line that has ended are taken for
+        what they most probably are, the end of the line: a few of them tell nothing even if they begin a value.
         """
         if self.is_idle:
             return [], len(data)
@@ -170,7 +175,10 @@ class Redactor:
                 apart[-1] = (apart[-1][0], max(apart[-1][1], stop))
             else:
                 apart.append((start, stop))
-        return apart, self.held_from(data, folded)
+        end = self.held_from(data, folded)
+        rest = data[end:]
+        ends_line = rest.endswith(b"\n") and len(rest.translate(None, BLANKS)) <= self.harmless_chars
+        return apart, len(data) if ends_line else end
 
     def spans(self, data: bytes, folded: bytes) -> list[tuple[int, int]]:
         """Return where in `data` values stand, in order; `folded` is what is searched of it."""

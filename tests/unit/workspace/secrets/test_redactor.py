@@ -243,6 +243,15 @@ def test_rests_change_nothing_but_what_is_shown_of_a_values_first_characters(
     assert b"8080-is-the-code" not in out
 
 
+def test_who_reads_by_cursor_is_told_where_marks_stand_and_what_may_begin_a_value() -> None:
+    redactor = Redactor(["8080-is-the-code", "is-the-c"])
+    assert redactor.covered(b"at 8080-is-the-code, 8080-is") == ([(3, 19)], 21)
+    assert redactor.covered(b"on port 8080\n") == ([], 8)
+    assert redactor.covered(b"with 8\r\n") == ([], 8)
+    assert redactor.covered(b"with 8") == ([], 5)
+    assert Redactor([]).covered(b"anything") == ([], 8)
+
+
 def test_what_is_held_back_is_bounded_whatever_comes() -> None:
     value = "k" + "0123456789" * 10
     stream = Redactor([value]).stream()
