@@ -125,7 +125,7 @@ def test_the_environments_that_a_description_names_are_in_the_catalog() -> None:
         (["env", "list"], {"environments"}),
         (["workspace", "list"], {"workspaces"}),
         (["workspace", "exec"], {"workspace_commands"}),
-        (["workspace", "nothing"], set()),
+        (["workspace", "nothing"], set[str]()),
     ],
     ids=" ".join,
 )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_PATCH_BYTES = 16 * 1024 * 1024
 _FULL = "the patch has reached its largest size"
 _NOT_TEXT = "not text"
+_GITS_OWN = "git's own, which git apply does not touch"
 _NOT_SENT = "not text, or too large for the patch"
 _NOTHING = Hunks(b"", 0, 0)
 _DIRECTORY, _FILE, _LINK = "directory", "file", "symlink"
@@ -94,6 +95,9 @@ def compose(tree: TreeDiff, scratch: Path) -> TreeChanges:
 
 def _drafted(entry: DiffEntry) -> _Draft:
     change = _change(entry.old, entry.new)
+    is_link = any(side is not None and side.kind.value == _LINK for side in (entry.old, entry.new))
+    if git_patch.is_gits_own(entry.path, is_link=is_link):
+        return _Draft(entry, change, reason=_GITS_OWN)
     sides: list[Blob | None] = []
     for side in (entry.old, entry.new):
         found = _blob(side)

@@ -1,7 +1,7 @@
 """A file's change as git writes it, in the form that `git apply` takes.
 
-Owns headers, modes, names and their quoting. Refuses what git's text patches can't say: directories, devices, content
-that is no UTF-8 text, permissions other than the executable bit.
+Owns headers, modes, names and their quoting, and which names git refuses. Refuses what git's text patches can't say:
+directories, devices, content that is no UTF-8 text, permissions other than the executable bit.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ _QUOTED_BYTES = {
 }  # fmt: skip
 # What git would quote, or what would make a person read another name than the one that stands there.
 _ODD = re.compile('[\x00-\x1f\x7f-\xa0"\\\\\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ud800-\udfff]')
+
+_GIT_DIRECTORIES = frozenset({b".git", b"git~1"})
+# What Windows calls `.gitmodules` in eight characters and three; no link may have that name.
+_MODULES = re.compile(rb"\.gitmodules|gitmod~[0-9]|gi[0-9a-f]{1,4}~[0-9]+")
 
 EXECUTABLE, REGULAR, SYMLINK = "100755", "100644", "120000"
 
@@ -65,6 +69,20 @@ def _section(path: bytes, lines: list[str], hunks: bytes, *, old: bool = True, n
 def _ended(name: str) -> str:
     # Where a name holds blanks, git marks its end: what follows could be a date.
     return name + "\t" if " " in name and not name.startswith('"') else name
+
+
+def is_gits_own(path: bytes, *, is_link: bool) -> bool:
+    """Say whether `git apply` refuses to touch a path: what is in a `.git`, however that is spelled.
+
+    One such path would make it refuse the whole patch. See verify_path in git's read-cache.c.
+    """
+    parts = [_as_windows_sees(part) for part in path.split(b"/")]
+    return not _GIT_DIRECTORIES.isdisjoint(parts) or (is_link and _MODULES.fullmatch(parts[-1]) is not None)
+
+
+def _as_windows_sees(name: bytes) -> bytes:
+    # Git is as strict everywhere: Windows takes `.GIT. ` and `.git::$INDEX_ALLOCATION` for the same directory.
+    return name.partition(b":")[0].rstrip(b" .").lower()
 
 
 def quoted(name: bytes) -> str:

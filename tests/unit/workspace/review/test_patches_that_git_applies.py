@@ -157,6 +157,31 @@ def test_what_a_patch_can_not_bring_is_listed_with_the_reason(tmp_path: Path) ->
     assert apply(changes, {b"text": a_file("1\n")}, tmp_path / "old") == {b"text": a_file("2\n")}
 
 
+def test_what_git_refuses_to_touch_does_not_spoil_the_patch(tmp_path: Path) -> None:
+    old: Tree = {b"a": a_file("1\n"), b".git/HEAD": a_file("x\n"), b"sub/.git/logs/HEAD": a_file("1\n")}
+    new: Tree = {
+        **old,
+        b"a": a_file("2\n"),
+        b".git/HEAD": a_file("y\n"),
+        b"sub/.git/logs/HEAD": a_file("2\n"),
+        b".GIT/x": a_file("1\n"),
+        b".git./x": a_file("1\n"),
+        b"git~1/x": a_file("1\n"),
+        b".git::$INDEX_ALLOCATION/x": a_file("1\n"),
+        b".gitmodules": a_link(b"a"),
+        b"gitmod~1": a_link(b"a"),
+        b".gitignore": a_file("1\n"),
+        b".github/x": a_file("1\n"),
+        b"x.git/y": a_file("1\n"),
+    }
+    changes = compose(told(old, new), tmp_path / "scratch")
+    refused = {each.path for each in changes.entries if "git's own" in each.reason}
+    assert {each.path for each in changes.entries if each.is_patched} == {"a", ".gitignore", ".github/x", "x.git/y"}
+    assert len(refused) == 8
+    patched = apply(changes, {b"a": old[b"a"]}, tmp_path / "old")
+    assert set(patched) == {b"a", b".gitignore", b".github/x", b"x.git/y"}
+
+
 def test_counts_say_what_became_of_each_name(tmp_path: Path) -> None:
     old: Tree = {b"m": a_file("1\n2\n3\n"), b"d": a_file("1\n"), b"t": a_file("1\n")}
     new: Tree = {b"m": a_file("1\nX\n3\nY\n"), b"n/a": a_file("1\n2\n"), b"t": a_link(b"m")}
