@@ -81,6 +81,21 @@ def test_the_five_steps_of_a_fix(tmp_path: Path) -> None:
     assert done("list") == "no workspaces\n"
 
 
+def test_a_diff_applies_although_something_was_committed_in_the_workspace(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path / "repo")
+    ident = done("create", "debian:12", "--seed-path", str(repo), "--id-only").strip()
+    commit = "git -c safe.directory=* -c user.name=a -c user.email=a@example.org commit -qam second"
+    done("exec", ident, "--", f"echo more >> README.md; ln -s README.md LINK; chmod +x stats/mean.py; {commit}")
+    patch = ws("diff", ident)
+    assert b".git/" not in patch.stdout
+    assert b"not in the patch: modified .git/index (git's own" in patch.stderr
+    applied = git("apply", "-", cwd=repo, stdin=patch.stdout)
+    assert applied.returncode == 0, applied.stderr
+    assert (repo / "README.md").read_text(encoding="utf-8").endswith("more\n")
+    assert (repo / "LINK").is_symlink()
+    assert (repo / "stats/mean.py").stat().st_mode & 0o111
+
+
 def test_files_are_written_read_and_listed() -> None:
     ident = done("create", "debian:12", "--id-only").strip()
     assert "created /workspace/a/b.txt (5 bytes)" in done("file", "write", ident, "a/b.txt", "--text", "x\ny\nz")
