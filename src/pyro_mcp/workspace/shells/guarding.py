@@ -22,8 +22,8 @@ _ALLOWED = re.compile(
 )
 # Whole, those that are not allowed: string sequences up to their end, windows, device controls.
 _SEQUENCE = re.compile(
-    r"\x1b\][^\x07\x18\x1a\x1b]*(?:\x07|\x18|\x1a|\x1b\\|(?=\x1b))"
-    r"|\x1b[PX^_][^\x18\x1a\x1b]*(?:\x18|\x1a|\x1b\\|(?=\x1b))"
+    r"\x1b\][^\x07\x18\x1a\x1b]*(?:\x07|\x18|\x1a|\x1b\\|(?=\x1b|\Z))"
+    r"|\x1b[PX^_][^\x18\x1a\x1b]*(?:\x18|\x1a|\x1b\\|(?=\x1b|\Z))"
     r"|\x1b\[[0-?]*[ -/]*[@-~]"
     r"|\x1b[ -/]*[0-~]"
     r"|\x1b"

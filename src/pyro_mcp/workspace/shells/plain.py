@@ -65,7 +65,7 @@ def _drawn(context: str, begun: str, text: str, output: ShellOutput) -> str:
         feed(screen, whole)
         screen.resize(size.rows, size.cols)
         at = max(at, end)
-    feed(screen, begun + text[at:])
+    feed(screen, split_unfinished(begun + text[at:])[0])
     return before.seen_since()
 
 
@@ -86,8 +86,8 @@ class _Before:
         self._line = screen.line
         self._gone = screen.gone
         self._was_alternate = screen.is_alternate
-        self._begun, _ = screen.row(screen.cursor.y, at_least=screen.cursor.x)
-        self._begun = self._begun[: screen.cursor.x]
+        self._row, _ = screen.row(screen.cursor.y, at_least=screen.cursor.x)
+        self._begun = self._row[: screen.cursor.x]
 
     def seen_since(self) -> str:
         """Return the lines that came or changed since."""
@@ -106,8 +106,9 @@ class _Before:
         while shown and not shown[-1][0] and top + len(shown) - 1 > screen.cursor.y:
             shown.pop()
         rows = [*rows, *shown]
-        if first == self._line and rows and rows[0][0].startswith(self._begun):
-            rows[0] = (rows[0][0][len(self._begun) :], rows[0][1])
+        known = self._begun if screen.touched == self._line else self._row
+        if first == self._line and rows and rows[0][0].startswith(known):
+            rows[0] = (rows[0][0][len(known) :], rows[0][1])
         return _joined(rows, keep_end=True)
 
 

@@ -179,7 +179,7 @@ class TerminalScreen(Screen):
     def tab(self) -> None:
         """Move to the next stop."""
         self._work += len(self.tabstops)
-        super().tab()
+        self.cursor.x = min((stop for stop in self.tabstops if stop > self.cursor.x), default=self.columns - 1)
 
     def repeat(self, count: int) -> None:
         """Draw the last character again, so many times."""

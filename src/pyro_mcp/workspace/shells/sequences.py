@@ -24,18 +24,23 @@ _TOKEN = re.compile(
     r"(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
     r"|\x1b\[(?P<private>[<=>?]?)(?P<parameters>[0-9;:]*)(?P<between>[ -/]*)(?P<final>[@-~])"
     # Titles, clipboards, links; and what is meant for the terminal's own programs.
-    r"|\x1b\][^\x07\x18\x1a\x1b]*(?:\x07|\x18|\x1a|\x1b\\|(?=\x1b))"
-    r"|\x1b[PX^_][^\x18\x1a\x1b]*(?:\x18|\x1a|\x1b\\|(?=\x1b))"
+    r"|\x1b\][^\x07\x18\x1a\x1b]*(?:\x07|\x18|\x1a|\x1b\\|(?=\x1b|\Z))"
+    r"|\x1b[PX^_][^\x18\x1a\x1b]*(?:\x18|\x1a|\x1b\\|(?=\x1b|\Z))"
     r"|\x1b(?P<escape>[ -/]*[0-~])"
     r"|(?P<control>[\x00-\x1f\x7f-\x9f])"
 )
-_UNFINISHED = re.compile(r"\x1b(?:\[[<=>?]?[0-9;:]*[ -/]*|\][^\x07\x18\x1a\x1b]*|[PX^_][^\x18\x1a\x1b]*|[ -/]*)")
+_UNFINISHED = re.compile(r"\x1b(?:\[[<=>?]?[0-9;:]*[ -/]*|[ -/]*)")
+_UNFINISHED_STRING = re.compile(r"\x1b[\]PX^_][^\x07\x18\x1a\x1b]*\x1b?")
 
 
 def split_unfinished(text: str) -> tuple[str, str]:
     """Return a text without the beginning of a sequence at its end, and that beginning."""
     at = text.rfind("\x1b")
-    if at >= 0 and _UNFINISHED.fullmatch(text, at):
+    if at == len(text) - 1 and at > 0:
+        # It may be the first half of what ends a string that began before.
+        before = text.rfind("\x1b", 0, at)
+        at = before if before >= 0 and _UNFINISHED_STRING.fullmatch(text, before) else at
+    if at >= 0 and (_UNFINISHED.fullmatch(text, at) or _UNFINISHED_STRING.fullmatch(text, at)):
         return text[:at], text[at:]
     return text, ""
 
