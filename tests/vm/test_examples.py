@@ -26,6 +26,14 @@ PRINTED = {
         "again    exit 1",
         "deleted  True",
     ],
+    "python_secrets.py": [
+        "secrets  TOKEN (literal)",
+        "printed  [REDACTED] [REDACTED]",
+        "used     20 characters",
+        "noted    [REDACTED]",
+        "kept     [REDACTED]",
+        "deleted  True",
+    ],
     "mcp_client.py": ["vm_run - ", "\n12."],
 }
 

@@ -82,7 +82,7 @@ class Values:
     def files(self, *places: Path) -> Iterator[Path]:
         """Yield the files below these places that hold a trace, wherever in them; holes hold nothing."""
         for place in places:
-            for path in place.rglob("*"):
+            for path in place.rglob("*") if place.is_dir() else [place]:
                 if path.is_file() and not path.is_symlink() and self._is_in(path):
                     yield path
 
@@ -137,8 +137,11 @@ def test_a_whole_life_leaves_no_trace_of_a_value_but_in_the_one_file(
     said.append(str(sdk.export_workspace(workspace_id, "work", output_path=tmp_path / "exported")))
     assert list(values.files(*places(guests), tmp_path / "exported")) == [kept]
 
-    said.append(str(sdk.stop_workspace(workspace_id)))
+    said += _live_in(sdk, workspace_id)
     assert list(values.files(*places(guests))) == [kept]
+    said.append(str(sdk.stop_workspace(workspace_id)))
+    said.append(str(sdk.export_workspace_disk(workspace_id, output_path=tmp_path / "disk.img")))
+    assert list(values.files(*places(guests), tmp_path / "disk.img", tmp_path / "exported")) == [kept]
     said.append(str(sdk.start_workspace(workspace_id)))
     said.append(_use(values, workspace_id, "as they are"))
     said.append(str(sdk.reset_workspace(workspace_id)))
@@ -171,6 +174,28 @@ def _use(values: Values, workspace_id: str, *ways: str) -> str:
         seen.append((done.stdout + done.stderr).decode())
     seen.append(json.dumps(pyro_json("workspace", "exec", workspace_id, *flags, "--", 'echo "$A$B"; exit 0')))
     return "\n".join(seen)
+
+
+def _live_in(sdk: Pyro, workspace_id: str) -> list[str]:
+    """Have a service and a shell print the values, and return all that was seen of it."""
+    given = {"A": "A", "B": "B"}
+    printing = 'echo "$A"; printf %s "$A" | base64; echo "$B" | fold -w 5'
+    command = f"{printing}; touch /tmp/ready; sleep 1000"
+    said = [
+        str(
+            sdk.start_service(
+                workspace_id, "leaky", command=command, secret_env=given, readiness={"file": "/tmp/ready"}
+            )
+        )
+    ]
+    said += [str(sdk.logs_service(workspace_id, "leaky")), str(sdk.status_service(workspace_id, "leaky"))]
+    shell = sdk.open_shell(workspace_id, cols=20, secret_env=given)
+    sdk.write_shell(workspace_id, shell.shell_id, input=printing)
+    said += [
+        str(sdk.read_shell(workspace_id, shell.shell_id, wait_for_idle_ms=500, plain=plain)) for plain in (False, True)
+    ]
+    assert all("[REDACTED]" in text for text in (said[1], *said[3:]))
+    return said
 
 
 def _errors(sdk: Pyro, workspace_id: str, values: Values) -> list[str]:

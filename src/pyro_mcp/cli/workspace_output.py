@@ -75,7 +75,8 @@ def _workspace(result: WorkspaceResult) -> None:
     begun = "empty"
     if result.workspace_seed.seed_path is not None:
         begun = f"{seed['seed_path']} ({_entries(result.workspace_seed.entry_count)}, {size(seed['bytes_written'])})"
-    put(facts({**document, "labels": labels, "shape": shape, "seed": begun}))
+    secrets = ", ".join(f"{each.name} ({each.source_kind})" for each in result.secrets)
+    put(facts({**document, "labels": labels, "secrets": secrets, "shape": shape, "seed": begun}))
     _notes("left out of the seed", result.workspace_seed.skipped_count, result.workspace_seed.skipped)
     _notes("changed while it was read", result.workspace_seed.changed_count, result.workspace_seed.changed)
 

@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""A workspace with a secret: commands use it, and nobody reads it in what they print."""
+
+from __future__ import annotations
+
+import secrets
+
+from pyro_mcp import Pyro
+
+
+def main() -> None:
+    token = secrets.token_urlsafe(15)
+    with Pyro() as pyro:
+        # A value that is in a file: {"name": "TOKEN", "file_path": "token.txt"}.
+        made = pyro.create_workspace("debian:12", secrets=[{"name": "TOKEN", "value": token}])
+        workspace_id = made.workspace_id
+        print("secrets ", ", ".join(f"{each.name} ({each.source_kind})" for each in made.secrets))
+
+        given = {"TOKEN": "API_TOKEN"}
+        show = 'echo "$API_TOKEN" $(printf %s "$API_TOKEN" | od -An -tx1 | tr -d " \\n")'
+        print("printed ", pyro.exec_workspace(workspace_id, command=show, secret_env=given).stdout.strip())
+        use = "echo ${#API_TOKEN} characters"
+        print("used    ", pyro.exec_workspace(workspace_id, command=use, secret_env=given).stdout.strip())
+
+        # Nor does it show where it was written down by mistake.
+        noted = pyro.exec_workspace(workspace_id, command=["echo", token]).command
+        print("noted   ", noted[1])
+
+        pyro.reset_workspace(workspace_id)
+        print("kept    ", pyro.exec_workspace(workspace_id, command="cat /run/pyro-secrets/TOKEN").stdout)
+        print("deleted ", pyro.delete_workspace(workspace_id).deleted)
+
+
+if __name__ == "__main__":
+    main()
