@@ -14,6 +14,7 @@ from pyro_mcp.host.progress import Silent
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.vmm.driver import Drive, RestorePlan
 from pyro_mcp.vmm.template import ROOT_DISK
+from pyro_mcp.workspace.cold_boot import boot
 from pyro_mcp.workspace.disks import copy_root_disk
 from pyro_mcp.workspace.guards import choose, demands_of
 from pyro_mcp.workspace.images import images_of
@@ -94,6 +95,9 @@ class WorkspaceBench:
             Drive(disks.baseline, read_only=True) if output is None else Drive(output, volatile=True),
         )
         spec = machine_spec(engine, vm, make_directories(engine, vm), drives)
+        if output is not None:
+            # A template's guest has the baseline's disk for one that can't be written to.
+            return boot(choice, spec, images, flavour)
         with using_template(engine, TemplateWish(choice, images, vm.shape, flavour)) as template:
             if flavour is Flavour.FRESH:
                 copy_root_disk(template, ROOT_DISK, disks.root)
