@@ -247,6 +247,21 @@ def test_no_list_of_processes_shows_a_value_while_a_workspace_is_made_and_used(g
         assert running.wait(timeout_s=30) == 130
 
 
+@pytest.mark.parametrize(
+    "point", ["atomic_write.before_rename", "ws_create.directories", "ws_machine.launched", "ws_machine.configured"]
+)
+def test_a_creation_that_is_killed_leaves_no_value(
+    guests: Yard, values: Values, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYRO_FAULT_POINT", point)
+    given = ("--secret", f"A={values.literal}", "--secret-file", f"B={values.file}")
+    assert pyro("workspace", "create", "debian:12", *given).returncode == -signal.SIGKILL
+    monkeypatch.delenv("PYRO_FAULT_POINT")
+    assert pyro_json("workspace", "list")["count"] == 0
+    assert list(values.files(*places(guests))) == []
+    assert guests.remains() == []
+
+
 def test_a_model_does_not_see_a_value_either(guests: Yard, values: Values) -> None:
     del guests
     workspace_id = create(values)
