@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Be the first process of a guest."""
-    from pyro_mcp.guest import boot
+    from pyro_mcp.guest import boot, syscalls
     from pyro_mcp.guest.network import raise_loopback
     from pyro_mcp.guest.operations import Operations
     from pyro_mcp.guest.virtual import VirtualMachine
 
     boot.mount_kernel_file_systems()
     boot.protect_agent()
+    syscalls.keep_freed_memory()
     loop = Loop()
     machine = VirtualMachine(loop)
     operations = Operations(machine, agent_digest=agent_digest())

@@ -33,6 +33,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 RB_AUTOBOOT = 0x01234567
 
+# malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
@@ -103,6 +105,15 @@ def setns(fd: int, kind: int) -> None:
 def prctl(option: int, value: int) -> None:
     """Change what the calling process may or is; see prctl(2)."""
     _check(_libc.prctl(option, value, 0, 0, 0), f"prctl {option}")
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator keep what is freed, up to a bound, instead of giving it back; see mallopt(3).
+
+    The buffers of bulk data come and go: otherwise their pages would be given back and cleared anew for each.
+    """
+    for option, value in ((_M_MMAP_THRESHOLD, 4 << 20), (_M_TRIM_THRESHOLD, 16 << 20), (_M_TOP_PAD, 1 << 20)):
+        _libc.mallopt(option, value)
 
 
 def set_name(name: str) -> None:
