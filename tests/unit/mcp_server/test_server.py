@@ -320,5 +320,5 @@ def test_calls_run_side_by_side() -> None:
 
 
 def test_a_server_is_not_made_for_a_profile_that_is_not_there() -> None:
-    with pytest.raises(PyroError, match="there is no profile .everything"):
+    with pytest.raises(PyroError, match=r"there is no profile .everything"):
         create_server(profile="everything")
