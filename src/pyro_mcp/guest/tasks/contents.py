@@ -149,6 +149,9 @@ class StagedFile:
         try:
             self.fd = os.open(b".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=directory)
         except OSError as error:
+            if error.errno == errno.EPERM and not os.fstat(directory).st_nlink:
+                # What ext4 says of a directory that was removed meanwhile.
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
             if error.errno not in _NO_UNNAMED_FILES:
                 raise
             self._name = staging_name()
