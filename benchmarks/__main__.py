@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import cold, commands, machine, machines, others
+from benchmarks import cold, commands, inhabited, machine, machines, others, workspaces
 from benchmarks.measure import Row, table
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.progress import progress_on
@@ -33,6 +33,8 @@ def main() -> None:
         "idle": lambda: machines.idle_cost(paths, ENVIRONMENT),
         "crowd": lambda: machines.crowd(paths, ENVIRONMENT, times=few),
         "cold": lambda: cold.rows(paths, ENVIRONMENT, times=few),
+        "workspaces": lambda: workspaces.rows(paths, ENVIRONMENT, times=few),
+        "inhabited": lambda: inhabited.rows(paths, ENVIRONMENT, times=few),
         "others": lambda: others.rows(paths, environment, times=few),
     }
     rows: list[Row] = []
