@@ -72,7 +72,10 @@ def start_service(
             timeout_s=spec.ready_timeout_s,
             interval_s=spec.ready_interval_ms / 1000,
         )
-        service = _start(engine, use, spec, start, carrier, redactor, cancel)
+        try:
+            service = _start(engine, use, spec, start, carrier, redactor, cancel)
+        except PyroError as error:
+            raise redactor.error(error) from None
     return workspace, service
 
 
@@ -90,10 +93,10 @@ def _start(
         name=spec.name,
         run=start.run,
         command=redactor.command(spec.command),
-        cwd=spec.cwd,
+        cwd=redactor.text(spec.cwd),
         state=ServiceState.RUNNING,
         started_at=engine.clock.wall_s(),
-        readiness=spec.readiness,
+        readiness=spec.readiness and replace(spec.readiness, target=redactor.text(spec.readiness.target)),
         owner=this_process(),
     )
     with records.locked():
@@ -180,7 +183,11 @@ def _failed(
         lambda now: replace(now, state=state, exit_code=report.exit_code, owner=None, problem=why),
     )
     _note(engine, use.workspace, service.name, why)
-    output = redactor.data(started.tail).decode("utf-8", "replace")
+    tail = started.tail
+    if len(tail) < report.end and not redactor.is_idle:
+        # It may begin with the end of a value, which nobody could tell any more.
+        tail = b""
+    output = redactor.data(tail).decode("utf-8", "replace")
     shown = output[-_SHOWN_OUTPUT_CHARS:].strip()
     said = f" The last that it wrote:\n{shown}" if shown else " It wrote nothing."
     return PyroError(

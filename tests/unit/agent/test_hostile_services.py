@@ -163,6 +163,8 @@ def test_a_relay_ends_when_a_guest_does_what_it_may_not(
             relay.run(b"{}")
         except PyroError as error:
             found.append(error)
+        finally:
+            lane.close()
 
     thread = threading.Thread(target=carry)
     thread.start()
