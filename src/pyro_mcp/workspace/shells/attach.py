@@ -94,7 +94,9 @@ class _Attachment:
         if use.workspace.secrets:
             from pyro_mcp.workspace.secrets.keeping import redactor_for
 
-            self._redacted = redactor_for(engine, use.workspace).stream().feed
+            stream = redactor_for(engine, use.workspace).stream()
+            # Each key is to be seen when it is pressed, also one that a value begins with.
+            self._redacted = lambda data: stream.feed(data) + stream.settle()
 
     def carry(self, cursor: int, detach_key: int) -> None:
         """Carry keys in and output out."""
