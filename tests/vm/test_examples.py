@@ -34,6 +34,23 @@ PRINTED = {
         "kept     [REDACTED]",
         "deleted  True",
     ],
+    "python_shell.py": [
+        "\nin /workspace/sums at 0.19\n",
+        "\nloaded 100%\n",
+        "\nnet? \n",
+        "\n42.0\n",
+        "\ninterrupted: 130\n",
+        "closed True",
+    ],
+    "python_web_app.py": [
+        "open     running http://127.0.0.1:",
+        "fetched  visit 1 and visit 2",
+        '"GET / HTTP/1.1" 200',
+        "service  database running",
+        "service  web running",
+        "stopped  stopped",
+        "deleted  True",
+    ],
     "mcp_client.py": ["vm_run - ", "\n12."],
 }
 
