@@ -22,6 +22,7 @@ from pyro_mcp.workspace.ws_start import start_workspace
 from pyro_mcp.workspace.ws_stop import stop_workspace
 from tests.support.egress_lab import ALLOWED, HOSTS_OWN, LOOPBACK, METADATA, PRIVATE, SPELLINGS, run_lab
 from tests.support.leaks import descendants
+from tests.support.pyro_cli import pyro, pyro_json
 from tests.vm.test_egress import CONNECTED, KEPT_OUT, needs_network
 
 if TYPE_CHECKING:
@@ -182,6 +183,23 @@ def test_a_caller_that_is_killed_while_a_network_is_made_leaves_none(
     assert state is (WorkspaceState.STARTED if verb == "ws-reset" else WorkspaceState.STOPPED)
     wait_until(lambda: len(carriers()) == before, timeout_s=5, what="what was begun to end")
     assert "eth0" in guests.do(workspace, "cat /proc/net/route")
+
+
+@needs_network
+@pytest.mark.parametrize("point", ["network.started", "network.ready", "ws_create.started"])
+def test_a_creation_that_is_killed_leaves_no_network(guests: Yard, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_FAULT_POINT", point)
+    done = pyro("workspace", "create", "debian:12", "--network-policy", "egress")
+    assert done.returncode == -signal.SIGKILL
+    monkeypatch.delenv("PYRO_FAULT_POINT")
+    # What was recorded as started is a workspace like any other; anything less is gone.
+    left = pyro_json("workspace", "list")["workspaces"]
+    assert [each["state"] for each in left] == (["started"] if point == "ws_create.started" else [])
+    assert bool(carriers()) == bool(left)
+    for each in left:
+        delete_workspace(guests.engine, each["workspace_id"])
+    assert_no_carriers()
+    assert guests.remains() == []
 
 
 def assert_no_carriers() -> None:
