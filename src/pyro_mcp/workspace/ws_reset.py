@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
+    from pyro_mcp.model.vm import Vm
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.guards import Choice
@@ -107,7 +108,6 @@ def _reset(
             ) as arrival,
         ):
             fault_point("ws_reset.up")
-            now_s = engine.clock.wall_s()
             event = ReviewEvent(ReviewKind.RESET, {"snapshot": snapshot})
 
             def record(connection: sqlite3.Connection) -> None:
@@ -115,28 +115,32 @@ def _reset(
                 arrival.record(connection)
                 put_event(connection, before.id, event, engine.clock)
 
-            def reset(now: Workspace) -> Workspace:
-                after = replace(
-                    now,
-                    state=WorkspaceState.STARTED,
-                    life=life,
-                    vm_id=vm.id,
-                    reset_count=now.reset_count + 1,
-                    last_reset_at=now_s,
-                    last_activity_at=max(now.last_activity_at, now_s),
-                    command_count=0,
-                    stop_reason=None,
-                    last_error="",
-                    execution_mode=choice.execution_mode,
-                    isolation=choice.isolation,
-                    boot_digest=vm.boot_digest,
-                )
-                return renewed(engine, after)
-
-            return engine.store.workspaces.update(before.id, reset, also=record)
+            return engine.store.workspaces.update(
+                before.id, lambda now: _begun_anew(engine, now, arrival.vm, life), also=record
+            )
     except BaseException:
         _take_back(engine, before, files, life)
         raise
+
+
+def _begun_anew(engine: Engine, now: Workspace, vm: Vm, life: int) -> Workspace:
+    now_s = engine.clock.wall_s()
+    after = replace(
+        now,
+        state=WorkspaceState.STARTED,
+        life=life,
+        vm_id=vm.id,
+        reset_count=now.reset_count + 1,
+        last_reset_at=now_s,
+        last_activity_at=max(now.last_activity_at, now_s),
+        command_count=0,
+        stop_reason=None,
+        last_error="",
+        execution_mode=vm.execution_mode,
+        isolation=vm.isolation,
+        boot_digest=vm.boot_digest,
+    )
+    return renewed(engine, after)
 
 
 def _take_back(engine: Engine, before: Workspace, files: WorkspaceFiles, life: int) -> None:
