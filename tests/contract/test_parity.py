@@ -78,6 +78,7 @@ SIGNATURES = {
         "(workspace_id: str, *, cwd: str = /workspace, cols: int = 120, rows: int = 30,"
         " secret_env: Mapping[str, str] | None = None)"
     ),
+    "list_shells": "(workspace_id: str)",
     "read_shell": (
         "(workspace_id: str, shell_id: str, *, cursor: int = 0, max_chars: int = 65536, plain: bool = False,"
         " wait_for_idle_ms: int | None = None)"
@@ -121,7 +122,7 @@ TOOLS = {
     "workspace_patch_apply", "workspace_diff", "workspace_summary", "workspace_export", "workspace_reset",
     "workspace_disk_export", "workspace_disk_list", "workspace_disk_read", "snapshot_create", "snapshot_list",
     "snapshot_delete", "service_start", "service_list", "service_status", "service_logs", "service_stop",
-    "shell_open", "shell_read", "shell_write", "shell_signal", "shell_close",
+    "shell_open", "shell_list", "shell_read", "shell_write", "shell_signal", "shell_close",
 }  # fmt: skip
 COMMANDS = {
     ("env", "list"), ("env", "pull"), ("env", "inspect"), ("env", "prune"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyro_mcp.cli.rendering import facts
+from pyro_mcp.cli.rendering import facts, table
 from pyro_mcp.cli.streams import put, put_alone, say
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.operations.workspace_shells import (
         ShellCloseResult,
+        ShellListResult,
         ShellOpenResult,
         ShellReadResult,
         ShellSignalResult,
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
 def _opened(result: ShellOpenResult) -> None:
     put(facts(result.to_dict()))
+
+
+def _listed(result: ShellListResult) -> None:
+    if not result.shells:
+        put("no shells")
+        return
+    rows = [(each.shell_id, each.state, each.exit_code, f"{each.cols}x{each.rows}") for each in result.shells]
+    put(table(("SHELL", "STATE", "EXIT", "SIZE"), rows))
 
 
 def _read(result: ShellReadResult) -> None:
@@ -51,6 +60,7 @@ def _closed(result: ShellCloseResult) -> None:
 
 SHOWING: dict[str, Callable[[Any], None]] = {
     "shell_open": _opened,
+    "shell_list": _listed,
     "shell_read": _read,
     "shell_write": _written,
     "shell_signal": _signalled,

@@ -74,7 +74,7 @@ VM_FULL = Profile(
 )
 # Narrower than the command line: what the person who set the server up has not chosen is not the model's to choose.
 _NARROW = frozenset({"network", "network_policy", "allow_host_compat", "require_kvm", "secrets", "secret_env"})
-_SHELL_TOOLS = ("shell_open", "shell_read", "shell_write", "shell_signal", "shell_close")
+_SHELL_TOOLS = ("shell_open", "shell_list", "shell_read", "shell_write", "shell_signal", "shell_close")
 _SERVICE_TOOLS = ("service_start", "service_list", "service_status", "service_logs", "service_stop")
 _SNAPSHOT_TOOLS = ("snapshot_create", "snapshot_list", "snapshot_delete")
 _REPRO_FIX_TOOLS = (

@@ -118,6 +118,34 @@ class ShellCloseRequest:
     shell_id: str = field(metadata=_SHELL)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShellListRequest:
+    """Ask which shells there are."""
+
+    workspace_id: str = field(metadata=ws_named.HANDLE)
+
+
+@dataclass(frozen=True, slots=True)
+class ShellFacts(Result):
+    """One shell, as it is."""
+
+    shell_id: str = field(metadata=_SHELL_ID)
+    state: str = field(metadata=_STATE)
+    exit_code: int | None = field(metadata=_EXIT_CODE)
+    end_cursor: int = field(metadata=said("Where its output ends."))
+    cols: int = field(metadata=said("Columns of its terminal."))
+    rows: int = field(metadata=said("Rows of its terminal."))
+
+
+@dataclass(frozen=True, slots=True)
+class ShellListResult(Result):
+    """The shells of a workspace."""
+
+    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    count: int = field(metadata=said("How many they are."))
+    shells: tuple[ShellFacts, ...] = field(metadata=said("The shells, the oldest first; the guest says so."))
+
+
 @dataclass(frozen=True, slots=True)
 class ShellOpenResult(Result):
     """A shell that runs."""
@@ -207,6 +235,17 @@ def _open(request: ShellOpenRequest, call: Call) -> ShellOpenResult:
     )
 
 
+def _list(request: ShellListRequest, call: Call) -> ShellListResult:
+    from pyro_mcp.workspace.sh_list import list_shells
+
+    with engine(call) as using:
+        workspace_id, found = list_shells(using, request.workspace_id)
+    shells = tuple(
+        ShellFacts(each.shell, each.state.value, each.exit_code, each.end, each.cols, each.rows) for each in found
+    )
+    return ShellListResult(workspace_id, len(shells), shells)
+
+
 def _read(request: ShellReadRequest, call: Call) -> ShellReadResult:
     from pyro_mcp.workspace.sh_read import read_shell
 
@@ -285,6 +324,19 @@ SHELL_OPEN = Operation(
     sdk="open_shell",
     only=("id-only", "shell_id"),
 )
+SHELL_LIST = Operation(
+    name="shell_list",
+    title="List a workspace's shells",
+    summary="List the shells of a workspace.",
+    description="List the shells of a workspace, with those that have exited and are not closed yet.",
+    request=ShellListRequest,
+    result=ShellListResult,
+    handler=_list,
+    effect=Effect.READ,
+    cli=("workspace", "shell", "list"),
+    mcp="shell_list",
+    sdk="list_shells",
+)
 SHELL_READ = Operation(
     name="shell_read",
     title="Read a shell's output",
@@ -353,4 +405,4 @@ SHELL_CLOSE = Operation(
     sdk="close_shell",
 )
 
-ROWS = (SHELL_OPEN, SHELL_READ, SHELL_WRITE, SHELL_SIGNAL, SHELL_CLOSE)
+ROWS = (SHELL_OPEN, SHELL_LIST, SHELL_READ, SHELL_WRITE, SHELL_SIGNAL, SHELL_CLOSE)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.operations.workspace_shells import (
         ShellCloseResult,
+        ShellListResult,
         ShellOpenResult,
         ShellReadResult,
         ShellSignalResult,
@@ -41,6 +42,12 @@ class Shells(Calling):
             workspace_id=workspace_id, cwd=cwd, cols=cols, rows=rows, secret_env=as_pairs(secret_env)
         )
         return self._do(workspace_shells.SHELL_OPEN, request)
+
+    def list_shells(self, workspace_id: str) -> ShellListResult:
+        """List the shells of a workspace, the oldest first."""
+        from pyro_mcp.operations import workspace_shells
+
+        return self._do(workspace_shells.SHELL_LIST, workspace_shells.ShellListRequest(workspace_id=workspace_id))
 
     def read_shell(
         self,

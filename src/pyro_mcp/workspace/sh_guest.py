@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.ws_guest import GuestUse
 
-_WITHOUT_SHELLS = {WorkspaceState.STOPPED, WorkspaceState.FAILED}
+#: In these no guest runs, and so no shell.
+WITHOUT_SHELLS = {WorkspaceState.STOPPED, WorkspaceState.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def shells_of(
         PyroError: NOT_FOUND, also if the workspace does not run and is not to be started; as `guest_of`.
     """
     workspace = find_workspace(engine, handle)
-    if not starts and workspace.state in _WITHOUT_SHELLS:
+    if not starts and workspace.state in WITHOUT_SHELLS:
         raise PyroError(
             ErrorCode.NOT_FOUND,
             f"the workspace {workspace.title} is {workspace.state.value}, and its shells are gone",

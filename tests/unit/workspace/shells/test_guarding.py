@@ -10,8 +10,8 @@ from pyro_mcp.workspace.shells.guarding import AttachedFilter
 
 LET_THROUGH = (
     "text äöü 日本\r\n", "\x1b[31;1m", "\x1b[38:2::1:2:3m", "\x1b[?1049h", "\x1b[?25l", "\x1b[>4;2m", "\x1b[6n",
-    "\x1b[c", "\x1b[2 q", "\x1b(0", "\x1bM", "\x1b7", "\x1b8", "\x1b=", "\x1b]11;?\x07", "\x1b]4;1;rgb:00/11/22\x1b\\", "\x07",
-    "\x1b[!p",
+    "\x1b[c", "\x1b[2 q", "\x1b(0", "\x1bM", "\x1b7", "\x1b8", "\x1b=", "\x1b]11;?\x07", "\x1b]4;1;rgb:00/11/22\x1b\\",
+    "\x07", "\x1b[!p",
 )  # fmt: skip
 REFUSED = (
     "\x1b]52;c;c3RvbGVu\x07", "\x1b]0;title\x1b\\", "\x1b]2;title\x07", "\x1b]8;;http://x\x1b\\", "\x1b]9;note\x07",
