@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pyro_mcp.guest.apart import begin_apart
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
 _FIRST_S = 0.01
 _GROWTH = 1.5
+# Most services are up within this time: until then, they are not kept waiting for longer than that.
+_CLOSELY_S = 2.0
+_CLOSE_S = 0.04
 # A command costs more to ask than a port.
-_FIRST_COMMAND_S = 0.05
+_FIRST_COMMAND_S, _CLOSE_COMMAND_S = 0.05, 0.2
 # One check of many; a server that takes longer to answer is asked again.
 _ATTEMPT_S = 10.0
 _READ_BYTES = 65536
@@ -60,7 +64,10 @@ class Readiness:
         self._closed = False
         self._is_asking = False
         self._longest_s = cast("int", wanted["interval_ms"]) / 1000
-        self._next_s = _FIRST_COMMAND_S if wanted["kind"] == services.READY_COMMAND else _FIRST_S
+        is_command = wanted["kind"] == services.READY_COMMAND
+        self._next_s = _FIRST_COMMAND_S if is_command else _FIRST_S
+        self._close_s = _CLOSE_COMMAND_S if is_command else _CLOSE_S
+        self._closely_until_s = time.monotonic() + _CLOSELY_S
         self._deadline: Deadline | None = None
         self._plan()
 
@@ -74,6 +81,8 @@ class Readiness:
     def _plan(self) -> None:
         wait_s = min(self._next_s, self._longest_s)
         self._next_s *= _GROWTH
+        if time.monotonic() < self._closely_until_s:
+            self._next_s = min(self._next_s, self._close_s)
         self._deadline = self._loop.at(wait_s, self._ask)
 
     def _ask(self) -> None:
