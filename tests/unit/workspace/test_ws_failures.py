@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,12 +17,14 @@ from pyro_mcp.workspace.ws_snapshots import create_snapshot, delete_snapshot, li
 from pyro_mcp.workspace.ws_start import start_workspace
 from pyro_mcp.workspace.ws_status import status_workspace
 from pyro_mcp.workspace.ws_stop import stop_workspace
+from tests.support.fake_driver import FakeDrivers
+from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pyro_mcp.host.paths import Paths
     from pyro_mcp.model.workspace import Workspace
-    from tests.support.yard import Yard
 
 STARTED, STOPPED, FAILED = WorkspaceState.STARTED, WorkspaceState.STOPPED, WorkspaceState.FAILED
 FULL = PyroError(ErrorCode.NO_SPACE, "the disk is full", hint="Free some.")
@@ -145,3 +148,27 @@ def test_a_workspace_that_does_not_start_is_brought_back_by_a_reset(yard: Yard) 
     assert status_workspace(yard.engine, workspace.id).state is FAILED
     assert reset_workspace(yard.engine, workspace.id).state is STARTED
     gone(yard, workspace)
+
+
+def test_a_workspace_lives_in_odd_and_long_places(
+    private_paths: Paths, tiny_cache: Path, yard: Yard, tmp_path: Path
+) -> None:
+    # The template is the cache's, which `yard` has filled.
+    odd = tmp_path / "with a space" / "ünï ☃ $(id)" / ("long" * 30)
+    odd.mkdir(parents=True)
+    old = os.umask(0o077)
+    try:
+        place = Yard(replace(private_paths, cache=tiny_cache, state=odd / "state", runtime=odd / "run"), FakeDrivers())
+        try:
+            workspace = place.workspace()
+            assert place.do(workspace, "echo kept > file; cat file") == "kept\n"
+            create_snapshot(place.engine, workspace.id, "one")
+            stop_workspace(place.engine, workspace.id)
+            assert place.do(workspace, "cat file") == "kept\n"
+            reset_workspace(place.engine, workspace.id, snapshot="one")
+            gone(place, workspace)
+        finally:
+            place.close()
+    finally:
+        os.umask(old)
+    assert yard.remains() == []
