@@ -6,6 +6,7 @@ decide anything: bounds are checked before, and what happens is the verbs' part.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from pyro_mcp.operations.operation import Call, Effect, Operation, engine
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.secrets.values import Secret
 
 
-def service_counts(using: Engine, workspace: Workspace) -> tuple[int, int]:
+# How long guests may take to say what became of their services: of one, or of all in a list together.
+_COUNT_TIMEOUT_S, _LEAST_TIMEOUT_S = 0.5, 0.02
+
+
+def service_counts(using: Engine, workspace: Workspace, *, timeout_s: float = _COUNT_TIMEOUT_S) -> tuple[int, int]:
     """Return how many services a workspace has, and how many of them run."""
     from pyro_mcp.state.filenames import VmFiles
 
@@ -39,7 +44,7 @@ def service_counts(using: Engine, workspace: Workspace) -> tuple[int, int]:
         return 0, 0
     from pyro_mcp.workspace.ws_services import count_services
 
-    return count_services(using, workspace)
+    return count_services(using, workspace, timeout_s=timeout_s)
 
 
 def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
@@ -75,7 +80,12 @@ def _list(_request: WorkspaceListRequest, call: Call) -> WorkspaceListResult:
     from pyro_mcp.workspace.ws_list import list_workspaces
 
     with engine(call) as using:
-        found = tuple(_entry(each, service_counts(using, each)) for each in list_workspaces(using))
+        # Guests that do not answer must not hold the list up, however many they are.
+        until_s = time.monotonic() + _COUNT_TIMEOUT_S
+        found = tuple(
+            _entry(each, service_counts(using, each, timeout_s=max(_LEAST_TIMEOUT_S, until_s - time.monotonic())))
+            for each in list_workspaces(using)
+        )
     return WorkspaceListResult(len(found), found)
 
 

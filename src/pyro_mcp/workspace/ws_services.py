@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
 
 LOOK_TIMEOUT_S = 2.0
-COUNT_TIMEOUT_S = 0.5
 CONNECT_TIMEOUT_S = 5.0
 _TAIL_BYTES = 64 * 1024
 # More than a guest keeps of a log.
@@ -112,9 +111,9 @@ def services_of(engine: Engine, workspace: Workspace, *, timeout_s: float = LOOK
     return tuple(_with_ports(each) for each in found)
 
 
-def count_services(engine: Engine, workspace: Workspace) -> tuple[int, int]:
-    """Return how many services a workspace has, and how many of them run; its guest may take half a second to say."""
-    services = services_of(engine, workspace, timeout_s=COUNT_TIMEOUT_S)
+def count_services(engine: Engine, workspace: Workspace, *, timeout_s: float) -> tuple[int, int]:
+    """Return how many services a workspace has, and how many of them run; its guest may take `timeout_s` to say."""
+    services = services_of(engine, workspace, timeout_s=timeout_s)
     return len(services), sum(each.state is ServiceState.RUNNING for each in services)
 
 
