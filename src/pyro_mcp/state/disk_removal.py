@@ -31,7 +31,7 @@ def remove_disks(path: Path) -> None:
     Raises:
         PyroError: PERMISSION and others, naming what could not be removed.
     """
-    with ExitStack() as held:
+    with ExitStack() as last, ExitStack() as held:
         fds: list[int] = []
         for disk in _disks(path):
             with suppress(OSError):
@@ -44,7 +44,10 @@ def remove_disks(path: Path) -> None:
         if fds:
             # Without it, this process waits.
             with suppress(PyroError):
-                process.start(["/bin/sh", "-c", ":"], env={}, pass_fds=fds, detached=True).close()
+                argv = ["/bin/sh", "-c", "read -r line"]
+                child = process.start(argv, env={}, stdin=process.PIPE, pass_fds=fds, detached=True)
+                # It ends at the end of its input: when this process has closed the files, not before.
+                last.callback(child.close)
 
 
 def _disks(path: Path) -> list[str]:
