@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.workspace.secrets.forms import BLANKS, STANDARD_BASE64, Likeness, forms_of
+from pyro_mcp.workspace.secrets.sampling import MIN_BYTES, Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +35,9 @@ _PROBE_BYTES = 4
 # A stream may be made of nothing but beginnings: then more is held back than would have to be.
 _MOST_TRIES = 32
 _HARMLESS_CHARS = 3
+# From so many forms on it pays not to search for each of them.
+_MANY = 40
+_LONG_END_BYTES = 4096
 
 
 class _Needle:
@@ -105,6 +109,15 @@ class Redactor:
         needles = [_Needle(form) for value in values for form in forms_of(value)]
         self._needles = tuple({(each.folded, each.bare, each.likeness): each for each in needles}.values())
         self._searched = tuple(dict.fromkeys(each.folded for each in self._needles))
+        self._singly, self._sampler = self._searched, None
+        long_ones = [each for each in self._searched if len(each) >= MIN_BYTES]
+        if len(long_ones) > _MANY:
+            self._singly = tuple(each for each in self._searched if len(each) < MIN_BYTES)
+            self._sampler = Sampler(long_ones)
+        self._longest = max(map(len, self._searched), default=0)
+        self._by_probe: dict[bytes, list[bytes]] = {}
+        for each in self._searched:
+            self._by_probe.setdefault(each[:_PROBE_BYTES], []).append(each)
         self._by_folded: dict[bytes, list[_Needle]] = {}
         for each in self._needles:
             self._by_folded.setdefault(each.folded, []).append(each)
@@ -184,7 +197,8 @@ class Redactor:
         """Return where in `data` values stand, in order; `folded` is what is searched of it."""
         found: list[tuple[int, int]] = []
         index: _Index | None = None
-        for text in self._searched:
+        sampled = () if self._sampler is None else self._sampler.candidates(folded)
+        for text in (*self._singly, *sampled):
             at = folded.find(text)
             while at >= 0:
                 if index is None:
@@ -216,7 +230,7 @@ class Redactor:
                 break
         else:
             count = 0
-        for text in self._searched:
+        for text in self._searched if len(self._searched) <= _MANY else self._at_end(folded):
             for longer, is_sure in _overlaps(folded, text):
                 if longer <= count:
                     break
@@ -224,6 +238,14 @@ class Redactor:
                     count = longer
                     break
         return count
+
+    def _at_end(self, folded: bytes) -> Iterable[bytes]:
+        """Return those of many texts whose first characters are near enough to the end."""
+        end = folded[-self._longest :]
+        if len(end) > _LONG_END_BYTES:
+            return self._searched
+        probes = self._by_probe.keys() & {end[at : at + _PROBE_BYTES] for at in range(len(end))}
+        return [text for probe in probes for text in self._by_probe[probe]]
 
     def _may_begin(self, data: bytes, folded: bytes, count: int) -> bool:
         end, last = folded[-count:], _last(data, count)

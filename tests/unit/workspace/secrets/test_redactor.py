@@ -274,6 +274,44 @@ def test_many_values_are_all_redacted() -> None:
     assert text == " | ".join(["[REDACTED]"] * 64)
 
 
+MANY = [f"{number:02}-of-many-{'x' * (number % 23)}" for number in range(40)]
+
+
+@given(
+    parts=st.lists(
+        st.one_of(
+            st.sampled_from(MANY).map(str.encode),
+            st.sampled_from(MANY).map(lambda value: base64.b64encode(b"?" + value.encode())),
+            st.sampled_from(MANY).map(lambda value: _folded(value.encode().hex().encode(), 7, b"\r\n")),
+            st.sampled_from(MANY).map(lambda value: value[:-1].encode()),
+            st.binary(max_size=40),
+        ),
+        max_size=12,
+    ),
+    sizes=st.lists(st.integers(1, 90), max_size=40),
+)
+def test_many_values_are_found_as_few_are(parts: list[bytes], sizes: list[int]) -> None:
+    data = b"".join(parts)
+    many = Redactor(MANY)
+    passed = many.data(data)
+    assert _in_pieces(many, data, sizes) == passed
+    spans = sorted({span for value in MANY for span in Redactor([value]).covered(data)[0]})
+    found, end = many.covered(data)
+    assert [start for start, _ in found] == _beginnings(spans)
+    assert end == min(Redactor([value]).covered(data)[1] for value in MANY)
+
+
+def _beginnings(spans: list[tuple[int, int]]) -> list[int]:
+    """Return where groups of overlapping spans begin."""
+    starts: list[int] = []
+    end = 0
+    for start, stop in spans:
+        if not starts or start >= end:
+            starts.append(start)
+        end = max(end, stop)
+    return starts
+
+
 def test_without_values_nothing_is_looked_at() -> None:
     redactor = Redactor([])
     data = b"anything"
