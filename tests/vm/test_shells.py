@@ -206,6 +206,15 @@ def test_a_killed_client_leaves_the_shell_at_work(desk: Desk) -> None:
     assert "finished\n" in desk.does("cat result", "finished\n")
 
 
+def test_a_workload_that_kills_everything_takes_its_shells_and_no_more(desk: Desk) -> None:
+    desk.pyro.exec_workspace(desk.workspace_id, command="kill -9 -1")
+    reading = desk.pyro.read_shell(desk.workspace_id, desk.shell_id, wait_for_idle_ms=30_000)
+    assert (reading.state, reading.exit_code) == ("exited", 137)
+    assert [each.state for each in desk.pyro.list_shells(desk.workspace_id).shells] == ["exited"]
+    other = Desk(desk.pyro, desk.workspace_id)
+    other.does("echo he''re", "here\n")
+
+
 def test_models_see_no_escape_sequence(desk: Desk) -> None:
     from pyro_mcp.mcp_server.shaping import shape_result
 

@@ -110,9 +110,10 @@ class _Attachment:
                 with suppress(PyroError):
                     sizes.resize(self._shell_id, *self._terminal.size())
 
-            keyboard = Keyboard(self._terminal.stdin, detach_key, cancel, resize)
+            # The keyboard's descriptors outlast the signal handlers that use them.
+            keyboard = stack.enter_context(Keyboard(self._terminal.stdin, detach_key, cancel, resize))
             stack.enter_context(self._terminal.raw(keyboard.resized, self._filter.restoring))
-            stack.enter_context(keyboard)
+            stack.enter_context(keyboard.reading())
             keyboard.resized()
             session = stack.enter_context(self._use.guest.session())
             try:

@@ -34,10 +34,10 @@ _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x18\x1a\x1b]*\x1b?|[PX
 # Longer than anything that is let through: of a string that does not end, no more is kept.
 _MAX_HELD_CHARS = 4096
 _ALTERNATE = re.compile(r"\x1b\[\?(?:[0-9;]*;)?(?:47|1047|1049)(?:;[0-9;]*)?([hl])")
-#: Mice, pasting, focus, keys as programs like them; colours, charset, cursor, wrapping, margins.
+#: Mice, pasting, focus, keys as programs like them; colours, charset, cursor, wrapping, margins; a new line.
 _RESTORING = (
     "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?2004l\x1b[?1l\x1b>\x1b[>4m\x1b[<u"
-    "\x1b[!p\x1b[0m\x1b(B\x0f\x1b[?7h\x1b[?25h"
+    "\x1b[!p\x1b[0m\x1b(B\x0f\x1b[?7h\x1b[?25h\r\n"
 )
 _LEAVE_ALTERNATE = "\x1b[?1049l"
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import select
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from types import TracebackType
     from typing import Self
 
@@ -25,7 +25,7 @@ _RESIZED, _ENDED = b"r", b"e"
 
 
 class Keyboard:
-    """Reads keys from `source` into a pipe, `fd`, until it is closed or the detach key is pressed."""
+    """Reads keys from `source` into a pipe, `fd`, until the detach key is pressed. A context manager."""
 
     def __init__(self, source: int, detach_key: int, cancel: CancelToken, resize: Callable[[], None]) -> None:
         self._source = source
@@ -41,16 +41,23 @@ class Keyboard:
         self._thread = threading.Thread(target=self._run, name="keyboard", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._wake(_ENDED)
-        self._thread.join()
         for fd in (self.fd, self._pipe, self._woken, self._waker):
             os.close(fd)
+
+    @contextmanager
+    def reading(self) -> Generator[None]:
+        """Read keys inside the block, and none after it."""
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._wake(_ENDED)
+            self._thread.join()
 
     def resized(self) -> None:
         """Take note that the size may have changed; may be called from a signal handler."""
