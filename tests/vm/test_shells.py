@@ -215,6 +215,33 @@ def test_a_workload_that_kills_everything_takes_its_shells_and_no_more(desk: Des
     other.does("echo he''re", "here\n")
 
 
+def test_a_secret_is_redacted_however_it_is_read() -> None:
+    value = "correct-horse-battery"
+    with Pyro() as pyro:
+        ident = pyro.create_workspace(ENVIRONMENT, secrets=[{"name": "TOKEN", "value": value}]).workspace_id
+        try:
+            shell = pyro.open_shell(ident, secret_env={"TOKEN": "T"}).shell_id
+            pyro.read_shell(ident, shell, wait_for_idle_ms=300)
+            start = pyro.write_shell(ident, shell, input="echo ${#T} $T; printf '\\033[1m%s\\033[0m\\n' $T").cursor
+            whole = pyro.read_shell(ident, shell, cursor=start, wait_for_idle_ms=1000)
+            assert "21 [REDACTED]" in whole.output
+            assert "\x1b[1m[REDACTED]\x1b[0m" in whole.output
+            plain = pyro.read_shell(ident, shell, cursor=start, plain=True).output
+            assert "\n21 [REDACTED]\n[REDACTED]\n" in plain
+            texts: list[str] = []
+            cursor = start
+            while cursor < whole.next_cursor:
+                reading = pyro.read_shell(ident, shell, cursor=cursor, max_chars=3)
+                texts.append(reading.output)
+                cursor = reading.next_cursor
+            assert "".join(texts) == whole.output
+            # A cursor in the middle of the value shows no part of it either.
+            for middle in range(start, whole.next_cursor):
+                assert "horse" not in pyro.read_shell(ident, shell, cursor=middle).output
+        finally:
+            pyro.delete_workspace(ident)
+
+
 def test_models_see_no_escape_sequence(desk: Desk) -> None:
     from pyro_mcp.mcp_server.shaping import shape_result
 
