@@ -75,6 +75,9 @@ def make_root_disk(path: Path) -> None:
             "0",
             "-J",
             f"size={_JOURNAL_MIB}",
+            # The file is nothing but zeroes: writing some more would only take space.
+            "-E",
+            "lazy_journal_init=1",
             "-L",
             "pyro-root",
             path,
