@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm
 
 # While a verb works on the workspace, or somebody uses it.
-_AGAIN_S = 5
+_AGAIN_S = 15
 
 
 def main(arguments: Sequence[str]) -> None:
