@@ -307,6 +307,10 @@ class Execution:
         self._started_s = time.monotonic()
         timeout_ms, flags = tasks.TASK.unpack_from(body)
         launch(self.process, body)
+        if not flags & tasks.FREEZES:
+            # Its streams end when it has answered, before it is gone: nobody needs to wait for that. What it held
+            # still, though, goes on only then.
+            self.process.pipes.close_theirs()
         self._finishes = flags & tasks.FINISHES != 0
         if timeout_ms:
             self._deadline = self.loop.at(timeout_ms / 1000, self._on_timeout)
@@ -347,11 +351,15 @@ class Execution:
 
     def settle(self) -> None:
         """Finish, if the command has ended and all it wrote is on its way."""
-        if self._code is None or self._finished:
-            return
         out, err = self._stdout, self._stderr
+        if self._finished or (self._code is None and not self._has_answered()):
+            return
         if (out.closed and err.closed) or (self._waited and out.is_settled and err.is_settled):
             self._finish()
+
+    def _has_answered(self) -> bool:
+        """Say whether this is a task that has said all it has to say, and is about to end."""
+        return self._is_task and self._stdout.closed and self._stderr.closed and self._stderr.sent_bytes > 0
 
     def _on_timeout(self) -> None:
         self._deadline = None
@@ -409,7 +417,11 @@ class Execution:
             self._session.fail(self._ident, failure)
         else:
             self.send(wire.RESULT, self._result())
-        self.loop.later(self._clean_up)
+        if self._code is None:
+            # A task that has answered: what is left of it is cleaned up when it is gone.
+            self.stdin.close()
+        else:
+            self.loop.later(self._clean_up)
         self._session.forget(self._ident, expect_more=not self._is_last, is_task=self._is_task)
 
     def _result(self) -> bytes:
@@ -418,7 +430,7 @@ class Execution:
             code == _KILLED and not self._timed_out and not self._cancelled and self.process.ran_out_of_memory()
         )
         return _RESULT % (
-            code,
+            code or 0,
             _JSON_BOOL[self._timed_out],
             _JSON_BOOL[self._cancelled],
             _JSON_BOOL[oom_killed],

@@ -62,9 +62,7 @@ class Pipes:
 
     def close_theirs(self) -> None:
         """Close the agent's copies of the writing ends."""
-        os.close(self.stdout_theirs)
-        os.close(self.stderr_theirs)
-        self.stdout_theirs = self.stderr_theirs = -1
+        self.close("stdout_theirs", "stderr_theirs")
 
     def close_all(self) -> None:
         """Close what is still open."""

@@ -19,7 +19,7 @@ from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.freezing import freeze
 from pyro_mcp.guest.tasks.listing import list_files, usage
 from pyro_mcp.guest.tasks.packing import pack_files
-from pyro_mcp.guest.tasks.streams import STDERR, write_all
+from pyro_mcp.guest.tasks.streams import STDERR, STDOUT, write_all
 from pyro_mcp.guest.tasks.unpacking import unpack_files
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.documents import decode_trusted, encode_document
@@ -56,6 +56,9 @@ def run_task(body: bytes, grounds: Grounds) -> int:
         write_all(STDERR, encode_document(answer))
     except BrokenPipeError:
         return _FAILED
+    # The agent passes the answer on at their end; what else there is to be taken down takes a while.
+    os.close(STDOUT)
+    os.close(STDERR)
     return status
 
 
