@@ -94,14 +94,17 @@ def shop(user: Pyro, paths: Paths, tmp_path: Path) -> Generator[str]:
     yield ident
     with suppress(PyroError):
         user.delete_workspace(ident)
-    wait_until(lambda: not carriers(), timeout_s=10, what="what carries ports to end")
+    wait_until(lambda: not carriers(paths), timeout_s=10, what="what carries ports to end")
 
 
-def carriers() -> list[int]:
+def carriers(paths: Paths) -> list[int]:
+    """Return the processes that carry ports of workspaces in these directories."""
+    ours = str(paths.runtime).encode()
     found: list[int] = []
     for each in all_processes():
         with suppress(OSError), open(f"/proc/{each.pid}/cmdline", "rb") as file:
-            if b"publishing.carrier" in file.read() and not each.is_dead:
+            arguments = file.read()
+            if b"publishing.carrier" in arguments and ours in arguments and not each.is_dead:
                 found.append(each.pid)
     return found
 
@@ -173,7 +176,7 @@ def test_a_taken_port_is_refused_before_anything_starts(user: Pyro, shop: str) -
 
 def test_a_killed_carrier_is_said_and_the_service_can_be_started_again(user: Pyro, paths: Paths, shop: str) -> None:
     port = port_of(user, shop)
-    (pid,) = carriers()
+    (pid,) = carriers(paths)
     process.send_signal(pid, process.start_time(pid) or 0, signal.SIGKILL)
     wait_until(lambda: is_refused(port), timeout_s=10, what="the port to be closed")
     status = user.status_service(shop, "web")
@@ -188,13 +191,13 @@ def test_a_killed_carrier_is_said_and_the_service_can_be_started_again(user: Pyr
     assert record_of(paths, shop).publisher is not None
 
 
-def test_a_killed_service_takes_its_port_along(user: Pyro, shop: str) -> None:
+def test_a_killed_service_takes_its_port_along(user: Pyro, paths: Paths, shop: str) -> None:
     port = port_of(user, shop)
     user.exec_workspace(shop, command="pkill -KILL -f app.py || kill -9 $(pgrep -f app.py)")
     wait_until(lambda: is_refused(port), timeout_s=20, what="the port to be closed")
     status = user.status_service(shop, "web")
     assert (status.state, status.exit_code, status.published_ports) == ("exited", 137, ())
-    wait_until(lambda: not carriers(), timeout_s=10, what="what carried it to end")
+    wait_until(lambda: not carriers(paths), timeout_s=10, what="what carried it to end")
     assert user.status_service(shop, "database").state == "running"
 
 
@@ -205,23 +208,23 @@ def test_a_killed_vmm_leaves_no_port_and_no_process(user: Pyro, paths: Paths, sh
         workspace = engine.store.workspaces.get(shop)
         machine = engine.store.vms.get(workspace.vm_id).machine
     assert machine is not None
-    (pid,) = carriers()
+    (pid,) = carriers(paths)
     if stopped_carrier:
         process.send_signal(pid, process.start_time(pid) or 0, signal.SIGSTOP)
     process.kill(machine.vmm_pid, machine.vmm_start_time)
     if not stopped_carrier:
         wait_until(lambda: is_refused(port), timeout_s=10, what="the port to be closed")
     assert user.status_workspace(shop).state == "stopped"
-    assert carriers() == []
+    assert carriers(paths) == []
     assert user.list_services(shop).services == ()
     assert user.status_workspace(shop).service_count == 0
 
 
 @pytest.mark.parametrize("verb", ["stop_workspace", "reset_workspace", "delete_workspace"])
-def test_services_and_ports_end_with_the_workspaces_life(user: Pyro, shop: str, verb: str) -> None:
+def test_services_and_ports_end_with_the_workspaces_life(user: Pyro, paths: Paths, shop: str, verb: str) -> None:
     port = port_of(user, shop)
     getattr(user, verb)(shop)
-    assert carriers() == []
+    assert carriers(paths) == []
     assert is_refused(port)
     if verb != "delete_workspace":
         assert user.list_services(shop).services == ()
@@ -238,7 +241,7 @@ def test_a_caller_killed_while_a_service_starts_leaves_nothing(
         monkeypatch.setenv("PYRO_FAULT_POINT", f"{point}:kill")
         killed = pyro("workspace", "service", "start", shop, "late", "--publish", "9001", "--", "sleep 600")
         assert killed.returncode == -signal.SIGKILL
-        wait_until(lambda: len(carriers()) == 1, timeout_s=10, what="the carrier to end with its starter")
+        wait_until(lambda: len(carriers(paths)) == 1, timeout_s=10, what="the carrier to end with its starter")
         late = {each.name: each for each in user.list_services(shop).services}["late"]
         assert late.published_ports == ()
         assert late.state in {"failed", "running"}
