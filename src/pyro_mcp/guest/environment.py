@@ -109,7 +109,11 @@ def _mount_to_look_at(device: str, place: str) -> None:
 
 def thaw_workspace() -> None:
     """Let what was held still go on; nothing happens where nothing was."""
-    fd = os.open(WORKSPACE_PLACE, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # A workload that has no disk there may have put anything in its place.
+        fd = os.open(WORKSPACE_PLACE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
     try:
         fcntl.ioctl(fd, FITHAW, 0)
     except OSError:
