@@ -131,9 +131,16 @@ def published(
 
 
 @pytest.fixture(scope="module")
-def server(guest: Guest) -> Generator[Published]:
+def shared_server(guest: Guest) -> Generator[Published]:
     with published(guest) as server:
         yield server
+
+
+@pytest.fixture
+def server(shared_server: Published) -> Generator[Published]:
+    """Give a test the server, and see that nothing of its connections stays."""
+    yield shared_server
+    wait_until(lambda: not shared_server.relay.connection_count, timeout_s=20, what="all connections to be closed")
 
 
 def all_of(connection: socket.socket) -> bytes:
@@ -249,7 +256,6 @@ def test_more_connections_than_fit_wait_their_turn(server: Published) -> None:
         assert all_of(waiting) == b"0123456789abcdef"
     for connection in held:
         connection.close()
-    wait_until(lambda: not server.relay.connection_count, timeout_s=20, what="all connections to be closed")
 
 
 @pytest.mark.parametrize("address", ["::1", "0.0.0.0"])
