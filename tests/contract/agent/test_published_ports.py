@@ -85,7 +85,8 @@ class Published:
 
     def connect(self, first: bytes = b"") -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
-        connection.sendall(first)
+        if first:
+            connection.sendall(first)
         return connection
 
     def stop(self) -> None:
