@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Row, Stopwatch
@@ -44,20 +45,17 @@ _GIT_DAEMON = ["git", "daemon", "--listen=127.0.0.1", "--port=9418", "--base-pat
 def rows(paths: Paths, environment: str, *, times: int) -> list[Row]:
     """Measure what a workspace with a network, a shell, services and secrets does."""
     pyro = Pyro(paths=paths)
-    made = [
-        pyro.create_workspace(environment, network_policy="egress+published-ports").workspace_id,
-        pyro.create_workspace(environment, secrets=[_SECRET]).workspace_id,
-    ]
-    try:
+    with ExitStack() as stack:
+        plain_id = pyro.create_workspace(environment, network_policy="egress+published-ports").workspace_id
+        stack.callback(pyro.delete_workspace, plain_id)
+        secret_id = pyro.create_workspace(environment, secrets=[_SECRET]).workspace_id
+        stack.callback(pyro.delete_workspace, secret_id)
         return [
-            *_shells(pyro, made[0], times=times),
-            *_services(pyro, made[0], times=times),
-            *_port(pyro, made[0]),
-            *_redaction(pyro, made[0], made[1]),
+            *_shells(pyro, plain_id, times=times),
+            *_services(pyro, plain_id, times=times),
+            *_port(pyro, plain_id),
+            *_redaction(pyro, plain_id, secret_id),
         ]
-    finally:
-        for workspace_id in made:
-            pyro.delete_workspace(workspace_id)
 
 
 def _shells(pyro: Pyro, workspace_id: str, *, times: int) -> list[Row]:
