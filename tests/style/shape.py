@@ -34,11 +34,10 @@ def _silent_modules(source: Source) -> Iterable[Finding]:
         yield Finding(source.path, 1, "no module docstring")
 
 
-def _boundless_modules(source: Source) -> Iterable[Finding]:
-    text = ast.get_docstring(source.tree()) or ""
-    for word in ("owns", "refuses"):
-        if not re.search(rf"\b{word}\b", text, re.IGNORECASE):
-            yield Finding(source.path, 1, f"the module docstring does not say what it {word}")
+def _formulaic_modules(source: Source) -> Iterable[Finding]:
+    first = (ast.get_docstring(source.tree()) or "").partition("\n\n")[0]
+    if not first.endswith(".") or re.match(r"(owns|refuses)\b", first, re.IGNORECASE):
+        yield Finding(source.path, 1, "the module docstring does not begin with a sentence of its own")
 
 
 def _vague_names(source: Source) -> Iterable[Finding]:
@@ -74,7 +73,7 @@ def _wordless_tests(source: Source) -> Iterable[Finding]:
             yield Finding(source.path, node.lineno, f"{node.name} is not a sentence")
 
 
-def _needs_words(source: Source) -> bool:
+def _is_module(source: Source) -> bool:
     # Files under data/ are shipped into images and run there; they are not modules of the product.
     return source.is_product and "/data/" not in source.path
 
@@ -105,14 +104,14 @@ RULES = (
         good=(sample("tests/test_a.py", '"""Say it."""\n'),),
     ),
     Rule(
-        "a product module says what it owns and what it refuses",
-        _needs_words,
-        _boundless_modules,
+        "a product module's docstring begins with a sentence that says what the module is for",
+        _is_module,
+        _formulaic_modules,
         bad=(
             sample("src/pyro_mcp/a.py", '"""Owns all."""\n'),
-            sample("src/pyro_mcp/a.py", '"""Refuses all."""\n'),
+            sample("src/pyro_mcp/a.py", '"""Places a patch"""\n'),
         ),
-        good=(sample("src/pyro_mcp/a.py", '"""It.\n\nOwns this. Refuses that.\n"""\n'),),
+        good=(sample("src/pyro_mcp/a.py", '"""Place a patch.\n\nIt never guesses.\n"""\n'),),
     ),
     Rule(
         "names say what a thing is",
