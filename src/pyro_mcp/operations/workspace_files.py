@@ -70,7 +70,7 @@ def _list(request: FileListRequest, call: Call) -> FileListResult:
 
 def file_results(entries: Iterable[FileEntry], *, root: str = "/workspace") -> tuple[FileResult, ...]:
     """Return entries of a listing as users are shown them."""
-    from pyro_mcp.workspace.trees.names import shown
+    from pyro_mcp.protocol.names import shown
     from pyro_mcp.workspace.ws_paths import path_shown
 
     return tuple(
@@ -131,7 +131,7 @@ def _write(request: FileWriteRequest, call: Call) -> FileWriteResult:
 
 
 def _patch(request: PatchApplyRequest, call: Call) -> PatchApplyResult:
-    from pyro_mcp.workspace.trees.names import shown
+    from pyro_mcp.protocol.names import shown
     from pyro_mcp.workspace.ws_patch import apply_patch
 
     with engine(call) as using:

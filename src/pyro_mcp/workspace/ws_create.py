@@ -36,10 +36,10 @@ from pyro_mcp.workspace.ws_seed import Seeding
 from pyro_mcp.workspace.ws_watch import renewed
 
 if TYPE_CHECKING:
+    from pyro_mcp.trees.report import SeedReport
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.guards import Choice
     from pyro_mcp.workspace.images import Images
-    from pyro_mcp.workspace.trees.report import SeedReport
     from pyro_mcp.workspace.ws_spec import WorkspaceSpec
 
 

@@ -15,9 +15,9 @@ from pyro_mcp.errors import from_os_error
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.trees.seed import seed_disk
+from pyro_mcp.trees.staging import RESULT, staged_beside
 from pyro_mcp.workspace.disks import require_space, sync_disk
-from pyro_mcp.workspace.trees.seed import seed_disk
-from pyro_mcp.workspace.trees.staging import RESULT, staged_beside
 from pyro_mcp.workspace.ws_files import MAX_ENTRIES, MAX_FILE_BYTES, Listed, ReadText, part_of
 from pyro_mcp.workspace.ws_inspection import looking_into, stopped_workspace
 from pyro_mcp.workspace.ws_journal import note_activity

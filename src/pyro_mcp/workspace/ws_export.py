@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
-from pyro_mcp.workspace.trees.hook_census import HostHook
-from pyro_mcp.workspace.trees.hook_gate import HookPolicy
-from pyro_mcp.workspace.trees.receive import TreeReceiver
+from pyro_mcp.trees.hooks.census import HostHook
+from pyro_mcp.trees.hooks.gate import HookPolicy
+from pyro_mcp.trees.receive import TreeReceiver
 from pyro_mcp.workspace.ws_guest import guest_of, note_activity
 from pyro_mcp.workspace.ws_paths import path_below, path_shown
 
 if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken
+    from pyro_mcp.trees.receive import ReceiveReport
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.trees.receive import ReceiveReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,15 @@ from pyro_mcp.errors import from_os_error
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.workspace.trees.entries import NO_CONTENT, Entry, Kind, TreeMode
-from pyro_mcp.workspace.trees.hook_census import HookCensus
-from pyro_mcp.workspace.trees.report import SeedReport, report_on
-from pyro_mcp.workspace.trees.source import open_source
-from pyro_mcp.workspace.trees.tree_writer import TreeWriter
+from pyro_mcp.trees.entries import NO_CONTENT, Entry, Kind, TreeMode
+from pyro_mcp.trees.hooks.census import HookCensus
+from pyro_mcp.trees.report import SeedReport, report_on
+from pyro_mcp.trees.source import open_source
+from pyro_mcp.trees.tree_writer import TreeWriter
 
 if TYPE_CHECKING:
     from pyro_mcp.host.progress import Progress
-    from pyro_mcp.workspace.trees.entries import Data, TreeSource
+    from pyro_mcp.trees.entries import Data, TreeSource
 
 _COPY_TIMEOUT_S = 3600.0
 _NEWS_ENTRIES = 1000

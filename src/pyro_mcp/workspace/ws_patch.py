@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyro_mcp import patches
 from pyro_mcp.agent import files as agent
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
-from pyro_mcp.workspace import patches
 from pyro_mcp.workspace.ws_guest import guest_of, note_activity
 
 if TYPE_CHECKING:

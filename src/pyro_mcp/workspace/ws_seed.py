@@ -15,8 +15,8 @@ from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
+from pyro_mcp.trees.seed import seed_disk
 from pyro_mcp.workspace.disks import copy_into, make_sparse, sync_disk
-from pyro_mcp.workspace.trees.seed import seed_disk
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.state.filenames import WorkspaceFiles
+    from pyro_mcp.trees.report import SeedReport
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.trees.report import SeedReport
     from pyro_mcp.workspace.ws_spec import WorkspaceSpec
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pyro_mcp.trees.entries import TreeSource
     from pyro_mcp.workspace.secrets.values import Secret
-    from pyro_mcp.workspace.trees.entries import TreeSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import PyroError
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
-from pyro_mcp.workspace.trees.outgoing import stream_tree
+from pyro_mcp.trees.outgoing import stream_tree
 from pyro_mcp.workspace.ws_guest import guest_of, note_activity
 from pyro_mcp.workspace.ws_paths import path_below, path_shown
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from pyro_mcp.agent import CancelToken
     from pyro_mcp.host.progress import Progress
+    from pyro_mcp.trees.report import SeedReport
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.trees.report import SeedReport
 
 _NEWS_BYTES = 8 * 1024 * 1024
 

@@ -17,9 +17,9 @@ from pyro_mcp.agent.files import DiffChange, FileKind, GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.workspace.trees.entries import Kind
-from pyro_mcp.workspace.trees.outgoing import stream_tree
-from pyro_mcp.workspace.trees.receive import receive_tree
+from pyro_mcp.trees.entries import Kind
+from pyro_mcp.trees.outgoing import stream_tree
+from pyro_mcp.trees.receive import receive_tree
 from tests.support.agents import run
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from pyro_mcp import Pyro
 from pyro_mcp.errors import ErrorCode, PyroError
 from tests.support.sample_repo import FILES, PATCH, make_repo
-from tests.unit.workspace.patches.trees import git
+from tests.unit.patches.trees import git
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from pyro_mcp.model.workspace import ReviewKind
-from pyro_mcp.workspace.trees.names import shown
+from pyro_mcp.protocol.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,11 +12,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyro_mcp.protocol.names import shown
 from pyro_mcp.workspace.review import git_patch
 from pyro_mcp.workspace.review.changes import Change, ChangeCounts, FileChange, SideFacts, TreeChanges
 from pyro_mcp.workspace.review.git_patch import SYMLINK, Blob
 from pyro_mcp.workspace.review.hunks import Hunks, compare
-from pyro_mcp.workspace.trees.names import shown
 
 if TYPE_CHECKING:
     from pathlib import Path

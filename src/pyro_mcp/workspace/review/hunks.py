@@ -18,7 +18,7 @@ from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.host.process import run
 from pyro_mcp.host.programs import find_program
-from pyro_mcp.workspace.trees.staging import staged_beside
+from pyro_mcp.trees.staging import staged_beside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

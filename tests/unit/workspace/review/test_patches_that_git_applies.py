@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyro_mcp.agent.files import FileKind
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.workspace.review.composing import compose
-from tests.unit.workspace.patches.trees import MemoryTree, git, planned
+from tests.unit.patches.trees import MemoryTree, git, planned
 from tests.unit.workspace.review.file_trees import (
     Node,
     Tree,

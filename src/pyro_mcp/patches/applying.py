@@ -1,0 +1,90 @@
+"""All hunks of one file put into its content.
+
+Owns their order: each is placed in what the hunks before it left. Refuses a part of them: what does not fit is
+collected, and nothing comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.patches.diagnosing import Diagnosis
+from pyro_mcp.patches.failures import MAX_LISTED_FAILURES, named
+from pyro_mcp.patches.placing import Ambiguous, Nowhere, Offsets, place, stated_start
+from pyro_mcp.patches.splicing import Image, Placement, image_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyro_mcp.errors import PyroError
+    from pyro_mcp.patches.parts import Hunk
+    from pyro_mcp.patches.text import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Hold a file's new content and what is worth knowing about how it came about; or why there is none."""
+
+    data: bytes
+    notes: tuple[str, ...]
+    failures: tuple[PyroError, ...]
+
+
+def apply_hunks(path: str, data: bytes, hunks: Sequence[Hunk], budget: Budget) -> Applied:
+    """Put all hunks into a file's content."""
+    image = image_of(data, budget)
+    offsets = Offsets()
+    notes: list[str] = []
+    failures: list[PyroError] = []
+    diagnosis = Diagnosis(path, image)
+    for hunk in hunks:
+        outcome = place(image, hunk, offsets)
+        if isinstance(outcome, Nowhere) and not outcome.because and image.edits:
+            later, later_offsets = _with_edits_made(image, offsets)
+            again = place(later, hunk, later_offsets)
+            if isinstance(again, (Placement, Ambiguous)):
+                image, offsets, outcome = later, later_offsets, again
+                diagnosis = Diagnosis(path, image)
+        if isinstance(outcome, Placement):
+            offsets = _drifted(hunk, offsets, outcome)
+            notes += _notes(path, hunk, image, offsets, outcome)
+            image.put(hunk, outcome)
+            continue
+        failures.append(diagnosis.describe(hunk, offsets, outcome))
+        if len(failures) == MAX_LISTED_FAILURES:
+            break
+    return Applied(b"" if failures else b"".join(image.applied()), tuple(notes), tuple(failures))
+
+
+def _with_edits_made(image: Image, offsets: Offsets) -> tuple[Image, Offsets]:
+    """Return what the hunks so far have made of the file, for a hunk that builds upon them."""
+    image.spend_on_lines()
+    moved = image.moved()
+    if offsets.moved is not None:
+        moved = [moved[index] for index in offsets.moved]
+    return Image(image.applied(), image.budget), Offsets(moved, offsets.drift)
+
+
+def _drifted(hunk: Hunk, offsets: Offsets, placement: Placement) -> Offsets:
+    stated = stated_start(hunk, offsets)
+    if stated is None or not hunk.old:
+        return offsets
+    return Offsets(offsets.moved, placement.start - stated)
+
+
+def _notes(path: str, hunk: Hunk, image: Image, offsets: Offsets, placement: Placement) -> list[str]:
+    """Say where the patch was not taken by its letter."""
+    said = f"{named(path)}: hunk {hunk.number}"
+    notes: list[str] = []
+    if hunk.miscounted:
+        stated = f"{hunk.range.old_count} and {hunk.range.new_count}"
+        notes.append(f"{said} has {len(hunk.old)} old and {len(hunk.new)} new lines; its header says {stated}")
+    if hunk.old and hunk.range.old_start is not None and offsets.drift:
+        notes.append(
+            f"{said} was found at line {placement.start + 1}, {abs(offsets.drift)} lines from its stated place"
+        )
+    if placement.other_ends:
+        kind = "CRLF" if image.all_crlf else "own"
+        notes.append(f"{said} was given the file's {kind} line ends")
+    return notes

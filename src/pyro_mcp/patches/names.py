@@ -1,0 +1,197 @@
+"""File names in patches: how they are quoted, dated and prefixed, and which of them are refused.
+
+Owns the way from the bytes of a header line to a path below the workspace. Refuses names that lead outside, that
+git or a hook would execute, and that no file system takes; and to look at the tree: which spelling of a name is
+meant is `planning`'s to find out.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pyro_mcp.errors import PyroError
+from pyro_mcp.patches.failures import malformed, named, refused
+from pyro_mcp.patches.parts import MAX_COMPONENT_BYTES, MAX_DEPTH, MAX_NAME_BYTES
+
+# "/dev/null", also with the prefix that a model puts before everything.
+NO_FILE = frozenset({"/dev/null", "a/dev/null", "b/dev/null"})
+PREFIXES = ("a/", "b/")
+
+_ESCAPES = {
+    b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r",
+    b'"': b'"', b"\\": b"\\",
+}  # fmt: skip
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)", re.DOTALL)
+# What diff, hg and svn put after a name: a date and time, or a revision in parentheses.
+_DATED = re.compile(
+    rb"[ \t]+(?:"
+    rb"\d{4}-\d\d-\d\d[ \t]+\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:[ \t]+(?:[+-]\d{4}|[A-Z]{1,5}))?"
+    rb"|[A-Z][a-z]{2}[ \t]+[A-Z][a-z]{2}[ \t]+\d{1,2}[ \t]+\d\d:\d\d:\d\d[ \t]+\d{4}(?:[ \t]+[+-]\d{4})?"
+    rb"|\((?:revision|working copy|nonexistent)[^()]*\)"
+    rb")[ \t]*$"
+)
+_MAX_DATE_BYTES = 64
+# `diff -N` dates a side that is not there to the beginning of time, in whatever zone.
+_EPOCH = re.compile(rb"(1970-01-01|1969-12-31) (\d\d):(\d\d):00(?:\.0+)? ([+-])(\d\d)(\d\d)\s*$")
+_RELATIVE_HINT = "Name files relative to /workspace, such as src/app.py."
+
+
+def decode_name(raw: bytes) -> str:
+    """Return a name as Python names files: bytes that are not UTF-8 become lone surrogates."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def unquote(raw: bytes) -> bytes | None:
+    """Return what stands between the quotes of git's C style, or None if that is not well formed."""
+    whole = _QUOTED.fullmatch(raw)
+    if whole is None:
+        return None
+    unknown = False
+
+    def plain(match: re.Match[bytes]) -> bytes:
+        nonlocal unknown
+        escape: bytes = match[1]
+        if len(escape) == 3:
+            return bytes([int(escape, 8)])
+        unknown = unknown or escape not in _ESCAPES
+        return _ESCAPES.get(escape, b"")
+
+    text = _ESCAPE.sub(plain, whole[1])
+    return None if unknown else text
+
+
+def header_name(raw: bytes, patch_line: int) -> str | None:
+    """Return the name that follows `---`, `+++`, `rename from` and the like, or None for /dev/null.
+
+    Raises:
+        PyroError: there is no name, or its quoting is broken.
+    """
+    raw = raw.rstrip(b"\r\n")
+    if raw.startswith(b'"'):
+        quoted = _QUOTED.match(raw)
+        text = unquote(quoted[0]) if quoted else None
+        if text is None:
+            raise malformed(patch_line, "has a quoted file name that is not well formed", hint=_RELATIVE_HINT)
+    else:
+        if len(raw) > 2 * MAX_NAME_BYTES:
+            raise malformed(patch_line, "has a file name that is too long", hint=_RELATIVE_HINT)
+        text, tab, date = raw.partition(b"\t")
+        if not tab:
+            text = _undated(raw.rstrip())
+        elif _is_epoch(date):
+            return None
+    if not text:
+        raise malformed(patch_line, "names no file", hint=_RELATIVE_HINT)
+    name = decode_name(text)
+    return None if name in NO_FILE else name
+
+
+def _is_epoch(date: bytes) -> bool:
+    match = _EPOCH.match(date)
+    if match is None:
+        return False
+    day, hours, minutes, sign, zone_hours, zone_minutes = match.groups()
+    local = int(hours) * 60 + int(minutes) - (24 * 60 if day.startswith(b"1969") else 0)
+    zone = int(zone_hours) * 60 + int(zone_minutes)
+    return local == (zone if sign == b"+" else -zone)
+
+
+def _undated(raw: bytes) -> bytes:
+    # The pattern is tried on the end alone: on a long run of blanks its cost grows with the square of the length.
+    date = _DATED.search(raw, max(0, len(raw) - _MAX_DATE_BYTES))
+    return raw[: date.start()].rstrip() if date else raw
+
+
+def git_names(raw: bytes) -> tuple[str, str] | None:
+    """Return the two names of a `diff --git` line where they are the same file's, or None if that can't be told.
+
+    Unquoted names with spaces are told apart only by being equal after their first component, as git does it.
+    """
+    raw = raw.rstrip(b"\r\n")
+    if len(raw) > 2 * MAX_NAME_BYTES + 16:
+        return None
+    if b'"' in raw:
+        return _quoted_git_names(raw)
+    middle = len(raw) // 2
+    if raw[middle : middle + 1] == b" " and raw[:middle] == raw[middle + 1 :]:
+        return decode_name(raw[:middle]), decode_name(raw[:middle])
+    for space in re.finditer(rb" ", raw):
+        left, right = raw[: space.start()], raw[space.end() :]
+        tail = left.partition(b"/")[2]
+        if tail and right.partition(b"/")[2] == tail:
+            return decode_name(left), decode_name(right)
+    return None
+
+
+def _quoted_git_names(raw: bytes) -> tuple[str, str] | None:
+    if raw.startswith(b'"'):
+        first = _QUOTED.match(raw)
+        if first is None:
+            return None
+        left, right = first[0], raw[first.end() :].lstrip(b" ")
+    else:
+        left, _, right = raw.partition(b" ")
+        if not right.startswith(b'"'):
+            return None
+    parts = [unquote(part) if part.startswith(b'"') else part for part in (left, right)]
+    if parts[0] is None or parts[1] is None:
+        return None
+    return decode_name(parts[0]), decode_name(parts[1])
+
+
+def share_a_file(old: str, new: str) -> bool:
+    """Say whether two names differ in their first component alone, as a/x and b/x do."""
+    left, right = old.partition("/"), new.partition("/")
+    return bool(left[2]) and left[2] == right[2] and left[0] != right[0]
+
+
+def without_prefix(name: str) -> str:
+    """Return the name without its first component."""
+    return name.partition("/")[2]
+
+
+def checked_path(name: str, patch_line: int) -> str:
+    """Return the path below the workspace that a name stands for, in one spelling.
+
+    Raises:
+        PyroError: the name leads outside, into a `.git`, or is none that a file can have.
+    """
+    raw = name.encode("utf-8", "surrogateescape")
+
+    def refuse(text: str, hint: str = _RELATIVE_HINT) -> PyroError:
+        return refused(name, text, hint=hint, reason="path", patch_line=patch_line)
+
+    if b"\0" in raw:
+        raise refuse("a file name can't hold a NUL byte")
+    if name.startswith("/"):
+        inside = name.removeprefix("/workspace/")
+        hint = f"Write {named(inside)} instead: names are relative to /workspace."
+        raise refuse("the path is absolute", hint if inside != name else _RELATIVE_HINT)
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    if not parts or name.endswith(("/", "/.")):
+        raise refuse("that names a directory, not a file")
+    if ".." in parts:
+        raise refuse("the path has '..' in it")
+    if any(part.lower() == ".git" for part in parts):
+        raise refuse(
+            "patches do not write below .git: git runs hooks and settings from there",
+            "Run git in the workspace for what has to change there.",
+        )
+    too_long = len(raw) > MAX_NAME_BYTES or any(
+        len(part.encode("utf-8", "surrogateescape")) > MAX_COMPONENT_BYTES for part in parts
+    )
+    if too_long or len(parts) > MAX_DEPTH:
+        raise refuse(
+            f"the path is too long: at most {MAX_NAME_BYTES} bytes, {MAX_COMPONENT_BYTES} a component,"
+            f" {MAX_DEPTH} components"
+        )
+    return "/".join(parts)
+
+
+def possible_path(name: str) -> str | None:
+    """Return the path that a name stands for, or None where `checked_path` refuses it."""
+    try:
+        return checked_path(name, 0)
+    except PyroError:
+        return None

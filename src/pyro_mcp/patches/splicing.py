@@ -1,0 +1,217 @@
+"""A file's lines while hunks are being put into them.
+
+Owns what has changed already, where a hunk may still go, and the line ends of lines that are put in. Refuses to
+choose a place: that is `placing`'s.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pyro_mcp.patches.text import (
+    CRLF,
+    LF,
+    LINE_COST_BYTES,
+    Haystack,
+    content,
+    ending,
+    normal,
+    split_lines,
+    squeezed,
+    usual_ending,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyro_mcp.patches.parts import Hunk
+    from pyro_mcp.patches.text import Budget
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Edit:
+    """Replace the lines from index `start` up to `end` by others."""
+
+    start: int
+    end: int
+    lines: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Say where a hunk goes, and whether its lines stand there but for their line ends."""
+
+    start: int
+    other_ends: bool = False
+
+
+class Image:
+    """Hold a file's lines, the edits made so far, and what searching them needs."""
+
+    def __init__(self, lines: list[bytes], budget: Budget) -> None:
+        self.lines = lines
+        self.edits: list[Edit] = []
+        # How many lines the edits have added, less those that they have removed.
+        self.grown = 0
+        self.budget = budget
+        self.exact = Haystack(lines, budget)
+
+    @cached_property
+    def normal(self) -> Haystack:
+        """Return the lines as if all ended in LF."""
+        self.spend_on_lines()
+        return Haystack(normal(self.lines), self.budget)
+
+    @cached_property
+    def squeezed(self) -> Haystack:
+        """Return the lines without their white space."""
+        self.spend_on_lines()
+        return Haystack(squeezed(self.lines), self.budget)
+
+    def spend_on_lines(self) -> None:
+        """Take from the budget what going through all lines costs."""
+        self.budget.spend(self.size_bytes + LINE_COST_BYTES * len(self.lines))
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Return how large the file is without the edits."""
+        return sum(map(len, self.lines))
+
+    @cached_property
+    def usual_ending(self) -> bytes:
+        """Return the line end that most lines have."""
+        return usual_ending(self.lines)
+
+    @cached_property
+    def all_crlf(self) -> bool:
+        """Say whether every line ends in CRLF, the last perhaps in nothing."""
+        return (
+            bool(self.lines)
+            and all(line.endswith(CRLF) for line in self.lines[:-1])
+            and (ending(self.lines[-1]) == CRLF or (len(self.lines) > 1 and not ending(self.lines[-1])))
+        )
+
+    def is_free(self, hunk: Hunk, start: int) -> bool:
+        """Say whether no edit has touched the lines that the hunk would stand on."""
+        if not self.edits:
+            return True
+        end = start + len(hunk.old)
+        insertions = {first for first, last, _ in runs(hunk, start) if first == last}
+        index = bisect_left(self.edits, start, key=lambda edit: edit.start)
+        if index and self.edits[index - 1].end > start:
+            return False
+        # Edits do not overlap, so that one of them at most begins before and still reaches in.
+        while index < len(self.edits) and (edit := self.edits[index]).start <= end:
+            index += 1
+            if edit.start == edit.end:
+                if start < edit.start < end or edit.start in insertions:
+                    return False
+            elif edit.start < end:
+                return False
+        return True
+
+    def put(self, hunk: Hunk, placement: Placement) -> None:
+        """Make the hunk's edits. Its place must be free."""
+        for edit in _edits(self, hunk, placement):
+            insort(self.edits, edit)
+            self.grown += len(edit.lines) - (edit.end - edit.start)
+
+    def moved(self) -> list[int]:
+        """Return for each line index, and for the end, where it is with all edits made."""
+        places: list[int] = []
+        grown = 0
+        for edit in self.edits:
+            places += range(len(places) + grown, edit.start + grown)
+            places += [edit.start + grown] * (edit.end - edit.start)
+            grown += len(edit.lines) - (edit.end - edit.start)
+        return [*places, *range(len(places) + grown, len(self.lines) + grown + 1)]
+
+    def applied(self) -> list[bytes]:
+        """Return the lines with all edits made."""
+        result: list[bytes] = []
+        at = 0
+        for edit in self.edits:
+            result += self.lines[at : edit.start]
+            result += edit.lines
+            at = edit.end
+        result += self.lines[at:]
+        # What was the end of the file may have got lines after it.
+        for index, line in enumerate(result[:-1]):
+            if not line.endswith(LF):
+                result[index] = line + self.usual_ending
+        return result
+
+
+def image_of(data: bytes, budget: Budget) -> Image:
+    """Return the image of a file's content."""
+    return Image(split_lines(data), budget)
+
+
+def ends_alike(hunk: Hunk) -> bool:
+    """Say whether the hunk's lines have one kind of line end, so that it says nothing about line ends."""
+    return len({ending(body) for _, body in hunk.lines} - {b""}) <= 1
+
+
+def unended(lines: list[bytes]) -> bool:
+    """Say whether the last of the lines has no line end."""
+    return bool(lines) and not lines[-1].endswith(LF)
+
+
+def runs(hunk: Hunk, start: int) -> Iterator[tuple[int, int, list[bytes]]]:
+    """Yield what the hunk changes if its first line stands at `start`: the lines from and up to, and the new ones."""
+    at = first = start
+    added: list[bytes] = []
+    changed = False
+    for mark, body in hunk.lines:
+        if mark == " ":
+            if changed:
+                yield first, at, added
+            at += 1
+            first, added, changed = at, [], False
+        else:
+            changed = True
+            if mark == "+":
+                added.append(body)
+            else:
+                at += 1
+    if changed:
+        yield first, at, added
+
+
+def _edits(image: Image, hunk: Hunk, placement: Placement) -> Iterator[Edit]:
+    if not hunk.old:
+        yield _insertion(image, hunk, placement.start)
+        return
+    reaches_end = placement.start + len(hunk.old) == len(image.lines)
+    for first, last, added in runs(hunk, placement.start):
+        lines = _with_the_files_ends(image, first, last, added) if placement.other_ends else added
+        ends_file = reaches_end and last == len(image.lines) and hunk.lines[-1][0] != " "
+        if placement.other_ends and ends_file and lines:
+            lines[-1] = _with_the_files_last_end(image, lines[-1])
+        yield Edit(first, last, tuple(lines))
+
+
+def _with_the_files_ends(image: Image, first: int, last: int, added: list[bytes]) -> list[bytes]:
+    """Give each added line the end of the line it replaces, or of the one it comes after."""
+    around = image.lines[first:last] or image.lines[max(0, first - 1) : first] or image.lines[last : last + 1]
+    ends = [ending(line) or image.usual_ending for line in around] or [image.usual_ending]
+    return [content(line) + ends[min(index, len(ends) - 1)] for index, line in enumerate(added)]
+
+
+def _with_the_files_last_end(image: Image, line: bytes) -> bytes:
+    """End the file as it ended: the hunk says nothing of that."""
+    return content(line) if unended(image.lines) else line
+
+
+def _insertion(image: Image, hunk: Hunk, at: int) -> Edit:
+    """Put in the lines of a hunk that has no other lines."""
+    added = list(hunk.new)
+    if image.all_crlf and not any(line.endswith(CRLF) for line in added):
+        added = [content(line) + (CRLF if ending(line) else b"") for line in added]
+    if at == len(image.lines) and unended(image.lines):
+        added[-1] = content(added[-1])
+        return Edit(at - 1, at, (image.lines[-1] + image.usual_ending, *added))
+    return Edit(at, at, tuple(added))

@@ -1,0 +1,144 @@
+"""Which files of a tree a patch means.
+
+Owns the tree as planning sees it, and the choice between a name as written and the name without its prefix. Refuses
+links on the way, and names that two files could be meant by.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from pyro_mcp.patches.failures import named, refused
+from pyro_mcp.patches.names import PREFIXES, checked_path, possible_path, without_prefix
+from pyro_mcp.patches.parts import Action, FilePatch, Patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_BACKUPS = (".orig", ".bak", ".old", "~")
+
+
+class Kind(StrEnum):
+    """Say what stands at a path, without following a link."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "link"
+    OTHER = "other"
+
+
+class Tree(Protocol):
+    """Answer for the files a patch is about. Paths are relative to the workspace, with single slashes.
+
+    Only the paths of `paths_of` are ever asked for. Answers must not change while a plan is made.
+    """
+
+    def kind(self, path: str) -> Kind | None:
+        """Return what stands there, or None for nothing; links are not followed, nor looked behind."""
+        ...
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's content. One byte more than `MAX_FILE_BYTES` is enough of a larger one."""
+        ...
+
+    def mode(self, path: str) -> int:
+        """Return a file's permission bits."""
+        ...
+
+
+def paths_of(patch: Patch) -> tuple[str, ...]:
+    """Return every path that planning may ask a tree about, parents before what is in them."""
+    paths: set[str] = set()
+    for file in patch.files:
+        for name in (file.old, file.new):
+            for spelling in () if name is None else (name, without_prefix(name)):
+                path = possible_path(spelling)
+                if path is not None:
+                    paths.add(path)
+                    paths.update(parents(path))
+    return tuple(sorted(paths, key=lambda path: path.split("/")))
+
+
+def parents(path: str) -> Iterator[str]:
+    """Yield the directories above a path, the outermost first."""
+    at = path.find("/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find("/", at + 1)
+
+
+def resolve(patch: Patch, file: FilePatch, stands: Callable[[str], bool]) -> tuple[str, str]:
+    """Return the paths that a file's change reads from and writes to; one and the same for most.
+
+    `stands` says whether something is at a path that no link leads to.
+
+    Raises:
+        PyroError: a name is refused, or two names are given and it can't be told which is meant.
+    """
+    if file.action in {Action.RENAME, Action.COPY} and file.old is not None and file.new is not None:
+        return checked_path(file.old, file.patch_line), checked_path(file.new, file.patch_line)
+    if file.old is None or file.new is None:
+        path = _existing(_spellings(patch, file, file.old or file.new or "", stands), file, stands)
+    elif file.old == file.new:
+        path = _existing(_spellings(patch, file, file.old, stands), file, stands)
+    else:
+        path = _of_two_names(file, file.old, file.new, stands)
+    return path, path
+
+
+def _spellings(patch: Patch, file: FilePatch, name: str, stands: Callable[[str], bool]) -> list[str]:
+    """Return the names that may be meant, the likeliest first."""
+    if file.bare:
+        return [name]
+    stripped = without_prefix(name)
+    if not stripped:
+        return [name]
+    if file.prefixed:
+        return [stripped]
+    if name.startswith(PREFIXES):
+        return [name, stripped] if patch.bare and _is_in_tree(name, stands) else [stripped, name]
+    # `git apply` takes a component off every name. Models leave prefixes out, or put the repository's own directory
+    # before the name: then nothing of that name is in it.
+    return [name] if file.action is not Action.MODIFY or _is_in_tree(name, stands) else [name, stripped]
+
+
+def _is_in_tree(name: str, stands: Callable[[str], bool]) -> bool:
+    """Say whether the outermost directory of a name is there."""
+    path = possible_path(name)
+    return path is not None and stands(path.partition("/")[0])
+
+
+def _existing(spellings: list[str], file: FilePatch, stands: Callable[[str], bool]) -> str:
+    if file.action is not Action.CREATE:
+        for spelling in spellings:
+            path = possible_path(spelling)
+            if path is not None and stands(path):
+                return path
+    return checked_path(spellings[0], file.patch_line)
+
+
+def _of_two_names(file: FilePatch, old: str, new: str, stands: Callable[[str], bool]) -> str:
+    """Tell which file is meant by --- and +++ lines that are not equal."""
+    plain_old, plain_new = _without_known_prefix(old), _without_known_prefix(new)
+    if plain_old == plain_new:
+        return checked_path(plain_new, file.patch_line)
+    stripped = without_prefix(old)
+    if file.prefixed and stripped == without_prefix(new):
+        whole = possible_path(old)
+        # src/x.py and lib/x.py: a move that is not said to be one looks like two prefixes.
+        if whole is None or not stands(whole):
+            return checked_path(stripped, file.patch_line)
+    elif plain_old in {plain_new + suffix for suffix in _BACKUPS}:
+        return checked_path(plain_new, file.patch_line)
+    raise refused(
+        plain_new,
+        f"the patch gives the file two names, {named(plain_old)} and {named(plain_new)}",
+        hint="Give both lines the same name; to move a file, say 'rename from' and 'rename to' below 'diff --git'.",
+        reason="two_names",
+        patch_line=file.patch_line,
+    )
+
+
+def _without_known_prefix(name: str) -> str:
+    return name[2:] if name.startswith(PREFIXES) else name

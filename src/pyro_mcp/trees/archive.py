@@ -1,0 +1,287 @@
+"""A local tar archive as the source of a tree.
+
+Owns reading it (plain or gzip), and the rules for its members. Refuses the whole archive if one member breaks them:
+absolute names, names that go up or through a link, symbolic links that leave the tree, hard links to anything but an
+earlier file, devices, fifos, setuid and setgid files, a name twice, too many, too large, too deep, compressed beyond
+belief, cut off, damaged. Nothing is unpacked on the host: members become entries, whose content goes to the taker.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.protocol.names import MAX_TARGET_BYTES, NameRefusedError, clean_name, parent_of, shown_briefly
+from pyro_mcp.protocol.tar_reader import Member, MemberKind, TarDecoder, TarError, TarFormatError
+from pyro_mcp.trees.entries import KEPT_MODE, Bounds, Data, Entry, Kind, Notes, Tally, TreeMode, data_bytes, too_much
+from pyro_mcp.trees.links import LinkMap, TangledError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK_BYTES = 256 * 1024
+
+
+class ArchiveSource:
+    """A .tar, .tar.gz or .tgz file."""
+
+    mode = TreeMode.TAR_ARCHIVE
+
+    def __init__(self, path: Path, *, bounds: Bounds | None = None) -> None:
+        self.name = str(path)
+        self.notes = Notes()
+        self._path = path
+        self._bounds = bounds or Bounds()
+
+    def check(self) -> None:
+        """Read the whole archive without taking anything of it.
+
+        Raises:
+            PyroError: as `items` does.
+        """
+        for _ in self.items():
+            pass
+
+    def items(self) -> Generator[Entry | Data]:
+        """List the archive's tree; directories that it does not name itself are made up.
+
+        Raises:
+            PyroError: INVALID, naming the member that breaks the rules; CORRUPT if it is cut off or damaged;
+                UNSUPPORTED for formats that are not read; NOT_FOUND, PERMISSION.
+        """
+        rules = _Rules(self.name, self._bounds)
+        decoder = TarDecoder()
+        try:
+            fd = _open(self._path)
+            try:
+                packed = _Unpacker(fd, self._bounds, self.name)
+                for chunk in packed.chunks():
+                    for found in decoder.feed(chunk):
+                        if isinstance(found, Member):
+                            yield from rules.admit(found)
+                        else:
+                            yield Data(found.offset, found.data)
+                # The end of a gzip file is certain without the mark that ends a tar archive.
+                decoder.finish(needs_end=not packed.compressed)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise from_os_error(error, f"read {self._path}") from error
+        except TarFormatError as error:
+            raise PyroError(
+                ErrorCode.UNSUPPORTED, f"the archive {self.name} {error}", hint="Unpack it, and use the directory."
+            ) from error
+        except TarError as error:
+            raise _damaged(self.name, str(error)) from error
+        rules.close()
+
+
+class _Rules:
+    """What may be in an archive, given what was in it so far."""
+
+    def __init__(self, name: str, bounds: Bounds) -> None:
+        self._archive = name
+        self._bounds = bounds
+        self._tally = Tally(bounds, name)
+        self._name_bytes = 0
+        # Directories that so far only other members' names speak of are True.
+        self._directories: dict[bytes, bool] = {b"": True}
+        self._others: dict[bytes, MemberKind] = {}
+        self._links = LinkMap()
+
+    def admit(self, member: Member) -> Generator[Entry]:
+        """Yield a member's entry, after the directories that it takes.
+
+        Raises:
+            PyroError: INVALID if it breaks a rule.
+        """
+        try:
+            path = clean_name(member.name)
+        except NameRefusedError as error:
+            raise self._refusal(member.name, f"its name {error}") from None
+        kind = _kind(member.kind)
+        if kind is None:
+            raise self._refusal(path, f"it is {member.kind.value}")
+        if path in self._others or (path in self._directories and kind is not Kind.DIRECTORY):
+            raise self._refusal(path, "that name is in the archive twice")
+        yield from self._parents(path, member.mtime_ns)
+        if kind is Kind.DIRECTORY:
+            yield from self._directory(path, member)
+        else:
+            yield self._other(path, kind, member)
+
+    def close(self) -> None:
+        """Check what only the whole archive shows: where its links lead.
+
+        Raises:
+            PyroError: INVALID if one leads out.
+        """
+        try:
+            leaving = self._links.leaving()
+        except TangledError:
+            why = "its symbolic links lead through each other too often"
+            raise PyroError(ErrorCode.INVALID, f"{self._archive} was refused: {why}") from None
+        if leaving:
+            target = shown_briefly(self._links.targets[leaving[0]])
+            raise self._refusal(leaving[0], f"it is a symbolic link that leads out of the tree, to {target}")
+
+    def _directory(self, path: bytes, member: Member) -> Generator[Entry]:
+        if not self._directories.get(path, True):
+            raise self._refusal(path, "that name is in the archive twice")
+        if path not in self._directories:
+            self._count(path)
+        self._directories[path] = False
+        mode = member.mode & KEPT_MODE if path else 0o755
+        yield Entry(path, Kind.DIRECTORY, mode, member.mtime_ns)
+
+    def _parents(self, path: bytes, mtime_ns: int) -> Generator[Entry]:
+        """Make up the directories above a name that were not named yet."""
+        missing: list[bytes] = []
+        parent = parent_of(path)
+        while parent not in self._directories:
+            above = self._others.get(parent)
+            if above is not None:
+                raise self._refusal(path, f"it stands below {shown_briefly(parent)}, which is {above.value}")
+            missing.append(parent)
+            parent = parent_of(parent)
+        for made_up in reversed(missing):
+            self._directories[made_up] = True
+            self._count(made_up)
+            yield Entry(made_up, Kind.DIRECTORY, 0o755, mtime_ns)
+
+    def _other(self, path: bytes, kind: Kind, member: Member) -> Entry:
+        if not path:
+            raise self._refusal(path, f"the root of the tree is {member.kind.value}")
+        if kind is Kind.FILE and member.mode & (stat.S_ISUID | stat.S_ISGID):
+            raise self._refusal(path, "it is a setuid or setgid program")
+        target = member.target
+        if kind is Kind.SYMLINK:
+            if not target or len(target) > MAX_TARGET_BYTES or b"\0" in target:
+                raise self._refusal(path, "it is a symbolic link to an impossible name")
+            self._links.add(path, target)
+        elif kind is Kind.LINK:
+            target = self._linked(path, target)
+        entry = Entry(
+            path, kind, member.mode & KEPT_MODE, member.mtime_ns, member.size, target, segments=member.segments
+        )
+        self._others[path] = member.kind
+        self._count(path, data_bytes(entry), entry.size, len(target))
+        return entry
+
+    def _linked(self, path: bytes, target: bytes) -> bytes:
+        try:
+            target = clean_name(target)
+        except NameRefusedError as error:
+            raise self._refusal(path, f"it is a hard link, and its target {error}") from None
+        before = self._others.get(target)
+        if before is not MemberKind.FILE and before is not MemberKind.LINK:
+            why = f"it is a hard link to {shown_briefly(target)}, which is no file that came before"
+            raise self._refusal(path, why)
+        return target
+
+    def _count(self, path: bytes, byte_count: int = 0, size: int = 0, target_bytes: int = 0) -> None:
+        self._tally.add(path, byte_count, size)
+        self._name_bytes += len(path) + target_bytes
+        if self._name_bytes > self._bounds.max_name_bytes:
+            raise too_much(self._archive, f"its names take more than {self._bounds.max_name_bytes} bytes")
+
+    def _refusal(self, path: bytes, why: str) -> PyroError:
+        return PyroError(
+            ErrorCode.INVALID,
+            f"{self._archive} was refused because of its member {shown_briefly(path)}: {why}",
+            hint="Unpack it in a place of its own, look at it, and use the directory.",
+            details={"archive": self._archive, "member": shown_briefly(path)},
+        )
+
+
+class _Unpacker:
+    """The archive's bytes, taken out of gzip where they are in it."""
+
+    def __init__(self, fd: int, bounds: Bounds, name: str) -> None:
+        self._fd = fd
+        self._bounds = bounds
+        self._name = name
+        self.compressed = os.pread(fd, len(_GZIP_MAGIC), 0) == _GZIP_MAGIC
+
+    def chunks(self) -> Generator[bytes]:
+        """Yield the bytes in order.
+
+        Raises:
+            PyroError: CORRUPT, INVALID. OSError from reading.
+        """
+        if self.compressed:
+            yield from self._inflated()
+            return
+        while chunk := os.read(self._fd, _CHUNK_BYTES):
+            yield chunk
+
+    def _inflated(self) -> Generator[bytes]:
+        import zlib
+
+        read = written = 0
+        inflater = None
+        rest = b""
+        is_full = False
+        try:
+            while True:
+                # What came out may have been all there was room for: then there is more without reading.
+                if not rest and not is_full:
+                    rest = os.read(self._fd, _CHUNK_BYTES)
+                    read += len(rest)
+                if not rest and not is_full:
+                    break
+                if inflater is None:
+                    # Several gzip files one after the other are one; zeroes after the last are padding.
+                    if not rest.lstrip(b"\0"):
+                        rest = b""
+                        continue
+                    inflater = zlib.decompressobj(wbits=31)
+                chunk = inflater.decompress(rest, _CHUNK_BYTES)
+                rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+                is_full = len(chunk) == _CHUNK_BYTES and not inflater.eof
+                written += len(chunk)
+                bounds = self._bounds
+                if written > max(bounds.ratio_free_bytes, read * bounds.max_ratio):
+                    why = f"it is compressed more than {bounds.max_ratio} to 1"
+                    raise PyroError(
+                        ErrorCode.INVALID,
+                        f"{self._name} was refused: {why}",
+                        hint="Unpack it yourself, and use the directory.",
+                    )
+                yield chunk
+                if inflater.eof:
+                    inflater = None
+        except zlib.error as error:
+            raise _damaged(self._name, f"is no intact gzip file ({error})") from error
+        if inflater is not None:
+            raise _damaged(self._name, "is cut off: its gzip stream has no end")
+
+
+def _kind(kind: MemberKind) -> Kind | None:
+    match kind:
+        case MemberKind.FILE:
+            return Kind.FILE
+        case MemberKind.DIRECTORY:
+            return Kind.DIRECTORY
+        case MemberKind.SYMLINK:
+            return Kind.SYMLINK
+        case MemberKind.LINK:
+            return Kind.LINK
+        case MemberKind.FIFO | MemberKind.CHARACTER_DEVICE | MemberKind.BLOCK_DEVICE:
+            return None
+
+
+def _open(path: Path) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise PyroError(ErrorCode.INVALID, f"{path} is no regular file")
+    return fd
+
+
+def _damaged(name: str, what: str) -> PyroError:
+    return PyroError(ErrorCode.CORRUPT, f"the archive {name} {what}", hint="Fetch or make it again.")

@@ -1,0 +1,266 @@
+"""A directory of the host as the source of a tree.
+
+Owns reading it while others may change it: every name is opened below a descriptor of its directory and never through a
+symbolic link, and what was opened is looked at, not what was listed. Refuses to follow links, to leave the directory,
+and to open devices, fifos and sockets.
+
+Symbolic links are taken as they are. A file that can't be read is an error that names it, with others like it: a tree
+with holes that nobody was told of is worse than none.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join, shown_briefly
+from pyro_mcp.trees.entries import KEPT_MODE, Bounds, Entry, Kind, Notes, Tally, TreeMode, data_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+    from pathlib import Path
+
+_OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
+_MAX_NAMED = 10
+# Of a file with more holes than that, the small ones are read as the zeroes that they are.
+_MAX_SEGMENTS = 50_000
+# What is said of a name that is gone by now, or is something else: ENXIO is a socket, ELOOP and EINVAL are links.
+_CHANGED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ESTALE}
+GONE = "changed while the tree was read, and was left out"
+RETOUCHED = "changed while it was read"
+OWN_FILES = "holds pyro-mcp's own files"
+
+
+@dataclass(slots=True)
+class _Level:
+    """A directory that is being read: its descriptor, and the names in it."""
+
+    fd: int
+    path: bytes
+    files: list[bytes] = field(default_factory=list[bytes])
+    links: list[bytes] = field(default_factory=list[bytes])
+    # To be taken from the end.
+    directories: list[bytes] = field(default_factory=list[bytes])
+
+
+class DirectorySource:
+    """A directory with all that is in it. `avoid` are directories that are left out wherever they turn up."""
+
+    mode = TreeMode.DIRECTORY
+
+    def __init__(self, path: Path, *, avoid: Iterable[Path] = (), bounds: Bounds | None = None) -> None:
+        self.name = str(path)
+        self._path = path
+        self._avoid = _identities(avoid)
+        self._tally = Tally(bounds or Bounds(), str(path))
+        self._first_names: dict[tuple[int, int], bytes] = {}
+        self._unreadable: list[bytes] = []
+        self.notes = Notes()
+
+    def check(self) -> None:
+        """Refuse nothing ahead: a directory is read once."""
+
+    def items(self) -> Generator[Entry]:
+        """List the tree: in a directory first files, then links, then directories, each in the order of names.
+
+        Raises:
+            PyroError: PERMISSION, naming what can't be read; INVALID if it is too large or too deep; NOT_FOUND.
+        """
+        levels: list[_Level] = []
+        try:
+            yield self._open_root(levels)
+            while levels:
+                level = levels[-1]
+                yield from self._files(level)
+                yield from self._links(level)
+                if level.directories:
+                    entry = self._enter(levels, level.directories.pop())
+                    if entry is not None:
+                        yield entry
+                else:
+                    os.close(levels.pop().fd)
+        finally:
+            for level in levels:
+                os.close(level.fd)
+        if self._unreadable:
+            raise self._unreadable_error()
+
+    def _open_root(self, levels: list[_Level]) -> Entry:
+        try:
+            # The directory that the user named may be a link; what is in it may not.
+            fd = os.open(self._path, _OPEN_DIRECTORY & ~os.O_NOFOLLOW)
+            levels.append(_Level(fd, b""))
+            self._list(levels[0])
+            return Entry(b"", Kind.DIRECTORY, 0o755, os.fstat(fd).st_mtime_ns)
+        except OSError as error:
+            raise from_os_error(error, f"read the directory {self._path}") from error
+
+    def _enter(self, levels: list[_Level], name: bytes) -> Entry | None:
+        """Open the next directory below the last level, or say why it is left out."""
+        path = self._child(levels[-1], name)
+        if len(levels) > MAX_DEPTH:
+            raise PyroError(
+                ErrorCode.INVALID, f"{self._shown(path)} is more than {MAX_DEPTH} levels deep", hint="Leave it out."
+            )
+        try:
+            fd = os.open(name, _OPEN_DIRECTORY, dir_fd=levels[-1].fd)
+            level = _Level(fd, path)
+            levels.append(level)
+            found = os.fstat(fd)
+            if (found.st_dev, found.st_ino) in self._avoid:
+                self.notes.skip(path, OWN_FILES)
+                os.close(levels.pop().fd)
+                return None
+            self._list(level)
+        except OSError as error:
+            self._note_failure(error, path)
+            return None
+        self._tally.add(path)
+        return Entry(path, Kind.DIRECTORY, found.st_mode & KEPT_MODE, found.st_mtime_ns)
+
+    def _list(self, level: _Level) -> None:
+        with os.scandir(level.fd) as found:
+            for entry in found:
+                name = os.fsencode(entry.name)
+                if entry.is_symlink():
+                    level.links.append(name)
+                elif entry.is_dir(follow_symlinks=False):
+                    level.directories.append(name)
+                elif entry.is_file(follow_symlinks=False):
+                    level.files.append(name)
+                else:
+                    self.notes.skip(join(level.path, name), _special(level.fd, name))
+        level.files.sort()
+        level.links.sort()
+        level.directories.sort(reverse=True)
+
+    def _files(self, level: _Level) -> Generator[Entry]:
+        for name in level.files:
+            path = self._child(level, name)
+            try:
+                fd = os.open(name, _OPEN_FILE, dir_fd=level.fd)
+            except OSError as error:
+                self._note_failure(error, path)
+                continue
+            try:
+                before = os.fstat(fd)
+                if not stat.S_ISREG(before.st_mode):
+                    self.notes.change(path, GONE)
+                elif not self._unreadable:
+                    yield self._file(fd, path, before)
+                    after = os.fstat(fd)
+                    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+                        self.notes.change(path, RETOUCHED)
+            except OSError as error:
+                raise from_os_error(error, f"read {self._shown(path)}") from error
+            finally:
+                os.close(fd)
+        level.files.clear()
+
+    def _file(self, fd: int, path: bytes, found: os.stat_result) -> Entry:
+        if found.st_nlink > 1:
+            first = self._first_names.setdefault((found.st_dev, found.st_ino), path)
+            if first is not path:
+                self._tally.add(path)
+                return Entry(path, Kind.LINK, found.st_mode & KEPT_MODE, found.st_mtime_ns, target=first)
+        segments = None
+        if found.st_blocks * 512 < found.st_size:
+            segments = _segments(fd, found.st_size)
+        mode = found.st_mode & KEPT_MODE
+        entry = Entry(path, Kind.FILE, mode, found.st_mtime_ns, found.st_size, fd=fd, segments=segments)
+        # Holes are free, here and in the workspace; only what comes from strangers is held to its size.
+        self._tally.add(path, data_bytes(entry))
+        return entry
+
+    def _links(self, level: _Level) -> Generator[Entry]:
+        for name in level.links:
+            path = self._child(level, name)
+            try:
+                target = os.readlink(name, dir_fd=level.fd)
+                found = os.stat(name, dir_fd=level.fd, follow_symlinks=False)
+            except OSError as error:
+                self._note_failure(error, path)
+                continue
+            self._tally.add(path)
+            if not self._unreadable:
+                yield Entry(path, Kind.SYMLINK, 0o777, found.st_mtime_ns, target=target)
+        level.links.clear()
+
+    def _child(self, level: _Level, name: bytes) -> bytes:
+        path = join(level.path, name)
+        if len(path) > MAX_PATH_BYTES:
+            what = f"{self._shown(path)} has a path of more than {MAX_PATH_BYTES} bytes"
+            raise PyroError(ErrorCode.INVALID, what, hint="Leave it out.")
+        return path
+
+    def _note_failure(self, error: OSError, path: bytes) -> None:
+        """Remember what can't be read and what is not there any more; anything else ends the reading."""
+        if isinstance(error, PermissionError):
+            # From here on only names are collected, so that the user hears of all at once.
+            self._unreadable.append(path)
+        elif error.errno in _CHANGED:
+            self.notes.change(path, GONE)
+        else:
+            raise from_os_error(error, f"read {self._shown(path)}") from error
+
+    def _unreadable_error(self) -> PyroError:
+        names = [self._shown(path) for path in self._unreadable]
+        listed = ", ".join(names[:_MAX_NAMED])
+        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        return PyroError(
+            ErrorCode.PERMISSION,
+            f"could not read {listed}{more}: Permission denied",
+            hint="Make them readable, move them away, or take an archive of what is wanted.",
+            details={"paths": names[:_MAX_NAMED], "count": len(names)},
+        )
+
+    def _shown(self, path: bytes) -> str:
+        return shown_briefly(os.fsencode(self._path) + b"/" + path)
+
+
+def _identities(directories: Iterable[Path]) -> frozenset[tuple[int, int]]:
+    found: set[tuple[int, int]] = set()
+    for path in directories:
+        try:
+            state = os.stat(path)
+        except OSError:
+            continue
+        found.add((state.st_dev, state.st_ino))
+    return frozenset(found)
+
+
+def _special(directory: int, name: bytes) -> str:
+    try:
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    except OSError:
+        return GONE
+    names = {
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFIFO: "a fifo",
+        stat.S_IFBLK: "a block device",
+        stat.S_IFCHR: "a character device",
+    }
+    return names.get(stat.S_IFMT(mode), GONE)
+
+
+def _segments(fd: int, size: int) -> tuple[tuple[int, int], ...] | None:
+    """Return where a file's data is, or None if there are no holes worth speaking of."""
+    parts: list[tuple[int, int]] = []
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole follows
+                break
+            return None
+        end = size if len(parts) == _MAX_SEGMENTS else min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        if end <= start:
+            break
+        parts.append((start, end - start))
+    return None if parts == [(0, size)] else tuple(parts)

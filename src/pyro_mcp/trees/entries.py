@@ -1,0 +1,185 @@
+"""What a tree is made of, and what is said of its way from one place to another.
+
+Owns the entry, the piece of content, the seam between those who list trees and those who take them, and the bounds of
+a tree. Refuses to open anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.protocol.names import shown_briefly
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+NO_CONTENT = -1
+MAX_NOTES = 100
+KEPT_MODE = 0o777
+
+
+class Kind(StrEnum):
+    """What an entry is. `LINK` is a further name of a file that came before it."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+    LINK = "link"
+
+
+class TreeMode(StrEnum):
+    """What a tree was taken from; the words of the contract."""
+
+    EMPTY = "empty"
+    DIRECTORY = "directory"
+    TAR_ARCHIVE = "tar_archive"
+
+
+class Entry(NamedTuple):
+    """One name in a tree. Its directory comes before it; the tree's root has the empty path.
+
+    A file's content is in `fd`, to be read before the next item is asked for, or in the `Data` that follow.
+    `segments` are the parts (offset, length) of a sparse file that hold data, in order; None is all of it. A directory
+    may come twice: the second says what its mode really is.
+    """
+
+    path: bytes
+    kind: Kind
+    mode: int
+    mtime_ns: int
+    size: int = 0
+    target: bytes = b""
+    fd: int = NO_CONTENT
+    segments: tuple[tuple[int, int], ...] | None = None
+
+
+class Data(NamedTuple):
+    """A piece of the content of the file that came last. The view is good until the next item is asked for."""
+
+    offset: int
+    data: memoryview
+
+
+class TreeSource(Protocol):
+    """Something that lists a tree. Those of a git checkout, or of another kind of archive, are classes like this."""
+
+    @property
+    def mode(self) -> TreeMode:
+        """Return what kind of source this is."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Return where the tree is taken from, as the user knows it."""
+        ...
+
+    @property
+    def notes(self) -> Notes:
+        """Return what was left out or changed meanwhile; complete when `items` has come to its end."""
+        ...
+
+    def check(self) -> None:
+        """Refuse a source that must not be used, before anything of it is.
+
+        Raises:
+            PyroError: naming the entry that is at fault.
+        """
+        ...
+
+    def items(self) -> Generator[Entry | Data]:
+        """List the tree. Only when this comes to its end without an exception was the tree acceptable.
+
+        Raises:
+            PyroError: naming the entry that is at fault.
+        """
+        ...
+
+
+class Note(NamedTuple):
+    """Something about one entry: its name, as it may be printed, and a few words."""
+
+    name: str
+    reason: str
+
+
+class Notes:
+    """What was left out, and what changed while it was read: the first hundred of each, and how many there were."""
+
+    def __init__(self) -> None:
+        self.skipped_count = 0
+        self.changed_count = 0
+        self._skipped: list[Note] = []
+        self._changed: list[Note] = []
+
+    def skip(self, path: bytes, reason: str) -> None:
+        """Note that an entry was left out."""
+        self.skipped_count += 1
+        if len(self._skipped) < MAX_NOTES:
+            self._skipped.append(Note(shown_briefly(path), reason))
+
+    def change(self, path: bytes, reason: str) -> None:
+        """Note that an entry was not the same from beginning to end."""
+        self.changed_count += 1
+        if len(self._changed) < MAX_NOTES:
+            self._changed.append(Note(shown_briefly(path), reason))
+
+    @property
+    def skipped(self) -> tuple[Note, ...]:
+        """Return the first entries that were left out."""
+        return tuple(self._skipped)
+
+    @property
+    def changed(self) -> tuple[Note, ...]:
+        """Return the first entries that changed while they were read."""
+        return tuple(self._changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a tree may be. The defaults fit a workspace's disk of 16 GiB."""
+
+    max_entries: int = 500_000
+    max_bytes: int = 16 * 1024**3
+    # Of all names and link targets together: what is kept in memory for an archive.
+    max_name_bytes: int = 64 * 1024**2
+    # Of what comes out of a compressed archive to what went in, where that is more than `ratio_free_bytes`.
+    max_ratio: int = 250
+    ratio_free_bytes: int = 256 * 1024**2
+
+
+class Tally:
+    """Entries and bytes of a tree so far, held against the bounds. `what` names the tree in errors."""
+
+    def __init__(self, bounds: Bounds, what: str) -> None:
+        self.entry_count = 0
+        self.byte_count = 0
+        self._bounds = bounds
+        self._what = what
+
+    def add(self, path: bytes, byte_count: int = 0, size: int = 0) -> None:
+        """Count an entry with so many bytes of data, holes not among them, in a file of that size.
+
+        Raises:
+            PyroError: INVALID if there are too many, or they are too much.
+        """
+        self.entry_count += 1
+        self.byte_count += byte_count
+        bounds = self._bounds
+        if self.entry_count > bounds.max_entries:
+            raise too_much(self._what, f"it has more than {bounds.max_entries} entries")
+        if self.byte_count > bounds.max_bytes or size > bounds.max_bytes:
+            limit = f"{bounds.max_bytes / 1024**3:g} GiB"
+            raise too_much(self._what, f"with {shown_briefly(path)} it is more than {limit}")
+
+
+def data_bytes(entry: Entry) -> int:
+    """Return how many bytes of content a file has, holes not among them."""
+    return entry.size if entry.segments is None else sum(length for _, length in entry.segments)
+
+
+def too_much(what: str, why: str) -> PyroError:
+    """Make the error for a tree that is beyond its bounds."""
+    return PyroError(ErrorCode.INVALID, f"{what} is too large: {why}", hint="Take a part of it.")

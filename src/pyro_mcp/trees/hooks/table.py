@@ -1,0 +1,184 @@
+"""Files that a tool of the host runs, or obeys by running something, without being asked.
+
+Owns the table of such files. Refuses to judge what they would do, but for git's configuration: it is in every checkout,
+and nearly always harmless. What a person starts by name (a Makefile, a test, a script) is not among them.
+
+Names are compared without regard to case, as some file systems do. A symbolic link in the place of a directory counts
+as what may be behind it. The table is of names, not of patterns: it is asked for every file of every tree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.trees.entries import Kind
+from pyro_mcp.trees.hooks.git_config import may_run_programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who would run a file."""
+
+    tool: str
+    # What a file has to hold, where its name alone does not tell.
+    judges: Callable[[bytes], bool] | None = None
+
+
+_GIT = Rule("git")
+_GIT_CONFIG = Rule("git", may_run_programs)
+_HG, _JJ, _MISE = Rule("Mercurial"), Rule("Jujutsu"), Rule("mise")
+_CODE, _CONTAINERS = Rule("Visual Studio Code"), Rule("development containers")
+_VIM, _DEBUGGER, _AGENT = Rule("Vim"), Rule("a debugger"), Rule("another agent")
+_LINKED = Rule("what is behind the link")
+
+# Files by that name, in any directory.
+_NAMES = {
+    b".envrc": Rule("direnv"),
+    b".devcontainer.json": _CONTAINERS,
+    b".dir-locals.el": Rule("Emacs"),
+    b".dir-locals-2.el": Rule("Emacs"),
+    b".mcp.json": Rule("Claude Code"),
+    b"opencode.json": Rule("OpenCode"),
+    b"opencode.jsonc": Rule("OpenCode"),
+    b"crush.json": _AGENT,
+    b".crush.json": _AGENT,
+    b".aider.conf.yml": _AGENT,
+    b".aider.conf.yaml": _AGENT,
+    b".gdbinit": _DEBUGGER,
+    b".lldbinit": _DEBUGGER,
+    **dict.fromkeys((b".exrc", b".vimrc", b".nvimrc", b".nvim.lua", b".lvimrc", b".gvimrc"), _VIM),
+    **dict.fromkeys((b"_exrc", b"_vimrc", b"_gvimrc"), _VIM),
+}
+# Whatever is below directories by that name.
+_TREES = {
+    b".husky": Rule("husky"),
+    b".idea": Rule("JetBrains"),
+    b".fleet": Rule("JetBrains"),
+    b".zed": Rule("Zed"),
+    b".helix": Rule("Helix"),
+    b".claude": Rule("Claude Code"),
+    b".codex": Rule("Codex"),
+    b".cursor": Rule("Cursor"),
+    b".opencode": Rule("OpenCode"),
+    b".gemini": Rule("Gemini CLI"),
+    b".windsurf": Rule("Windsurf"),
+    **dict.fromkeys((b".continue", b".roo", b".kilocode", b".kiro", b".amazonq"), _AGENT),
+    **dict.fromkeys((b".qwen", b".junie", b".factory", b".crush", b".goose"), _AGENT),
+}
+# Files by that name below directories by that name, at any depth.
+_BELOW = {
+    b".vscode": (_CODE, {b"tasks.json", b"settings.json", b"launch.json", b"mcp.json"}),
+    b".devcontainer": (_CONTAINERS, {b"devcontainer.json"}),
+    b".hg": (_HG, {b"hgrc", b"hgrc-not-shared", b"sharedpath"}),
+    b".sl": (_HG, {b"config"}),
+    b".jj": (_JJ, {b"repo", b"config.toml", b"config-managed.toml"}),
+}
+_GIT_NAMES = {b"commondir", b"git-rebase-todo", b"git-rebase-todo.backup"}
+_GIT_CONFIGS = {b"config", b"config.worktree"}
+# Below these, git has names of its users' choosing, and runs nothing.
+_GIT_PLAIN = {b"objects", b"refs", b"logs"}
+# Links by that name: a tool looks for files of the table behind them.
+_LINKS = {b".git", *_BELOW, b".config", b".mise", b"mise"}
+_DIRECTORIES = frozenset({b".git", *_TREES, *_BELOW, b".mise", b"mise"})
+
+
+def rule_for(path: bytes, kind: Kind) -> Rule | None:
+    """Return the rule that an entry falls under, or None. For a rule that `judges`, the content has the last word."""
+    if kind is Kind.DIRECTORY:
+        return None
+    parts = path.lower().split(b"/")
+    name = parts[-1]
+    rule = _NAMES.get(name) or _by_ending(name)
+    if rule is None and not _DIRECTORIES.isdisjoint(parts):
+        rule = next((rule for at, part in enumerate(parts) if (rule := _below(part, parts[at + 1 :], kind))), None)
+    if rule is None and kind is Kind.SYMLINK and name in _LINKS:
+        return _LINKED
+    return rule
+
+
+def _by_ending(name: bytes) -> Rule | None:
+    if name.endswith(b".code-workspace"):
+        return _CODE
+    if name.endswith(b".toml") and name.startswith((b"mise.", b".mise.", b"rtx.", b".rtx.")):
+        return _MISE
+    return Rule("autoenv") if name.startswith(b".autoenv") else None
+
+
+def _below(part: bytes, rest: list[bytes], kind: Kind) -> Rule | None:
+    """Return the rule for what is `rest` below a directory named `part`, or is in its place."""
+    if part in _TREES:
+        return _TREES[part]
+    if part == b".git":
+        return _in_git(rest, kind)
+    if part in _BELOW:
+        rule, names = _BELOW[part]
+        if rest and rest[-1] in names:
+            return rule
+        # Any of the directories between may be the link.
+        return _LINKED if kind is Kind.SYMLINK else None
+    if part in {b".mise", b"mise"} and rest and rest[-1].endswith(b".toml"):
+        return _MISE
+    return None
+
+
+def _in_git(rest: list[bytes], kind: Kind) -> Rule | None:
+    if not rest:
+        # A file by that name says where the repository is; git reads its configuration there.
+        return _LINKED if kind is Kind.SYMLINK else _GIT
+    if kind is Kind.SYMLINK:
+        return _LINKED
+    return None if rest[0] in _GIT_PLAIN else _in_repository(rest)
+
+
+def _in_repository(rest: list[bytes]) -> Rule | None:
+    name = rest[-1]
+    if name in _GIT_NAMES or name == b"hooks":
+        return _GIT
+    if b"hooks" in rest[:-1] and not name.endswith(b".sample"):
+        return _GIT
+    return _GIT_CONFIG if name in _GIT_CONFIGS else None
+
+
+def rule_in_repository(name: bytes) -> Rule | None:
+    """Return the rule for a name relative to a directory that git takes for a repository, whatever it is called."""
+    rest = name.lower().split(b"/")
+    return _in_repository(rest) if len(rest) == 1 or rest[0] == b"hooks" else None
+
+
+def may_be_in_repository(path: bytes) -> bool:
+    """Say whether a name would fall under a rule if there were a repository around it."""
+    parts = path.lower().split(b"/")
+    return b"hooks" in parts or parts[-1] in _GIT_CONFIGS or parts[-1] in _GIT_NAMES
+
+
+def may_lead_to_hooks(directory: bytes) -> bool:
+    """Say whether a name below a directory could be one of the table because of the directory's own name."""
+    return not _DIRECTORIES.isdisjoint(directory.lower().split(b"/"))
+
+
+class Repositories:
+    """The directories that git takes for repositories because of what is in them; fed with every entry of a tree."""
+
+    def __init__(self) -> None:
+        self._marks: dict[bytes, int] = {}
+
+    def see(self, path: bytes) -> int:
+        """Look at an entry; return how many bytes are kept of it."""
+        parent, _, name = path.rpartition(b"/")
+        mark = _MARKS.get(name.lower())
+        if mark is None:
+            return 0
+        self._marks[parent] = self._marks.get(parent, 0) | mark
+        return len(parent) + 100
+
+    def found(self) -> list[bytes]:
+        """Return them; those named .git are among them."""
+        return [path for path, marks in self._marks.items() if marks & 1 and (marks & 6 == 6 or marks & 8)]
+
+
+# What git looks for: HEAD, and either both directories or the name of the directory that has them.
+_MARKS = {b"head": 1, b"objects": 2, b"refs": 4, b"commondir": 8}

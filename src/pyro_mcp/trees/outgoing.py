@@ -1,0 +1,141 @@
+"""A tree as a tar stream, for a guest that takes it into a workspace.
+
+Owns turning a source into that stream, by the same rules as seeding, and its report. Refuses to know how the stream
+gets there. It is POSIX pax, as `tar_writer` makes it, and ends with tar's own mark: a guest that did not see that got a
+part only.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import from_os_error
+from pyro_mcp.protocol import tar_writer
+from pyro_mcp.trees.entries import NO_CONTENT, Entry, Kind, data_bytes
+from pyro_mcp.trees.hooks.census import HookCensus
+from pyro_mcp.trees.report import SeedReport, report_on
+from pyro_mcp.trees.source import open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from pyro_mcp.trees.entries import TreeSource
+
+_CHUNK_BYTES = 256 * 1024
+
+
+def stream_tree(source: Path | TreeSource, *, avoid: tuple[Path, ...] = ()) -> TreeStream:
+    """Return the stream of a directory, an archive or another source. An archive is checked whole first.
+
+    The directories in `avoid`, such as the product's own, are left out if they are in the tree. Iterating may raise the
+    same, when the tree changed meanwhile or can't be read.
+
+    Raises:
+        PyroError: NOT_FOUND, INVALID, PERMISSION, CORRUPT, UNSUPPORTED, each naming the path or the member.
+    """
+    opened = open_source(source, avoid=avoid) if isinstance(source, Path) else source
+    opened.check()
+    return TreeStream(opened)
+
+
+class TreeStream:
+    """The bytes of a tree, in pieces of about a quarter of a megabyte. It can be read once.
+
+    `report` is complete when it has come to its end; `close` ends it before.
+    """
+
+    def __init__(self, source: TreeSource) -> None:
+        self._source = source
+        self._entry_count = 0
+        self._bytes_written = 0
+        self._hooks = HookCensus()
+        self._chunks = self._gathered()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+    def close(self) -> None:
+        """Give back what is open."""
+        self._chunks.close()
+
+    @property
+    def report(self) -> SeedReport:
+        """Return what went into the stream so far."""
+        return report_on(self._source, self._entry_count, self._bytes_written, self._hooks.found())
+
+    def _gathered(self) -> Generator[bytes]:
+        pending = bytearray()
+        try:
+            for piece in self._pieces():
+                pending += piece
+                if len(pending) >= _CHUNK_BYTES:
+                    yield bytes(pending)
+                    pending.clear()
+        except OSError as error:
+            raise from_os_error(error, f"read {self._source.name}") from error
+        yield bytes(pending)
+
+    def _pieces(self) -> Generator[bytes | memoryview]:
+        padding = b""
+        for item in self._source.items():
+            if not isinstance(item, Entry):
+                self._hooks.data(item)
+                self._bytes_written += len(item.data)
+                yield item.data
+                continue
+            yield padding
+            padding = b""
+            self._hooks.begin(item)
+            if item.path:
+                self._entry_count += 1
+            if item.kind is Kind.FILE and item.fd != NO_CONTENT:
+                yield from self._file(item)
+            else:
+                yield _header(item)
+                # Of a file whose content comes piece by piece, it comes after that.
+                padding = tar_writer.padding(data_bytes(item))
+        yield padding + tar_writer.END
+
+    def _file(self, entry: Entry) -> Generator[bytes]:
+        """Yield a file that is read here. It may have become shorter since it was looked at."""
+        if entry.segments is None and entry.size <= _CHUNK_BYTES:
+            content = _read(entry.fd, entry.size, 0)
+            yield _header(entry._replace(size=len(content)))
+            yield content
+            self._bytes_written += len(content)
+            yield tar_writer.padding(len(content))
+            return
+        yield _header(entry)
+        for offset, length in ((0, entry.size),) if entry.segments is None else entry.segments:
+            done = 0
+            while done < length:
+                wanted = min(length - done, _CHUNK_BYTES)
+                # What the header promised has to come: zeroes, where nothing is left. The source notes the change.
+                content = _read(entry.fd, wanted, offset + done).ljust(wanted, b"\0")
+                yield content
+                done += wanted
+            self._bytes_written += length
+        yield tar_writer.padding(data_bytes(entry))
+
+
+def _header(entry: Entry) -> bytes:
+    match entry.kind:
+        case Kind.DIRECTORY:
+            return tar_writer.directory_header(entry.path, entry.mode, entry.mtime_ns)
+        case Kind.SYMLINK:
+            return tar_writer.symlink_header(entry.path, entry.target, entry.mtime_ns)
+        case Kind.LINK:
+            return tar_writer.link_header(entry.path, entry.target, entry.mode, entry.mtime_ns)
+        case Kind.FILE if entry.segments is not None:
+            return tar_writer.sparse_header(entry.path, entry.mode, entry.mtime_ns, entry.size, entry.segments)
+        case Kind.FILE:
+            return tar_writer.file_header(entry.path, entry.mode, entry.mtime_ns, entry.size)
+
+
+def _read(fd: int, length: int, offset: int) -> bytes:
+    content = os.pread(fd, length, offset)
+    while len(content) < length and (more := os.pread(fd, length - len(content), offset + len(content))):
+        content += more
+    return content

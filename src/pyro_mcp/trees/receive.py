@@ -1,0 +1,413 @@
+"""Taking a guest's tree out: from a hostile stream to a new path of the host.
+
+Owns what of it is taken. The stream is a tar archive (what `tar_writer` makes); its first member is the tree's root,
+`./` for a directory, `.` for a file. A stream that breaks the form (names that go up, a name twice, a member below a
+file, sizes that are not kept, too much of anything) is refused as a whole. What is in form but must not come out is
+left out and listed: devices, fifos, symbolic links that leave the tree, further names of files that were left out, and
+what a tool of the host would run by itself (`hooks.table`), unless it was in the workspace's baseline or the user wants
+it.
+
+Refuses to overwrite, to follow a link, and to show anything under the output's name before all of it is there. The
+result is not synced. Owners and extended attributes are not taken; modes are, within the umask.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.protocol.names import MAX_TARGET_BYTES, NameRefusedError, clean_name, join, shown_briefly
+from pyro_mcp.protocol.tar_reader import Member, MemberKind, TarDecoder, TarError
+from pyro_mcp.trees.entries import Bounds, Kind, Note, Notes, Tally
+from pyro_mcp.trees.hooks.census import Digest, digest_of, symlink_digest
+from pyro_mcp.trees.hooks.gate import HookGate, HookPolicy, HostHookNote
+from pyro_mcp.trees.hooks.table import Repositories, Rule, rule_in_repository
+from pyro_mcp.trees.links import LinkMap, TangledError
+from pyro_mcp.trees.staging import RESULT, staged_beside
+from pyro_mcp.trees.tree_writer import TreeWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from pyro_mcp.host.progress import Progress
+    from pyro_mcp.protocol.tar_reader import Piece
+
+# Links and repositories are known by name until the end; a guest may not make that a burden.
+_MAX_HELD_BYTES = 32 * 1024 * 1024
+# A file that may turn out to be a hook waits under this name, in the staging directory.
+_HELD = b"held"
+_NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+_NEWS_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveReport:
+    """What came out. The lists hold the first hundred; the counts count all. Hooks are in `host_hooks` alone."""
+
+    output_path: str
+    kind: Kind
+    entry_count: int
+    bytes_written: int
+    left_out: tuple[Note, ...]
+    left_out_count: int
+    host_hooks: tuple[HostHookNote, ...]
+    host_hook_count: int
+
+
+_T = TypeVar("_T")
+
+
+def receive_tree(
+    chunks: Iterable[bytes],
+    output_path: Path,
+    *,
+    hooks: HookPolicy | None = None,
+    bounds: Bounds | None = None,
+    progress: Progress | None = None,
+) -> ReceiveReport:
+    """Write the tree of a guest's stream to `output_path`, where nothing may be yet.
+
+    Raises:
+        PyroError: CONFLICT if something is there; PROTOCOL if the stream breaks the form; INVALID if it is too much;
+            NO_SPACE, PERMISSION, NOT_FOUND. Then nothing is at `output_path`.
+    """
+    with TreeReceiver(output_path, hooks=hooks, bounds=bounds, progress=progress) as receiver:
+        for chunk in chunks:
+            receiver.feed(chunk)
+        return receiver.finish()
+
+
+@dataclass(slots=True)
+class _OpenFile:
+    path: bytes
+    member: Member
+    fd: int
+    #: Of a file that may be a hook, which therefore waits elsewhere.
+    digest: Digest | None
+
+
+class TreeReceiver:
+    """The same, for whoever gets the stream piece by piece. A context manager; without `finish` nothing comes out."""
+
+    def __init__(
+        self,
+        output_path: Path,
+        *,
+        hooks: HookPolicy | None = None,
+        bounds: Bounds | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._output = output_path.absolute()
+        self._gate = HookGate(hooks or HookPolicy(), self._output)
+        self._progress = progress
+        self._news = 0
+        self._decoder = TarDecoder()
+        self._tally = Tally(bounds or Bounds(), "what the guest sends")
+        self._kind: Kind | None = None
+        self._open: _OpenFile | None = None
+        self._links = LinkMap()
+        self._repositories = Repositories()
+        self._held_bytes = 0
+        self._entry_count = 0
+        self._notes = Notes()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._staging = stack.enter_context(staged_beside(self._output))
+            self._writer = stack.enter_context(TreeWriter(self._staging.fd))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open is not None:
+            os.close(self._open.fd)
+            self._open = None
+        self._stack.close()
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the stream.
+
+        Raises:
+            PyroError: as `receive_tree` says.
+        """
+        try:
+            for found in self._decoder.feed(chunk):
+                if isinstance(found, Member):
+                    self._close_file()
+                    self._admit(found)
+                else:
+                    self._write(found)
+        except TarError as error:
+            raise _breach(f"its archive {error}") from error
+        except OSError as error:
+            raise self._write_error(error) from error
+        if self._progress is not None and self._tally.byte_count >= self._news:
+            self._news = self._tally.byte_count + _NEWS_BYTES
+            self._progress.advance(None, f"{self._entry_count} entries, {self._tally.byte_count // 1024**2} MiB")
+
+    def finish(self) -> ReceiveReport:
+        """Say that the stream is at its end, and give the tree its name.
+
+        Raises:
+            PyroError: as `receive_tree` says.
+        """
+        try:
+            self._decoder.finish()
+            self._close_file()
+            if self._kind is None:
+                raise _breach("its archive is empty")
+            fault_point("export.received")
+            self._make_links()
+            self._drop_repository_hooks()
+            if self._kind is Kind.FILE and not self._entry_count:
+                raise self._only_a_hook()
+            self._staging.publish()
+        except TarError as error:
+            raise _breach(f"its archive {error}") from error
+        except OSError as error:
+            raise self._write_error(error) from error
+        return ReceiveReport(
+            output_path=str(self._output),
+            kind=self._kind,
+            entry_count=self._entry_count,
+            bytes_written=self._tally.byte_count,
+            left_out=self._notes.skipped,
+            left_out_count=self._notes.skipped_count,
+            host_hooks=self._gate.notes,
+            host_hook_count=self._gate.count,
+        )
+
+    def _admit(self, member: Member) -> None:
+        path = self._checked(member)
+        if self._kind is Kind.FILE:
+            raise _breach("it sends more than the one file that was asked for")
+        if self._kind is None:
+            self._begin(path, member)
+        elif not path:
+            raise _breach("it sends the root of the tree twice")
+        stored = member.size if member.segments is None else sum(length for _, length in member.segments)
+        self._tally.add(path, stored, member.size)
+        if path:
+            self._hold(self._repositories.see(path))
+        match member.kind:
+            case MemberKind.DIRECTORY:
+                self._make(path, lambda place: self._writer.make_directory(place, member.mode))
+                self._entry_count += bool(path)
+            case MemberKind.FILE:
+                self._open_file(path, member)
+            case MemberKind.SYMLINK:
+                self._hold(len(path) + len(member.target) + 200)
+                if path in self._links.targets:
+                    raise _twice(path)
+                self._links.add(path, self._target(path, member.target))
+            case MemberKind.LINK:
+                self._link(path, member)
+            case MemberKind.FIFO | MemberKind.CHARACTER_DEVICE | MemberKind.BLOCK_DEVICE:
+                self._notes.skip(path, member.kind.value)
+
+    def _begin(self, path: bytes, member: Member) -> None:
+        if path:
+            raise _breach(f"its archive begins with {shown_briefly(path)}, not with the root of the tree")
+        match member.kind:
+            case MemberKind.DIRECTORY:
+                self._kind = Kind.DIRECTORY
+            case MemberKind.FILE:
+                self._kind = Kind.FILE
+            case _:
+                raise PyroError(
+                    ErrorCode.INVALID,
+                    f"what was to be exported is {member.kind.value}",
+                    hint="Files and directories can be exported. For a link, name what it leads to.",
+                )
+        self._hold(len(path))
+
+    def _hold(self, byte_count: int) -> None:
+        self._held_bytes += byte_count
+        if self._held_bytes > _MAX_HELD_BYTES:
+            raise PyroError(
+                ErrorCode.INVALID,
+                "what the guest sends has too many symbolic links",
+                hint="Export a part of it.",
+            )
+
+    def _checked(self, member: Member) -> bytes:
+        try:
+            return clean_name(member.name)
+        except NameRefusedError as error:
+            raise _breach(f"the name of its member {shown_briefly(member.name)} {error}") from None
+
+    def _target(self, path: bytes, target: bytes) -> bytes:
+        if not target or len(target) > MAX_TARGET_BYTES or b"\0" in target:
+            raise _breach(f"{shown_briefly(path)} is a symbolic link to an impossible name")
+        return target
+
+    def _make(self, path: bytes, make: Callable[[bytes], _T]) -> _T:
+        """Make something under a name of the stream's, and return what `make` returns.
+
+        Raises:
+            PyroError: PROTOCOL if the name can't be had, which a tree's names always can. OSError for all else.
+        """
+        try:
+            return make(_at(path))
+        except FileExistsError:
+            raise _twice(path) from None
+        except OSError as error:
+            if error.errno in _NO_PLACE:
+                raise _breach(f"{shown_briefly(path)} does not stand in a directory that it sent before") from error
+            raise
+
+    def _open_file(self, path: bytes, member: Member) -> None:
+        rule = self._gate.rule(path, Kind.FILE)
+        if rule is None:
+            self._open = _OpenFile(path, member, self._make(path, self._writer.create), None)
+        else:
+            self._open = _OpenFile(path, member, self._writer.create(_HELD), Digest(rule))
+
+    def _write(self, piece: Piece) -> None:
+        file = self._open
+        if file is None:
+            return
+        if file.digest is not None:
+            file.digest.add(piece.offset, piece.data)
+        rest, offset = piece.data, piece.offset
+        while rest:
+            count = os.pwrite(file.fd, rest, offset)
+            rest, offset = rest[count:], offset + count
+
+    def _close_file(self) -> None:
+        file = self._open
+        if file is None:
+            return
+        member = file.member
+        self._writer.complete(file.fd, member.size, member.mode, member.mtime_ns)
+        self._open = None
+        os.close(file.fd)
+        if file.digest is not None and not self._settle(file.path, file.digest, member):
+            self._writer.remove(_HELD)
+            return
+        self._entry_count += 1
+
+    def _settle(self, path: bytes, digest: Digest, member: Member) -> bool:
+        """Put a file that may be a hook where it belongs, if it may come out; say whether it may."""
+        found = digest.finish(member.size, member.mode)
+        rule = digest.rule
+        if rule is not None and digest.is_hook and not self._gate.admits(path, found, rule):
+            return False
+        self._make(path, lambda place: self._writer.move_in(_HELD, place))
+        return True
+
+    def _link(self, path: bytes, member: Member) -> None:
+        """Give a file one more name, unless the file was left out or the name is a hook's."""
+        try:
+            target = clean_name(member.target)
+        except NameRefusedError as error:
+            raise _breach(f"{shown_briefly(path)} is a hard link whose target {error}") from None
+        place = _at(target)
+        try:
+            fd = self._writer.open_file(place)
+        except FileNotFoundError:
+            self._notes.skip(path, f"a further name of {shown_briefly(target)}, which did not come out")
+            return
+        except OSError as error:
+            if error.errno in _NO_PLACE:
+                raise _breach(f"{shown_briefly(path)} is a hard link to no file") from error
+            raise
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise _breach(f"{shown_briefly(path)} is a hard link to a directory")
+            rule = self._gate.rule(path, Kind.FILE)
+            if rule is not None:
+                digest, is_hook = digest_of(fd, found.st_size, found.st_mode, rule)
+                if is_hook and not self._gate.admits(path, digest, rule):
+                    return
+        finally:
+            os.close(fd)
+        self._make(path, lambda name: self._writer.link(place, name))
+        self._entry_count += 1
+
+    def _make_links(self) -> None:
+        """Make the symbolic links, last of all: until now there was none that anything could have gone through."""
+        try:
+            leaving = frozenset(self._links.leaving())
+        except TangledError:
+            raise _breach("its symbolic links lead through each other too often") from None
+        for path, target in self._links.targets.items():
+            if path in leaving:
+                self._notes.skip(path, f"a symbolic link that leads out of the tree, to {shown_briefly(target)}")
+                continue
+            rule = self._gate.rule(path, Kind.SYMLINK)
+            if rule is not None and not self._gate.admits(path, symlink_digest(target), rule):
+                continue
+            self._make(path, lambda place, target=target: self._writer.symlink(place, target))
+            self._entry_count += 1
+
+    def _drop_repository_hooks(self) -> None:
+        """Take out what git would run in a directory that it takes for a repository although it is not named so."""
+        for directory in self._repositories.found():
+            if directory.rpartition(b"/")[2].lower() == b".git":
+                continue
+            pending = [b""]
+            while pending:
+                below = pending.pop()
+                place = join(directory, below) if below else directory
+                for name, is_directory in self._writer.names_in(_at(place)):
+                    inner = join(below, name)
+                    if is_directory:
+                        pending += [inner] if below or name.lower() == b"hooks" else []
+                    elif (rule := rule_in_repository(inner)) and not self._stays(join(directory, inner), rule):
+                        self._writer.remove(_at(join(directory, inner)))
+                        self._entry_count -= 1
+
+    def _stays(self, path: bytes, rule: Rule) -> bool:
+        """Say whether a file or link that was made, and falls under a rule, may come out."""
+        target = self._links.targets.get(path)
+        if target is not None:
+            return self._gate.admits(path, symlink_digest(target), rule)
+        fd = self._writer.open_file(_at(path))
+        try:
+            found = os.fstat(fd)
+            digest, is_hook = digest_of(fd, found.st_size, found.st_mode, rule)
+        finally:
+            os.close(fd)
+        return not is_hook or self._gate.admits(path, digest, rule)
+
+    def _only_a_hook(self) -> PyroError:
+        tool = self._gate.notes[0].tool
+        return PyroError(
+            ErrorCode.INVALID,
+            f"{self._output.name} would be run by {tool} by itself, and was not in the workspace's baseline",
+            hint="If you want it nevertheless, look at it first, then use --include-host-hooks.",
+        )
+
+    def _write_error(self, error: OSError) -> PyroError:
+        return from_os_error(error, f"write {self._output}")
+
+
+def _at(path: bytes) -> bytes:
+    """Return the name, in the staging directory, of a name of the stream's."""
+    return join(RESULT, path) if path else RESULT
+
+
+def _twice(path: bytes) -> PyroError:
+    return _breach(f"it sends {shown_briefly(path)} twice")
+
+
+def _breach(why: str) -> PyroError:
+    return PyroError(
+        ErrorCode.PROTOCOL,
+        f"what the guest sent was refused: {why}",
+        hint="Nothing of it was written. The guest may be broken, or hostile: reset the workspace.",
+    )

@@ -1,0 +1,47 @@
+"""What is told of a tree that went into a workspace.
+
+Owns the report. Refuses to be about what came out: that is `receive`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyro_mcp.trees.entries import Note, TreeMode, TreeSource
+    from pyro_mcp.trees.hooks.census import HostHook
+
+
+@dataclass(frozen=True, slots=True)
+class SeedReport:
+    """What went in. `skipped` and `changed` hold the first hundred; the counts count all.
+
+    `host_hooks` are those of the tree's files that a host tool would run by itself: what an export may bring back.
+    """
+
+    mode: TreeMode
+    seed_path: str | None
+    entry_count: int = 0
+    bytes_written: int = 0
+    skipped: tuple[Note, ...] = ()
+    skipped_count: int = 0
+    changed: tuple[Note, ...] = ()
+    changed_count: int = 0
+    host_hooks: tuple[HostHook, ...] = ()
+
+
+def report_on(source: TreeSource, entry_count: int, bytes_written: int, hooks: tuple[HostHook, ...]) -> SeedReport:
+    """Make the report on a source that was taken in."""
+    notes = source.notes
+    return SeedReport(
+        mode=source.mode,
+        seed_path=source.name,
+        entry_count=entry_count,
+        bytes_written=bytes_written,
+        skipped=notes.skipped,
+        skipped_count=notes.skipped_count,
+        changed=notes.changed,
+        changed_count=notes.changed_count,
+        host_hooks=hooks,
+    )

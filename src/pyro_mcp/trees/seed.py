@@ -1,0 +1,85 @@
+"""Seeding: a tree laid straight into a workspace's first disk.
+
+Owns making that disk, empty or filled, and what is told of it. Refuses to leave a disk behind that is not whole, and to
+put any part of a tree anywhere else on the host: archives are not unpacked.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import from_os_error
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.trees.entries import Entry, TreeMode
+from pyro_mcp.trees.ext4.blank import make_blank
+from pyro_mcp.trees.ext4.disk import Disk
+from pyro_mcp.trees.hooks.census import HookCensus
+from pyro_mcp.trees.report import SeedReport, report_on
+from pyro_mcp.trees.source import open_source
+
+if TYPE_CHECKING:
+    from pyro_mcp.host.progress import Progress
+    from pyro_mcp.trees.entries import TreeSource
+
+_NEWS_ENTRIES = 1000
+
+
+def seed_disk(
+    source: Path | TreeSource | None,
+    disk_path: Path,
+    size_bytes: int,
+    progress: Progress,
+    *,
+    avoid: tuple[Path, ...] = (),
+) -> SeedReport:
+    """Make the disk `disk_path`, a sparse file of `size_bytes` with an ext4 file system that holds the tree.
+
+    The source is a directory, an archive (.tar, .tar.gz, .tgz), another source of a tree, or None for an empty disk.
+    The directory of the disk, and those in `avoid`, are left out if they are in the tree. On any failure no disk is
+    left. The file is not synced.
+
+    Raises:
+        PyroError: NOT_FOUND, INVALID, PERMISSION, CORRUPT, UNSUPPORTED, each naming the path or the member; NO_SPACE;
+            CONFLICT if the disk is there already; MISSING_PROGRAM.
+    """
+    opened = open_source(source, avoid=(*avoid, disk_path.parent)) if isinstance(source, Path) else source
+    blank = make_blank(size_bytes)
+    try:
+        fd = os.open(disk_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise from_os_error(error, f"make the disk {disk_path}") from error
+    try:
+        os.ftruncate(fd, size_bytes)
+        disk = Disk(fd, blank)
+        report = SeedReport(TreeMode.EMPTY, None) if opened is None else _fill(disk, opened, progress)
+        fault_point("seed.filled")
+        disk.finish()
+        fault_point("seed.finished")
+    except BaseException as error:
+        os.unlink(disk_path)
+        if isinstance(error, OSError):
+            raise from_os_error(error, f"write the workspace's disk {disk_path}") from error
+        raise
+    finally:
+        os.close(fd)
+    return report
+
+
+def _fill(disk: Disk, source: TreeSource, progress: Progress) -> SeedReport:
+    progress.phase("seed", source.name)
+    hooks = HookCensus()
+    news = 1
+    for item in source.items():
+        if isinstance(item, Entry):
+            hooks.begin(item)
+            disk.add(item)
+            if disk.entry_count >= news:
+                news += _NEWS_ENTRIES
+                fault_point("seed.filling")
+                progress.advance(None, f"{disk.entry_count} entries, {disk.bytes_written // 1024**2} MiB")
+        else:
+            hooks.data(item)
+            disk.write(item)
+    return report_on(source, disk.entry_count, disk.bytes_written, hooks.found())
