@@ -19,7 +19,7 @@ SPAWNS = re.compile(
     r"|^signal\.pidfd_send_signal$"
 )
 # The guest has no host/process: it forks, and ends what it forked, in these modules alone.
-GUEST_SPAWNERS = {"guest/spawner.py"}
+GUEST_SPAWNERS = {"guest/processes/spawner.py"}
 # Where an unexpected exception may be turned into an answer: the top of each surface, and of the agent.
 SURFACE_TOPS = {"cli/main.py", "mcp_server/calls.py", "guest/main.py"}
 DISK_PROGRAMS = {
@@ -127,7 +127,7 @@ RULES = (
         ),
         good=(
             sample("src/pyro_mcp/host/process/a.py", "import subprocess\n"),
-            sample("src/pyro_mcp/guest/spawner.py", "import os\nos.fork()\n"),
+            sample("src/pyro_mcp/guest/processes/spawner.py", "import os\nos.fork()\n"),
             sample("src/pyro_mcp/a.py", "import os\nos.getpid()\n"),
         ),
     ),

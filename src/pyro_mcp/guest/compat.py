@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import terminals
 from pyro_mcp.guest.desk import Desk
-from pyro_mcp.guest.guard import GuardLauncher
 from pyro_mcp.guest.lane import Lane
 from pyro_mcp.guest.loop import Loop
 from pyro_mcp.guest.operations import Operations
-from pyro_mcp.guest.spawner import RefusalError, Surroundings
-from pyro_mcp.guest.standby import Standby
-from pyro_mcp.guest.task_process import TaskLauncher
+from pyro_mcp.guest.processes.guard import GuardLauncher
+from pyro_mcp.guest.processes.spawner import Surroundings
+from pyro_mcp.guest.processes.standby import Standby
+from pyro_mcp.guest.processes.task_process import TaskLauncher
+from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.guest.tasks.area import Grounds
 from pyro_mcp.protocol import wire
 

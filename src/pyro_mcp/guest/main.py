@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Be the first process of a guest."""
-    from pyro_mcp.guest import boot, syscalls
-    from pyro_mcp.guest.network import raise_loopback
+    from pyro_mcp.guest import syscalls
     from pyro_mcp.guest.operations import Operations
-    from pyro_mcp.guest.virtual import VirtualMachine
+    from pyro_mcp.guest.system import boot
+    from pyro_mcp.guest.system.network import raise_loopback
+    from pyro_mcp.guest.system.virtual import VirtualMachine
 
     boot.mount_kernel_file_systems()
     boot.protect_agent()

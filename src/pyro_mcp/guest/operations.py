@@ -8,79 +8,21 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.guest.services import Services
-from pyro_mcp.guest.shells import Shells
-from pyro_mcp.guest.spawner import RefusalError
+from pyro_mcp.guest.refusal import RefusalError
+from pyro_mcp.guest.services.operations import Services
+from pyro_mcp.guest.shells.operations import Shells
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import decode_trusted, encode_document
 
 if TYPE_CHECKING:
-    from pyro_mcp.guest.desk import Desk
-    from pyro_mcp.guest.loop import Loop
-    from pyro_mcp.guest.standby import Standby
+    from pyro_mcp.guest.machine import Machine
     from pyro_mcp.protocol.documents import Document
 
 _CONFIGURE = struct.Struct(wire.CONFIGURE_FORMAT)
 # Below this the clock is as right as the way here lets it be.
 _CLOCK_TOLERANCE_NS = 200_000_000
-
-
-class Machine(Protocol):
-    """What the agent runs in."""
-
-    @property
-    def standby(self) -> Standby:
-        """Return what has executions ready."""
-        ...
-
-    @property
-    def desk(self) -> Desk:
-        """Return what takes in tasks."""
-        ...
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Return what the host may rely on."""
-        ...
-
-    @property
-    def loop(self) -> Loop:
-        """Return the agent's loop."""
-        ...
-
-    def open_terminal(self) -> int:
-        """Return the controlling end of a new pseudo terminal, which the workload finds by the number it has there."""
-        ...
-
-    def has_file(self, path: bytes) -> bool:
-        """Say whether the workload finds something at an absolute path."""
-        ...
-
-    def prepare(self, document: Document) -> Document:
-        """Do whatever can be done before anybody knows for whom."""
-        ...
-
-    def configure(self, entropy: bytes, hostname: bytes, machine_id: bytes, rest: Document) -> None:
-        """Become one particular guest."""
-        ...
-
-    def keep_secret(self, document: Document) -> None:
-        """Show the workload a secret, in memory alone."""
-        ...
-
-    def set_clock(self, clock_ns: int) -> None:
-        """Set the clock to so many nanoseconds since the epoch."""
-        ...
-
-    def sync(self) -> None:
-        """Put on the disks what is not there yet."""
-        ...
-
-    def power_off(self) -> None:
-        """End all that runs, leave the disks clean, and the machine."""
-        ...
 
 
 class Operations:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.spawner import RefusalError
+from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import Document, DocumentError, decode_trusted, encode_document
 from pyro_mcp.protocol.frames import FrameError, encode
@@ -18,7 +18,7 @@ from pyro_mcp.protocol.frames import FrameError, encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pyro_mcp.guest.lane import Lane
+    from pyro_mcp.guest.conversation import Ongoing, Outlet
     from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.operations import Operations
 
@@ -26,43 +26,10 @@ _HELLO = struct.Struct(wire.HELLO_FORMAT)
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 
 
-class Typed(Protocol):
-    """Where what the host sends to something goes."""
-
-    def write(self, data: bytes) -> None:
-        """Take more of it."""
-        ...
-
-    def end(self) -> None:
-        """Take note that there is no more."""
-        ...
-
-
-class Ongoing(Protocol):
-    """What a session has begun and not answered yet."""
-
-    @property
-    def stdin(self) -> Typed:
-        """Return where DATA goes."""
-        ...
-
-    def credit(self, stream: int, count: int) -> None:
-        """Take note that the host can take more of one stream."""
-        ...
-
-    def cancel(self) -> None:
-        """End it, and answer."""
-        ...
-
-    def abandon(self) -> None:
-        """End it: there is nobody left to be told."""
-        ...
-
-
 class Session:
     """One conversation. Every method is called from the loop."""
 
-    def __init__(self, lane: Lane, loop: Loop, operations: Operations) -> None:
+    def __init__(self, lane: Outlet, loop: Loop, operations: Operations) -> None:
         self.lane = lane
         self.loop = loop
         self._operations = operations

@@ -16,7 +16,8 @@ import time
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.loop import READABLE, WRITABLE
-from pyro_mcp.guest.spawner import RefusalError, send_signal
+from pyro_mcp.guest.processes.spawner import send_signal
+from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import shells, wire
 
 if TYPE_CHECKING:

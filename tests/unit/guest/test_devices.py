@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from pyro_mcp.guest.devices import program
+from pyro_mcp.guest.system.devices import program
 
 BLOCK, CHARACTER = 1, 2
 MKNOD, READ, WRITE = 1, 2, 4

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pyro_mcp.guest.desk import Desk
-    from pyro_mcp.guest.standby import Standby
+    from pyro_mcp.guest.processes.standby import Standby
     from pyro_mcp.protocol.documents import Document
 
 NONCE = bytes(range(100, 100 + wire.NONCE_BYTES))

@@ -15,7 +15,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyro_mcp.guest import syscalls
-from pyro_mcp.guest.environment import BASELINE_DEVICE, WORKSPACE_DEVICE
+from pyro_mcp.guest.disks import BASELINE_DEVICE, WORKSPACE_DEVICE
 from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.inode_tables import touched_inodes

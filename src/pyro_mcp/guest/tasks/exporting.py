@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
-from pyro_mcp.guest.environment import BASELINE_DEVICE
+from pyro_mcp.guest.disks import BASELINE_DEVICE
 from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.walking import GONE, walk

@@ -13,7 +13,7 @@ import select
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
-from pyro_mcp.guest.environment import FIFREEZE, FITHAW
+from pyro_mcp.guest.disks import FIFREEZE, FITHAW
 from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.streams import STDIN, STDOUT, write_all

@@ -14,8 +14,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.guest.names import text_of
-from pyro_mcp.guest.spawner import RefusalError
+from pyro_mcp.guest.refusal import RefusalError
+from pyro_mcp.guest.system.names import text_of
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:

@@ -10,15 +10,12 @@ import fcntl
 import os
 import stat
 
-from pyro_mcp.guest import secrets, syscalls
+from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.console import log
-from pyro_mcp.guest.names import BOUND_FILES, FILES
+from pyro_mcp.guest.disks import BASE_DEVICE, FITHAW, ROOT_DEVICE, WORKSPACE_DEVICE
+from pyro_mcp.guest.system import secrets
+from pyro_mcp.guest.system.names import BOUND_FILES, FILES
 
-BASE_DEVICE = "/dev/vda"
-ROOT_DEVICE = "/dev/vdb"
-WORKSPACE_DEVICE = "/dev/vdc"
-#: A copy of the workspace's disk as it was first; or, while disks are looked at, an empty one to copy the root to.
-BASELINE_DEVICE = "/dev/vdd"
 _BASE = "/mnt/base"
 _ROOT = "/mnt/root"
 ENVIRONMENT = "/mnt/environment"
@@ -26,9 +23,6 @@ WORKSPACE = "/workspace"
 #: Where the agent has the workload's /workspace.
 WORKSPACE_PLACE = ENVIRONMENT + WORKSPACE
 
-# linux/fs.h
-FIFREEZE = 0xC0045877
-FITHAW = 0xC0045878
 # No thread that zeroes inode tables and reads bitmaps in advance: each clone would do it all over again.
 _DISK_OPTIONS = "noinit_itable,no_prefetch_block_bitmaps"
 # The group that owns terminals, on Debian and nearly everywhere.

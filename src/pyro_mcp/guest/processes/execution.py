@@ -18,17 +18,16 @@ import time
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.loop import WRITABLE
-from pyro_mcp.guest.process import failure_of, launch, linger, was_asked_in_vain
+from pyro_mcp.guest.processes.process import failure_of, launch, linger, was_asked_in_vain
 from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.frames import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.guest.lane import Lane
+    from pyro_mcp.guest.conversation import Conversation, Outlet
     from pyro_mcp.guest.loop import Deadline, Loop
-    from pyro_mcp.guest.process import Process
-    from pyro_mcp.guest.session import Session
+    from pyro_mcp.guest.processes.process import Process
 
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
@@ -241,8 +240,8 @@ class Input:
 class Execution:
     """A process, and from `begin` on the command that it is."""
 
-    lane: Lane
-    _session: Session
+    lane: Outlet
+    _session: Conversation
 
     def __init__(self, loop: Loop, process: Process, on_unused_end: Callable[[Execution], None]) -> None:
         self.loop = loop
@@ -275,7 +274,7 @@ class Execution:
             self.loop.remove(fd)
         return self.process
 
-    def begin(self, session: Session, ident: int, body: bytes) -> None:
+    def begin(self, session: Conversation, ident: int, body: bytes) -> None:
         """Make the process run the command of an EXEC frame, for a session.
 
         Raises:
@@ -294,7 +293,7 @@ class Execution:
         if timeout_ms:
             self._deadline = self.loop.at(timeout_ms / 1000, self._on_timeout)
 
-    def begin_task(self, session: Session, ident: int, body: bytes) -> None:
+    def begin_task(self, session: Conversation, ident: int, body: bytes) -> None:
         """Make the process do the task of a TASK frame, for a session.
 
         Raises:

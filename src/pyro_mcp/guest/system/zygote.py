@@ -11,15 +11,15 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.process import Pipes
-from pyro_mcp.guest.spawner import become, fork, read_command, rehearse, send_signal, send_signal_by_fd
-from pyro_mcp.guest.workload import WALLS, WORK, memory_kills, write_file
+from pyro_mcp.guest.processes.process import Pipes
+from pyro_mcp.guest.processes.spawner import become, fork, read_command, rehearse, send_signal, send_signal_by_fd
+from pyro_mcp.guest.system.workload import WALLS, WORK, memory_kills, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.guest.spawner import Surroundings
-    from pyro_mcp.guest.workload import Namespaces
+    from pyro_mcp.guest.processes.spawner import Surroundings
+    from pyro_mcp.guest.system.workload import Namespaces
 
 _EVENTS_BYTES = 4096
 _KILLED = 128 + signal.SIGKILL

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyro_mcp.guest.loop import Loop
-    from pyro_mcp.guest.operations import Machine
+    from pyro_mcp.guest.machine import Machine
 
 _TIMEOUT_MS = 20_000
 _READ_BYTES = 65536

@@ -11,15 +11,15 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.guest.spawner import RefusalError
+from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import shells, wire
 from pyro_mcp.protocol.documents import encode_document
 from pyro_mcp.protocol.frames import encode
 
 if TYPE_CHECKING:
+    from pyro_mcp.guest.conversation import Conversation
     from pyro_mcp.guest.loop import Deadline, Loop
-    from pyro_mcp.guest.session import Session
-    from pyro_mcp.guest.shells import Shell
+    from pyro_mcp.guest.shells.shell import Shell
     from pyro_mcp.protocol.documents import Document
 
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
@@ -30,7 +30,7 @@ _FIRST_WORDS_S = 5.0
 class View:
     """What somebody sees of a shell, from the request to its result."""
 
-    def __init__(self, shell: Shell, session: Session, ident: int) -> None:
+    def __init__(self, shell: Shell, session: Conversation, ident: int) -> None:
         self.shell = shell
         self.session = session
         self.ident = ident
@@ -93,7 +93,7 @@ class View:
 class Reading(View):
     """A part of the output, once there has been a pause."""
 
-    def __init__(self, shell: Shell, session: Session, ident: int, loop: Loop, document: Document) -> None:
+    def __init__(self, shell: Shell, session: Conversation, ident: int, loop: Loop, document: Document) -> None:
         super().__init__(shell, session, ident)
         self._loop = loop
         self._cursor = cast("int", document["cursor"])
@@ -174,7 +174,7 @@ class Reading(View):
 class Attachment(View):
     """Somebody's own terminal at the shell: all that comes out, from a cursor on, and what is typed goes in."""
 
-    def __init__(self, shell: Shell, session: Session, ident: int, document: Document) -> None:
+    def __init__(self, shell: Shell, session: Conversation, ident: int, document: Document) -> None:
         super().__init__(shell, session, ident)
         self._at = min(max(cast("int", document["cursor"]), shell.terminal.start), shell.terminal.end)
         self._typed_bytes = 0

@@ -16,6 +16,7 @@ import termios
 from typing import TYPE_CHECKING, NoReturn
 
 from pyro_mcp.guest.console import log_exception
+from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:
@@ -28,16 +29,6 @@ _READ_BYTES = 65536
 #: A child that fails before it is a command; nobody sees this but for a defect of the agent.
 CHILD_BROKE = 70
 _NOT_EXECUTABLE = (errno.EACCES, errno.EISDIR, errno.ENOEXEC, errno.EPERM, errno.ETXTBSY, errno.ELIBBAD)
-
-
-class RefusalError(Exception):
-    """A request that can't be done, as FAILURE tells the host."""
-
-    def __init__(self, code: str, message: str, *, exit_code: int | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.exit_code = exit_code
 
 
 def fork(child: Callable[[], int]) -> int:

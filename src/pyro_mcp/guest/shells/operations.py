@@ -12,153 +12,22 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.guest import terminals
-from pyro_mcp.guest.process import failure_of, launch
-from pyro_mcp.guest.spawner import RefusalError
-from pyro_mcp.guest.views import Attachment, Reading, View
+from pyro_mcp.guest.answers import Answer
+from pyro_mcp.guest.processes.process import failure_of, launch
+from pyro_mcp.guest.refusal import RefusalError
+from pyro_mcp.guest.shells.shell import Shell
+from pyro_mcp.guest.shells.views import Attachment, Reading
 from pyro_mcp.protocol import shells, wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.guest.loop import Deadline, Loop
-    from pyro_mcp.guest.operations import Machine
-    from pyro_mcp.guest.process import Process
-    from pyro_mcp.guest.session import Session
-    from pyro_mcp.guest.terminals import Terminal
+    from pyro_mcp.guest.conversation import Conversation
+    from pyro_mcp.guest.machine import Machine
+    from pyro_mcp.guest.processes.process import Process
     from pyro_mcp.protocol.documents import Document
 
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _PROGRAMS = (b"bash", b"sh")
 _TERM = b"TERM=xterm-256color"
-# What a closed shell may take to end by itself.
-_HANG_UP_S = 1.0
-
-
-class Nothing:
-    """Where DATA goes that nobody asked for."""
-
-    __slots__ = ()
-
-    def write(self, data: bytes) -> None:
-        """Forget it."""
-
-    def end(self) -> None:
-        """Do nothing."""
-
-
-class Answer:
-    """A request about a shell that is answered later. Whoever asked may be gone by then."""
-
-    stdin = Nothing()
-
-    def __init__(self, session: Session, ident: int, when_abandoned: Callable[[], None] | None = None) -> None:
-        self._session: Session | None = session
-        self._ident = ident
-        self._when_abandoned = when_abandoned
-        session.begin(ident, self)
-
-    def give(self, document: Document) -> None:
-        """Answer."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.answered(self._ident)
-            session.reply(self._ident, document)
-
-    def refuse(self, refusal: RefusalError) -> None:
-        """Answer that it can't be done."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.answered(self._ident)
-            session.fail(self._ident, refusal)
-
-    def credit(self, stream: int, count: int) -> None:
-        """Do nothing: there are no streams."""
-
-    def cancel(self) -> None:
-        """Do nothing: it won't take long."""
-
-    def abandon(self) -> None:
-        """Forget who asked."""
-        self._session = None
-        if self._when_abandoned is not None:
-            self._when_abandoned()
-
-
-class Shell:
-    """A program at a terminal, from the moment that it is asked for until nothing is left of it."""
-
-    def __init__(self, name: str, process: Process, terminal: Terminal, loop: Loop) -> None:
-        self.name = name
-        self.terminal = terminal
-        self.exit_code: int | None = None
-        self.views: list[View] = []
-        self.when_exited: list[Callable[[], None]] = []
-        self._process = process
-        self._loop = loop
-        self._deadline: Deadline | None = None
-        terminal.on_output = self.notify
-        loop.add(process.exit_fd, self._on_exit)
-
-    @property
-    def state(self) -> str:
-        """Return what it is."""
-        return shells.RUNNING if self.exit_code is None else shells.EXITED
-
-    def report(self) -> Document:
-        """Return what is known of it."""
-        terminal = self.terminal
-        _, cols, rows = terminal.sizes[-1]
-        return {
-            "shell": self.name,
-            "state": self.state,
-            "exit_code": self.exit_code,
-            "first": terminal.readable_start,
-            "end": terminal.end,
-            "cols": cols,
-            "rows": rows,
-        }
-
-    def notify(self) -> None:
-        """Tell whoever looks at it that something has changed."""
-        for view in self.views.copy():
-            view.on_change()
-
-    def end(self, when_ended: Callable[[], None]) -> None:
-        """Hang up, and kill what is left after a moment; `when_ended` is called when the program is gone."""
-        if self.exit_code is not None:
-            when_ended()
-            return
-        self.when_exited.append(when_ended)
-        if self._deadline is None:
-            self.terminal.signal_foreground(signal.SIGHUP)
-            self.terminal.close()
-            self._deadline = self._loop.at(_HANG_UP_S, self._process.kill)
-
-    def kill(self) -> None:
-        """Kill the program and all that it has started."""
-        self._process.kill()
-
-    def clear_away(self) -> None:
-        """Kill what a program that has ended has left, and give back what is held of it."""
-        self._process.kill()
-        self.terminal.close()
-        if self._process.pipes.error >= 0:
-            self._loop.remove(self._process.pipes.error)
-        self._process.close()
-
-    def _on_exit(self, mask: int) -> None:
-        del mask
-        self._loop.remove(self._process.exit_fd)
-        self.exit_code = self._process.status()
-        if self._deadline is not None:
-            self._loop.cancel(self._deadline)
-            self._deadline = None
-        # Its last words are in the terminal already.
-        self.terminal.drain()
-        self.notify()
-        waiting, self.when_exited = self.when_exited, []
-        for call in waiting:
-            call()
 
 
 class Shells:
@@ -178,7 +47,7 @@ class Shells:
             shells.LIST: self._list,
         }
 
-    def perform(self, session: Session, ident: int, document: Document) -> None:
+    def perform(self, session: Conversation, ident: int, document: Document) -> None:
         """Do what a SHELL frame asks for, and answer, now or later.
 
         Raises:
@@ -189,7 +58,7 @@ class Shells:
             raise RefusalError(wire.UNSUPPORTED, f"the agent does not know the shell operation {document.get('op')!r}")
         operation(session, ident, document)
 
-    def _open(self, session: Session, ident: int, document: Document) -> None:
+    def _open(self, session: Conversation, ident: int, document: Document) -> None:
         name = str(document["shell"])
         cols, rows = _size(document)
         if name in self._shells:
@@ -264,18 +133,18 @@ class Shells:
         shell.kill()
         shell.end(shell.clear_away)
 
-    def _read(self, session: Session, ident: int, document: Document) -> None:
+    def _read(self, session: Conversation, ident: int, document: Document) -> None:
         Reading(self._shell(document), session, ident, self._machine.loop, document)
 
-    def _attach(self, session: Session, ident: int, document: Document) -> None:
+    def _attach(self, session: Conversation, ident: int, document: Document) -> None:
         Attachment(self._shell(document), session, ident, document)
 
-    def _write(self, session: Session, ident: int, document: Document) -> None:
+    def _write(self, session: Conversation, ident: int, document: Document) -> None:
         shell = self._shell(document)
         shell.terminal.write(_bytes(document["input"]))
         session.reply(ident, shell.report())
 
-    def _signal(self, session: Session, ident: int, document: Document) -> None:
+    def _signal(self, session: Conversation, ident: int, document: Document) -> None:
         shell = self._shell(document)
         name = str(document["signal"])
         if name not in shells.SIGNALS:
@@ -285,12 +154,12 @@ class Shells:
         shell.terminal.signal_foreground(signal.Signals[f"SIG{name}"])
         session.reply(ident, shell.report())
 
-    def _resize(self, session: Session, ident: int, document: Document) -> None:
+    def _resize(self, session: Conversation, ident: int, document: Document) -> None:
         shell = self._shell(document)
         shell.terminal.resize(*_size(document))
         session.reply(ident, shell.report())
 
-    def _close(self, session: Session, ident: int, document: Document) -> None:
+    def _close(self, session: Conversation, ident: int, document: Document) -> None:
         shell = self._shell(document)
         was_running = shell.exit_code is None
         answer = Answer(session, ident)
@@ -303,7 +172,7 @@ class Shells:
 
         shell.end(done)
 
-    def _list(self, session: Session, ident: int, document: Document) -> None:
+    def _list(self, session: Conversation, ident: int, document: Document) -> None:
         del document
         session.reply(ident, {"shells": [shell.report() for shell in self._shells.values()]})
 

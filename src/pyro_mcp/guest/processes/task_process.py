@@ -12,8 +12,8 @@ import signal
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
-from pyro_mcp.guest.process import Pipes
-from pyro_mcp.guest.spawner import fork, read_command, send_signal_by_fd
+from pyro_mcp.guest.processes.process import Pipes
+from pyro_mcp.guest.processes.spawner import fork, read_command, send_signal_by_fd
 from pyro_mcp.guest.tasks.running import run_task
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import os
 import termios
 from typing import TYPE_CHECKING, Protocol
 
-from pyro_mcp.guest.spawner import RefusalError, pack_command, unpack_failure
+from pyro_mcp.guest.processes.spawner import pack_command, unpack_failure
+from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:

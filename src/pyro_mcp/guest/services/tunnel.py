@@ -15,8 +15,8 @@ from pyro_mcp.guest.loop import GONE, READABLE, WRITABLE
 from pyro_mcp.protocol import services, wire
 
 if TYPE_CHECKING:
+    from pyro_mcp.guest.conversation import Conversation
     from pyro_mcp.guest.loop import Loop
-    from pyro_mcp.guest.session import Session
 
 _MUX = struct.Struct(services.MUX)
 _FRAME = struct.Struct("<IIB" + services.MUX.removeprefix("<"))
@@ -35,7 +35,9 @@ _UNDERWAY = {0, errno.EINPROGRESS}
 class Tunnel:
     """All connections of one published service: what goes on between PUBLISH and its RESULT."""
 
-    def __init__(self, loop: Loop, session: Session, ident: int, ports: frozenset[int], siblings: list[Tunnel]) -> None:
+    def __init__(
+        self, loop: Loop, session: Conversation, ident: int, ports: frozenset[int], siblings: list[Tunnel]
+    ) -> None:
         self.loop = loop
         self.lane = session.lane
         self._session = session

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.execution import Execution
+from pyro_mcp.guest.processes.execution import Execution
 
 if TYPE_CHECKING:
     from pyro_mcp.guest.loop import Loop
-    from pyro_mcp.guest.process import Launcher
+    from pyro_mcp.guest.processes.process import Launcher
 
 
 class Standby:

@@ -10,22 +10,25 @@ import gc
 import os
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.guest import environment, names, rehearsal, secrets, spawner, syscalls, workload
+from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.console import log
 from pyro_mcp.guest.desk import Desk
-from pyro_mcp.guest.network import configure_network
-from pyro_mcp.guest.spawner import RefusalError, Surroundings
-from pyro_mcp.guest.standby import Standby
-from pyro_mcp.guest.task_process import TaskLauncher
+from pyro_mcp.guest.processes import spawner
+from pyro_mcp.guest.processes.spawner import Surroundings
+from pyro_mcp.guest.processes.standby import Standby
+from pyro_mcp.guest.processes.task_process import TaskLauncher
+from pyro_mcp.guest.refusal import RefusalError
+from pyro_mcp.guest.system import environment, names, rehearsal, secrets, workload
+from pyro_mcp.guest.system.network import configure_network
+from pyro_mcp.guest.system.zygote import ZygoteLauncher
 from pyro_mcp.guest.tasks.area import Grounds
-from pyro_mcp.guest.zygote import ZygoteLauncher
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.guest.boot import Lanes
     from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.guest.system.boot import Lanes
     from pyro_mcp.protocol.documents import Document
 
 _ENVIRONMENT = {

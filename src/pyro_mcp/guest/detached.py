@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.process import launch
-from pyro_mcp.guest.spawner import RefusalError
+from pyro_mcp.guest.processes.process import launch
+from pyro_mcp.guest.refusal import RefusalError
 
 if TYPE_CHECKING:
     from pyro_mcp.guest.loop import Loop
-    from pyro_mcp.guest.operations import Machine
-    from pyro_mcp.guest.process import Process
+    from pyro_mcp.guest.machine import Machine
+    from pyro_mcp.guest.processes.process import Process
 
 
 def begin_apart(machine: Machine, body: bytes) -> Process:

@@ -14,9 +14,10 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pyro_mcp.guest import boot, syscalls, terminals
-from pyro_mcp.guest.devices import confine_devices
-from pyro_mcp.guest.spawner import fork, send_signal
+from pyro_mcp.guest import syscalls, terminals
+from pyro_mcp.guest.processes.spawner import fork, send_signal
+from pyro_mcp.guest.system import boot
+from pyro_mcp.guest.system.devices import confine_devices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -7,149 +7,25 @@ or more of their output, than the limits allow.
 from __future__ import annotations
 
 import struct
-import time
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.guest.apart import begin_apart, discard
-from pyro_mcp.guest.process import failure_of
-from pyro_mcp.guest.readiness import Readiness, check_for
-from pyro_mcp.guest.replies import Reply
-from pyro_mcp.guest.service_log import ServiceLog
-from pyro_mcp.guest.spawner import RefusalError
-from pyro_mcp.guest.tunnel import Tunnel
+from pyro_mcp.guest.answers import Reply
+from pyro_mcp.guest.detached import begin_apart, discard
+from pyro_mcp.guest.processes.process import failure_of
+from pyro_mcp.guest.refusal import RefusalError
+from pyro_mcp.guest.services.readiness import Readiness, check_for
+from pyro_mcp.guest.services.service import Service
+from pyro_mcp.guest.services.tunnel import Tunnel
 from pyro_mcp.protocol import services, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.guest.loop import Deadline
-    from pyro_mcp.guest.operations import Machine
-    from pyro_mcp.guest.process import Process
-    from pyro_mcp.guest.session import Session
+    from pyro_mcp.guest.conversation import Conversation
+    from pyro_mcp.guest.machine import Machine
     from pyro_mcp.protocol.documents import Document
 
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
-_LIVE = {services.STARTING, services.RUNNING}
-
-
-class Service:
-    """A command, from the moment that it is asked for until it is forgotten."""
-
-    def __init__(self, machine: Machine, name: str, run: str, process: Process) -> None:
-        self.name = name
-        self.run = run
-        self.state = services.STARTING
-        self.exit_code: int | None = None
-        self.ready_ms = 0
-        self.problem = ""
-        self.detail = ""
-        self.log = ServiceLog(machine.loop)
-        self.tunnels: list[Tunnel] = []
-        self.when_started: list[Callable[[], None]] = []
-        self.when_ended: list[Callable[[], None]] = []
-        self._loop = machine.loop
-        self._process = process
-        self._began_s = time.monotonic()
-        self._deadlines: list[Deadline] = []
-        self._readiness: Readiness | None = None
-        self._stopping = False
-        self._loop.add(process.exit_fd, self._on_exit)
-
-    @property
-    def is_live(self) -> bool:
-        """Say whether its command runs."""
-        return self.state in _LIVE
-
-    def report(self) -> Document:
-        """Return what is known of it."""
-        return {
-            "service": self.name,
-            "run": self.run,
-            "state": self.state,
-            "exit_code": self.exit_code,
-            "ready_ms": self.ready_ms,
-            "problem": self.problem,
-            "detail": self.detail,
-            "first": self.log.start,
-            "end": self.log.end,
-        }
-
-    def follow(self) -> None:
-        """Go on once the command is there: its pipes are its log."""
-        pipes = self._process.pipes
-        pipes.close("request", "stdin", "error")
-        # Only so does the end of a stream show.
-        pipes.close_theirs()
-        self.log.follow(pipes)
-
-    def become_ready_when(self, readiness: Callable[[Callable[[], None]], Readiness] | None, timeout_ms: int) -> None:
-        """Be running once the checks say so, or when it has run for a moment; after `timeout_ms` it has failed."""
-        if readiness is None:
-            self._deadlines.append(self._loop.at(services.SETTLE_MS / 1000, self._on_ready))
-            return
-        self._deadlines.append(self._loop.at(timeout_ms / 1000, lambda: self.fail("not_ready")))
-        self._readiness = readiness(self._on_ready)
-
-    def fail(self, problem: str) -> None:
-        """Kill it: it has failed when it is gone."""
-        if self.state == services.STARTING and not self.problem:
-            self.problem = problem
-            self._stop_checking()
-            self._process.kill()
-
-    def end(self, grace_s: float, when_ended: Callable[[], None]) -> None:
-        """Ask it to end, and kill it if it has not after `grace_s`; `when_ended` is called when it is gone."""
-        self.when_ended.append(when_ended)
-        self._stop_checking()
-        if not self._stopping:
-            self._stopping = True
-            self._process.ask_to_end()
-        self._deadlines.append(self._loop.at(grace_s, self._process.kill))
-
-    def _stop_checking(self) -> None:
-        for deadline in self._deadlines:
-            self._loop.cancel(deadline)
-        self._deadlines.clear()
-        if self._readiness is not None:
-            self.detail = self._readiness.detail
-            self._readiness.close()
-            self._readiness = None
-
-    def _on_ready(self) -> None:
-        self._stop_checking()
-        self.detail = ""
-        self.ready_ms = int((time.monotonic() - self._began_s) * 1000)
-        self.state = services.RUNNING
-        self._call(self.when_started)
-
-    def _on_exit(self, mask: int) -> None:
-        del mask
-        self._loop.remove(self._process.exit_fd)
-        self.exit_code = self._process.status()
-        self._stop_checking()
-        if self._stopping:
-            self.state = services.STOPPED
-        elif self.state == services.STARTING:
-            self.state = services.FAILED
-            self.problem = self.problem or "exited"
-        else:
-            self.state = services.EXITED
-        # A service is one command with all that it started.
-        self._process.kill()
-        self.log.finish()
-        if self._process.pipes.error >= 0:
-            self._loop.remove(self._process.pipes.error)
-        self._process.close()
-        for tunnel in self.tunnels.copy():
-            tunnel.finish()
-        self._call(self.when_started)
-        self._call(self.when_ended)
-
-    def _call(self, calls: list[Callable[[], None]]) -> None:
-        waiting = calls.copy()
-        calls.clear()
-        for call in waiting:
-            call()
 
 
 class Services:
@@ -166,7 +42,7 @@ class Services:
             services.PUBLISH: self._publish,
         }
 
-    def perform(self, session: Session, ident: int, document: Document) -> None:
+    def perform(self, session: Conversation, ident: int, document: Document) -> None:
         """Do what a SERVICE frame asks for, and answer, now or later.
 
         Raises:
@@ -179,7 +55,7 @@ class Services:
             )
         operation(session, ident, document)
 
-    def _start(self, session: Session, ident: int, document: Document) -> None:
+    def _start(self, session: Conversation, ident: int, document: Document) -> None:
         name = str(document["service"])
         self._make_room(name)
         argv = [str(each) for each in cast("list[object]", document["argv"])]
@@ -242,11 +118,11 @@ class Services:
         log = service.log
         return log.part(max(log.start, log.end - services.TAIL_BYTES), services.TAIL_BYTES)
 
-    def _list(self, session: Session, ident: int, document: Document) -> None:
+    def _list(self, session: Conversation, ident: int, document: Document) -> None:
         del document
         Reply(session, ident).give({"services": [each.report() for each in self._services.values()]})
 
-    def _logs(self, session: Session, ident: int, document: Document) -> None:
+    def _logs(self, session: Conversation, ident: int, document: Document) -> None:
         service = self._service(document)
         start, count = cast("int", document["start"]), cast("int", document["count"])
         log = service.log
@@ -256,7 +132,7 @@ class Services:
         start = min(max(start, log.start), log.end)
         Reply(session, ident).give({**service.report(), "start": start}, log.part(start, count))
 
-    def _stop(self, session: Session, ident: int, document: Document) -> None:
+    def _stop(self, session: Conversation, ident: int, document: Document) -> None:
         service = self._service(document)
         was_live = service.is_live
         reply = Reply(session, ident)
@@ -269,7 +145,7 @@ class Services:
             return
         service.end(cast("int", document["grace_ms"]) / 1000, done)
 
-    def _publish(self, session: Session, ident: int, document: Document) -> None:
+    def _publish(self, session: Conversation, ident: int, document: Document) -> None:
         service = self._service(document)
         if not service.is_live or service.run != document.get("run"):
             raise RefusalError(wire.NO_SUCH_SERVICE, "the service has ended")

@@ -14,7 +14,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.guest.spawner import RefusalError
+from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:

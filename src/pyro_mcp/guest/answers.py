@@ -1,0 +1,118 @@
+"""Answers that a request gets later than at once. Whoever asked may be gone by then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.protocol import wire
+from pyro_mcp.protocol.documents import encode_document
+from pyro_mcp.protocol.frames import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.guest.conversation import Conversation
+    from pyro_mcp.guest.refusal import RefusalError
+    from pyro_mcp.protocol.documents import Document
+
+
+class Nothing:
+    """Where DATA goes that nobody asked for."""
+
+    __slots__ = ()
+
+    def write(self, data: bytes) -> None:
+        """Forget it."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
+class Answer:
+    """A RESULT that comes later. `when_dropped` is called once if nobody wants it any more."""
+
+    stdin = Nothing()
+
+    def __init__(self, session: Conversation, ident: int, when_dropped: Callable[[], None] | None = None) -> None:
+        self._session: Conversation | None = session
+        self._ident = ident
+        self._when_dropped = when_dropped
+        session.begin(ident, self)
+
+    def give(self, document: Document) -> None:
+        """Answer."""
+        session = self._taken()
+        if session is not None:
+            session.reply(self._ident, document)
+
+    def refuse(self, refusal: RefusalError) -> None:
+        """Answer that it can't be done."""
+        session = self._taken()
+        if session is not None:
+            session.fail(self._ident, refusal)
+
+    def credit(self, stream: int, count: int) -> None:
+        """Do nothing: there are no streams."""
+
+    def cancel(self) -> None:
+        """Do nothing: it won't take long."""
+
+    def abandon(self) -> None:
+        """Forget who asked."""
+        self._session = None
+        self._drop()
+
+    def _taken(self) -> Conversation | None:
+        """Return the session if it is still to be answered: once."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.answered(self._ident)
+        return session
+
+    def _drop(self) -> None:
+        call, self._when_dropped = self._when_dropped, None
+        if call is not None:
+            call()
+
+
+class Reply(Answer):
+    """An answer in parts: a document on stderr, bytes on stdout as the host takes them, and RESULT."""
+
+    def __init__(self, session: Conversation, ident: int, when_dropped: Callable[[], None] | None = None) -> None:
+        self._window = wire.WINDOW_BYTES
+        self._data = b""
+        super().__init__(session, ident, when_dropped)
+
+    def give(self, document: Document, data: bytes = b"") -> None:
+        """Answer, with data that goes out as the host takes it."""
+        if self._session is not None:
+            self._session.lane.send(encode(self._ident, wire.STDERR, encode_document(document)))
+            self._data = data
+            self._flow()
+
+    def credit(self, stream: int, count: int) -> None:
+        """Take note that the host can take more."""
+        if stream == wire.STDOUT_STREAM:
+            self._window += count
+            if self._data:
+                self._flow()
+
+    def cancel(self) -> None:
+        """Say that it was called off."""
+        self._finish(cancelled=True)
+        self._drop()
+
+    def _flow(self) -> None:
+        session = self._session
+        while session is not None and self._data and self._window:
+            count = min(len(self._data), self._window, wire.MAX_DATA_BYTES)
+            session.lane.send(encode(self._ident, wire.STDOUT, self._data[:count]))
+            self._data = self._data[count:]
+            self._window -= count
+        if not self._data:
+            self._finish()
+
+    def _finish(self, *, cancelled: bool = False) -> None:
+        session = self._taken()
+        if session is not None:
+            session.reply(self._ident, {"exit_code": 0, "timed_out": False, "cancelled": cancelled, "duration_ms": 0})

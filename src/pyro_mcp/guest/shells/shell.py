@@ -1,0 +1,98 @@
+"""A shell: a program at a terminal, which stays when the session that opened it ends."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from pyro_mcp.protocol import shells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.guest.conversation import Watcher
+    from pyro_mcp.guest.loop import Deadline, Loop
+    from pyro_mcp.guest.processes.process import Process
+    from pyro_mcp.guest.terminals import Terminal
+    from pyro_mcp.protocol.documents import Document
+
+
+# What a closed shell may take to end by itself.
+_HANG_UP_S = 1.0
+
+
+class Shell:
+    """A program at a terminal, from the moment that it is asked for until nothing is left of it."""
+
+    def __init__(self, name: str, process: Process, terminal: Terminal, loop: Loop) -> None:
+        self.name = name
+        self.terminal = terminal
+        self.exit_code: int | None = None
+        self.views: list[Watcher] = []
+        self.when_exited: list[Callable[[], None]] = []
+        self._process = process
+        self._loop = loop
+        self._deadline: Deadline | None = None
+        terminal.on_output = self.notify
+        loop.add(process.exit_fd, self._on_exit)
+
+    @property
+    def state(self) -> str:
+        """Return what it is."""
+        return shells.RUNNING if self.exit_code is None else shells.EXITED
+
+    def report(self) -> Document:
+        """Return what is known of it."""
+        terminal = self.terminal
+        _, cols, rows = terminal.sizes[-1]
+        return {
+            "shell": self.name,
+            "state": self.state,
+            "exit_code": self.exit_code,
+            "first": terminal.readable_start,
+            "end": terminal.end,
+            "cols": cols,
+            "rows": rows,
+        }
+
+    def notify(self) -> None:
+        """Tell whoever looks at it that something has changed."""
+        for view in self.views.copy():
+            view.on_change()
+
+    def end(self, when_ended: Callable[[], None]) -> None:
+        """Hang up, and kill what is left after a moment; `when_ended` is called when the program is gone."""
+        if self.exit_code is not None:
+            when_ended()
+            return
+        self.when_exited.append(when_ended)
+        if self._deadline is None:
+            self.terminal.signal_foreground(signal.SIGHUP)
+            self.terminal.close()
+            self._deadline = self._loop.at(_HANG_UP_S, self._process.kill)
+
+    def kill(self) -> None:
+        """Kill the program and all that it has started."""
+        self._process.kill()
+
+    def clear_away(self) -> None:
+        """Kill what a program that has ended has left, and give back what is held of it."""
+        self._process.kill()
+        self.terminal.close()
+        if self._process.pipes.error >= 0:
+            self._loop.remove(self._process.pipes.error)
+        self._process.close()
+
+    def _on_exit(self, mask: int) -> None:
+        del mask
+        self._loop.remove(self._process.exit_fd)
+        self.exit_code = self._process.status()
+        if self._deadline is not None:
+            self._loop.cancel(self._deadline)
+            self._deadline = None
+        # Its last words are in the terminal already.
+        self.terminal.drain()
+        self.notify()
+        waiting, self.when_exited = self.when_exited, []
+        for call in waiting:
+            call()
