@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
     from pyro_mcp.model.limits import Shape
+    from pyro_mcp.model.states import WorkspaceState
     from pyro_mcp.model.vm import BaseImage, Owner
-    from pyro_mcp.model.workspace_states import WorkspaceState
 
 #: The snapshot that is always there.
 BASELINE = "baseline"

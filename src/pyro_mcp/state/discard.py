@@ -1,8 +1,8 @@
-"""Taking a VM away: its processes, its files, its record, in this order.
+"""Removing VMs and workspaces: their processes, files and records, in this order.
 
-Owns the one way in which VMs vanish; it can be interrupted anywhere and done again. Refuses to signal a process that is
-not surely the VM's: pid, start time and boot are compared, or the VM's unguessable id stands in its arguments.
-The caller holds the VM's lock.
+A removal can be interrupted anywhere and repeated. Only a process that is surely the VM's is signalled: pid, start time
+and boot are compared, or the VM's unguessable id is among its arguments. No disk is removed that a VM may still write
+to. The caller holds the lock of the VM or workspace.
 """
 
 from __future__ import annotations
@@ -12,20 +12,25 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import PyroError
+from pyro_mcp.errors import PyroError, from_os_error
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.process.identity import ProcessIdentity, all_processes, boot_id
 from pyro_mcp.model.kinds import VmmKind
-from pyro_mcp.model.states import VmState
-from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.model.states import VmState, WorkspaceState
+from pyro_mcp.state.disk_removal import remove_disks
+from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
+from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.store import this_process
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.model.vm import Vm
+    from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.state.store import Store
 
 _MAX_COMMAND_LINE_BYTES = 256 * 1024
@@ -130,3 +135,98 @@ def _arguments(pid: int) -> list[str]:
         if os.fstat(file.fileno()).st_uid == os.geteuid():
             return os.fsdecode(file.read(_MAX_COMMAND_LINE_BYTES)).split("\0")
     return []
+
+
+def discard_workspace(store: Store, paths: Paths, workspace: Workspace) -> None:
+    """End the workspace's VMs, remove its files, and forget it.
+
+    Raises:
+        PyroError: TIMEOUT if a process survives SIGKILL; PERMISSION and others. It is then `deleting`, and the next
+            attempt goes on from there.
+    """
+    store.workspaces.update(
+        workspace.id,
+        lambda now: replace(now, state=WorkspaceState.DELETING, owner=this_process(), vm_id="", expires_at=None),
+    )
+    try:
+        fault_point("ws_delete.marked")
+        discard_vms(store, paths, workspace.id)
+        fault_point("ws_delete.ended")
+        files = WorkspaceFiles(paths, workspace.id)
+        # First what makes it a workspace: half of one is not to be taken up again if the database is lost now.
+        remove_tree(files.record)
+        remove_disks(files.directory)
+        fault_point("ws_delete.removed")
+        store.workspaces.delete(workspace.id)
+    except BaseException:
+        # This process may live long, and must not keep others from trying.
+        with suppress(PyroError):
+            store.workspaces.update(workspace.id, lambda now: replace(now, owner=None))
+        raise
+
+
+def discard_vms(store: Store, paths: Paths, workspace_id: str, *, but: str = "") -> None:
+    """End and forget the VMs that were started for a workspace, but one.
+
+    Raises:
+        PyroError: TIMEOUT if a process survives SIGKILL; BUSY, PERMISSION and others.
+    """
+    for vm_id in store.vms.ids_of_workspace(workspace_id):
+        if vm_id != but:
+            discard_vm_if_there(store, paths, vm_id)
+
+
+def discard_vm_if_there(store: Store, paths: Paths, vm_id: str) -> None:
+    """End and forget a VM that another process may have taken away by now.
+
+    Raises:
+        PyroError: TIMEOUT if a process survives SIGKILL; BUSY, PERMISSION and others.
+    """
+    with vm_lock(paths, vm_id):
+        vm = store.vms.find(vm_id)
+        if vm is not None:
+            discard_vm(store, paths, vm)
+
+
+def sweep_workspace(store: Store, paths: Paths, workspace: Workspace) -> None:
+    """Remove lives that are over, and what was staged but never published. No VM may run on them.
+
+    Raises:
+        PyroError: PERMISSION and others.
+    """
+    files = WorkspaceFiles(paths, workspace.id)
+    known = {snapshot.id for snapshot in store.workspaces.snapshots(workspace.id)}
+    for path in _entries(files.lives):
+        if path.name != str(workspace.life):
+            remove_disks(path)
+    for path in _entries(files.snapshots):
+        if path.name.removesuffix(".img") not in known:
+            remove_disks(path)
+    for path in _entries(files.directory):
+        if path.name.endswith(".new"):
+            remove_tree(path)
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return [directory / name for name in os.listdir(directory)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise from_os_error(error, f"look into {directory}") from error
+
+
+# A panic with its registers and its trace.
+_CONSOLE_TAIL_BYTES = 4096
+
+
+def last_words(files: VmFiles) -> str:
+    """Say that the guest ended by itself, with the end of what its console printed."""
+    message = "the guest ended by itself"
+    try:
+        with open(files.console_log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _CONSOLE_TAIL_BYTES))
+            tail = file.read(_CONSOLE_TAIL_BYTES).decode("utf-8", "replace").replace("\r\n", "\n").strip()
+    except OSError:
+        return message
+    return f"{message}; its console said last:\n{tail}" if tail else message

@@ -20,13 +20,12 @@ from pyro_mcp.model.ids import is_vm_id, is_workspace_id
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import Owner
-from pyro_mcp.state.discard import discard_vm, end_machine, is_running, remove_files
+from pyro_mcp.state.copies import read_copy
+from pyro_mcp.state.discard import discard_vm, end_machine, is_running, last_words, remove_files
 from pyro_mcp.state.filenames import VmFiles
-from pyro_mcp.state.last_words import last_words
-from pyro_mcp.state.record_copy import read_copy
+from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.store import is_alive
 from pyro_mcp.state.verdict import Verdict, judge
-from pyro_mcp.state.vm_lock import vm_lock
 
 if TYPE_CHECKING:
     import sqlite3

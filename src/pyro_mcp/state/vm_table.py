@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.states import require_transition
-from pyro_mcp.state.vm_record import from_row, to_row
+from pyro_mcp.state.records import vm_from_row, vm_to_row
 
 if TYPE_CHECKING:
     import sqlite3
@@ -73,7 +73,7 @@ class VmTable:
         for row in rows:
             record = dict(row)
             try:
-                vms.append(from_row(record))
+                vms.append(vm_from_row(record))
             except PyroError:
                 damaged.append(str(record["id"]))
         return sorted(vms, key=lambda vm: vm.lease.created_at), damaged
@@ -108,7 +108,7 @@ def insert_vm(connection: sqlite3.Connection, vm: Vm) -> None:
     import sqlite3
 
     try:
-        connection.execute(_INSERT, to_row(vm))
+        connection.execute(_INSERT, vm_to_row(vm))
     except sqlite3.IntegrityError as error:
         raise PyroError(ErrorCode.CONFLICT, f"{vm.id} is recorded already") from error
 
@@ -126,7 +126,7 @@ def update_vm(connection: sqlite3.Connection, vm_id: str, change: Callable[[Vm],
     if after.state is not before.state:
         require_transition(vm_id, before.state, after.state)
     if after != before:
-        connection.execute(_PUT, to_row(after))
+        connection.execute(_PUT, vm_to_row(after))
     return after
 
 
@@ -142,4 +142,4 @@ def not_found(vm_id: str) -> PyroError:
 
 def _find(connection: sqlite3.Connection, vm_id: str) -> Vm | None:
     row = connection.execute("SELECT * FROM vms WHERE id = ?", (vm_id,)).fetchone()
-    return None if row is None else from_row(dict(row))
+    return None if row is None else vm_from_row(dict(row))

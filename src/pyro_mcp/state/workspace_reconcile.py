@@ -18,14 +18,19 @@ from pyro_mcp.host.process import boot_id
 from pyro_mcp.host.process.identity import ProcessIdentity
 from pyro_mcp.model.ids import is_vm_id, is_workspace_id
 from pyro_mcp.model.kinds import StopReason
-from pyro_mcp.model.workspace_states import WorkspaceState
-from pyro_mcp.state.discard import end_machine, is_running
+from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.state.copies import read_copy, read_workspace_copy, set_aside, write_workspace_copy
+from pyro_mcp.state.discard import (
+    discard_vm_if_there,
+    discard_vms,
+    discard_workspace,
+    end_machine,
+    is_running,
+    last_words,
+    sweep_workspace,
+)
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
-from pyro_mcp.state.last_words import last_words
-from pyro_mcp.state.record_copy import read_copy
 from pyro_mcp.state.store import is_alive
-from pyro_mcp.state.workspace_copy import read_workspace_copy, set_aside, write_workspace_copy
-from pyro_mcp.state.workspace_discard import discard_vm_if_there, discard_vms, discard_workspace, sweep_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

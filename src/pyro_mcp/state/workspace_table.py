@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.ids import WORKSPACE_PREFIX
+from pyro_mcp.model.states import require_workspace_transition
 from pyro_mcp.model.workspace import Snapshot
-from pyro_mcp.model.workspace_states import require_workspace_transition
-from pyro_mcp.state.workspace_record import from_row, to_row
+from pyro_mcp.state.records import workspace_from_row, workspace_to_row
 
 if TYPE_CHECKING:
     import sqlite3
@@ -52,7 +52,7 @@ class WorkspaceTable:
 
         def change(connection: sqlite3.Connection) -> None:
             _require_free_name(connection, workspace)
-            connection.execute(_INSERT, to_row(workspace))
+            connection.execute(_INSERT, workspace_to_row(workspace))
             if also is not None:
                 also(connection)
 
@@ -88,7 +88,7 @@ class WorkspaceTable:
         if not rows:
             raise no_workspace(handle)
         if len(rows) == 1:
-            return from_row(dict(rows[0]))
+            return workspace_from_row(dict(rows[0]))
         ids = sorted(str(row["id"]) for row in rows)
         more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
         raise PyroError(
@@ -106,7 +106,7 @@ class WorkspaceTable:
         for row in rows:
             record = dict(row)
             try:
-                workspaces.append(from_row(record))
+                workspaces.append(workspace_from_row(record))
             except PyroError:
                 damaged.append(str(record["id"]))
         workspaces.sort(key=lambda each: (-each.last_activity_at, each.id))
@@ -136,7 +136,7 @@ class WorkspaceTable:
             if after.name != before.name:
                 _require_free_name(connection, after)
             if after != before:
-                connection.execute(_UPDATE, to_row(after))
+                connection.execute(_UPDATE, workspace_to_row(after))
             if also is not None:
                 also(connection)
             return after
@@ -226,7 +226,7 @@ def no_workspace(handle: str) -> PyroError:
 
 def _find(connection: sqlite3.Connection, workspace_id: str) -> Workspace | None:
     row = connection.execute("SELECT * FROM workspaces WHERE id = ?", (workspace_id,)).fetchone()
-    return None if row is None else from_row(dict(row))
+    return None if row is None else workspace_from_row(dict(row))
 
 
 def _candidates(connection: sqlite3.Connection, handle: str) -> list[sqlite3.Row]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.states import VmState
+from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.filenames import VmFiles
-from pyro_mcp.state.record_copy import write_copy
 from pyro_mcp.state.store import this_process
 from pyro_mcp.workspace.images import recorded
 from pyro_mcp.workspace.vm_delete import delete_if_there

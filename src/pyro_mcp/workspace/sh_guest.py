@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.shells import GuestShells
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model.workspace_states import WorkspaceState
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.workspace.ws_find import find_workspace
 from pyro_mcp.workspace.ws_guest import guest_of
 

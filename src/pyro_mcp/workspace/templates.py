@@ -17,7 +17,7 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.protocol import wire
 from pyro_mcp.state.filenames import TEMPLATE_LOCKS
-from pyro_mcp.state.named_lock import named_lock
+from pyro_mcp.state.locks import named_lock
 from pyro_mcp.vmm.template import Template, TemplateParts, host_cpu, open_template
 
 if TYPE_CHECKING:

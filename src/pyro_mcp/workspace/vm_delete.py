@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyro_mcp.state.discard import discard_vm
-from pyro_mcp.state.vm_lock import vm_lock
+from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.workspace.one_shot import get_vm
 
 if TYPE_CHECKING:

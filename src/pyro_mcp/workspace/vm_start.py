@@ -16,12 +16,12 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.states import VmState
+from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import end_machine
 from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.reconcile import undo_start
-from pyro_mcp.state.record_copy import write_copy
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vm_lock import vm_lock
 from pyro_mcp.workspace.cold_boot import explained
 from pyro_mcp.workspace.guards import Choice, choose, demands_of
 from pyro_mcp.workspace.images import Images, images_of

@@ -15,11 +15,11 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.ids import parse_vm_id
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import VmState
+from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import end_machine
 from pyro_mcp.state.filenames import VmFiles
-from pyro_mcp.state.record_copy import write_copy
+from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vm_lock import vm_lock
 from pyro_mcp.workspace.one_shot import get_vm
 from pyro_mcp.workspace.power_off import power_off
 

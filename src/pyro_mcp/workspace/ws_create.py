@@ -18,18 +18,18 @@ from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.image.names import check_name
 from pyro_mcp.model.ids import new_workspace_id
 from pyro_mcp.model.naming import check_labels
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.vm import BaseImage
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind, SeedInfo, SeedNote, Workspace
-from pyro_mcp.model.workspace_states import WorkspaceState
+from pyro_mcp.state.discard import discard_workspace
 from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.journal import put_event
+from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import insert_vm
-from pyro_mcp.state.workspace_discard import discard_workspace
-from pyro_mcp.state.workspace_lock import workspace_lock
 from pyro_mcp.workspace.disks import require_space
 from pyro_mcp.workspace.guards import Demands, choose
 from pyro_mcp.workspace.images import images_for, keeping_images
-from pyro_mcp.workspace.ws_journal import put_event
 from pyro_mcp.workspace.ws_machine import machine_up, new_vm
 from pyro_mcp.workspace.ws_record import copy_record
 from pyro_mcp.workspace.ws_seed import Seeding

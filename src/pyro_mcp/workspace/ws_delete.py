@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.state.workspace_discard import discard_workspace
-from pyro_mcp.state.workspace_lock import workspace_lock
+from pyro_mcp.state.discard import discard_workspace
+from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.workspace.ws_find import find_workspace
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from pyro_mcp.errors import from_os_error
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.journal import note_activity
 from pyro_mcp.trees.seed import seed_disk
 from pyro_mcp.trees.staging import RESULT, staged_beside
 from pyro_mcp.workspace.disks import require_space, sync_disk
 from pyro_mcp.workspace.ws_files import MAX_ENTRIES, MAX_FILE_BYTES, Listed, ReadText, part_of
 from pyro_mcp.workspace.ws_inspection import looking_into, stopped_workspace
-from pyro_mcp.workspace.ws_journal import note_activity
 from pyro_mcp.workspace.ws_paths import path_below, path_shown
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def export_disk(engine: Engine, handle: str, output: Path, *, cancel: CancelToke
         except OSError as error:
             raise from_os_error(error, f"write {output}") from error
     summary: dict[str, object] = {"disk": True, "output_path": str(output), "used_bytes": used_bytes}
-    note_activity(engine, workspace.id, event=ReviewEvent(ReviewKind.EXPORT, summary))
+    note_activity(engine.store, engine.clock, workspace.id, event=ReviewEvent(ReviewKind.EXPORT, summary))
     return ExportedDisk(workspace.id, output, size_bytes, used_bytes)
 
 

@@ -16,11 +16,11 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.kinds import ExecutionMode, Isolation
 from pyro_mcp.model.workspace import CommandRecord
 from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.journal import begin_command, end_command
 from pyro_mcp.state.store import this_process
 from pyro_mcp.workspace.guest_command import CommandStreams, Execution
 from pyro_mcp.workspace.in_guest import Output
 from pyro_mcp.workspace.ws_guest import guest_of
-from pyro_mcp.workspace.ws_journal import begin_command, end_command
 from pyro_mcp.workspace.ws_output import CommandOutput, keep_recent_output
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _begin(job: _Job) -> WorkspaceExecution:
         started_at=job.engine.clock.wall_s(),
         owner=this_process(),
     )
-    record = replace(record, seq=begin_command(job.engine, job.use.workspace.id, record))
+    record = replace(record, seq=begin_command(job.engine.store, job.use.workspace.id, record))
     fault_point("ws_exec.begun")
     return _run(job, record)
 
@@ -120,13 +120,13 @@ def _run(job: _Job, record: CommandRecord) -> WorkspaceExecution:
         except BaseException as error:
             message = job.shown(error.message) if isinstance(error, PyroError) else "the call was interrupted"
             with suppress(PyroError):
-                end_command(engine, use.workspace.id, _ended(record, kept, error=message))
+                end_command(engine.store, engine.clock, use.workspace.id, _ended(record, kept, error=message))
             raise
     fault_point("ws_exec.ended")
     if any(kept.file_bytes(stream) for stream in Stream):
         keep_recent_output(directory)
     ended = _ended(record, kept, result=result)
-    end_command(engine, use.workspace.id, ended)
+    end_command(engine.store, engine.clock, use.workspace.id, ended)
     fault_point("ws_exec.recorded")
     return _execution(job, ended, result, output)
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.model.kinds import StopReason
-from pyro_mcp.model.workspace_states import WorkspaceState
-from pyro_mcp.state.workspace_lock import using_workspace, workspace_lock
+from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.ws_stop import stop_locked
 

@@ -77,5 +77,5 @@ def export_workspace(
         "left_out_count": report.left_out_count,
         "host_hook_count": report.host_hook_count,
     }
-    note_activity(engine, workspace_id, event=ReviewEvent(ReviewKind.EXPORT, summary))
+    note_activity(engine.store, engine.clock, workspace_id, event=ReviewEvent(ReviewKind.EXPORT, summary))
     return Exported(workspace_id, shown, report)

@@ -139,7 +139,7 @@ def write_file(engine: Engine, handle: str, path: str, text: str, *, cancel: Can
         workspace_id = use.workspace.id
     shown = path_shown(name)
     summary: dict[str, object] = {"path": shown, "size_bytes": written.size_bytes, "created": written.created}
-    note_activity(engine, workspace_id, event=ReviewEvent(ReviewKind.FILE_WRITE, summary))
+    note_activity(engine.store, engine.clock, workspace_id, event=ReviewEvent(ReviewKind.FILE_WRITE, summary))
     return WrittenText(workspace_id, shown, written.size_bytes, written.mode, written.created)
 
 

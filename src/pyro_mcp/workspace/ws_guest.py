@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, assert_never
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.kinds import StopReason
-from pyro_mcp.model.workspace_states import WorkspaceState, workspace_conflict
+from pyro_mcp.model.states import WorkspaceState, workspace_conflict
 from pyro_mcp.state.discard import is_running
+from pyro_mcp.state.journal import note_activity
+from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import is_alive
-from pyro_mcp.state.workspace_lock import using_workspace, workspace_lock
 from pyro_mcp.workspace.ws_find import find_workspace
-from pyro_mcp.workspace.ws_journal import note_activity
 from pyro_mcp.workspace.ws_start import start_locked
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def guest_of(engine: Engine, handle: str, *, activity: bool = True) -> Generator
             if activity:
                 # What was done is done, although it can't be noted.
                 with suppress(PyroError):
-                    note_activity(engine, workspace_id)
+                    note_activity(engine.store, engine.clock, workspace_id)
 
 
 def _running(engine: Engine, workspace_id: str) -> tuple[Workspace, Vm, Machine]:

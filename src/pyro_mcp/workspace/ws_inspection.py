@@ -13,11 +13,11 @@ from pyro_mcp.agent import AgentSession, Flavour
 from pyro_mcp.agent.files import Area, GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.model.workspace_states import WorkspaceState, workspace_conflict
+from pyro_mcp.model.states import WorkspaceState, workspace_conflict
+from pyro_mcp.state.copies import write_copy
+from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
-from pyro_mcp.state.record_copy import write_copy
-from pyro_mcp.state.workspace_discard import discard_vm_if_there
-from pyro_mcp.state.workspace_lock import workspace_lock
+from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.workspace.cold_boot import explained
 from pyro_mcp.workspace.guards import choose, demands_of
 from pyro_mcp.workspace.images import images_of

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pyro_mcp.state.journal import commands_of, events_of
 from pyro_mcp.state.store import is_alive
 from pyro_mcp.workspace.ws_find import find_workspace
-from pyro_mcp.workspace.ws_journal import commands_of, events_of
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import CommandRecord, ReviewEvent
@@ -23,7 +23,7 @@ def logs_workspace(engine: Engine, handle: str) -> tuple[CommandRecord, ...]:
     Raises:
         PyroError: NOT_FOUND.
     """
-    return tuple(_judged(record) for record in commands_of(engine, find_workspace(engine, handle).id))
+    return tuple(_judged(record) for record in commands_of(engine.store, find_workspace(engine, handle).id))
 
 
 def events_workspace(engine: Engine, handle: str) -> tuple[ReviewEvent, ...]:
@@ -32,7 +32,7 @@ def events_workspace(engine: Engine, handle: str) -> tuple[ReviewEvent, ...]:
     Raises:
         PyroError: NOT_FOUND.
     """
-    return tuple(events_of(engine, find_workspace(engine, handle).id))
+    return tuple(events_of(engine.store, find_workspace(engine, handle).id))
 
 
 def _judged(record: CommandRecord) -> CommandRecord:

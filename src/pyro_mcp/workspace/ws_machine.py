@@ -18,11 +18,11 @@ from pyro_mcp.model.ids import new_vm_id
 from pyro_mcp.model.limits import WORKSPACE_MACHINE_TTL_S
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import Vm
+from pyro_mcp.state.copies import write_copy
+from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
-from pyro_mcp.state.record_copy import write_copy
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import update_vm
-from pyro_mcp.state.workspace_discard import discard_vm_if_there
 from pyro_mcp.vmm.driver import HostTree
 from pyro_mcp.workspace.cold_boot import explained
 from pyro_mcp.workspace.launch import Disks, guest_config, launch

@@ -75,7 +75,7 @@ def apply_patch(engine: Engine, handle: str, patch: str, *, cancel: CancelToken 
         plan = patches.plan(parsed, FetchedTree(fetched))
         guest.apply([_change(each) for each in plan.changes])
         workspace_id = use.workspace.id
-    note_activity(engine, workspace_id, event=ReviewEvent(ReviewKind.PATCH, _summary(plan)))
+    note_activity(engine.store, engine.clock, workspace_id, event=ReviewEvent(ReviewKind.PATCH, _summary(plan)))
     return Patched(workspace_id, plan)
 
 

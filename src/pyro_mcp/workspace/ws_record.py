@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
+from pyro_mcp.state.copies import write_workspace_copy
 from pyro_mcp.state.filenames import WorkspaceFiles
-from pyro_mcp.state.workspace_copy import write_workspace_copy
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace

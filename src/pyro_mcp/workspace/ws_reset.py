@@ -16,20 +16,20 @@ from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.limits import MIN_FREE_BYTES
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind
-from pyro_mcp.model.workspace_states import WorkspaceState
+from pyro_mcp.state.discard import discard_vms, sweep_workspace
 from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.journal import put_event
+from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import insert_vm
-from pyro_mcp.state.workspace_discard import discard_vms, sweep_workspace
-from pyro_mcp.state.workspace_lock import workspace_lock
 from pyro_mcp.state.workspace_table import forget_records
 from pyro_mcp.workspace.disks import require_space
 from pyro_mcp.workspace.guards import choose, demands_of
 from pyro_mcp.workspace.images import images_of
 from pyro_mcp.workspace.ws_copying import Copying
 from pyro_mcp.workspace.ws_find import find_workspace
-from pyro_mcp.workspace.ws_journal import put_event
 from pyro_mcp.workspace.ws_machine import machine_up, new_vm
 from pyro_mcp.workspace.ws_record import copy_record
 from pyro_mcp.workspace.ws_snapshots import find_snapshot

@@ -226,4 +226,9 @@ def _check_ports(engine: Engine, workspace: Workspace, spec: ServiceSpec) -> Non
 
 def _note(engine: Engine, workspace: Workspace, name: str, what: str) -> None:
     with suppress(PyroError):
-        note_activity(engine, workspace.id, event=ReviewEvent(ReviewKind.SERVICE, {"service": name, "what": what}))
+        note_activity(
+            engine.store,
+            engine.clock,
+            workspace.id,
+            event=ReviewEvent(ReviewKind.SERVICE, {"service": name, "what": what}),
+        )

@@ -53,5 +53,10 @@ def stop_service(
     service = after or before
     if service.state is ServiceState.STOPPED:
         what = f"stopped (exit {service.exit_code})"
-        note_activity(engine, workspace.id, event=ReviewEvent(ReviewKind.SERVICE, {"service": name, "what": what}))
+        note_activity(
+            engine.store,
+            engine.clock,
+            workspace.id,
+            event=ReviewEvent(ReviewKind.SERVICE, {"service": name, "what": what}),
+        )
     return workspace, service

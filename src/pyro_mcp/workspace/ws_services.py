@@ -13,7 +13,7 @@ from pyro_mcp.agent import AgentSession
 from pyro_mcp.agent.services import GuestServices, GuestServiceState, ServiceReport
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.service import Service, ServiceState
-from pyro_mcp.model.workspace_states import WorkspaceState
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.protocol import services as limits
 from pyro_mcp.state.discard import is_running
 from pyro_mcp.state.filenames import VmFiles

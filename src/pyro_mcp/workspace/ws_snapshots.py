@@ -19,19 +19,19 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.ids import new_snapshot_id
 from pyro_mcp.model.naming import check_snapshot_name
+from pyro_mcp.model.states import WorkspaceState, workspace_conflict
 from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind, Snapshot
-from pyro_mcp.model.workspace_states import WorkspaceState, workspace_conflict
 from pyro_mcp.state.discard import is_running
 from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.journal import be_active, put_event
+from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.workspace_lock import using_workspace, workspace_lock
 from pyro_mcp.state.workspace_table import insert_snapshot, remove_snapshot
 from pyro_mcp.vmm.files import open_regular
 from pyro_mcp.workspace.disks import require_space
 from pyro_mcp.workspace.ws_find import find_workspace
 from pyro_mcp.workspace.ws_host_tree import copy_tree, publish_tree
-from pyro_mcp.workspace.ws_journal import be_active, put_event
 from pyro_mcp.workspace.ws_record import copy_record
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent import Flavour
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
-from pyro_mcp.model.workspace_states import WorkspaceState
+from pyro_mcp.state.journal import put_event
+from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import insert_vm
-from pyro_mcp.state.workspace_lock import workspace_lock
 from pyro_mcp.workspace.guards import choose, demands_of
 from pyro_mcp.workspace.images import images_of
 from pyro_mcp.workspace.ws_find import find_workspace
-from pyro_mcp.workspace.ws_journal import put_event
 from pyro_mcp.workspace.ws_machine import machine_up, new_vm
 from pyro_mcp.workspace.ws_record import copy_record
 from pyro_mcp.workspace.ws_watch import renewed

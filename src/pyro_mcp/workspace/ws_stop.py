@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.kinds import StopReason
+from pyro_mcp.model.states import WorkspaceState, workspace_conflict
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
-from pyro_mcp.model.workspace_states import WorkspaceState, workspace_conflict
-from pyro_mcp.state.discard import end_machine
+from pyro_mcp.state.discard import discard_vms, end_machine
 from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.journal import put_event
+from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.workspace_discard import discard_vms
-from pyro_mcp.state.workspace_lock import workspace_lock
 from pyro_mcp.workspace.disks import sync_disk
 from pyro_mcp.workspace.power_off import power_off
 from pyro_mcp.workspace.ws_find import find_workspace
-from pyro_mcp.workspace.ws_journal import put_event
 from pyro_mcp.workspace.ws_record import copy_record
 
 if TYPE_CHECKING:

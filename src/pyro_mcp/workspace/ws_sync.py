@@ -64,7 +64,7 @@ def push_sync(engine: Engine, handle: str, source: Path, dest: str, *, cancel: C
         "entry_count": report.entry_count,
         "bytes_written": report.bytes_written,
     }
-    note_activity(engine, workspace_id, event=ReviewEvent(ReviewKind.SYNC, summary))
+    note_activity(engine.store, engine.clock, workspace_id, event=ReviewEvent(ReviewKind.SYNC, summary))
     return Pushed(workspace_id, shown, report)
 
 

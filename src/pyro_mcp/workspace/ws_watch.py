@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
+from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.filenames import VmFiles
-from pyro_mcp.state.record_copy import write_copy
 from pyro_mcp.vmm.watcher import start_watcher
 
 if TYPE_CHECKING:

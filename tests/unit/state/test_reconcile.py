@@ -15,13 +15,13 @@ from pyro_mcp.host.process.identity import ProcessStat, tree_of
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import Accelerator, MachineRecord, Owner, StopReason, Vm, VmmKind, VmState, new_vm_id
 from pyro_mcp.state.clock import Clock, system_clock
+from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import end_machine
 from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.reconcile import reconcile
-from pyro_mcp.state.record_copy import write_copy
 from pyro_mcp.state.store import Store, is_alive, this_process
 from pyro_mcp.state.verdict import Verdict, judge
-from pyro_mcp.state.vm_lock import vm_lock
 from pyro_mcp.vmm.keeper import start_keeper, start_remover
 from tests.support.vms import a_vm
 

@@ -13,8 +13,9 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model.ids import new_workspace_id
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.workspace import ReviewKind
-from pyro_mcp.model.workspace_states import WorkspaceState
+from pyro_mcp.state.journal import RECENT_COMMANDS
 from pyro_mcp.state.store import this_process
 from pyro_mcp.workspace.guest_command import CommandStreams, GuestCommand
 from pyro_mcp.workspace.vm_delete import delete_vm
@@ -25,7 +26,6 @@ from pyro_mcp.workspace.vm_stop import stop_vm
 from pyro_mcp.workspace.ws_delete import delete_workspace
 from pyro_mcp.workspace.ws_exec import exec_workspace
 from pyro_mcp.workspace.ws_find import find_workspace
-from pyro_mcp.workspace.ws_journal import RECENT_COMMANDS
 from pyro_mcp.workspace.ws_list import list_workspaces
 from pyro_mcp.workspace.ws_logs import events_workspace, logs_workspace
 from pyro_mcp.workspace.ws_output import command_output
@@ -210,7 +210,7 @@ def test_long_output_is_kept_in_part_and_lies_whole_beside(yard: Yard) -> None:
 
 def test_the_journal_shortens_what_is_old(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     assert RECENT_COMMANDS > 100
-    monkeypatch.setattr("pyro_mcp.workspace.ws_journal.RECENT_COMMANDS", 2)
+    monkeypatch.setattr("pyro_mcp.state.journal.RECENT_COMMANDS", 2)
     workspace = yard.workspace()
     for _ in range(4):
         yard.do(workspace, "seq 1 2000")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model.workspace_states import WorkspaceState
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.workspace.ws_delete import delete_workspace
 from pyro_mcp.workspace.ws_list import list_workspaces
 from pyro_mcp.workspace.ws_reset import reset_workspace

@@ -9,7 +9,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import forget_hits
 from pyro_mcp.model import ExecutionMode, Isolation, NetworkPolicy
-from pyro_mcp.model.workspace_states import WorkspaceState
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.workspace.ws_delete import delete_workspace
 from pyro_mcp.workspace.ws_disk import list_disk
 from pyro_mcp.workspace.ws_list import list_workspaces

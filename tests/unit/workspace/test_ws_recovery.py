@@ -15,7 +15,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import StopReason
-from pyro_mcp.model.workspace_states import WorkspaceState
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.state.clock import system_clock
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.guest_command import GuestCommand

@@ -9,8 +9,8 @@ import pytest
 
 from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
 from pyro_mcp.model.limits import Shape
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.workspace import CommandRecord, ReviewEvent, ReviewKind, SeedInfo, SeedOrigin, Snapshot, Workspace
-from pyro_mcp.model.workspace_states import WorkspaceState
 from pyro_mcp.workspace.review.account import MAX_COMMANDS, MAX_EVENTS, MAX_FILES, Account, take_account
 from pyro_mcp.workspace.review.composing import compose
 from pyro_mcp.workspace.review.page import code, page

@@ -1,10 +1,10 @@
-"""The journal of a workspace: the commands that were run in it, and what a reviewer wants to know besides.
+"""The journal of a workspace: the commands that were run in it, and other events that a reviewer wants to see.
 
-Owns both tables, the one sequence that numbers their rows, and the moment of the last activity, which nearly always
-changes with them. Refuses to keep more of a command's output in the database than its beginning and end; the whole of
-it, up to a bound, lies beside (`ws_output`).
+One sequence numbers the rows of both tables. The time of the last activity is set here too, as it nearly always changes
+with them. The database keeps only the beginning and the end of a command's output; all of it, up to a bound, is in
+files.
 
-A reset forgets the journal; the numbers go on, so that none ever means two things.
+A reset clears the journal but not the sequence, so that no number is used twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from pyro_mcp.state.clock import Clock
-    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.state.store import Store
 
 # Of commands before the last so many, less of the output is kept: a journal must not grow with a workspace's age.
 RECENT_COMMANDS = 1000
@@ -57,7 +57,7 @@ WHERE workspace_id = :workspace_id AND seq = :seq
 """
 
 
-def note_activity(engine: Engine, workspace_id: str, *, event: ReviewEvent | None = None) -> None:
+def note_activity(store: Store, clock: Clock, workspace_id: str, *, event: ReviewEvent | None = None) -> None:
     """Record that a workspace was used just now, which renews its time to live, and what for.
 
     Raises:
@@ -66,11 +66,11 @@ def note_activity(engine: Engine, workspace_id: str, *, event: ReviewEvent | Non
 
     def change(connection: sqlite3.Connection) -> None:
         if event is None or event.kind not in _QUIET:
-            be_active(connection, workspace_id, engine.clock)
+            be_active(connection, workspace_id, clock)
         if event is not None:
-            put_event(connection, workspace_id, event, engine.clock)
+            put_event(connection, workspace_id, event, clock)
 
-    engine.store.database.write(change)
+    store.database.write(change)
 
 
 def be_active(connection: sqlite3.Connection, workspace_id: str, clock: Clock) -> None:
@@ -88,7 +88,7 @@ def put_event(connection: sqlite3.Connection, workspace_id: str, event: ReviewEv
         )
 
 
-def begin_command(engine: Engine, workspace_id: str, record: CommandRecord) -> int:
+def begin_command(store: Store, workspace_id: str, record: CommandRecord) -> int:
     """Record a command that is about to run, and return its number.
 
     Raises:
@@ -110,10 +110,10 @@ def begin_command(engine: Engine, workspace_id: str, record: CommandRecord) -> i
             connection.execute(_SHORTEN, {"workspace_id": workspace_id, "seq": old["seq"], "chars": _OLD_TEXT_CHARS})
         return seq
 
-    return engine.store.database.write(change)
+    return store.database.write(change)
 
 
-def end_command(engine: Engine, workspace_id: str, record: CommandRecord) -> None:
+def end_command(store: Store, clock: Clock, workspace_id: str, record: CommandRecord) -> None:
     """Record how a command ended. One of a life that is over by now is forgotten already, and stays so.
 
     Raises:
@@ -133,15 +133,15 @@ def end_command(engine: Engine, workspace_id: str, record: CommandRecord) -> Non
     def change(connection: sqlite3.Connection) -> None:
         row = {"workspace_id": workspace_id, "seq": record.seq, **_row(record)}
         if connection.execute(_UPDATE, row).rowcount:
-            be_active(connection, workspace_id, engine.clock)
-            put_event(connection, workspace_id, event, engine.clock)
+            be_active(connection, workspace_id, clock)
+            put_event(connection, workspace_id, event, clock)
 
-    engine.store.database.write(change)
+    store.database.write(change)
 
 
-def commands_of(engine: Engine, workspace_id: str) -> list[CommandRecord]:
+def commands_of(store: Store, workspace_id: str) -> list[CommandRecord]:
     """Return the commands that were run since the last reset, oldest first."""
-    rows = engine.store.database.read(
+    rows = store.database.read(
         lambda connection: connection.execute(
             "SELECT * FROM commands WHERE workspace_id = ? ORDER BY seq", (workspace_id,)
         ).fetchall()
@@ -149,9 +149,9 @@ def commands_of(engine: Engine, workspace_id: str) -> list[CommandRecord]:
     return [_record(row) for row in rows]
 
 
-def events_of(engine: Engine, workspace_id: str) -> list[ReviewEvent]:
+def events_of(store: Store, workspace_id: str) -> list[ReviewEvent]:
     """Return what happened since the last reset, oldest first."""
-    rows = engine.store.database.read(
+    rows = store.database.read(
         lambda connection: connection.execute(
             "SELECT * FROM events WHERE workspace_id = ? ORDER BY seq", (workspace_id,)
         ).fetchall()

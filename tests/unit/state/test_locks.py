@@ -11,7 +11,7 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.state.named_lock import named_lock
+from pyro_mcp.state.locks import named_lock
 from tests.support.python import python_that_says_ready
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HOLD = """
 import sys
 from pathlib import Path
-from pyro_mcp.state.named_lock import named_lock
+from pyro_mcp.state.locks import named_lock
 with named_lock(Path(sys.argv[1]), sys.argv[2], shared=sys.argv[3:] == ["shared"], timeout_s=20, waiting_for="it"):
     print("held", flush=True)
     sys.stdin.read()

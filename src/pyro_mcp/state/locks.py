@@ -1,9 +1,15 @@
-"""Locks by name: any number of them in one file that never grows and is never removed.
+"""Locks between processes for things that come and go, such as VMs, workspaces and templates.
 
-Owns locks between processes for things that come and go, such as VMs and templates. A name is a byte of the file,
-chosen by hashing it, and the lock is an open file description lock on it (fcntl(2), F_OFD_SETLK): given back by the
-kernel however the holder ends, held apart between threads, and without a lock file for each thing to be left behind.
-Refuses to wait without a bound.
+Locks go by name, any number of them in one file that never grows and is never removed. A name is a byte of the file,
+chosen by hashing it, and the lock is an open file description lock on it (fcntl(2), F_OFD_SETLK): the kernel releases
+it however the holder ends, threads exclude each other too, and no lock file per thing is left behind. Every wait is
+bounded.
+
+Reads and commands do not take a VM's lock. A workspace has two:
+
+    life    held by the one verb that starts, stops, resets, deletes or takes a snapshot
+    use     shared by all who use the guest; held alone by the verb that ends it when its time is up, so that no time to
+            live runs out in the middle of something. Taken before `life` where both are needed.
 """
 
 from __future__ import annotations
@@ -18,10 +24,13 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.host.waiting import wait_until
+from pyro_mcp.state.filenames import VM_LOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
+
+    from pyro_mcp.host.paths import Paths
 
 # struct flock of x86-64 Linux: l_type, l_whence, l_start, l_len, l_pid.
 _FLOCK = "hhqqi4x"
@@ -103,3 +112,48 @@ def _take(
         f"{waiting_for} is in use by {by}{waited}",
         hint="Wait until it has finished, or end it, and run the command again.",
     )
+
+
+# Longer than any start or stop takes once its template is there.
+LOCK_TIMEOUT_S = 45.0
+
+
+@contextmanager
+def vm_lock(paths: Paths, vm_id: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> Generator[None]:
+    """Hold the right to change the VM's life.
+
+    Raises:
+        PyroError: BUSY if another process keeps it for longer than `timeout_s`.
+    """
+    with named_lock(paths.state / VM_LOCKS, vm_id, timeout_s=timeout_s, waiting_for=vm_id):
+        yield
+
+
+@contextmanager
+def workspace_lock(paths: Paths, workspace_id: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> Generator[None]:
+    """Hold the right to change the workspace's life.
+
+    Raises:
+        PyroError: BUSY if another process keeps it for longer than `timeout_s`.
+    """
+    with named_lock(paths.state / VM_LOCKS, workspace_id, timeout_s=timeout_s, waiting_for=workspace_id):
+        yield
+
+
+@contextmanager
+def using_workspace(
+    paths: Paths, workspace_id: str, *, alone: bool = False, timeout_s: float = LOCK_TIMEOUT_S
+) -> Generator[None]:
+    """Keep the workspace's guest from being ended because its time is up; `alone`: while it is being ended for that.
+
+    Raises:
+        PyroError: BUSY.
+    """
+    with named_lock(
+        paths.state / VM_LOCKS,
+        f"use {workspace_id}",
+        shared=not alone,
+        timeout_s=timeout_s,
+        waiting_for=workspace_id,
+    ):
+        yield
