@@ -1,7 +1,7 @@
 """Frames over a connection, within bounds of time and memory.
 
-Owns the socket, the handshake's search for our nonce, and every wait. Refuses to wait without a deadline, to keep more
-of a guest's words than one frame and one read, and to go on after a breach.
+Every wait has a deadline, no more of a guest's bytes is kept than one frame and one read, and a breach of the protocol
+ends the conversation.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 READ_BYTES = 65536
 # What an earlier session may have left in a lane: the rings of the device and the VMM's buffers hold far less.
 _MAX_STALE_BYTES = 16 * 1024 * 1024
-# No poll waits longer at once: its argument is a C int of milliseconds.
-_MAX_POLL_S = 3600.0
+# A signal that arrives just before the poll, or in another thread, does not interrupt it, and its handler runs only
+# after it: so no poll is longer than a person waits for Ctrl-C.
+_MAX_POLL_S = 0.5
 
 
 class Bound:

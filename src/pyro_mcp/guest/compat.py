@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from pyro_mcp.guest import terminals
 from pyro_mcp.guest.desk import Desk
 from pyro_mcp.guest.lane import Lane
-from pyro_mcp.guest.loop import Loop
 from pyro_mcp.guest.operations import Operations
 from pyro_mcp.guest.processes.guard import GuardLauncher
 from pyro_mcp.guest.processes.spawner import Surroundings
@@ -21,6 +20,7 @@ from pyro_mcp.guest.processes.task_process import TaskLauncher
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.guest.tasks.area import Grounds
 from pyro_mcp.protocol import wire
+from pyro_mcp.protocol.loop import Loop
 
 if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document

@@ -15,9 +15,9 @@ from pyro_mcp.protocol import tasks, wire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.processes.execution import Execution
     from pyro_mcp.guest.processes.task_process import TaskLauncher, TaskProcess
+    from pyro_mcp.protocol.loop import Loop
 
 
 class Desk:

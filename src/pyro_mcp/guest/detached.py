@@ -11,9 +11,9 @@ from pyro_mcp.guest.processes.process import launch
 from pyro_mcp.guest.refusal import RefusalError
 
 if TYPE_CHECKING:
-    from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.machine import Machine
     from pyro_mcp.guest.processes.process import Process
+    from pyro_mcp.protocol.loop import Loop
 
 
 def begin_apart(machine: Machine, body: bytes) -> Process:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pyro_mcp.guest.desk import Desk
-    from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.processes.standby import Standby
     from pyro_mcp.protocol.documents import Document
+    from pyro_mcp.protocol.loop import Loop
 
 
 class Machine(Protocol):

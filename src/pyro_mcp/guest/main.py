@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.console import log_exception
-from pyro_mcp.guest.loop import Loop
+from pyro_mcp.protocol.loop import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyro_mcp.guest.conversation import Ongoing, Outlet
-    from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.operations import Operations
+    from pyro_mcp.protocol.loop import Loop
 
 _HELLO = struct.Struct(wire.HELLO_FORMAT)
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)

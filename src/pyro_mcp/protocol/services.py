@@ -60,6 +60,9 @@ RESET: Final = 4
 CREDIT: Final = 5
 #: The guest's first word, about connection 0: connections can be opened.
 LISTENING: Final = 6
+#: The guest's last word, about connection 0: the service has ended. No connection is opened after it, those that are
+#: open are carried to their end.
+ENDING: Final = 7
 #: How far ahead of the credit each side may be: the guest, and the host.
 OUT_WINDOW_BYTES: Final = 256 * 1024
 IN_WINDOW_BYTES: Final = 64 * 1024

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PORT = 18500
 # Each connection's first line says what the server does with it.
 SERVER = r"""
-import socket, struct, sys, threading
+import os, socket, struct, sys, threading
 family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 listener = socket.create_server((sys.argv[1], int(sys.argv[2])), family=family, backlog=512)
 
@@ -56,11 +56,21 @@ def serve(c):
         c.sendall(b"that is all\n")
         c.shutdown(socket.SHUT_WR)
         total = 0
-        while data := c.recv(65536):
-            total += len(data)
+        try:
+            while data := c.recv(65536):
+                total += len(data)
+        except ConnectionResetError:
+            print("got", total, flush=True)
         print("after shut", total, flush=True)
     elif words[:1] == [b"send"]:
         c.sendall(b"0123456789abcdef" * (int(words[1]) // 16))
+    elif words[:1] == [b"refuse"]:
+        # Answers an upload that it does not read.
+        c.recv(1)
+        c.sendall(b"E" * 1000)
+    elif words[:1] == [b"exit"]:
+        c.sendall(b"z" * int(words[1]))
+        os._exit(0)
     elif words[:1] == [b"reset"]:
         c.sendall(b"x")
         c.recv(1)
@@ -200,6 +210,39 @@ def test_a_reset_is_passed_on(server: Published) -> None:
         connection.sendall(b"!")
         with pytest.raises(ConnectionResetError):
             all_of(connection)
+
+
+def test_the_answer_to_a_refused_upload_arrives(server: Published) -> None:
+    for _ in range(8):
+        with server.connect(b"refuse\n") as connection:
+            with suppress(OSError):
+                for _ in range(32):
+                    connection.sendall(bytes(1 << 18))
+            answer = b""
+            with suppress(ConnectionResetError):
+                while more := connection.recv(65536):
+                    answer += more
+            assert answer == b"E" * 1000
+
+
+def test_what_a_client_sends_before_it_resets_reaches_the_service(guest: Guest, server: Published) -> None:
+    del guest
+    connection = server.connect(b"shut\n")
+    assert all_of(connection) == b"that is all\n"
+    connection.sendall(bytes(12345))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    connection.close()
+    wait_until(lambda: b"got 12345" in server.log(), timeout_s=20, what="the service to get all of it")
+
+
+def test_a_slow_client_gets_all_that_a_service_sent_before_it_exited(guest: Guest) -> None:
+    size = 400_000
+    with published(guest, port=PORT + 40) as server, server.connect(b"exit %d\n" % size) as connection:
+        with suppress(ConnectionRefusedError):
+            # No longer accepted once the service has ended, while the first connection still drains.
+            while True:
+                server.connect().close()
+        assert len(all_of(connection)) == size
 
 
 def test_a_client_that_resets_does_no_harm(server: Published) -> None:

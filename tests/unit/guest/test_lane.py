@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.guest.lane import Lane
-from pyro_mcp.guest.loop import Loop
 from pyro_mcp.guest.operations import Operations
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import decode_trusted, encode_document
 from pyro_mcp.protocol.frames import Decoder, Frame, encode
+from pyro_mcp.protocol.loop import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Generator

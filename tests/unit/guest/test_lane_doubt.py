@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from pyro_mcp.guest.lane import Lane
-from pyro_mcp.guest.loop import GONE, READABLE, Deadline, Loop
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import encode
+from pyro_mcp.protocol.loop import GONE, READABLE, Deadline, Loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyro_mcp.guest.loop import WRITABLE, Loop
+from pyro_mcp.protocol.loop import WRITABLE, Loop
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 
 @pytest.fixture
@@ -108,6 +108,33 @@ def test_an_error_in_one_event_leaves_the_others_for_the_next_step(loop: Loop, p
         loop.remove(reading)
         os.close(reading)
         os.close(writing)
+
+
+def test_an_event_of_a_closed_descriptor_does_not_reach_the_next_owner_of_its_number(loop: Loop) -> None:
+    first, second = os.pipe(), os.pipe()
+    seen: list[int] = []
+
+    def replaces(own: int, other: int) -> Callable[[int], None]:
+        # Both are readable in one batch: whichever comes first closes the other, whose number is used again.
+        def on_event(mask: int) -> None:
+            del mask
+            loop.remove(own)
+            loop.remove(other)
+            os.close(other)
+            os.dup2(fresh[0], other)
+            loop.add(other, seen.append)
+
+        return on_event
+
+    fresh = os.pipe()
+    loop.add(first[0], replaces(first[0], second[0]))
+    loop.add(second[0], replaces(second[0], first[0]))
+    for pipe in (first, second):
+        os.write(pipe[1], b"x")
+    loop.step()
+    assert not seen
+    for fd in (*first, *second, *fresh):
+        os.close(fd)
 
 
 def test_it_runs_until_it_is_told_not_to(loop: Loop) -> None:

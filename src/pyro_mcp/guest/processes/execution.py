@@ -17,17 +17,17 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.loop import WRITABLE
 from pyro_mcp.guest.processes.process import failure_of, launch, linger, was_asked_in_vain
 from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.frames import encode
+from pyro_mcp.protocol.loop import WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyro_mcp.guest.conversation import Conversation, Outlet
-    from pyro_mcp.guest.loop import Deadline, Loop
     from pyro_mcp.guest.processes.process import Process
+    from pyro_mcp.protocol.loop import Deadline, Loop
 
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)

@@ -16,7 +16,7 @@ from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:
-    from pyro_mcp.guest.loop import Loop
+    from pyro_mcp.protocol.loop import Loop
 
 # What a pipe takes without anybody reading (pipe(7)), and the most that any user may ask for.
 _PIPE_BYTES = 65536

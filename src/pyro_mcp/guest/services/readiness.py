@@ -13,17 +13,17 @@ import time
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pyro_mcp.guest.detached import begin_apart
-from pyro_mcp.guest.loop import READABLE, WRITABLE
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import services, wire
+from pyro_mcp.protocol.loop import READABLE, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pyro_mcp.guest.loop import Deadline, Loop
     from pyro_mcp.guest.machine import Machine
     from pyro_mcp.guest.processes.process import Process
     from pyro_mcp.protocol.documents import Document
+    from pyro_mcp.protocol.loop import Deadline, Loop
 
     # Told why it is not ready; "" if it is.
     Tell = Callable[[str], None]

@@ -11,12 +11,12 @@ from pyro_mcp.protocol import services
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.guest.loop import Deadline
     from pyro_mcp.guest.machine import Machine
     from pyro_mcp.guest.processes.process import Process
     from pyro_mcp.guest.services.readiness import Readiness
     from pyro_mcp.guest.services.tunnel import Tunnel
     from pyro_mcp.protocol.documents import Document
+    from pyro_mcp.protocol.loop import Deadline
 
 
 _LIVE = {services.STARTING, services.RUNNING}

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyro_mcp.guest.conversation import Watcher
-    from pyro_mcp.guest.loop import Deadline, Loop
     from pyro_mcp.guest.processes.process import Process
     from pyro_mcp.guest.terminals import Terminal
     from pyro_mcp.protocol.documents import Document
+    from pyro_mcp.protocol.loop import Deadline, Loop
 
 
 # What a closed shell may take to end by itself.

@@ -18,9 +18,9 @@ from pyro_mcp.protocol.frames import encode
 
 if TYPE_CHECKING:
     from pyro_mcp.guest.conversation import Conversation
-    from pyro_mcp.guest.loop import Deadline, Loop
     from pyro_mcp.guest.shells.shell import Shell
     from pyro_mcp.protocol.documents import Document
+    from pyro_mcp.protocol.loop import Deadline, Loop
 
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 # By then a shell has said its first words, or has none to say.

@@ -17,8 +17,8 @@ from pyro_mcp.guest.lane import Lane
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:
-    from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.operations import Operations
+    from pyro_mcp.protocol.loop import Loop
 
 _MODULES = "/modules"
 _VIRTIO = "/sys/bus/virtio/devices"

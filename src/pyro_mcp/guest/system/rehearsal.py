@@ -20,8 +20,8 @@ from pyro_mcp.protocol.frames import Decoder, encode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.machine import Machine
+    from pyro_mcp.protocol.loop import Loop
 
 _TIMEOUT_MS = 20_000
 _READ_BYTES = 65536

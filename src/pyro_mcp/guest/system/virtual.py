@@ -27,9 +27,9 @@ from pyro_mcp.protocol import wire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.guest.loop import Loop
     from pyro_mcp.guest.system.boot import Lanes
     from pyro_mcp.protocol.documents import Document
+    from pyro_mcp.protocol.loop import Loop
 
 _ENVIRONMENT = {
     b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -1,10 +1,7 @@
-"""The agent's one loop: everything that may happen is a descriptor, a deadline, or work put off until the reply is out.
+"""An event loop for one thread: descriptors, deadlines, and work that waits until the answers are written.
 
-Owns the epoll descriptor, the deadlines and the order of work. Refuses to wake up without a reason: there is no
-periodic timer, an idle agent costs nothing.
-
-Here and in what it calls, plain loops and few objects are meant: in a restored guest each piece of code that runs
-for the first time is translated first, so fewer kinds of steps make a faster first command.
+There is no periodic timer: an idle loop costs nothing. In a restored guest each piece of code that runs for the first
+time is translated first, so the agent's first command is faster for plain loops and few kinds of objects here.
 """
 
 from __future__ import annotations
@@ -41,6 +38,8 @@ class Loop:
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._handlers: dict[int, Callable[[int], None]] = {}
+        # Added since the events at hand were taken: those are of an earlier owner of the number.
+        self._added: set[int] = set()
         self._deadlines: list[Deadline] = []
         self._flushes: list[Callable[[], None]] = []
         self._later: list[Callable[[], None]] = []
@@ -49,6 +48,7 @@ class Loop:
     def add(self, fd: int, handler: Callable[[int], None], mask: int = READABLE) -> None:
         """Call `handler` with what happened whenever something of `mask` happens on `fd`."""
         self._handlers[fd] = handler
+        self._added.add(fd)
         self._epoll.register(fd, mask)
 
     def change(self, fd: int, mask: int) -> None:
@@ -90,9 +90,11 @@ class Loop:
 
     def step(self) -> None:
         """Wait for the next events, and deal with them, the answers, and what was put off."""
-        for fd, mask in self._poll(self._timeout_s(), _EVENTS):
+        events = self._poll(self._timeout_s(), _EVENTS)
+        self._added.clear()
+        for fd, mask in events:
             handler = self._handlers.get(fd)
-            if handler is not None:
+            if handler is not None and fd not in self._added:
                 handler(mask)
         if self._deadlines:
             self._expire()
