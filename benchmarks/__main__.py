@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks import cold, commands, inhabited, machine, machines, others, workspaces
 from benchmarks.measure import Row, table
+from pyro_mcp.cli.execution import progress_on
 from pyro_mcp.host.paths import Paths
-from pyro_mcp.host.progress import progress_on
 from pyro_mcp.image.environments import ensure_environment
 
 if TYPE_CHECKING:

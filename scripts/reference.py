@@ -11,12 +11,12 @@ import json
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pyro_mcp.cli.commands import BUILTINS
 from pyro_mcp.cli.execution import shape_of
 from pyro_mcp.cli.listing import groups
-from pyro_mcp.cli.parsing import Shape, usage_line
+from pyro_mcp.cli.parsing import usage_line
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
 from pyro_mcp.mcp_server.shaping import marked_fields, results_in
 from pyro_mcp.operations.fields import Kind, Parameter, Place, parameters
@@ -24,6 +24,9 @@ from pyro_mcp.operations.operation import Operation
 from pyro_mcp.operations.profiles import DEFAULT_PROFILE, MODES, PROFILES
 from pyro_mcp.operations.table import all_operations, find_tools
 from pyro_mcp.sdk import Pyro
+
+if TYPE_CHECKING:
+    from pyro_mcp.cli.shape import Shape
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Written by scripts/reference.py from the table of operations. Do not edit. -->"

@@ -9,7 +9,8 @@ import pytest
 
 from pyro_mcp import Pyro
 from pyro_mcp.cli.execution import shape_of
-from pyro_mcp.cli.parsing import FILE_SUFFIX, JSON, ONLY, STDIN, make_parser
+from pyro_mcp.cli.parsing import make_parser
+from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, STDIN
 from pyro_mcp.mcp_server.schemas import ToolInput
 from pyro_mcp.operations.fields import Kind, Place, parameters
 from pyro_mcp.operations.profiles import PROFILES

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import programs
 from pyro_mcp.host.durable import fsync_dir
+from pyro_mcp.host.files import open_regular
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
-from pyro_mcp.vmm.driver import LANES, DriverProbe, Features, VmmIdentity
-from pyro_mcp.vmm.files import create_memory, open_regular, save_memory
+from pyro_mcp.vmm.driver import LANES, DriverProbe, Features
+from pyro_mcp.vmm.files import create_memory, save_memory
 from pyro_mcp.vmm.machine import KeptMachine
 from pyro_mcp.vmm.start import Command, started
-from pyro_mcp.vmm.template import DEVICE_STATE, RAM
+from pyro_mcp.vmm.template import DEVICE_STATE, RAM, VmmIdentity
 from pyro_mcp.vmm.transport import lane_path, listen_lanes
 from pyro_mcp.workspace.guards import Choice
 

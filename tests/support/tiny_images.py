@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.paths import ensure_private_dir
-from pyro_mcp.image import boot, catalog, environments, integrity
+from pyro_mcp.image import boot, catalog, environments, integrity, names
 from pyro_mcp.image.inputs import boot_label
 from pyro_mcp.image.manifest import Manifest
 
@@ -24,12 +24,12 @@ def install_tiny_images(paths: Paths, content: bytes = b"no file system at all")
     ensure_private_dir(paths.cache)
     ensure_private_dir(paths.tmp)
     facts: dict[str, object] = {"kernel_release": "6.1.0", "kit": "", "packages": {}}
-    parts = {boot.VMLINUX: b"kernel", boot.INITRAMFS: b"initramfs"}
+    parts = {names.VMLINUX: b"kernel", names.INITRAMFS: b"initramfs"}
     _publish(paths, boot.shelf(paths), boot_label(), Manifest(boot.KIND, "boot", {}, facts), parts)
     recipe = catalog.load_catalog().find(ENVIRONMENT)
     facts = {"recipe_digest": recipe.digest, "packages": {}, "variables": {"FROM_ENVIRONMENT": "yes"}}
     manifest = Manifest(environments.KIND, ENVIRONMENT, {}, facts)
-    _publish(paths, environments.shelf(paths), recipe.label, manifest, {environments.BASE_IMAGE: content})
+    _publish(paths, environments.shelf(paths), recipe.label, manifest, {names.BASE_IMAGE: content})
 
 
 def _publish(paths: Paths, shelf: Shelf, label: str, manifest: Manifest, parts: dict[str, bytes]) -> None:

@@ -18,7 +18,7 @@ from pyro_mcp.agent.messages import (
 )
 from pyro_mcp.agent.output import OutputBuffer
 from pyro_mcp.agent.session import AgentSession
-from pyro_mcp.agent.transport import Connection, Transport
+from pyro_mcp.host.transport import Connection, Transport
 
 __all__ = [
     "AgentSession",

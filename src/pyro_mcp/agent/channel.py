@@ -20,7 +20,7 @@ from pyro_mcp.protocol.frames import Decoder, FrameError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyro_mcp.agent.transport import Connection
+    from pyro_mcp.host.transport import Connection
     from pyro_mcp.protocol.frames import Frame
 
 READ_BYTES = 65536

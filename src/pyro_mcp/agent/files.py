@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import records
+from pyro_mcp.agent.answers import flag, number
 from pyro_mcp.agent.file_values import (
     Area,
     Delete,
@@ -31,7 +32,6 @@ from pyro_mcp.agent.file_values import (
 )
 from pyro_mcp.agent.messages import TaskRequest, breach
 from pyro_mcp.agent.records import Records
-from pyro_mcp.agent.tasks import flag, number
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import tasks
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.agent.messages import Stream, breach, decode
+from pyro_mcp.agent.answers import MAX_EXIT_CODE, MAX_NAME_CHARS, ResultReader, number
+from pyro_mcp.agent.messages import breach
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import services, wire
 from pyro_mcp.protocol.documents import DocumentError, encode_document
@@ -23,11 +24,7 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
 
 TIMEOUT_S = 15.0
-_MAX_COUNT = 1 << 60
-_MAX_EXIT_CODE = 255
-_MAX_NAME_CHARS = 100
 _MAX_DETAIL_CHARS = 200
-_MAX_LIST_BYTES = 256 * 1024
 
 
 class GuestServiceState(StrEnum):
@@ -189,7 +186,7 @@ class GuestServices:
             "ready": _ready(start),
             "timeout_ms": _milliseconds(start.timeout_s),
         }
-        what = f"start the service {start.name[:_MAX_NAME_CHARS]}"
+        what = f"start the service {start.name[:MAX_NAME_CHARS]}"
         document, tail = self._asked(fields, what, services.TAIL_BYTES, start.timeout_s + TIMEOUT_S)
         report = _report(document)
         if report.name != start.name or report.run != start.run or report.state is GuestServiceState.STARTING:
@@ -222,7 +219,7 @@ class GuestServices:
         fields = {"op": services.LOGS, "service": name, "start": start, "count": count}
         document, data = self._asked(fields, "show the service's log", count, TIMEOUT_S)
         report = _report(document)
-        at = _count(document, "start")
+        at = number(document, "start")
         if report.name != name or not report.first <= at <= at + len(data) <= report.end:
             raise breach("a log that is not where it should be")
         return LogPart(report, at, data)
@@ -243,32 +240,10 @@ class GuestServices:
     def _asked(
         self, fields: Mapping[str, object], what: str, most_bytes: int, timeout_s: float
     ) -> tuple[Document, bytes]:
-        hearing = _Hearing(most_bytes)
+        reader = ResultReader(most_bytes)
         request = ServiceRequest(what, fields, timeout_s)
-        self._session.stream(request, on_output=hearing.take, cancel=self._cancel)
-        if hearing.document is None:
-            raise breach("an answer without a document")
-        return hearing.document, bytes(hearing.data)
-
-
-class _Hearing:
-    """What an answer brings: one document, and data up to a bound."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self.document: Document | None = None
-        self.data = bytearray()
-        self._most_bytes = most_bytes
-
-    def take(self, stream: Stream, data: bytes) -> None:
-        """Take what came on one stream."""
-        if stream is Stream.STDERR:
-            if self.document is not None or len(data) > _MAX_LIST_BYTES:
-                raise breach("two documents in one answer")
-            self.document = decode(data)
-            return
-        self.data += data
-        if len(self.data) > self._most_bytes:
-            raise breach("more data than was asked for")
+        self._session.stream(request, on_output=reader.take, cancel=self._cancel)
+        return reader.document, bytes(reader.data)
 
 
 def _report(value: object) -> ServiceReport:
@@ -277,18 +252,18 @@ def _report(value: object) -> ServiceReport:
     document = cast("Document", value)
     name, run, state = document.get("service"), document.get("run"), document.get("state")
     problem, detail, code = document.get("problem"), document.get("detail"), document.get("exit_code")
-    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME_CHARS or not isinstance(run, str):
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARS or not isinstance(run, str):
         raise breach("a service without a name")
-    if not isinstance(state, str) or state not in services.STATES or len(run) > _MAX_NAME_CHARS:
+    if not isinstance(state, str) or state not in services.STATES or len(run) > MAX_NAME_CHARS:
         raise breach("a service in no state")
     is_live = GuestServiceState(state).is_live
-    if code is not None and (type(code) is not int or not 0 <= code <= _MAX_EXIT_CODE):
+    if code is not None and (type(code) is not int or not 0 <= code <= MAX_EXIT_CODE):
         raise breach("a service with an exit code that is none")
     if is_live != (code is None):
         raise breach("a service whose exit code does not fit its state")
     if not isinstance(problem, str) or not isinstance(detail, str) or problem not in set(ServiceProblem):
         raise breach("a service with an unknown problem")
-    first, end = _count(document, "first"), _count(document, "end")
+    first, end = number(document, "first"), number(document, "end")
     if first > end:
         raise breach("a log that ends before it begins")
     words = "".join(each if each.isprintable() else "?" for each in detail[:_MAX_DETAIL_CHARS])
@@ -297,7 +272,7 @@ def _report(value: object) -> ServiceReport:
         run=run,
         state=GuestServiceState(state),
         exit_code=code,
-        ready_ms=_count(document, "ready_ms"),
+        ready_ms=number(document, "ready_ms"),
         problem=ServiceProblem(problem),
         detail=words,
         first=first,
@@ -309,13 +284,6 @@ def _ready(start: ServiceStart) -> Document | None:
     if start.ready is None:
         return None
     return {**start.ready.fields(), "interval_ms": _milliseconds(start.interval_s)}
-
-
-def _count(document: Document, name: str) -> int:
-    value = document.get(name)
-    if type(value) is not int or not 0 <= value <= _MAX_COUNT:
-        raise breach(f"a service without {name}")
-    return value
 
 
 def _milliseconds(seconds: float) -> int:

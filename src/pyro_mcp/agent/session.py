@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         Request,
         TaskRequest,
     )
-    from pyro_mcp.agent.transport import Connection, Transport
+    from pyro_mcp.host.transport import Connection, Transport
     from pyro_mcp.protocol.documents import Document
     from pyro_mcp.protocol.frames import Frame
 

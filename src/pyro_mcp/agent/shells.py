@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
+from pyro_mcp.agent.answers import MAX_EXIT_CODE, MAX_NAME_CHARS, ResultReader, number
 from pyro_mcp.agent.messages import Stream, breach, decode
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import shells, wire
@@ -27,8 +28,6 @@ TIMEOUT_S = 15.0
 # Whoever is attached may think for long.
 ATTACH_TIMEOUT_S = 365 * 86_400.0
 _MAX_COUNT = 1 << 60
-_MAX_EXIT_CODE = 255
-_MAX_NAME_CHARS = 100
 
 
 class ShellState(StrEnum):
@@ -119,7 +118,7 @@ class GuestShells:
                 GUEST_LOST, PROTOCOL.
         """
         fields = {"op": shells.OPEN, "shell": shell, "cwd": cwd, "cols": cols, "rows": rows, "env": dict(env)}
-        return self._asked(shell, fields, f"open a shell in {cwd[:_MAX_NAME_CHARS]!r}")
+        return self._asked(shell, fields, f"open a shell in {cwd[:MAX_NAME_CHARS]!r}")
 
     def list(self) -> tuple[ShellInfo, ...]:
         """List the shells, oldest first.
@@ -187,10 +186,10 @@ class GuestShells:
             "idle_ms": idle_ms,
             "wait_ms": wait_ms or shells.MAX_WAIT_MS,
         }
-        hearing = _Hearing(shell)
+        reader = ResultReader(shells.CONTEXT_BYTES + shells.MAX_READ_BYTES)
         request = _Request(f"read the shell {shell}", TIMEOUT_S + (shells.MAX_WAIT_MS / 1000 if idle_ms else 0), fields)
-        self._session.stream(request, on_output=hearing.take, cancel=self._cancel)
-        return hearing.output(cursor, max_bytes, context_bytes)
+        self._session.stream(request, on_output=reader.take, cancel=self._cancel)
+        return _output(reader, shell, cursor, max_bytes, context_bytes)
 
     def attach(
         self, shell: str, cursor: int, *, stdin: Input, on_data: Callable[[bytes], None], on_skip: Callable[[int], None]
@@ -209,7 +208,7 @@ class GuestShells:
                 return
             document = decode(data)
             if "skipped" in document:
-                on_skip(_count(document, "skipped"))
+                on_skip(number(document, "skipped"))
             elif _info(document).shell != shell:
                 raise breach("another shell than was asked for")
 
@@ -224,45 +223,24 @@ class GuestShells:
         return info
 
 
-class _Hearing:
-    """What a reading brings: the report, then the bytes that it announces."""
-
-    def __init__(self, shell: str) -> None:
-        self._shell = shell
-        self._report: Document | None = None
-        self._data = bytearray()
-
-    def take(self, stream: Stream, data: bytes) -> None:
-        """Take what came on one stream."""
-        if stream is Stream.STDERR:
-            if self._report is not None:
-                raise breach("two reports of one reading")
-            self._report = decode(data)
-        else:
-            self._data += data
-            if len(self._data) > shells.CONTEXT_BYTES + shells.MAX_READ_BYTES:
-                raise breach("more of a shell's output than was asked for")
-
-    def output(self, cursor: int, max_bytes: int, context_bytes: int) -> ShellOutput:
-        """Return what was read, after every check."""
-        report = self._report
-        if report is None:
-            raise breach("a reading without a report")
-        info = _info(report)
-        context, start, stop = (_count(report, name) for name in ("context", "start", "stop"))
-        if info.shell != self._shell or not context <= start <= stop <= info.end:
-            raise breach("a reading that is not of what was asked for")
-        if stop - start > max_bytes or start - context > context_bytes or len(self._data) != stop - context:
-            raise breach("more or less of a shell's output than it announced")
-        if start < cursor:
-            raise PyroError(
-                ErrorCode.INVALID,
-                f"the cursor {cursor} lies beyond the shell's output, which ends at {info.end}",
-                hint="Read on from the next_cursor of the last reading.",
-            )
-        data = bytes(self._data)
-        split = start - context
-        return ShellOutput(info, start, data[split:], data[:split], _sizes(report))
+def _output(reader: ResultReader, shell: str, cursor: int, max_bytes: int, context_bytes: int) -> ShellOutput:
+    """Return what was read, after every check."""
+    report = reader.document
+    info = _info(report)
+    context, start, stop = (number(report, name) for name in ("context", "start", "stop"))
+    if info.shell != shell or not context <= start <= stop <= info.end:
+        raise breach("a reading that is not of what was asked for")
+    if stop - start > max_bytes or start - context > context_bytes or len(reader.data) != stop - context:
+        raise breach("more or less of a shell's output than it announced")
+    if start < cursor:
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"the cursor {cursor} lies beyond the shell's output, which ends at {info.end}",
+            hint="Read on from the next_cursor of the last reading.",
+        )
+    data = bytes(reader.data)
+    split = start - context
+    return ShellOutput(info, start, data[split:], data[:split], _sizes(report))
 
 
 def _encoded(fields: Mapping[str, object]) -> bytes:
@@ -279,16 +257,16 @@ def _info(value: object) -> ShellInfo:
         raise breach("a shell that is none")
     document = cast("Document", value)
     name, state, code = document.get("shell"), document.get("state"), document.get("exit_code")
-    if not isinstance(name, str) or len(name) > _MAX_NAME_CHARS:
+    if not isinstance(name, str) or len(name) > MAX_NAME_CHARS:
         raise breach("a shell without a name")
     if state not in (shells.RUNNING, shells.EXITED):
         raise breach("a shell that neither runs nor has exited")
     if (code is None) != (state == shells.RUNNING):
         raise breach("a shell whose exit code does not fit its state")
-    if code is not None and (type(code) is not int or not 0 <= code <= _MAX_EXIT_CODE):
+    if code is not None and (type(code) is not int or not 0 <= code <= MAX_EXIT_CODE):
         raise breach("a shell with an exit code that is none")
-    cols, rows = _count(document, "cols", shells.MAX_COLS), _count(document, "rows", shells.MAX_ROWS)
-    first, end = _count(document, "first"), _count(document, "end")
+    cols, rows = number(document, "cols", most=shells.MAX_COLS), number(document, "rows", most=shells.MAX_ROWS)
+    first, end = number(document, "first"), number(document, "end")
     if not cols or not rows or first > end + shells.CONTEXT_BYTES:
         raise breach("a shell of no sense")
     return ShellInfo(name, ShellState(cast("str", state)), code, min(first, end), end, cols, rows)
@@ -309,10 +287,3 @@ def _sizes(report: Document) -> tuple[ShellSize, ...]:
             raise breach("a size out of bounds")
         sizes.append(ShellSize(since, cols, rows))
     return tuple(sizes)
-
-
-def _count(document: Document, name: str, most: int = _MAX_COUNT) -> int:
-    value = document.get(name)
-    if type(value) is not int or not 0 <= value <= most:
-        raise breach(f"a shell without {name}")
-    return value

@@ -123,27 +123,3 @@ def _name(text: str) -> bytes:
         return os.fsencode(text)
     except UnicodeEncodeError:
         raise breach("a name that is no text") from None
-
-
-def number(document: Document, name: str, *, most: int = 1 << 62) -> int:
-    """Return a count that a task answered.
-
-    Raises:
-        PyroError: PROTOCOL if it is none.
-    """
-    value = document.get(name)
-    if type(value) is not int or not 0 <= value <= most:
-        raise breach(f"an answer without {name}")
-    return value
-
-
-def flag(document: Document, name: str) -> bool:
-    """Return a truth value that a task answered.
-
-    Raises:
-        PyroError: PROTOCOL if it is none.
-    """
-    value = document.get(name)
-    if not isinstance(value, bool):
-        raise breach(f"an answer without {name}")
-    return value

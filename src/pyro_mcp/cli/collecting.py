@@ -6,10 +6,10 @@ Owns turning them into one value of the request. Refuses to choose: what is give
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pyro_mcp.cli.own_arguments import blot_out
-from pyro_mcp.cli.parsing import FILE_SUFFIX
+from pyro_mcp.cli.shape import FILE_SUFFIX
 from pyro_mcp.cli.streams import STDIN
 from pyro_mcp.cli.usage import UsageError, with_help
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _READ_BYTES = 1024 * 1024
 # Of a value whose field does not say how long it may be.
 _MOST_BYTES = 16 * 1024 * 1024
+# proc(5): where the arguments begin in this process's memory is the 48th field of its status.
+_ARGUMENTS_START = 48
+_NAME_FIELDS = 2
 
 
 def collected(parameter: Parameter, given: Mapping[str, Any], command: str) -> object:
@@ -97,3 +100,27 @@ def _text_of(path: str, parameter: Parameter) -> str:
     except UnicodeDecodeError:
         hint = "Only UTF-8 text can be given that way; bring other files in by pyro workspace sync push."
         raise PyroError(ErrorCode.INVALID, f"{name} is not UTF-8 text", hint=hint) from None
+
+
+def blot_out(values: list[str]) -> None:
+    """Write over these values wherever they stand in the process's command line, as far as the system lets us."""
+    with suppress(OSError, ValueError):
+        with open("/proc/self/stat", "rb") as file:
+            # The program's name, in parentheses, may hold spaces.
+            after_name = file.read().rpartition(b")")[2].split()
+        start = int(after_name[_ARGUMENTS_START - _NAME_FIELDS - 1])
+        with open("/proc/self/cmdline", "rb") as file:
+            arguments = file.read()
+        memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            for value in values:
+                _blot(memory, start, arguments, os.fsencode(value))
+        finally:
+            os.close(memory)
+
+
+def _blot(memory: int, start: int, arguments: bytes, value: bytes) -> None:
+    at = arguments.find(value) if value else -1
+    while at >= 0:
+        os.pwrite(memory, b"*" * len(value), start + at)
+        at = arguments.find(value, at + len(value))

@@ -5,16 +5,18 @@ Owns which they are. Refuses to hold what they do, which is loaded when one is c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pyro_mcp.cli.parsing import Shape, parse
+from pyro_mcp.cli.parsing import parse
+from pyro_mcp.cli.shape import Shape
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.operations import ws_named
 from pyro_mcp.operations.fields import Place, about
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +54,16 @@ class Builtin:
 
     shape: Shape
     summary: str
-    carry_out: Callable[..., int]
+    #: `module:function`, loaded when it is called. It takes the fields of the request and returns the exit status.
+    handler: str
 
     def execute(self, arguments: Sequence[str]) -> int:
-        """Parse the arguments and carry the command out."""
-        return self.carry_out(parse(self.shape, arguments).request)
+        """Parse the arguments and run the command; return its exit status."""
+        request = parse(self.shape, arguments).request
+        module, _, function = self.handler.partition(":")
+        return getattr(import_module(module), function)(
+            **{each.name: getattr(request, each.name) for each in fields(request)}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,24 +93,6 @@ class AttachRequest:
     )
 
 
-def _serve(request: ServeRequest) -> int:
-    from pyro_mcp.cli.serving import serve
-
-    return serve(request.profile, request.mode)
-
-
-def _complete(request: CompletionRequest) -> int:
-    from pyro_mcp.cli.completion import print_script
-
-    return print_script(request.shell)
-
-
-def _attach(request: AttachRequest) -> int:
-    from pyro_mcp.cli.attaching import attach
-
-    return attach(request.workspace_id, request.shell_id, request.detach_key)
-
-
 SERVE = Builtin(
     Shape(
         ("mcp", "serve"),
@@ -112,7 +101,7 @@ SERVE = Builtin(
         takes_json=False,
     ),
     "Serve MCP over stdio, for a chat host.",
-    _serve,
+    "pyro_mcp.cli.serving:serve",
 )
 COMPLETION = Builtin(
     Shape(
@@ -123,7 +112,7 @@ COMPLETION = Builtin(
         takes_json=False,
     ),
     "Print a completion script for your shell.",
-    _complete,
+    "pyro_mcp.cli.completion:print_script",
 )
 ATTACH = Builtin(
     Shape(
@@ -134,7 +123,7 @@ ATTACH = Builtin(
         takes_json=False,
     ),
     "Put your own terminal to a shell.",
-    _attach,
+    "pyro_mcp.cli.attaching:attach",
 )
 BUILTINS = (SERVE, COMPLETION, ATTACH)
 BUILTIN_GROUPS = {"mcp": "Chat hosts: the MCP server."}

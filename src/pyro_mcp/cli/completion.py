@@ -13,7 +13,8 @@ import shtab
 from pyro_mcp.cli.commands import BUILTINS
 from pyro_mcp.cli.execution import shape_of
 from pyro_mcp.cli.listing import groups
-from pyro_mcp.cli.parsing import FILE_SUFFIX, Shape, fill_parser
+from pyro_mcp.cli.parsing import fill_parser
+from pyro_mcp.cli.shape import FILE_SUFFIX, Shape
 from pyro_mcp.cli.streams import put
 from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.operations.fields import parameters

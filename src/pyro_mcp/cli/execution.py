@@ -10,18 +10,20 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pyro_mcp.cli.parsing import Shape, parse
+from pyro_mcp.cli.parsing import parse
+from pyro_mcp.cli.shape import Shape
 from pyro_mcp.cli.signals import interruptible
 from pyro_mcp.cli.streams import STDERR, put_alone, put_json
+from pyro_mcp.host.progress import Lines, Silent
 from pyro_mcp.operations.fields import Place, parameters
 from pyro_mcp.operations.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
+    from typing import TextIO
 
     from pyro_mcp.cli.parsing import Parsed
-    from pyro_mcp.host.progress import Lines
     from pyro_mcp.operations.operation import Operation
 
 
@@ -67,13 +69,14 @@ def _progress(parsed: Parsed) -> AbstractContextManager[Any]:
     if parsed.json and not os.isatty(STDERR):
         from contextlib import nullcontext
 
-        from pyro_mcp.host.progress import Silent
-
         return nullcontext(Silent())
-    return _on_stderr()
-
-
-def _on_stderr() -> Lines:
-    from pyro_mcp.host.progress import progress_on
-
     return progress_on(sys.stderr)
+
+
+def progress_on(stream: TextIO) -> Lines:
+    """Return the progress that fits the stream: a bar on a terminal, else lines. Use it as a context manager."""
+    if not stream.isatty():
+        return Lines(stream)
+    from pyro_mcp.host.progress_bar import Bar
+
+    return Bar(stream)

@@ -11,6 +11,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, STDIN, Shape
 from pyro_mcp.cli.streams import STDOUT, put
 from pyro_mcp.cli.usage import UsageError, suggestion, with_help
 from pyro_mcp.operations.fields import Kind, Parameter, Place, parameters
@@ -22,26 +23,7 @@ if TYPE_CHECKING:
 _WIDTH, _NARROWEST = 100, 40
 # Kinds whose option may be given several times.
 COLLECTED = frozenset({Kind.TEXTS, Kind.PAIRS, Kind.RECORDS})
-# What argparse calls those options that are no field of a request, and the options that name a file with the value.
-JSON, ONLY, STDIN, FILE_SUFFIX = "json", "print only", "pass stdin", " file"
 HELP_OPTIONS = frozenset({"-h", "--help"})
-
-
-class Shape(NamedTuple):
-    """What of a command the parser needs to know."""
-
-    words: tuple[str, ...]
-    description: str
-    request: type[Any]
-    takes_json: bool = True
-    #: The option that prints one field of the result alone.
-    only: str = ""
-    takes_stdin: bool = False
-
-    @property
-    def path(self) -> str:
-        """Return the command as it is typed, without `pyro`."""
-        return " ".join(self.words)
 
 
 class Parsed(NamedTuple):

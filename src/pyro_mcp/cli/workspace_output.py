@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from pyro_mcp.cli.rendering import facts, size, table
 from pyro_mcp.cli.streams import STDOUT, put, put_alone, say, styled
+from pyro_mcp.cli.tables import facts, size, table
 from pyro_mcp.operations.printable import printable, printable_line
 
 if TYPE_CHECKING:

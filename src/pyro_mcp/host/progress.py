@@ -103,12 +103,3 @@ class Lines(AbstractContextManager["Lines"]):
         except (OSError, ValueError):
             # Nobody reads any more; the operation itself is not the worse for it.
             self._finished.set()
-
-
-def progress_on(stream: TextIO) -> Lines:
-    """Return the progress that fits the stream: a bar on a terminal, else lines. Use it as a context manager."""
-    if not stream.isatty():
-        return Lines(stream)
-    from pyro_mcp.host.progress_bar import Bar
-
-    return Bar(stream)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.image.inputs import boot_label
+from pyro_mcp.image.names import INITRAMFS, VMLINUX
 from pyro_mcp.image.store import Install, Shelf
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pyro_mcp.host.progress import Progress
 
 KIND = "boot"
-VMLINUX = "vmlinux"
-INITRAMFS = "initramfs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from pyro_mcp.host import programs
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.image import filesystem, integrity
 from pyro_mcp.image.catalog import load_catalog
-from pyro_mcp.image.environments import BASE_IMAGE
 from pyro_mcp.image.manifest import Manifest
 from pyro_mcp.image.mmdebstrap import Bootstrap, Result, bootstrap
+from pyro_mcp.image.names import BASE_IMAGE
 from pyro_mcp.image.namespace import Namespace, enter_namespace
 from pyro_mcp.image.workshop import workshop
 

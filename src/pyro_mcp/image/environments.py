@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.image.names import check_name, label_of, name_of
+from pyro_mcp.image.names import BASE_IMAGE, check_name, label_of, name_of
 from pyro_mcp.image.store import Install, Shelf
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pyro_mcp.image.manifest import Manifest
 
 KIND = "environment"
-BASE_IMAGE = "base.img"
 
 
 class EnvironmentState(StrEnum):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import durable
+from pyro_mcp.host.files import open_plain
 from pyro_mcp.host.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def measure(path: Path) -> Artifact:
         PyroError: NOT_FOUND, PERMISSION and others.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_plain(path)
         try:
             return _measure(fd)
         finally:
@@ -119,7 +120,7 @@ def _verify_one(path: Path, artifact: Artifact, known: Stamp | None) -> Stamp | 
         found = os.lstat(path)
         if known is not None and stat.S_ISREG(found.st_mode) and known == _stamp(found, artifact.sha256):
             return known
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = open_plain(path)
     except FileNotFoundError:
         raise _corrupt(path, "is missing") from None
     except OSError as error:
@@ -127,8 +128,6 @@ def _verify_one(path: Path, artifact: Artifact, known: Stamp | None) -> Stamp | 
     try:
         now = _change_clock_ns()
         before = os.fstat(fd)
-        if not stat.S_ISREG(before.st_mode):
-            raise _corrupt(path, "is not a regular file")
         if artifact.size is not None and before.st_size != artifact.size:
             raise _corrupt(path, f"has {before.st_size} bytes instead of {artifact.size}")
         if _measure(fd).sha256 != artifact.sha256:

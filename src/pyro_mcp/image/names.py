@@ -49,3 +49,10 @@ def label_of(name: str) -> str:
 def name_of(label: str) -> str:
     """Return the environment's name that a file name stands for."""
     return label.replace("@", ":")
+
+
+VMLINUX = "vmlinux"
+INITRAMFS = "initramfs"
+
+
+BASE_IMAGE = "base.img"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import from_os_error
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.image import cpio, integrity
-from pyro_mcp.image.boot import INITRAMFS, VMLINUX
 from pyro_mcp.image.inputs import INIT, agent_sources, boot_label
 from pyro_mcp.image.kit import Kit, kit_recipe
 from pyro_mcp.image.manifest import Manifest
+from pyro_mcp.image.names import INITRAMFS, VMLINUX
 from pyro_mcp.image.namespace import Namespace
 from pyro_mcp.image.toolbox import LOADER
 from pyro_mcp.image.workshop import workshop

@@ -17,16 +17,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
+    from pyro_mcp.host.transport import Transport
     from pyro_mcp.model.kinds import Accelerator, VmmKind
     from pyro_mcp.model.limits import Shape
     from pyro_mcp.model.machine import MachineRecord
-    from pyro_mcp.vmm.template import Template
+    from pyro_mcp.vmm.template import Template, VmmIdentity
 
 #: How many callers can talk to one guest at the same time.
 LANES = 16
@@ -109,16 +107,6 @@ class RestorePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class VmmIdentity:
-    """The very program that runs machines: another build, or the same one upgraded, is another identity."""
-
-    path: str
-    version: str
-    #: A digest over what its files are: binary, libraries, firmware.
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
 class Features:
     """What a driver can do beyond booting."""
 
@@ -152,37 +140,6 @@ class DriverProbe:
     def usable(self) -> bool:
         """Say whether a machine can be started."""
         return self.found and not self.problems
-
-
-class Connection(Protocol):
-    """A byte stream to the guest's agent. A context manager; leaving it gives the lane back."""
-
-    @property
-    def socket(self) -> socket.socket:
-        """Return the connected, blocking stream socket. Closing the connection closes it."""
-        ...
-
-    def close(self) -> None:
-        """Give the lane back; may be called again."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class Transport(Protocol):
-    """The way to a machine's agent, for as many callers at once as there are lanes."""
-
-    def connect(self, *, timeout_s: float) -> Connection:
-        """Claim a lane and connect. The agent need not be there yet: bytes wait for it.
-
-        Raises:
-            PyroError: BUSY if every lane stays taken for `timeout_s`; GUEST_LOST if the machine has ended; TIMEOUT.
-        """
-        ...
 
 
 class Machine(Protocol):

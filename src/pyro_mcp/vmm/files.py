@@ -6,36 +6,14 @@ leads elsewhere is an attack or a mistake.
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import from_os_error
 from pyro_mcp.host.durable import sparse_copy
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def open_regular(path: Path, what: str, *, writable: bool = False) -> int:
-    """Open an existing regular file, not inherited by children. The caller closes it.
-
-    Raises:
-        PyroError: INVALID if it is anything but a regular file; NOT_FOUND, PERMISSION and others.
-    """
-    access = os.O_RDWR if writable else os.O_RDONLY
-    try:
-        # Without O_NONBLOCK, opening a pipe would wait for its other end.
-        fd = os.open(path, access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
-            raise _irregular(path, what) from error
-        raise from_os_error(error, f"open {what} {path}") from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise _irregular(path, what)
-    return fd
 
 
 def create_memory(size_bytes: int) -> int:
@@ -77,12 +55,3 @@ def save_memory(fd: int, path: Path) -> None:
             os.close(target)
     except OSError as error:
         raise from_os_error(error, f"write the memory file {path}") from error
-
-
-def _irregular(path: Path, what: str) -> PyroError:
-    return PyroError(
-        ErrorCode.INVALID,
-        f"{what} {path} is not a regular file",
-        hint="Links, devices and pipes are not opened there. Remove it and run the command again.",
-        details={"path": str(path)},
-    )

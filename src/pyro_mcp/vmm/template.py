@@ -13,12 +13,12 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import stat
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import durable
+from pyro_mcp.host.files import open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from pyro_mcp.model.kinds import Accelerator, VmmKind
     from pyro_mcp.model.limits import Shape
-    from pyro_mcp.vmm.driver import VmmIdentity
 
 RAM = "ram"
 DEVICE_STATE = "device-state"
@@ -195,7 +194,7 @@ def host_cpu(cpuinfo: str = "/proc/cpuinfo") -> str:
 
 def _read_manifest(directory: Path, key: str) -> Template:
     try:
-        fd = os.open(directory / MANIFEST, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = open_plain(directory / MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
         if not os.path.lexists(directory):
             raise PyroError(ErrorCode.NOT_FOUND, f"there is no template at {directory}") from None
@@ -247,13 +246,9 @@ def _corrupt(directory: Path, what: str) -> PyroError:
 
 def _open_regular(path: Path) -> int:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return open_plain(path)
     except OSError as error:
         raise _corrupt(path.parent, f"{path.name} can't be opened: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise _corrupt(path.parent, f"{path.name} is not a regular file")
-    return fd
 
 
 def _stamp(path: Path) -> FileStamp:
@@ -328,3 +323,13 @@ def _data(fd: int) -> Iterator[tuple[int, bytes]]:
             return
         yield position, data
         position += len(data)
+
+
+@dataclass(frozen=True, slots=True)
+class VmmIdentity:
+    """The very program that runs machines: another build, or the same one upgraded, is another identity."""
+
+    path: str
+    version: str
+    #: A digest over what its files are: binary, libraries, firmware.
+    fingerprint: str

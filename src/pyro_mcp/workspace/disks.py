@@ -13,9 +13,9 @@ from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import sparse_copy
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.files import open_regular
 from pyro_mcp.model.limits import MIN_FREE_BYTES, ROOT_DISK_BYTES
 from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER
-from pyro_mcp.vmm.files import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,6 +16,7 @@ from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.durable import fsync_dir, remove_tree, sparse_copy
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.files import open_regular
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.ids import new_snapshot_id
 from pyro_mcp.model.naming import check_snapshot_name
@@ -28,7 +29,6 @@ from pyro_mcp.state.journal import be_active, put_event
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.workspace_table import insert_snapshot, remove_snapshot
-from pyro_mcp.vmm.files import open_regular
 from pyro_mcp.workspace.disks import require_space
 from pyro_mcp.workspace.ws_find import find_workspace
 from pyro_mcp.workspace.ws_host_tree import copy_tree, publish_tree

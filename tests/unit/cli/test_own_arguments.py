@@ -9,7 +9,7 @@ from pyro_mcp.host import process
 
 PROGRAM = """
 import sys
-from pyro_mcp.cli.own_arguments import blot_out
+from pyro_mcp.cli.collecting import blot_out
 blot_out([sys.argv[2], "", "not there"])
 print(open("/proc/self/cmdline").read().split("\\0")[4:], sys.argv[1:])
 """

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyro_mcp.host.progress import HEARTBEAT_S, Lines, Progress, Silent, progress_on
+from pyro_mcp.cli.execution import progress_on
+from pyro_mcp.host.progress import HEARTBEAT_S, Lines, Progress, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Generator

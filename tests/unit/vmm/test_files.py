@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.files import open_regular
 from pyro_mcp.host.sockets import listen_unix
-from pyro_mcp.vmm.files import create_memory, open_regular, save_memory
+from pyro_mcp.vmm.files import create_memory, save_memory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,14 +12,16 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import Accelerator, VmmKind
 from pyro_mcp.vmm import selection
-from pyro_mcp.vmm.driver import BootPlan, VmmIdentity
 from pyro_mcp.vmm.qemu import kvm_probe
 from pyro_mcp.vmm.qemu.kvm_probe import CACHE_FILE, forget_verdict, known_verdict, kvm_verdict
 from pyro_mcp.vmm.qemu.probe_guest import SIGN_OF_LIFE, initramfs
 from pyro_mcp.vmm.selection import driver_of, select_driver
+from pyro_mcp.vmm.template import VmmIdentity
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pyro_mcp.vmm.driver import BootPlan
 
 
 @dataclass

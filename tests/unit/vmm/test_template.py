@@ -14,7 +14,6 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.durable import staged_dir
 from pyro_mcp.model import Accelerator, Shape, VmmKind
 from pyro_mcp.vmm import template
-from pyro_mcp.vmm.driver import VmmIdentity
 from pyro_mcp.vmm.template import (
     DEVICE_STATE,
     MANIFEST,
@@ -22,6 +21,7 @@ from pyro_mcp.vmm.template import (
     ROOT_DISK,
     Template,
     TemplateParts,
+    VmmIdentity,
     host_cpu,
     open_template,
     seal_template,

@@ -15,9 +15,10 @@ from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import programs
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
-from pyro_mcp.vmm.driver import LANES, DriverProbe, Features, VmmIdentity
+from pyro_mcp.vmm.driver import LANES, DriverProbe, Features
 from pyro_mcp.vmm.machine import KeptMachine
 from pyro_mcp.vmm.start import Command, started
+from pyro_mcp.vmm.template import VmmIdentity
 from pyro_mcp.vmm.transport import lane_path, listen_lanes
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import durable, process, programs
-from pyro_mcp.vmm.driver import VmmIdentity
+from pyro_mcp.vmm.template import VmmIdentity
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pyro_mcp.model.machine import MachineRecord
-    from pyro_mcp.vmm.driver import BootPlan, Machine, RestorePlan, VmmIdentity
+    from pyro_mcp.vmm.driver import BootPlan, Machine, RestorePlan
     from pyro_mcp.vmm.qemu.qmp import Message, QmpClient
+    from pyro_mcp.vmm.template import VmmIdentity
 
 # From the start of the keeper until the monitor answers: 40 ms alone, a second or two when twenty start at once.
 LAUNCH_TIMEOUT_S = 30.0

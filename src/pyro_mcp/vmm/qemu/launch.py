@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyro_mcp.host.files import open_regular
 from pyro_mcp.host.sockets import connect_unix, listen_unix
 from pyro_mcp.model.kinds import VmmKind
-from pyro_mcp.vmm.files import open_regular
 from pyro_mcp.vmm.keeper import Limits
 from pyro_mcp.vmm.qemu import argv, jail
 from pyro_mcp.vmm.qemu.machine import MONITOR, QemuMachine

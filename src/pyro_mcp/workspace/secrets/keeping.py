@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.durable import atomic_write
+from pyro_mcp.host.files import open_regular
 from pyro_mcp.model.workspace import SecretKind
 from pyro_mcp.state.filenames import WorkspaceFiles
-from pyro_mcp.vmm.files import open_regular
 from pyro_mcp.workspace.secrets.redactor import Redactor
 from pyro_mcp.workspace.secrets.values import MAX_SECRETS, MAX_VALUE_BYTES, Secret
 

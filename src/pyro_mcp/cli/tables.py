@@ -1,0 +1,68 @@
+"""A result's values as text for a person: fields, tables, and sizes in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from pyro_mcp.cli.streams import STDOUT, styled
+from pyro_mcp.operations.printable import printable_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_GOOD, _BAD, _ODD = "32", "31", "33"
+_COLOURS = {"installed": _GOOD, "started": _GOOD, "broken": _BAD, "failed": _BAD, "outdated": _ODD}
+
+
+def facts(document: dict[str, object], indent: str = "") -> str:
+    """Return an object's fields, one to a line; what is empty is left out, and so are long lists."""
+    lines: list[str] = []
+    for key, value in document.items():
+        if value is None or value in ("", [], {}):
+            continue
+        name = key.replace("_", " ")
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}:", facts(cast("dict[str, object]", value), indent + "  ")]
+        elif isinstance(value, list):
+            lines.append(f"{indent}{name}: {', '.join(_text(each) for each in cast('list[object]', value))}")
+        else:
+            lines.append(f"{indent}{name}: {size(value) if key.endswith('_bytes') else _text(value)}")
+    return "\n".join(line for line in lines if line)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows under their heads, columns aligned."""
+    cells = [[_text(value) for value in row] for row in rows]
+    widths = [max(len(line[column]) for line in [list(heads), *cells]) for column in range(len(heads))]
+    lines = [list(heads), *cells]
+    plain = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join(
+        [styled(plain[0], "1", STDOUT), *(_coloured(line, row) for line, row in zip(plain[1:], cells, strict=True))]
+    )
+
+
+def size(value: object) -> str:
+    """Return a number of bytes in words."""
+    number = float(cast("int", value))
+    for unit in _UNITS:
+        if number < 1024 or unit == _UNITS[-1]:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    raise AssertionError
+
+
+def _coloured(line: str, row: Sequence[str]) -> str:
+    for cell in row:
+        if cell in _COLOURS:
+            return line.replace(cell, styled(cell, _COLOURS[cell], STDOUT), 1)
+    return line
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return printable_line(str(value))

@@ -1,0 +1,47 @@
+"""Opening regular files: links are not followed, and a pipe or device in place of one is an error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def open_regular(path: Path, what: str, *, writable: bool = False) -> int:
+    """Open an existing regular file, not inherited by children. The caller closes it.
+
+    Raises:
+        PyroError: INVALID if it is anything but a regular file; NOT_FOUND, PERMISSION and others.
+    """
+    try:
+        return open_plain(path, writable=writable)
+    except OSError as error:
+        if error.errno in {errno.EINVAL, errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"{what} {path} is not a regular file",
+                hint="Links, devices and pipes are not opened there. Remove it and run the command again.",
+                details={"path": str(path)},
+            ) from error
+        raise from_os_error(error, f"open {what} {path}") from error
+
+
+def open_plain(path: str | os.PathLike[str], *, writable: bool = False) -> int:
+    """Do the same as `open_regular`, for a caller with an error of its own.
+
+    Raises:
+        OSError: EINVAL if it is no regular file; ELOOP if it is a link; what opening it raises.
+    """
+    access = os.O_RDWR if writable else os.O_RDONLY
+    # Without O_NONBLOCK, opening a pipe would wait for its other end.
+    fd = os.open(path, access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return fd

@@ -1,0 +1,41 @@
+"""The way to a guest's agent, as protocols: drivers offer it, `agent` talks over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import socket
+    from types import TracebackType
+    from typing import Self
+
+
+class Connection(Protocol):
+    """A byte stream to the guest's agent. A context manager; leaving it gives the lane back."""
+
+    @property
+    def socket(self) -> socket.socket:
+        """Return the connected, blocking stream socket. Closing the connection closes it."""
+        ...
+
+    def close(self) -> None:
+        """Give the lane back; may be called again."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Transport(Protocol):
+    """The way to a machine's agent, for as many callers at once as there are lanes."""
+
+    def connect(self, *, timeout_s: float) -> Connection:
+        """Claim a lane and connect. The agent need not be there yet: bytes wait for it.
+
+        Raises:
+            PyroError: BUSY if every lane stays taken for `timeout_s`; GUEST_LOST if the machine has ended; TIMEOUT.
+        """
+        ...
