@@ -30,8 +30,8 @@ check: setup ## Format, lint, types, layers, style.
 images: setup
 	@for name in $(TEST_ENVIRONMENTS); do $(BIN)/pyro env pull $$name || exit; done
 
-test: images ## All tests: unit, contract, and real virtual machines. ARGS="-k name" narrows them.
-	$(BIN)/python -m pytest $(ARGS)
+test: setup ## Unit, contract and guest tests, in parallel: minutes. ARGS="tests/unit -k name" narrows them.
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 soak: images ## A thousand create, exec, delete: nothing may grow. Takes about half an hour.
 	PYRO_TEST_LIVES=1000 $(BIN)/python -m pytest tests/vm/test_one_shot_vms.py -k many_lives $(ARGS)

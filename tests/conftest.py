@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.paths import Paths
+from tests.support.guardian import guarded
+from tests.support.guest_images import pull_images
 from tests.support.heartbeat import Heartbeat
-from tests.support.leaks import Census, adopt_orphans, leaks_since
+from tests.support.leaks import Census, leaks_since
+from tests.support.workers import adopt_orphans, available_memory_bytes, die_with_parent, reset_signals, worker_count
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -30,19 +34,45 @@ settings.register_profile("pyro", settings.get_profile("explore"), derandomize=T
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "pyro"))
 
 
+def is_worker(config: pytest.Config) -> bool:
+    """Say whether pytest-xdist's controller started this process."""
+    return hasattr(config, "workerinput")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    reset_signals()
     # Whatever a test detaches becomes this process's child instead of init's, so that it can be found.
     adopt_orphans()
-    # Output is not captured yet, so this descriptor goes on leading to the terminal.
-    config.pluginmanager.register(Heartbeat(os.dup(2)), "heartbeat")
+    if is_worker(config):
+        die_with_parent()
+    else:
+        # Output is not captured yet, so this descriptor goes on leading to the terminal.
+        config.pluginmanager.register(Heartbeat(os.dup(2)), "heartbeat")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    return worker_count(len(os.sched_getaffinity(0)), available_memory_bytes())
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Pull the guests' images, but only for a run that boots guests."""
+    config = session.config
+    if config.getoption("collectonly") or not any(item.get_closest_marker("vm") for item in session.items):
+        return
+    # The heartbeat of a controller does not show how far its workers' pull is.
+    is_first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        pull_images(quietly=not is_first)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def session_directories(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
-    """Give the whole run state, runtime and temporary directories of its own; images stay shared."""
-    tmp_path_factory.getbasetemp()  # pytest's own directory is not among those that are watched
+    """Give the whole process state, runtime and temporary directories of its own; images stay shared."""
+    # pytest's own directory is not among those that are watched.
+    base = tmp_path_factory.getbasetemp()
     root = Path(tempfile.mkdtemp(prefix="pyro-test-"))
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, guarded(root, base):
         for variable, name in {"PYRO_STATE_DIR": "state", "PYRO_RUNTIME_DIR": "run", "TMPDIR": "tmp"}.items():
             (root / name).mkdir(mode=0o700)
             patch.setenv(variable, str(root / name))

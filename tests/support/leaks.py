@@ -6,7 +6,6 @@ was detached, so that other work on the same machine is never blamed.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import threading
@@ -23,16 +22,9 @@ from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER, STORE_LOCK, VM_LOCKS
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 SETTLE_S = 5.0
 # What stays in the state and runtime directories by design, and is the same however many VMs there were.
 LAYOUT = frozenset({"vms", "workspaces", "locks", "tmp", STORE_LOCK, VM_LOCKS, BASELINE_PLACEHOLDER})
-
-
-def adopt_orphans() -> None:
-    """Make this process, not init, the parent of whatever its descendants leave behind."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,9 @@ def test_a_group_and_the_groups_in_it_show_their_commands(capfd: Capture) -> Non
     assert main(["workspace", "file"]) == 2
 
 
-@pytest.mark.parametrize("row", [row for row in all_operations() if row.cli and row.cli[0] == "workspace"], ids=str)
+@pytest.mark.parametrize(
+    "row", [row for row in all_operations() if row.cli and row.cli[0] == "workspace"], ids=lambda row: row.name
+)
 def test_every_command_has_help_that_shows_its_options(row: Any, capfd: Capture) -> None:
     assert main([*row.cli, "--help"]) == 0
     out = capfd.readouterr().out

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.faults import forget_hits
 from pyro_mcp.image import integrity
 from pyro_mcp.image.integrity import STAMPS, Artifact, digest_of, measure, seal, verify
 
@@ -159,12 +160,18 @@ def test_a_record_for_another_digest_does_not_count(tmp_path: Path, artifacts: d
 def test_a_full_disk_does_not_make_a_good_file_bad(
     tmp_path: Path, artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYRO_FAULT_POINT", "atomic_write.before_sync:no_space")
+    # Both of them have something to write: no file changed in this tick of the clock.
+    latest = max(os.stat(tmp_path / name).st_ctime_ns for name in artifacts)
+    monkeypatch.setattr(integrity, "_change_clock_ns", lambda: latest + 1)
+    for prove in (verify, seal):
+        forget_hits()
+        monkeypatch.setenv("PYRO_FAULT_POINT", "atomic_write.before_sync:no_space")
+        prove(tmp_path, artifacts)
+        assert not (tmp_path / STAMPS).exists()
 
-    verify(tmp_path, artifacts)
-    seal(tmp_path, artifacts)
-
-    assert not (tmp_path / STAMPS).exists()
+        monkeypatch.delenv("PYRO_FAULT_POINT")
+        prove(tmp_path, artifacts)
+        (tmp_path / STAMPS).unlink()
 
 
 def test_a_file_that_changed_in_the_tick_of_its_verification_gets_no_stamp(
