@@ -7,7 +7,7 @@ BIN := .venv/bin
 TEST_ENVIRONMENTS := debian:12 debian:12-base
 # Where it is set, every start compiles every module again: a second instead of a moment.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup images run check test soak bench format smoke reference constraints clean
+.PHONY: help setup images run check test soak bench format smoke test-pythons reference constraints clean
 
 help: ## Say what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,15 +36,18 @@ test: setup ## Unit, contract and guest tests, in parallel: minutes. ARGS="tests
 soak: images ## A thousand create, exec, delete: nothing may grow. Takes about half an hour.
 	PYRO_TEST_LIVES=1000 $(BIN)/python -m pytest tests/vm/test_one_shot_vms.py -k many_lives $(ARGS)
 
-bench: images ## Measure on this machine, and print one table.
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: images ## Measure on this machine and print one table; AGAINST=REV compares with another revision.
+	@$(BIN)/python -m benchmarks $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
 format: setup ## Format the code, and mend what the linter can.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-smoke: images ## Build the wheel, install it elsewhere, and run a command in a virtual machine with that.
-	@scripts/smoke
+smoke: images ## Install the built wheel with the newest dependencies it allows, and run guests with it.
+	$(BIN)/python -m pytest tests/vm/test_wheel.py $(ARGS)
+
+test-pythons: images ## Unit and contract tests and the smoke test on every supported Python that is installed.
+	@scripts/test-pythons $(ARGS)
 
 reference: setup ## Write docs/reference and the schema snapshot anew, from the table of operations.
 	@$(BIN)/python scripts/reference.py
@@ -52,6 +55,6 @@ reference: setup ## Write docs/reference and the schema snapshot anew, from the 
 constraints: setup ## Write constraints.txt anew; UPGRADE=1 takes the newest versions.
 	@$(BIN)/python scripts/constraints.py $(if $(UPGRADE),--upgrade)
 
-clean: ## Remove .venv and what tools left here. Guest images stay in the cache: `pyro env prune`.
-	rm -rf .venv .hypothesis .ruff_cache .pytest_cache .import_linter_cache build dist
+clean: ## Remove the virtualenvs and what tools left here. Guest images stay in the cache: `pyro env prune`.
+	rm -rf .venv .venvs .hypothesis .ruff_cache .pytest_cache .import_linter_cache build dist
 	find src tests scripts benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2> /dev/null || true

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import cold, commands, inhabited, machine, machines, others, workspaces
+from benchmarks import against, cold, commands, inhabited, machine, machines, others, workspaces
 from benchmarks.measure import Row, table
 from pyro_mcp.cli.execution import progress_on
 from pyro_mcp.host.paths import Paths
@@ -22,6 +22,9 @@ ENVIRONMENT = "debian:12"
 def main() -> None:
     """Measure what was asked for, saying what is being measured."""
     arguments = _parse()
+    if arguments.against:
+        _compare(arguments)
+        return
     paths = Paths.from_environment()
     with progress_on(sys.stderr) as progress:
         environment = ensure_environment(paths, ENVIRONMENT, progress)
@@ -50,9 +53,32 @@ def main() -> None:
     print(table(rows))
 
 
+def _compare(arguments: argparse.Namespace) -> None:
+    known = against.available()
+    rows: list[str] = arguments.only or list(known)
+    if unknown := [row for row in rows if row not in known]:
+        raise SystemExit(f"--only: no row {unknown[0]!r} to compare; there are: {', '.join(known)}")
+    with against.both_sides(arguments.against, ENVIRONMENT) as (there, here):
+        pairs = against.compare(there, here, rows, times=arguments.times)
+    facts = machine.describe()
+    if arguments.json:
+        found = [each.to_json() for each in pairs]
+        print(json.dumps({"machine": facts, "against": arguments.against, "rows": found}, indent=1))
+        return
+    print("; ".join(f"{name}: {fact}" for name, fact in facts.items()), end="\n\n")
+    print(f"there: {arguments.against}; here: this checkout; ratio: here ÷ there, below 1 is faster\n")
+    print(against.table(pairs))
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", action="append", metavar="GROUP", help="measure this group only; may be repeated")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="measure only this group, or row of a comparison; may be repeated",
+    )
+    parser.add_argument("--against", metavar="REV", help="compare this checkout with another revision, pair by pair")
     parser.add_argument("--times", type=int, default=15, help="samples of each figure (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print all samples as one JSON document")
     return parser.parse_args()

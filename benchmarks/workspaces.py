@@ -49,7 +49,7 @@ class _Bench:
 
     def loop(self) -> list[Row]:
         """Create, reset, stop and start a workspace of a small repository; read and write a file in it."""
-        repo = _tree(self.place / "repo", files=2000, total_bytes=20 * _MIB)
+        repo = make_tree(self.place / "repo", files=2000, total_bytes=20 * _MIB)
         create = Stopwatch()
         used: list[float] = []
         for _ in range(self.times):
@@ -86,7 +86,7 @@ class _Bench:
 
     def large(self) -> list[Row]:
         """Create a workspace of a large tree."""
-        tree = _tree(self.place / "large", files=50_000, total_bytes=500 * _MIB)
+        tree = make_tree(self.place / "large", files=50_000, total_bytes=500 * _MIB)
         rates: list[float] = []
         for _ in range(3):
             began = time.perf_counter()
@@ -97,7 +97,7 @@ class _Bench:
 
     def many_files(self) -> list[Row]:
         """Find fifty changes among 20,000 files."""
-        tree = _tree(self.place / "many", files=20_000, total_bytes=40 * _MIB)
+        tree = make_tree(self.place / "many", files=20_000, total_bytes=40 * _MIB)
         with self._workspace(tree) as workspace_id:
             self.pyro.exec_workspace(workspace_id, command=_CHANGE_FIFTY, timeout_seconds=60)
             diff = self._timed(lambda: self.pyro.diff_workspace(workspace_id), times=5)
@@ -105,7 +105,7 @@ class _Bench:
 
     def transfers(self) -> list[Row]:
         """Push a tree of 100 MB, take a snapshot of it, and export it."""
-        tree = _tree(self.place / "hundred", files=200, total_bytes=100 * _MIB)
+        tree = make_tree(self.place / "hundred", files=200, total_bytes=100 * _MIB)
         pushes: list[float] = []
         exports: list[float] = []
         snapshot = Stopwatch()
@@ -160,7 +160,7 @@ class _Bench:
         return watch
 
 
-def _tree(root: Path, *, files: int, total_bytes: int) -> Path:
+def make_tree(root: Path, *, files: int, total_bytes: int) -> Path:
     """Make a tree of equal files of text, a hundred to a directory."""
     size = total_bytes // files
     text = random.Random(1).randbytes(size).hex().encode()[:size]
