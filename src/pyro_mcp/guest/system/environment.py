@@ -1,7 +1,6 @@
-"""The environment as the workload's root: base and root disk as one tree, with what a running system has in it.
+"""The environment as the workload's root: base and root disk as one tree, with the mounts of a running system.
 
-Owns its mounts and its /dev. Refuses to follow the environment's symbolic links out of it: a workload may have left
-any on the disk.
+A workload may have left any symbolic link on the disk: none of them is followed out of the environment.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from pyro_mcp.guest.console import log
 from pyro_mcp.guest.disks import BASE_DEVICE, FITHAW, ROOT_DEVICE, WORKSPACE_DEVICE
 from pyro_mcp.guest.system import secrets
 from pyro_mcp.guest.system.names import BOUND_FILES, FILES
+from pyro_mcp.guest.tasks.staging import sweep
 
 _BASE = "/mnt/base"
 _ROOT = "/mnt/root"
@@ -71,6 +71,7 @@ def mount_workspace() -> None:
     # An earlier workload may have left a link there, or nothing at all.
     _make_directory(WORKSPACE_PLACE, _DIRECTORIES[WORKSPACE])
     syscalls.mount(WORKSPACE_DEVICE, WORKSPACE_PLACE, "ext4", syscalls.MS_NODEV | syscalls.MS_NOATIME, _DISK_OPTIONS)
+    sweep(WORKSPACE_PLACE)
 
 
 def mount_to_look_at(*, has_workspace: bool) -> None:

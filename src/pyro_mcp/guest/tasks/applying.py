@@ -1,7 +1,7 @@
-"""Changing several files, all or none.
+"""Changing several files, all or none: the task APPLY.
 
-Owns the task APPLY: everything is read and staged first, then put in place by renames that can be taken back. Refuses
-to go through links, and to replace what is not what the host has seen there: a regular file, or nothing.
+Everything is read and staged first, then put in place by renames that can be undone. No link is followed, and only
+what the host has seen is replaced: a regular file, or nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
-from pyro_mcp.guest.tasks.contents import StagedFile, resemble, staging_name, state_of
+from pyro_mcp.guest.tasks.contents import state_of
 from pyro_mcp.guest.tasks.failures import TaskError, failure
+from pyro_mcp.guest.tasks.staging import StagedFile, resemble, settle, staging_name, staging_root, write_out
 from pyro_mcp.guest.tasks.streams import Input
 from pyro_mcp.protocol import tasks
 
@@ -54,7 +55,8 @@ class _Transaction:
         self._count = 0
         self._name = staging_name()
         self._staging = -1
-        self._root = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=area.fd)
+        self._root = staging_root(area)
+        self._changed: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +98,7 @@ class _Transaction:
             TaskError: if something can't be; leaving the context takes the rest back then.
         """
         try:
+            write_out(self._root, self._files)
             os.mkdir(self._name, 0o700, dir_fd=self._root)
             self._staging = os.open(self._name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
         except OSError as error:
@@ -105,6 +108,10 @@ class _Transaction:
                 step()
             except OSError as error:
                 raise failure(error, path) from None
+        try:
+            settle(self._root, self._files, self._changed)
+        except OSError as error:
+            raise failure(error, _NOTHING) from None
 
     def _put(self, path: bytes, file: StagedFile, mode: int, *, must_be_new: bool) -> None:
         directory, name = self._place(path, make=True)
@@ -140,8 +147,11 @@ class _Transaction:
         if not name:
             raise TaskError(tasks.IS_DIRECTORY, path)
         if make:
-            return self._area.make_directory_straight(above, self._made), name
-        return self._area.open_straight(above, os.O_RDONLY | os.O_DIRECTORY), name
+            directory = self._area.make_directory_straight(above, self._made)
+        else:
+            directory = self._area.open_straight(above, os.O_RDONLY | os.O_DIRECTORY)
+        self._changed.add(directory)
+        return directory, name
 
     def _require_file(self, found: os.stat_result | None, path: bytes, *, links: bool = False) -> None:
         if found is None or stat.S_ISREG(found.st_mode) or (links and stat.S_ISLNK(found.st_mode)):

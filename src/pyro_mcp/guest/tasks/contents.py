@@ -1,19 +1,16 @@
-"""Reading and writing single files.
-
-Owns the tasks READ, WRITE and FETCH. Refuses to open anything but regular files, and to let one be seen half written.
-"""
+"""Reading and writing single files: the tasks READ, WRITE and FETCH. Only regular files are opened."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.tasks.area import OPEN_FILE
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.listing import kind_of
+from pyro_mcp.guest.tasks.staging import StagedFile, resemble, settle, staging_name, staging_root
 from pyro_mcp.guest.tasks.streams import STDOUT, Input, Output, write_all
 from pyro_mcp.protocol import tasks
 
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
 NEW_FILE_MODE = 0o644
 _CHUNK_BYTES = 256 * 1024
 _NO_CONTENT = -1
-# What file systems say that have none.
-_NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR)
 # Nothing is there: not at its end, nor on the way, nor where a link could lead.
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
 
@@ -46,6 +41,7 @@ def read_file(area: Area, path: bytes, *, max_bytes: int) -> Document:
 def write_file(area: Area, path: bytes, *, size: int) -> Document:
     """Read a file's content, and put it in its place at once."""
     source = Input()
+    root = staging_root(area)
     directory, name, path = area.place(path)
     before = state_of(directory, name)
     if before is not None and not stat.S_ISREG(before.st_mode):
@@ -56,7 +52,9 @@ def write_file(area: Area, path: bytes, *, size: int) -> Document:
         try:
             source.copy_to(file.fd, size)
             resemble(file.fd, mode, before)
-            _put(file, directory, name)
+            file.write_out()
+            _put(file, root if area.grounds.is_machine else directory, directory, name)
+            settle(root, [file], [directory])
         finally:
             file.close()
     except OSError as error:
@@ -64,14 +62,14 @@ def write_file(area: Area, path: bytes, *, size: int) -> Document:
     return {"size": size, "mode": mode, "created": before is None}
 
 
-def _put(file: StagedFile, directory: int, name: bytes) -> None:
-    """Give a file its name, whatever is under it."""
+def _put(file: StagedFile, staging: int, directory: int, name: bytes) -> None:
+    """Give a file its name, whatever has it now."""
     staged = staging_name()
-    file.give_name(directory, staged)
+    file.give_name(staging, staged)
     try:
-        os.rename(staged, name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.rename(staged, name, src_dir_fd=staging, dst_dir_fd=directory)
     except OSError:
-        os.unlink(staged, dir_fd=directory)
+        os.unlink(staged, dir_fd=staging)
         raise
 
 
@@ -137,50 +135,3 @@ def state_of(directory: int, name: bytes) -> os.stat_result | None:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-class StagedFile:
-    """A file that is being written, and that nobody sees until it is given its name."""
-
-    def __init__(self, directory: int) -> None:
-        """Make it, on the disk of a directory."""
-        self._directory = directory
-        self._name = b""
-        try:
-            self.fd = os.open(b".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=directory)
-        except OSError as error:
-            if error.errno == errno.EPERM and not os.fstat(directory).st_nlink:
-                # What ext4 says of a directory that was removed meanwhile.
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
-            if error.errno not in _NO_UNNAMED_FILES:
-                raise
-            self._name = staging_name()
-            self.fd = os.open(self._name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
-
-    def give_name(self, directory: int, name: bytes) -> None:
-        """Give it a name that is free."""
-        if self._name:
-            os.rename(self._name, name, src_dir_fd=self._directory, dst_dir_fd=directory)
-            self._name = b""
-        else:
-            os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=directory, follow_symlinks=True)
-
-    def close(self) -> None:
-        """Close it, and forget it if it has got no name."""
-        os.close(self.fd)
-        if self._name:
-            os.unlink(self._name, dir_fd=self._directory)
-
-
-def staging_name() -> bytes:
-    """Return a name for what is there for a moment only."""
-    return b".pyro-" + os.urandom(8).hex().encode()
-
-
-def resemble(fd: int, mode: int, before: os.stat_result | None) -> None:
-    """Give a file its mode, and the owner of the one that it replaces."""
-    if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-        # On a host, only root may.
-        with suppress(PermissionError):
-            os.fchown(fd, before.st_uid, before.st_gid)
-    os.fchmod(fd, mode)

@@ -19,6 +19,7 @@ from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.freezing import freeze
 from pyro_mcp.guest.tasks.listing import list_files, usage
 from pyro_mcp.guest.tasks.packing import pack_files
+from pyro_mcp.guest.tasks.staging import sweep
 from pyro_mcp.guest.tasks.streams import STDERR, STDOUT, write_all
 from pyro_mcp.guest.tasks.unpacking import unpack_files
 from pyro_mcp.protocol import tasks
@@ -99,6 +100,8 @@ def _perform(document: Document, grounds: Grounds) -> Mapping[str, object]:
     if task is None or (name in _CHANGING and grounds.inspecting):
         why = "does not know the task" if task is None else "only looks at this guest, and refuses to"
         raise TaskError(tasks.UNSUPPORTED, message=f"the agent {why} {name!r}")
+    if name in _SWEEPING and grounds.is_machine and not grounds.inspecting:
+        sweep(os.fsdecode(grounds.workspace))
     return task(area, _Fields(document))
 
 
@@ -119,4 +122,6 @@ _TASKS: dict[str, Callable[[Area, _Fields], Mapping[str, object]]] = {
     tasks.USAGE: lambda area, _: usage(area),
     tasks.EXPORT: lambda area, _: export_root(area),
 }
+# They would show what a task that was cut off has left. Those that stage files look for it themselves.
+_SWEEPING = (tasks.DIFF, tasks.PACK, tasks.FREEZE)
 _CHANGING = (tasks.WRITE, tasks.APPLY, tasks.UNPACK, tasks.FREEZE)

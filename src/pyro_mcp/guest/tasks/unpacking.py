@@ -1,7 +1,7 @@
-"""Laying a tar stream into a directory.
+"""Laying a tar stream into a directory: the task UNPACK.
 
-Owns the task UNPACK. What the stream names is replaced, what it does not name stays. Refuses to go through links below
-the directory, to put a file where a directory is or the other way round, and a stream that has no end.
+What the stream names is replaced, what it does not name stays. Below the directory no link is followed, and no file
+takes the place of a directory or the other way round.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
 from pyro_mcp.guest.tasks.contents import state_of
 from pyro_mcp.guest.tasks.failures import TaskError, failure
@@ -54,6 +55,8 @@ def unpack_files(area: Area, path: bytes) -> Document:
                 decoder.pass_over(moved)
         decoder.finish()
         unpacker.finish()
+        if area.grounds.is_machine:
+            syscalls.syncfs(os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd))
     except TarError as error:
         raise TaskError(tasks.BAD_ARCHIVE, message=f"the stream {error}") from None
     except OSError as error:

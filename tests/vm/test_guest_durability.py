@@ -1,0 +1,95 @@
+"""What a guest has answered is on the workspace's disk, and what a killed machine left half done is removed."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyro_mcp.agent import AgentSession
+from pyro_mcp.agent.files import Delete, GuestFiles, Write
+from tests.support.agents import TIMEOUT_S, run
+from tests.support.workspace_guest import Disks, WorkspaceBench, workspace_bench
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Generator[WorkspaceBench]:
+    with workspace_bench(tmp_path_factory.mktemp("guests")) as bench:
+        yield bench
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Disks:
+    disks = Disks(tmp_path / "disks")
+    disks.seed(None)
+    return disks
+
+
+def written(files: GuestFiles) -> None:
+    files.write(b"a", b"new a\n")
+    files.write(b"made/here/b", b"new b\n")
+
+
+def patched(files: GuestFiles) -> None:
+    changes = [Write(b"a", b"new a\n", 0o644, created=False), Write(b"made/here/b", b"new b\n", 0o644, created=True)]
+    files.apply([*changes, Delete(b"gone")])
+
+
+def patched_widely(files: GuestFiles) -> None:
+    patched(files)
+    files.apply([Write(b"many/%d" % number, b"new\n", 0o644, created=True) for number in range(40)])
+
+
+def pushed(files: GuestFiles) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, data in (("a", b"new a\n"), ("made/here/b", b"new b\n")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    files.unpack(b"", [stream.getvalue()])
+
+
+@pytest.mark.parametrize("change", [written, patched, patched_widely, pushed])
+def test_what_was_answered_is_there_after_the_machine_is_killed(
+    bench: WorkspaceBench, disks: Disks, change: Callable[[GuestFiles], None]
+) -> None:
+    with bench.running(disks) as machine:
+        with AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
+            run(session, "echo old a > a; echo old > gone; sync")
+            change(GuestFiles(session))
+        machine.kill()
+    with bench.running(disks) as machine, AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
+        gone = b"" if "patched" in change.__name__ else b"old\n"
+        assert run(session, "cat a made/here/b; cat gone 2>/dev/null").stdout == b"new a\nnew b\n" + gone
+        if change is patched_widely:
+            assert run(session, "cat many/* | sort | uniq -c").stdout.split() == [b"40", b"new"]
+        assert not run(session, "find . -name '.pyro-*'").stdout
+
+
+def test_what_a_cut_off_task_left_is_removed_at_the_next_start_and_by_the_next_task(
+    bench: WorkspaceBench, disks: Disks
+) -> None:
+    left = "mkdir .pyro-0123456789abcdef; echo x > .pyro-0123456789abcdef/0; echo y > .pyro-fedcba9876543210"
+    own = "mkdir .pyro-00112233445566778 .pyro-0011223344556677; echo mine > .pyro-0011223344556677/notes"
+    kept = b".pyro-0011223344556677\n.pyro-00112233445566778\n"
+    with bench.running(disks) as machine:
+        with AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
+            run(session, f"{left}; {own}; sync")
+        machine.kill()
+    with bench.running(disks) as machine, AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
+        assert run(session, "ls -d .pyro-*").stdout == kept
+        run(session, left)
+        GuestFiles(session).diff(max_entries=10, max_file_bytes=10, max_total_bytes=10)
+        assert run(session, "ls -d .pyro-*").stdout == kept
+        run(session, left)
+        GuestFiles(session).write(b"a", b"")
+        assert run(session, "ls -d .pyro-*").stdout == kept
