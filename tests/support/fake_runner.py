@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyro_mcp.operations.run_values import VmExecResult
+from pyro_mcp.operations.run import VmExecResult
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.operations.validation import check_request
-from pyro_mcp.operations.vm_values import VmResult
+from pyro_mcp.operations.vms import VmResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable

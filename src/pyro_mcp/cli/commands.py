@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.cli.parsing import parse
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
-from pyro_mcp.operations import ws_named
+from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Builtin:
 class AttachRequest:
     """Ask for one's own terminal at a shell."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
     shell_id: str | None = field(
         default=None,
         metadata=about(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.diagnosis import DoctorResult
     from pyro_mcp.operations.environments import EnvListResult, EnvPruneResult
     from pyro_mcp.operations.operation import Operation, Result
-    from pyro_mcp.operations.vm_values import VmDeleteResult, VmListResult, VmReapExpiredResult
+    from pyro_mcp.operations.vms import VmDeleteResult, VmListResult, VmReapExpiredResult
 
 
 def show(operation: Operation[Any, Any], result: Result) -> None:

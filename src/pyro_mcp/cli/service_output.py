@@ -14,7 +14,7 @@ from pyro_mcp.operations.printable import printable_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.operations.workspace_services import (
+    from pyro_mcp.operations.workspaces.services import (
         PublishedPortResult,
         ServiceListResult,
         ServiceLogsResult,

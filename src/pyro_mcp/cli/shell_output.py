@@ -14,7 +14,7 @@ from pyro_mcp.cli.tables import facts, table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.operations.workspace_shells import (
+    from pyro_mcp.operations.workspaces.shells import (
         ShellCloseResult,
         ShellListResult,
         ShellOpenResult,

@@ -18,26 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyro_mcp.operations.operation import Result
-    from pyro_mcp.operations.workspace_commands import LoggedCommand, WorkspaceLogsResult
-    from pyro_mcp.operations.ws_file_values import (
+    from pyro_mcp.operations.workspaces.commands import LoggedCommand, WorkspaceLogsResult
+    from pyro_mcp.operations.workspaces.disks import DiskExportResult, DiskListResult, DiskReadResult
+    from pyro_mcp.operations.workspaces.files import (
         FileListResult,
         FileReadResult,
         FileWriteResult,
         PatchApplyResult,
         SyncPushResult,
     )
-    from pyro_mcp.operations.ws_review_values import (
-        DiffResult,
-        DiskExportResult,
-        DiskListResult,
-        DiskReadResult,
-        ExportResult,
-        SnapshotDeleteResult,
-        SnapshotListResult,
-        SnapshotResult,
-    )
-    from pyro_mcp.operations.ws_summary_values import SummaryResult
-    from pyro_mcp.operations.ws_values import (
+    from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, SummaryResult
+    from pyro_mcp.operations.workspaces.snapshots import SnapshotDeleteResult, SnapshotListResult, SnapshotResult
+    from pyro_mcp.operations.workspaces.values import (
         NoteResult,
         WorkspaceDeleteResult,
         WorkspaceListResult,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pyro_mcp.operations import named
+from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.named import DEFAULT_ENVIRONMENT, environment
 from pyro_mcp.operations.operation import Result
-from pyro_mcp.operations.run_values import VmExecResult  # noqa: TC001 - as below
-from pyro_mcp.operations.vm_values import (  # noqa: TC001 - schemas are made of annotations, at run time
+from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT, environment
+from pyro_mcp.operations.run import VmExecResult  # noqa: TC001 - as below
+from pyro_mcp.operations.vms import (  # noqa: TC001 - schemas are made of annotations, at run time
     VmDeleteResult,
     VmNetworkInfoResult,
     VmResult,
@@ -53,7 +53,7 @@ class PrepareRequest:
 class DemoRequest:
     """Ask for a one-shot life to be shown."""
 
-    network: bool = field(default=False, metadata=named.NETWORK)
+    network: bool = field(default=False, metadata=parameters.NETWORK)
 
 
 @dataclass(frozen=True, slots=True)

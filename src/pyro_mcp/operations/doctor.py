@@ -27,12 +27,12 @@ from pyro_mcp.operations.diagnosis import (
     VmmReport,
 )
 from pyro_mcp.operations.preparation import daily_loop
-from pyro_mcp.operations.run_values import VmRunRequest
+from pyro_mcp.operations.run import VmRunRequest
 
 if TYPE_CHECKING:
     from pyro_mcp.operations.diagnosis import DoctorRequest
     from pyro_mcp.operations.operation import Call
-    from pyro_mcp.operations.run_values import VmExecResult
+    from pyro_mcp.operations.run import VmExecResult
     from pyro_mcp.vmm.driver import DriverProbe
     from pyro_mcp.vmm.selection import Selection
 

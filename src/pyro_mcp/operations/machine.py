@@ -1,10 +1,11 @@
-"""This machine: doctor, prepare, demo.
-
-Owns the rows of this family. Refuses to hold what they do: `doctor` and `preparation` do, and are loaded when called.
-"""
+"""This machine: doctor, prepare, demo."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.operations import vms
 from pyro_mcp.operations.diagnosis import (
     DemoRequest,
     DemoResult,
@@ -14,6 +15,12 @@ from pyro_mcp.operations.diagnosis import (
     PrepareResult,
 )
 from pyro_mcp.operations.operation import Call, Effect, Operation
+from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
+from pyro_mcp.operations.run import VmCreateRequest, VmExecRequest
+from pyro_mcp.operations.vms import VmDeleteResult, VmRequest
+
+_COMMAND = "uname -srm; git --version; python3 -c 'print(6 * 7)'"
+_TIMEOUT_S = 60
 
 
 def _doctor(request: DoctorRequest, call: Call) -> DoctorResult:
@@ -29,9 +36,36 @@ def _prepare(request: PrepareRequest, call: Call) -> PrepareResult:
 
 
 def _demo(request: DemoRequest, call: Call) -> DemoResult:
-    from pyro_mcp.operations.demonstration import demonstrate
+    """Live a one-shot life and return what each step answered.
 
-    return demonstrate(request, call)
+    Raises:
+        PyroError: the step that failed; the VM is gone then, too.
+    """
+    with ExitStack() as stack:
+        created = vms.VM_CREATE.handler(VmCreateRequest(environment=DEFAULT_ENVIRONMENT, network=request.network), call)
+        vm = VmRequest(vm_id=created.vm_id)
+        stack.callback(_delete_if_there, vm, call)
+        started = vms.VM_START.handler(vm, call)
+        network = vms.VM_NETWORK_INFO.handler(vm, call)
+        command = VmExecRequest(vm_id=created.vm_id, command=_COMMAND, timeout_seconds=_TIMEOUT_S)
+        execution = vms.VM_EXEC.handler(command, call)
+        deleted = VmDeleteResult(vm_id=created.vm_id, deleted=_is_gone(vm, call))
+    return DemoResult(DEFAULT_ENVIRONMENT, created, started, network, execution, deleted)
+
+
+def _delete_if_there(vm: VmRequest, call: Call) -> None:
+    with suppress(PyroError):
+        vms.VM_DELETE.handler(vm, call)
+
+
+def _is_gone(vm: VmRequest, call: Call) -> bool:
+    try:
+        vms.VM_STATUS.handler(vm, call)
+    except PyroError as error:
+        if error.code is ErrorCode.NOT_FOUND:
+            return True
+        raise
+    return False
 
 
 DOCTOR = Operation(

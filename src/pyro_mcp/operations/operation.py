@@ -5,6 +5,7 @@ Owns the shape of an operation, of a call and of a result. Refuses to know any p
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
@@ -122,3 +123,9 @@ class Operation(Generic[Q, R]):
             "idempotentHint": self.idempotent or self.effect is Effect.READ,
             "openWorldHint": self.open_world,
         }
+
+
+def utc_text(epoch_s: float) -> str:
+    """Return a time (seconds since the epoch) as text, such as 2026-09-21T10:00:00.123Z."""
+    whole, milliseconds = divmod(round(epoch_s * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"

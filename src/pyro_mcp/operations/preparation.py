@@ -16,10 +16,10 @@ from pyro_mcp import __version__
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations import environments, run, vms
 from pyro_mcp.operations.diagnosis import DailyLoopReport, PrepareResult
-from pyro_mcp.operations.named import DEFAULT_ENVIRONMENT
-from pyro_mcp.operations.run_values import VmRunRequest
-from pyro_mcp.operations.timestamps import utc_text
-from pyro_mcp.operations.vm_values import VmCreateRequest, VmExecRequest, VmRequest
+from pyro_mcp.operations.operation import utc_text
+from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
+from pyro_mcp.operations.run import VmCreateRequest, VmExecRequest, VmRunRequest
+from pyro_mcp.operations.vms import VmRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.operations.diagnosis import PrepareRequest
     from pyro_mcp.operations.operation import Call
-    from pyro_mcp.operations.run_values import VmExecResult
+    from pyro_mcp.operations.run import VmExecResult
 
 _RECORD = "prepared.json"
 _SCHEMA = 1

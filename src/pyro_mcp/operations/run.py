@@ -1,22 +1,85 @@
 """One command in a fresh VM: the product's main job.
 
-Owns its row, and the handlers' way from requests to what verbs take and back. Refuses to load what only the other
-operations on VMs need: every `pyro run` would pay for it.
+`pyro run` loads this module and no other of the family: what only the other operations on VMs need stays in `vms`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pyro_mcp.operations.operation import Call, Effect, Operation, engine
-from pyro_mcp.operations.run_values import VmExecResult, VmRunRequest
+from pyro_mcp.model import limits
+from pyro_mcp.operations import parameters
+from pyro_mcp.operations.fields import said
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
 
 if TYPE_CHECKING:
-    from pyro_mcp.operations.vm_values import VmCreateRequest, VmExecRequest
     from pyro_mcp.workspace.guest_command import CommandStreams, Execution, GuestCommand
     from pyro_mcp.workspace.spec import VmSpec
 
+ENVIRONMENT = said("The environment it was made from.")
+VM_ID = said("Id of the VM.")
+EXECUTION_MODE = said("Where the command ran: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
+ISOLATION = said("What stood between it and this host: kvm, tcg (a VM in software), none.")
+
 TIMED_OUT = 124
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmRunRequest:
+    """Ask for one command in a fresh VM."""
+
+    environment: str = field(metadata=parameters.ENVIRONMENT)
+    command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
+    vcpu_count: int = field(default=limits.DEFAULT_VCPU_COUNT, metadata=parameters.VCPU_COUNT)
+    mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=parameters.MEM_MIB)
+    timeout_seconds: int = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
+    ttl_seconds: int = field(default=limits.DEFAULT_TTL_S, metadata=parameters.VM_TTL_SECONDS)
+    network: bool = field(default=False, metadata=parameters.NETWORK)
+    allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
+    require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
+
+
+@dataclass(frozen=True, slots=True)
+class VmExecResult(Result):
+    """What became of one command. Its exit code is a result, whatever it is."""
+
+    vm_id: str = field(metadata=VM_ID)
+    environment: str = field(metadata=ENVIRONMENT)
+    command: str | tuple[str, ...] = field(metadata=said("The command, as it was given."))
+    execution_mode: str = field(metadata=EXECUTION_MODE)
+    isolation: str = field(metadata=ISOLATION)
+    exit_code: int = field(metadata=said("Its exit status; 128+N if signal N ended it; 124 if its time was up."))
+    timed_out: bool = field(metadata=said("Whether it ran past its timeout and was killed."))
+    duration_ms: int = field(metadata=said("How long it ran."))
+    stdout: str = field(metadata=said("What it wrote to stdout, the middle left out if long.", guest=True))
+    stderr: str = field(metadata=said("What it wrote to stderr, the middle left out if long.", guest=True))
+    stdout_bytes: int = field(metadata=said("How much it wrote to stdout."))
+    stderr_bytes: int = field(metadata=said("How much it wrote to stderr."))
+    stdout_truncated: bool = field(metadata=said("Whether something of stdout was left out."))
+    stderr_truncated: bool = field(metadata=said("Whether something of stderr was left out."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmCreateRequest:
+    """Ask for a VM."""
+
+    environment: str = field(metadata=parameters.ENVIRONMENT)
+    vcpu_count: int = field(default=limits.DEFAULT_VCPU_COUNT, metadata=parameters.VCPU_COUNT)
+    mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=parameters.MEM_MIB)
+    ttl_seconds: int = field(default=limits.DEFAULT_TTL_S, metadata=parameters.VM_TTL_SECONDS)
+    network: bool = field(default=False, metadata=parameters.NETWORK)
+    allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
+    require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmExecRequest:
+    """Ask for one command in a VM that is there; it is deleted afterwards."""
+
+    vm_id: str = field(metadata=parameters.VM_ID)
+    command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
+    timeout_seconds: int = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
 
 
 def _run(request: VmRunRequest, call: Call) -> VmExecResult:
@@ -102,5 +165,4 @@ VM_RUN = Operation(
     mcp="vm_run",
     sdk="run_in_vm",
 )
-
 ROWS = (VM_RUN,)

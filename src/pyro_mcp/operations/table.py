@@ -20,16 +20,16 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "vms": ("vm",),
     "environments": ("env",),
     "machine": ("doctor", "prepare", "demo"),
-    "workspaces": tuple(
+    "workspaces.lifecycle": tuple(
         f"workspace {verb}" for verb in ("create", "list", "update", "status", "stop", "start", "delete")
     ),
-    "workspace_commands": ("workspace exec", "workspace logs"),
-    "workspace_files": ("workspace sync", "workspace file", "workspace patch"),
-    "workspace_review": ("workspace diff", "workspace summary", "workspace export"),
-    "workspace_snapshots": ("workspace snapshot", "workspace reset"),
-    "workspace_disks": ("workspace disk",),
-    "workspace_shells": ("workspace shell",),
-    "workspace_services": ("workspace service",),
+    "workspaces.commands": ("workspace exec", "workspace logs"),
+    "workspaces.files": ("workspace sync", "workspace file", "workspace patch"),
+    "workspaces.review": ("workspace diff", "workspace summary", "workspace export"),
+    "workspaces.snapshots": ("workspace snapshot", "workspace reset"),
+    "workspaces.disks": ("workspace disk",),
+    "workspaces.shells": ("workspace shell",),
+    "workspaces.services": ("workspace service",),
 }
 # The words that several commands begin with.
 GROUPS = {

@@ -1,32 +1,138 @@
-"""One-shot VMs, step by step: create, start, exec, stop, delete, and looking at them.
-
-Owns the rows of this family, and the handlers that turn requests into verbs and their answers into results. Refuses to
-decide anything: bounds are checked before, and what happens is the verbs' part.
-"""
+"""One-shot VMs, step by step: create, start, exec, stop, delete, and looking at them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.operations.operation import Call, Effect, Operation, engine
-from pyro_mcp.operations.run import command_streams, execution_result, guest_command, vm_spec
-from pyro_mcp.operations.run_values import VmExecResult
-from pyro_mcp.operations.timestamps import utc_text
-from pyro_mcp.operations.vm_values import (
+from pyro_mcp.operations import parameters
+from pyro_mcp.operations.fields import said
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
+from pyro_mcp.operations.run import (
+    ENVIRONMENT,
+    EXECUTION_MODE,
+    ISOLATION,
+    VM_ID,
     VmCreateRequest,
-    VmDeleteResult,
     VmExecRequest,
-    VmListRequest,
-    VmListResult,
-    VmNetworkInfoResult,
-    VmReapExpiredRequest,
-    VmReapExpiredResult,
-    VmRequest,
-    VmResult,
+    VmExecResult,
+    command_streams,
+    execution_result,
+    guest_command,
+    vm_spec,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyro_mcp.model.vm import Vm
+    from pyro_mcp.workspace.vm_network_info import NetworkInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmRequest:
+    """Name one VM."""
+
+    vm_id: str = field(metadata=parameters.VM_ID)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmListRequest:
+    """Ask for all VMs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmReapExpiredRequest:
+    """Ask for the VMs whose time is up to be cleared away."""
+
+
+@dataclass(frozen=True, slots=True)
+class VmResult(Result):
+    """One VM and its state."""
+
+    vm_id: str = field(metadata=VM_ID)
+    environment: str = field(metadata=ENVIRONMENT)
+    state: str = field(metadata=said("Where it stands in its life: created, started, stopped, failed, or between."))
+    stop_reason: str | None = field(metadata=said("Why it stopped: user, ttl, host_reboot, lost."))
+    execution_mode: str | None = field(metadata=EXECUTION_MODE)
+    isolation: str | None = field(metadata=ISOLATION)
+    vcpu_count: int = field(metadata=said("Virtual CPUs."))
+    mem_mib: int = field(metadata=said("Memory in MiB."))
+    network_policy: str = field(metadata=said("What it may reach: off, egress."))
+    ttl_seconds: int = field(metadata=said("How long it may live."))
+    created_at: str = field(metadata=said("When it was created (UTC)."))
+    expires_at: str = field(metadata=said("When it will be gone (UTC)."))
+    last_error: str = field(metadata=said("What went wrong last."))
+
+
+@dataclass(frozen=True, slots=True)
+class VmListResult(Result):
+    """All VMs."""
+
+    count: int = field(metadata=said("How many there are."))
+    vms: tuple[VmResult, ...] = field(metadata=said("The VMs, newest first."))
+
+
+@dataclass(frozen=True, slots=True)
+class VmDeleteResult(Result):
+    """A VM that is gone."""
+
+    vm_id: str = field(metadata=VM_ID)
+    deleted: bool = field(metadata=said("Always true: what can't be deleted is an error."))
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceAddressResult(Result):
+    """An address of a VM's network card, inside its private network."""
+
+    address: str = field(metadata=said("The address."))
+    prefix_length: int = field(metadata=said("Length of the network's prefix."))
+    gateway: str = field(metadata=said("Its gateway."))
+
+
+@dataclass(frozen=True, slots=True)
+class VmNetworkInfoResult(Result):
+    """A VM's network."""
+
+    vm_id: str = field(metadata=VM_ID)
+    network_policy: str = field(metadata=said("What it may reach: off, egress."))
+    has_network: bool = field(metadata=said("Whether its network card leads anywhere now."))
+    ipv4: InterfaceAddressResult | None = field(metadata=said("Its IPv4 address."))
+    ipv6: InterfaceAddressResult | None = field(metadata=said("Its IPv6 address."))
+    dns: tuple[str, ...] = field(metadata=said("Its name servers, in the order in which they are asked."))
+    mtu: int | None = field(metadata=said("Largest packet it sends, in bytes."))
+
+
+@dataclass(frozen=True, slots=True)
+class VmReapExpiredResult(Result):
+    """The VMs that were cleared away."""
+
+    count: int = field(metadata=said("How many they were."))
+    vm_ids: tuple[str, ...] = field(metadata=said("Their ids."))
+
+
+def network_result(found: NetworkInfo) -> VmNetworkInfoResult:
+    """Return a VM's network as users are shown it."""
+    told = found.network or {}
+    mtu = told.get("mtu")
+    return VmNetworkInfoResult(
+        vm_id=found.vm_id,
+        network_policy=found.network_policy.value,
+        has_network=found.network is not None,
+        ipv4=_address(told.get("ipv4")),
+        ipv6=_address(told.get("ipv6")),
+        dns=tuple(str(each) for each in cast("list[object]", told.get("dns") or [])),
+        mtu=mtu if isinstance(mtu, int) else None,
+    )
+
+
+def _address(told: object) -> InterfaceAddressResult | None:
+    if not isinstance(told, dict):
+        return None
+    address = cast("Mapping[str, object]", told)
+    return InterfaceAddressResult(
+        str(address["address"]), cast("int", address["prefix_length"]), str(address["gateway"])
+    )
 
 
 def _create(request: VmCreateRequest, call: Call) -> VmResult:
@@ -82,7 +188,6 @@ def _list(_request: VmListRequest, call: Call) -> VmListResult:
 
 
 def _network_info(request: VmRequest, call: Call) -> VmNetworkInfoResult:
-    from pyro_mcp.operations.vm_network import network_result
     from pyro_mcp.workspace.vm_network_info import network_info_vm
 
     with engine(call) as using:
@@ -247,7 +352,6 @@ VM_REAP_EXPIRED = Operation(
     mcp="vm_reap_expired",
     sdk="reap_expired",
 )
-
 ROWS = (
     VM_CREATE,
     VM_START,

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.operations.diagnosis import DemoResult, DoctorResult, PrepareResult
     from pyro_mcp.operations.environments import EnvInspectResult, Environment, EnvListResult, EnvPruneResult
-    from pyro_mcp.operations.run_values import VmExecResult
-    from pyro_mcp.operations.vm_values import (
+    from pyro_mcp.operations.run import VmExecResult
+    from pyro_mcp.operations.vms import (
         VmDeleteResult,
         VmListResult,
         VmNetworkInfoResult,

@@ -13,7 +13,7 @@ from pyro_mcp.sdk.calling import Calling, as_command, as_pairs, as_texts
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pyro_mcp.operations.workspace_services import ServiceListResult, ServiceLogsResult, ServiceResult
+    from pyro_mcp.operations.workspaces.services import ServiceListResult, ServiceLogsResult, ServiceResult
 
 
 class Services(Calling):
@@ -33,9 +33,9 @@ class Services(Calling):
         published_ports: Sequence[str] | None = None,
     ) -> ServiceResult:
         """Start a service and wait until it is ready: `readiness` is such as {"tcp": "127.0.0.1:8080"}."""
-        from pyro_mcp.operations import workspace_services
+        from pyro_mcp.operations.workspaces import services
 
-        request = workspace_services.ServiceStartRequest(
+        request = services.ServiceStartRequest(
             workspace_id=workspace_id,
             name=name,
             command=as_command(command),
@@ -46,21 +46,21 @@ class Services(Calling):
             secret_env=as_pairs(secret_env),
             published_ports=as_texts(published_ports),
         )
-        return self._do(workspace_services.SERVICE_START, request)
+        return self._do(services.SERVICE_START, request)
 
     def list_services(self, workspace_id: str) -> ServiceListResult:
         """List the services of a workspace."""
-        from pyro_mcp.operations import workspace_services
+        from pyro_mcp.operations.workspaces import services
 
-        request = workspace_services.ServiceListRequest(workspace_id=workspace_id)
-        return self._do(workspace_services.SERVICE_LIST, request)
+        request = services.ServiceListRequest(workspace_id=workspace_id)
+        return self._do(services.SERVICE_LIST, request)
 
     def status_service(self, workspace_id: str, name: str) -> ServiceResult:
         """Show a service."""
-        from pyro_mcp.operations import workspace_services
+        from pyro_mcp.operations.workspaces import services
 
-        request = workspace_services.ServiceRequest(workspace_id=workspace_id, name=name)
-        return self._do(workspace_services.SERVICE_STATUS, request)
+        request = services.ServiceRequest(workspace_id=workspace_id, name=name)
+        return self._do(services.SERVICE_STATUS, request)
 
     def logs_service(
         self,
@@ -71,16 +71,14 @@ class Services(Calling):
         all: bool = False,  # noqa: A002 - the contract's
     ) -> ServiceLogsResult:
         """Show what a service wrote: its last lines, or all that is kept."""
-        from pyro_mcp.operations import workspace_services
+        from pyro_mcp.operations.workspaces import services
 
-        request = workspace_services.ServiceLogsRequest(
-            workspace_id=workspace_id, name=name, tail_lines=tail_lines, all=all
-        )
-        return self._do(workspace_services.SERVICE_LOGS, request)
+        request = services.ServiceLogsRequest(workspace_id=workspace_id, name=name, tail_lines=tail_lines, all=all)
+        return self._do(services.SERVICE_LOGS, request)
 
     def stop_service(self, workspace_id: str, name: str) -> ServiceResult:
         """Stop a service, with all that it started, and its published ports."""
-        from pyro_mcp.operations import workspace_services
+        from pyro_mcp.operations.workspaces import services
 
-        request = workspace_services.ServiceRequest(workspace_id=workspace_id, name=name)
-        return self._do(workspace_services.SERVICE_STOP, request)
+        request = services.ServiceRequest(workspace_id=workspace_id, name=name)
+        return self._do(services.SERVICE_STOP, request)

@@ -14,26 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
 
-    from pyro_mcp.operations.workspace_commands import WorkspaceExecResult, WorkspaceLogsResult
-    from pyro_mcp.operations.ws_file_values import (
+    from pyro_mcp.operations.workspaces.commands import WorkspaceExecResult, WorkspaceLogsResult
+    from pyro_mcp.operations.workspaces.disks import DiskExportResult, DiskListResult, DiskReadResult
+    from pyro_mcp.operations.workspaces.files import (
         FileListResult,
         FileReadResult,
         FileWriteResult,
         PatchApplyResult,
         SyncPushResult,
     )
-    from pyro_mcp.operations.ws_review_values import (
-        DiffResult,
-        DiskExportResult,
-        DiskListResult,
-        DiskReadResult,
-        ExportResult,
-        SnapshotDeleteResult,
-        SnapshotListResult,
-        SnapshotResult,
-    )
-    from pyro_mcp.operations.ws_summary_values import SummaryResult
-    from pyro_mcp.operations.ws_values import WorkspaceDeleteResult, WorkspaceListResult, WorkspaceResult
+    from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, SummaryResult
+    from pyro_mcp.operations.workspaces.snapshots import SnapshotDeleteResult, SnapshotListResult, SnapshotResult
+    from pyro_mcp.operations.workspaces.values import WorkspaceDeleteResult, WorkspaceListResult, WorkspaceResult
 
 
 class Workspaces(Calling):
@@ -58,9 +50,9 @@ class Workspaces(Calling):
         require_kvm: bool = False,
     ) -> WorkspaceResult:
         """Create a workspace and start it; /workspace begins as a copy of `seed_path`."""
-        from pyro_mcp.operations import workspaces
+        from pyro_mcp.operations.workspaces import lifecycle
 
-        request = workspaces.WorkspaceCreateRequest(
+        request = lifecycle.WorkspaceCreateRequest(
             environment=environment,
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
@@ -73,13 +65,13 @@ class Workspaces(Calling):
             name=name,
             labels=as_pairs(labels),
         )
-        return self._do(workspaces.WORKSPACE_CREATE, request)
+        return self._do(lifecycle.WORKSPACE_CREATE, request)
 
     def list_workspaces(self) -> WorkspaceListResult:
         """List the workspaces, the one with the latest activity first."""
-        from pyro_mcp.operations import workspaces
+        from pyro_mcp.operations.workspaces import lifecycle
 
-        return self._do(workspaces.WORKSPACE_LIST, workspaces.WorkspaceListRequest())
+        return self._do(lifecycle.WORKSPACE_LIST, lifecycle.WorkspaceListRequest())
 
     def update_workspace(
         self,
@@ -91,40 +83,52 @@ class Workspaces(Calling):
         clear_labels: Sequence[str] | None = None,
     ) -> WorkspaceResult:
         """Give a workspace another name or other labels; labels that are not mentioned stay."""
-        from pyro_mcp.operations import workspaces
+        from pyro_mcp.operations.workspaces import lifecycle
 
-        request = workspaces.WorkspaceUpdateRequest(
+        request = lifecycle.WorkspaceUpdateRequest(
             workspace_id=workspace_id,
             name=name,
             clear_name=clear_name,
             labels=as_pairs(labels),
             clear_labels=as_texts(clear_labels),
         )
-        return self._do(workspaces.WORKSPACE_UPDATE, request)
+        return self._do(lifecycle.WORKSPACE_UPDATE, request)
 
     def status_workspace(self, workspace_id: str) -> WorkspaceResult:
         """Show a workspace."""
-        from pyro_mcp.operations import workspaces
+        from pyro_mcp.operations.workspaces import lifecycle
 
-        return self._do(workspaces.WORKSPACE_STATUS, workspaces.WorkspaceRequest(workspace_id=workspace_id))
+        return self._do(
+            lifecycle.WORKSPACE_STATUS,
+            lifecycle.WorkspaceRequest(workspace_id=workspace_id),
+        )
 
     def stop_workspace(self, workspace_id: str) -> WorkspaceResult:
         """Switch a workspace's guest off and keep everything."""
-        from pyro_mcp.operations import workspaces
+        from pyro_mcp.operations.workspaces import lifecycle
 
-        return self._do(workspaces.WORKSPACE_STOP, workspaces.WorkspaceRequest(workspace_id=workspace_id))
+        return self._do(
+            lifecycle.WORKSPACE_STOP,
+            lifecycle.WorkspaceRequest(workspace_id=workspace_id),
+        )
 
     def start_workspace(self, workspace_id: str) -> WorkspaceResult:
         """Start a workspace that was stopped. What needs its guest does so by itself."""
-        from pyro_mcp.operations import workspaces
+        from pyro_mcp.operations.workspaces import lifecycle
 
-        return self._do(workspaces.WORKSPACE_START, workspaces.WorkspaceRequest(workspace_id=workspace_id))
+        return self._do(
+            lifecycle.WORKSPACE_START,
+            lifecycle.WorkspaceRequest(workspace_id=workspace_id),
+        )
 
     def delete_workspace(self, workspace_id: str) -> WorkspaceDeleteResult:
         """Delete a workspace with all that is in it."""
-        from pyro_mcp.operations import workspaces
+        from pyro_mcp.operations.workspaces import lifecycle
 
-        return self._do(workspaces.WORKSPACE_DELETE, workspaces.WorkspaceRequest(workspace_id=workspace_id))
+        return self._do(
+            lifecycle.WORKSPACE_DELETE,
+            lifecycle.WorkspaceRequest(workspace_id=workspace_id),
+        )
 
     def exec_workspace(
         self,
@@ -135,141 +139,137 @@ class Workspaces(Calling):
         secret_env: Mapping[str, str] | None = None,
     ) -> WorkspaceExecResult:
         """Run a command in a workspace. A text is run by the shell, a list is taken as it is."""
-        from pyro_mcp.operations import workspace_commands
+        from pyro_mcp.operations.workspaces import commands
 
-        request = workspace_commands.WorkspaceExecRequest(
+        request = commands.WorkspaceExecRequest(
             workspace_id=workspace_id,
             command=as_command(command),
             timeout_seconds=timeout_seconds,
             secret_env=as_pairs(secret_env),
         )
-        return self._do(workspace_commands.WORKSPACE_EXEC, request)
+        return self._do(commands.WORKSPACE_EXEC, request)
 
     def logs_workspace(self, workspace_id: str, *, seq: int | None = None, offset: int = 0) -> WorkspaceLogsResult:
         """Show the commands that were run; of the one with the number `seq`, all output that is kept."""
-        from pyro_mcp.operations import workspace_commands
+        from pyro_mcp.operations.workspaces import commands
 
-        request = workspace_commands.WorkspaceLogsRequest(workspace_id=workspace_id, seq=seq, offset=offset)
-        return self._do(workspace_commands.WORKSPACE_LOGS, request)
+        request = commands.WorkspaceLogsRequest(workspace_id=workspace_id, seq=seq, offset=offset)
+        return self._do(commands.WORKSPACE_LOGS, request)
 
     def push_workspace_sync(
         self, workspace_id: str, source_path: str | PathLike[str], *, dest: str = "/workspace"
     ) -> SyncPushResult:
         """Push a directory or archive of this host into a workspace."""
-        from pyro_mcp.operations import workspace_files
+        from pyro_mcp.operations.workspaces import files
 
-        request = workspace_files.SyncPushRequest(
-            workspace_id=workspace_id, source_path=as_path(source_path), dest=dest
-        )
-        return self._do(workspace_files.SYNC_PUSH, request)
+        request = files.SyncPushRequest(workspace_id=workspace_id, source_path=as_path(source_path), dest=dest)
+        return self._do(files.SYNC_PUSH, request)
 
     def list_workspace_files(
         self, workspace_id: str, *, path: str = "/workspace", recursive: bool = False
     ) -> FileListResult:
         """List a directory of a workspace."""
-        from pyro_mcp.operations import workspace_files
+        from pyro_mcp.operations.workspaces import files
 
-        request = workspace_files.FileListRequest(workspace_id=workspace_id, path=path, recursive=recursive)
-        return self._do(workspace_files.FILE_LIST, request)
+        request = files.FileListRequest(workspace_id=workspace_id, path=path, recursive=recursive)
+        return self._do(files.FILE_LIST, request)
 
     def read_workspace_file(
         self, workspace_id: str, path: str, *, max_bytes: int = 65536, offset: int = 0
     ) -> FileReadResult:
         """Read a text file of a workspace."""
-        from pyro_mcp.operations import workspace_files
+        from pyro_mcp.operations.workspaces import files
 
-        request = workspace_files.FileReadRequest(
-            workspace_id=workspace_id, path=path, max_bytes=max_bytes, offset=offset
-        )
-        return self._do(workspace_files.FILE_READ, request)
+        request = files.FileReadRequest(workspace_id=workspace_id, path=path, max_bytes=max_bytes, offset=offset)
+        return self._do(files.FILE_READ, request)
 
     def write_workspace_file(self, workspace_id: str, path: str, *, text: str) -> FileWriteResult:
         """Write a text file of a workspace, whole."""
-        from pyro_mcp.operations import workspace_files
+        from pyro_mcp.operations.workspaces import files
 
-        request = workspace_files.FileWriteRequest(workspace_id=workspace_id, path=path, text=text)
-        return self._do(workspace_files.FILE_WRITE, request)
+        request = files.FileWriteRequest(workspace_id=workspace_id, path=path, text=text)
+        return self._do(files.FILE_WRITE, request)
 
     def apply_workspace_patch(self, workspace_id: str, *, patch: str) -> PatchApplyResult:
         """Apply a unified diff: all of it, or nothing."""
-        from pyro_mcp.operations import workspace_files
+        from pyro_mcp.operations.workspaces import files
 
-        request = workspace_files.PatchApplyRequest(workspace_id=workspace_id, patch=patch)
-        return self._do(workspace_files.PATCH_APPLY, request)
+        request = files.PatchApplyRequest(workspace_id=workspace_id, patch=patch)
+        return self._do(files.PATCH_APPLY, request)
 
     def diff_workspace(self, workspace_id: str, *, path: str = "/workspace") -> DiffResult:
         """Compare a workspace with its baseline."""
-        from pyro_mcp.operations import workspace_review
+        from pyro_mcp.operations.workspaces import review
 
-        request = workspace_review.DiffRequest(workspace_id=workspace_id, path=path)
-        return self._do(workspace_review.WORKSPACE_DIFF, request)
+        request = review.DiffRequest(workspace_id=workspace_id, path=path)
+        return self._do(review.WORKSPACE_DIFF, request)
 
     def summarize_workspace(self, workspace_id: str) -> SummaryResult:
         """Tell on one page what happened in a workspace since it was created or last reset."""
-        from pyro_mcp.operations import workspace_review
+        from pyro_mcp.operations.workspaces import review
 
-        request = workspace_review.SummaryRequest(workspace_id=workspace_id)
-        return self._do(workspace_review.WORKSPACE_SUMMARY, request)
+        request = review.SummaryRequest(workspace_id=workspace_id)
+        return self._do(review.WORKSPACE_SUMMARY, request)
 
     def export_workspace(
         self, workspace_id: str, path: str, *, output_path: str | PathLike[str], include_host_hooks: bool = False
     ) -> ExportResult:
         """Copy a file or directory out of a workspace, to a path where nothing is yet."""
-        from pyro_mcp.operations import workspace_review
+        from pyro_mcp.operations.workspaces import review
 
-        request = workspace_review.ExportRequest(
+        request = review.ExportRequest(
             workspace_id=workspace_id,
             path=path,
             output_path=as_path(output_path),
             include_host_hooks=include_host_hooks,
         )
-        return self._do(workspace_review.WORKSPACE_EXPORT, request)
+        return self._do(review.WORKSPACE_EXPORT, request)
 
     def create_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotResult:
         """Take a named checkpoint of /workspace."""
-        from pyro_mcp.operations import workspace_snapshots
+        from pyro_mcp.operations.workspaces import snapshots
 
-        request = workspace_snapshots.SnapshotRequest(workspace_id=workspace_id, snapshot_name=snapshot_name)
-        return self._do(workspace_snapshots.SNAPSHOT_CREATE, request)
+        request = snapshots.SnapshotRequest(workspace_id=workspace_id, snapshot_name=snapshot_name)
+        return self._do(snapshots.SNAPSHOT_CREATE, request)
 
     def list_snapshots(self, workspace_id: str) -> SnapshotListResult:
         """List the snapshots of a workspace, the baseline first."""
-        from pyro_mcp.operations import workspace_snapshots
+        from pyro_mcp.operations.workspaces import snapshots
 
-        request = workspace_snapshots.WorkspaceRequest(workspace_id=workspace_id)
-        return self._do(workspace_snapshots.SNAPSHOT_LIST, request)
+        request = snapshots.WorkspaceRequest(workspace_id=workspace_id)
+        return self._do(snapshots.SNAPSHOT_LIST, request)
 
     def delete_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotDeleteResult:
         """Delete a snapshot; the workspace stays as it is."""
-        from pyro_mcp.operations import workspace_snapshots
+        from pyro_mcp.operations.workspaces import snapshots
 
-        request = workspace_snapshots.SnapshotRequest(workspace_id=workspace_id, snapshot_name=snapshot_name)
-        return self._do(workspace_snapshots.SNAPSHOT_DELETE, request)
+        request = snapshots.SnapshotRequest(workspace_id=workspace_id, snapshot_name=snapshot_name)
+        return self._do(snapshots.SNAPSHOT_DELETE, request)
 
     def reset_workspace(self, workspace_id: str, *, snapshot: str = "baseline") -> WorkspaceResult:
         """Throw everything in a workspace away and begin again with the baseline or a snapshot."""
-        from pyro_mcp.operations import workspace_snapshots
+        from pyro_mcp.operations.workspaces import snapshots
 
-        request = workspace_snapshots.ResetRequest(workspace_id=workspace_id, snapshot=snapshot)
-        return self._do(workspace_snapshots.WORKSPACE_RESET, request)
+        request = snapshots.ResetRequest(workspace_id=workspace_id, snapshot=snapshot)
+        return self._do(snapshots.WORKSPACE_RESET, request)
 
     def export_workspace_disk(self, workspace_id: str, *, output_path: str | PathLike[str]) -> DiskExportResult:
         """Write a stopped workspace's whole root file system as one ext4 image."""
-        from pyro_mcp.operations import workspace_disks
+        from pyro_mcp.operations.workspaces import disks
 
-        request = workspace_disks.DiskExportRequest(workspace_id=workspace_id, output_path=as_path(output_path))
-        return self._do(workspace_disks.DISK_EXPORT, request)
+        request = disks.DiskExportRequest(workspace_id=workspace_id, output_path=as_path(output_path))
+        return self._do(disks.DISK_EXPORT, request)
 
     def list_workspace_disk(self, workspace_id: str, *, path: str = "/", recursive: bool = False) -> DiskListResult:
         """List a directory anywhere in a stopped workspace."""
-        from pyro_mcp.operations import workspace_disks
+        from pyro_mcp.operations.workspaces import disks
 
-        request = workspace_disks.DiskListRequest(workspace_id=workspace_id, path=path, recursive=recursive)
-        return self._do(workspace_disks.DISK_LIST, request)
+        request = disks.DiskListRequest(workspace_id=workspace_id, path=path, recursive=recursive)
+        return self._do(disks.DISK_LIST, request)
 
     def read_workspace_disk(self, workspace_id: str, path: str, *, max_bytes: int = 65536) -> DiskReadResult:
         """Read a text file anywhere in a stopped workspace."""
-        from pyro_mcp.operations import workspace_disks
+        from pyro_mcp.operations.workspaces import disks
 
-        request = workspace_disks.DiskReadRequest(workspace_id=workspace_id, path=path, max_bytes=max_bytes)
-        return self._do(workspace_disks.DISK_READ, request)
+        request = disks.DiskReadRequest(workspace_id=workspace_id, path=path, max_bytes=max_bytes)
+        return self._do(disks.DISK_READ, request)

@@ -13,7 +13,7 @@ from pyro_mcp.mcp_server import create_server
 from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS, bounded, marked_fields
 from pyro_mcp.operations.printable import printable
 from pyro_mcp.operations.table import all_operations
-from pyro_mcp.operations.ws_file_values import FileListResult, FileResult
+from pyro_mcp.operations.workspaces.files import FileListResult, FileResult
 from tests.support.fake_runner import FakeRunner
 from tests.support.workspace_results import (
     WORKSPACE_ID,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pyro_mcp.operations import pruning
+from pyro_mcp.operations import environments
 from pyro_mcp.operations.environments import ENV_PRUNE, EnvPruneRequest
 from pyro_mcp.operations.runner import Runner
 
@@ -39,7 +39,7 @@ def test_templates_of_what_is_gone_go_and_count(private_paths: Paths) -> None:
 
 def test_templates_that_vms_stand_on_stay(private_paths: Paths) -> None:
     needed = a_template(private_paths, "a" * 32, {"base_digest": "base", "boot_digest": "boot"})
-    removed, freed_bytes = pruning.prune_templates(private_paths, {"base"}, {"boot"})
+    removed, freed_bytes = environments.prune_templates(private_paths, {"base"}, {"boot"})
     assert needed.exists()
     assert (removed, freed_bytes) == ([], 0)
 

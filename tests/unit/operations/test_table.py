@@ -13,8 +13,8 @@ import pytest
 
 from pyro_mcp.image.catalog import load_catalog
 from pyro_mcp.operations.fields import Kind, Place, parameters
-from pyro_mcp.operations.named import ENVIRONMENT
 from pyro_mcp.operations.operation import Effect, Operation, Result
+from pyro_mcp.operations.parameters import ENVIRONMENT
 from pyro_mcp.operations.table import (
     FAMILIES,
     GROUPS,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.image import catalog
 from pyro_mcp.operations.environments import EnvPullRequest
-from pyro_mcp.operations.run_values import VmRunRequest
+from pyro_mcp.operations.run import VmRunRequest
 from pyro_mcp.operations.validation import MAX_ARGUMENT_BYTES, check_request
-from pyro_mcp.operations.vm_values import VmRequest
+from pyro_mcp.operations.vms import VmRequest
 
 VM_ID = "vm_" + "a" * 20
 

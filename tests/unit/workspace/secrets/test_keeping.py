@@ -13,7 +13,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.workspace import SecretKind
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.operations.secrecy import error_without_secrets, secrets_given, without_secrets
-from pyro_mcp.operations.workspace_commands import LoggedCommand, WorkspaceLogsResult
+from pyro_mcp.operations.workspaces.commands import LoggedCommand, WorkspaceLogsResult
 from pyro_mcp.workspace.guest_command import CommandStreams, GuestCommand
 from pyro_mcp.workspace.secrets.keeping import keep_secrets, redactor_for, secret_variables, secrets_of
 from pyro_mcp.workspace.secrets.output import RedactedOutput
@@ -163,7 +163,7 @@ def test_results_and_errors_of_any_operation_hold_no_value(yard: Yard, workspace
 
 
 def shown_request(workspace_id: str) -> object:
-    from pyro_mcp.operations.workspace_commands import WorkspaceLogsRequest
+    from pyro_mcp.operations.workspaces.commands import WorkspaceLogsRequest
 
     return WorkspaceLogsRequest(workspace_id=workspace_id)
 

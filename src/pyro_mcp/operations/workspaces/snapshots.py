@@ -1,27 +1,91 @@
-"""Snapshots and reset.
-
-Owns the rows of this family, and the handlers' way from requests to verbs and back. Refuses to know how a disk is kept.
-"""
+"""Snapshots of a workspace, and reset."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pyro_mcp.operations.operation import Call, Effect, Operation, engine
-from pyro_mcp.operations.timestamps import utc_text
-from pyro_mcp.operations.workspaces import workspace_result
-from pyro_mcp.operations.ws_review_values import (
-    ResetRequest,
-    SnapshotDeleteResult,
-    SnapshotFacts,
-    SnapshotListResult,
-    SnapshotRequest,
-    SnapshotResult,
-)
-from pyro_mcp.operations.ws_values import WorkspaceRequest, WorkspaceResult
+from pyro_mcp.operations import parameters
+from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
+from pyro_mcp.operations.workspaces.lifecycle import workspace_result
+from pyro_mcp.operations.workspaces.values import WorkspaceRequest, WorkspaceResult
 
 if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
+
+
+BASELINE = "baseline"
+SNAPSHOT_NAME = about(
+    "The snapshot's name: letters, digits, dots, dashes and underscores.",
+    place=Place.POSITIONAL,
+    names="NAME",
+    max_length=64,
+    form="at most 63 letters, digits, dots, dashes and underscores",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRequest:
+    """Name one snapshot of a workspace."""
+
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    snapshot_name: str = field(metadata=SNAPSHOT_NAME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetRequest:
+    """Ask for a workspace to begin again."""
+
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    snapshot: str = field(
+        default=BASELINE,
+        metadata=about(
+            "The snapshot that /workspace begins with; baseline is what it was created with.",
+            names="NAME",
+            max_length=64,
+            form="the name of a snapshot, or baseline",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFacts(Result):
+    """One snapshot."""
+
+    snapshot_name: str = field(metadata=said("Its name."))
+    created_at: str = field(metadata=said("When it was made (UTC)."))
+    size_bytes: int = field(metadata=said("Space it takes on this host's disk."))
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotResult(Result):
+    """A snapshot that was made."""
+
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
+    snapshot_name: str = field(metadata=said("Its name."))
+    created_at: str = field(metadata=said("When it was made (UTC)."))
+    size_bytes: int = field(metadata=said("Space it takes on this host's disk."))
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotListResult(Result):
+    """All snapshots of a workspace."""
+
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
+    count: int = field(metadata=said("How many there are, the baseline among them."))
+    snapshots: tuple[SnapshotFacts, ...] = field(
+        metadata=said("The baseline, then the others, the oldest first.", most=100)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotDeleteResult(Result):
+    """A snapshot that is gone."""
+
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
+    snapshot_name: str = field(metadata=said("Its name."))
+    deleted: bool = field(metadata=said("Always true: what can't be deleted is an error."))
 
 
 def _create(request: SnapshotRequest, call: Call) -> SnapshotResult:
@@ -127,5 +191,4 @@ WORKSPACE_RESET = Operation(
     mcp="workspace_reset",
     sdk="reset_workspace",
 )
-
 ROWS = (SNAPSHOT_CREATE, SNAPSHOT_LIST, SNAPSHOT_DELETE, WORKSPACE_RESET)

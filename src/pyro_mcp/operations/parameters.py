@@ -1,23 +1,77 @@
-"""The parameters and fields that several operations on workspaces share.
-
-Owns their descriptions and bounds, so that a word means the same everywhere. Refuses those that only one has.
-"""
+"""The parameters and fields that several operations share."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pyro_mcp.model import limits
+from pyro_mcp.model.ids import VM_ID_PATTERN
 from pyro_mcp.operations.fields import Place, about, said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+DEFAULT_ENVIRONMENT = "debian:12"
+_WORD = "[a-z0-9]+(?:[._-][a-z0-9]+)*"
+
+
+def environment(description: str, *, place: Place) -> Mapping[str, object]:
+    """Return the metadata of a field that names an environment."""
+    return about(
+        description,
+        place=place,
+        pattern=f"^{_WORD}:{_WORD}$",
+        max_length=128,
+        form="a name such as debian:12 (pyro env list shows them)",
+        names="ENVIRONMENT",
+        completes="environment",
+    )
+
+
+ENVIRONMENT = environment(
+    "Environment: debian:12 (git, python3, curl), debian:12-base (smallest), debian:12-build (compilers), or the same"
+    " with debian:13.",
+    place=Place.POSITIONAL,
+)
+VM_ID = about(
+    "The id that the VM got when it was created.",
+    place=Place.POSITIONAL,
+    pattern=VM_ID_PATTERN,
+    max_length=64,
+    form="the id that vm_create returned, such as vm_…",
+    names="VM_ID",
+    completes="vm",
+)
+COMMAND = about(
+    "A text is run by the shell (sh -c); a list is a program and its arguments, taken as they are.",
+    place=Place.COMMAND,
+    names="COMMAND",
+)
+VCPU_COUNT = about("Virtual CPUs.", ge=limits.MIN_VCPU_COUNT, le=limits.MAX_VCPU_COUNT)
+MEM_MIB = about("Memory in MiB.", ge=limits.MIN_MEM_MIB, le=limits.MAX_MEM_MIB, unit="MiB")
+TIMEOUT_SECONDS = about(
+    "How long the command may run; then its whole process tree is killed and exit_code is 124.",
+    ge=limits.MIN_TIMEOUT_S,
+    le=limits.MAX_TIMEOUT_S,
+    unit="seconds",
+)
+VM_TTL_SECONDS = about(
+    "How long the VM may live; then it is gone, with its disk.",
+    ge=limits.MIN_TTL_S,
+    le=limits.MAX_TTL_S,
+    unit="seconds",
+)
+NETWORK = about("Let the VM reach the internet. It never reaches this host, its network or cloud metadata.")
+ALLOW_HOST_COMPAT = about(
+    "If no VM can be booted here, run on the host itself, in a private directory, without isolation."
+)
+REQUIRE_KVM = about("Refuse anything less than hardware virtualisation (also: PYRO_REQUIRE_KVM=1).")
+
+
 MAX_HANDLE_CHARS = 64
 MAX_PATH_CHARS = 4096
 MAX_FILE_BYTES = 1024 * 1024
 DEFAULT_READ_BYTES = 65536
-
 HANDLE = about(
     "The workspace's id (ws_…), its name, or the beginning of its id.",
     place=Place.POSITIONAL,
@@ -27,7 +81,7 @@ HANDLE = about(
     names="WORKSPACE_ID",
     completes="workspace",
 )
-TTL_SECONDS = about(
+WORKSPACE_TTL_SECONDS = about(
     "How long the workspace runs on after its last activity. Then its guest is switched off and everything kept: the"
     " next use starts it again.",
     ge=limits.MIN_TTL_S,
@@ -64,7 +118,6 @@ CLEAR_LABELS = about("Keys of labels to remove.", names="KEY", called="--clear-l
 MAX_BYTES = about("How much of the file is read at most.", ge=1, le=MAX_FILE_BYTES, unit="bytes")
 OFFSET = about("Where to begin reading.", ge=0, le=MAX_FILE_BYTES, unit="bytes")
 RECURSIVE = about("List what is below as well.")
-
 WORKSPACE_ID = said("Id of the workspace.")
 FILE_MODE = said("Its permission bits, as chmod takes them.")
 FILE_SIZE = said("Its size.")
@@ -98,3 +151,10 @@ def host_path(description: str, *, place: Place, names: str, called: str = "") -
         completes="host path",
         is_host_path=True,
     )
+
+
+OUTPUT_PATH = host_path(
+    "Where on this host it goes: a path where nothing is yet.", place=Place.OPTION, names="HOST_PATH", called="--output"
+)
+WRITTEN_TO = said("Where it is on this host.")
+ONE_FILE = "workspace_diff with path=… shows one file or directory."

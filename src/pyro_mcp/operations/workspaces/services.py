@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.model import service as bounds
-from pyro_mcp.operations import named, ws_named
+from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
-from pyro_mcp.operations.timestamps import utc_text
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
 
 if TYPE_CHECKING:
     from pyro_mcp.model.service import Service
@@ -34,9 +33,9 @@ _SERVICE_NAME = about(
 class ServiceStartRequest:
     """Ask for a service."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
     name: str = field(metadata=_SERVICE_NAME)
-    command: str | tuple[str, ...] = field(metadata=named.COMMAND)
+    command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
     cwd: str = field(
         default="/workspace",
         metadata=about("The directory that it runs in.", names="PATH", max_length=4096, form="a path in the guest"),
@@ -63,7 +62,7 @@ class ServiceStartRequest:
             unit="milliseconds",
         ),
     )
-    secret_env: dict[str, str] | None = field(default=None, metadata=ws_named.SECRET_ENV)
+    secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
     published_ports: tuple[str, ...] | None = field(
         default=None,
         metadata=about(
@@ -82,14 +81,14 @@ class ServiceStartRequest:
 class ServiceListRequest:
     """Ask for the services of a workspace."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRequest:
     """Ask for something about one service."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
     name: str = field(metadata=_SERVICE_NAME)
 
 
@@ -97,7 +96,7 @@ class ServiceRequest:
 class ServiceLogsRequest:
     """Ask for what a service wrote."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
     name: str = field(metadata=_SERVICE_NAME)
     tail_lines: int = field(
         default=DEFAULT_TAIL_LINES,
@@ -119,7 +118,7 @@ class PublishedPortResult(Result):
 class ServiceResult(Result):
     """A service."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     name: str = field(metadata=said("The service's name."))
     state: str = field(metadata=said("running, exited (by itself), failed (never got ready), or stopped."))
     command: str | tuple[str, ...] = field(metadata=said("The command, as it was given."))
@@ -138,7 +137,7 @@ class ServiceResult(Result):
 class ServiceListResult(Result):
     """The services of a workspace."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     count: int = field(metadata=said("How many they are."))
     running_count: int = field(metadata=said("How many of them run."))
     services: tuple[ServiceResult, ...] = field(metadata=said("The services, the first one first.", most=20))
@@ -148,7 +147,7 @@ class ServiceListResult(Result):
 class ServiceLogsResult(Result):
     """What a service wrote."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     name: str = field(metadata=said("The service's name."))
     state: str = field(metadata=said("What it is: running, exited, failed, stopped."))
     log: str = field(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
-from pyro_mcp.operations import ws_named
+from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import DEFAULT_STREAM_BYTES, Call, Effect, Operation, Result, engine
 
@@ -33,27 +33,27 @@ _EXIT_CODE = said("Its exit status once it has exited; 128+N if signal N ended i
 class ShellOpenRequest:
     """Ask for a shell."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
     cwd: str = field(
         default="/workspace",
         metadata=about(
             "The directory that it begins in.",
             names="PATH",
-            max_length=ws_named.MAX_PATH_CHARS,
+            max_length=parameters.MAX_PATH_CHARS,
             pattern=r"(?s)^/.*$",
             form="a full path in the guest, such as /workspace/src",
         ),
     )
     cols: int = field(default=120, metadata=about("Columns of its terminal.", ge=1, le=_MAX_COLS))
     rows: int = field(default=30, metadata=about("Rows of its terminal.", ge=1, le=_MAX_ROWS))
-    secret_env: dict[str, str] | None = field(default=None, metadata=ws_named.SECRET_ENV)
+    secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShellReadRequest:
     """Ask for a part of a shell's output."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
     shell_id: str = field(metadata=_SHELL)
     cursor: int = field(
         default=0,
@@ -84,7 +84,7 @@ class ShellReadRequest:
 class ShellWriteRequest:
     """Ask for something to be typed into a shell."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
     shell_id: str = field(metadata=_SHELL)
     input: str = field(
         metadata=about(
@@ -100,7 +100,7 @@ class ShellWriteRequest:
 class ShellSignalRequest:
     """Ask for a signal to what runs in a shell."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
     shell_id: str = field(metadata=_SHELL)
     signal: str = field(
         default="INT",
@@ -114,7 +114,7 @@ class ShellSignalRequest:
 class ShellCloseRequest:
     """Ask for a shell to be ended."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
     shell_id: str = field(metadata=_SHELL)
 
 
@@ -122,7 +122,7 @@ class ShellCloseRequest:
 class ShellListRequest:
     """Ask which shells there are."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class ShellFacts(Result):
 class ShellListResult(Result):
     """The shells of a workspace."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     count: int = field(metadata=said("How many they are."))
     shells: tuple[ShellFacts, ...] = field(metadata=said("The shells, the oldest first; the guest says so."))
 
@@ -150,7 +150,7 @@ class ShellListResult(Result):
 class ShellOpenResult(Result):
     """A shell that runs."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     shell_id: str = field(metadata=_SHELL_ID)
     state: str = field(metadata=_STATE)
     cwd: str = field(metadata=said("The directory that it began in."))
@@ -167,7 +167,7 @@ class ShellOpenResult(Result):
 class ShellReadResult(Result):
     """A part of a shell's output."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     shell_id: str = field(metadata=_SHELL_ID)
     cursor: int = field(metadata=said("Where this part begins: later than asked for if something was dropped."))
     next_cursor: int = field(metadata=said("Where the next part begins."))
@@ -188,7 +188,7 @@ class ShellReadResult(Result):
 class ShellWriteResult(Result):
     """What was typed."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     shell_id: str = field(metadata=_SHELL_ID)
     input_chars: int = field(metadata=said("How much was typed, Enter included."))
     cursor: int = field(metadata=said("Where the output stood: read from here to see what comes of it."))
@@ -199,7 +199,7 @@ class ShellWriteResult(Result):
 class ShellSignalResult(Result):
     """A signal that was sent."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     shell_id: str = field(metadata=_SHELL_ID)
     signal: str = field(metadata=said("The signal that was sent to what runs in the foreground."))
     cursor: int = field(metadata=said("Where the output stood: read from here to see what comes of it."))
@@ -210,7 +210,7 @@ class ShellSignalResult(Result):
 class ShellCloseResult(Result):
     """A shell that was ended."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     shell_id: str = field(metadata=_SHELL_ID)
     closed: bool = field(metadata=said("That it is gone, with all that it had started."))
     exit_code: int | None = field(metadata=said("Its exit status; 128+N if signal N ended it."))

@@ -1,23 +1,82 @@
-"""The disk of a stopped workspace: list, read, export.
-
-Owns the rows of this family, and the handlers' way from requests to verbs and back. Refuses to open a disk: a guest
-of the verb's own does that.
-"""
+"""The disk of a stopped workspace: list, read, export."""
 
 from __future__ import annotations
 
-from pyro_mcp.operations.operation import Call, Effect, Operation, engine
-from pyro_mcp.operations.workspace_files import file_results, mode_text
-from pyro_mcp.operations.ws_review_values import (
-    DiskExportRequest,
-    DiskExportResult,
-    DiskListRequest,
-    DiskListResult,
-    DiskReadRequest,
-    DiskReadResult,
+from dataclasses import dataclass, field
+
+from pyro_mcp.operations import parameters
+from pyro_mcp.operations.fields import said
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
+from pyro_mcp.operations.parameters import OUTPUT_PATH, WRITTEN_TO
+from pyro_mcp.operations.workspaces.files import (
+    FileResult,
+    file_results,
+    mode_text,
 )
 
 ROOT = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskExportRequest:
+    """Ask for the whole file system of a stopped workspace as one image."""
+
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    output_path: str = field(metadata=OUTPUT_PATH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskListRequest:
+    """Ask what a directory of a stopped workspace's whole file system holds."""
+
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    path: str = field(default="/", metadata=parameters.path("A directory or file of the guest."))
+    recursive: bool = field(default=False, metadata=parameters.RECURSIVE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskReadRequest:
+    """Ask for a text file of a stopped workspace's whole file system."""
+
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    path: str = field(metadata=parameters.path("A file of the guest."))
+    max_bytes: int = field(default=parameters.DEFAULT_READ_BYTES, metadata=parameters.MAX_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskExportResult(Result):
+    """The image of a workspace's file system."""
+
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
+    output_path: str = field(metadata=WRITTEN_TO)
+    format: str = field(metadata=said("What it is: a raw ext4 image."))
+    size_bytes: int = field(metadata=said("Its size; it is sparse."))
+    used_bytes: int = field(metadata=said("How much of it holds data."))
+
+
+@dataclass(frozen=True, slots=True)
+class DiskListResult(Result):
+    """What stands at a path of a stopped workspace's file system."""
+
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
+    path: str = field(metadata=parameters.FULL_PATH)
+    recursive: bool = field(metadata=said("Whether what is below was listed as well."))
+    count: int = field(metadata=said("How many entries follow."))
+    truncated: bool = field(metadata=said("Whether there are more than could be listed."))
+    entries: tuple[FileResult, ...] = field(metadata=said("The entries, sorted by path.", most=200))
+
+
+@dataclass(frozen=True, slots=True)
+class DiskReadResult(Result):
+    """A text file of a stopped workspace's file system, or its beginning."""
+
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
+    path: str = field(metadata=parameters.FULL_PATH)
+    size_bytes: int = field(metadata=parameters.FILE_SIZE)
+    max_bytes: int = field(metadata=said("How much was to be read at most."))
+    mode: str = field(metadata=parameters.FILE_MODE)
+    content: str = field(metadata=said("The content.", guest=True, most=20_000))
+    truncated: bool = field(metadata=said("Whether the file has more than this content."))
 
 
 def _export(request: DiskExportRequest, call: Call) -> DiskExportResult:
@@ -105,5 +164,4 @@ DISK_READ = Operation(
     sdk="read_workspace_disk",
     only=("content-only", "content"),
 )
-
 ROWS = (DISK_EXPORT, DISK_LIST, DISK_READ)

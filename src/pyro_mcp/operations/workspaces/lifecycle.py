@@ -1,17 +1,12 @@
-"""Workspaces: create, list, update, status, stop, start, delete.
-
-Owns the rows of this family, and the handlers' way from requests to verbs and from records to results. Refuses to
-decide anything: bounds are checked before, and what happens is the verbs' part.
-"""
+"""Workspaces: create, list, update, status, stop, start, delete."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from pyro_mcp.operations.operation import Call, Effect, Operation, engine
-from pyro_mcp.operations.timestamps import utc_text
-from pyro_mcp.operations.ws_values import (
+from pyro_mcp.operations.operation import Call, Effect, Operation, engine, utc_text
+from pyro_mcp.operations.workspaces.values import (
     NoteResult,
     SecretResult,
     SeedResult,

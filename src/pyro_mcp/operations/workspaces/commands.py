@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import limits
-from pyro_mcp.operations import named, ws_named
+from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
-from pyro_mcp.operations.timestamps import utc_text
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import CommandRecord
@@ -31,17 +30,17 @@ _REST = "workspace_logs with this seq and offset=N shows the output from byte N 
 class WorkspaceExecRequest:
     """Ask for one command in a workspace."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
-    command: str | tuple[str, ...] = field(metadata=named.COMMAND)
-    timeout_seconds: int = field(default=limits.DEFAULT_TIMEOUT_S, metadata=named.TIMEOUT_SECONDS)
-    secret_env: dict[str, str] | None = field(default=None, metadata=ws_named.SECRET_ENV)
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
+    timeout_seconds: int = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
+    secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceLogsRequest:
     """Ask for the commands that were run in a workspace."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
     seq: int | None = field(
         default=None,
         metadata=about("Only the command of this number, with all output that is kept.", ge=1, le=_MAX_SEQ),
@@ -55,7 +54,7 @@ class WorkspaceLogsRequest:
 class WorkspaceExecResult(Result):
     """What became of one command. Its exit code is a result, whatever it is."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     seq: int = field(metadata=said("Its number in the workspace's history."))
     command: str | tuple[str, ...] = field(metadata=said("The command, as it was given."))
     cwd: str = field(metadata=said("The directory that it ran in."))
@@ -104,7 +103,7 @@ class LoggedCommand(Result):
 class WorkspaceLogsResult(Result):
     """The commands that were run since the workspace was created or reset."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     count: int = field(metadata=said("How many they are."))
     commands: tuple[LoggedCommand, ...] = field(
         metadata=said(

@@ -1,14 +1,11 @@
-"""The requests and results of a workspace's life.
-
-Owns their fields and what is said of each. Refuses to know what becomes of them: that is `workspaces`' part.
-"""
+"""The requests and results of a workspace itself, and what other results show of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from pyro_mcp.model import limits
-from pyro_mcp.operations import named, ws_named
+from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Result
 
@@ -24,24 +21,24 @@ _ISOLATION = said("What stands between it and this host: kvm, tcg (a VM in softw
 class WorkspaceCreateRequest:
     """Ask for a workspace."""
 
-    environment: str = field(metadata=named.ENVIRONMENT)
-    vcpu_count: int = field(default=limits.DEFAULT_VCPU_COUNT, metadata=named.VCPU_COUNT)
-    mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=named.MEM_MIB)
-    ttl_seconds: int = field(default=limits.DEFAULT_WORKSPACE_TTL_S, metadata=ws_named.TTL_SECONDS)
-    network_policy: str = field(default="off", metadata=ws_named.NETWORK_POLICY)
-    allow_host_compat: bool = field(default=False, metadata=named.ALLOW_HOST_COMPAT)
-    require_kvm: bool = field(default=False, metadata=named.REQUIRE_KVM)
+    environment: str = field(metadata=parameters.ENVIRONMENT)
+    vcpu_count: int = field(default=limits.DEFAULT_VCPU_COUNT, metadata=parameters.VCPU_COUNT)
+    mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=parameters.MEM_MIB)
+    ttl_seconds: int = field(default=limits.DEFAULT_WORKSPACE_TTL_S, metadata=parameters.WORKSPACE_TTL_SECONDS)
+    network_policy: str = field(default="off", metadata=parameters.NETWORK_POLICY)
+    allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
+    require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
     seed_path: str | None = field(
         default=None,
-        metadata=ws_named.host_path(
+        metadata=parameters.host_path(
             "A directory of this host, or a .tar, .tar.gz or .tgz file, that /workspace begins with (default: empty).",
             place=Place.OPTION,
             names="HOST_PATH",
         ),
     )
-    secrets: tuple[dict[str, str], ...] | None = field(default=None, metadata=ws_named.SECRETS)
-    name: str | None = field(default=None, metadata=ws_named.NAME)
-    labels: dict[str, str] | None = field(default=None, metadata=ws_named.LABELS)
+    secrets: tuple[dict[str, str], ...] | None = field(default=None, metadata=parameters.SECRETS)
+    name: str | None = field(default=None, metadata=parameters.NAME)
+    labels: dict[str, str] | None = field(default=None, metadata=parameters.LABELS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +50,18 @@ class WorkspaceListRequest:
 class WorkspaceRequest:
     """Name one workspace."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
+    workspace_id: str = field(metadata=parameters.HANDLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceUpdateRequest:
     """Ask for another name or other labels."""
 
-    workspace_id: str = field(metadata=ws_named.HANDLE)
-    name: str | None = field(default=None, metadata=ws_named.NAME)
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    name: str | None = field(default=None, metadata=parameters.NAME)
     clear_name: bool = field(default=False, metadata=about("Take the name away."))
-    labels: dict[str, str] | None = field(default=None, metadata=ws_named.LABELS)
-    clear_labels: tuple[str, ...] | None = field(default=None, metadata=ws_named.CLEAR_LABELS)
+    labels: dict[str, str] | None = field(default=None, metadata=parameters.LABELS)
+    clear_labels: tuple[str, ...] | None = field(default=None, metadata=parameters.CLEAR_LABELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +84,9 @@ class SeedResult(Result):
     origin_kind: str = field(metadata=said("Who chose it: empty, manual_seed_path, project_path, repo_url."))
     origin_ref: str | None = field(metadata=said("What exactly was chosen, of a repository for example."))
     skipped_count: int = field(metadata=said("How many entries were left out."))
-    skipped: tuple[NoteResult, ...] = field(metadata=ws_named.SKIPPED)
+    skipped: tuple[NoteResult, ...] = field(metadata=parameters.SKIPPED)
     changed_count: int = field(metadata=said("How many files changed while they were read."))
-    changed: tuple[NoteResult, ...] = field(metadata=ws_named.CHANGED)
+    changed: tuple[NoteResult, ...] = field(metadata=parameters.CHANGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,7 @@ class SecretResult(Result):
 class WorkspaceResult(Result):
     """One workspace."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     name: str | None = field(metadata=said("Its name."))
     labels: dict[str, str] = field(metadata=said("Its labels."))
     environment: str = field(metadata=said("The environment it was made from."))
@@ -133,7 +130,7 @@ class WorkspaceResult(Result):
 class WorkspaceEntry(Result):
     """One workspace in a list."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     name: str | None = field(metadata=said("Its name."))
     labels: dict[str, str] = field(metadata=said("Its labels."))
     environment: str = field(metadata=said("The environment it was made from."))
@@ -168,5 +165,5 @@ class WorkspaceListResult(Result):
 class WorkspaceDeleteResult(Result):
     """A workspace that is gone."""
 
-    workspace_id: str = field(metadata=ws_named.WORKSPACE_ID)
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     deleted: bool = field(metadata=said("Always true: what can't be deleted is an error."))

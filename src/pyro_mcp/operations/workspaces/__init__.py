@@ -1,0 +1,3 @@
+"""Operations on workspaces: one module for each noun, with its requests, results and rows."""
+
+from __future__ import annotations

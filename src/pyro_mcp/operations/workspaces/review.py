@@ -1,0 +1,379 @@
+"""Reviewing a workspace: diff, summary, export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyro_mcp.model.service import ServiceState
+from pyro_mcp.operations import parameters
+from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
+from pyro_mcp.operations.parameters import ONE_FILE, OUTPUT_PATH, WRITTEN_TO
+from pyro_mcp.operations.workspaces.files import mode_text
+from pyro_mcp.operations.workspaces.lifecycle import seed_result
+from pyro_mcp.operations.workspaces.snapshots import SnapshotFacts
+from pyro_mcp.operations.workspaces.values import (
+    NoteResult,
+    SeedResult,
+)
+
+if TYPE_CHECKING:
+    from pyro_mcp.workspace.review.account import Account
+    from pyro_mcp.workspace.review.changes import ChangeCounts, FileChange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffRequest:
+    """Ask what differs in a workspace."""
+
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    path: str = field(
+        default="/workspace",
+        metadata=parameters.path("Show only what is at or below this path.", place=Place.OPTION),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """Ask for a file or directory of a workspace to be taken out."""
+
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    path: str = field(metadata=parameters.path("A file or directory under /workspace."))
+    output_path: str = field(metadata=OUTPUT_PATH)
+    include_host_hooks: bool = field(
+        default=False,
+        metadata=about(
+            "Let files out, too, that a tool of this host would run by itself (git hooks, editor and agent settings)."
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DiffCounts(Result):
+    """How many files differ."""
+
+    total: int = field(metadata=said("All that differ."))
+    added: int = field(metadata=said("New ones."))
+    modified: int = field(metadata=said("With another content or other permissions."))
+    deleted: int = field(metadata=said("Those that are gone."))
+    type_changed: int = field(metadata=said("Those that are of another kind now, such as a link instead of a file."))
+    text_patched: int = field(metadata=said("How many of them the patch brings."))
+    non_text: int = field(metadata=said("How many the patch can't bring: binary files, directories, and so on."))
+
+
+@dataclass(frozen=True, slots=True)
+class DiffFileResult(Result):
+    """One file that differs. What does not apply is null: the old side of a new file, for example."""
+
+    path: str = field(metadata=said("Its path below /workspace.", guest=True))
+    status: str = field(metadata=said("What became of it: added, modified, deleted, type_changed."))
+    patched: bool = field(metadata=said("Whether the patch brings the change."))
+    reason: str = field(metadata=said("Why it does not."))
+    added_lines: int = field(metadata=said("How many lines were added."))
+    removed_lines: int = field(metadata=said("How many lines were removed."))
+    old_kind: str | None = field(metadata=said("What it was: file, directory, symlink, other."))
+    new_kind: str | None = field(metadata=said("What it is."))
+    old_mode: str | None = field(metadata=said("The permission bits it had."))
+    new_mode: str | None = field(metadata=said("The permission bits it has."))
+    old_size_bytes: int | None = field(metadata=said("The size it had."))
+    new_size_bytes: int | None = field(metadata=said("The size it has."))
+    old_target: str | None = field(metadata=said("What the symbolic link led to.", guest=True))
+    new_target: str | None = field(metadata=said("What the symbolic link leads to.", guest=True))
+
+
+@dataclass(frozen=True, slots=True)
+class DiffResult(Result):
+    """What differs between a workspace and its baseline."""
+
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
+    changed: bool = field(metadata=said("Whether anything differs."))
+    summary: DiffCounts = field(metadata=said("How many files differ, and how."))
+    entries: tuple[DiffFileResult, ...] = field(metadata=said("The files, sorted by path.", most=100, rest=ONE_FILE))
+    truncated: bool = field(metadata=said("Whether more files differ than could be listed; total counts them, too."))
+    patch: str = field(
+        metadata=said(
+            "The changes as one patch that git apply takes on the tree that the workspace was seeded from.",
+            guest=True,
+            most=20_000,
+            rest=ONE_FILE,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HostHookResult(Result):
+    """A file that a tool of the host would run by itself."""
+
+    name: str = field(metadata=said("Its path in what was exported.", guest=True))
+    tool: str = field(metadata=said("Who would run it."))
+    kept: bool = field(metadata=said("Whether it came out: it was in the baseline, or it was asked for."))
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult(Result):
+    """What came out of a workspace."""
+
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
+    path: str = field(metadata=parameters.FULL_PATH)
+    output_path: str = field(metadata=WRITTEN_TO)
+    kind: str = field(metadata=said("What it is: file, directory."))
+    entry_count: int = field(metadata=said("How many files, directories and links came out."))
+    bytes_written: int = field(metadata=said("How much content came out."))
+    left_out_count: int = field(metadata=said("How many entries were left out: devices, links that lead outside."))
+    left_out: tuple[NoteResult, ...] = field(metadata=said("The first hundred of them.", guest=True, most=30))
+    host_hook_count: int = field(metadata=said("How many files a tool of this host would run by itself."))
+    host_hooks: tuple[HostHookResult, ...] = field(metadata=said("The first hundred of them.", guest=True, most=30))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryRequest:
+    """Ask what happened in a workspace."""
+
+    workspace_id: str = field(metadata=parameters.HANDLE)
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryCommand(Result):
+    """One command and its outcome."""
+
+    seq: int = field(metadata=said("Its number in the workspace's history."))
+    command: str = field(metadata=said("The command, on one line."))
+    outcome: str = field(metadata=said("How it ended, in words.", guest=True))
+    exit_code: int | None = field(metadata=said("Its exit status; null if it has none."))
+    timed_out: bool = field(metadata=said("Whether it ran past its timeout and was killed."))
+    duration_ms: int = field(metadata=said("How long it ran."))
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryFile(Result):
+    """One file that differs from the baseline."""
+
+    path: str = field(metadata=said("Its path below /workspace.", guest=True))
+    status: str = field(metadata=said("What became of it: added, modified, deleted, type_changed."))
+    added_lines: int = field(metadata=said("How many lines were added."))
+    removed_lines: int = field(metadata=said("How many lines were removed."))
+    reason: str = field(metadata=said("Why the diff's patch does not bring it, if so."))
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryEvent(Result):
+    """One thing that was done besides commands."""
+
+    at: str = field(metadata=said("When (UTC)."))
+    kind: str = field(metadata=said("What it was: patch, sync, snapshot, export, reset, file_write, start, stop."))
+    text: str = field(metadata=said("What it was, in words.", guest=True))
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryResult(Result):
+    """What happened in a workspace since it was created or last reset. The lists hold what fits on a page."""
+
+    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
+    name: str | None = field(metadata=said("Its name."))
+    environment: str = field(metadata=said("The environment it was made from."))
+    state: str = field(metadata=said("Where it stands: started, stopped, failed, or between."))
+    execution_mode: str | None = field(metadata=said("Where its commands run."))
+    isolation: str | None = field(metadata=said("What stands between it and this host: kvm, tcg, none."))
+    since: str = field(metadata=said("When it was created or last reset (UTC)."))
+    reset_count: int = field(metadata=said("How often it was reset."))
+    workspace_seed: SeedResult = field(metadata=said("What it began with."))
+    command_count: int = field(metadata=said("How many commands were run."))
+    failed_count: int = field(metadata=said("How many of them did not end with 0."))
+    timed_out_count: int = field(metadata=said("How many of them ran past their timeout."))
+    commands: tuple[SummaryCommand, ...] = field(metadata=said("The last commands, and those before that failed."))
+    changes_known: bool = field(metadata=said("Whether it could be compared with its baseline."))
+    changes_unknown_reason: str = field(metadata=said("Why it could not.", guest=True))
+    changes: DiffCounts | None = field(metadata=said("How many files differ from the baseline, and how."))
+    added_lines: int = field(metadata=said("How many lines were added in all."))
+    removed_lines: int = field(metadata=said("How many lines were removed in all."))
+    files: tuple[SummaryFile, ...] = field(metadata=said("The first of the files that differ."))
+    event_count: int = field(metadata=said("How many things were done besides commands."))
+    events: tuple[SummaryEvent, ...] = field(metadata=said("The last of them."))
+    snapshots: tuple[SnapshotFacts, ...] = field(metadata=said("The snapshots that there are.", most=50))
+    service_count: int = field(metadata=said("How many services it has."))
+    running_service_count: int = field(metadata=said("How many of them run."))
+    page: str = field(metadata=said("The same as one page for a chat or a pull request's comment.", guest=True))
+
+
+def _diff(request: DiffRequest, call: Call) -> DiffResult:
+    from pyro_mcp.workspace.ws_diff import diff_workspace
+
+    with engine(call) as using:
+        found = diff_workspace(using, request.workspace_id, path=request.path, cancel=call.cancel)
+    changes = found.changes
+    return DiffResult(
+        workspace_id=found.workspace.id,
+        changed=changes.changed,
+        summary=_counts(changes.counts),
+        entries=tuple(_file(each) for each in changes.entries),
+        truncated=changes.truncated,
+        patch=changes.patch,
+    )
+
+
+def _counts(counts: ChangeCounts) -> DiffCounts:
+    return DiffCounts(
+        total=counts.total,
+        added=counts.added,
+        modified=counts.modified,
+        deleted=counts.deleted,
+        type_changed=counts.type_changed,
+        text_patched=counts.text_patched,
+        non_text=counts.non_text,
+    )
+
+
+def _file(change: FileChange) -> DiffFileResult:
+    old, new = change.old, change.new
+    return DiffFileResult(
+        path=change.path,
+        status=change.change.value,
+        patched=change.is_patched,
+        reason=change.reason,
+        added_lines=change.added_lines,
+        removed_lines=change.removed_lines,
+        old_kind=old.kind if old else None,
+        new_kind=new.kind if new else None,
+        old_mode=mode_text(old.mode) if old else None,
+        new_mode=mode_text(new.mode) if new else None,
+        old_size_bytes=old.size_bytes if old else None,
+        new_size_bytes=new.size_bytes if new else None,
+        old_target=old.target if old else None,
+        new_target=new.target if new else None,
+    )
+
+
+def _summary(request: SummaryRequest, call: Call) -> SummaryResult:
+    from pyro_mcp.workspace.ws_summary import summarize_workspace
+
+    with engine(call) as using:
+        return _account(summarize_workspace(using, request.workspace_id, cancel=call.cancel))
+
+
+def _account(account: Account) -> SummaryResult:
+    from pyro_mcp.workspace.review.page import page
+
+    workspace, changes = account.workspace, account.changes
+    commands = tuple(
+        SummaryCommand(each.seq, each.command, each.outcome, each.exit_code, each.timed_out, each.duration_ms)
+        for each in account.commands
+    )
+    files = tuple(
+        SummaryFile(each.path, each.change.value, each.added_lines, each.removed_lines, each.reason)
+        for each in account.files
+    )
+    return SummaryResult(
+        workspace_id=workspace.id,
+        name=workspace.name,
+        environment=workspace.environment,
+        state=workspace.state.value,
+        execution_mode=workspace.execution_mode.value if workspace.execution_mode else None,
+        isolation=workspace.isolation.value if workspace.isolation else None,
+        since=utc_text(workspace.created_at if workspace.last_reset_at is None else workspace.last_reset_at),
+        reset_count=workspace.reset_count,
+        workspace_seed=seed_result(workspace.seed),
+        command_count=account.command_count,
+        failed_count=account.failed_count,
+        timed_out_count=account.timed_out_count,
+        commands=commands,
+        changes_known=changes is not None,
+        changes_unknown_reason=account.no_changes_reason,
+        changes=None if changes is None else _counts(changes.counts),
+        added_lines=account.added_lines,
+        removed_lines=account.removed_lines,
+        files=files,
+        event_count=account.event_count,
+        events=tuple(SummaryEvent(utc_text(each.at), each.kind.value, each.text) for each in account.events),
+        snapshots=tuple(
+            SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes) for each in account.snapshots
+        ),
+        service_count=len(account.services),
+        running_service_count=sum(each.state is ServiceState.RUNNING for each in account.services),
+        page=page(account),
+    )
+
+
+def _export(request: ExportRequest, call: Call) -> ExportResult:
+    from pathlib import Path
+
+    from pyro_mcp.workspace.ws_export import export_workspace
+
+    with engine(call) as using:
+        done = export_workspace(
+            using,
+            request.workspace_id,
+            request.path,
+            Path(request.output_path),
+            include_host_hooks=request.include_host_hooks,
+            cancel=call.cancel,
+        )
+    report = done.report
+    return ExportResult(
+        workspace_id=done.workspace_id,
+        path=done.path,
+        output_path=report.output_path,
+        kind=report.kind.value,
+        entry_count=report.entry_count,
+        bytes_written=report.bytes_written,
+        left_out_count=report.left_out_count,
+        left_out=tuple(NoteResult(*each) for each in report.left_out),
+        host_hook_count=report.host_hook_count,
+        host_hooks=tuple(HostHookResult(*each) for each in report.host_hooks),
+    )
+
+
+WORKSPACE_DIFF = Operation(
+    name="workspace_diff",
+    title="Show what changed in a workspace",
+    summary="Compare a workspace with its baseline; print a patch.",
+    description=(
+        "Compare /workspace with the baseline, which is what it was created with: counts, one entry for each file that"
+        " differs, and one patch that `git apply` takes on the tree that the workspace was seeded from. What a text"
+        " patch can't bring (binary files, empty directories, other permissions) is in the entries, with the reason."
+    ),
+    tool_description=" Long patches are cut in the middle: path=… shows one file or directory.",
+    request=DiffRequest,
+    result=DiffResult,
+    handler=_diff,
+    effect=Effect.READ,
+    cli=("workspace", "diff"),
+    mcp="workspace_diff",
+    sdk="diff_workspace",
+)
+WORKSPACE_SUMMARY = Operation(
+    name="workspace_summary",
+    title="Summarise a workspace for review",
+    summary="Print one review page of what happened in a workspace.",
+    description=(
+        "Tell on one page what happened in a workspace since it was created or last reset: the commands and their"
+        " outcomes, the files that changed, patches, pushes, exports, snapshots and the final state. Fit for a chat or"
+        " a pull request's comment."
+    ),
+    request=SummaryRequest,
+    result=SummaryResult,
+    handler=_summary,
+    effect=Effect.READ,
+    cli=("workspace", "summary"),
+    mcp="workspace_summary",
+    sdk="summarize_workspace",
+)
+WORKSPACE_EXPORT = Operation(
+    name="workspace_export",
+    title="Export from a workspace to this host",
+    summary="Copy a file or directory out of a workspace, to a new path.",
+    description=(
+        "Copy a file or directory of a workspace to a path of this host where nothing is yet. Nothing is overwritten,"
+        " no link is followed, nothing is written elsewhere. Files that a tool of this host would run by itself (git"
+        " hooks and settings, .envrc, editor and agent settings) are listed, and left out if they were not in the"
+        " baseline."
+    ),
+    request=ExportRequest,
+    result=ExportResult,
+    handler=_export,
+    effect=Effect.WRITE,
+    cli=("workspace", "export"),
+    mcp="workspace_export",
+    sdk="export_workspace",
+)
+ROWS = (WORKSPACE_DIFF, WORKSPACE_SUMMARY, WORKSPACE_EXPORT)
