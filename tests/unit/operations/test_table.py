@@ -123,8 +123,8 @@ def test_the_environments_that_a_description_names_are_in_the_catalog() -> None:
     [
         (["run"], {"run"}),
         (["env", "list"], {"environments"}),
-        (["workspace", "list"], {"workspaces"}),
-        (["workspace", "exec"], {"workspace_commands"}),
+        (["workspace", "list"], {"workspaces.lifecycle"}),
+        (["workspace", "exec"], {"workspaces.commands"}),
         (["workspace", "nothing"], set[str]()),
     ],
     ids=" ".join,
