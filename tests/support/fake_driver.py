@@ -21,10 +21,10 @@ from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.vmm.driver import LANES, DriverProbe, Features
 from pyro_mcp.vmm.files import create_memory, save_memory
 from pyro_mcp.vmm.machine import KeptMachine
+from pyro_mcp.vmm.selection import Selection
 from pyro_mcp.vmm.start import Command, started
 from pyro_mcp.vmm.template import DEVICE_STATE, RAM, VmmIdentity
 from pyro_mcp.vmm.transport import lane_path, listen_lanes
-from pyro_mcp.workspace.guards import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -154,12 +154,12 @@ class FakeDrivers:
     no_guest: PyroError | None = None
     accelerator: Accelerator = Accelerator.TCG
 
-    def guest(self, *, require_kvm: bool) -> Choice:
+    def guest(self, *, require_kvm: bool) -> Selection:
         if self.no_guest is not None:
             raise self.no_guest
         if require_kvm and self.accelerator is not Accelerator.KVM:
             raise PyroError(ErrorCode.UNAVAILABLE, "KVM is required and not usable here", hint="Run pyro doctor.")
-        return Choice(self.fake, self.accelerator)
+        return Selection(self.fake, self.accelerator)
 
     def host(self) -> FakeDriver:
         return self.compat

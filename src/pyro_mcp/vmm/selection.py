@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model.kinds import Accelerator, VmmKind
+from pyro_mcp.model.kinds import Accelerator, ExecutionMode, Isolation, VmmKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,11 +27,26 @@ ACCELERATOR_VARIABLE = "PYRO_ACCEL"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The driver for guests on this host, what executes their instructions, and why that."""
+    """The driver that runs a VM, what executes its instructions, and why that."""
 
     driver: Driver
     accelerator: Accelerator
-    reason: str
+    reason: str = ""
+
+    @property
+    def is_guest(self) -> bool:
+        """Say whether there is a guest, or the host itself runs the commands."""
+        return self.accelerator is not Accelerator.NONE
+
+    @property
+    def execution_mode(self) -> ExecutionMode:
+        """Return where commands run."""
+        return ExecutionMode.of(self.driver.kind)
+
+    @property
+    def isolation(self) -> Isolation:
+        """Return what stands between them and the host."""
+        return Isolation.of(self.accelerator)
 
 
 def driver_of(kind: VmmKind, cache_dir: Path) -> Driver:

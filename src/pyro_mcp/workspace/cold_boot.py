@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.agent import Flavour
     from pyro_mcp.vmm.driver import Machine, MachineSpec
-    from pyro_mcp.workspace.guards import Choice
+    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.images import Images
 
 # 2 to 4 seconds alone; the bound is for twenty at once on a slow machine.
@@ -28,7 +28,12 @@ _LAST_WORDS_TIMEOUT_S = 2.0
 
 
 def boot(
-    choice: Choice, spec: MachineSpec, images: Images | None, flavour: Flavour | None, *, ram_file: Path | None = None
+    choice: Selection,
+    spec: MachineSpec,
+    images: Images | None,
+    flavour: Flavour | None,
+    *,
+    ram_file: Path | None = None,
 ) -> Machine:
     """Boot a machine, wait for its agent, and prepare it for the flavour (None: nothing to prepare).
 

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.vmm.driver import Driver
-    from pyro_mcp.workspace.guards import Choice
+    from pyro_mcp.vmm.selection import Selection
 
 
 class Drivers(Protocol):
     """A source of drivers."""
 
-    def guest(self, *, require_kvm: bool) -> Choice:
+    def guest(self, *, require_kvm: bool) -> Selection:
         """Choose the driver and the accelerator that boot guests here.
 
         Raises:
@@ -46,13 +46,11 @@ class InstalledDrivers:
         self._paths = paths
         self._progress = progress
 
-    def guest(self, *, require_kvm: bool) -> Choice:
+    def guest(self, *, require_kvm: bool) -> Selection:
         """Choose the driver and the accelerator that boot guests here."""
         from pyro_mcp.vmm.selection import select_driver
-        from pyro_mcp.workspace.guards import Choice
 
-        selection = select_driver(self._paths.cache, self._kernel, require_kvm=require_kvm)
-        return Choice(selection.driver, selection.accelerator)
+        return select_driver(self._paths.cache, self._kernel, require_kvm=require_kvm)
 
     def host(self) -> Driver:
         """Return the driver that runs commands on the host itself."""

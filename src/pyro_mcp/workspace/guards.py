@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model.kinds import Accelerator, ExecutionMode, Isolation, NetworkPolicy
+from pyro_mcp.model.kinds import Accelerator, NetworkPolicy
+from pyro_mcp.vmm.selection import Selection
 
 if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.vmm.driver import Driver
     from pyro_mcp.workspace.engine import Engine
 
 _NO_VMM = "none"
@@ -39,30 +39,7 @@ def demands_of(owner: Vm | Workspace) -> Demands:
     return Demands(owner.network_policy, owner.allow_host_compat, owner.require_kvm, is_host_compat=owner.base is None)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The driver that runs a VM, and what will execute its instructions."""
-
-    driver: Driver
-    accelerator: Accelerator
-
-    @property
-    def is_guest(self) -> bool:
-        """Say whether there is a guest, or the host itself runs the commands."""
-        return self.accelerator is not Accelerator.NONE
-
-    @property
-    def execution_mode(self) -> ExecutionMode:
-        """Return where commands run."""
-        return ExecutionMode.of(self.driver.kind)
-
-    @property
-    def isolation(self) -> Isolation:
-        """Return what stands between them and the host."""
-        return Isolation.of(self.accelerator)
-
-
-def choose(engine: Engine, demands: Demands) -> Choice:
+def choose(engine: Engine, demands: Demands) -> Selection:
     """Choose what runs a VM.
 
     Raises:
@@ -91,7 +68,7 @@ def choose(engine: Engine, demands: Demands) -> Choice:
     return _host_compat(engine, demands)
 
 
-def _host_compat(engine: Engine, demands: Demands) -> Choice:
+def _host_compat(engine: Engine, demands: Demands) -> Selection:
     if demands.network_policy.has_network:
         raise PyroError(
             ErrorCode.UNSUPPORTED,
@@ -99,7 +76,7 @@ def _host_compat(engine: Engine, demands: Demands) -> Choice:
             hint="Leave the network policy off: what runs on the host itself has the host's network. `pyro doctor` says"
             " what a guest needs.",
         )
-    return Choice(engine.drivers.host(), Accelerator.NONE)
+    return Selection(engine.drivers.host(), Accelerator.NONE)
 
 
 def _without_fallback(error: PyroError, *, require_kvm: bool) -> PyroError:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.state.filenames import VmFiles
     from pyro_mcp.vmm.driver import HostTree, Machine, MachineSpec
+    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guards import Choice
     from pyro_mcp.workspace.images import Images
 
 # What is no reason to give up a start: without a template it only takes longer.
@@ -66,7 +66,7 @@ def own_disks(files: VmFiles, flavour: Flavour) -> Disks:
 def launch(
     engine: Engine,
     vm: Vm,
-    choice: Choice,
+    choice: Selection,
     images: Images | None,
     *,
     flavour: Flavour,

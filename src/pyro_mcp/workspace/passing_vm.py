@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.vmm.driver import Machine
+    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guards import Choice
     from pyro_mcp.workspace.images import Images
 
 
@@ -46,7 +46,7 @@ def passing_vm(engine: Engine, vm: Vm, images: Images | None) -> Generator[Vm]:
         delete_if_there(engine, own.id)
 
 
-def record_machine(engine: Engine, vm: Vm, machine: Machine, choice: Choice) -> Vm:
+def record_machine(engine: Engine, vm: Vm, machine: Machine, choice: Selection) -> Vm:
     """Record what the VM's machine is, so that any process can take it away.
 
     Raises:

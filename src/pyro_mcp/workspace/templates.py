@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pyro_mcp.agent import Flavour
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.model.limits import Shape
+    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guards import Choice
     from pyro_mcp.workspace.images import Images
 
 #: How many templates are kept; the one that was not used for longest goes first. Each takes 100 to 200 MiB.
@@ -40,7 +40,7 @@ _LOCK_TIMEOUT_S = 180.0
 class TemplateWish:
     """The template that a start needs."""
 
-    choice: Choice
+    choice: Selection
     images: Images
     shape: Shape
     flavour: Flavour

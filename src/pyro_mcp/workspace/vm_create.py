@@ -16,10 +16,11 @@ from pyro_mcp.model.ids import new_vm_id
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import BaseImage, Vm
 from pyro_mcp.workspace.disks import require_space
-from pyro_mcp.workspace.guards import Choice, Demands, choose
+from pyro_mcp.workspace.guards import Demands, choose
 from pyro_mcp.workspace.images import Images, images_for, recorded
 
 if TYPE_CHECKING:
+    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.spec import VmSpec
 
@@ -38,7 +39,7 @@ def create_vm(engine: Engine, spec: VmSpec) -> Vm:
     return vm
 
 
-def planned(engine: Engine, spec: VmSpec) -> tuple[Vm, Choice, Images | None]:
+def planned(engine: Engine, spec: VmSpec) -> tuple[Vm, Selection, Images | None]:
     """Return the record of the VM that is wanted, what will run it, and from what (None: on the host itself).
 
     Raises:

@@ -23,7 +23,7 @@ from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.reconcile import undo_start
 from pyro_mcp.state.store import this_process
 from pyro_mcp.workspace.cold_boot import explained
-from pyro_mcp.workspace.guards import Choice, choose, demands_of
+from pyro_mcp.workspace.guards import choose, demands_of
 from pyro_mcp.workspace.images import Images, images_of
 from pyro_mcp.workspace.launch import guest_config, launch
 from pyro_mcp.workspace.network import egress_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.network import Egress
     from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.model.vm import Vm
+    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
 
 CONNECT_TIMEOUT_S = 10.0
@@ -79,7 +80,7 @@ def _starting(now: Vm) -> Vm:
     return replace(now, state=VmState.STARTING, owner=this_process(), last_error="")
 
 
-def _start(engine: Engine, vm: Vm, choice: Choice, images: Images | None, left_behind: tuple[int, int]) -> Vm:
+def _start(engine: Engine, vm: Vm, choice: Selection, images: Images | None, left_behind: tuple[int, int]) -> Vm:
     flavour = Flavour.FRESH if vm.stop_reason is None else Flavour.ATTACH
     with ExitStack() as stack:
         egress = stack.enter_context(egress_of(vm))
@@ -107,7 +108,7 @@ def _start(engine: Engine, vm: Vm, choice: Choice, images: Images | None, left_b
     return vm
 
 
-def _started(now: Vm, *, choice: Choice, images: Images | None, record: MachineRecord, egress: Egress | None) -> Vm:
+def _started(now: Vm, *, choice: Selection, images: Images | None, record: MachineRecord, egress: Egress | None) -> Vm:
     return replace(
         now,
         state=VmState.STARTED,

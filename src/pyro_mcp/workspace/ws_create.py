@@ -27,6 +27,7 @@ from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import insert_vm
+from pyro_mcp.vmm.selection import Selection
 from pyro_mcp.workspace.disks import require_space
 from pyro_mcp.workspace.guards import Demands, choose
 from pyro_mcp.workspace.images import images_for, keeping_images
@@ -37,8 +38,8 @@ from pyro_mcp.workspace.ws_watch import renewed
 
 if TYPE_CHECKING:
     from pyro_mcp.trees.report import SeedReport
+    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guards import Choice
     from pyro_mcp.workspace.images import Images
     from pyro_mcp.workspace.ws_spec import WorkspaceSpec
 
@@ -72,7 +73,7 @@ def _created(
     engine: Engine,
     spec: WorkspaceSpec,
     workspace: Workspace,
-    choice: Choice,
+    choice: Selection,
     images: Images | None,
     failed: ExitStack,
 ) -> Workspace:
@@ -126,7 +127,7 @@ def _discard(engine: Engine, workspace: Workspace) -> None:
         discard_workspace(engine.store, engine.paths, workspace)
 
 
-def _planned(engine: Engine, spec: WorkspaceSpec, choice: Choice, images: Images | None) -> Workspace:
+def _planned(engine: Engine, spec: WorkspaceSpec, choice: Selection, images: Images | None) -> Workspace:
     now_s = engine.clock.wall_s()
     return Workspace(
         id=new_workspace_id(),

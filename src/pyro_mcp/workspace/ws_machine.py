@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.vmm.driver import Machine
+    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guards import Choice
     from pyro_mcp.workspace.images import Images
 
 CONNECT_TIMEOUT_S = 10.0
@@ -53,7 +53,7 @@ class Arrival:
     record: Callable[[sqlite3.Connection], object]
 
 
-def new_vm(engine: Engine, workspace: Workspace, choice: Choice, images: Images | None) -> Vm:
+def new_vm(engine: Engine, workspace: Workspace, choice: Selection, images: Images | None) -> Vm:
     """Return the record of a VM that is to run the workspace."""
     return Vm(
         id=new_vm_id(),
@@ -81,7 +81,7 @@ def machine_up(
     engine: Engine,
     workspace: Workspace,
     vm: Vm,
-    choice: Choice,
+    choice: Selection,
     images: Images | None,
     *,
     life: int,

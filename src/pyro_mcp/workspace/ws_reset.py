@@ -25,6 +25,7 @@ from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import insert_vm
 from pyro_mcp.state.workspace_table import forget_records
+from pyro_mcp.vmm.selection import Selection
 from pyro_mcp.workspace.disks import require_space
 from pyro_mcp.workspace.guards import choose, demands_of
 from pyro_mcp.workspace.images import images_of
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guards import Choice
     from pyro_mcp.workspace.images import Images
 
 _BLOCK_BYTES = 512
@@ -78,7 +79,7 @@ def reset_workspace(engine: Engine, handle: str, *, snapshot: str = BASELINE) ->
 
 
 def _reset(
-    engine: Engine, before: Workspace, snapshot: str, source: Path, choice: Choice, images: Images | None
+    engine: Engine, before: Workspace, snapshot: str, source: Path, choice: Selection, images: Images | None
 ) -> Workspace:
     files = WorkspaceFiles(engine.paths, before.id)
     life = before.life + 1
