@@ -23,7 +23,7 @@ from pyro_mcp.host import process
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.workspace.engine import Engine
-from pyro_mcp.workspace.guest_command import CommandStreams, GuestCommand
+from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
 from pyro_mcp.workspace.spec import VmSpec
 from pyro_mcp.workspace.vm_create import create_vm
 from pyro_mcp.workspace.vm_delete import delete_vm

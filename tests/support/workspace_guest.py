@@ -15,13 +15,13 @@ from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.trees.seed import seed_disk
 from pyro_mcp.vmm.driver import Drive, RestorePlan
 from pyro_mcp.vmm.template import ROOT_DISK
-from pyro_mcp.workspace.cold_boot import boot
-from pyro_mcp.workspace.disks import copy_root_disk
-from pyro_mcp.workspace.guards import choose, demands_of
-from pyro_mcp.workspace.images import images_of
-from pyro_mcp.workspace.machine_spec import machine_spec, make_directories
-from pyro_mcp.workspace.templates import TemplateWish, using_template
-from pyro_mcp.workspace.vm_delete import delete_if_there
+from pyro_mcp.workspace.machines.boot import boot
+from pyro_mcp.workspace.machines.disks import copy_root_disk
+from pyro_mcp.workspace.machines.ephemeral import delete_if_there
+from pyro_mcp.workspace.machines.images import images_of
+from pyro_mcp.workspace.machines.selection import choose, demands_of
+from pyro_mcp.workspace.machines.spec import TemplateWish, machine_spec, make_directories
+from pyro_mcp.workspace.machines.templates import using_template
 from tests.support.agents import TIMEOUT_S
 from tests.support.yard import Yard
 

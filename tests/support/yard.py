@@ -12,10 +12,10 @@ from pyro_mcp.host.process.identity import all_processes
 from pyro_mcp.model import VmState
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.workspace.engine import Engine
-from pyro_mcp.workspace.guest_command import CommandStreams, GuestCommand
+from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
+from pyro_mcp.workspace.machines.ephemeral import delete_if_there
 from pyro_mcp.workspace.spec import VmSpec
 from pyro_mcp.workspace.vm_create import create_vm
-from pyro_mcp.workspace.vm_delete import delete_if_there
 from pyro_mcp.workspace.vm_exec import exec_vm
 from pyro_mcp.workspace.vm_run import run_in_vm
 from pyro_mcp.workspace.vm_start import start_vm
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pyro_mcp.model import Vm
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.drivers import Drivers
-    from pyro_mcp.workspace.guest_command import Execution
+    from pyro_mcp.workspace.machines.command import Execution
 
 
 @dataclass

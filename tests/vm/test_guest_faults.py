@@ -15,7 +15,7 @@ from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import StopReason, VmState
 from pyro_mcp.workspace.engine import Engine
-from pyro_mcp.workspace.guest_command import GuestCommand
+from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.vm_delete import delete_vm
 from pyro_mcp.workspace.vm_run import run_in_vm
 from pyro_mcp.workspace.vm_start import start_vm

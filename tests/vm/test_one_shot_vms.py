@@ -11,7 +11,7 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import ExecutionMode, Isolation, Shape, StopReason, VmState
-from pyro_mcp.workspace.guest_command import GuestCommand
+from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.vm_run import run_in_vm
 from pyro_mcp.workspace.vm_start import start_vm
 from pyro_mcp.workspace.vm_status import status_vm

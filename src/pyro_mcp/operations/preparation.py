@@ -133,9 +133,9 @@ def _dependencies(paths: Paths, environment: str) -> Dependencies | None:
     from pyro_mcp.model.kinds import NetworkPolicy
     from pyro_mcp.model.limits import Shape
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guards import Demands, choose
-    from pyro_mcp.workspace.images import Images, find_environment_or_none
-    from pyro_mcp.workspace.templates import TemplateWish
+    from pyro_mcp.workspace.machines.images import Images, find_environment_or_none
+    from pyro_mcp.workspace.machines.selection import Demands, choose
+    from pyro_mcp.workspace.machines.spec import TemplateWish
 
     with Engine(paths) as engine:
         installed = find_environment_or_none(engine, environment)

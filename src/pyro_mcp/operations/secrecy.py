@@ -90,7 +90,7 @@ def _redactor(workspace_id: str, call: Call) -> Redactor | None:
     from pyro_mcp.workspace.ws_find import find_workspace
 
     with engine(call) as using:
-        return redactor_for(using, find_workspace(using, workspace_id))
+        return redactor_for(using.paths, find_workspace(using, workspace_id))
 
 
 def _redacted(value: object, redactor: Redactor, *, is_quoted: bool = False) -> object:

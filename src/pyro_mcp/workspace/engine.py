@@ -85,9 +85,9 @@ class Engine:
         mend_workspaces(self.store, self.paths, self.clock, self.notice, self._watch)
 
     def _watch(self, workspace: Workspace, vm: Vm) -> None:
-        from pyro_mcp.workspace.ws_watch import watch_again
+        from pyro_mcp.workspace.ttl import watch_again
 
-        watch_again(self, workspace, vm)
+        watch_again(self.paths, self.store, self.clock, workspace, vm)
 
     def close(self) -> None:
         """Close what was opened; may be called again."""

@@ -22,7 +22,7 @@ from pyro_mcp.model.service import (
     Readiness,
     ReadinessKind,
 )
-from pyro_mcp.workspace.guest_command import WORKSPACE, GuestCommand
+from pyro_mcp.workspace.machines.command import WORKSPACE, GuestCommand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

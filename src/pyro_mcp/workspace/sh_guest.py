@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent.shells import GuestShells
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.workspace.guest import guest_of
 from pyro_mcp.workspace.ws_find import find_workspace
-from pyro_mcp.workspace.ws_guest import guest_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.ws_guest import GuestUse
+    from pyro_mcp.workspace.guest import GuestUse
 
 #: In these no guest runs, and so no shell.
 WITHOUT_SHELLS = {WorkspaceState.STOPPED, WorkspaceState.FAILED}

@@ -63,7 +63,7 @@ def open_in(engine: Engine, use: ShellsUse, spec: ShellSpec) -> OpenedShell:
     if spec.secret_env:
         from pyro_mcp.workspace.secrets.keeping import secret_variables
 
-        variables |= secret_variables(engine, use.workspace, spec.secret_env)
+        variables |= secret_variables(engine.paths, use.workspace, spec.secret_env)
     info = use.shells.open(new_shell_id(), cwd=spec.cwd, cols=spec.cols, rows=spec.rows, env=variables)
     vm, machine = use.guest.vm, use.guest.machine.record
     return OpenedShell(

@@ -71,7 +71,7 @@ def read_shell(
         if use.workspace.secrets:
             from pyro_mcp.workspace.secrets.keeping import redactor_for
 
-            redactor = redactor_for(engine, use.workspace)
+            redactor = redactor_for(engine.paths, use.workspace)
         needs_context = plain or redactor is not None
         output = use.shells.read(
             shell_id,

@@ -15,9 +15,9 @@ from pyro_mcp.image.names import check_name
 from pyro_mcp.model.ids import new_vm_id
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import BaseImage, Vm
-from pyro_mcp.workspace.disks import require_space
-from pyro_mcp.workspace.guards import Demands, choose
-from pyro_mcp.workspace.images import Images, images_for, recorded
+from pyro_mcp.workspace.machines.disks import require_space
+from pyro_mcp.workspace.machines.images import Images, images_for, recorded
+from pyro_mcp.workspace.machines.selection import Demands, choose
 
 if TYPE_CHECKING:
     from pyro_mcp.vmm.selection import Selection

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.state.discard import discard_vm
-from pyro_mcp.state.locks import vm_lock
+from pyro_mcp.workspace.machines.ephemeral import delete_if_there
 from pyro_mcp.workspace.one_shot import get_vm
 
 if TYPE_CHECKING:
@@ -25,23 +24,3 @@ def delete_vm(engine: Engine, vm_id: str) -> None:
     get_vm(engine, vm_id)
     engine.reconcile()
     delete_if_there(engine, vm_id)
-
-
-def delete_if_there(engine: Engine, vm_id: str) -> None:
-    """Delete a VM that may be gone already. An interrupt (Ctrl-C) is passed on when it is gone.
-
-    Raises:
-        PyroError: as `delete_vm`.
-    """
-    try:
-        _delete(engine, vm_id)
-    except KeyboardInterrupt:
-        _delete(engine, vm_id)
-        raise
-
-
-def _delete(engine: Engine, vm_id: str) -> None:
-    with vm_lock(engine.paths, vm_id):
-        vm = engine.store.vms.find(vm_id)
-        if vm is not None:
-            discard_vm(engine.store, engine.paths, vm)

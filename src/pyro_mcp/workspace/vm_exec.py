@@ -15,15 +15,14 @@ from pyro_mcp.model.ids import parse_vm_id
 from pyro_mcp.model.kinds import ExecutionMode, Isolation
 from pyro_mcp.model.states import VmState
 from pyro_mcp.state.store import is_alive, this_process
-from pyro_mcp.workspace.guest_command import CommandStreams
-from pyro_mcp.workspace.in_guest import run_command
+from pyro_mcp.workspace.machines.command import CommandStreams, run_command
+from pyro_mcp.workspace.machines.ephemeral import delete_if_there
 from pyro_mcp.workspace.one_shot import require_one_shot
-from pyro_mcp.workspace.vm_delete import delete_if_there
 
 if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guest_command import Execution, GuestCommand
+    from pyro_mcp.workspace.machines.command import Execution, GuestCommand
 
 
 def exec_vm(engine: Engine, vm_id: str, command: GuestCommand, streams: CommandStreams | None = None) -> Execution:

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import Flavour
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.workspace.guest_command import CommandStreams
-from pyro_mcp.workspace.in_guest import run_command
-from pyro_mcp.workspace.launch import guest_config, launch
-from pyro_mcp.workspace.network import egress_of
-from pyro_mcp.workspace.passing_vm import passing_vm, record_machine
+from pyro_mcp.workspace.machines.command import CommandStreams, run_command
+from pyro_mcp.workspace.machines.ephemeral import passing_vm, record_machine
+from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
 from pyro_mcp.workspace.vm_create import planned
 
 if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guest_command import Execution, GuestCommand
+    from pyro_mcp.workspace.machines.command import Execution, GuestCommand
     from pyro_mcp.workspace.spec import VmSpec
 
 

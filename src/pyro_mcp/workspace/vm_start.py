@@ -22,11 +22,10 @@ from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.reconcile import undo_start
 from pyro_mcp.state.store import this_process
-from pyro_mcp.workspace.cold_boot import explained
-from pyro_mcp.workspace.guards import choose, demands_of
-from pyro_mcp.workspace.images import Images, images_of
-from pyro_mcp.workspace.launch import guest_config, launch
-from pyro_mcp.workspace.network import egress_of
+from pyro_mcp.workspace.machines.boot import explained
+from pyro_mcp.workspace.machines.images import Images, images_of
+from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
+from pyro_mcp.workspace.machines.selection import choose, demands_of
 from pyro_mcp.workspace.one_shot import get_vm
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from pyro_mcp.state.discard import end_machine
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.store import this_process
+from pyro_mcp.workspace.machines.power_off import power_off
 from pyro_mcp.workspace.one_shot import get_vm
-from pyro_mcp.workspace.power_off import power_off
 
 if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm

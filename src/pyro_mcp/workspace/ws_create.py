@@ -28,19 +28,19 @@ from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import insert_vm
 from pyro_mcp.vmm.selection import Selection
-from pyro_mcp.workspace.disks import require_space
-from pyro_mcp.workspace.guards import Demands, choose
-from pyro_mcp.workspace.images import images_for, keeping_images
+from pyro_mcp.workspace.machines.disks import require_space
+from pyro_mcp.workspace.machines.images import images_for, keeping_images
+from pyro_mcp.workspace.machines.selection import Demands, choose
+from pyro_mcp.workspace.ttl import renewed
 from pyro_mcp.workspace.ws_machine import machine_up, new_vm
 from pyro_mcp.workspace.ws_record import copy_record
 from pyro_mcp.workspace.ws_seed import Seeding
-from pyro_mcp.workspace.ws_watch import renewed
 
 if TYPE_CHECKING:
     from pyro_mcp.trees.report import SeedReport
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.images import Images
+    from pyro_mcp.workspace.machines.images import Images
     from pyro_mcp.workspace.ws_spec import WorkspaceSpec
 
 
@@ -105,7 +105,7 @@ def _created(
     ):
         seed = _seed_info(spec, seeding.finish())
         started = replace(workspace, seed=seed, state=WorkspaceState.STARTED, owner=None, vm_id=arrival.vm.id)
-        started = renewed(engine, started)
+        started = renewed(engine.clock, started)
         # First, so that no workspace counts that could not be known again without the database.
         copy_record(engine, started)
         event = ReviewEvent(ReviewKind.START, {"environment": workspace.environment, "created": True})

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.files import GuestFiles, TreeDiff
-from pyro_mcp.workspace.guest_command import WORKSPACE
+from pyro_mcp.workspace.guest import guest_of
+from pyro_mcp.workspace.machines.command import WORKSPACE
 from pyro_mcp.workspace.review.composing import compose
-from pyro_mcp.workspace.ws_guest import guest_of
 from pyro_mcp.workspace.ws_paths import path_below
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.trees.seed import seed_disk
 from pyro_mcp.trees.staging import RESULT, staged_beside
-from pyro_mcp.workspace.disks import require_space, sync_disk
+from pyro_mcp.workspace.machines.disks import require_space, sync_disk
 from pyro_mcp.workspace.ws_files import MAX_ENTRIES, MAX_FILE_BYTES, Listed, ReadText, part_of
 from pyro_mcp.workspace.ws_inspection import looking_into, stopped_workspace
 from pyro_mcp.workspace.ws_paths import path_below, path_shown

@@ -18,9 +18,8 @@ from pyro_mcp.model.workspace import CommandRecord
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import begin_command, end_command
 from pyro_mcp.state.store import this_process
-from pyro_mcp.workspace.guest_command import CommandStreams, Execution
-from pyro_mcp.workspace.in_guest import Output
-from pyro_mcp.workspace.ws_guest import guest_of
+from pyro_mcp.workspace.guest import guest_of
+from pyro_mcp.workspace.machines.command import CommandStreams, Execution, Output
 from pyro_mcp.workspace.ws_output import CommandOutput, keep_recent_output
 
 if TYPE_CHECKING:
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
 
     from pyro_mcp.agent import ExecResult
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guest_command import GuestCommand
+    from pyro_mcp.workspace.guest import GuestUse
+    from pyro_mcp.workspace.machines.command import GuestCommand
     from pyro_mcp.workspace.secrets.redactor import Redactor
-    from pyro_mcp.workspace.ws_guest import GuestUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +67,9 @@ def exec_workspace(
             return _begin(_Job(engine, use, command, streams, added))
         from pyro_mcp.workspace.secrets.keeping import redactor_for, secret_variables
 
-        redactor = redactor_for(engine, use.workspace)
+        redactor = redactor_for(engine.paths, use.workspace)
         try:
-            added |= secret_variables(engine, use.workspace, secret_env or {})
+            added |= secret_variables(engine.paths, use.workspace, secret_env or {})
             return _begin(_Job(engine, use, command, streams, added, redactor))
         except PyroError as error:
             raise redactor.error(error) from None

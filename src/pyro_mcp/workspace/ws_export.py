@@ -17,7 +17,7 @@ from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.trees.hooks.census import HostHook
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.trees.receive import TreeReceiver
-from pyro_mcp.workspace.ws_guest import guest_of, note_activity
+from pyro_mcp.workspace.guest import guest_of, note_activity
 from pyro_mcp.workspace.ws_paths import path_below, path_shown
 
 if TYPE_CHECKING:

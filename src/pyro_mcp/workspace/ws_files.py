@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
-from pyro_mcp.workspace.ws_guest import guest_of, note_activity
+from pyro_mcp.workspace.guest import guest_of, note_activity
 from pyro_mcp.workspace.ws_paths import path_below, path_shown
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.locks import workspace_lock
-from pyro_mcp.workspace.cold_boot import explained
-from pyro_mcp.workspace.guards import choose, demands_of
-from pyro_mcp.workspace.images import images_of
-from pyro_mcp.workspace.launch import Disks, guest_config, launch
+from pyro_mcp.workspace.machines.boot import explained
+from pyro_mcp.workspace.machines.images import images_of
+from pyro_mcp.workspace.machines.launch import guest_config, launch
+from pyro_mcp.workspace.machines.selection import choose, demands_of
+from pyro_mcp.workspace.machines.spec import Disks
 from pyro_mcp.workspace.ws_find import find_workspace
 from pyro_mcp.workspace.ws_machine import CONFIGURE_TIMEOUT_S, CONNECT_TIMEOUT_S, new_vm
 

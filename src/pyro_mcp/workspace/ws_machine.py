@@ -24,10 +24,10 @@ from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import update_vm
 from pyro_mcp.vmm.driver import HostTree
-from pyro_mcp.workspace.cold_boot import explained
-from pyro_mcp.workspace.launch import Disks, guest_config, launch
-from pyro_mcp.workspace.network import egress_of
-from pyro_mcp.workspace.ws_watch import watch, watched
+from pyro_mcp.workspace.machines.boot import explained
+from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
+from pyro_mcp.workspace.machines.spec import Disks
+from pyro_mcp.workspace.ttl import watch, watched
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.driver import Machine
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.images import Images
+    from pyro_mcp.workspace.machines.images import Images
 
 CONNECT_TIMEOUT_S = 10.0
 CONFIGURE_TIMEOUT_S = 30.0
@@ -121,7 +121,7 @@ def machine_up(
                 _configure(engine, workspace, vm, machine, flavour, egress)
                 fault_point("ws_machine.configured")
                 watcher = unrecorded.enter_context(
-                    watch(engine, workspace, vm.id, machine.record, after_s=workspace.ttl_s)
+                    watch(engine.paths, workspace, vm.id, machine.record, after_s=workspace.ttl_s)
                 )
                 fault_point("ws_machine.watched")
                 up = _up(vm, watched(machine.record, watcher), egress)
@@ -161,7 +161,7 @@ def _configure(
                 from pyro_mcp.workspace.secrets.keeping import hand_over
 
                 # Before anybody else can ask for anything: it is not recorded as started yet.
-                hand_over(engine, workspace, session)
+                hand_over(engine.paths, workspace, session)
         if egress is not None:
             egress.wait_ready()
     except PyroError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol.names import NameRefusedError, clean_name, shown
-from pyro_mcp.workspace.guest_command import WORKSPACE
+from pyro_mcp.workspace.machines.command import WORKSPACE
 
 _SHOWN_CHARS = 200
 

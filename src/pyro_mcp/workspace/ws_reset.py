@@ -26,15 +26,15 @@ from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import insert_vm
 from pyro_mcp.state.workspace_table import forget_records
 from pyro_mcp.vmm.selection import Selection
-from pyro_mcp.workspace.disks import require_space
-from pyro_mcp.workspace.guards import choose, demands_of
-from pyro_mcp.workspace.images import images_of
+from pyro_mcp.workspace.machines.disks import require_space
+from pyro_mcp.workspace.machines.images import images_of
+from pyro_mcp.workspace.machines.selection import choose, demands_of
+from pyro_mcp.workspace.ttl import renewed
 from pyro_mcp.workspace.ws_copying import Copying
 from pyro_mcp.workspace.ws_find import find_workspace
 from pyro_mcp.workspace.ws_machine import machine_up, new_vm
 from pyro_mcp.workspace.ws_record import copy_record
 from pyro_mcp.workspace.ws_snapshots import find_snapshot
-from pyro_mcp.workspace.ws_watch import renewed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.images import Images
+    from pyro_mcp.workspace.machines.images import Images
 
 _BLOCK_BYTES = 512
 _GONE_HINT = "Reset it to another snapshot: `pyro workspace snapshot list` shows those that there are."
@@ -141,7 +141,7 @@ def _begun_anew(engine: Engine, now: Workspace, vm: Vm, life: int) -> Workspace:
         isolation=vm.isolation,
         boot_digest=vm.boot_digest,
     )
-    return renewed(engine, after)
+    return renewed(engine.clock, after)
 
 
 def _take_back(engine: Engine, before: Workspace, files: WorkspaceFiles, life: int) -> None:

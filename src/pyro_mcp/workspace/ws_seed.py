@@ -16,7 +16,7 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.trees.seed import seed_disk
-from pyro_mcp.workspace.disks import copy_into, make_sparse, sync_disk
+from pyro_mcp.workspace.machines.disks import copy_into, make_sparse, sync_disk
 
 if TYPE_CHECKING:
     from types import TracebackType

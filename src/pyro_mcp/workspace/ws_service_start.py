@@ -20,9 +20,9 @@ from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.service_records import ServiceRecords, end_publisher, is_published
 from pyro_mcp.state.store import this_process
+from pyro_mcp.workspace.guest import guest_of, note_activity
 from pyro_mcp.workspace.publishing.publisher import publisher
 from pyro_mcp.workspace.secrets.keeping import redactor_for, secret_variables
-from pyro_mcp.workspace.ws_guest import guest_of, note_activity
 from pyro_mcp.workspace.ws_services import services_of
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from pyro_mcp.agent.services import Started
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.guest import GuestUse
     from pyro_mcp.workspace.publishing.publisher import Publisher
     from pyro_mcp.workspace.secrets.redactor import Redactor
     from pyro_mcp.workspace.service_spec import ServiceSpec
-    from pyro_mcp.workspace.ws_guest import GuestUse
 
 # Each carries its connections over a lane of its own, and there are sixteen for everything.
 MAX_PUBLISHING = 8
@@ -55,8 +55,8 @@ def start_service(
     with guest_of(engine, handle, activity=False) as use, ExitStack() as stack:
         workspace = use.workspace
         _check_ports(engine, workspace, spec)
-        redactor = redactor_for(engine, workspace)
-        variables = secret_variables(engine, workspace, spec.secret_env)
+        redactor = redactor_for(engine.paths, workspace)
+        variables = secret_variables(engine.paths, workspace, spec.secret_env)
         run = os.urandom(_RUN_BYTES).hex()
         carrier = None
         if spec.ports:

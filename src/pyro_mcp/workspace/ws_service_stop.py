@@ -14,7 +14,7 @@ from pyro_mcp.model.service import Service, ServiceState
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.service_records import ServiceRecords, end_publisher
-from pyro_mcp.workspace.ws_guest import note_activity
+from pyro_mcp.workspace.guest import note_activity
 from pyro_mcp.workspace.ws_services import agreed, guest_session, no_service, services_of
 from pyro_mcp.workspace.ws_status import status_workspace
 

@@ -78,7 +78,7 @@ def logs_service(engine: Engine, handle: str, name: str, *, tail_lines: int | No
         PyroError: NOT_FOUND; CORRUPT; TIMEOUT, GUEST_LOST, PROTOCOL.
     """
     workspace, service = status_service(engine, handle, name)
-    redactor = redactor_for(engine, workspace)
+    redactor = redactor_for(engine.paths, workspace)
     with guest_session(engine, workspace) as session:
         guest = GuestServices(session)
         wants_all = tail_lines is None or not redactor.is_idle

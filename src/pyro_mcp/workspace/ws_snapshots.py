@@ -29,7 +29,7 @@ from pyro_mcp.state.journal import be_active, put_event
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.workspace_table import insert_snapshot, remove_snapshot
-from pyro_mcp.workspace.disks import require_space
+from pyro_mcp.workspace.machines.disks import require_space
 from pyro_mcp.workspace.ws_find import find_workspace
 from pyro_mcp.workspace.ws_host_tree import copy_tree, publish_tree
 from pyro_mcp.workspace.ws_record import copy_record

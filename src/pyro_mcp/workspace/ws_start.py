@@ -17,12 +17,12 @@ from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import insert_vm
-from pyro_mcp.workspace.guards import choose, demands_of
-from pyro_mcp.workspace.images import images_of
+from pyro_mcp.workspace.machines.images import images_of
+from pyro_mcp.workspace.machines.selection import choose, demands_of
+from pyro_mcp.workspace.ttl import renewed
 from pyro_mcp.workspace.ws_find import find_workspace
 from pyro_mcp.workspace.ws_machine import machine_up, new_vm
 from pyro_mcp.workspace.ws_record import copy_record
-from pyro_mcp.workspace.ws_watch import renewed
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
@@ -70,7 +70,7 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
             started = engine.store.workspaces.update(
                 workspace_id,
                 lambda now: renewed(
-                    engine,
+                    engine.clock,
                     replace(
                         now,
                         state=WorkspaceState.STARTED,

@@ -17,8 +17,8 @@ from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.workspace.disks import sync_disk
-from pyro_mcp.workspace.power_off import power_off
+from pyro_mcp.workspace.machines.disks import sync_disk
+from pyro_mcp.workspace.machines.power_off import power_off
 from pyro_mcp.workspace.ws_find import find_workspace
 from pyro_mcp.workspace.ws_record import copy_record
 

@@ -16,7 +16,7 @@ from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import PyroError
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.trees.outgoing import stream_tree
-from pyro_mcp.workspace.ws_guest import guest_of, note_activity
+from pyro_mcp.workspace.guest import guest_of, note_activity
 from pyro_mcp.workspace.ws_paths import path_below, path_shown
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ def test_a_template_in_use_is_left_for_next_time(private_paths: Paths, monkeypat
     def discard_none(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr("pyro_mcp.workspace.templates.discard_template", discard_none)
+    monkeypatch.setattr("pyro_mcp.workspace.machines.templates.discard_template", discard_none)
     assert Runner(private_paths).run(ENV_PRUNE, EnvPruneRequest()).count == 0
 
 

@@ -18,7 +18,7 @@ from pyro_mcp.model import StopReason, VmState
 from pyro_mcp.state.clock import Clock
 from pyro_mcp.state.discard import end_machine
 from pyro_mcp.workspace.engine import Engine
-from pyro_mcp.workspace.guest_command import GuestCommand
+from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.vm_create import create_vm
 from pyro_mcp.workspace.vm_delete import delete_vm
 from pyro_mcp.workspace.vm_exec import exec_vm

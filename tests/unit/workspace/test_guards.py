@@ -10,8 +10,8 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import Accelerator, ExecutionMode, Isolation, NetworkPolicy
-from pyro_mcp.workspace.disks import require_space
-from pyro_mcp.workspace.guest_command import GuestCommand
+from pyro_mcp.workspace.machines.command import GuestCommand
+from pyro_mcp.workspace.machines.disks import require_space
 from pyro_mcp.workspace.spec import VmSpec
 from pyro_mcp.workspace.vm_create import create_vm
 from pyro_mcp.workspace.vm_run import run_in_vm
@@ -19,7 +19,7 @@ from pyro_mcp.workspace.vm_run import run_in_vm
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyro_mcp.workspace.guest_command import Execution
+    from pyro_mcp.workspace.machines.command import Execution
     from tests.support.yard import Yard
 
 NO_QEMU = PyroError(ErrorCode.MISSING_PROGRAM, "qemu-system-x86_64 is not installed", hint="Run: apt-get install qemu.")

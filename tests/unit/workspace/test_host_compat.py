@@ -12,7 +12,7 @@ from pyro_mcp.host.faults import forget_hits
 from pyro_mcp.host.process.identity import ProcessIdentity
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import ExecutionMode, Isolation, VmState
-from pyro_mcp.workspace.guest_command import GuestCommand
+from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.vm_create import create_vm
 from pyro_mcp.workspace.vm_delete import delete_vm
 from pyro_mcp.workspace.vm_exec import exec_vm

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.model import Vm, VmState
-from pyro_mcp.workspace.templates import keep_recent
-from pyro_mcp.workspace.vm_delete import delete_if_there
+from pyro_mcp.workspace.machines.ephemeral import delete_if_there
+from pyro_mcp.workspace.machines.templates import keep_recent
 from pyro_mcp.workspace.vm_start import start_vm
 from pyro_mcp.workspace.vm_status import list_vms
 from pyro_mcp.workspace.vm_stop import stop_vm

@@ -11,8 +11,8 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import Shape
 from pyro_mcp.vmm.template import DEVICE_STATE, MANIFEST, RAM, ROOT_DISK
-from pyro_mcp.workspace import templates
-from pyro_mcp.workspace.guest_command import GuestCommand
+from pyro_mcp.workspace.machines import templates
+from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.vm_run import run_in_vm
 from tests.support.tiny_images import base_image, install_tiny_images
 

@@ -17,7 +17,7 @@ from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.workspace import ReviewKind
 from pyro_mcp.state.journal import RECENT_COMMANDS
 from pyro_mcp.state.store import this_process
-from pyro_mcp.workspace.guest_command import CommandStreams, GuestCommand
+from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
 from pyro_mcp.workspace.vm_delete import delete_vm
 from pyro_mcp.workspace.vm_exec import exec_vm
 from pyro_mcp.workspace.vm_start import start_vm

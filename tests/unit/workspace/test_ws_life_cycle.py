@@ -20,7 +20,7 @@ from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.model.ids import new_workspace_id
 from pyro_mcp.model.states import WorkspaceState
-from pyro_mcp.workspace.guest_command import GuestCommand
+from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.ws_delete import delete_workspace
 from pyro_mcp.workspace.ws_exec import exec_workspace
 from pyro_mcp.workspace.ws_expire import expire

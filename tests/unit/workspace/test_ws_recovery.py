@@ -18,12 +18,12 @@ from pyro_mcp.model import StopReason
 from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.state.clock import system_clock
 from pyro_mcp.workspace.engine import Engine
-from pyro_mcp.workspace.guest_command import GuestCommand
+from pyro_mcp.workspace.guest import guest_of
+from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.ws_delete import delete_workspace
 from pyro_mcp.workspace.ws_exec import exec_workspace
 from pyro_mcp.workspace.ws_expire import expire
 from pyro_mcp.workspace.ws_find import find_workspace
-from pyro_mcp.workspace.ws_guest import guest_of
 from pyro_mcp.workspace.ws_list import list_workspaces
 from pyro_mcp.workspace.ws_logs import logs_workspace
 from pyro_mcp.workspace.ws_reset import reset_workspace

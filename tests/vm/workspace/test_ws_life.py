@@ -14,7 +14,7 @@ from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import ExecutionMode, StopReason
 from pyro_mcp.model.states import WorkspaceState
-from pyro_mcp.workspace.guest_command import GuestCommand
+from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.ws_delete import delete_workspace
 from pyro_mcp.workspace.ws_disk import export_disk, list_disk, read_disk
 from pyro_mcp.workspace.ws_exec import exec_workspace

@@ -117,7 +117,7 @@ class WorkspaceLogsResult(Result):
 
 def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
     from pyro_mcp.operations.run import command_streams
-    from pyro_mcp.workspace.guest_command import GuestCommand
+    from pyro_mcp.workspace.machines.command import GuestCommand
     from pyro_mcp.workspace.ws_exec import exec_workspace
 
     command = GuestCommand(request.command, request.timeout_seconds)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import programs
+from pyro_mcp.host.process.own_python import own_python
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.vmm.driver import LANES, DriverProbe, Features
@@ -23,6 +23,7 @@ from pyro_mcp.vmm.transport import lane_path, listen_lanes
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
+    from pathlib import Path
 
     from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.vmm.driver import BootPlan, Machine, MachineSpec, RestorePlan
@@ -31,14 +32,6 @@ START_TIMEOUT_S = 30.0
 #: The private directory in the machine's state directory that stands for the guest.
 ROOT = "host-root"
 
-# The directory that holds this very package, so that host and agent are of one version whatever is installed elsewhere.
-_PACKAGE_HOME = os.fspath(Path(__file__).parents[3])
-_AGENT = """\
-import sys
-sys.path.insert(0, sys.argv.pop(1))
-from pyro_mcp.guest.main import serve_host
-serve_host(sys.argv[1:])
-"""
 # Says the pid that the agent will have, and becomes it.
 _SAY_PID = 'printf \'{"child-pid": %d}\' "$$" >"/proc/self/fd/$0"; exec "$@"'
 
@@ -115,7 +108,8 @@ def _prepare(spec: MachineSpec, info_fd: int, inherited: ExitStack) -> Command:
     except OSError as error:
         raise from_os_error(error, f"make the directories of {spec.vm_id}") from error
     agent = [
-        *(sys.executable, "-I", "-S", "-c", _AGENT, _PACKAGE_HOME),
+        # Of this very package, so that host and agent are of one version.
+        *own_python("pyro_mcp.guest.main:serve_host"),
         *("--listen-fd", str(listener.fileno()), "--root", os.fspath(root)),
         *(() if spec.host_tree is None else ("--baseline", os.fspath(spec.host_tree.baseline))),
     ]

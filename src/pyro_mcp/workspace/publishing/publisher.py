@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process, programs
+from pyro_mcp.host.process.own_python import own_python
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.vm import Owner
 from pyro_mcp.workspace.publishing.listening import listen
@@ -25,14 +24,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.process import Child
     from pyro_mcp.model.service import PublishedPort
 
-# This very package, whatever is installed elsewhere; -I and -S keep everything else out.
-_PACKAGE_HOME = os.fspath(Path(__file__).parents[3])
-_CARRY = """\
-import sys
-sys.path.insert(0, sys.argv.pop(1))
-from pyro_mcp.workspace.publishing.carrier import main
-main(sys.argv[1:])
-"""
+_CARRY = "pyro_mcp.workspace.publishing.carrier:main"
 _READY = b"ok"
 _START_TIMEOUT_S = 20.0
 _MAX_LINE_BYTES = 4096
@@ -92,7 +84,7 @@ def publisher(
         listeners = listen(ports, stack)
         pairs = ",".join(f"{listener.fileno()}:{port.guest}" for listener, port in listeners)
         child = process.start(
-            [sys.executable, "-I", "-S", "-c", _CARRY, _PACKAGE_HOME, runtime_dir, vm_id, service, run, pairs],
+            own_python(_CARRY, runtime_dir, vm_id, service, run, pairs),
             # Nothing of the caller's environment: it may hold secrets, and the process lives on.
             env={"PATH": os.pathsep.join(programs.search_path())},
             cwd="/",

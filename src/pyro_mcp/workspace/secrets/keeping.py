@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pyro_mcp.agent import AgentSession
+    from pyro_mcp.host.paths import Paths
     from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
 
 # JSON spells a control character with six bytes.
 _MAX_FILE_BYTES = MAX_SECRETS * (MAX_VALUE_BYTES * 6 + 256)
@@ -41,7 +41,7 @@ def keep_secrets(files: WorkspaceFiles, secrets: Sequence[Secret]) -> None:
         atomic_write(files.secrets, json.dumps({"secrets": listed}, ensure_ascii=False).encode(), 0o600)
 
 
-def secrets_of(engine: Engine, workspace: Workspace) -> tuple[Secret, ...]:
+def secrets_of(paths: Paths, workspace: Workspace) -> tuple[Secret, ...]:
     """Return a workspace's secrets, with their values.
 
     Raises:
@@ -49,7 +49,7 @@ def secrets_of(engine: Engine, workspace: Workspace) -> tuple[Secret, ...]:
     """
     if not workspace.secrets:
         return ()
-    path = WorkspaceFiles(engine.paths, workspace.id).secrets
+    path = WorkspaceFiles(paths, workspace.id).secrets
     try:
         with open(open_regular(path, "the secrets"), "rb") as file:
             document: object = json.loads(file.read(_MAX_FILE_BYTES))
@@ -68,7 +68,7 @@ def secrets_of(engine: Engine, workspace: Workspace) -> tuple[Secret, ...]:
     return found
 
 
-def redactor_for(engine: Engine, workspace: Workspace) -> Redactor:
+def redactor_for(paths: Paths, workspace: Workspace) -> Redactor:
     """Return what takes the values of a workspace's secrets out of what its guest prints.
 
     Its `stream()` is for one stream of bytes, its `text()` and `error()` for what is whole. It is idle where there are
@@ -77,10 +77,10 @@ def redactor_for(engine: Engine, workspace: Workspace) -> Redactor:
     Raises:
         PyroError: CORRUPT, PERMISSION and others: nothing may be shown then.
     """
-    return Redactor(each.value for each in secrets_of(engine, workspace))
+    return Redactor(each.value for each in secrets_of(paths, workspace))
 
 
-def secret_variables(engine: Engine, workspace: Workspace, wanted: Mapping[str, str]) -> dict[str, str]:
+def secret_variables(paths: Paths, workspace: Workspace, wanted: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that a command, shell or service gets: `wanted` has the variable of each secret, by name.
 
     Raises:
@@ -88,7 +88,7 @@ def secret_variables(engine: Engine, workspace: Workspace, wanted: Mapping[str, 
     """
     if not wanted:
         return {}
-    known = {each.name: each.value for each in secrets_of(engine, workspace)}
+    known = {each.name: each.value for each in secrets_of(paths, workspace)}
     found: dict[str, str] = {}
     for name, variable in wanted.items():
         value = known.get(name)
@@ -118,13 +118,13 @@ def secret_variables(engine: Engine, workspace: Workspace, wanted: Mapping[str, 
     return found
 
 
-def hand_over(engine: Engine, workspace: Workspace, session: AgentSession) -> None:
+def hand_over(paths: Paths, workspace: Workspace, session: AgentSession) -> None:
     """Give a guest that was just configured the workspace's secrets.
 
     Raises:
         PyroError: CORRUPT and others of the host; UNSUPPORTED, UNAVAILABLE, TIMEOUT, GUEST_LOST, PROTOCOL.
     """
-    for each in secrets_of(engine, workspace):
+    for each in secrets_of(paths, workspace):
         session.keep_secret(each.name, each.value)
 
 

@@ -94,7 +94,7 @@ class _Attachment:
         if use.workspace.secrets:
             from pyro_mcp.workspace.secrets.keeping import redactor_for
 
-            stream = redactor_for(engine, use.workspace).stream()
+            stream = redactor_for(engine.paths, use.workspace).stream()
             # Each key is to be seen when it is pressed, also one that a value begins with.
             self._redacted = lambda data: stream.feed(data) + stream.settle()
 

@@ -48,7 +48,7 @@ def run(yard: Yard, workspace: Workspace, command: str | tuple[str, ...], **more
 def test_the_file_is_its_owners_and_the_record_knows_names_alone(yard: Yard, workspace: Workspace) -> None:
     path = yard.disks(workspace).secrets
     assert path.stat().st_mode & 0o777 == 0o600
-    assert secrets_of(yard.engine, workspace) == SECRETS
+    assert secrets_of(yard.engine.paths, workspace) == SECRETS
     again = yard.another_engine().store.workspaces.get(workspace.id)
     assert [(each.name, each.kind) for each in again.secrets] == [("TOKEN", "literal"), ("ZERO", "file")]
     assert VALUE not in repr(again)
@@ -70,7 +70,7 @@ def test_a_workspace_whose_secrets_are_gone_or_damaged_runs_nothing(
 def test_a_file_with_other_secrets_than_the_record_has_is_not_taken(yard: Yard, workspace: Workspace) -> None:
     keep_secrets(yard.disks(workspace), SECRETS[:1])
     with pytest.raises(PyroError, match="gone or damaged"):
-        redactor_for(yard.engine, workspace)
+        redactor_for(yard.engine.paths, workspace)
 
 
 def test_a_command_gets_a_secret_and_nobody_sees_it(yard: Yard, workspace: Workspace) -> None:
@@ -116,12 +116,12 @@ def test_what_can_be_no_variable_is_refused_before_anything_runs(
 def test_two_secrets_need_two_variables(yard: Yard, workspace: Workspace) -> None:
     keep_secrets(yard.disks(workspace), [SECRETS[0], Secret("ZERO", SecretKind.FILE, "no zero")])
     with pytest.raises(PyroError, match="two secrets are to be in the variable A"):
-        secret_variables(yard.engine, workspace, {"TOKEN": "A", "ZERO": "A"})
+        secret_variables(yard.engine.paths, workspace, {"TOKEN": "A", "ZERO": "A"})
 
 
 def test_a_workspace_without_secrets_has_none_to_give(yard: Yard) -> None:
     made = yard.workspace()
-    assert redactor_for(yard.engine, made).is_idle
+    assert redactor_for(yard.engine.paths, made).is_idle
     assert not yard.disks(made).secrets.exists()
     with pytest.raises(PyroError, match="no secret 'TOKEN'"):
         run(yard, made, "true", secret_env={"TOKEN": "A"})
@@ -129,7 +129,7 @@ def test_a_workspace_without_secrets_has_none_to_give(yard: Yard) -> None:
 
 def test_what_a_cut_off_command_held_back_is_not_shown(yard: Yard, workspace: Workspace) -> None:
     seen = bytearray()
-    output = RedactedOutput(redactor_for(yard.engine, workspace), lambda _, data: seen.extend(data))
+    output = RedactedOutput(redactor_for(yard.engine.paths, workspace), lambda _, data: seen.extend(data))
     output.take(Stream.STDOUT, b"so far: v4lue/of")
     assert seen == b"so far: "
     output.finish()

@@ -1,7 +1,7 @@
-"""VMs that live no longer than a block of code: a run's, and the one that a template is taken of.
+"""VMs that exist only for a block of code: a run's, and the one that a template is made from.
 
-Owns recording one before it exists and taking it away afterwards, however the block ends. If this process is
-killed, the record says whose it was, and the next operation takes it away. Refuses to start anything in it.
+Such a VM is recorded before it exists and removed afterwards, however the block ends. If this process is killed, the
+record shows whose it was, and the next operation removes it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.states import VmState
 from pyro_mcp.state.copies import write_copy
+from pyro_mcp.state.discard import discard_vm
 from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.workspace.images import recorded
-from pyro_mcp.workspace.vm_delete import delete_if_there
+from pyro_mcp.workspace.machines.images import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.driver import Machine
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.images import Images
+    from pyro_mcp.workspace.machines.images import Images
 
 
 @contextmanager
@@ -63,3 +64,23 @@ def record_machine(engine: Engine, vm: Vm, machine: Machine, choice: Selection) 
     vm = engine.store.vms.update(vm.id, started)
     fault_point("passing.machine_recorded")
     return vm
+
+
+def delete_if_there(engine: Engine, vm_id: str) -> None:
+    """Delete a VM that may be gone already. An interrupt (Ctrl-C) is passed on when it is gone.
+
+    Raises:
+        PyroError: as `delete_vm`.
+    """
+    try:
+        _delete(engine, vm_id)
+    except KeyboardInterrupt:
+        _delete(engine, vm_id)
+        raise
+
+
+def _delete(engine: Engine, vm_id: str) -> None:
+    with vm_lock(engine.paths, vm_id):
+        vm = engine.store.vms.find(vm_id)
+        if vm is not None:
+            discard_vm(engine.store, engine.paths, vm)

@@ -1,13 +1,14 @@
-"""Bringing up the machine of one VM, up to where its agent waits to be told who it is.
+"""Starting the machine of one VM, up to where its agent waits for its configuration.
 
-Owns the choice between a template and a cold boot, and the VM's disks. Refuses to configure the guest: who calls
-knows what comes with that.
+The machine comes from a template where there can be one, and from a cold boot otherwise. Configuring the guest is left
+to the caller, who knows what goes with it.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import Flavour, GuestConfig, RootDisk
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -15,21 +16,21 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.vmm.driver import RestorePlan
 from pyro_mcp.vmm.template import ROOT_DISK
-from pyro_mcp.workspace.cold_boot import boot
-from pyro_mcp.workspace.disks import copy_root_disk, make_root_disk, make_sparse
-from pyro_mcp.workspace.machine_spec import drives_of, machine_spec, make_directories
-from pyro_mcp.workspace.templates import TemplateWish, discard_template, using_template
+from pyro_mcp.workspace.machines.boot import boot
+from pyro_mcp.workspace.machines.disks import copy_root_disk, make_root_disk, make_sparse
+from pyro_mcp.workspace.machines.spec import Disks, TemplateWish, drives_of, machine_spec, make_directories
+from pyro_mcp.workspace.machines.templates import discard_template, using_template
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Generator
 
-    from pyro_mcp.host.network import GuestNetwork
+    from pyro_mcp.host.network import Egress, GuestNetwork
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.state.filenames import VmFiles
     from pyro_mcp.vmm.driver import HostTree, Machine, MachineSpec
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.images import Images
+    from pyro_mcp.workspace.machines.images import Images
 
 # What is no reason to give up a start: without a template it only takes longer.
 _TEMPLATE_FAILURES = {ErrorCode.NO_SPACE, ErrorCode.UNSUPPORTED, ErrorCode.CORRUPT, ErrorCode.UNAVAILABLE}
@@ -38,23 +39,6 @@ _NOT_THE_TEMPLATES_FAULT = {ErrorCode.NO_SPACE, ErrorCode.UNSUPPORTED}
 _RESTORES = 2
 _MACHINE_ID_BYTES = 16
 _HOSTNAME_CHARS = 12
-
-
-class Disks(NamedTuple):
-    """The disks that a VM writes to, and the baseline that it does not (None: it has none).
-
-    Those that are `new` are made for it, the root disk as the template has it. A disk that is `durable` survives a
-    crash of the host.
-    """
-
-    root: Path
-    workspace: Path
-    baseline: Path | None = None
-    root_is_new: bool = True
-    workspace_is_new: bool = True
-    workspace_is_durable: bool = False
-    #: In the baseline's place is a disk that everything is copied to.
-    is_exported: bool = False
 
 
 def own_disks(files: VmFiles, flavour: Flavour) -> Disks:
@@ -144,3 +128,19 @@ def _remove_disks(disks: Disks) -> None:
         disks.root.unlink(missing_ok=True)
     if disks.workspace_is_new:
         disks.workspace.unlink(missing_ok=True)
+
+
+@contextmanager
+def egress_of(vm: Vm) -> Generator[Egress | None]:
+    """Open the VM's network, if it has one; an exception in the block ends it.
+
+    Raises:
+        PyroError: UNAVAILABLE, MISSING_PROGRAM if this host can't give a guest a network.
+    """
+    if not vm.network_policy.has_network:
+        yield None
+        return
+    from pyro_mcp.host.network import open_egress
+
+    with open_egress() as egress:
+        yield egress

@@ -18,11 +18,10 @@ from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import BaseImage, Vm
 from pyro_mcp.vmm.template import RAM, ROOT_DISK, seal_template
-from pyro_mcp.workspace.cold_boot import boot
-from pyro_mcp.workspace.disks import make_root_disk, make_sparse, require_space
-from pyro_mcp.workspace.launch import Disks
-from pyro_mcp.workspace.machine_spec import drives_of, machine_spec, make_directories
-from pyro_mcp.workspace.passing_vm import passing_vm
+from pyro_mcp.workspace.machines.boot import boot
+from pyro_mcp.workspace.machines.disks import make_root_disk, make_sparse, require_space
+from pyro_mcp.workspace.machines.ephemeral import passing_vm
+from pyro_mcp.workspace.machines.spec import Disks, drives_of, machine_spec, make_directories
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.vmm.template import TemplateParts
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.templates import TemplateWish
+    from pyro_mcp.workspace.machines.spec import TemplateWish
 
 # What a guest has touched by then, and some.
 _WANTED_BYTES = 512 * 1024**2

@@ -1,26 +1,31 @@
-"""What a VM's machine is made of: its directories, its drives, and what vanishes when.
+"""The parts of a VM's machine: its directories, its drives, its template, and which files are removed when.
 
-Owns the order of the drives, which the guest relies on. Refuses to start anything.
+The guest relies on the order of the drives.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.protocol import wire
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.vmm.driver import Drive, MachineSpec
-from pyro_mcp.workspace.disks import placeholder, require_space
+from pyro_mcp.vmm.template import TemplateParts, host_cpu
+from pyro_mcp.workspace.machines.disks import placeholder, require_space
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pyro_mcp.agent import Flavour
+    from pyro_mcp.model.limits import Shape
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.vmm.driver import HostTree
+    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.images import Images
-    from pyro_mcp.workspace.launch import Disks
+    from pyro_mcp.workspace.machines.images import Images
 
 
 def make_directories(engine: Engine, vm: Vm) -> VmFiles:
@@ -97,3 +102,44 @@ def _disks(files: VmFiles, drives: tuple[Drive, ...]) -> tuple[Path, ...]:
     in the directory.
     """
     return (files.root_disk, files.workspace_disk) if drives else (files.directory,)
+
+
+class Disks(NamedTuple):
+    """The disks that a VM writes to, and the baseline that it does not (None: it has none).
+
+    Those that are `new` are made for it, the root disk as the template has it. A disk that is `durable` survives a
+    crash of the host.
+    """
+
+    root: Path
+    workspace: Path
+    baseline: Path | None = None
+    root_is_new: bool = True
+    workspace_is_new: bool = True
+    workspace_is_durable: bool = False
+    #: In the baseline's place is a disk that everything is copied to.
+    is_exported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateWish:
+    """The template that a start needs."""
+
+    choice: Selection
+    images: Images
+    shape: Shape
+    flavour: Flavour
+
+    def parts(self) -> TemplateParts:
+        """Return everything that the template depends on."""
+        return TemplateParts(
+            kind=self.choice.driver.kind,
+            accelerator=self.choice.accelerator,
+            vmm=self.choice.driver.identity(),
+            shape=self.shape,
+            boot_digest=self.images.boot.digest,
+            generation=wire.GENERATION,
+            base_digest=self.images.environment.digest,
+            flavour=self.flavour.value,
+            cpu=host_cpu(),
+        )

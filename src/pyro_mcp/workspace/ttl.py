@@ -1,59 +1,51 @@
-"""When a workspace's time is up: the deadline, and the process that waits for it.
+"""The time to live of a workspace's guest: its deadline, and the watcher process that waits for it.
 
-Owns how long a workspace's guest lives without being used, and starting what switches it off then. Refuses to do that
-itself: `ws_expire` does, in a process of its own.
+The watcher runs `lifecycle.expire` in a process of its own when the time is up.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
+from pyro_mcp.host.process.own_python import own_python
 from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.vmm.watcher import start_watcher
 
 if TYPE_CHECKING:
+    from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.process import Child
     from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.state.clock import Clock
+    from pyro_mcp.state.store import Store
 
-# This very package, whatever is installed elsewhere; -I and -S keep everything else out.
-_PACKAGE_HOME = os.fspath(Path(__file__).parents[2])
-_EXPIRE = """\
-import sys
-sys.path.insert(0, sys.argv.pop(1))
-from pyro_mcp.workspace.ws_expire import main
-main(sys.argv[1:])
-"""
+_EXPIRE = "pyro_mcp.workspace.ws_expire:main"
 
 
-def renewed(engine: Engine, workspace: Workspace) -> Workspace:
+def renewed(clock: Clock, workspace: Workspace) -> Workspace:
     """Return the workspace with its whole time to live before it."""
     return replace(
         workspace,
-        expires_at=engine.clock.wall_s() + workspace.ttl_s,
-        boot_id=engine.clock.boot_id(),
-        deadline_boottime_s=engine.clock.boottime_s() + workspace.ttl_s,
+        expires_at=clock.wall_s() + workspace.ttl_s,
+        boot_id=clock.boot_id(),
+        deadline_boottime_s=clock.boottime_s() + workspace.ttl_s,
     )
 
 
-def watch(engine: Engine, workspace: Workspace, vm_id: str, machine: MachineRecord, *, after_s: float) -> Child:
+def watch(paths: Paths, workspace: Workspace, vm_id: str, machine: MachineRecord, *, after_s: float) -> Child:
     """Start the process that switches the machine off when the workspace's time is up.
 
     Raises:
         PyroError: UNAVAILABLE, MISSING_PROGRAM.
     """
-    paths = engine.paths
     places = [os.fspath(place) for place in (paths.cache, paths.state, paths.runtime)]
-    command = [sys.executable, "-I", "-S", "-c", _EXPIRE, _PACKAGE_HOME, *places, workspace.id, vm_id]
+    command = own_python(_EXPIRE, *places, workspace.id, vm_id)
     return start_watcher(vm_id, machine, command, after_s=after_s)
 
 
@@ -63,7 +55,7 @@ def watched(machine: MachineRecord, watcher: Child) -> MachineRecord:
     return replace(machine, facts={**machine.facts, **own})
 
 
-def watch_again(engine: Engine, workspace: Workspace, vm: Vm) -> None:
+def watch_again(paths: Paths, store: Store, clock: Clock, workspace: Workspace, vm: Vm) -> None:
     """Start another watcher for a machine whose own was killed.
 
     Raises:
@@ -71,9 +63,9 @@ def watch_again(engine: Engine, workspace: Workspace, vm: Vm) -> None:
     """
     if vm.machine is None:
         return
-    remaining_s = max(0.0, workspace.deadline_boottime_s - engine.clock.boottime_s())
-    with watch(engine, workspace, vm.id, vm.machine, after_s=remaining_s) as watcher:
+    remaining_s = max(0.0, workspace.deadline_boottime_s - clock.boottime_s())
+    with watch(paths, workspace, vm.id, vm.machine, after_s=remaining_s) as watcher:
         after = replace(vm, machine=watched(vm.machine, watcher))
-        engine.store.vms.update(vm.id, lambda now: replace(now, machine=after.machine))
+        store.vms.update(vm.id, lambda now: replace(now, machine=after.machine))
         with suppress(PyroError):
-            write_copy(VmFiles.of(engine.paths, vm.id), after)
+            write_copy(VmFiles.of(paths, vm.id), after)

@@ -1,25 +1,100 @@
-"""Running one command in a machine, and saying what came of it.
+"""One command in a guest: its request, its streams and its result, and the conversation with the agent that runs it.
 
-Owns the conversation with the agent for that, the bounded copies of its output, and errors that say what became of
-the guest. Refuses to end the VM: its verbs do.
+An error shows the end of the guest's console. The VM is left running: its verbs end it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession, ExecRequest, OutputBuffer, Stream
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.workspace.cold_boot import explained
-from pyro_mcp.workspace.guest_command import Execution
+from pyro_mcp.model.limits import DEFAULT_TIMEOUT_S, check_timeout
+from pyro_mcp.workspace.machines.boot import explained
 
 if TYPE_CHECKING:
-    from pyro_mcp.agent import ExecResult, GuestConfig
+    from collections.abc import Callable
+
+    from pyro_mcp.agent import CancelToken, ExecResult, GuestConfig
     from pyro_mcp.model.kinds import ExecutionMode, Isolation
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.vmm.driver import Machine
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guest_command import CommandStreams, GuestCommand
+
+WORKSPACE = "/workspace"
+DEFAULT_STREAM_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GuestCommand:
+    """A command: a line for the guest's shell (`str`), or a program and its arguments."""
+
+    command: str | tuple[str, ...]
+    timeout_s: int = DEFAULT_TIMEOUT_S
+    cwd: str = WORKSPACE
+
+    def __post_init__(self) -> None:
+        """Refuse what no guest could run.
+
+        Raises:
+            PyroError: INVALID.
+        """
+        check_timeout(self.timeout_s)
+        if not self.command or not self.argv[0]:
+            raise PyroError(ErrorCode.INVALID, "the command is empty", hint="Give a command to run.")
+        if any("\0" in part for part in self.argv):
+            raise PyroError(
+                ErrorCode.INVALID,
+                "the command holds a NUL character, which no program can be given",
+                hint="Pass binary data on stdin.",
+            )
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """Return the argument vector."""
+        return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStreams:
+    """Where a command's streams go while it runs, and how it is called off.
+
+    `on_output` gets output as it comes. `stdin` is a descriptor, or None for an empty input. The result keeps
+    `stream_bytes` of each stream, half from its beginning and half from its end.
+    """
+
+    on_output: Callable[[Stream, bytes], None] | None = None
+    stdin: int | None = None
+    cancel: CancelToken | None = None
+    stream_bytes: int = DEFAULT_STREAM_BYTES
+
+    def check(self) -> None:
+        """Raise CANCELLED if the command was called off before it began."""
+        if self.cancel is not None:
+            self.cancel.check()
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What came of a command. Its exit code is a result, whatever it is."""
+
+    vm_id: str
+    environment: str
+    command: str | tuple[str, ...]
+    execution_mode: ExecutionMode
+    isolation: Isolation
+    exit_code: int
+    timed_out: bool
+    oom_killed: bool
+    duration_ms: int
+    stdout: str
+    stderr: str
+    stdout_bytes: int
+    stderr_bytes: int
+    stdout_truncated: bool
+    stderr_truncated: bool
+
 
 CONNECT_TIMEOUT_S = 10.0
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyro_mcp.agent import Flavour
     from pyro_mcp.vmm.driver import Machine, MachineSpec
     from pyro_mcp.vmm.selection import Selection
-    from pyro_mcp.workspace.images import Images
+    from pyro_mcp.workspace.machines.images import Images
 
 # 2 to 4 seconds alone; the bound is for twenty at once on a slow machine.
 BOOT_TIMEOUT_S = 90.0

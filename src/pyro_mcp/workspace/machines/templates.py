@@ -8,56 +8,27 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
-from pyro_mcp.protocol import wire
 from pyro_mcp.state.filenames import TEMPLATE_LOCKS
 from pyro_mcp.state.locks import named_lock
-from pyro_mcp.vmm.template import Template, TemplateParts, host_cpu, open_template
+from pyro_mcp.vmm.template import Template, TemplateParts, open_template
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pyro_mcp.agent import Flavour
     from pyro_mcp.host.paths import Paths
-    from pyro_mcp.model.limits import Shape
-    from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.images import Images
+    from pyro_mcp.workspace.machines.spec import TemplateWish
 
 #: How many templates are kept; the one that was not used for longest goes first. Each takes 100 to 200 MiB.
 MAX_TEMPLATES = 8
 # A cold boot takes seconds; another process may be making several.
 _LOCK_TIMEOUT_S = 180.0
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateWish:
-    """The template that a start needs."""
-
-    choice: Selection
-    images: Images
-    shape: Shape
-    flavour: Flavour
-
-    def parts(self) -> TemplateParts:
-        """Return everything that the template depends on."""
-        return TemplateParts(
-            kind=self.choice.driver.kind,
-            accelerator=self.choice.accelerator,
-            vmm=self.choice.driver.identity(),
-            shape=self.shape,
-            boot_digest=self.images.boot.digest,
-            generation=wire.GENERATION,
-            base_digest=self.images.environment.digest,
-            flavour=self.flavour.value,
-            cpu=host_cpu(),
-        )
 
 
 @contextmanager
@@ -98,7 +69,7 @@ def make_missing(engine: Engine, wish: TemplateWish, parts: TemplateParts) -> bo
     with _lock(engine.paths, f"make {key}"):
         if _open(engine, key, quiet=False) is not None:
             return False
-        from pyro_mcp.workspace.template_making import make_template
+        from pyro_mcp.workspace.machines.template_making import make_template
 
         make_template(engine, wish, parts, publishing=_lock(engine.paths, key))
         keep_recent(engine.paths, spare=key)

@@ -1,0 +1,22 @@
+"""The command that runs a function of this package in a Python process of its own.
+
+The process loads this very package, whatever is installed elsewhere: -I and -S keep everything else out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# As many directories up as this module's name has dots.
+_PACKAGE_HOME = os.fspath(Path(__file__).parents[__name__.count(".")])
+
+
+def own_python(entry: str, *arguments: str) -> list[str]:
+    """Return the command that calls `entry` (`module:function`) with the list of `arguments`."""
+    module, function = entry.split(":")
+    code = (
+        f"import sys\nsys.path.insert(0, sys.argv.pop(1))\nfrom {module} import {function}\n{function}(sys.argv[1:])\n"
+    )
+    return [sys.executable, "-I", "-S", "-c", code, _PACKAGE_HOME, *arguments]
