@@ -18,10 +18,9 @@ from benchmarks.measure import Row, Stopwatch, repeat
 from pyro_mcp import Pyro
 from pyro_mcp.agent import AgentSession, ExecRequest
 from pyro_mcp.workspace.engine import Engine
-from pyro_mcp.workspace.spec import VmSpec
-from pyro_mcp.workspace.vm_create import create_vm
-from pyro_mcp.workspace.vm_delete import delete_vm
-from pyro_mcp.workspace.vm_start import start_vm
+from pyro_mcp.workspace.vms.create import VmSpec, create_vm
+from pyro_mcp.workspace.vms.delete import delete_vm
+from pyro_mcp.workspace.vms.start import start_vm
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -22,25 +22,23 @@ from typing import TYPE_CHECKING, cast
 from pyro_mcp.host import process
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.waiting import wait_until
+from pyro_mcp.workspace.commands.exec import exec_workspace
 from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.lifecycle.create import create_workspace
+from pyro_mcp.workspace.lifecycle.delete import delete_workspace
+from pyro_mcp.workspace.lifecycle.lookup import list_workspaces
+from pyro_mcp.workspace.lifecycle.reset import reset_workspace
+from pyro_mcp.workspace.lifecycle.snapshots import create_snapshot, delete_snapshot
+from pyro_mcp.workspace.lifecycle.spec import WorkspaceSpec
+from pyro_mcp.workspace.lifecycle.start import start_workspace
+from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
-from pyro_mcp.workspace.spec import VmSpec
-from pyro_mcp.workspace.vm_create import create_vm
-from pyro_mcp.workspace.vm_delete import delete_vm
-from pyro_mcp.workspace.vm_exec import exec_vm
-from pyro_mcp.workspace.vm_run import run_in_vm
-from pyro_mcp.workspace.vm_start import start_vm
-from pyro_mcp.workspace.vm_status import list_vms
-from pyro_mcp.workspace.vm_stop import stop_vm
-from pyro_mcp.workspace.ws_create import create_workspace
-from pyro_mcp.workspace.ws_delete import delete_workspace
-from pyro_mcp.workspace.ws_exec import exec_workspace
-from pyro_mcp.workspace.ws_list import list_workspaces
-from pyro_mcp.workspace.ws_reset import reset_workspace
-from pyro_mcp.workspace.ws_snapshots import create_snapshot, delete_snapshot
-from pyro_mcp.workspace.ws_spec import WorkspaceSpec
-from pyro_mcp.workspace.ws_start import start_workspace
-from pyro_mcp.workspace.ws_stop import stop_workspace
+from pyro_mcp.workspace.vms.create import VmSpec, create_vm
+from pyro_mcp.workspace.vms.delete import delete_vm
+from pyro_mcp.workspace.vms.run import exec_vm, run_in_vm
+from pyro_mcp.workspace.vms.start import start_vm
+from pyro_mcp.workspace.vms.status import list_vms
+from pyro_mcp.workspace.vms.stop import stop_vm
 from tests.support.fake_driver import FakeDrivers
 from tests.support.tiny_images import ENVIRONMENT
 

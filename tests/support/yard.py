@@ -11,18 +11,16 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.host.process.identity import all_processes
 from pyro_mcp.model import VmState
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
+from pyro_mcp.workspace.commands.exec import exec_workspace
 from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.lifecycle.create import create_workspace
+from pyro_mcp.workspace.lifecycle.delete import delete_workspace
+from pyro_mcp.workspace.lifecycle.spec import WorkspaceSpec
 from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
 from pyro_mcp.workspace.machines.ephemeral import delete_if_there
-from pyro_mcp.workspace.spec import VmSpec
-from pyro_mcp.workspace.vm_create import create_vm
-from pyro_mcp.workspace.vm_exec import exec_vm
-from pyro_mcp.workspace.vm_run import run_in_vm
-from pyro_mcp.workspace.vm_start import start_vm
-from pyro_mcp.workspace.ws_create import create_workspace
-from pyro_mcp.workspace.ws_delete import delete_workspace
-from pyro_mcp.workspace.ws_exec import exec_workspace
-from pyro_mcp.workspace.ws_spec import WorkspaceSpec
+from pyro_mcp.workspace.vms.create import VmSpec, create_vm
+from pyro_mcp.workspace.vms.run import exec_vm, run_in_vm
+from pyro_mcp.workspace.vms.start import start_vm
 from tests.support.fake_driver import FakeDrivers
 from tests.support.tiny_images import ENVIRONMENT
 

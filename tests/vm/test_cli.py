@@ -129,7 +129,7 @@ class TestRun:
         code = "import sys; from pyro_mcp.cli.main import main; main(sys.argv[1:]); print(*sys.modules)"
         command = [sys.executable, "-c", code, "run", "debian:12", "--", "true"]
         loaded = set(process.run(command, timeout_s=110).text.split())
-        assert "pyro_mcp.workspace.vm_run" in loaded
+        assert "pyro_mcp.workspace.vms.run" in loaded
         assert loaded & HEAVY == set()
 
     def test_a_flood_passes_through_and_memory_stays_bounded(self) -> None:

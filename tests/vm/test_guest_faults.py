@@ -16,10 +16,10 @@ from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import StopReason, VmState
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.command import GuestCommand
-from pyro_mcp.workspace.vm_delete import delete_vm
-from pyro_mcp.workspace.vm_run import run_in_vm
-from pyro_mcp.workspace.vm_start import start_vm
-from pyro_mcp.workspace.vm_status import list_vms, status_vm
+from pyro_mcp.workspace.vms.delete import delete_vm
+from pyro_mcp.workspace.vms.run import run_in_vm
+from pyro_mcp.workspace.vms.start import start_vm
+from pyro_mcp.workspace.vms.status import list_vms, status_vm
 from tests.support.one_verb import INTERRUPTED, Running, Verbs
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import ExecutionMode, Isolation, Shape, StopReason, VmState
 from pyro_mcp.workspace.machines.command import GuestCommand
-from pyro_mcp.workspace.vm_run import run_in_vm
-from pyro_mcp.workspace.vm_start import start_vm
-from pyro_mcp.workspace.vm_status import status_vm
-from pyro_mcp.workspace.vm_stop import stop_vm
+from pyro_mcp.workspace.vms.run import run_in_vm
+from pyro_mcp.workspace.vms.start import start_vm
+from pyro_mcp.workspace.vms.status import status_vm
+from pyro_mcp.workspace.vms.stop import stop_vm
 
 if TYPE_CHECKING:
     from tests.support.one_verb import Verbs

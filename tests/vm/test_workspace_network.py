@@ -14,12 +14,12 @@ from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import NetworkPolicy
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.workspace.commands.exec import exec_workspace
+from pyro_mcp.workspace.lifecycle.delete import delete_workspace
+from pyro_mcp.workspace.lifecycle.reset import reset_workspace
+from pyro_mcp.workspace.lifecycle.start import start_workspace
+from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.machines.command import GuestCommand
-from pyro_mcp.workspace.ws_delete import delete_workspace
-from pyro_mcp.workspace.ws_exec import exec_workspace
-from pyro_mcp.workspace.ws_reset import reset_workspace
-from pyro_mcp.workspace.ws_start import start_workspace
-from pyro_mcp.workspace.ws_stop import stop_workspace
 from tests.support.egress_lab import ALLOWED, HOSTS_OWN, LOOPBACK, METADATA, PRIVATE, SPELLINGS, run_lab
 from tests.support.leaks import descendants
 from tests.support.pyro_cli import pyro, pyro_json

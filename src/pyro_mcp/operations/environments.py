@@ -181,7 +181,7 @@ def prune_templates(paths: Paths, bases: set[str], boots: set[str]) -> tuple[lis
     """Remove the templates whose environment or kernel is gone; return their names and the space they took."""
     from pyro_mcp.image.boot import find_boot_source
     from pyro_mcp.image.environments import list_environments
-    from pyro_mcp.workspace.templates import discard_template
+    from pyro_mcp.workspace.machines.templates import discard_template
 
     boot = find_boot_source(paths)
     bases = bases | {each.installed.digest for each in list_environments(paths) if each.installed is not None}

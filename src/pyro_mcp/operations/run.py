@@ -14,8 +14,8 @@ from pyro_mcp.operations.fields import said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
 
 if TYPE_CHECKING:
-    from pyro_mcp.workspace.guest_command import CommandStreams, Execution, GuestCommand
-    from pyro_mcp.workspace.spec import VmSpec
+    from pyro_mcp.workspace.machines.command import CommandStreams, Execution, GuestCommand
+    from pyro_mcp.workspace.vms.create import VmSpec
 
 ENVIRONMENT = said("The environment it was made from.")
 VM_ID = said("Id of the VM.")
@@ -83,7 +83,7 @@ class VmExecRequest:
 
 
 def _run(request: VmRunRequest, call: Call) -> VmExecResult:
-    from pyro_mcp.workspace.vm_run import run_in_vm
+    from pyro_mcp.workspace.vms.run import run_in_vm
 
     with engine(call) as using:
         done = run_in_vm(using, vm_spec(request), guest_command(request), command_streams(call))
@@ -94,7 +94,7 @@ def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
     """Return the VM that a request wants."""
     from pyro_mcp.model.kinds import NetworkPolicy
     from pyro_mcp.model.limits import Shape
-    from pyro_mcp.workspace.spec import VmSpec
+    from pyro_mcp.workspace.vms.create import VmSpec
 
     return VmSpec(
         environment=request.environment,
@@ -108,14 +108,14 @@ def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
 
 def guest_command(request: VmRunRequest | VmExecRequest) -> GuestCommand:
     """Return the command that a request names."""
-    from pyro_mcp.workspace.guest_command import GuestCommand
+    from pyro_mcp.workspace.machines.command import GuestCommand
 
     return GuestCommand(request.command, request.timeout_seconds)
 
 
 def command_streams(call: Call) -> CommandStreams:
     """Return where a command's streams go in this call."""
-    from pyro_mcp.workspace.guest_command import CommandStreams
+    from pyro_mcp.workspace.machines.command import CommandStreams
 
     return CommandStreams(call.on_output, call.stdin, call.cancel, call.stream_bytes)
 

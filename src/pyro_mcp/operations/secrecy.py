@@ -75,7 +75,7 @@ def error_without_secrets(error: PyroError, request: object, call: Call) -> Pyro
 
 
 def _id_of(handle: str, call: Call) -> str:
-    from pyro_mcp.workspace.ws_find import find_workspace
+    from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 
     with engine(call) as using:
         return find_workspace(using, handle).id
@@ -86,8 +86,8 @@ def _redactor(workspace_id: str, call: Call) -> Redactor | None:
 
     if not os.path.lexists(WorkspaceFiles(call.paths, workspace_id).secrets):
         return None
+    from pyro_mcp.workspace.lifecycle.lookup import find_workspace
     from pyro_mcp.workspace.secrets.keeping import redactor_for
-    from pyro_mcp.workspace.ws_find import find_workspace
 
     with engine(call) as using:
         return redactor_for(using.paths, find_workspace(using, workspace_id))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyro_mcp.model.vm import Vm
-    from pyro_mcp.workspace.vm_network_info import NetworkInfo
+    from pyro_mcp.workspace.vms.status import NetworkInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,21 +136,21 @@ def _address(told: object) -> InterfaceAddressResult | None:
 
 
 def _create(request: VmCreateRequest, call: Call) -> VmResult:
-    from pyro_mcp.workspace.vm_create import create_vm
+    from pyro_mcp.workspace.vms.create import create_vm
 
     with engine(call) as using:
         return _vm(create_vm(using, vm_spec(request)))
 
 
 def _start(request: VmRequest, call: Call) -> VmResult:
-    from pyro_mcp.workspace.vm_start import start_vm
+    from pyro_mcp.workspace.vms.start import start_vm
 
     with engine(call) as using:
         return _vm(start_vm(using, request.vm_id))
 
 
 def _exec(request: VmExecRequest, call: Call) -> VmExecResult:
-    from pyro_mcp.workspace.vm_exec import exec_vm
+    from pyro_mcp.workspace.vms.run import exec_vm
 
     with engine(call) as using:
         done = exec_vm(using, request.vm_id, guest_command(request), command_streams(call))
@@ -158,14 +158,14 @@ def _exec(request: VmExecRequest, call: Call) -> VmExecResult:
 
 
 def _stop(request: VmRequest, call: Call) -> VmResult:
-    from pyro_mcp.workspace.vm_stop import stop_vm
+    from pyro_mcp.workspace.vms.stop import stop_vm
 
     with engine(call) as using:
         return _vm(stop_vm(using, request.vm_id))
 
 
 def _delete(request: VmRequest, call: Call) -> VmDeleteResult:
-    from pyro_mcp.workspace.vm_delete import delete_vm
+    from pyro_mcp.workspace.vms.delete import delete_vm
 
     with engine(call) as using:
         delete_vm(using, request.vm_id)
@@ -173,14 +173,14 @@ def _delete(request: VmRequest, call: Call) -> VmDeleteResult:
 
 
 def _status(request: VmRequest, call: Call) -> VmResult:
-    from pyro_mcp.workspace.vm_status import status_vm
+    from pyro_mcp.workspace.vms.status import status_vm
 
     with engine(call) as using:
         return _vm(status_vm(using, request.vm_id))
 
 
 def _list(_request: VmListRequest, call: Call) -> VmListResult:
-    from pyro_mcp.workspace.vm_status import list_vms
+    from pyro_mcp.workspace.vms.status import list_vms
 
     with engine(call) as using:
         found = tuple(_vm(vm) for vm in reversed(list_vms(using)))
@@ -188,14 +188,14 @@ def _list(_request: VmListRequest, call: Call) -> VmListResult:
 
 
 def _network_info(request: VmRequest, call: Call) -> VmNetworkInfoResult:
-    from pyro_mcp.workspace.vm_network_info import network_info_vm
+    from pyro_mcp.workspace.vms.status import network_info_vm
 
     with engine(call) as using:
         return network_result(network_info_vm(using, request.vm_id))
 
 
 def _reap_expired(_request: VmReapExpiredRequest, call: Call) -> VmReapExpiredResult:
-    from pyro_mcp.workspace.vm_reap import reap_expired
+    from pyro_mcp.workspace.vms.delete import reap_expired
 
     with engine(call) as using:
         gone = tuple(reap_expired(using))

@@ -18,8 +18,8 @@ from pyro_mcp.state.discard import is_running
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import is_alive
-from pyro_mcp.workspace.ws_find import find_workspace
-from pyro_mcp.workspace.ws_start import start_locked
+from pyro_mcp.workspace.lifecycle.lookup import find_workspace
+from pyro_mcp.workspace.lifecycle.start import start_locked
 
 if TYPE_CHECKING:
     from collections.abc import Generator

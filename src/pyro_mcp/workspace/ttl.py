@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyro_mcp.state.clock import Clock
     from pyro_mcp.state.store import Store
 
-_EXPIRE = "pyro_mcp.workspace.ws_expire:main"
+_EXPIRE = "pyro_mcp.workspace.lifecycle.expire:main"
 
 
 def renewed(clock: Clock, workspace: Workspace) -> Workspace:

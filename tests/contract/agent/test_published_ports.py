@@ -16,7 +16,7 @@ from pyro_mcp.agent.services import GuestServices, GuestServiceState, ReadyPort,
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.protocol import services as limits
 from pyro_mcp.protocol import wire
-from pyro_mcp.workspace.publishing.relay import Relay
+from pyro_mcp.workspace.services.publishing.relay import Relay
 from tests.support.agents import TIMEOUT_S
 
 if TYPE_CHECKING:

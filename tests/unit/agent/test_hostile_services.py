@@ -18,7 +18,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import services as words
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import encode
-from pyro_mcp.workspace.publishing.relay import Relay
+from pyro_mcp.workspace.services.publishing.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

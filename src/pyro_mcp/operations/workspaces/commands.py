@@ -117,8 +117,8 @@ class WorkspaceLogsResult(Result):
 
 def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
     from pyro_mcp.operations.run import command_streams
+    from pyro_mcp.workspace.commands.exec import exec_workspace
     from pyro_mcp.workspace.machines.command import GuestCommand
-    from pyro_mcp.workspace.ws_exec import exec_workspace
 
     command = GuestCommand(request.command, request.timeout_seconds)
     with engine(call) as using:
@@ -146,8 +146,8 @@ def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
 
 
 def _logs(request: WorkspaceLogsRequest, call: Call) -> WorkspaceLogsResult:
-    from pyro_mcp.workspace.ws_find import find_workspace
-    from pyro_mcp.workspace.ws_logs import logs_workspace
+    from pyro_mcp.workspace.commands.logs import logs_workspace
+    from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 
     with engine(call) as using:
         workspace_id = find_workspace(using, request.workspace_id).id
@@ -175,7 +175,7 @@ def _one(records: tuple[CommandRecord, ...], seq: int) -> CommandRecord:
 def _whole(using: Engine, workspace_id: str, record: CommandRecord, offset: int) -> LoggedCommand:
     """Return a command with all that is kept of its output, from `offset` on."""
     from pyro_mcp.agent import Stream
-    from pyro_mcp.workspace.ws_output import command_output
+    from pyro_mcp.workspace.commands.output import command_output
 
     shown: dict[Stream, tuple[str, bool]] = {}
     kept = {

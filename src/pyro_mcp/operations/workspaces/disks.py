@@ -82,7 +82,7 @@ class DiskReadResult(Result):
 def _export(request: DiskExportRequest, call: Call) -> DiskExportResult:
     from pathlib import Path
 
-    from pyro_mcp.workspace.ws_disk import export_disk
+    from pyro_mcp.workspace.files.disk import export_disk
 
     with engine(call) as using:
         done = export_disk(using, request.workspace_id, Path(request.output_path), cancel=call.cancel)
@@ -90,7 +90,7 @@ def _export(request: DiskExportRequest, call: Call) -> DiskExportResult:
 
 
 def _list(request: DiskListRequest, call: Call) -> DiskListResult:
-    from pyro_mcp.workspace.ws_disk import list_disk
+    from pyro_mcp.workspace.files.disk import list_disk
 
     with engine(call) as using:
         found = list_disk(using, request.workspace_id, request.path, recursive=request.recursive, cancel=call.cancel)
@@ -101,7 +101,7 @@ def _list(request: DiskListRequest, call: Call) -> DiskListResult:
 
 
 def _read(request: DiskReadRequest, call: Call) -> DiskReadResult:
-    from pyro_mcp.workspace.ws_disk import read_disk
+    from pyro_mcp.workspace.files.disk import read_disk
 
     with engine(call) as using:
         found = read_disk(using, request.workspace_id, request.path, max_bytes=request.max_bytes, cancel=call.cancel)

@@ -202,7 +202,7 @@ class PatchApplyResult(Result):
 def _push(request: SyncPushRequest, call: Call) -> SyncPushResult:
     from pathlib import Path
 
-    from pyro_mcp.workspace.ws_sync import push_sync
+    from pyro_mcp.workspace.files.sync import push_sync
 
     with engine(call) as using:
         pushed = push_sync(using, request.workspace_id, Path(request.source_path), request.dest, cancel=call.cancel)
@@ -222,7 +222,7 @@ def _push(request: SyncPushRequest, call: Call) -> SyncPushResult:
 
 
 def _list(request: FileListRequest, call: Call) -> FileListResult:
-    from pyro_mcp.workspace.ws_files import list_files
+    from pyro_mcp.workspace.files.access import list_files
 
     with engine(call) as using:
         found = list_files(using, request.workspace_id, request.path, recursive=request.recursive, cancel=call.cancel)
@@ -235,7 +235,7 @@ def _list(request: FileListRequest, call: Call) -> FileListResult:
 def file_results(entries: Iterable[FileEntry], *, root: str = "/workspace") -> tuple[FileResult, ...]:
     """Return entries of a listing as users are shown them."""
     from pyro_mcp.protocol.names import shown
-    from pyro_mcp.workspace.ws_paths import path_shown
+    from pyro_mcp.workspace.files.paths import path_shown
 
     return tuple(
         FileResult(
@@ -256,7 +256,7 @@ def mode_text(mode: int) -> str:
 
 
 def _read(request: FileReadRequest, call: Call) -> FileReadResult:
-    from pyro_mcp.workspace.ws_files import read_file
+    from pyro_mcp.workspace.files.access import read_file
 
     with engine(call) as using:
         found = read_file(
@@ -280,7 +280,7 @@ def _read(request: FileReadRequest, call: Call) -> FileReadResult:
 
 
 def _write(request: FileWriteRequest, call: Call) -> FileWriteResult:
-    from pyro_mcp.workspace.ws_files import write_file
+    from pyro_mcp.workspace.files.access import write_file
 
     with engine(call) as using:
         written = write_file(using, request.workspace_id, request.path, request.text, cancel=call.cancel)
@@ -296,7 +296,7 @@ def _write(request: FileWriteRequest, call: Call) -> FileWriteResult:
 
 def _patch(request: PatchApplyRequest, call: Call) -> PatchApplyResult:
     from pyro_mcp.protocol.names import shown
-    from pyro_mcp.workspace.ws_patch import apply_patch
+    from pyro_mcp.workspace.files.patch import apply_patch
 
     with engine(call) as using:
         done = apply_patch(using, request.workspace_id, request.patch, cancel=call.cancel)

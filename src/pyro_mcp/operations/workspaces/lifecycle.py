@@ -37,7 +37,7 @@ def service_counts(using: Engine, workspace: Workspace, *, timeout_s: float = _C
     # Most have none: what asks their guests is not even loaded.
     if not workspace.vm_id or not VmFiles.of(using.paths, workspace.vm_id).services.exists():
         return 0, 0
-    from pyro_mcp.workspace.ws_services import count_services
+    from pyro_mcp.workspace.services.inspect import count_services
 
     return count_services(using, workspace, timeout_s=timeout_s)
 
@@ -47,8 +47,8 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
 
     from pyro_mcp.model.kinds import NetworkPolicy
     from pyro_mcp.model.limits import Shape
-    from pyro_mcp.workspace.ws_create import create_workspace
-    from pyro_mcp.workspace.ws_spec import WorkspaceSpec
+    from pyro_mcp.workspace.lifecycle.create import create_workspace
+    from pyro_mcp.workspace.lifecycle.spec import WorkspaceSpec
 
     secrets: tuple[Secret, ...] = ()
     if request.secrets:
@@ -72,7 +72,7 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
 
 
 def _list(_request: WorkspaceListRequest, call: Call) -> WorkspaceListResult:
-    from pyro_mcp.workspace.ws_list import list_workspaces
+    from pyro_mcp.workspace.lifecycle.lookup import list_workspaces
 
     with engine(call) as using:
         # Guests that do not answer must not hold the list up, however many they are.
@@ -85,8 +85,8 @@ def _list(_request: WorkspaceListRequest, call: Call) -> WorkspaceListResult:
 
 
 def _update(request: WorkspaceUpdateRequest, call: Call) -> WorkspaceResult:
-    from pyro_mcp.workspace.ws_spec import WorkspaceChange
-    from pyro_mcp.workspace.ws_update import update_workspace
+    from pyro_mcp.workspace.lifecycle.lookup import update_workspace
+    from pyro_mcp.workspace.lifecycle.spec import WorkspaceChange
 
     change = WorkspaceChange(
         name=request.name,
@@ -100,7 +100,7 @@ def _update(request: WorkspaceUpdateRequest, call: Call) -> WorkspaceResult:
 
 
 def _status(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
-    from pyro_mcp.workspace.ws_status import status_workspace
+    from pyro_mcp.workspace.lifecycle.lookup import status_workspace
 
     with engine(call) as using:
         workspace = status_workspace(using, request.workspace_id)
@@ -108,22 +108,22 @@ def _status(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
 
 
 def _stop(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
-    from pyro_mcp.workspace.ws_stop import stop_workspace
+    from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 
     with engine(call) as using:
         return workspace_result(stop_workspace(using, request.workspace_id))
 
 
 def _start(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
-    from pyro_mcp.workspace.ws_start import start_workspace
+    from pyro_mcp.workspace.lifecycle.start import start_workspace
 
     with engine(call) as using:
         return workspace_result(start_workspace(using, request.workspace_id))
 
 
 def _delete(request: WorkspaceRequest, call: Call) -> WorkspaceDeleteResult:
-    from pyro_mcp.workspace.ws_delete import delete_workspace
-    from pyro_mcp.workspace.ws_find import find_workspace
+    from pyro_mcp.workspace.lifecycle.delete import delete_workspace
+    from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 
     with engine(call) as using:
         found = find_workspace(using, request.workspace_id)

@@ -197,7 +197,7 @@ class SummaryResult(Result):
 
 
 def _diff(request: DiffRequest, call: Call) -> DiffResult:
-    from pyro_mcp.workspace.ws_diff import diff_workspace
+    from pyro_mcp.workspace.review.diff import diff_workspace
 
     with engine(call) as using:
         found = diff_workspace(using, request.workspace_id, path=request.path, cancel=call.cancel)
@@ -245,7 +245,7 @@ def _file(change: FileChange) -> DiffFileResult:
 
 
 def _summary(request: SummaryRequest, call: Call) -> SummaryResult:
-    from pyro_mcp.workspace.ws_summary import summarize_workspace
+    from pyro_mcp.workspace.review.summary import summarize_workspace
 
     with engine(call) as using:
         return _account(summarize_workspace(using, request.workspace_id, cancel=call.cancel))
@@ -297,7 +297,7 @@ def _account(account: Account) -> SummaryResult:
 def _export(request: ExportRequest, call: Call) -> ExportResult:
     from pathlib import Path
 
-    from pyro_mcp.workspace.ws_export import export_workspace
+    from pyro_mcp.workspace.files.export import export_workspace
 
     with engine(call) as using:
         done = export_workspace(

@@ -163,8 +163,8 @@ class ServiceLogsResult(Result):
 
 
 def _start(request: ServiceStartRequest, call: Call) -> ServiceResult:
-    from pyro_mcp.workspace.service_spec import ServiceSpec, parse_port, parse_readiness
-    from pyro_mcp.workspace.ws_service_start import start_service
+    from pyro_mcp.workspace.services.spec import ServiceSpec, parse_port, parse_readiness
+    from pyro_mcp.workspace.services.start import start_service
 
     spec = ServiceSpec(
         name=request.name,
@@ -181,7 +181,7 @@ def _start(request: ServiceStartRequest, call: Call) -> ServiceResult:
 
 
 def _list(request: ServiceListRequest, call: Call) -> ServiceListResult:
-    from pyro_mcp.workspace.ws_services import list_services
+    from pyro_mcp.workspace.services.inspect import list_services
 
     with engine(call) as using:
         workspace, services = list_services(using, request.workspace_id)
@@ -190,14 +190,14 @@ def _list(request: ServiceListRequest, call: Call) -> ServiceListResult:
 
 
 def _status(request: ServiceRequest, call: Call) -> ServiceResult:
-    from pyro_mcp.workspace.ws_services import status_service
+    from pyro_mcp.workspace.services.inspect import status_service
 
     with engine(call) as using:
         return _service(*status_service(using, request.workspace_id, request.name))
 
 
 def _logs(request: ServiceLogsRequest, call: Call) -> ServiceLogsResult:
-    from pyro_mcp.workspace.ws_services import logs_service
+    from pyro_mcp.workspace.services.inspect import logs_service
 
     with engine(call) as using:
         found = logs_service(
@@ -210,7 +210,7 @@ def _logs(request: ServiceLogsRequest, call: Call) -> ServiceLogsResult:
 
 
 def _stop(request: ServiceRequest, call: Call) -> ServiceResult:
-    from pyro_mcp.workspace.ws_service_stop import stop_service
+    from pyro_mcp.workspace.services.stop import stop_service
 
     with engine(call) as using:
         return _service(*stop_service(using, request.workspace_id, request.name, cancel=call.cancel))

@@ -217,7 +217,7 @@ class ShellCloseResult(Result):
 
 
 def _open(request: ShellOpenRequest, call: Call) -> ShellOpenResult:
-    from pyro_mcp.workspace.sh_open import ShellSpec, open_shell
+    from pyro_mcp.workspace.shells.shell import ShellSpec, open_shell
 
     spec = ShellSpec(request.cwd, request.cols, request.rows, request.secret_env)
     with engine(call) as using:
@@ -236,7 +236,7 @@ def _open(request: ShellOpenRequest, call: Call) -> ShellOpenResult:
 
 
 def _list(request: ShellListRequest, call: Call) -> ShellListResult:
-    from pyro_mcp.workspace.sh_list import list_shells
+    from pyro_mcp.workspace.shells.shell import list_shells
 
     with engine(call) as using:
         workspace_id, found = list_shells(using, request.workspace_id)
@@ -247,7 +247,7 @@ def _list(request: ShellListRequest, call: Call) -> ShellListResult:
 
 
 def _read(request: ShellReadRequest, call: Call) -> ShellReadResult:
-    from pyro_mcp.workspace.sh_read import read_shell
+    from pyro_mcp.workspace.shells.read import read_shell
 
     # Where a surface shows less, so much is read, and the cursor says how to go on.
     shown = request.max_chars if call.stream_bytes >= DEFAULT_STREAM_BYTES else call.stream_bytes
@@ -279,7 +279,7 @@ def _read(request: ShellReadRequest, call: Call) -> ShellReadResult:
 
 
 def _write(request: ShellWriteRequest, call: Call) -> ShellWriteResult:
-    from pyro_mcp.workspace.sh_write import write_shell
+    from pyro_mcp.workspace.shells.shell import write_shell
 
     text = request.input + "\n" * request.newline
     with engine(call) as using:
@@ -289,7 +289,7 @@ def _write(request: ShellWriteRequest, call: Call) -> ShellWriteResult:
 
 def _signal(request: ShellSignalRequest, call: Call) -> ShellSignalResult:
     from pyro_mcp.agent.shells import ShellSignal
-    from pyro_mcp.workspace.sh_signal import signal_shell
+    from pyro_mcp.workspace.shells.shell import signal_shell
 
     with engine(call) as using:
         workspace_id, info = signal_shell(using, request.workspace_id, request.shell_id, ShellSignal(request.signal))
@@ -297,7 +297,7 @@ def _signal(request: ShellSignalRequest, call: Call) -> ShellSignalResult:
 
 
 def _close(request: ShellCloseRequest, call: Call) -> ShellCloseResult:
-    from pyro_mcp.workspace.sh_close import close_shell
+    from pyro_mcp.workspace.shells.shell import close_shell
 
     with engine(call) as using:
         workspace_id, info = close_shell(using, request.workspace_id, request.shell_id)

@@ -89,7 +89,7 @@ class SnapshotDeleteResult(Result):
 
 
 def _create(request: SnapshotRequest, call: Call) -> SnapshotResult:
-    from pyro_mcp.workspace.ws_snapshots import create_snapshot
+    from pyro_mcp.workspace.lifecycle.snapshots import create_snapshot
 
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
@@ -98,7 +98,7 @@ def _create(request: SnapshotRequest, call: Call) -> SnapshotResult:
 
 
 def _list(request: WorkspaceRequest, call: Call) -> SnapshotListResult:
-    from pyro_mcp.workspace.ws_snapshots import list_snapshots
+    from pyro_mcp.workspace.lifecycle.snapshots import list_snapshots
 
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
@@ -110,7 +110,7 @@ def _list(request: WorkspaceRequest, call: Call) -> SnapshotListResult:
 
 
 def _delete(request: SnapshotRequest, call: Call) -> SnapshotDeleteResult:
-    from pyro_mcp.workspace.ws_snapshots import delete_snapshot
+    from pyro_mcp.workspace.lifecycle.snapshots import delete_snapshot
 
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
@@ -119,14 +119,14 @@ def _delete(request: SnapshotRequest, call: Call) -> SnapshotDeleteResult:
 
 
 def _reset(request: ResetRequest, call: Call) -> WorkspaceResult:
-    from pyro_mcp.workspace.ws_reset import reset_workspace
+    from pyro_mcp.workspace.lifecycle.reset import reset_workspace
 
     with engine(call) as using:
         return workspace_result(reset_workspace(using, request.workspace_id, snapshot=request.snapshot))
 
 
 def _id(using: Engine, handle: str) -> str:
-    from pyro_mcp.workspace.ws_find import find_workspace
+    from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 
     return find_workspace(using, handle).id
 

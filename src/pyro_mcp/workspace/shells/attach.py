@@ -14,18 +14,17 @@ from pyro_mcp.agent import CancelToken
 from pyro_mcp.agent.shells import GuestShells
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import shells as limits
-from pyro_mcp.workspace.sh_guest import shells_of
-from pyro_mcp.workspace.sh_open import ShellSpec, open_in
 from pyro_mcp.workspace.shells.guarding import AttachedFilter
 from pyro_mcp.workspace.shells.keyboard import Keyboard
 from pyro_mcp.workspace.shells.plain import beginning
+from pyro_mcp.workspace.shells.shell import ShellSpec, open_in, shells_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.sh_guest import ShellsUse
     from pyro_mcp.workspace.shells.person import PersonTerminal
+    from pyro_mcp.workspace.shells.shell import ShellsUse
 
 #: Ctrl-]
 DETACH_KEY = 0x1D

@@ -14,18 +14,18 @@ from pyro_mcp.model.workspace import SecretKind
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.operations.secrecy import error_without_secrets, secrets_given, without_secrets
 from pyro_mcp.operations.workspaces.commands import LoggedCommand, WorkspaceLogsResult
-from pyro_mcp.workspace.guest_command import CommandStreams, GuestCommand
+from pyro_mcp.workspace.commands.exec import exec_workspace
+from pyro_mcp.workspace.commands.logs import logs_workspace
+from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
 from pyro_mcp.workspace.secrets.keeping import keep_secrets, redactor_for, secret_variables, secrets_of
 from pyro_mcp.workspace.secrets.output import RedactedOutput
 from pyro_mcp.workspace.secrets.values import Secret
-from pyro_mcp.workspace.ws_exec import exec_workspace
-from pyro_mcp.workspace.ws_logs import logs_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.ws_exec import WorkspaceExecution
+    from pyro_mcp.workspace.commands.exec import WorkspaceExecution
     from tests.support.yard import Yard
 
 VALUE = "v4lue/of é that\nis long"

@@ -1,0 +1,41 @@
+"""The commands that were run in a workspace.
+
+Owns the answer: each with how it ended, or why it has no end. Refuses to count as activity, and to need the guest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyro_mcp.state.journal import commands_of, events_of
+from pyro_mcp.state.store import is_alive
+from pyro_mcp.workspace.lifecycle.lookup import find_workspace
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.workspace import CommandRecord, ReviewEvent
+    from pyro_mcp.workspace.engine import Engine
+
+
+def logs_workspace(engine: Engine, handle: str) -> tuple[CommandRecord, ...]:
+    """Return the commands that were run in a workspace since it was created or reset, oldest first.
+
+    Raises:
+        PyroError: NOT_FOUND.
+    """
+    return tuple(_judged(record) for record in commands_of(engine.store, find_workspace(engine, handle).id))
+
+
+def events_workspace(engine: Engine, handle: str) -> tuple[ReviewEvent, ...]:
+    """Return what happened to a workspace since it was created or reset, oldest first.
+
+    Raises:
+        PyroError: NOT_FOUND.
+    """
+    return tuple(events_of(engine.store, find_workspace(engine, handle).id))
+
+
+def _judged(record: CommandRecord) -> CommandRecord:
+    if record.owner is None or is_alive(record.owner):
+        return record
+    return replace(record, error="the process that ran it was killed; the command was ended with it", owner=None)

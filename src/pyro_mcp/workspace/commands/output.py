@@ -1,0 +1,154 @@
+"""What the commands of a workspace wrote, beyond what their records keep.
+
+Owns the files beside the journal: the beginning of each long stream, up to a bound, and how much all of them take.
+Refuses to make a file for output that the record holds whole, and to let a full disk fail a command.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import OutputBuffer, Stream
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.limits import JOURNAL_STREAM_BYTES, MAX_KEPT_STREAM_BYTES
+from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.workspace.lifecycle.lookup import find_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from pyro_mcp.workspace.engine import Engine
+
+# Of one life of a workspace; the oldest go first.
+MAX_KEPT_BYTES = 256 * 1024 * 1024
+
+
+class CommandOutput:
+    """The streams of one command on their way to the caller, and what is kept of them. A context manager."""
+
+    def __init__(self, directory: Path, seq: int, pass_on: Callable[[Stream, bytes], None] | None) -> None:
+        self._pass_on = pass_on
+        self._kept = {stream: _Kept(directory / output_name(seq, stream)) for stream in Stream}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for kept in self._kept.values():
+            kept.close()
+
+    def take(self, stream: Stream, data: bytes) -> None:
+        """Keep and pass on what the command wrote."""
+        self._kept[stream].add(data)
+        if self._pass_on is not None:
+            self._pass_on(stream, data)
+
+    def text(self, stream: Stream) -> str:
+        """Return what the record keeps."""
+        return self._kept[stream].buffer.text()
+
+    def total_bytes(self, stream: Stream) -> int:
+        """Return how much there was."""
+        return self._kept[stream].buffer.total_bytes
+
+    def is_truncated(self, stream: Stream) -> bool:
+        """Say whether the record does not keep all of it."""
+        return self._kept[stream].buffer.truncated
+
+    def file_bytes(self, stream: Stream) -> int:
+        """Return how much lies in the file."""
+        return self._kept[stream].file_bytes
+
+
+class _Kept:
+    """What is kept of one stream."""
+
+    def __init__(self, path: Path) -> None:
+        half = JOURNAL_STREAM_BYTES // 2
+        self.buffer = OutputBuffer(JOURNAL_STREAM_BYTES - half, half)
+        self.file_bytes = 0
+        self._path = path
+        self._fd = -1
+        # What has come so far, until it is too much for the record.
+        self._waiting: bytearray | None = bytearray()
+
+    def add(self, data: bytes) -> None:
+        self.buffer.add(data)
+        if self._waiting is not None:
+            self._waiting += data
+            if len(self._waiting) <= JOURNAL_STREAM_BYTES:
+                return
+            data, self._waiting = bytes(self._waiting), None
+            self._open()
+        if self._fd >= 0:
+            self._write(data[: MAX_KEPT_STREAM_BYTES - self.file_bytes])
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> None:
+        # Without the file, the record still has the beginning and the end.
+        with suppress(OSError):
+            os.makedirs(self._path.parent, 0o700, exist_ok=True)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                written = os.write(self._fd, rest)
+                self.file_bytes += written
+                rest = rest[written:]
+        except OSError:
+            self.close()
+
+
+def output_name(seq: int, stream: Stream) -> str:
+    """Return the name of the file with the beginning of a command's stream."""
+    return f"{seq}.{stream.value}"
+
+
+def command_output(engine: Engine, handle: str, seq: int, stream: Stream) -> bytes:
+    """Return the beginning of a long stream of a command, up to 8 MiB.
+
+    Raises:
+        PyroError: NOT_FOUND if there is no such command, or its output was short or has been dropped since: the record
+            has then what there is.
+    """
+    workspace = find_workspace(engine, handle)
+    path = WorkspaceFiles(engine.paths, workspace.id).commands(workspace.life) / output_name(seq, stream)
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return file.read(MAX_KEPT_STREAM_BYTES)
+    except OSError as error:
+        raise PyroError(
+            ErrorCode.NOT_FOUND,
+            f"no {stream.value} of the command {seq} of the workspace {workspace.title} lies in a file",
+            hint="`pyro workspace logs` shows what is kept.",
+        ) from error
+
+
+def keep_recent_output(directory: Path) -> None:
+    """Remove the oldest files until all together are within the bound."""
+    found: list[tuple[int, int, Path]] = []
+    with suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError, ValueError):
+                number = int(entry.name.partition(".")[0])
+                found.append((number, entry.stat(follow_symlinks=False).st_size, directory / entry.name))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= MAX_KEPT_BYTES:
+            break
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        total -= size

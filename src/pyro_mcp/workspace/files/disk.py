@@ -1,0 +1,124 @@
+"""The disks of a stopped workspace: looking at files anywhere in it, and one image of all of it.
+
+Owns how large that image has to be, and that it is there whole or not at all. Refuses to read a disk that a guest has
+written: a guest of its own does (`lifecycle.inspection`), and what it says is checked.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import from_os_error
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.journal import note_activity
+from pyro_mcp.trees.seed import seed_disk
+from pyro_mcp.trees.staging import RESULT, staged_beside
+from pyro_mcp.workspace.files.access import MAX_ENTRIES, MAX_FILE_BYTES, Listed, ReadText, part_of
+from pyro_mcp.workspace.files.paths import path_below, path_shown
+from pyro_mcp.workspace.lifecycle.inspection import looking_into, stopped_workspace
+from pyro_mcp.workspace.machines.disks import require_space, sync_disk
+
+if TYPE_CHECKING:
+    from pyro_mcp.agent import CancelToken
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.workspace.engine import Engine
+
+ROOT = "/"
+_MIB = 1024 * 1024
+# The image has holes, so its size costs nothing; there is one inode for each 16 KiB of it, and a file has one block of
+# 4 KiB at least, or next to none.
+_SIZE_TO_NEED = 4
+_ROOM_BYTES = 1024 * _MIB
+_BLOCK_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedDisk:
+    """An image that was written. It has holes: `size_bytes` is its length, `used_bytes` what its file system holds."""
+
+    workspace_id: str
+    output_path: Path
+    size_bytes: int
+    used_bytes: int
+
+
+def list_disk(engine: Engine, handle: str, path: str, *, recursive: bool, cancel: CancelToken | None = None) -> Listed:
+    """List a directory anywhere in a stopped workspace, or all below it.
+
+    Raises:
+        PyroError: NOT_FOUND, INVALID; CONFLICT if it is not stopped; UNSUPPORTED if it has no disk.
+    """
+    name = path_below(path, root=ROOT)
+    with (
+        stopped_workspace(engine, handle) as workspace,
+        looking_into(engine, workspace, cancel=cancel) as files,
+    ):
+        listing = files.list(name, recursive=recursive, limit=MAX_ENTRIES)
+    return Listed(workspace.id, path_shown(name, root=ROOT), listing)
+
+
+def read_disk(engine: Engine, handle: str, path: str, *, max_bytes: int, cancel: CancelToken | None = None) -> ReadText:
+    """Read the beginning of a text file anywhere in a stopped workspace.
+
+    Raises:
+        PyroError: NOT_FOUND; INVALID for what is no file or no UTF-8 text; CONFLICT if it is not stopped; UNSUPPORTED
+            if it has no disk.
+    """
+    name = path_below(path, root=ROOT)
+    with (
+        stopped_workspace(engine, handle) as workspace,
+        looking_into(engine, workspace, cancel=cancel) as files,
+    ):
+        content = files.read(name, max_bytes=min(max_bytes, MAX_FILE_BYTES))
+    shown = path_shown(name, root=ROOT)
+    return part_of(workspace.id, shown, content.data, 0, content.size_bytes, content.mode)
+
+
+def export_disk(engine: Engine, handle: str, output: Path, *, cancel: CancelToken | None = None) -> ExportedDisk:
+    """Write one ext4 image of the whole root of a stopped workspace, `/workspace` included, to the new file `output`.
+
+    Raises:
+        PyroError: NOT_FOUND; CONFLICT if it is not stopped or `output` is there already; UNSUPPORTED if it has no disk;
+            NO_SPACE, PERMISSION. Nothing is left then.
+    """
+    output = Path(os.path.abspath(output))
+    with stopped_workspace(engine, handle) as workspace, staged_beside(output) as staging:
+        engine.progress.phase("export", f"workspace_id={workspace.id}")
+        image = Path(f"/proc/self/fd/{staging.fd}") / os.fsdecode(RESULT)
+        need_bytes = _need_of(engine, workspace)
+        require_space(output.parent, need_bytes)
+        used_bytes = _exported(engine, workspace, image, _SIZE_TO_NEED * need_bytes + _ROOM_BYTES, cancel)
+        sync_disk(image)
+        size_bytes = os.stat(image).st_size
+        fault_point("ws_disk.exported")
+        try:
+            staging.publish()
+        except OSError as error:
+            raise from_os_error(error, f"write {output}") from error
+    summary: dict[str, object] = {"disk": True, "output_path": str(output), "used_bytes": used_bytes}
+    note_activity(engine.store, engine.clock, workspace.id, event=ReviewEvent(ReviewKind.EXPORT, summary))
+    return ExportedDisk(workspace.id, output, size_bytes, used_bytes)
+
+
+def _exported(engine: Engine, workspace: Workspace, image: Path, size_bytes: int, cancel: CancelToken | None) -> int:
+    seed_disk(None, image, -(-size_bytes // _MIB) * _MIB, engine.progress)
+    with looking_into(engine, workspace, output=image, cancel=cancel) as files:
+        return files.export_root()
+
+
+def _need_of(engine: Engine, workspace: Workspace) -> int:
+    """Return what the parts of the root take on the host, and some."""
+    files = WorkspaceFiles(engine.paths, workspace.id)
+    parts = [files.root_disk(workspace.life), files.workspace_disk(workspace.life)]
+    if workspace.base is not None:
+        parts.append(Path(workspace.base.path))
+    try:
+        blocks = sum(os.stat(part).st_blocks for part in parts)
+    except OSError as error:
+        raise from_os_error(error, f"look at the disks of {workspace.title}") from error
+    return blocks * _BLOCK_BYTES * 5 // 4

@@ -1,0 +1,81 @@
+"""Taking a file or a directory of a workspace out to the host.
+
+Owns the way of the stream, and the note for the reviewer. Refuses what `trees.receive` refuses: to overwrite, to follow
+links, to write beside the output, and to let files out that a tool of the host would run by itself, unless they were in
+the baseline or the user wants them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent.files import GuestFiles
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.trees.hooks.census import HostHook
+from pyro_mcp.trees.hooks.gate import HookPolicy
+from pyro_mcp.trees.receive import TreeReceiver
+from pyro_mcp.workspace.files.paths import path_below, path_shown
+from pyro_mcp.workspace.guest import guest_of, note_activity
+
+if TYPE_CHECKING:
+    from pyro_mcp.agent import CancelToken
+    from pyro_mcp.trees.receive import ReceiveReport
+    from pyro_mcp.workspace.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came out."""
+
+    workspace_id: str
+    path: str
+    report: ReceiveReport
+
+
+def export_workspace(
+    engine: Engine,
+    handle: str,
+    path: str,
+    output_path: Path,
+    *,
+    include_host_hooks: bool = False,
+    cancel: CancelToken | None = None,
+) -> Exported:
+    """Write a file or directory of a workspace to a new path of the host.
+
+    Raises:
+        PyroError: CONFLICT if there is something at `output_path`; NOT_FOUND, INVALID, PROTOCOL, NO_SPACE, PERMISSION;
+            what keeps the guest from answering. Then nothing is at `output_path`.
+    """
+    name = path_below(path)
+    output = Path(os.path.abspath(output_path))
+    with guest_of(engine, handle, activity=False) as use:
+        seed = use.workspace.seed
+        hooks = HookPolicy(
+            inside=name,
+            baseline=frozenset(HostHook(*hook) for hook in seed.host_hooks),
+            include_all=include_host_hooks,
+        )
+        engine.progress.phase("export", path_shown(name))
+        with (
+            TreeReceiver(output, hooks=hooks, progress=engine.progress) as receiver,
+            use.session() as session,
+        ):
+            GuestFiles(session, cancel=cancel).pack(name, receiver.feed)
+            report = receiver.finish()
+        workspace_id = use.workspace.id
+    shown = path_shown(name)
+    summary: dict[str, object] = {
+        "path": shown,
+        "output_path": report.output_path,
+        "kind": report.kind.value,
+        "entry_count": report.entry_count,
+        "bytes_written": report.bytes_written,
+        "left_out_count": report.left_out_count,
+        "host_hook_count": report.host_hook_count,
+    }
+    note_activity(engine.store, engine.clock, workspace_id, event=ReviewEvent(ReviewKind.EXPORT, summary))
+    return Exported(workspace_id, shown, report)

@@ -1,0 +1,39 @@
+"""Deleting a workspace: whatever it is doing, with all that is its.
+
+Owns that this can be done again after it was cut off, and by two at once. Refuses to wait for ever for one that another
+process is working on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.state.discard import discard_workspace
+from pyro_mcp.state.locks import workspace_lock
+from pyro_mcp.workspace.lifecycle.lookup import find_workspace
+
+if TYPE_CHECKING:
+    from pyro_mcp.workspace.engine import Engine
+
+
+def delete_workspace(engine: Engine, handle: str) -> None:
+    """Delete a workspace. When another process deletes it at the same time, both succeed.
+
+    Raises:
+        PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if a process of it survives SIGKILL.
+    """
+    workspace_id = find_workspace(engine, handle).id
+    engine.reconcile()
+    try:
+        _delete(engine, workspace_id)
+    except KeyboardInterrupt:
+        # Half a deletion is of no use to anybody: the interrupt is passed on when it is done.
+        _delete(engine, workspace_id)
+        raise
+
+
+def _delete(engine: Engine, workspace_id: str) -> None:
+    with workspace_lock(engine.paths, workspace_id):
+        workspace = engine.store.workspaces.find(workspace_id)
+        if workspace is not None:
+            discard_workspace(engine.store, engine.paths, workspace)

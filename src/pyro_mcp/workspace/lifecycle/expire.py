@@ -1,0 +1,74 @@
+"""Switching a workspace's guest off because its time is up. Run by the guest's watcher, in a process of its own.
+
+Owns looking whether it really is, now that nobody else can use the workspace. Refuses to end one that is in use, and
+to end another VM of the workspace than the one that was watched.
+
+    expire.main([CACHE, STATE, RUNTIME, WORKSPACE_ID, VM_ID])
+
+prints how many seconds later it is to be asked again, or 0 if there is nothing more to watch.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.paths import Paths
+from pyro_mcp.model.kinds import StopReason
+from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.state.locks import using_workspace, workspace_lock
+from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.lifecycle.stop import stop_locked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyro_mcp.model.vm import Vm
+
+# While a verb works on the workspace, or somebody uses it.
+_AGAIN_S = 15
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Switch the guest off if its time is up, and say when to ask again."""
+    cache, state, runtime, workspace_id, vm_id = arguments
+    with Engine(Paths(Path(cache), Path(state), Path(runtime))) as engine:
+        print(expire(engine, workspace_id, vm_id), file=sys.stdout, flush=True)  # noqa: T201 - the watcher reads it
+
+
+def expire(engine: Engine, workspace_id: str, vm_id: str) -> int:
+    """Stop the workspace if its time is up; return the seconds after which to look again, or 0.
+
+    Raises:
+        PyroError: what keeps it from being stopped.
+    """
+    try:
+        with (
+            workspace_lock(engine.paths, workspace_id, timeout_s=0),
+            using_workspace(engine.paths, workspace_id, alone=True, timeout_s=0),
+        ):
+            workspace = engine.store.workspaces.find(workspace_id)
+            if workspace is None or workspace.vm_id != vm_id or workspace.state is not WorkspaceState.STARTED:
+                return 0
+            remaining_s = workspace.deadline_boottime_s - engine.clock.boottime_s()
+            if remaining_s > 0 and workspace.boot_id == engine.clock.boot_id():
+                return max(1, math.ceil(remaining_s))
+            # What asked for this ends by itself then, and must not be ended before: this is its child.
+            engine.store.vms.update(vm_id, _without_watcher)
+            stop_locked(engine, workspace_id, StopReason.TTL)
+            return 0
+    except PyroError as error:
+        if error.code is ErrorCode.BUSY:
+            return _AGAIN_S
+        raise
+
+
+def _without_watcher(vm: Vm) -> Vm:
+    if vm.machine is None:
+        return vm
+    facts = {key: value for key, value in vm.machine.facts.items() if not key.startswith("remover_")}
+    return replace(vm, machine=replace(vm.machine, facts=facts))

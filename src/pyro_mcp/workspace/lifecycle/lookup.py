@@ -1,0 +1,97 @@
+"""Finding, listing and describing workspaces, and changing their names and labels.
+
+Nothing here counts as activity but a change, and nothing here starts or stops a guest.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.naming import check_labels
+from pyro_mcp.state.copies import write_workspace_copy
+from pyro_mcp.state.filenames import WorkspaceFiles
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.lifecycle.spec import WorkspaceChange
+
+
+def find_workspace(engine: Engine, handle: str) -> Workspace:
+    """Return a workspace as the store has it; whether that is still so is for `status_workspace` to say.
+
+    Raises:
+        PyroError: NOT_FOUND; CONFLICT if several ids begin like that, saying which.
+    """
+    try:
+        return engine.store.workspaces.lookup(handle)
+    except PyroError as error:
+        if error.code is not ErrorCode.CORRUPT:
+            raise
+    engine.mend_workspaces()
+    return engine.store.workspaces.lookup(handle)
+
+
+def list_workspaces(engine: Engine) -> tuple[Workspace, ...]:
+    """Return all workspaces, the one that was active last first.
+
+    Raises:
+        PyroError: the store can't be used.
+    """
+    engine.reconcile()
+    workspaces, damaged = engine.store.workspaces.all()
+    if damaged:
+        engine.mend_workspaces()
+        workspaces, _ = engine.store.workspaces.all()
+    return tuple(workspaces)
+
+
+def status_workspace(engine: Engine, handle: str) -> Workspace:
+    """Return a workspace as it is now.
+
+    Raises:
+        PyroError: NOT_FOUND; CONFLICT if several ids begin like that.
+    """
+    engine.reconcile()
+    return find_workspace(engine, handle)
+
+
+def update_workspace(engine: Engine, handle: str, change: WorkspaceChange) -> Workspace:
+    """Change a workspace's name and labels, and return it.
+
+    Raises:
+        PyroError: NOT_FOUND, for the workspace or a label that is to be cleared; CONFLICT if the name is taken;
+            INVALID.
+    """
+    workspace = find_workspace(engine, handle)
+    now_s = engine.clock.wall_s()
+
+    def changed(now: Workspace) -> Workspace:
+        missing = [key for key in change.clear_labels if key not in now.labels]
+        if missing:
+            raise PyroError(
+                ErrorCode.NOT_FOUND,
+                f"the workspace {now.title} has no label {missing[0]!r}",
+                hint="Its status shows its labels.",
+            )
+        kept = {key: value for key, value in now.labels.items() if key not in change.clear_labels}
+        after = replace(
+            now,
+            name=None if change.clear_name else change.name or now.name,
+            labels=check_labels({**kept, **change.labels}),
+        )
+        return now if after == now else replace(after, last_activity_at=max(now.last_activity_at, now_s))
+
+    workspace = engine.store.workspaces.update(workspace.id, changed)
+    copy_record(engine, workspace)
+    return workspace
+
+
+def copy_record(engine: Engine, workspace: Workspace) -> None:
+    """Write the copy of a workspace's record as it is now."""
+    with suppress(PyroError):
+        snapshots = engine.store.workspaces.snapshots(workspace.id)
+        write_workspace_copy(WorkspaceFiles(engine.paths, workspace.id), workspace, snapshots)

@@ -1,0 +1,168 @@
+"""Resetting a workspace: the whole sandbox is thrown away and brought back from the baseline or a snapshot.
+
+Owns that a reset takes place whole or not at all: the new life has disks of its own and a machine that runs before the
+one transaction that makes it count, and the old one goes only afterwards. Refuses to touch the old one before.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import Flavour
+from pyro_mcp.errors import from_os_error
+from pyro_mcp.host.durable import remove_tree
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.model.limits import MIN_FREE_BYTES
+from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind
+from pyro_mcp.state.discard import discard_vms, sweep_workspace
+from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.journal import put_event
+from pyro_mcp.state.locks import workspace_lock
+from pyro_mcp.state.store import this_process
+from pyro_mcp.state.vm_table import insert_vm
+from pyro_mcp.state.workspace_table import forget_records
+from pyro_mcp.vmm.selection import Selection
+from pyro_mcp.workspace.lifecycle.copying import Copying
+from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
+from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
+from pyro_mcp.workspace.lifecycle.snapshots import find_snapshot
+from pyro_mcp.workspace.machines.disks import require_space
+from pyro_mcp.workspace.machines.images import images_of
+from pyro_mcp.workspace.machines.selection import choose, demands_of
+from pyro_mcp.workspace.ttl import renewed
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.vmm.selection import Selection
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.machines.images import Images
+
+_BLOCK_BYTES = 512
+_GONE_HINT = "Reset it to another snapshot: `pyro workspace snapshot list` shows those that there are."
+
+
+def reset_workspace(engine: Engine, handle: str, *, snapshot: str = BASELINE) -> Workspace:
+    """Bring a workspace back, started, with `/workspace` as in the baseline or the snapshot of that name.
+
+    Commands that run in it are lost. If it fails, the workspace is as it was.
+
+    Raises:
+        PyroError: NOT_FOUND, for the workspace or the snapshot; BUSY if another process works on it; CONFLICT;
+            NO_SPACE; whatever keeps it from starting.
+    """
+    engine.reconcile()
+    workspace_id = find_workspace(engine, handle).id
+    with workspace_lock(engine.paths, workspace_id):
+        before = engine.store.workspaces.get(workspace_id)
+        source = _source(engine, before, snapshot)
+        engine.progress.phase("reset", f"workspace_id={workspace_id} snapshot={snapshot}")
+        choice = choose(engine, demands_of(before))
+        images = images_of(engine, before) if choice.is_guest else None
+        after = _reset(engine, before, snapshot, source, choice, images)
+        fault_point("ws_reset.recorded")
+        discard_vms(engine.store, engine.paths, workspace_id, but=after.vm_id)
+        fault_point("ws_reset.ended")
+        sweep_workspace(engine.store, engine.paths, after)
+        fault_point("ws_reset.swept")
+        after = engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))
+    copy_record(engine, after)
+    return after
+
+
+def _reset(
+    engine: Engine, before: Workspace, snapshot: str, source: Path, choice: Selection, images: Images | None
+) -> Workspace:
+    files = WorkspaceFiles(engine.paths, before.id)
+    life = before.life + 1
+    vm = new_vm(engine, before, choice, images)
+    owner = this_process()
+    resetting = engine.store.workspaces.update(
+        before.id,
+        lambda now: replace(now, state=WorkspaceState.RESETTING, owner=owner),
+        also=lambda connection: insert_vm(connection, vm),
+    )
+    try:
+        fault_point("ws_reset.marked")
+        remove_tree(files.life(life))
+        ensure_private_dir(files.life(life))
+        target = files.workspace_tree(life) if before.is_host_compat else files.workspace_disk(life)
+        with (
+            Copying(source, target, is_disk=not before.is_host_compat) as copying,
+            machine_up(
+                engine,
+                resetting,
+                vm,
+                choice,
+                images,
+                life=life,
+                flavour=Flavour.FRESH,
+                meanwhile=copying.finish,
+            ) as arrival,
+        ):
+            fault_point("ws_reset.up")
+            event = ReviewEvent(ReviewKind.RESET, {"snapshot": snapshot})
+
+            def record(connection: sqlite3.Connection) -> None:
+                forget_records(connection, before.id)
+                arrival.record(connection)
+                put_event(connection, before.id, event, engine.clock)
+
+            return engine.store.workspaces.update(
+                before.id, lambda now: _begun_anew(engine, now, arrival.vm, life), also=record
+            )
+    except BaseException:
+        _take_back(engine, before, files, life)
+        raise
+
+
+def _begun_anew(engine: Engine, now: Workspace, vm: Vm, life: int) -> Workspace:
+    now_s = engine.clock.wall_s()
+    after = replace(
+        now,
+        state=WorkspaceState.STARTED,
+        life=life,
+        vm_id=vm.id,
+        reset_count=now.reset_count + 1,
+        last_reset_at=now_s,
+        last_activity_at=max(now.last_activity_at, now_s),
+        command_count=0,
+        stop_reason=None,
+        last_error="",
+        execution_mode=vm.execution_mode,
+        isolation=vm.isolation,
+        boot_digest=vm.boot_digest,
+    )
+    return renewed(engine.clock, after)
+
+
+def _take_back(engine: Engine, before: Workspace, files: WorkspaceFiles, life: int) -> None:
+    def taken_back(now: Workspace) -> Workspace:
+        # An interrupt that came when it was done already leaves it done, for the next look to tidy up.
+        return replace(now, owner=None, state=before.state if now.life == before.life else now.state)
+
+    now = engine.store.workspaces.update(before.id, taken_back)
+    if now.life == before.life:
+        remove_tree(files.life(life))
+
+
+def _source(engine: Engine, workspace: Workspace, snapshot: str) -> Path:
+    files = WorkspaceFiles(engine.paths, workspace.id)
+    if snapshot == BASELINE:
+        source = files.baseline_tree if workspace.is_host_compat else files.baseline_disk
+    else:
+        snapshot_id = find_snapshot(engine, workspace, snapshot).id
+        source = files.snapshot_tree(snapshot_id) if workspace.is_host_compat else files.snapshot_disk(snapshot_id)
+    try:
+        size_bytes = os.lstat(source).st_blocks * _BLOCK_BYTES
+    except OSError as error:
+        raise from_os_error(error, f"read the {snapshot} of {workspace.title}", hint=_GONE_HINT) from error
+    require_space(files.directory, size_bytes + MIN_FREE_BYTES)
+    return source

@@ -1,0 +1,157 @@
+"""The first `/workspace` of a workspace, and the baseline that stays of it.
+
+Owns laying the seed into the workspace's disk while the machine is being brought up, and the copy of it that is the
+baseline. Refuses to be done before the baseline is on the host's disk: every reset comes from it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.durable import fsync_dir
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.model.limits import ROOT_DISK_BYTES
+from pyro_mcp.trees.seed import seed_disk
+from pyro_mcp.workspace.machines.disks import copy_into, make_sparse, sync_disk
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from pyro_mcp.host.progress import Progress
+    from pyro_mcp.state.filenames import WorkspaceFiles
+    from pyro_mcp.trees.report import SeedReport
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.lifecycle.spec import WorkspaceSpec
+
+
+class Seeding:
+    """A seeding under way, in a thread of its own. A context manager: an exception in the block calls it off.
+
+    The VMM may open both disks when the block begins; the guest may look at them once they are `laid`.
+    """
+
+    def __init__(
+        self, engine: Engine, spec: WorkspaceSpec, files: WorkspaceFiles, life: int, *, has_disks: bool
+    ) -> None:
+        self._spec = spec
+        self._has_disks = has_disks
+        self._disk = files.workspace_disk(life) if has_disks else files.workspace_tree(life)
+        self._baseline = files.baseline_disk if has_disks else files.baseline_tree
+        self._avoid = (engine.paths.cache, engine.paths.state, engine.paths.runtime)
+        self._news = _News(engine.progress)
+        self._laid = threading.Event()
+        self._report: SeedReport | None = None
+        self._error: PyroError | None = None
+        self._thread = threading.Thread(target=self._work, name="seeding")
+
+    def __enter__(self) -> Self:
+        if self._has_disks:
+            make_sparse(self._baseline, ROOT_DISK_BYTES)
+        else:
+            ensure_private_dir(self._disk)
+        self._thread.start()
+        try:
+            # The disk is there, with its size, when it begins to be filled.
+            self._news.begun.wait()
+            self._check()
+        except BaseException:
+            self._call_off()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._call_off()
+            # What was wrong with the seed says more than that the VMM did not find the disk.
+            own = self._error
+            says_more = own is not None and own is not error and own.code is not ErrorCode.CANCELLED
+            if own is not None and says_more and isinstance(error, PyroError):
+                raise own from error
+
+    def laid(self) -> None:
+        """Wait until both disks hold the seed.
+
+        Raises:
+            PyroError: what is wrong with the seed, naming the path or the member; NO_SPACE.
+        """
+        self._laid.wait()
+        self._check()
+
+    def finish(self) -> SeedReport:
+        """Wait until the baseline is on the host's disk, and return what went in.
+
+        Raises:
+            PyroError: as `laid`.
+        """
+        self._thread.join()
+        self._check()
+        if self._report is None:
+            raise PyroError(ErrorCode.INTERNAL, "the seeding ended without a report")
+        return self._report
+
+    def _work(self) -> None:
+        try:
+            if self._has_disks:
+                self._make_disks()
+            else:
+                self._make_trees()
+        except OSError as error:
+            self._error = from_os_error(error, f"make the baseline {self._baseline}")
+        except PyroError as error:
+            self._error = error
+        finally:
+            self._laid.set()
+            self._news.begun.set()
+
+    def _make_disks(self) -> None:
+        self._report = seed_disk(self._spec.seed, self._disk, ROOT_DISK_BYTES, self._news, avoid=self._avoid)
+        fault_point("ws_seed.filled")
+        copy_into(self._disk, self._baseline)
+        os.chmod(self._baseline, 0o400)
+        fault_point("ws_seed.copied")
+        # Now, while the machine is still being brought up: the guest's first flush would wait for it.
+        sync_disk(self._disk)
+        self._laid.set()
+        sync_disk(self._baseline)
+        fsync_dir(self._baseline.parent)
+        fault_point("ws_seed.synced")
+
+    def _make_trees(self) -> None:
+        from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, lay_tree
+
+        self._report = lay_tree(self._spec.seed, self._disk, self._news, avoid=self._avoid)
+        fault_point("ws_seed.filled")
+        copy_tree(self._disk, self._baseline)
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _call_off(self) -> None:
+        self._news.is_unwanted = True
+        self._thread.join()
+
+
+class _News:
+    """Progress of the thread, and its end where it is not wanted any more."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.begun = threading.Event()
+        self.is_unwanted = False
+
+    def phase(self, name: str, message: str = "") -> None:
+        self.begun.set()
+        self._progress.phase(name, message)
+
+    def advance(self, fraction: float | None = None, message: str = "") -> None:
+        if self.is_unwanted:
+            raise PyroError(ErrorCode.CANCELLED, "the seeding was called off")
+        self._progress.advance(fraction, message)

@@ -1,0 +1,257 @@
+"""Snapshots: named checkpoints of `/workspace`, whole disks.
+
+Owns taking one that is consistent (the guest's file system is frozen meanwhile), listing and deleting them. Refuses to
+show one that is not whole and on the disk, and to touch the baseline.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import AgentSession
+from pyro_mcp.agent.files import GuestFiles
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.durable import fsync_dir, remove_tree, sparse_copy
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.files import open_regular
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.model.ids import new_snapshot_id
+from pyro_mcp.model.naming import check_snapshot_name
+from pyro_mcp.model.states import WorkspaceState, workspace_conflict
+from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind, Snapshot
+from pyro_mcp.state.discard import is_running
+from pyro_mcp.state.disk_removal import remove_disks
+from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.journal import be_active, put_event
+from pyro_mcp.state.locks import using_workspace, workspace_lock
+from pyro_mcp.state.store import this_process
+from pyro_mcp.state.workspace_table import insert_snapshot, remove_snapshot
+from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, publish_tree
+from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
+from pyro_mcp.workspace.machines.disks import require_space
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.workspace.engine import Engine
+
+_CONNECT_TIMEOUT_S = 10.0
+_BLOCK_BYTES = 512
+_QUIET_STATES = {WorkspaceState.STARTED, WorkspaceState.STOPPED, WorkspaceState.FAILED}
+
+
+def create_snapshot(engine: Engine, handle: str, name: str) -> Snapshot:
+    """Take a snapshot of a workspace, running or stopped, and return it.
+
+    Raises:
+        PyroError: NOT_FOUND; INVALID for the name; CONFLICT if it is taken, or the workspace is being reset or deleted;
+            NO_SPACE; BUSY if another process works on it; GUEST_LOST, TIMEOUT if the guest does not hold still.
+    """
+    check_snapshot_name(name)
+    engine.reconcile()
+    workspace_id = find_workspace(engine, handle).id
+    with using_workspace(engine.paths, workspace_id), workspace_lock(engine.paths, workspace_id):
+        workspace = engine.store.workspaces.get(workspace_id)
+        if workspace.state not in _QUIET_STATES:
+            raise workspace_conflict(workspace.title, workspace.state, "can't be copied meanwhile")
+        if engine.store.workspaces.find_snapshot(workspace_id, name) is not None:
+            raise _taken(workspace, name)
+        engine.progress.phase("snapshot", f"workspace_id={workspace_id} name={name}")
+        # Whatever is staged is swept away when this process is dead.
+        workspace = engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=this_process()))
+        try:
+            fault_point("ws_snapshot.marked")
+            return _taken_now(engine, workspace, name)
+        finally:
+            engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))
+
+
+def list_snapshots(engine: Engine, handle: str) -> tuple[Snapshot, ...]:
+    """Return a workspace's snapshots, the baseline first, then by age.
+
+    Raises:
+        PyroError: NOT_FOUND.
+    """
+    workspace = find_workspace(engine, handle)
+    files = WorkspaceFiles(engine.paths, workspace.id)
+    baseline = files.baseline_tree if workspace.is_host_compat else files.baseline_disk
+    first = Snapshot(BASELINE, BASELINE, workspace.created_at, _size_of(baseline))
+    return (first, *engine.store.workspaces.snapshots(workspace.id))
+
+
+def delete_snapshot(engine: Engine, handle: str, name: str) -> None:
+    """Delete a snapshot.
+
+    Raises:
+        PyroError: NOT_FOUND, for the workspace or the snapshot; CONFLICT for the baseline; BUSY if another process
+            works on it.
+    """
+    workspace_id = find_workspace(engine, handle).id
+    if name == BASELINE:
+        raise PyroError(ErrorCode.CONFLICT, f"the {BASELINE} can't be deleted", hint="It goes with the workspace.")
+    with workspace_lock(engine.paths, workspace_id):
+        workspace = engine.store.workspaces.get(workspace_id)
+        snapshot = find_snapshot(engine, workspace, name)
+        event = ReviewEvent(ReviewKind.SNAPSHOT, {"name": name, "deleted": True})
+
+        def forget(connection: sqlite3.Connection) -> None:
+            remove_snapshot(connection, workspace_id, name)
+            be_active(connection, workspace_id, engine.clock)
+            put_event(connection, workspace_id, event, engine.clock)
+
+        # The owner says that there is a file to sweep away, should this process not live to do it.
+        engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=this_process()), also=forget)
+        try:
+            fault_point("ws_snapshot.forgotten")
+            files = WorkspaceFiles(engine.paths, workspace_id)
+            remove_disks(files.snapshot_disk(snapshot.id))
+            remove_tree(files.snapshot_tree(snapshot.id))
+            fault_point("ws_snapshot.removed")
+        finally:
+            workspace = engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))
+        copy_record(engine, workspace)
+
+
+def find_snapshot(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
+    """Return a snapshot of a workspace.
+
+    Raises:
+        PyroError: NOT_FOUND.
+    """
+    snapshot = engine.store.workspaces.find_snapshot(workspace.id, name)
+    if snapshot is None:
+        raise PyroError(
+            ErrorCode.NOT_FOUND,
+            f"the workspace {workspace.title} has no snapshot {name[:80]!r}",
+            hint="`pyro workspace snapshot list` shows those that there are.",
+            details={"workspace_id": workspace.id},
+        )
+    return snapshot
+
+
+def _taken_now(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
+    files = WorkspaceFiles(engine.paths, workspace.id)
+    ensure_private_dir(files.snapshots)
+    snapshot_id = new_snapshot_id()
+    if workspace.is_host_compat:
+        source, target = files.workspace_tree(workspace.life), files.snapshot_tree(snapshot_id)
+    else:
+        source, target = files.workspace_disk(workspace.life), files.snapshot_disk(snapshot_id)
+    require_space(files.snapshots, _size_of(source))
+    staged = target.with_name(f"{target.name}.new")
+    try:
+        if workspace.is_host_compat:
+            # Nothing can hold the host's own processes still.
+            copy_tree(source, staged)
+            publish_tree(staged, target)
+        else:
+            with _holding_still(engine, workspace):
+                copy_disk(source, staged)
+                fault_point("ws_snapshot.copied")
+            publish_disk(staged, target)
+        fault_point("ws_snapshot.published")
+        snapshot = Snapshot(name, snapshot_id, engine.clock.wall_s(), _size_of(target))
+        event = ReviewEvent(ReviewKind.SNAPSHOT, {"name": name, "size_bytes": snapshot.size_bytes})
+
+        def record(connection: sqlite3.Connection) -> None:
+            insert_snapshot(connection, workspace.id, snapshot)
+            be_active(connection, workspace.id, engine.clock)
+            put_event(connection, workspace.id, event, engine.clock)
+
+        workspace = engine.store.workspaces.update(workspace.id, lambda now: now, also=record)
+        fault_point("ws_snapshot.recorded")
+    except BaseException:
+        if engine.store.workspaces.find_snapshot(workspace.id, name) is None:
+            remove_tree(staged)
+            remove_tree(target)
+        raise
+    copy_record(engine, replace(workspace, owner=None))
+    return snapshot
+
+
+@contextmanager
+def _holding_still(engine: Engine, workspace: Workspace) -> Generator[None]:
+    """Have the guest's `/workspace` on its disk, and nothing written to it, inside the block."""
+    vm = engine.store.vms.find(workspace.vm_id) if workspace.vm_id else None
+    if vm is None or vm.machine is None or not is_running(vm.machine):
+        yield
+        return
+    machine = engine.drivers.of(vm.machine.kind).attach(vm.machine)
+    try:
+        with (
+            AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S) as session,
+            GuestFiles(session).frozen(),
+        ):
+            yield
+    except PyroError as error:
+        if error.code is not ErrorCode.TIMEOUT:
+            raise
+        hint = "Stop the workspace first: it can be copied at leisure then."
+        raise PyroError(error.code, error.message, hint=hint, details=error.details) from error
+    finally:
+        machine.close()
+
+
+def copy_disk(source: Path, target: Path) -> None:
+    """Copy a disk into a new file, which is not synced.
+
+    Raises:
+        PyroError: NO_SPACE and others; CONFLICT if the target is there.
+    """
+    reading = open_regular(source, "the disk")
+    try:
+        writing = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            sparse_copy(reading, writing)
+        finally:
+            os.close(writing)
+    except OSError as error:
+        raise from_os_error(error, f"copy {source} to {target}") from error
+    finally:
+        os.close(reading)
+
+
+def publish_disk(staged: Path, target: Path) -> None:
+    """Give a staged disk its name, read-only, once it is on the host's disk.
+
+    Raises:
+        PyroError: NO_SPACE and others.
+    """
+    fd = open_regular(staged, "the disk")
+    try:
+        os.fchmod(fd, 0o400)
+        os.fsync(fd)
+        fault_point("ws_snapshot.synced")
+        os.rename(staged, target)
+        fsync_dir(target.parent)
+    except OSError as error:
+        raise from_os_error(error, f"write {target}") from error
+    finally:
+        os.close(fd)
+
+
+def _size_of(path: Path) -> int:
+    """Return what a disk or a directory takes on the host."""
+    total = 0
+    try:
+        total = os.lstat(path).st_blocks * _BLOCK_BYTES
+        for place, _, names in os.walk(path):
+            total += sum(os.lstat(os.path.join(place, name)).st_blocks * _BLOCK_BYTES for name in names)
+    except FileNotFoundError:
+        return total
+    return total
+
+
+def _taken(workspace: Workspace, name: str) -> PyroError:
+    return PyroError(
+        ErrorCode.CONFLICT,
+        f"the workspace {workspace.title} has a snapshot {name!r} already",
+        hint="Choose another name, or delete that one first.",
+        details={"workspace_id": workspace.id},
+    )

@@ -1,0 +1,119 @@
+"""Starting a workspace that was stopped: the same root file system, the same `/workspace`.
+
+Owns the way from a stopped workspace to one that runs, and back if it fails. Refuses to bring back what ran in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import Flavour
+from pyro_mcp.errors import PyroError
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.state.journal import put_event
+from pyro_mcp.state.locks import workspace_lock
+from pyro_mcp.state.store import this_process
+from pyro_mcp.state.vm_table import insert_vm
+from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
+from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
+from pyro_mcp.workspace.machines.images import images_of
+from pyro_mcp.workspace.machines.selection import choose, demands_of
+from pyro_mcp.workspace.ttl import renewed
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.workspace.engine import Engine
+
+_RESET_HINT = "`pyro workspace reset` brings it back from its baseline or a snapshot in any case."
+
+
+def start_workspace(engine: Engine, handle: str) -> Workspace:
+    """Start a workspace and return it. One that runs already is left as it is.
+
+    Raises:
+        PyroError: NOT_FOUND; BUSY if another process works on it; whatever keeps it from starting: it is `failed` then,
+            and may be started again.
+    """
+    engine.reconcile()
+    workspace = find_workspace(engine, handle)
+    with workspace_lock(engine.paths, workspace.id):
+        return start_locked(engine, workspace.id)
+
+
+def start_locked(engine: Engine, workspace_id: str) -> Workspace:
+    """Start a workspace whose lock the caller holds. One that runs already is left as it is.
+
+    Raises:
+        PyroError: as `start_workspace`.
+    """
+    before = engine.store.workspaces.get(workspace_id)
+    if before.state is WorkspaceState.STARTED:
+        return before
+    engine.progress.phase("start", f"workspace_id={workspace_id}")
+    choice = choose(engine, demands_of(before))
+    images = images_of(engine, before) if choice.is_guest else None
+    vm = new_vm(engine, before, choice, images)
+    owner = this_process()
+    starting = engine.store.workspaces.update(
+        workspace_id,
+        lambda now: replace(now, state=WorkspaceState.STARTING, owner=owner),
+        also=lambda connection: insert_vm(connection, vm),
+    )
+    try:
+        fault_point("ws_start.marked")
+        with machine_up(engine, starting, vm, choice, images, life=starting.life, flavour=Flavour.ATTACH) as arrival:
+            event = ReviewEvent(ReviewKind.START, {"after": before.stop_reason.value if before.stop_reason else ""})
+            started = engine.store.workspaces.update(
+                workspace_id,
+                lambda now: renewed(
+                    engine.clock,
+                    replace(
+                        now,
+                        state=WorkspaceState.STARTED,
+                        owner=None,
+                        vm_id=arrival.vm.id,
+                        stop_reason=None,
+                        last_error="",
+                        execution_mode=choice.execution_mode,
+                        isolation=choice.isolation,
+                        boot_digest=arrival.vm.boot_digest,
+                    ),
+                ),
+                also=lambda connection: (
+                    arrival.record(connection),
+                    put_event(connection, workspace_id, event, engine.clock),
+                ),
+            )
+            fault_point("ws_start.recorded")
+    except BaseException as error:
+        _take_back(engine, before, error)
+        if isinstance(error, PyroError):
+            hint = f"{error.hint} {_RESET_HINT}".strip()
+            raise PyroError(error.code, error.message, hint=hint, details=error.details) from error
+        raise
+    copy_record(engine, started)
+    return started
+
+
+def _take_back(engine: Engine, before: Workspace, error: BaseException) -> None:
+    failed = isinstance(error, PyroError)
+    after = engine.store.workspaces.update(
+        before.id,
+        lambda now: replace(
+            now,
+            state=WorkspaceState.FAILED if failed and _startable(now) else WorkspaceState.STOPPED,
+            owner=None,
+            vm_id="",
+            expires_at=None,
+            stop_reason=before.stop_reason,
+            last_error=error.message if isinstance(error, PyroError) else before.last_error,
+        ),
+    )
+    copy_record(engine, after)
+
+
+def _startable(now: Workspace) -> bool:
+    return now.state is WorkspaceState.STARTING

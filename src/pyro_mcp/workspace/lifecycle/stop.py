@@ -1,0 +1,81 @@
+"""Stopping a workspace: its guest writes everything to its disks and is switched off; everything stays.
+
+Owns the order, and that what the guest wrote is on the host's disk when this returns. Refuses to leave it half stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.kinds import StopReason
+from pyro_mcp.model.states import WorkspaceState, workspace_conflict
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.state.discard import discard_vms, end_machine
+from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.journal import put_event
+from pyro_mcp.state.locks import workspace_lock
+from pyro_mcp.state.store import this_process
+from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
+from pyro_mcp.workspace.machines.disks import sync_disk
+from pyro_mcp.workspace.machines.power_off import power_off
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.workspace.engine import Engine
+
+# What the guest has not written yet may be gigabytes.
+_POWEROFF_TIMEOUT_S = 60.0
+
+
+def stop_workspace(engine: Engine, handle: str) -> Workspace:
+    """Stop a workspace and return it. One that does not run is left as it is. Commands that run in it are lost.
+
+    Raises:
+        PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if its VMM survives SIGKILL.
+    """
+    engine.reconcile()
+    workspace = find_workspace(engine, handle)
+    with workspace_lock(engine.paths, workspace.id):
+        return stop_locked(engine, workspace.id, StopReason.USER)
+
+
+def stop_locked(engine: Engine, workspace_id: str, reason: StopReason) -> Workspace:
+    """Stop a workspace whose lock the caller holds. One that does not run is left as it is.
+
+    Raises:
+        PyroError: as `stop_workspace`.
+    """
+    workspace = engine.store.workspaces.get(workspace_id)
+    if workspace.state in {WorkspaceState.STOPPED, WorkspaceState.FAILED}:
+        return workspace
+    if workspace.state not in {WorkspaceState.STARTED, WorkspaceState.STOPPING}:
+        raise workspace_conflict(workspace.title, workspace.state, "can't be stopped")
+    engine.progress.phase("stop", f"workspace_id={workspace_id}")
+    workspace = engine.store.workspaces.update(
+        workspace_id, lambda now: replace(now, state=WorkspaceState.STOPPING, owner=this_process())
+    )
+    fault_point("ws_stop.marked")
+    vm = engine.store.vms.find(workspace.vm_id)
+    if vm is not None and vm.machine is not None:
+        power_off(engine, vm.machine, timeout_s=_POWEROFF_TIMEOUT_S)
+        fault_point("ws_stop.powered_off")
+        end_machine(vm.id, vm.machine)
+        fault_point("ws_stop.ended")
+    if not workspace.is_host_compat:
+        files = WorkspaceFiles(engine.paths, workspace_id)
+        sync_disk(files.root_disk(workspace.life))
+        sync_disk(files.workspace_disk(workspace.life))
+    event = ReviewEvent(ReviewKind.STOP, {"reason": reason.value})
+    stopped = engine.store.workspaces.update(
+        workspace_id,
+        lambda now: replace(
+            now, state=WorkspaceState.STOPPED, stop_reason=reason, owner=None, vm_id="", expires_at=None, last_error=""
+        ),
+        also=lambda connection: put_event(connection, workspace_id, event, engine.clock),
+    )
+    fault_point("ws_stop.recorded")
+    discard_vms(engine.store, engine.paths, workspace_id)
+    copy_record(engine, stopped)
+    return stopped

@@ -1,0 +1,59 @@
+"""What a workspace has become: its difference from its baseline.
+
+Owns the bounds of a diff. Refuses to trust the guest's account beyond them; what it says is composed on the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent.files import GuestFiles, TreeDiff
+from pyro_mcp.workspace.files.paths import path_below
+from pyro_mcp.workspace.guest import guest_of
+from pyro_mcp.workspace.machines.command import WORKSPACE
+from pyro_mcp.workspace.review.composing import compose
+
+if TYPE_CHECKING:
+    from pyro_mcp.agent import CancelToken
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.review.changes import TreeChanges
+
+MAX_ENTRIES = 20_000
+# Of one file, and of both sides of all files together.
+MAX_FILE_BYTES = 1024 * 1024
+MAX_TOTAL_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceDiff:
+    """A workspace and what differs in it."""
+
+    workspace: Workspace
+    changes: TreeChanges
+
+
+def diff_workspace(
+    engine: Engine, handle: str, *, path: str = WORKSPACE, cancel: CancelToken | None = None
+) -> WorkspaceDiff:
+    """Compare a workspace with its baseline; of what differs, show what is at or below `path`.
+
+    Raises:
+        PyroError: NOT_FOUND, INVALID, MISSING_PROGRAM (diff); what keeps the guest from answering.
+    """
+    name = path_below(path)
+    with guest_of(engine, handle, activity=False) as use, use.session() as session:
+        tree = GuestFiles(session, cancel=cancel).diff(
+            max_entries=MAX_ENTRIES, max_file_bytes=MAX_FILE_BYTES, max_total_bytes=MAX_TOTAL_BYTES
+        )
+        workspace = use.workspace
+    return WorkspaceDiff(workspace, compose(_below(tree, name), engine.paths.runtime))
+
+
+def _below(tree: TreeDiff, name: bytes) -> TreeDiff:
+    if not name:
+        return tree
+    prefix = name + b"/"
+    kept = tuple(each for each in tree.entries if each.path == name or each.path.startswith(prefix))
+    return TreeDiff(kept, len(kept), tree.truncated)

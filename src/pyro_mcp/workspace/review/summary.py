@@ -1,0 +1,49 @@
+"""The summary of a workspace: what happened in it since it was created or last reset.
+
+Owns gathering the facts. Refuses to fail because the guest does: what can't be compared is said, and the rest told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.workspace.commands.logs import events_workspace, logs_workspace
+from pyro_mcp.workspace.lifecycle.lookup import status_workspace
+from pyro_mcp.workspace.lifecycle.snapshots import list_snapshots
+from pyro_mcp.workspace.review.account import take_account
+from pyro_mcp.workspace.review.diff import diff_workspace
+from pyro_mcp.workspace.services.inspect import services_of
+
+if TYPE_CHECKING:
+    from pyro_mcp.agent import CancelToken
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.review.account import Account
+
+_NOT_FOR_US = frozenset({ErrorCode.CANCELLED, ErrorCode.NOT_FOUND})
+
+
+def summarize_workspace(engine: Engine, handle: str, *, cancel: CancelToken | None = None) -> Account:
+    """Bring together what happened in a workspace.
+
+    Raises:
+        PyroError: NOT_FOUND, CANCELLED.
+    """
+    workspace = status_workspace(engine, handle)
+    changes, reason = None, ""
+    try:
+        compared = diff_workspace(engine, workspace.id, cancel=cancel)
+        workspace, changes = compared.workspace, compared.changes
+    except PyroError as error:
+        if error.code in _NOT_FOR_US:
+            raise
+        reason = error.message
+    return take_account(
+        workspace,
+        logs_workspace(engine, workspace.id),
+        events_workspace(engine, workspace.id),
+        list_snapshots(engine, workspace.id),
+        changes,
+        reason,
+        services_of(engine, workspace),
+    )

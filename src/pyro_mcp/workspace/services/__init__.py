@@ -1,0 +1,1 @@
+"""Services of a workspace: their specification, start, readiness, stop and published ports."""

@@ -1,0 +1,63 @@
+"""The process that carries the published ports of one service.
+
+Owns its life: it waits for the word to begin, which never comes if who started it has died; and it ends with the
+service, with the guest, or when it is killed. Refuses to know more than a lane, a service's name, and the listening
+sockets that it was given.
+
+    carrier.main([RUNTIME_DIR, VM_ID, SERVICE, RUN, FD:GUEST_PORT,…])
+
+The one who starts it writes a line to its stdin, and reads one from its stdout: "ok", or what went wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent.services import publish_request
+from pyro_mcp.agent.session import AgentSession
+from pyro_mcp.errors import PyroError
+from pyro_mcp.vmm.transport import LaneTransport
+from pyro_mcp.workspace.services.publishing.relay import Relay
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+READY = "ok"
+_TIMEOUT_S = 10.0
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Carry connections until there is nothing more to carry."""
+    runtime_dir, _, service, run, pairs = arguments
+    if not sys.stdin.buffer.readline():
+        return
+    listeners: list[tuple[socket.socket, int]] = []
+    for pair in pairs.split(","):
+        fd, _, port = pair.partition(":")
+        listeners.append((socket.socket(fileno=int(fd)), int(port)))
+    try:
+        with AgentSession.open(LaneTransport(Path(runtime_dir)), timeout_s=_TIMEOUT_S) as session:
+            lane = session.hand_over(timeout_s=_TIMEOUT_S).socket
+            relay = Relay(lane, listeners, lambda: _say(READY))
+            relay.run(publish_request(service, run, tuple(port for _, port in listeners)))
+    except PyroError as error:
+        _say(error.message)
+    except OSError as error:
+        # The lane broke: the guest has ended.
+        _say(str(error))
+
+
+def _say(line: str) -> None:
+    """Say it to who started this, if it still listens, and nothing more after that."""
+    try:
+        os.write(1, line.replace("\n", " ").encode() + b"\n")
+    except OSError:
+        return
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)

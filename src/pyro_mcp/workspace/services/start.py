@@ -1,0 +1,234 @@
+"""Starting a service in a workspace, and waiting until it is ready.
+
+Owns the order: the ports of this host first, which may be taken; then the service; its record, before anything of it
+can outlive this process; its ports last. Refuses to leave a service that was never ready.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent.services import GuestServices, GuestServiceState, ServiceProblem, ServiceStart
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.kinds import NetworkPolicy
+from pyro_mcp.model.service import Service, ServiceState
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.service_records import ServiceRecords, end_publisher, is_published
+from pyro_mcp.state.store import this_process
+from pyro_mcp.workspace.guest import guest_of, note_activity
+from pyro_mcp.workspace.secrets.keeping import redactor_for, secret_variables
+from pyro_mcp.workspace.services.inspect import services_of
+from pyro_mcp.workspace.services.publishing.publisher import publisher
+
+if TYPE_CHECKING:
+    from pyro_mcp.agent import CancelToken
+    from pyro_mcp.agent.services import Started
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.guest import GuestUse
+    from pyro_mcp.workspace.secrets.redactor import Redactor
+    from pyro_mcp.workspace.services.publishing.publisher import Publisher
+    from pyro_mcp.workspace.services.spec import ServiceSpec
+
+# Each carries its connections over a lane of its own, and there are sixteen for everything.
+MAX_PUBLISHING = 8
+_SHOWN_OUTPUT_CHARS = 2000
+_RUN_BYTES = 8
+
+
+def start_service(
+    engine: Engine, handle: str, spec: ServiceSpec, *, cancel: CancelToken | None = None
+) -> tuple[Workspace, Service]:
+    """Start a service in a workspace, which is started if need be, and return when it is ready.
+
+    Raises:
+        PyroError: NOT_FOUND; CONFLICT if a service of its name runs, or a port is taken; UNSUPPORTED if the workspace
+            publishes no ports; UNAVAILABLE if it exits, TIMEOUT if it is not ready in time, with its last output;
+            NOT_FOUND, PERMISSION, INVALID if the command can't run; CANCELLED; GUEST_LOST.
+    """
+    ready = spec.ready()
+    with guest_of(engine, handle, activity=False) as use, ExitStack() as stack:
+        workspace = use.workspace
+        _check_ports(engine, workspace, spec)
+        redactor = redactor_for(engine.paths, workspace)
+        variables = secret_variables(engine.paths, workspace, spec.secret_env)
+        run = os.urandom(_RUN_BYTES).hex()
+        carrier = None
+        if spec.ports:
+            place = use.machine.record.runtime_dir
+            carrier = stack.enter_context(publisher(place, use.vm.id, spec.name, run, spec.ports))
+        start = ServiceStart(
+            name=spec.name,
+            run=run,
+            argv=spec.argv,
+            cwd=spec.cwd,
+            env={**use.vm.variables, **variables},
+            ready=ready,
+            timeout_s=spec.ready_timeout_s,
+            interval_s=spec.ready_interval_ms / 1000,
+        )
+        try:
+            service = _start(engine, use, spec, start, carrier, redactor, cancel)
+        except PyroError as error:
+            raise redactor.error(error) from None
+    return workspace, service
+
+
+def _start(
+    engine: Engine,
+    use: GuestUse,
+    spec: ServiceSpec,
+    start: ServiceStart,
+    carrier: Publisher | None,
+    redactor: Redactor,
+    cancel: CancelToken | None,
+) -> Service:
+    records = ServiceRecords(VmFiles.of(engine.paths, use.vm.id))
+    service = Service(
+        name=spec.name,
+        run=start.run,
+        command=redactor.command(spec.command),
+        cwd=redactor.text(spec.cwd),
+        state=ServiceState.RUNNING,
+        started_at=engine.clock.wall_s(),
+        readiness=spec.readiness and replace(spec.readiness, target=redactor.text(spec.readiness.target)),
+        owner=this_process(),
+    )
+    with records.locked():
+        previous = records.find(spec.name)
+        if previous is not None and previous.state is not ServiceState.RUNNING:
+            # It should have ended long ago.
+            end_publisher(previous)
+        records.put(service)
+    fault_point("ws_service.recorded")
+    try:
+        with use.session() as session:
+            started = GuestServices(session, cancel=cancel).start(start)
+    except BaseException:
+        # It never was: what was there before under the name is there again.
+        with suppress(PyroError):
+            _take_back(records, service, previous)
+        raise
+    fault_point("ws_service.started")
+    if started.report.state is not GuestServiceState.RUNNING:
+        raise _failed(engine, use, records, service, started, redactor, spec)
+    ready_at = service.started_at + started.report.ready_ms / 1000
+    service = replace(service, ready_at=ready_at, owner=None)
+    if carrier is not None:
+        service = replace(service, ports=carrier.ports, publisher=carrier.owner)
+    with records.locked():
+        records.put(service)
+    fault_point("ws_service.ready")
+    if carrier is not None:
+        _publish(use, records, service, carrier)
+    ports = "".join(f", 127.0.0.1:{port.host} leads to its port {port.guest}" for port in service.ports)
+    _note(engine, use.workspace, spec.name, f"ready after {started.report.ready_ms} ms{ports}")
+    return service
+
+
+def _publish(use: GuestUse, records: ServiceRecords, service: Service, carrier: Publisher) -> None:
+    try:
+        carrier.begin()
+    except BaseException as error:
+        with suppress(PyroError), use.session() as session:
+            GuestServices(session).stop(service.name, grace_s=1.0)
+        with suppress(PyroError):
+            end_publisher(service)
+            problem = error.message if isinstance(error, PyroError) else "its start was called off"
+            gone = replace(service, state=ServiceState.FAILED, ports=(), publisher=None, problem=problem)
+            records.update(service.name, service.run, lambda _: gone)
+        raise
+
+
+def _take_back(records: ServiceRecords, service: Service, previous: Service | None) -> None:
+    with records.locked():
+        now = records.find(service.name)
+        if now is None or now.run != service.run:
+            return
+        if previous is not None:
+            records.put(previous)
+        else:
+            records.forget(service.name)
+
+
+def _failed(
+    engine: Engine,
+    use: GuestUse,
+    records: ServiceRecords,
+    service: Service,
+    started: Started,
+    redactor: Redactor,
+    spec: ServiceSpec,
+) -> PyroError:
+    report = started.report
+    code = ErrorCode.UNAVAILABLE
+    if report.problem is ServiceProblem.NOT_READY:
+        code = ErrorCode.TIMEOUT
+        why = f"was not ready within {spec.ready_timeout_s} s"
+        if report.detail:
+            why += f": {redactor.text(report.detail)}"
+    elif report.state is GuestServiceState.STOPPED:
+        code, why = ErrorCode.CONFLICT, "was stopped while it started"
+    else:
+        why = f"exited with {report.exit_code} before it was ready"
+    state = ServiceState.STOPPED if report.state is GuestServiceState.STOPPED else ServiceState.FAILED
+    records.update(
+        service.name,
+        service.run,
+        lambda now: replace(now, state=state, exit_code=report.exit_code, owner=None, problem=why),
+    )
+    _note(engine, use.workspace, service.name, why)
+    tail = started.tail
+    if len(tail) < report.end and not redactor.is_idle:
+        # It may begin with the end of a value, which nobody could tell any more.
+        tail = b""
+    output = redactor.data(tail).decode("utf-8", "replace")
+    shown = output[-_SHOWN_OUTPUT_CHARS:].strip()
+    said = f" The last that it wrote:\n{shown}" if shown else " It wrote nothing."
+    return PyroError(
+        code,
+        f"the service {service.name} {why}.{said}",
+        hint=f"`pyro workspace service logs {use.workspace.name or use.workspace.id} {service.name}` shows all of it.",
+        details={
+            "workspace_id": use.workspace.id,
+            "service": service.name,
+            "service_exit_code": report.exit_code,
+            "output": output,
+        },
+    )
+
+
+def _check_ports(engine: Engine, workspace: Workspace, spec: ServiceSpec) -> None:
+    if not spec.ports:
+        return
+    wanted = NetworkPolicy.EGRESS_PUBLISHED_PORTS
+    if workspace.network_policy is not wanted:
+        raise PyroError(
+            ErrorCode.UNSUPPORTED,
+            f"the workspace {workspace.title} publishes no ports: its network policy is"
+            f" {workspace.network_policy.value}",
+            hint=f"Create a workspace with --network-policy {wanted.value}.",
+            details={"network_policy": workspace.network_policy.value},
+        )
+    publishing = [each for each in services_of(engine, workspace) if each.name != spec.name and is_published(each)]
+    if len(publishing) >= MAX_PUBLISHING:
+        raise PyroError(
+            ErrorCode.CONFLICT,
+            f"{len(publishing)} services of the workspace {workspace.title} publish ports already",
+            hint="Stop one of them. A service may publish several ports.",
+        )
+
+
+def _note(engine: Engine, workspace: Workspace, name: str, what: str) -> None:
+    with suppress(PyroError):
+        note_activity(
+            engine.store,
+            engine.clock,
+            workspace.id,
+            event=ReviewEvent(ReviewKind.SERVICE, {"service": name, "what": what}),
+        )

@@ -1,0 +1,180 @@
+"""Shells of a workspace's guest: opening, listing, typing into, signalling and closing them.
+
+The host keeps no record of shells: the guest has them, and they end with it. Only opening one starts a workspace.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent.shells import GuestShells
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.ids import new_shell_id
+from pyro_mcp.model.kinds import ExecutionMode, Isolation
+from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.workspace.guest import guest_of
+from pyro_mcp.workspace.lifecycle.lookup import find_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from pyro_mcp.agent import CancelToken
+    from pyro_mcp.agent.shells import ShellInfo, ShellSignal
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.guest import GuestUse
+
+#: In these no guest runs, and so no shell.
+WITHOUT_SHELLS = {WorkspaceState.STOPPED, WorkspaceState.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class ShellsUse:
+    """The shells of a running guest."""
+
+    guest: GuestUse
+    shells: GuestShells
+
+    @property
+    def workspace(self) -> Workspace:
+        """Return whose guest it is."""
+        return self.guest.workspace
+
+
+@contextmanager
+def shells_of(
+    engine: Engine, handle: str, *, activity: bool, starts: bool = False, cancel: CancelToken | None = None
+) -> Generator[ShellsUse]:
+    """Yield the shells of a workspace. With `activity`, the use renews its time to live.
+
+    Raises:
+        PyroError: NOT_FOUND, also if the workspace does not run and is not to be started; as `guest_of`.
+    """
+    workspace = find_workspace(engine, handle)
+    if not starts and workspace.state in WITHOUT_SHELLS:
+        raise PyroError(
+            ErrorCode.NOT_FOUND,
+            f"the workspace {workspace.title} is {workspace.state.value}, and its shells are gone",
+            hint="Open one: that starts the workspace.",
+            details={"workspace_id": workspace.id},
+        )
+    with guest_of(engine, workspace.id, activity=activity) as guest, guest.session() as session:
+        yield ShellsUse(guest, GuestShells(session, cancel=cancel))
+
+
+WORKSPACE = "/workspace"
+DEFAULT_COLS, DEFAULT_ROWS = 120, 30
+# On the host itself, the shell's home is the workspace: a history would be one of its files.
+_ON_HOST = {"HISTFILE": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class ShellSpec:
+    """What a shell is to be like. `secret_env` has the variables that are to hold secrets, by the secret's name."""
+
+    cwd: str = WORKSPACE
+    cols: int = DEFAULT_COLS
+    rows: int = DEFAULT_ROWS
+    secret_env: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedShell:
+    """A shell that runs."""
+
+    workspace_id: str
+    info: ShellInfo
+    execution_mode: ExecutionMode
+    isolation: Isolation
+
+
+def open_shell(engine: Engine, handle: str, spec: ShellSpec) -> OpenedShell:
+    """Open a shell, in a workspace that is started for it if need be.
+
+    Raises:
+        PyroError: NOT_FOUND if the directory is not there; CONFLICT if there are too many; as `guest_of`.
+    """
+    with shells_of(engine, handle, activity=True, starts=True) as use:
+        return open_in(engine, use, spec)
+
+
+def open_in(engine: Engine, use: ShellsUse, spec: ShellSpec) -> OpenedShell:
+    """Open a shell in a guest that is being used."""
+    variables = dict(use.guest.vm.variables)
+    if use.workspace.is_host_compat:
+        variables |= _ON_HOST
+    if spec.secret_env:
+        from pyro_mcp.workspace.secrets.keeping import secret_variables
+
+        variables |= secret_variables(engine.paths, use.workspace, spec.secret_env)
+    info = use.shells.open(new_shell_id(), cwd=spec.cwd, cols=spec.cols, rows=spec.rows, env=variables)
+    vm, machine = use.guest.vm, use.guest.machine.record
+    return OpenedShell(
+        use.workspace.id,
+        info,
+        vm.execution_mode or ExecutionMode.of(machine.kind),
+        vm.isolation or Isolation.of(machine.accelerator),
+    )
+
+
+def list_shells(engine: Engine, handle: str) -> tuple[str, tuple[ShellInfo, ...]]:
+    """Return the workspace's id and its shells, the oldest first.
+
+    Raises:
+        PyroError: NOT_FOUND; as `guest_of`.
+    """
+    workspace = find_workspace(engine, handle)
+    if workspace.state in WITHOUT_SHELLS:
+        return workspace.id, ()
+    with shells_of(engine, workspace.id, activity=False) as use:
+        return workspace.id, use.shells.list()
+
+
+MAX_INPUT_BYTES = 256 * 1024
+
+
+def write_shell(engine: Engine, handle: str, shell_id: str, text: str) -> tuple[str, ShellInfo]:
+    """Type a text, and return the workspace's id and where the output stood then.
+
+    Raises:
+        PyroError: INVALID for a text that is too long or none; NOT_FOUND; CONFLICT if the shell has exited, or
+            reads nothing; as `guest_of`.
+    """
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise PyroError(
+            ErrorCode.INVALID,
+            "the input holds half of a character, which UTF-8 does not have",
+            hint="Send the text as it is, without \\ud800 to \\udfff escapes that have no partner.",
+        ) from None
+    if size > MAX_INPUT_BYTES:
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"the input has {size} bytes",
+            hint=f"At most {MAX_INPUT_BYTES} can be typed at once: write longer data to a file.",
+        )
+    with shells_of(engine, handle, activity=True) as use:
+        return use.workspace.id, use.shells.write(shell_id, text)
+
+
+def signal_shell(engine: Engine, handle: str, shell_id: str, number: ShellSignal) -> tuple[str, ShellInfo]:
+    """Signal the group of processes in the foreground, and return the workspace's id and the shell as it was then.
+
+    Raises:
+        PyroError: NOT_FOUND; CONFLICT if the shell has exited; as `guest_of`.
+    """
+    with shells_of(engine, handle, activity=True) as use:
+        return use.workspace.id, use.shells.signal(shell_id, number)
+
+
+def close_shell(engine: Engine, handle: str, shell_id: str) -> tuple[str, ShellInfo]:
+    """End a shell with all that it started, and return the workspace's id and how the shell ended.
+
+    Raises:
+        PyroError: NOT_FOUND; as `guest_of`.
+    """
+    with shells_of(engine, handle, activity=True) as use:
+        return use.workspace.id, use.shells.close(shell_id)

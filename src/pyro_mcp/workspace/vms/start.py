@@ -1,0 +1,121 @@
+"""Starting a VM that was created or stopped.
+
+Owns the way from a record to a guest that runs commands, and back if it fails. Refuses to start one that another
+process is working on.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import AgentSession, Flavour
+from pyro_mcp.errors import PyroError
+from pyro_mcp.host import process
+from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.states import VmState
+from pyro_mcp.state.copies import write_copy
+from pyro_mcp.state.discard import end_machine
+from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.locks import vm_lock
+from pyro_mcp.state.reconcile import undo_start
+from pyro_mcp.state.store import this_process
+from pyro_mcp.workspace.machines.boot import explained
+from pyro_mcp.workspace.machines.images import Images, images_of
+from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
+from pyro_mcp.workspace.machines.selection import choose, demands_of
+from pyro_mcp.workspace.vms.status import get_vm
+
+if TYPE_CHECKING:
+    from pyro_mcp.host.network import Egress
+    from pyro_mcp.model.machine import MachineRecord
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.vmm.selection import Selection
+    from pyro_mcp.workspace.engine import Engine
+
+CONNECT_TIMEOUT_S = 10.0
+CONFIGURE_TIMEOUT_S = 30.0
+
+
+def start_vm(engine: Engine, vm_id: str) -> Vm:
+    """Start a VM and return it. One that runs already is left as it is.
+
+    Raises:
+        PyroError: NOT_FOUND; BUSY if another process works on it; whatever keeps it from starting.
+    """
+    engine.reconcile()
+    vm = get_vm(engine, vm_id)
+    if vm.state is VmState.STARTED:
+        return vm
+    engine.progress.phase("start", f"vm_id={vm.id}")
+    choice = choose(engine, demands_of(vm))
+    images = images_of(engine, vm) if choice.is_guest else None
+    with vm_lock(engine.paths, vm.id):
+        vm = engine.store.vms.update(vm.id, _starting)
+        if vm.state is VmState.STARTED:
+            return vm
+        before = vm.machine
+        left_behind = (0, 0) if before is None else before.remover
+        try:
+            fault_point("start.marked")
+            if before is not None:
+                # Its keeper may still be removing the directory that the new machine is about to use.
+                end_machine(vm.id, before, keeps_disk=True)
+            vm = _start(engine, vm, choice, images, left_behind)
+        except BaseException as error:
+            undo_start(engine.store, engine.paths, vm, error.message if isinstance(error, PyroError) else "")
+            raise
+        # What waited for the end of the lease to remove the disk: the new machine has one of its own.
+        if left_behind[0]:
+            process.kill(*left_behind, tree=True)
+        return vm
+
+
+def _starting(now: Vm) -> Vm:
+    if now.state is VmState.STARTED:
+        return now
+    return replace(now, state=VmState.STARTING, owner=this_process(), last_error="")
+
+
+def _start(engine: Engine, vm: Vm, choice: Selection, images: Images | None, left_behind: tuple[int, int]) -> Vm:
+    flavour = Flavour.FRESH if vm.stop_reason is None else Flavour.ATTACH
+    with ExitStack() as stack:
+        egress = stack.enter_context(egress_of(vm))
+        machine = launch(
+            engine, vm, choice, images, flavour=flavour, network_fd=None if egress is None else egress.vmm_fd
+        )
+        stack.callback(machine.close)
+        with ExitStack() as failed:
+            failed.callback(machine.kill)
+            config = guest_config(vm, flavour=flavour, network=None if egress is None else egress.guest)
+            try:
+                with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
+                    session.configure(config, timeout_s=CONFIGURE_TIMEOUT_S)
+                if egress is not None:
+                    egress.wait_ready()
+            except PyroError as error:
+                raise explained(error, machine, f"{vm.id} did not start") from error
+            fault_point("start.configured")
+            record = replace(machine.record, earlier_remover=left_behind)
+            started = partial(_started, choice=choice, images=images, record=record, egress=egress)
+            write_copy(VmFiles.of(engine.paths, vm.id), started(vm))
+            vm = engine.store.vms.update(vm.id, started)
+            fault_point("start.recorded")
+            failed.pop_all()
+    return vm
+
+
+def _started(now: Vm, *, choice: Selection, images: Images | None, record: MachineRecord, egress: Egress | None) -> Vm:
+    return replace(
+        now,
+        state=VmState.STARTED,
+        owner=None,
+        stop_reason=None,
+        machine=record,
+        execution_mode=choice.execution_mode,
+        isolation=choice.isolation,
+        boot_digest="" if images is None else images.boot.digest,
+        network=None if egress is None else egress.guest.to_json(),
+    )

@@ -1,0 +1,84 @@
+"""The records of one-shot VMs: status, list and network.
+
+The verbs of VMs refuse a VM that a workspace runs in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.ids import parse_vm_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyro_mcp.model.kinds import NetworkPolicy
+    from pyro_mcp.model.vm import Vm
+    from pyro_mcp.workspace.engine import Engine
+
+
+def get_vm(engine: Engine, vm_id: str) -> Vm:
+    """Return a VM's record.
+
+    Raises:
+        PyroError: INVALID if `vm_id` is no VM's id; NOT_FOUND; CONFLICT if it is a workspace's.
+    """
+    return require_one_shot(engine.store.vms.get(parse_vm_id(vm_id)))
+
+
+def require_one_shot(vm: Vm) -> Vm:
+    """Return the VM if no workspace runs in it.
+
+    Raises:
+        PyroError: CONFLICT.
+    """
+    if vm.workspace_id:
+        raise PyroError(
+            ErrorCode.CONFLICT,
+            f"{vm.id} runs the workspace {vm.workspace_id}",
+            hint="Use the workspace's own operations: `pyro workspace --help`.",
+            details={"vm_id": vm.id, "workspace_id": vm.workspace_id},
+        )
+    return vm
+
+
+def status_vm(engine: Engine, vm_id: str) -> Vm:
+    """Return a VM as it is now.
+
+    Raises:
+        PyroError: NOT_FOUND, which a VM whose time was up is too.
+    """
+    engine.reconcile()
+    return get_vm(engine, vm_id)
+
+
+def list_vms(engine: Engine) -> list[Vm]:
+    """Return all VMs, oldest first. Those of runs that are under way are among them, those of workspaces are not.
+
+    Raises:
+        PyroError: the store can't be used.
+    """
+    engine.reconcile()
+    vms, _ = engine.store.vms.all()
+    return [vm for vm in vms if not vm.workspace_id]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInfo:
+    """A VM's network. `network` is what the guest was told (see `GuestNetwork.to_json`), None while it has none."""
+
+    vm_id: str
+    network_policy: NetworkPolicy
+    network: Mapping[str, object] | None
+
+
+def network_info_vm(engine: Engine, vm_id: str) -> NetworkInfo:
+    """Return a VM's network.
+
+    Raises:
+        PyroError: NOT_FOUND.
+    """
+    vm = status_vm(engine, vm_id)
+    return NetworkInfo(vm.id, vm.network_policy, vm.network)

@@ -1,0 +1,182 @@
+"""A person at a shell, with a workspace on the host itself: `pyro` is a process of its own, at a real terminal."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyro_mcp.host.faults import forget_hits
+from pyro_mcp.workspace.lifecycle.stop import stop_workspace
+from pyro_mcp.workspace.shells.read import read_shell
+from pyro_mcp.workspace.shells.shell import ShellSpec, open_shell, write_shell
+from tests.support.person import DETACH, at_a_terminal
+from tests.support.pyro_cli import pyro
+from tests.support.yard import Yard
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from pyro_mcp.host.paths import Paths
+
+ATTACH = ("workspace", "shell", "attach")
+
+
+@pytest.fixture
+def host(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[Yard]:
+    forget_hits()
+    monkeypatch.setenv("PYRO_VMM", "none")
+    monkeypatch.setenv("PS1", "$ ")
+    yard = Yard(private_paths)
+    yield yard
+    yard.close()
+
+
+@pytest.fixture
+def ident(host: Yard, tmp_path: Path) -> str:
+    seed = tmp_path / "seed"
+    seed.mkdir()
+    (seed / "file").write_text("content\n")
+    return host.workspace(seed, allow_host_compat=True).id
+
+
+def read(host: Yard, ident: str, shell: str, *, cursor: int = 0) -> str:
+    return read_shell(host.engine, ident, shell, cursor=cursor, plain=True, wait_for_idle_ms=300).part.text
+
+
+def test_a_new_shell_works_like_ones_own_and_its_exit_is_the_commands(host: Yard, ident: str) -> None:
+    with at_a_terminal(*ATTACH, ident) as person:
+        before = person.modes()
+        person.sees("Ctrl-] lets go of it")
+        person.types("stty size; cat file; echo d''one\n")
+        person.sees("24 80")
+        person.sees("content")
+        person.sees("done")
+        person.types("exit 7\n")
+        assert person.status() == 7
+        assert person.modes() == before
+        person.sees("has exited with 7")
+
+
+def test_the_detach_key_lets_go_and_the_shell_goes_on(host: Yard, ident: str) -> None:
+    shell = open_shell(host.engine, ident, ShellSpec(cols=80, rows=24)).info.shell
+    write_shell(host.engine, ident, shell, "X=here; echo re''ady\n")
+    read(host, ident, shell)
+    with at_a_terminal(*ATTACH, ident, shell) as person:
+        before = person.modes()
+        # What is on the screen already is shown.
+        person.sees("ready")
+        person.types("echo I am $X\n")
+        person.sees("I am here")
+        person.types(DETACH)
+        assert person.status() == 0
+        assert person.modes() == before
+        person.sees("let go of")
+    write_shell(host.engine, ident, shell, "echo still $X\n")
+    assert "still here" in read(host, ident, shell)
+
+
+def test_another_key_may_let_go(host: Yard, ident: str) -> None:
+    with at_a_terminal(*ATTACH, ident, "--detach-key", "ctrl-a") as person:
+        person.sees("Ctrl-a lets go of it")
+        person.types("printf '[%s]\\n' d''one\n")
+        person.sees("[done]")
+        person.types("\x01")
+        assert person.status() == 0
+
+
+def test_the_size_of_the_terminal_is_the_shells(host: Yard, ident: str) -> None:
+    with at_a_terminal(*ATTACH, ident, cols=100, rows=33) as person:
+        person.types("stty size\n")
+        person.sees("33 100")
+        person.types("until stty size | grep '19 71'; do sleep 0.02; done\n")
+        person.resizes(71, 19)
+        person.sees("\r19 71")
+        person.types("exit\n")
+        person.status()
+
+
+def test_ctrl_c_is_for_what_runs_in_the_shell(host: Yard, ident: str) -> None:
+    with at_a_terminal(*ATTACH, ident) as person:
+        person.types("sh -c 'echo beg\"\"un; sleep 1000'\n")
+        person.sees("begun")
+        person.types("\x03")
+        person.types("echo st''atus $?\n")
+        person.sees("status 130")
+        person.types("exit\n")
+        assert person.status() == 0
+
+
+def test_what_programs_switched_on_is_switched_off(host: Yard, ident: str) -> None:
+    with at_a_terminal(*ATTACH, ident) as person:
+        person.types("printf '\\033[?1049h\\033[?1000h\\033[?25l'; echo o''n\n")
+        person.sees("on")
+        person.types(DETACH)
+        person.status()
+        end = person.shown.decode().rpartition("on")[2]
+        for undone in ("\x1b[?1049l", "\x1b[?1000l", "\x1b[?25h", "\x1b[?2004l"):
+            assert undone in end
+
+
+def test_output_does_not_reach_beyond_the_screen(host: Yard, ident: str) -> None:
+    with at_a_terminal(*ATTACH, ident) as person:
+        person.types("printf '\\033]52;c;c3RvbGVu\\007<\\033]0;title\\007>\\033[31mr''ed\\n'\n")
+        person.sees("<>\x1b[31mred")
+        person.types("exit\n")
+        person.status()
+        assert b"\x1b]" not in person.shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_gives_the_terminal_back(host: Yard, ident: str, number: int) -> None:
+    with at_a_terminal(*ATTACH, ident) as person:
+        before = person.modes()
+        person.types("echo re''ady\n")
+        person.sees("ready")
+        assert person.modes() != before
+        person.is_told(number)
+        person.status()
+        assert person.modes() == before
+
+
+def test_a_killed_client_takes_nothing_with_it(host: Yard, ident: str) -> None:
+    shell = open_shell(host.engine, ident, ShellSpec()).info.shell
+    with at_a_terminal(*ATTACH, ident, shell) as person:
+        person.types("sh -c 'echo beg\"\"un; cat > typed'\n")
+        person.sees("begun")
+        person.types("one line\n")
+        person.sees("one line")
+        person.is_killed()
+    write_shell(host.engine, ident, shell, "another\n\x04")
+    write_shell(host.engine, ident, shell, "cat typed\n")
+    assert "one line\nanother\n" in read(host, ident, shell)
+
+
+def test_two_people_at_one_shell_see_the_same(host: Yard, ident: str) -> None:
+    shell = open_shell(host.engine, ident, ShellSpec()).info.shell
+    with at_a_terminal(*ATTACH, ident, shell) as one, at_a_terminal(*ATTACH, ident, shell) as other:
+        one.types("echo from o''ne\n")
+        one.sees("from one")
+        other.sees("from one")
+        other.types("echo from oth''er\n")
+        one.sees("from other")
+        other.types("exit 4\n")
+        assert (one.status(), other.status()) == (4, 4)
+
+
+def test_a_workspace_that_is_stopped_says_so_and_gives_the_terminal_back(host: Yard, ident: str) -> None:
+    with at_a_terminal(*ATTACH, ident) as person:
+        before = person.modes()
+        person.types("echo re''ady\n")
+        person.sees("ready")
+        stop_workspace(host.engine, ident)
+        assert person.status() != 0
+        assert person.modes() == before
+
+
+def test_without_a_terminal_it_is_refused(host: Yard, ident: str) -> None:
+    result = pyro(*ATTACH, ident)
+    assert result.returncode == 2
+    assert b"a terminal is needed" in result.stderr
