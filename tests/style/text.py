@@ -18,6 +18,18 @@ REGISTRIES = re.compile(
 )
 PLACES = re.compile(r"/wor[k]/|/roo[t]/(work|[.]cache|[.]pyenv)|/home/[a-z]+/|[.][.]/share[d]\b")
 
+FINDING = (
+    r"#!/usr/bin/env bash",
+    r"# Behaviour: .+[.]",
+    r"# Guess: .+[.]",
+    r"# Version: .*\d.* \((Debian \d+|PyPI|npm)\).*",
+    r"# Consequence: .+[.]",
+    r"set -euo pipefail",
+    r"place=\$\(mktemp -d\)",
+    r"""trap 'rm -rf "\$place"' EXIT""",
+)
+SEEN = re.compile(r"(?m)^diff (-b )?- seen <<'SEEN'\n(.*\n)+SEEN\n\Z")
+
 
 def _lines_with(pattern: re.Pattern[str], text: str) -> Iterable[tuple[int, str]]:
     for number, line in enumerate(text.splitlines(), 1):
@@ -57,6 +69,34 @@ def _silent_skips(source: Source) -> Iterable[Finding]:
         elif name in {"pytest.skip", "pytest.xfail"} and not (node.args or node.keywords):
             yield Finding(source.path, node.lineno, f"{name} gives no reason")
 
+
+def _findings(source: Source) -> Iterable[Finding]:
+    for number, pattern in enumerate(FINDING, 1):
+        if not re.fullmatch(pattern, "".join(source.lines[number - 1 : number])):
+            yield Finding(source.path, number, f"does not have the form {pattern}: see findings/README.md")
+            return
+    text = "\n".join(source.lines[len(FINDING) :])
+    for version in re.findall(r"(?<= )(?:\d+:)?\d+[.]\d[^ ,]*", source.lines[3]):
+        if version not in text:
+            yield Finding(source.path, 4, f"installs no version {version}")
+    if not SEEN.search(source.data.decode()):
+        yield Finding(source.path, len(source.lines), "does not end with a comparison of what was seen")
+
+
+FINDING_SAMPLE = """#!/usr/bin/env bash
+# Behaviour: It prints 2.
+# Guess: It prints 1.
+# Version: tool 1.2.3 (PyPI)
+# Consequence: Subtract 1.
+set -euo pipefail
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+pip install tool==1.2.3
+tool > seen
+diff - seen <<'SEEN'
+2
+SEEN
+"""
 
 RULES = (
     Rule(
@@ -102,5 +142,17 @@ RULES = (
             sample("tests/test_a.py", "@pytest.mark.skipif(True, reason='needs KVM')\ndef test_a(): pass\n"),
             sample("tests/test_a.py", "pytest.skip('needs KVM')\n"),
         ),
+    ),
+    Rule(
+        "a finding has its form",
+        lambda source: source.path.startswith("findings/") and source.path != "findings/README.md",
+        _findings,
+        bad=(
+            sample("findings/a.sh", FINDING_SAMPLE.replace("# Guess", "# Perhaps")),
+            sample("findings/a.sh", FINDING_SAMPLE.replace("==1.2.3", "")),
+            sample("findings/a.sh", FINDING_SAMPLE.replace("diff - seen <<'SEEN'\n2\nSEEN\n", "")),
+            sample("findings/notes.txt", "It prints 2.\n"),
+        ),
+        good=(sample("findings/a.sh", FINDING_SAMPLE), sample("findings/README.md", "# Findings\n")),
     ),
 )
