@@ -42,8 +42,6 @@ JOURNAL_STREAM_BYTES = 64 * 1024
 MAX_KEPT_STREAM_BYTES = 8 * 1024 * 1024
 
 # What one stream of a result keeps; the middle of what is longer is dropped, and said to be.
-MAX_STREAM_HEAD_BYTES = 32 * 1024
-MAX_STREAM_TAIL_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,8 +157,3 @@ def parameters(request: type) -> tuple[Parameter, ...]:
             )
         )
     return tuple(found)
-
-
-def guest_fields(result: type) -> tuple[str, ...]:
-    """Return the names of those fields of a result that hold text a guest has written."""
-    return tuple(field.name for field in fields(result) if field.metadata.get("guest"))

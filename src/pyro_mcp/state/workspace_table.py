@@ -32,7 +32,6 @@ _COLUMNS = (
 # The column names are this module's own, so nothing is injected.
 _INSERT = f"INSERT INTO workspaces ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
 _UPDATE = f"UPDATE workspaces SET {', '.join(f'{name} = :{name}' for name in _COLUMNS[1:])} WHERE id = :id"  # noqa: S608
-_OF_WORKSPACE = ("snapshots", "commands", "events")
 _SHOWN_IDS = 5
 _SHOWN_CHARS = 80
 
