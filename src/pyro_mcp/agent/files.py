@@ -34,6 +34,7 @@ from pyro_mcp.agent.messages import TaskRequest, breach
 from pyro_mcp.agent.records import Records
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import tasks
+from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -68,7 +69,7 @@ STREAM_TIMEOUT_S = 3600.0
 FREEZE_TIMEOUT_S = tasks.MAX_FREEZE_S + 20.0
 #: Of all that one `fetch` brings.
 MAX_FETCH_BYTES = 80 * 1024 * 1024
-_ROOTS = {Area.WORKSPACE: "/workspace", Area.ROOT: "/"}
+_ROOTS = {Area.WORKSPACE: WORKSPACE, Area.ROOT: "/"}
 _MAX_MODE = 0o7777
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.documents import DocumentError, decode_strict, encode_document
+from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,7 +148,7 @@ class ExecRequest:
 
     argv: tuple[str, ...]
     timeout_s: float
-    cwd: str = "/workspace"
+    cwd: str = WORKSPACE
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     is_last: bool = False
 

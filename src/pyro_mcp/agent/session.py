@@ -21,6 +21,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import encode_document
 from pyro_mcp.protocol.frames import encode
+from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -201,7 +202,7 @@ class AgentSession:
         *,
         stdin: Input = None,
         on_data: Callable[[bytes], None] | None = None,
-        root: str = "/workspace",
+        root: str = WORKSPACE,
         cancel: CancelToken | None = None,
     ) -> Document:
         """Have the agent itself do something, and return what it answered. `root` is what its paths are told below.
@@ -242,7 +243,7 @@ class AgentSession:
         *,
         until: Callable[[], bool],
         on_data: Callable[[bytes], None],
-        root: str = "/workspace",
+        root: str = WORKSPACE,
         cancel: CancelToken | None = None,
     ) -> Generator[None]:
         """Have the agent begin something; enter the block when `until` says so, and let it end with the block.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pyro_mcp.cli.streams import STDERR, STDIN, STDOUT, ReaderGone, put_json, say, write
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.progress import Silent
+from pyro_mcp.model.limits import TIMED_OUT
 from pyro_mcp.operations.printable import printable_line
 from pyro_mcp.operations.runner import Runner
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.operation import Operation
     from pyro_mcp.operations.printable import TerminalFilter
 
-TIMED_OUT = 124
 # The command's own output is their sign of life.
 _SHORT_PHASES = frozenset({"create", "start", "execute"})
 

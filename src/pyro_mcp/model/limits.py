@@ -41,7 +41,14 @@ MIN_FREE_BYTES = 64 * 1024**2
 JOURNAL_STREAM_BYTES = 64 * 1024
 MAX_KEPT_STREAM_BYTES = 8 * 1024 * 1024
 
-# What one stream of a result keeps; the middle of what is longer is dropped, and said to be.
+# What a result keeps of each stream of a command, unless its caller asks for less; the middle of what is longer is
+# dropped, and the result says so.
+DEFAULT_STREAM_BYTES = 1024 * 1024
+#: The exit code of a command that ran out of time, as timeout(1) has it.
+TIMED_OUT = 124
+
+#: How long to wait for a guest's agent to accept a connection.
+CONNECT_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)

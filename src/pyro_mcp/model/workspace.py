@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from pyro_mcp.protocol.names import WORKSPACE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -49,7 +51,7 @@ class SeedInfo:
 
     mode: str = "empty"
     seed_path: str | None = None
-    destination: str = "/workspace"
+    destination: str = WORKSPACE
     entry_count: int = 0
     bytes_written: int = 0
     origin_kind: SeedOrigin = SeedOrigin.EMPTY

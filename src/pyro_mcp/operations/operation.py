@@ -11,6 +11,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from pyro_mcp.host.progress import Silent
+from pyro_mcp.model.limits import DEFAULT_STREAM_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-
-DEFAULT_STREAM_BYTES = 1024 * 1024
 
 
 class Effect(StrEnum):

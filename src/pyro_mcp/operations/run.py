@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.model import limits
+from pyro_mcp.model.limits import TIMED_OUT
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
@@ -21,8 +22,6 @@ ENVIRONMENT = said("The environment it was made from.")
 VM_ID = said("Id of the VM.")
 EXECUTION_MODE = said("Where the command ran: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
 ISOLATION = said("What stood between it and this host: kvm, tcg (a VM in software), none.")
-
-TIMED_OUT = 124
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

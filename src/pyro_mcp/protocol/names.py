@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 
+#: Where a guest has its workspace.
+WORKSPACE = "/workspace"
+
 MAX_NAME_BYTES = 255  # NAME_MAX
 # PATH_MAX is 4096 with the final NUL; the tree stands below a directory of some length on either side.
 MAX_PATH_BYTES = 3840

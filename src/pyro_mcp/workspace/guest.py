@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.kinds import StopReason
+from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.states import WorkspaceState, workspace_conflict
 from pyro_mcp.state.discard import is_running
 from pyro_mcp.state.journal import note_activity
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GuestUse", "guest_of", "note_activity"]
 
-CONNECT_TIMEOUT_S = 10.0
 # How often a workspace may have become something else while it was looked at.
 _LOOKS = 8
 _LAST_WORDS_TIMEOUT_S = 2.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import limits
+from pyro_mcp.model.limits import TIMED_OUT
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pyro_mcp.model.workspace import CommandRecord
     from pyro_mcp.workspace.engine import Engine
 
-TIMED_OUT = 124
 _MAX_SEQ = 1_000_000_000
 _MAX_KEPT_BYTES = 8 * 1024 * 1024
 _EXIT_CODE = "Its exit status; 128+N if signal N ended it; 124 if its time was up"

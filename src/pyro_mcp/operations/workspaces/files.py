@@ -10,13 +10,13 @@ from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
 from pyro_mcp.operations.workspaces.values import NoteResult
+from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyro_mcp.agent.files import FileEntry
 
-WORKSPACE = "/workspace"
 _READ_ON = "workspace_file_read with offset=N and max_bytes=20000 reads on from byte N."
 
 NANOSECONDS = 1_000_000_000
@@ -232,7 +232,7 @@ def _list(request: FileListRequest, call: Call) -> FileListResult:
     )
 
 
-def file_results(entries: Iterable[FileEntry], *, root: str = "/workspace") -> tuple[FileResult, ...]:
+def file_results(entries: Iterable[FileEntry], *, root: str = WORKSPACE) -> tuple[FileResult, ...]:
     """Return entries of a listing as users are shown them."""
     from pyro_mcp.protocol.names import shown
     from pyro_mcp.workspace.files.paths import path_shown

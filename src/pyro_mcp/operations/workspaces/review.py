@@ -17,6 +17,7 @@ from pyro_mcp.operations.workspaces.values import (
     NoteResult,
     SeedResult,
 )
+from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from pyro_mcp.workspace.review.account import Account
@@ -29,7 +30,7 @@ class DiffRequest:
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     path: str = field(
-        default="/workspace",
+        default=WORKSPACE,
         metadata=parameters.path("Show only what is at or below this path.", place=Place.OPTION),
     )
 

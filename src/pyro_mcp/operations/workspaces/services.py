@@ -12,6 +12,7 @@ from pyro_mcp.model import service as bounds
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
+from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from pyro_mcp.model.service import Service
@@ -37,7 +38,7 @@ class ServiceStartRequest:
     name: str = field(metadata=_SERVICE_NAME)
     command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
     cwd: str = field(
-        default="/workspace",
+        default=WORKSPACE,
         metadata=about("The directory that it runs in.", names="PATH", max_length=4096, form="a path in the guest"),
     )
     readiness: dict[str, str] | None = field(

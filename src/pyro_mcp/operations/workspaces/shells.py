@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
+from pyro_mcp.model.limits import DEFAULT_STREAM_BYTES
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.operation import DEFAULT_STREAM_BYTES, Call, Effect, Operation, Result, engine
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
+from pyro_mcp.protocol.names import WORKSPACE
 
 _MAX_CURSOR = 1 << 60
 _MAX_CHARS = 262_144
@@ -35,7 +37,7 @@ class ShellOpenRequest:
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     cwd: str = field(
-        default="/workspace",
+        default=WORKSPACE,
         metadata=about(
             "The directory that it begins in.",
             names="PATH",

@@ -7,8 +7,7 @@ Owns the way from such a text to the name that the guest is asked for, and back.
 from __future__ import annotations
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.protocol.names import NameRefusedError, clean_name, shown
-from pyro_mcp.workspace.machines.command import WORKSPACE
+from pyro_mcp.protocol.names import WORKSPACE, NameRefusedError, clean_name, shown
 
 _SHOWN_CHARS = 200
 

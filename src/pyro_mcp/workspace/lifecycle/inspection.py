@@ -13,13 +13,14 @@ from pyro_mcp.agent import AgentSession, Flavour
 from pyro_mcp.agent.files import Area, GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.states import WorkspaceState, workspace_conflict
 from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
-from pyro_mcp.workspace.lifecycle.machine import CONFIGURE_TIMEOUT_S, CONNECT_TIMEOUT_S, new_vm
+from pyro_mcp.workspace.lifecycle.machine import CONFIGURE_TIMEOUT_S, new_vm
 from pyro_mcp.workspace.machines.boot import explained
 from pyro_mcp.workspace.machines.images import images_of
 from pyro_mcp.workspace.machines.launch import guest_config, launch

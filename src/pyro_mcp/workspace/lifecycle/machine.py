@@ -15,7 +15,7 @@ from pyro_mcp.agent import AgentSession, Flavour
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.ids import new_vm_id
-from pyro_mcp.model.limits import WORKSPACE_MACHINE_TTL_S
+from pyro_mcp.model.limits import CONNECT_TIMEOUT_S, WORKSPACE_MACHINE_TTL_S
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import Vm
 from pyro_mcp.state.copies import write_copy
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.machines.images import Images
 
-CONNECT_TIMEOUT_S = 10.0
 CONFIGURE_TIMEOUT_S = 30.0
 
 

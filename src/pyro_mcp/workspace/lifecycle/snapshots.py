@@ -19,6 +19,7 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.files import open_regular
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.ids import new_snapshot_id
+from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.naming import check_snapshot_name
 from pyro_mcp.model.states import WorkspaceState, workspace_conflict
 from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind, Snapshot
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
 
-_CONNECT_TIMEOUT_S = 10.0
 _BLOCK_BYTES = 512
 _QUIET_STATES = {WorkspaceState.STARTED, WorkspaceState.STOPPED, WorkspaceState.FAILED}
 
@@ -185,7 +185,7 @@ def _holding_still(engine: Engine, workspace: Workspace) -> Generator[None]:
     machine = engine.drivers.of(vm.machine.kind).attach(vm.machine)
     try:
         with (
-            AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S) as session,
+            AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session,
             GuestFiles(session).frozen(),
         ):
             yield

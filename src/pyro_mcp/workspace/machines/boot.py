@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent import AgentSession, Prepare
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.vmm.driver import BootFiles, BootPlan
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 # 2 to 4 seconds alone; the bound is for twenty at once on a slow machine.
 BOOT_TIMEOUT_S = 90.0
-_CONNECT_TIMEOUT_S = 10.0
 _LAST_WORDS_TIMEOUT_S = 2.0
 
 
@@ -46,7 +46,7 @@ def boot(
         stack.callback(machine.kill)
         fault_point("boot.machine_started")
         try:
-            with AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S) as session:
+            with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
                 session.ready(timeout_s=BOOT_TIMEOUT_S)
                 if flavour is not None:
                     session.prepare(Prepare(flavour))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession, ExecRequest, OutputBuffer, Stream
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model.limits import DEFAULT_TIMEOUT_S, check_timeout
+from pyro_mcp.model.limits import CONNECT_TIMEOUT_S, DEFAULT_STREAM_BYTES, DEFAULT_TIMEOUT_S, check_timeout
+from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.workspace.machines.boot import explained
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.vmm.driver import Machine
     from pyro_mcp.workspace.engine import Engine
-
-WORKSPACE = "/workspace"
-DEFAULT_STREAM_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +92,6 @@ class Execution:
     stderr_bytes: int
     stdout_truncated: bool
     stderr_truncated: bool
-
-
-CONNECT_TIMEOUT_S = 10.0
 
 
 class Output:

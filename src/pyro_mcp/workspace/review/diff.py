@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.files import GuestFiles, TreeDiff
+from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.workspace.files.paths import path_below
 from pyro_mcp.workspace.guest import guest_of
-from pyro_mcp.workspace.machines.command import WORKSPACE
 from pyro_mcp.workspace.review.composing import compose
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from pyro_mcp.model.service import (
     Readiness,
     ReadinessKind,
 )
-from pyro_mcp.workspace.machines.command import WORKSPACE, GuestCommand
+from pyro_mcp.protocol.names import WORKSPACE
+from pyro_mcp.workspace.machines.command import GuestCommand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,6 +14,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.ids import new_shell_id
 from pyro_mcp.model.kinds import ExecutionMode, Isolation
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.workspace.guest import guest_of
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 
@@ -64,7 +65,6 @@ def shells_of(
         yield ShellsUse(guest, GuestShells(session, cancel=cancel))
 
 
-WORKSPACE = "/workspace"
 DEFAULT_COLS, DEFAULT_ROWS = 120, 30
 # On the host itself, the shell's home is the workspace: a history would be one of its files.
 _ON_HOST = {"HISTFILE": ""}

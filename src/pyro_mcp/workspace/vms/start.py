@@ -15,6 +15,7 @@ from pyro_mcp.agent import AgentSession, Flavour
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.states import VmState
 from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import end_machine
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
 
-CONNECT_TIMEOUT_S = 10.0
 CONFIGURE_TIMEOUT_S = 30.0
 
 
