@@ -20,7 +20,7 @@ from pyro_mcp.workspace.machines.disks import copy_root_disk
 from pyro_mcp.workspace.machines.ephemeral import delete_if_there
 from pyro_mcp.workspace.machines.images import images_of
 from pyro_mcp.workspace.machines.selection import choose, demands_of
-from pyro_mcp.workspace.machines.spec import TemplateWish, machine_spec, make_directories
+from pyro_mcp.workspace.machines.spec import TemplateRequest, machine_spec, make_directories
 from pyro_mcp.workspace.machines.templates import using_template
 from tests.support.agents import TIMEOUT_S
 from tests.support.yard import Yard
@@ -98,7 +98,7 @@ class WorkspaceBench:
         if output is not None:
             # A template's guest has the baseline's disk for one that can't be written to.
             return boot(choice, spec, images, flavour)
-        with using_template(engine, TemplateWish(choice, images, vm.shape, flavour)) as template:
+        with using_template(engine, TemplateRequest(choice, images, vm.shape, flavour)) as template:
             if flavour is Flavour.FRESH:
                 copy_root_disk(template, ROOT_DISK, disks.root)
             return choice.driver.restore(RestorePlan(spec, choice.accelerator, template))

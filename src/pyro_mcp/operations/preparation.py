@@ -135,7 +135,7 @@ def _dependencies(paths: Paths, environment: str) -> Dependencies | None:
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.machines.images import Images, find_environment_or_none
     from pyro_mcp.workspace.machines.selection import Demands, choose
-    from pyro_mcp.workspace.machines.spec import TemplateWish
+    from pyro_mcp.workspace.machines.spec import TemplateRequest
 
     with Engine(paths) as engine:
         installed = find_environment_or_none(engine, environment)
@@ -143,8 +143,8 @@ def _dependencies(paths: Paths, environment: str) -> Dependencies | None:
         if installed is None or boot is None:
             return None
         demands = Demands(NetworkPolicy.OFF, allow_host_compat=False, require_kvm=False)
-        wish = TemplateWish(choose(engine, demands), Images(installed, boot), Shape(), Flavour.FRESH)
-        parts = wish.parts()
+        request = TemplateRequest(choose(engine, demands), Images(installed, boot), Shape(), Flavour.FRESH)
+        parts = request.parts()
     facts = {
         "this release": __version__,
         "the environment": parts.base_digest,

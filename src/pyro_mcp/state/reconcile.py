@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.state.clock import Clock
     from pyro_mcp.state.store import Store
-    from pyro_mcp.state.workspace_reconcile import Mender
+    from pyro_mcp.state.workspace_reconcile import WorkspaceReconciler
 
     Watch = Callable[[Workspace, Vm], None]
 
@@ -57,20 +57,20 @@ def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], 
     """
     store.refresh()
     reap_detached()
-    return _Round(store, paths, clock, notice, watch).make()
+    return _Reconciliation(store, paths, clock, notice, watch).make()
 
 
-def mend_workspaces(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None], watch: Watch) -> None:
+def restore_workspaces(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None], watch: Watch) -> None:
     """Restore the records of workspaces that can't be read; a look at the others does not find them.
 
     Raises:
         PyroError: the store itself can't be used.
     """
-    _Round(store, paths, clock, notice, watch).mend_damaged()
+    _Reconciliation(store, paths, clock, notice, watch).restore_damaged()
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
+class _Reconciliation:
     """One reconciliation."""
 
     store: Store
@@ -81,7 +81,7 @@ class _Round:
 
     def make(self) -> list[str]:
         vms, damaged = self.store.vms.all()
-        rows = self.store.glance_at_workspaces()
+        rows = self.store.attention_rows()
         self._look_after_workspaces(vms, rows)
         claimed = {row["vm_id"] for row in rows}
         deleted = [
@@ -116,29 +116,29 @@ class _Round:
         strays = self._names(self.paths.workspaces, is_workspace_id) - {str(row["id"]) for row in rows}
         if not needy and not strays:
             return
-        mender = self._mender()
+        reconciler = self._reconciler()
         for workspace_id, timeout_s in needy.items():
-            self._attempt(lambda each: self._mend(mender, each), workspace_id, timeout_s=timeout_s)
+            self._attempt(lambda each: self._settle_workspace(reconciler, each), workspace_id, timeout_s=timeout_s)
         for workspace_id in strays:
-            self._attempt(lambda each: _done(mender.settle_stray(each)), workspace_id)
+            self._attempt(lambda each: _done(reconciler.settle_stray(each)), workspace_id)
 
-    def mend_damaged(self) -> None:
-        mender = self._mender()
+    def restore_damaged(self) -> None:
+        reconciler = self._reconciler()
         for workspace_id in self.store.workspaces.all()[1]:
-            self._attempt(lambda each: _done(mender.drop_damaged(each)), workspace_id, timeout_s=_DYING_S)
+            self._attempt(lambda each: _done(reconciler.drop_damaged(each)), workspace_id, timeout_s=_DYING_S)
 
-    def _mender(self) -> Mender:
-        from pyro_mcp.state.workspace_reconcile import Mender
+    def _reconciler(self) -> WorkspaceReconciler:
+        from pyro_mcp.state.workspace_reconcile import WorkspaceReconciler
 
-        return Mender(self.store, self.paths, self.clock, self.notice, self.watch)
+        return WorkspaceReconciler(self.store, self.paths, self.clock, self.notice, self.watch)
 
-    def _mend(self, mender: Mender, workspace_id: str) -> bool:
+    def _settle_workspace(self, reconciler: WorkspaceReconciler, workspace_id: str) -> bool:
         try:
-            mender.settle(workspace_id)
+            reconciler.settle(workspace_id)
         except PyroError as error:
             if error.code is not ErrorCode.CORRUPT:
                 raise
-            mender.drop_damaged(workspace_id)
+            reconciler.drop_damaged(workspace_id)
         return True
 
     def _needs_something(self, row: sqlite3.Row, vm: Vm | None) -> bool:

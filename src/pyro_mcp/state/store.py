@@ -51,7 +51,7 @@ class Store:
             self._workspaces = WorkspaceTable(self._database)
         return self._workspaces
 
-    def glance_at_workspaces(self) -> list[sqlite3.Row]:
+    def attention_rows(self) -> list[sqlite3.Row]:
         """Return of each workspace what tells whether it needs anything."""
         return self._database.read(lambda connection: connection.execute(_GLANCE).fetchall())
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Mender:
+class WorkspaceReconciler:
     """What settling a workspace needs. `watch` starts what ends the workspace's VM when its time is up."""
 
     store: Store

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.state.clock import system_clock
-from pyro_mcp.state.reconcile import mend_workspaces, reconcile
+from pyro_mcp.state.reconcile import reconcile, restore_workspaces
 from pyro_mcp.state.store import Store
 from pyro_mcp.workspace.drivers import InstalledDrivers
 
@@ -76,13 +76,13 @@ class Engine:
         """
         return reconcile(self.store, self.paths, self.clock, self.notice, self._watch)
 
-    def mend_workspaces(self) -> None:
+    def restore_workspaces(self) -> None:
         """Restore the records of workspaces that can't be read.
 
         Raises:
             PyroError: the store can't be used.
         """
-        mend_workspaces(self.store, self.paths, self.clock, self.notice, self._watch)
+        restore_workspaces(self.store, self.paths, self.clock, self.notice, self._watch)
 
     def _watch(self, workspace: Workspace, vm: Vm) -> None:
         from pyro_mcp.workspace.ttl import watch_again

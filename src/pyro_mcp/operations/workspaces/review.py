@@ -20,8 +20,8 @@ from pyro_mcp.operations.workspaces.values import (
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
-    from pyro_mcp.workspace.review.account import Account
     from pyro_mcp.workspace.review.changes import ChangeCounts, FileChange
+    from pyro_mcp.workspace.review.review import Review
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,20 +249,20 @@ def _summary(request: SummaryRequest, call: Call) -> SummaryResult:
     from pyro_mcp.workspace.review.summary import summarize_workspace
 
     with engine(call) as using:
-        return _account(summarize_workspace(using, request.workspace_id, cancel=call.cancel))
+        return _summary_result(summarize_workspace(using, request.workspace_id, cancel=call.cancel))
 
 
-def _account(account: Account) -> SummaryResult:
+def _summary_result(review: Review) -> SummaryResult:
     from pyro_mcp.workspace.review.page import page
 
-    workspace, changes = account.workspace, account.changes
+    workspace, changes = review.workspace, review.changes
     commands = tuple(
         SummaryCommand(each.seq, each.command, each.outcome, each.exit_code, each.timed_out, each.duration_ms)
-        for each in account.commands
+        for each in review.commands
     )
     files = tuple(
         SummaryFile(each.path, each.change.value, each.added_lines, each.removed_lines, each.reason)
-        for each in account.files
+        for each in review.files
     )
     return SummaryResult(
         workspace_id=workspace.id,
@@ -274,24 +274,24 @@ def _account(account: Account) -> SummaryResult:
         since=utc_text(workspace.created_at if workspace.last_reset_at is None else workspace.last_reset_at),
         reset_count=workspace.reset_count,
         workspace_seed=seed_result(workspace.seed),
-        command_count=account.command_count,
-        failed_count=account.failed_count,
-        timed_out_count=account.timed_out_count,
+        command_count=review.command_count,
+        failed_count=review.failed_count,
+        timed_out_count=review.timed_out_count,
         commands=commands,
         changes_known=changes is not None,
-        changes_unknown_reason=account.no_changes_reason,
+        changes_unknown_reason=review.no_changes_reason,
         changes=None if changes is None else _counts(changes.counts),
-        added_lines=account.added_lines,
-        removed_lines=account.removed_lines,
+        added_lines=review.added_lines,
+        removed_lines=review.removed_lines,
         files=files,
-        event_count=account.event_count,
-        events=tuple(SummaryEvent(utc_text(each.at), each.kind.value, each.text) for each in account.events),
+        event_count=review.event_count,
+        events=tuple(SummaryEvent(utc_text(each.at), each.kind.value, each.text) for each in review.events),
         snapshots=tuple(
-            SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes) for each in account.snapshots
+            SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes) for each in review.snapshots
         ),
-        service_count=len(account.services),
-        running_service_count=sum(each.state is ServiceState.RUNNING for each in account.services),
-        page=page(account),
+        service_count=len(review.services),
+        running_service_count=sum(each.state is ServiceState.RUNNING for each in review.services),
+        page=page(review),
     )
 
 

@@ -101,10 +101,10 @@ def _created(
             life=workspace.life,
             flavour=Flavour.FRESH,
             meanwhile=seeding.laid,
-        ) as arrival,
+        ) as running,
     ):
         seed = _seed_info(spec, seeding.finish())
-        started = replace(workspace, seed=seed, state=WorkspaceState.STARTED, owner=None, vm_id=arrival.vm.id)
+        started = replace(workspace, seed=seed, state=WorkspaceState.STARTED, owner=None, vm_id=running.vm.id)
         started = renewed(engine.clock, started)
         # First, so that no workspace counts that could not be known again without the database.
         copy_record(engine, started)
@@ -113,7 +113,7 @@ def _created(
             workspace.id,
             lambda _: started,
             also=lambda connection: (
-                arrival.record(connection),
+                running.record(connection),
                 put_event(connection, started.id, event, engine.clock),
             ),
         )

@@ -31,7 +31,7 @@ def find_workspace(engine: Engine, handle: str) -> Workspace:
     except PyroError as error:
         if error.code is not ErrorCode.CORRUPT:
             raise
-    engine.mend_workspaces()
+    engine.restore_workspaces()
     return engine.store.workspaces.lookup(handle)
 
 
@@ -44,7 +44,7 @@ def list_workspaces(engine: Engine) -> tuple[Workspace, ...]:
     engine.reconcile()
     workspaces, damaged = engine.store.workspaces.all()
     if damaged:
-        engine.mend_workspaces()
+        engine.restore_workspaces()
         workspaces, _ = engine.store.workspaces.all()
     return tuple(workspaces)
 

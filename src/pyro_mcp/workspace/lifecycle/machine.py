@@ -45,7 +45,7 @@ CONFIGURE_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class StartedMachine:
     """A machine that is up. `record` puts its VM into the store, in the transaction that makes it the workspace's."""
 
     vm: Vm
@@ -86,7 +86,7 @@ def machine_up(
     life: int,
     flavour: Flavour,
     meanwhile: Callable[[], object] | None = None,
-) -> Generator[Arrival]:
+) -> Generator[StartedMachine]:
     """Bring up the machine of `vm`, which is recorded already, on the disks of `life`. The block makes it count.
 
     `meanwhile` is called when the machine runs, before its guest is told who it is. If it, the bringing up or the block
@@ -125,7 +125,7 @@ def machine_up(
                 fault_point("ws_machine.watched")
                 up = _up(vm, watched(machine.record, watcher), egress)
                 write_copy(VmFiles.of(engine.paths, vm.id), up)
-                yield Arrival(up, lambda connection: update_vm(connection, vm.id, lambda _: up))
+                yield StartedMachine(up, lambda connection: update_vm(connection, vm.id, lambda _: up))
                 fault_point("ws_machine.recorded")
                 # The watcher is detached, and stays.
                 watcher.close()

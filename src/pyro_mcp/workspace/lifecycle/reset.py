@@ -105,25 +105,25 @@ def _reset(
                 life=life,
                 flavour=Flavour.FRESH,
                 meanwhile=copying.finish,
-            ) as arrival,
+            ) as running,
         ):
             fault_point("ws_reset.up")
             event = ReviewEvent(ReviewKind.RESET, {"snapshot": snapshot})
 
             def record(connection: sqlite3.Connection) -> None:
                 forget_records(connection, before.id)
-                arrival.record(connection)
+                running.record(connection)
                 put_event(connection, before.id, event, engine.clock)
 
             return engine.store.workspaces.update(
-                before.id, lambda now: _begun_anew(engine, now, arrival.vm, life), also=record
+                before.id, lambda now: _started_afresh(engine, now, running.vm, life), also=record
             )
     except BaseException:
         _take_back(engine, before, files, life)
         raise
 
 
-def _begun_anew(engine: Engine, now: Workspace, vm: Vm, life: int) -> Workspace:
+def _started_afresh(engine: Engine, now: Workspace, vm: Vm, life: int) -> Workspace:
     now_s = engine.clock.wall_s()
     after = replace(
         now,

@@ -64,7 +64,7 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
     )
     try:
         fault_point("ws_start.marked")
-        with machine_up(engine, starting, vm, choice, images, life=starting.life, flavour=Flavour.ATTACH) as arrival:
+        with machine_up(engine, starting, vm, choice, images, life=starting.life, flavour=Flavour.ATTACH) as running:
             event = ReviewEvent(ReviewKind.START, {"after": before.stop_reason.value if before.stop_reason else ""})
             started = engine.store.workspaces.update(
                 workspace_id,
@@ -74,16 +74,16 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
                         now,
                         state=WorkspaceState.STARTED,
                         owner=None,
-                        vm_id=arrival.vm.id,
+                        vm_id=running.vm.id,
                         stop_reason=None,
                         last_error="",
                         execution_mode=choice.execution_mode,
                         isolation=choice.isolation,
-                        boot_digest=arrival.vm.boot_digest,
+                        boot_digest=running.vm.boot_digest,
                     ),
                 ),
                 also=lambda connection: (
-                    arrival.record(connection),
+                    running.record(connection),
                     put_event(connection, workspace_id, event, engine.clock),
                 ),
             )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def passing_vm(engine: Engine, vm: Vm, images: Images | None) -> Generator[Vm]:
+def ephemeral_vm(engine: Engine, vm: Vm, images: Images | None) -> Generator[Vm]:
     """Record `vm` as this process's own, starting, and take it away at the end of the block, with all that is its.
 
     Raises:

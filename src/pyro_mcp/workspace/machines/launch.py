@@ -18,7 +18,7 @@ from pyro_mcp.vmm.driver import RestorePlan
 from pyro_mcp.vmm.template import ROOT_DISK
 from pyro_mcp.workspace.machines.boot import boot
 from pyro_mcp.workspace.machines.disks import copy_root_disk, make_root_disk, make_sparse
-from pyro_mcp.workspace.machines.spec import Disks, TemplateWish, drives_of, machine_spec, make_directories
+from pyro_mcp.workspace.machines.spec import Disks, TemplateRequest, drives_of, machine_spec, make_directories
 from pyro_mcp.workspace.machines.templates import discard_template, using_template
 
 if TYPE_CHECKING:
@@ -72,12 +72,12 @@ def launch(
     disks = own_disks(files, flavour) if disks is None else disks
     drives = drives_of(engine, images, disks)
     spec = machine_spec(engine, vm, files, drives, network_fd=network_fd)
-    wish = TemplateWish(choice, images, vm.shape, flavour)
+    request = TemplateRequest(choice, images, vm.shape, flavour)
     # A template was made with a baseline that can't be written to.
     has_template = choice.driver.features.templates and not disks.is_exported
     for attempt in range(_RESTORES if has_template else 0):
         try:
-            return _restore(engine, wish, disks, spec)
+            return _restore(engine, request, disks, spec)
         except PyroError as error:
             if error.code not in _TEMPLATE_FAILURES:
                 raise
@@ -85,11 +85,11 @@ def launch(
             make_directories(engine, vm)
             _remove_disks(disks)
             is_last = attempt == _RESTORES - 1 or error.code in _NOT_THE_TEMPLATES_FAULT
-            if is_last or not discard_template(engine.paths, wish.parts().key):
+            if is_last or not discard_template(engine.paths, request.parts().key):
                 engine.notice(f"no template can be used ({error.message}): booting from the kernel instead")
                 break
             engine.notice(f"the template could not be restored ({error.message}): it is made anew")
-    return _boot(wish, disks, spec)
+    return _boot(request, disks, spec)
 
 
 def guest_config(vm: Vm, *, flavour: Flavour, network: GuestNetwork | None) -> GuestConfig:
@@ -103,24 +103,24 @@ def guest_config(vm: Vm, *, flavour: Flavour, network: GuestNetwork | None) -> G
     )
 
 
-def _restore(engine: Engine, wish: TemplateWish, disks: Disks, spec: MachineSpec) -> Machine:
-    with using_template(engine, wish) as template:
+def _restore(engine: Engine, request: TemplateRequest, disks: Disks, spec: MachineSpec) -> Machine:
+    with using_template(engine, request) as template:
         if disks.workspace_is_new:
             make_sparse(disks.workspace, ROOT_DISK_BYTES)
         if disks.root_is_new:
             copy_root_disk(template, ROOT_DISK, disks.root)
         fault_point("launch.disk_copied")
-        machine = wish.choice.driver.restore(RestorePlan(spec, wish.choice.accelerator, template))
+        machine = request.choice.driver.restore(RestorePlan(spec, request.choice.accelerator, template))
         fault_point("launch.restored")
         return machine
 
 
-def _boot(wish: TemplateWish, disks: Disks, spec: MachineSpec) -> Machine:
+def _boot(request: TemplateRequest, disks: Disks, spec: MachineSpec) -> Machine:
     if disks.workspace_is_new:
         make_sparse(disks.workspace, ROOT_DISK_BYTES)
     if disks.root_is_new:
         make_root_disk(disks.root)
-    return boot(wish.choice, spec, wish.images, wish.flavour)
+    return boot(request.choice, spec, request.images, request.flavour)
 
 
 def _remove_disks(disks: Disks) -> None:

@@ -122,7 +122,7 @@ class Disks(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateWish:
+class TemplateRequest:
     """The template that a start needs."""
 
     choice: Selection

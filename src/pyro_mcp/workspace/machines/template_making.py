@@ -20,7 +20,7 @@ from pyro_mcp.model.vm import BaseImage, Vm
 from pyro_mcp.vmm.template import RAM, ROOT_DISK, seal_template
 from pyro_mcp.workspace.machines.boot import boot
 from pyro_mcp.workspace.machines.disks import make_root_disk, make_sparse, require_space
-from pyro_mcp.workspace.machines.ephemeral import passing_vm
+from pyro_mcp.workspace.machines.ephemeral import ephemeral_vm
 from pyro_mcp.workspace.machines.spec import Disks, drives_of, machine_spec, make_directories
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.vmm.template import TemplateParts
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.machines.spec import TemplateWish
+    from pyro_mcp.workspace.machines.spec import TemplateRequest
 
 # What a guest has touched by then, and some.
 _WANTED_BYTES = 512 * 1024**2
@@ -40,7 +40,7 @@ _WORKSPACE_DISK = "workspace.img"
 
 
 def make_template(
-    engine: Engine, wish: TemplateWish, parts: TemplateParts, publishing: AbstractContextManager[None]
+    engine: Engine, request: TemplateRequest, parts: TemplateParts, publishing: AbstractContextManager[None]
 ) -> None:
     """Make the template `parts` and publish it inside `publishing`, replacing what is there.
 
@@ -50,11 +50,13 @@ def make_template(
     paths = engine.paths
     ensure_private_dir(paths.templates)
     require_space(ensure_private_dir(paths.tmp), _WANTED_BYTES)
-    engine.progress.phase("template", f"booting a guest of {wish.images.environment.name} once, to start others from")
+    engine.progress.phase(
+        "template", f"booting a guest of {request.images.environment.name} once, to start others from"
+    )
     with ExitStack() as published:
         with staged_dir(paths.tmp, paths.templates / parts.key, replaces=True) as staged:
             fault_point("template.staged")
-            _boot_and_save(engine, wish, staged)
+            _boot_and_save(engine, request, staged)
             os.unlink(staged / _WORKSPACE_DISK)
             fault_point("template.saved")
             seal_template(staged, parts)
@@ -63,8 +65,8 @@ def make_template(
         fault_point("template.published")
 
 
-def _boot_and_save(engine: Engine, wish: TemplateWish, staged: Path) -> None:
-    images = wish.images
+def _boot_and_save(engine: Engine, request: TemplateRequest, staged: Path) -> None:
+    images = request.images
     make_root_disk(staged / ROOT_DISK)
     make_sparse(staged / _WORKSPACE_DISK, ROOT_DISK_BYTES)
     vm = Vm(
@@ -72,7 +74,7 @@ def _boot_and_save(engine: Engine, wish: TemplateWish, staged: Path) -> None:
         environment=images.environment.name,
         base=BaseImage(images.environment.digest, os.fspath(images.environment.base_image)),
         boot_digest=images.boot.digest,
-        shape=wish.shape,
+        shape=request.shape,
         network_policy=NetworkPolicy.OFF,
         allow_host_compat=False,
         require_kvm=False,
@@ -80,11 +82,11 @@ def _boot_and_save(engine: Engine, wish: TemplateWish, staged: Path) -> None:
         lease=engine.clock.lease(_TTL_S),
         state=VmState.STARTING,
     )
-    with passing_vm(engine, vm, images) as own:
+    with ephemeral_vm(engine, vm, images) as own:
         files = make_directories(engine, own)
         drives = drives_of(engine, images, Disks(staged / ROOT_DISK, staged / _WORKSPACE_DISK))
         machine = boot(
-            wish.choice, machine_spec(engine, own, files, drives), images, wish.flavour, ram_file=staged / RAM
+            request.choice, machine_spec(engine, own, files, drives), images, request.flavour, ram_file=staged / RAM
         )
         engine.progress.advance(0.8, "saving it")
-        wish.choice.driver.save(machine, staged)
+        request.choice.driver.save(machine, staged)

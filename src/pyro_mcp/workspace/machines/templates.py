@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.machines.spec import TemplateWish
+    from pyro_mcp.workspace.machines.spec import TemplateRequest
 
 #: How many templates are kept; the one that was not used for longest goes first. Each takes 100 to 200 MiB.
 MAX_TEMPLATES = 8
@@ -32,13 +32,13 @@ _LOCK_TIMEOUT_S = 180.0
 
 
 @contextmanager
-def using_template(engine: Engine, wish: TemplateWish) -> Generator[Template]:
+def using_template(engine: Engine, request: TemplateRequest) -> Generator[Template]:
     """Yield the template, making it first if need be; nobody removes it meanwhile.
 
     Raises:
         PyroError: whatever keeps it from being made.
     """
-    parts = wish.parts()
+    parts = request.parts()
     key = parts.key
     directory = engine.paths.templates / key
     for last_attempt in (False, True):
@@ -50,7 +50,7 @@ def using_template(engine: Engine, wish: TemplateWish) -> Generator[Template]:
                 return
             if last_attempt:
                 break
-        make_missing(engine, wish, parts)
+        make_missing(engine, request, parts)
     raise PyroError(
         ErrorCode.UNAVAILABLE,
         f"the template {key} vanished or changed while it was about to be used",
@@ -58,7 +58,7 @@ def using_template(engine: Engine, wish: TemplateWish) -> Generator[Template]:
     )
 
 
-def make_missing(engine: Engine, wish: TemplateWish, parts: TemplateParts) -> bool:
+def make_missing(engine: Engine, request: TemplateRequest, parts: TemplateParts) -> bool:
     """Make a template unless it is there; say whether that was needed. One process makes it, others wait.
 
     Raises:
@@ -71,7 +71,7 @@ def make_missing(engine: Engine, wish: TemplateWish, parts: TemplateParts) -> bo
             return False
         from pyro_mcp.workspace.machines.template_making import make_template
 
-        make_template(engine, wish, parts, publishing=_lock(engine.paths, key))
+        make_template(engine, request, parts, publishing=_lock(engine.paths, key))
         keep_recent(engine.paths, spare=key)
         return True
 

@@ -1,6 +1,6 @@
 """The review page: one short text of what happened in a workspace, for a chat or a pull request's comment.
 
-Owns its wording, in Markdown that reads well as plain text. Refuses to say anything that the account does not hold, and
+Owns its wording, in Markdown that reads well as plain text. Refuses to say anything that the review does not hold, and
 to let a name or a command that somebody chose become markup: such texts stand between backquotes.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pyro_mcp.workspace.review.account import brief
 from pyro_mcp.workspace.review.changes import Change
+from pyro_mcp.workspace.review.review import brief
 
 if TYPE_CHECKING:
     from pyro_mcp.model.service import Service
     from pyro_mcp.model.workspace import SeedInfo
-    from pyro_mcp.workspace.review.account import Account, CommandLine
     from pyro_mcp.workspace.review.changes import FileChange
+    from pyro_mcp.workspace.review.review import CommandLine, Review
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB")
 _MARKS = {
@@ -27,14 +27,14 @@ _MARKS = {
 }
 
 
-def page(account: Account) -> str:
+def page(review: Review) -> str:
     """Return the page."""
-    lines = [*_head(account), *_commands(account), *_changes(account), *_events(account)]
+    lines = [*_head(review), *_commands(review), *_changes(review), *_events(review)]
     return "\n".join(lines) + "\n"
 
 
-def _head(account: Account) -> list[str]:
-    workspace = account.workspace
+def _head(review: Review) -> list[str]:
+    workspace = review.workspace
     title = f"{workspace.name} ({workspace.id})" if workspace.name else workspace.id
     ran = ", ".join(str(each.value) for each in (workspace.execution_mode, workspace.isolation) if each)
     since = workspace.created_at if workspace.last_reset_at is None else workspace.last_reset_at
@@ -52,17 +52,17 @@ def _seed(seed: SeedInfo) -> str:
     return f"Began as {code(seed.seed_path)} ({size}{left})."
 
 
-def _commands(account: Account) -> list[str]:
-    count = account.command_count
+def _commands(review: Review) -> list[str]:
+    count = review.command_count
     if not count:
         return ["", "## Commands", "", "None."]
     parts = [_plural(count, "run", "runs")]
-    parts += [f"{account.failed_count} failed"] if account.failed_count else []
-    parts += [f"{account.timed_out_count} of them timed out"] if account.timed_out_count else []
+    parts += [f"{review.failed_count} failed"] if review.failed_count else []
+    parts += [f"{review.timed_out_count} of them timed out"] if review.timed_out_count else []
     lines = ["", f"## Commands: {', '.join(parts)}", ""]
-    if count > len(account.commands):
-        lines.append(f"- … {count - len(account.commands)} others")
-    return lines + [_command(each) for each in account.commands]
+    if count > len(review.commands):
+        lines.append(f"- … {count - len(review.commands)} others")
+    return lines + [_command(each) for each in review.commands]
 
 
 def _command(line: CommandLine) -> str:
@@ -73,23 +73,23 @@ def _command(line: CommandLine) -> str:
     return f"- #{line.seq} {code(line.command)}: {outcome}{took}"
 
 
-def _changes(account: Account) -> list[str]:
-    changes = account.changes
+def _changes(review: Review) -> list[str]:
+    changes = review.changes
     if changes is None:
-        return ["", "## Files", "", f"Not compared with the baseline: {code(brief(account.no_changes_reason))}"]
+        return ["", "## Files", "", f"Not compared with the baseline: {code(brief(review.no_changes_reason))}"]
     counts = changes.counts
     if not counts.total:
         return ["", "## Files", "", "As in the baseline."]
-    parts = [f"{number} {name}" for name, number in _by_change(account) if number]
-    heading = f"## Files: {counts.total} differ ({', '.join(parts)}), +{account.added_lines} -{account.removed_lines}"
-    lines = ["", heading, "", *(_file(each) for each in account.files)]
-    if counts.total > len(account.files):
-        lines.append(f"- … {counts.total - len(account.files)} others")
+    parts = [f"{number} {name}" for name, number in _by_change(review) if number]
+    heading = f"## Files: {counts.total} differ ({', '.join(parts)}), +{review.added_lines} -{review.removed_lines}"
+    lines = ["", heading, "", *(_file(each) for each in review.files)]
+    if counts.total > len(review.files):
+        lines.append(f"- … {counts.total - len(review.files)} others")
     return lines
 
 
-def _by_change(account: Account) -> list[tuple[str, int]]:
-    counts = account.changes.counts if account.changes else None
+def _by_change(review: Review) -> list[tuple[str, int]]:
+    counts = review.changes.counts if review.changes else None
     if counts is None:
         return []
     return [
@@ -105,15 +105,15 @@ def _file(change: FileChange) -> str:
     return f"- {_MARKS[change.change]} {code(change.path)}{lines}"
 
 
-def _events(account: Account) -> list[str]:
+def _events(review: Review) -> list[str]:
     lines: list[str] = []
-    if account.event_count:
+    if review.event_count:
         lines = ["", "## Besides", ""]
-        if account.event_count > len(account.events):
-            lines.append(f"- … {account.event_count - len(account.events)} before")
-        lines += [f"- {_clock(each.at)} {code(each.text)}" for each in account.events]
-    names = ", ".join(code(each.name) for each in account.snapshots)
-    services = ", ".join(f"{code(each.name)} {_outcome(each)}" for each in account.services)
+        if review.event_count > len(review.events):
+            lines.append(f"- … {review.event_count - len(review.events)} before")
+        lines += [f"- {_clock(each.at)} {code(each.text)}" for each in review.events]
+    names = ", ".join(code(each.name) for each in review.snapshots)
+    services = ", ".join(f"{code(each.name)} {_outcome(each)}" for each in review.services)
     return [*lines, "", f"Snapshots: {names or 'none'}. Services: {services or 'none'}."]
 
 

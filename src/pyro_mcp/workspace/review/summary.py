@@ -11,19 +11,19 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.workspace.commands.logs import events_workspace, logs_workspace
 from pyro_mcp.workspace.lifecycle.lookup import status_workspace
 from pyro_mcp.workspace.lifecycle.snapshots import list_snapshots
-from pyro_mcp.workspace.review.account import take_account
 from pyro_mcp.workspace.review.diff import diff_workspace
+from pyro_mcp.workspace.review.review import review_of
 from pyro_mcp.workspace.services.inspect import services_of
 
 if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.review.account import Account
+    from pyro_mcp.workspace.review.review import Review
 
 _NOT_FOR_US = frozenset({ErrorCode.CANCELLED, ErrorCode.NOT_FOUND})
 
 
-def summarize_workspace(engine: Engine, handle: str, *, cancel: CancelToken | None = None) -> Account:
+def summarize_workspace(engine: Engine, handle: str, *, cancel: CancelToken | None = None) -> Review:
     """Bring together what happened in a workspace.
 
     Raises:
@@ -38,7 +38,7 @@ def summarize_workspace(engine: Engine, handle: str, *, cancel: CancelToken | No
         if error.code in _NOT_FOR_US:
             raise
         reason = error.message
-    return take_account(
+    return review_of(
         workspace,
         logs_workspace(engine, workspace.id),
         events_workspace(engine, workspace.id),

@@ -17,7 +17,7 @@ from pyro_mcp.model.kinds import ExecutionMode, Isolation
 from pyro_mcp.model.states import VmState
 from pyro_mcp.state.store import is_alive, this_process
 from pyro_mcp.workspace.machines.command import CommandStreams, run_command
-from pyro_mcp.workspace.machines.ephemeral import delete_if_there, passing_vm, record_machine
+from pyro_mcp.workspace.machines.ephemeral import delete_if_there, ephemeral_vm, record_machine
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
 from pyro_mcp.workspace.vms.create import planned
 from pyro_mcp.workspace.vms.status import require_one_shot
@@ -42,7 +42,7 @@ def run_in_vm(engine: Engine, spec: VmSpec, command: GuestCommand, streams: Comm
     vm, choice, images = planned(engine, spec)
     streams.check()
     with ExitStack() as stack:
-        vm = stack.enter_context(passing_vm(engine, vm, images))
+        vm = stack.enter_context(ephemeral_vm(engine, vm, images))
         engine.progress.phase("start", f"vm_id={vm.id}")
         egress = stack.enter_context(egress_of(vm))
         machine = launch(

@@ -11,9 +11,9 @@ from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopRe
 from pyro_mcp.model.limits import Shape
 from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.workspace import CommandRecord, ReviewEvent, ReviewKind, SeedInfo, SeedOrigin, Snapshot, Workspace
-from pyro_mcp.workspace.review.account import MAX_COMMANDS, MAX_EVENTS, MAX_FILES, Account, take_account
 from pyro_mcp.workspace.review.composing import compose
 from pyro_mcp.workspace.review.page import code, page
+from pyro_mcp.workspace.review.review import MAX_COMMANDS, MAX_EVENTS, MAX_FILES, Review, review_of
 from tests.unit.workspace.review.file_trees import a_file, told
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def ran(seq: int, command: str | tuple[str, ...] = "pytest -q", **changed: Any) 
     return CommandRecord(seq, command, **facts)
 
 
-def an_account(**changed: Any) -> Account:
+def a_review(**changed: Any) -> Review:
     facts: dict[str, Any] = {"workspace": WORKSPACE, "commands": (), "events": (), "snapshots": (), "changes": None}
-    return take_account(**{**facts, **changed})
+    return review_of(**{**facts, **changed})
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def changes(tmp_path: Path) -> TreeChanges:
 
 def test_a_page_tells_commands_files_events_and_state(changes: TreeChanges) -> None:
     text = page(
-        an_account(
+        a_review(
             commands=(
                 ran(2, exit_code=1, duration_ms=2340),
                 ran(4, ("pytest", "a b")),
@@ -110,10 +110,10 @@ def test_a_page_tells_commands_files_events_and_state(changes: TreeChanges) -> N
 
 
 def test_a_workspace_in_which_nothing_happened_has_a_page_too(tmp_path: Path) -> None:
-    account = an_account(
+    review = a_review(
         workspace=replace(WORKSPACE, name=None, seed=SeedInfo()), changes=compose(told({}, {}), tmp_path / "scratch")
     )
-    text = page(account)
+    text = page(review)
     assert text.startswith(f"# Workspace {WORKSPACE.id}\n")
     assert "Began empty." in text
     assert "## Commands\n\nNone." in text
@@ -125,7 +125,7 @@ def test_what_can_not_be_compared_is_said() -> None:
     stopped = replace(
         WORKSPACE, state=WorkspaceState.STOPPED, stop_reason=StopReason.TTL, reset_count=2, last_reset_at=0.0
     )
-    text = page(an_account(workspace=stopped, no_changes_reason="the guest did not start"))
+    text = page(a_review(workspace=stopped, no_changes_reason="the guest did not start"))
     assert "stopped (ttl)" in text
     assert "last of 2 resets 1970-01-01 00:00:00 UTC" in text
     assert "Not compared with the baseline: `the guest did not start`" in text
@@ -133,18 +133,18 @@ def test_what_can_not_be_compared_is_said() -> None:
 
 def test_a_page_stays_a_page_and_says_what_it_leaves_out(tmp_path: Path) -> None:
     many = compose(told({}, {b"f%04d" % number: a_file("x\n") for number in range(300)}), tmp_path / "scratch")
-    account = an_account(
+    review = a_review(
         commands=[ran(number, "x" * 5000, exit_code=number % 50 == 0) for number in range(1, 500)],
         events=[ReviewEvent(ReviewKind.FILE_WRITE, {"path": f"/workspace/{n}", "size_bytes": 1}) for n in range(100)],
         changes=many,
     )
-    text = page(account)
-    assert (len(account.commands), len(account.files), len(account.events)) == (MAX_COMMANDS, MAX_FILES, MAX_EVENTS)
+    text = page(review)
+    assert (len(review.commands), len(review.files), len(review.events)) == (MAX_COMMANDS, MAX_FILES, MAX_EVENTS)
     assert "- … 479 others" in text
     assert "- … 260 others" in text
     assert "- … 80 before" in text
     assert len(text) < 10_000
-    shown = [each.seq for each in account.commands]
+    shown = [each.seq for each in review.commands]
     assert shown == sorted(set(shown))
     assert {50, 450, 499} <= set(shown)
 
@@ -157,14 +157,14 @@ def test_events_before_the_last_reset_are_forgotten() -> None:
         ReviewEvent(ReviewKind.STOP, {"reason": "user"}),
         ReviewEvent(ReviewKind.START, {"after": "user"}),
     ]
-    account = an_account(events=events)
+    review = a_review(events=events)
     texts = ["reset to baseline", "deleted snapshot s", "stopped (user)", "started again"]
-    assert [each.text for each in account.events] == texts
+    assert [each.text for each in review.events] == texts
 
 
 def test_what_others_wrote_is_on_one_line_and_can_not_drive_a_terminal() -> None:
-    account = an_account(commands=[ran(1, "a\n# b\x1b]52;c;x\x07\u202e", exit_code=None, error="it\x1b[2J went\naway")])
-    text = page(account)
+    review = a_review(commands=[ran(1, "a\n# b\x1b]52;c;x\x07\u202e", exit_code=None, error="it\x1b[2J went\naway")])
+    text = page(review)
     assert "`a # b\\x1b]52;c;x\\x07\\u202e`: `it\\x1b[2J went away`" in text
     assert text.replace("\n", "").isprintable()
 

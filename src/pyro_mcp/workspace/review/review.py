@@ -52,7 +52,7 @@ class EventLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class Review:
     """All that a reviewer is told. The lists hold what fits on a page; the counts count all.
 
     `changes` is None where the workspace could not be compared with its baseline; `no_changes_reason` says why.
@@ -74,7 +74,7 @@ class Account:
     services: tuple[Service, ...] = ()
 
 
-def take_account(
+def review_of(
     workspace: Workspace,
     commands: Sequence[CommandRecord],
     events: Sequence[ReviewEvent],
@@ -82,7 +82,7 @@ def take_account(
     changes: TreeChanges | None,
     no_changes_reason: str = "",
     services: Sequence[Service] = (),
-) -> Account:
+) -> Review:
     """Bring the facts together. Events before the last reset do not count."""
     lines = [command_line(each) for each in commands]
     noted = [
@@ -91,7 +91,7 @@ def take_account(
         if each.kind is not ReviewKind.COMMAND
     ]
     entries = () if changes is None else changes.entries
-    return Account(
+    return Review(
         workspace=workspace,
         command_count=len(lines),
         failed_count=sum(each.failed for each in lines),
