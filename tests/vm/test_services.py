@@ -195,9 +195,10 @@ def test_a_killed_service_takes_its_port_along(user: Pyro, paths: Paths, shop: s
     port = port_of(user, shop)
     user.exec_workspace(shop, command="pkill -KILL -f app.py || kill -9 $(pgrep -f app.py)")
     wait_until(lambda: is_refused(port), timeout_s=20, what="the port to be closed")
+    # It closes the port first and ends after that.
+    wait_until(lambda: not carriers(paths), timeout_s=10, what="the carrier to end")
     status = user.status_service(shop, "web")
     assert (status.state, status.exit_code, status.published_ports) == ("exited", 137, ())
-    wait_until(lambda: not carriers(paths), timeout_s=10, what="what carried it to end")
     assert user.status_service(shop, "database").state == "running"
 
 
