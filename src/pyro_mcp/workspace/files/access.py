@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.state.journal import note_activity
 from pyro_mcp.workspace.files.paths import path_below, path_shown
-from pyro_mcp.workspace.guest import guest_of, note_activity
+from pyro_mcp.workspace.guest import guest_of
 
 if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pyro_mcp import patches
 from pyro_mcp.agent import files as agent
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
-from pyro_mcp.workspace.guest import guest_of, note_activity
+from pyro_mcp.state.journal import note_activity
+from pyro_mcp.workspace.guest import guest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,9 +18,10 @@ from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.service import Service, ServiceState
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.journal import note_activity
 from pyro_mcp.state.service_records import ServiceRecords, end_publisher, is_published
 from pyro_mcp.state.store import this_process
-from pyro_mcp.workspace.guest import guest_of, note_activity
+from pyro_mcp.workspace.guest import guest_of
 from pyro_mcp.workspace.secrets.keeping import redactor_for, secret_variables
 from pyro_mcp.workspace.services.inspect import services_of
 from pyro_mcp.workspace.services.publishing.publisher import publisher

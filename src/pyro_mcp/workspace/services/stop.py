@@ -13,8 +13,8 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.service import Service, ServiceState
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.journal import note_activity
 from pyro_mcp.state.service_records import ServiceRecords, end_publisher
-from pyro_mcp.workspace.guest import note_activity
 from pyro_mcp.workspace.lifecycle.lookup import status_workspace
 from pyro_mcp.workspace.services.inspect import agreed, guest_session, no_service, services_of
 
