@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import socket
 import sys
 import tempfile
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from tests.support.ethernet import WireGuest
 from tests.support.pyro_cli import pyro
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 7777
@@ -92,8 +93,8 @@ print(json.dumps(seen))
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["host", part, account, interpreter]:
-            print(json.dumps(be_the_host(part, account, interpreter)))
+        case ["host", part, account, interpreter, checkout]:
+            print(json.dumps(be_the_host(part, account, interpreter, checkout)))
         case ["internet"]:
             be_the_internet()
         case ["guest"]:
@@ -106,7 +107,7 @@ def main() -> None:
             sys.exit(f"no such role: {other}")
 
 
-def be_the_host(part: str, account: str, interpreter: str) -> dict[str, object]:
+def be_the_host(part: str, account: str, interpreter: str, checkout: str) -> dict[str, object]:
     """Make the networks, serve on every address, let the guest loose, and return what it saw."""
     with ExitStack() as stack:
         internet = stack.enter_context(
@@ -134,8 +135,8 @@ def be_the_host(part: str, account: str, interpreter: str) -> dict[str, object]:
         seen = json.loads(
             process.run(
                 [*as_account(account), interpreter, "-m", "tests.support.egress_lab", part],
-                env={**os.environ, "PYTHONPATH": f"{ROOT}/src", "PYTHONDONTWRITEBYTECODE": "1"},
-                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": f"{checkout}/src", "PYTHONDONTWRITEBYTECODE": "1"},
+                cwd=checkout,
                 timeout_s=TIMEOUT_S,
             ).text
         )
@@ -250,6 +251,19 @@ def _strangers_are_heard(guest: WireGuest, ports: Iterable[int]) -> bool:
         return not guest.hears_nothing(0.5)
 
 
+@contextmanager
+def readable_checkout() -> Generator[Path]:
+    """Yield a copy of the code that every user can read, whatever directory this checkout is in."""
+    # The session's own temporary directory is closed to other users.
+    with tempfile.TemporaryDirectory(prefix="pyro-lab-", dir="/tmp") as made:
+        copy = Path(made)
+        for part in ("src/pyro_mcp", "tests/support"):
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (copy, *copy.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield copy
+
+
 class _serving:  # noqa: N801 - used as a statement
     """Accept TCP on PORT of each address, give a name there over UDP, and answer DNS at one of them."""
 
@@ -357,10 +371,13 @@ def _ip(*arguments: str) -> None:
     process.run(["ip", *arguments], timeout_s=10.0)
 
 
-def run_lab(part: str, account: str, interpreter: str) -> dict[str, Any]:
-    """Run the lab in namespaces of its own and return what `part` saw, and what the host could reach itself."""
+def run_lab(part: str, account: str, interpreter: str, checkout: Path = ROOT) -> dict[str, Any]:
+    """Run the lab in namespaces of its own and return what `part` saw, and what the host could reach itself.
+
+    `part` runs the code in `checkout`, which `account` must be able to read.
+    """
     mapped = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    lab = [sys.executable, "-m", "tests.support.egress_lab", "host", part, account, interpreter]
+    lab = [sys.executable, "-m", "tests.support.egress_lab", "host", part, account, interpreter, str(checkout)]
     command = ["unshare", *mapped, "--net", "--mount", "--propagation", "private", "--", *lab]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     return json.loads(process.run(command, timeout_s=TIMEOUT_S, env=env, cwd=ROOT).text)

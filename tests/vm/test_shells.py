@@ -13,6 +13,7 @@ import pytest
 from pyro_mcp import Pyro
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
+from pyro_mcp.host.programs import find_program
 from pyro_mcp.host.waiting import wait_until
 from tests.support.person import DETACH, at_a_terminal
 from tests.support.pyro_cli import pyro, pyro_json
@@ -24,7 +25,6 @@ pytestmark = pytest.mark.vm
 
 ENVIRONMENT = "debian:12"
 SEEN_TIMEOUT_S = 30.0
-NEEDS_VIM = pytest.mark.skipif(shutil.which("vim") is None, reason="the guest borrows this host's vim, which has none")
 
 
 class Desk:
@@ -63,14 +63,13 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a tree with this host's vim in it, and what that needs: a guest without a network can't install one."""
     seed = tmp_path_factory.mktemp("seed")
     (seed / "poem").write_text("roses are red\nviolets are blue\n")
-    vim = shutil.which("vim")
-    if vim is not None:
-        (seed / ".vim").mkdir()
-        shutil.copy(os.path.realpath(vim), seed / ".vim" / "vim")
-        for line in process.run(["ldd", vim], timeout_s=30).stdout.decode().splitlines():
-            path = Path(line.partition("=>")[2].split()[0] if "=>" in line else "")
-            if path.is_absolute() and path.name != "libc.so.6":
-                shutil.copy(path, seed / ".vim")
+    vim = find_program("vim")
+    (seed / ".vim").mkdir()
+    shutil.copy(os.path.realpath(vim), seed / ".vim" / "vim")
+    for line in process.run(["ldd", vim], timeout_s=30).stdout.decode().splitlines():
+        path = Path(line.partition("=>")[2].split()[0] if "=>" in line else "")
+        if path.is_absolute() and path.name != "libc.so.6":
+            shutil.copy(path, seed / ".vim")
     return seed
 
 
@@ -90,7 +89,6 @@ def desk(ident: str) -> Generator[Desk]:
         pyro.close_shell(ident, desk.shell_id)
 
 
-@NEEDS_VIM
 def test_a_file_is_edited_with_vim(desk: Desk) -> None:
     desk.does("LD_LIBRARY_PATH=.vim .vim/vim -u NONE poem", "violets are blue\n~")
     desk.does("Goand so are you\x1b", "violets are blue\nand so are you", newline=False)

@@ -101,9 +101,10 @@ def test_a_task_is_cancelled(workspace: WorkspaceGuest, clean: AgentSession) -> 
         assert GuestFiles(session).usage().total_bytes > 0
 
 
+# Only a guest's disk can be filled without harm.
+@pytest.mark.vm
+@pytest.mark.parametrize("workspace", ["machine"], indirect=True)
 def test_a_full_disk_changes_nothing_and_says_so(workspace: WorkspaceGuest, clean: AgentSession) -> None:
-    if not workspace.is_machine:
-        pytest.skip("the disk of this host is not filled for a test")
     files = GuestFiles(clean)
     files.write(b"old", b"old\n")
     fill = "n=0; while fallocate -l 1G big$n || fallocate -l 8M big$n; do n=$((n+1)); done; cat /dev/zero > rest"

@@ -11,10 +11,11 @@ import pytest
 from pyro_mcp.host import process
 from pyro_mcp.host.network import egress_problems
 from tests.support import egress_lab
-from tests.support.egress_lab import ALLOWED, HOSTS_OWN, LOOPBACK, METADATA, PRIVATE, ROOT, SPELLINGS
+from tests.support.egress_lab import ALLOWED, HOSTS_OWN, LOOPBACK, METADATA, PRIVATE, SPELLINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 ACCOUNTS = ["root", "user"] if os.geteuid() == 0 else [str(os.geteuid())]
 TIMEOUT_S = 30.0
@@ -35,18 +36,20 @@ pytestmark = [
 def seen(request: pytest.FixtureRequest) -> Mapping[str, Any]:
     """Return what the guest saw, its network being started by one kind of user."""
     account = str(request.param)
-    interpreter = sys.executable if account != "user" else _interpreter_for_all()
-    return egress_lab.run_lab("guest", account, interpreter)
+    if account != "user":
+        return egress_lab.run_lab("guest", account, sys.executable)
+    with egress_lab.readable_checkout() as checkout:
+        return egress_lab.run_lab("guest", account, _interpreter_for_all(checkout), checkout)
 
 
-def _interpreter_for_all() -> str:
-    """Return an interpreter that a user without any rights can run with this checkout."""
+def _interpreter_for_all(checkout: Path) -> str:
+    """Return an interpreter that a user without any rights can run."""
     for candidate in (sys.executable, "/usr/bin/python3"):
         check = [*egress_lab.as_account("user"), candidate, "-c", f"import {egress_lab.__name__}"]
-        env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-        if process.run(check, timeout_s=TIMEOUT_S, env=env, cwd=ROOT, check=False).returncode == 0:
+        env = {**os.environ, "PYTHONPATH": str(checkout / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        if process.run(check, timeout_s=TIMEOUT_S, env=env, cwd=checkout, check=False).returncode == 0:
             return candidate
-    pytest.skip("another user can't read this checkout, or has no Python for it")
+    pytest.skip("no Python 3.11 or later on this host may be run by another user")
 
 
 def test_everything_in_the_lab_answers_the_host_itself(seen: Mapping[str, Any]) -> None:
