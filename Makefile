@@ -7,7 +7,7 @@ BIN := .venv/bin
 TEST_ENVIRONMENTS := debian:12 debian:12-base
 # Where it is set, every start compiles every module again: a second instead of a moment.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup images run check test soak bench format smoke test-pythons reference constraints clean
+.PHONY: help setup images run check test test-all soak bench format smoke test-pythons reference constraints clean
 
 help: ## Say what can be made.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ images: setup
 
 test: setup ## Unit, contract and guest tests, in parallel: minutes. ARGS="tests/unit -k name" narrows them.
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+test-all: setup ## The same with every kill point and every generated example: about half an hour.
+	PYRO_TEST_ALL=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 soak: images ## A thousand create, exec, delete: nothing may grow. Takes about half an hour.
 	PYRO_TEST_LIVES=1000 $(BIN)/python -m pytest tests/vm/test_one_shot_vms.py -k many_lives $(ARGS)

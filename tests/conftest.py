@@ -17,6 +17,7 @@ from tests.support.guardian import guarded
 from tests.support.guest_images import pull_images
 from tests.support.heartbeat import Heartbeat
 from tests.support.leaks import Census, leaks_since
+from tests.support.thorough import examples
 from tests.support.workers import adopt_orphans, available_memory_bytes, die_with_parent, reset_signals, worker_count
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ UNSET = ("PYRO_FAULT_POINT", "PYRO_FAULT_TRACE", "PYRO_DEBUG", "PYRO_REQUIRE_KVM
 # No deadline: a busy machine is not a failure. No database: a run leaves nothing behind.
 settings.register_profile("explore", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 # The same examples in every run, so that a failure is everybody's; HYPOTHESIS_PROFILE=explore looks for new ones.
-settings.register_profile("pyro", settings.get_profile("explore"), derandomize=True)
+settings.register_profile("pyro", settings.get_profile("explore"), derandomize=True, max_examples=examples(100))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "pyro"))
 
 

@@ -19,6 +19,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.frames import encode
 from tests.support.agents import PairTransport
+from tests.support.thorough import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -191,7 +192,7 @@ speeches = st.lists(frames, max_size=8).map(b"".join)
 endings = st.one_of(st.just(b""), st.just(answer({"ok": {}}) + result()))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(speech=speeches, ending=endings, name=st.sampled_from([*ASKS]))
 def test_any_speech_is_a_checked_value_or_a_typed_error(speech: bytes, ending: bytes, name: str) -> None:
     pair = PairTransport()

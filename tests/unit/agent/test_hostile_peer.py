@@ -20,6 +20,7 @@ from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import encode_document
 from pyro_mcp.protocol.frames import encode
 from tests.support.agents import PairTransport
+from tests.support.thorough import examples
 
 if TYPE_CHECKING:
     import socket
@@ -141,7 +142,7 @@ def begin(opened: AgentSession) -> ExecResult:
 ASKS: list[Callable[[AgentSession], Any]] = [run_true, ping, configure, begin]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     speech=st.one_of(speeches, speeches.map(lambda speech: ready() + speech)),
     ask=st.sampled_from(ASKS),

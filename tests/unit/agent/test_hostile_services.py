@@ -19,6 +19,7 @@ from pyro_mcp.protocol import services as words
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import encode
 from pyro_mcp.workspace.services.publishing.relay import Relay
+from tests.support.thorough import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -112,7 +113,7 @@ def test_a_guests_words_can_not_drive_a_terminal() -> None:
     assert len(report.detail) <= 200
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(sorted([*REPORT, "start"])), VALUES), st.binary(max_size=20))
 def test_whatever_is_said_is_believed_or_refused(changes: dict[str, object], data: bytes) -> None:
     for ask in asking(

@@ -17,6 +17,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import atomic_write, fsync_dir, remove_tree, sparse_copy, staged_dir, sweep_staged
 from tests.support.python import python_that_says_ready, run_python
+from tests.support.thorough import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -254,7 +255,7 @@ class TestSparseCopy:
         with source.open("rb") as src, target.open("wb") as dst:
             sparse_copy(src.fileno(), dst.fileno())
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(40))
     @given(
         size=st.integers(0, 1 << 20),
         writes=st.lists(st.tuples(st.integers(0, (1 << 20) - 1), st.binary(min_size=1, max_size=9000)), max_size=6),

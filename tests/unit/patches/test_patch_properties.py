@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.patches import parse
+from tests.support.thorough import examples
 from tests.unit.patches.trees import MemoryTree, applied, git_apply, git_diff, outcome, planned
 
 # Few different lines, so that contexts repeat; and those that look like parts of a patch.
@@ -116,7 +117,7 @@ def trees(draw: st.DrawFn) -> tuple[MemoryTree, MemoryTree]:
 
 
 @given(trees(), st.integers(1, 5), st.sampled_from(["--no-renames", "-M", "-C -C", "-B -M", "-M10%", "--full-index"]))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_what_git_writes_about_two_trees_makes_the_second_of_the_first(
     pair: tuple[MemoryTree, MemoryTree], context: int, kind: str
 ) -> None:
@@ -132,7 +133,7 @@ def test_what_git_writes_about_two_trees_makes_the_second_of_the_first(
 
 
 @given(texts(), st.data(), st.integers(0, 5))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @example(b"a\r\n", None, 0)
 def test_what_difflib_writes_about_two_texts_makes_the_second_of_the_first(
     before: bytes, data: st.DataObject | None, context: int
@@ -159,7 +160,7 @@ def written_by_difflib(before: bytes, after: bytes, context: int = 3) -> bytes:
 
 
 @given(texts(mixed=False), st.data())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_where_git_accepts_a_patch_with_wrong_numbers_the_result_is_the_same(
     before: bytes, data: st.DataObject
 ) -> None:
@@ -188,7 +189,7 @@ def test_where_git_accepts_a_patch_with_wrong_numbers_the_result_is_the_same(
     # Without numbers; and with right line numbers but wrong counts.
     st.sampled_from(["@@ @@", "@@ ... @@", "@@", r"@@ -\1,99 +\2,99 @@", r"@@ -\1 +\2 @@", r"@@ -\1,2 +\2,3 @@"]),
 )
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_patch_without_right_counts_makes_the_right_text_or_none(
     before: bytes, data: st.DataObject, header: str
 ) -> None:
@@ -200,7 +201,7 @@ def test_a_patch_without_right_counts_makes_the_right_text_or_none(
 
 
 @given(texts(mixed=False, least=8), st.data(), st.integers(0, 2), st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_hunks_in_any_order_make_the_right_text_or_none(
     before: bytes, data: st.DataObject, context: int, numbered: bool
 ) -> None:
@@ -217,7 +218,7 @@ def test_hunks_in_any_order_make_the_right_text_or_none(
 
 
 @given(st.data())
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_a_damaged_patch_is_refused_with_words_or_applies(data: st.DataObject) -> None:
     before = data.draw(texts())
     patch = bytearray(written_by_difflib(before, data.draw(edited(before))))
@@ -229,7 +230,7 @@ def test_a_damaged_patch_is_refused_with_words_or_applies(data: st.DataObject) -
 
 
 @given(st.lists(st.one_of(LINES, PATCH_LINES, st.text(max_size=12)), max_size=24).map("\n".join), texts())
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_lines_of_patches_in_any_order_are_refused_with_words_or_apply(patch: str, before: bytes) -> None:
     outcome(patch, {"f": before})
 
@@ -240,7 +241,7 @@ def test_text_that_is_no_patch_is_refused_with_words(patch: str | bytes) -> None
 
 
 @given(trees())
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_a_patch_applied_twice_is_refused_or_does_what_git_would_do(pair: tuple[MemoryTree, MemoryTree]) -> None:
     before, after = pair
     with tempfile.TemporaryDirectory() as directory:

@@ -21,6 +21,7 @@ from pyro_mcp.host.progress import Silent
 from pyro_mcp.trees.archive import ArchiveSource
 from pyro_mcp.trees.entries import Bounds, Data, Entry, TreeMode
 from pyro_mcp.trees.seed import seed_disk
+from tests.support.thorough import examples
 from tests.unit.trees.looking_in import DISK_BYTES, assert_clean, described, inode, unpacked
 
 if TYPE_CHECKING:
@@ -409,7 +410,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
     assert caught.value.code is ErrorCode.CORRUPT
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data())
 def test_no_damage_makes_anything_but_an_archive_or_an_error(data: st.DataObject) -> None:
     damaged = bytearray(WHOLE[: ENDS + 1024])

@@ -19,6 +19,7 @@ from pyro_mcp.trees.ext4 import records
 from pyro_mcp.trees.ext4.blank import Blank, make_blank
 from pyro_mcp.trees.ext4.space import Space, free_runs, set_bits
 from pyro_mcp.trees.seed import seed_disk
+from tests.support.thorough import examples
 from tests.unit.trees.listed import Listed, directory, file, lay_out, link, symlink
 from tests.unit.trees.looking_in import DISK_BYTES, assert_clean, described, inode, unpacked
 
@@ -56,7 +57,7 @@ def trees(draw: st.DrawFn) -> list[Entry | tuple[Entry, bytes]]:
     return items
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(trees())
 def test_any_tree_comes_back_as_it_was(items: list[Entry | tuple[Entry, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as place:

@@ -17,6 +17,7 @@ from pyro_mcp.trees.entries import Entry, Kind, TreeMode
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.trees.outgoing import stream_tree
 from pyro_mcp.trees.receive import receive_tree
+from tests.support.thorough import examples
 from tests.unit.trees.listed import Listed, directory, file, symlink
 from tests.unit.trees.looking_in import described
 from tests.unit.trees.test_ext4_disk import trees
@@ -123,7 +124,7 @@ def test_sizes_beyond_eight_gibibytes_are_written_and_read() -> None:
     assert (member.name, member.size) == (b"huge", size)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(trees())
 def test_any_tree_comes_back_through_the_stream(items: list[Entry | tuple[Entry, bytes]]) -> None:
     # Links may lead anywhere on the way in, but not on the way out.

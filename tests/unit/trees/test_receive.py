@@ -22,6 +22,7 @@ from pyro_mcp.trees.outgoing import stream_tree
 from pyro_mcp.trees.receive import TreeReceiver, receive_tree
 from pyro_mcp.trees.staging import PREFIX
 from pyro_mcp.trees.tree_writer import current_umask
+from tests.support.thorough import examples
 from tests.unit.trees.looking_in import described
 
 if TYPE_CHECKING:
@@ -338,7 +339,7 @@ VALID = (
 PIECES = [b"/", b"..", b"\0\0", b"5", b"2", b"1", b"x", b"\xff\xff", b"7"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data())
 def test_no_stream_writes_anywhere_else(data: st.DataObject) -> None:
     stream = bytearray(VALID)

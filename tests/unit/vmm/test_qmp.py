@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.vmm.qemu.qmp import QmpClient
+from tests.support.thorough import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -144,7 +145,7 @@ def test_a_peer_that_ends_is_lost_except_where_it_was_asked_to(both: tuple[QmpCl
     client.quit(soon())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_give_an_answer_or_a_typed_error(data: bytes) -> None:
     ours, theirs = socket.socketpair()

@@ -1,12 +1,12 @@
 """`kill -9` of the caller at every step of a workspace's life: a list puts all right (faults 1 to 5).
 
-Each verb is run once to learn the points it passes, then once for each point, dying there. Afterwards a list is true,
-nothing is left that should not be, the workspace works, and a reset brings it back.
+Each verb is run once to learn the points it passes, then once for each point, dying there: `make test-all` takes every
+point, `make test` a few of them. Afterwards a list is true, nothing is left that should not be, the workspace works,
+and a reset brings it back.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +20,7 @@ from pyro_mcp.workspace.lifecycle.snapshots import create_snapshot, delete_snaps
 from pyro_mcp.workspace.lifecycle.start import start_workspace
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from tests.support.one_verb import Verbs, verbs
+from tests.support.thorough import points_of, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
@@ -38,20 +39,6 @@ def others(tmp_path: Path, yard: Yard) -> Generator[Verbs]:
     list_workspaces(yard.engine)
     with verbs(tmp_path) as others:
         yield others
-
-
-def points_of(others: Verbs, tmp_path: Path, *arguments: str) -> list[str]:
-    """Run the verb once and return `name:kill:hit` for every point it passes."""
-    trace = tmp_path / "trace"
-    trace.unlink(missing_ok=True)
-    done = others.run(*arguments, PYRO_FAULT_TRACE=str(trace))
-    assert done.status == 0, done.stderr
-    seen: Counter[str] = Counter()
-    points: list[str] = []
-    for name in trace.read_text().split():
-        seen[name] += 1
-        points.append(f"{name}:kill:{seen[name]}")
-    return points
 
 
 def settled(yard: Yard, point: str, states: Collection[WorkspaceState], snapshots: int = 0) -> Workspace:
@@ -96,7 +83,7 @@ def every_point(
     prepare(workspace)
     points = points_of(others, tmp_path, verb, workspace.id, *rest)
     assert len(points) > 2
-    for point in points:
+    for point in sampled(points):
         for each in list_snapshots(yard.engine, workspace.id)[1:]:
             delete_snapshot(yard.engine, workspace.id, each.name)
         reset_workspace(yard.engine, workspace.id)
@@ -116,7 +103,7 @@ def test_create_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path
     for workspace in list_workspaces(yard.engine):
         delete_workspace(yard.engine, workspace.id)
     assert {"ws_seed.copied:kill:1", "ws_machine.configured:kill:1", "ws_create.started:kill:1"} <= set(points)
-    for point in points:
+    for point in sampled(points):
         done = others.run("ws-create", str(seed), PYRO_FAULT_POINT=point)
         assert done.status is None, f"{point}: {done}"
         left = list_workspaces(yard.engine)
@@ -217,7 +204,7 @@ def test_delete_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path
         return workspace
 
     points = points_of(others, tmp_path, "ws-delete", workspace_with_a_snapshot().id)
-    for point in points:
+    for point in sampled(points):
         before = workspace_with_a_snapshot()
         assert others.run("ws-delete", before.id, PYRO_FAULT_POINT=point).status is None, point
         for workspace in list_workspaces(yard.engine):

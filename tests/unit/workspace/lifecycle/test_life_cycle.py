@@ -31,6 +31,7 @@ from pyro_mcp.workspace.lifecycle.start import start_workspace
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.machines.command import GuestCommand
 from tests.support.fake_driver import FakeDrivers
+from tests.support.thorough import examples
 from tests.support.tiny_images import install_tiny_images
 from tests.support.yard import Yard
 
@@ -213,7 +214,7 @@ def no_cache_left() -> object:
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=int(os.environ.get("PYRO_TEST_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("PYRO_TEST_EXAMPLES", examples(25))),
     stateful_step_count=15,
     deadline=None,
     database=None,

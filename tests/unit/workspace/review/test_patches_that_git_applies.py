@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pyro_mcp.agent.files import FileKind
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.workspace.review.composing import compose
+from tests.support.thorough import examples
 from tests.unit.patches.trees import MemoryTree, git, planned
 from tests.unit.workspace.review.file_trees import (
     Node,
@@ -66,7 +67,7 @@ def apply(changes: TreeChanges, old: Tree, root: Path) -> Tree:
     return taken(root)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(old=TREES, new=TREES)
 def test_any_text_tree_is_brought_over_whole(tmp_path_factory: pytest.TempPathFactory, old: Tree, new: Tree) -> None:
     root = tmp_path_factory.mktemp("tree")

@@ -1,12 +1,12 @@
 """`kill -9` of the caller at every step: the next list puts all right, and the same command works (faults 1, 2, 4, 5).
 
-Each verb is run once to learn the points it passes, then once for each point, dying there.
+Each verb is run once to learn the points it passes, then once for each point, dying there: `make test-all` takes every
+point, `make test` a few of them.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +18,7 @@ from pyro_mcp.workspace.vms.start import start_vm
 from pyro_mcp.workspace.vms.status import list_vms
 from pyro_mcp.workspace.vms.stop import stop_vm
 from tests.support.one_verb import Verbs, verbs
+from tests.support.thorough import points_of, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
@@ -40,20 +41,6 @@ def cold_others(tmp_path: Path, cold_yard: Yard) -> Generator[Verbs]:
     list_vms(cold_yard.engine)
     with verbs(tmp_path) as others:
         yield others
-
-
-def points_of(others: Verbs, tmp_path: Path, *arguments: str) -> list[str]:
-    """Run the verb once and return `name:kill:hit` for every point it passes."""
-    trace = tmp_path / "trace"
-    trace.unlink(missing_ok=True)
-    done = others.run(*arguments, PYRO_FAULT_TRACE=str(trace))
-    assert done.status == 0, done.stderr
-    seen: Counter[str] = Counter()
-    points: list[str] = []
-    for name in trace.read_text().split():
-        seen[name] += 1
-        points.append(f"{name}:kill:{seen[name]}")
-    return points
 
 
 def killed_at(others: Verbs, point: str, *arguments: str) -> None:
@@ -81,7 +68,7 @@ def every_point(
     points = points_of(others, tmp_path, name, vm.id)
     delete_if_there(yard.engine, vm.id)
     assert len(points) > 2
-    for point in points:
+    for point in sampled(points):
         vm = before()
         killed_at(others, point, name, vm.id)
         after(point, vm)
@@ -89,7 +76,7 @@ def every_point(
 
 def test_run_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
     yard.run()
-    for point in points_of(others, tmp_path, "run"):
+    for point in sampled(points_of(others, tmp_path, "run")):
         killed_at(others, point, "run")
         assert_the_next_list_puts_all_right(yard)
         assert yard.run("echo again").stdout == "again\n", point
@@ -101,7 +88,7 @@ def test_template_making_can_be_killed_anywhere(cold_yard: Yard, cold_others: Ve
     plain = points_of(others, tmp_path, "run")
     own = [point for point in making if point not in plain]
     assert {"template.staged:kill:1", "template.sealed:kill:1", "template.published:kill:1"} <= set(own)
-    for point in own:
+    for point in sampled(own):
         keep_recent(yard.paths, keep=0)
         assert os.listdir(yard.paths.templates) == []
         killed_at(others, point, "run")
@@ -112,7 +99,7 @@ def test_template_making_can_be_killed_anywhere(cold_yard: Yard, cold_others: Ve
 
 
 def test_create_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
-    for point in points_of(others, tmp_path, "create"):
+    for point in sampled(points_of(others, tmp_path, "create")):
         before = len(list_vms(yard.engine))
         killed_at(others, point, "create")
         vms = list_vms(yard.engine)

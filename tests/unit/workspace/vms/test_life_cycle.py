@@ -24,6 +24,7 @@ from pyro_mcp.workspace.vms.start import start_vm
 from pyro_mcp.workspace.vms.status import list_vms, status_vm
 from pyro_mcp.workspace.vms.stop import stop_vm
 from tests.support.fake_driver import FakeDrivers
+from tests.support.thorough import examples
 from tests.support.tiny_images import install_tiny_images
 from tests.support.yard import Yard
 
@@ -161,7 +162,7 @@ def no_cache_left() -> object:
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=int(os.environ.get("PYRO_TEST_EXAMPLES", "60")),
+    max_examples=int(os.environ.get("PYRO_TEST_EXAMPLES", examples(60))),
     stateful_step_count=15,
     deadline=None,
     database=None,
