@@ -55,13 +55,13 @@ def _may_not_spawn(source: Source) -> bool:
 
 
 def _preexec(source: Source) -> Iterable[Finding]:
-    for node in ast.walk(source.tree()):
+    for node in source.nodes():
         if isinstance(node, ast.keyword) and node.arg == "preexec_fn":
             yield Finding(source.path, node.value.lineno, "preexec_fn can deadlock under threads")
 
 
 def _broad_excepts(source: Source) -> Iterable[Finding]:
-    for node in ast.walk(source.tree()):
+    for node in source.nodes():
         if not isinstance(node, ast.ExceptHandler):
             continue
         kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
@@ -72,7 +72,7 @@ def _broad_excepts(source: Source) -> Iterable[Finding]:
 
 
 def _touches_disks(source: Source) -> Iterable[Finding]:
-    for node in ast.walk(source.tree()):
+    for node in source.nodes():
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             program = node.value.split(" ")[0].rpartition("/")[2]
             if program in DISK_PROGRAMS:

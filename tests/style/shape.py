@@ -22,7 +22,7 @@ def _long_modules(source: Source) -> Iterable[Finding]:
 
 
 def _long_functions(source: Source) -> Iterable[Finding]:
-    for node in ast.walk(source.tree()):
+    for node in source.nodes():
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > MAX_FUNCTION_LINES:
@@ -46,7 +46,7 @@ def _vague_names(source: Source) -> Iterable[Finding]:
         stem = source.path.split("/")[-2]
     if stem in FORBIDDEN_MODULES or re.search(r"_\d+$", stem):
         yield Finding(source.path, 1, f"the module name {stem} says nothing of what is in it")
-    for node in ast.walk(source.tree()):
+    for node in source.nodes():
         if isinstance(node, ast.ClassDef) and re.search(r"(Manager|Helpers?|Utils?|_?\d)$", node.name):
             yield Finding(source.path, node.lineno, f"the class name {node.name} says nothing of what it is")
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and re.search(r"_\d$", node.name):
@@ -54,7 +54,7 @@ def _vague_names(source: Source) -> Iterable[Finding]:
 
 
 def _thawed_values(source: Source) -> Iterable[Finding]:
-    for node in ast.walk(source.tree()):
+    for node in source.nodes():
         if not isinstance(node, ast.ClassDef):
             continue
         for decorator in node.decorator_list:
@@ -64,7 +64,7 @@ def _thawed_values(source: Source) -> Iterable[Finding]:
 
 
 def _wordless_tests(source: Source) -> Iterable[Finding]:
-    for node in ast.walk(source.tree()):
+    for node in source.nodes():
         if (
             isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
             and node.name.startswith("test_")

@@ -50,6 +50,10 @@ class Source:
     def tree(self) -> ast.Module:
         return _parse(self.data)
 
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Return every node of the tree, as ast.walk() does."""
+        return _nodes(self.data)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -123,6 +127,11 @@ def uses(tree: ast.AST) -> Iterable[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and (name := called_name(node)):
             yield node.lineno, name
+
+
+@cache
+def _nodes(data: bytes) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(_parse(data)))
 
 
 @cache

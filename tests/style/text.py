@@ -55,7 +55,7 @@ def _binaries(source: Source) -> Iterable[Finding]:
 
 
 def _silent_skips(source: Source) -> Iterable[Finding]:
-    for node in ast.walk(source.tree()):
+    for node in source.nodes():
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             for decorator in node.decorator_list:
                 if called_name(decorator) in {"pytest.mark.skip", "pytest.mark.xfail"}:

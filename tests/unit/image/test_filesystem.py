@@ -9,7 +9,7 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
-from pyro_mcp.image.filesystem import make_image, measure_tree, tool_version
+from pyro_mcp.image.filesystem import TreeSize, make_image, measure_tree, tool_version
 from pyro_mcp.image.namespace import Namespace
 
 if TYPE_CHECKING:
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 DIRECT = Namespace((), mapped=False)
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a tree that all tests read and none changes."""
+    root = tmp_path_factory.mktemp("filesystem") / "tree"
     (root / "etc/many").mkdir(parents=True)
     (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
     (root / "big").write_bytes(os.urandom(3_000_000))
@@ -36,13 +37,19 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def made(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TreeSize]:
+    """Make an image of the tree; return where it is, and the size of the tree as it was measured."""
+    image = tmp_path_factory.mktemp("image") / "base.img"
+    return image, make_image(DIRECT, tree, image)
+
+
 def debugfs(image: Path, command: str) -> str:
     return process.run(["debugfs", "-R", command, image], timeout_s=30).text
 
 
-def test_the_image_is_clean_and_holds_the_tree(tree: Path, tmp_path: Path) -> None:
-    image = tmp_path / "base.img"
-    size = make_image(DIRECT, tree, image)
+def test_the_image_is_clean_and_holds_the_tree(made: tuple[Path, TreeSize]) -> None:
+    image, size = made
 
     process.run(["e2fsck", "-fn", image], timeout_s=60)
     assert size.entries == 2009
@@ -54,17 +61,15 @@ def test_the_image_is_clean_and_holds_the_tree(tree: Path, tmp_path: Path) -> No
     assert len(debugfs(image, "ls -p /etc/many").splitlines()) == 2002
 
 
-def test_files_with_two_names_are_one(tree: Path, tmp_path: Path) -> None:
-    image = tmp_path / "base.img"
-    make_image(DIRECT, tree, image)
+def test_files_with_two_names_are_one(made: tuple[Path, TreeSize]) -> None:
+    image, _ = made
 
     inodes = {debugfs(image, f'stat "/{name}"').split()[1] for name in ("big", "big again")}
     assert len(inodes) == 1
 
 
-def test_the_image_is_hardly_bigger_than_the_tree_and_needs_no_recovery(tree: Path, tmp_path: Path) -> None:
-    image = tmp_path / "base.img"
-    make_image(DIRECT, tree, image)
+def test_the_image_is_hardly_bigger_than_the_tree_and_needs_no_recovery(made: tuple[Path, TreeSize]) -> None:
+    image, _ = made
 
     features = process.run(["dumpe2fs", "-h", image], timeout_s=30).text
     assert image.stat().st_size < 3_000_000 + 6 * 1024 * 1024
