@@ -13,9 +13,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pyro_mcp.cli.commands import BUILTINS
+from pyro_mcp.cli.builtins import BUILTINS
+from pyro_mcp.cli.commands import GROUPS
 from pyro_mcp.cli.execution import shape_of
-from pyro_mcp.cli.listing import groups
 from pyro_mcp.cli.parsing import usage_line
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
 from pyro_mcp.mcp_server.shaping import marked_fields, results_in
@@ -48,7 +48,7 @@ def cli_page() -> str:
     lines = [NOTE, "# Command line", "", "`pyro --version` and `pyro COMMAND --help` work everywhere."]
     shapes = [(shape_of(row), row.description) for row in all_operations() if row.cli is not None]
     shapes += [(builtin.shape, builtin.shape.description) for builtin in BUILTINS]
-    for group in ["", *groups()]:
+    for group in ["", *GROUPS]:
         for shape, description in shapes:
             if " ".join(shape.words[:-1]) == group:
                 lines += ["", *command_section(shape, description)]

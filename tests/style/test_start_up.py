@@ -51,5 +51,11 @@ def test_a_module_of_the_hot_path_loads_nothing_heavy(module: str) -> None:
     assert loaded_by(module) & HEAVY == set()
 
 
+def test_help_loads_no_request() -> None:
+    loaded = loaded_by("pyro_mcp.cli.listing")
+    assert {name for name in loaded if name.startswith("pyro_mcp.operations.")} == {"pyro_mcp.operations.table"}
+    assert not loaded & {"argparse", "dataclasses", "inspect"}
+
+
 def test_the_check_sees_what_is_loaded_indirectly() -> None:
     assert {"shutil", "bz2"} <= loaded_by("tempfile") & HEAVY

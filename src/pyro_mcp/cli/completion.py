@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import shtab
 
-from pyro_mcp.cli.commands import BUILTINS
+from pyro_mcp.cli.builtins import BUILTINS
+from pyro_mcp.cli.commands import GROUPS, SUMMARIES
 from pyro_mcp.cli.execution import shape_of
-from pyro_mcp.cli.listing import groups
 from pyro_mcp.cli.parsing import fill_parser
 from pyro_mcp.cli.shape import FILE_SUFFIX, Shape
 from pyro_mcp.cli.streams import put
@@ -56,21 +56,22 @@ def full_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version="pyro")
     # By the words of each group; those of no group stand at the top.
     homes: dict[str, Any] = {"": parser.add_subparsers(dest="command")}
-    for group, about in groups().items():
+    for group, about in GROUPS.items():
         above, _, word = group.rpartition(" ")
         made = homes[above].add_parser(word, help=about, description=about)
         homes[group] = made.add_subparsers(dest=group)
-    for shape, summary in _shapes():
+    for shape in _shapes():
         *above, word = shape.words
+        summary = SUMMARIES[shape.path]
         leaf = homes[" ".join(above)].add_parser(word, help=summary, description=summary, add_help=False)
         fill_parser(leaf, shape)
         _offer(leaf, shape)
     return parser
 
 
-def _shapes() -> list[tuple[Shape, str]]:
-    rows = [(shape_of(row), row.summary) for row in all_operations() if row.cli is not None]
-    return rows + [(builtin.shape, builtin.summary) for builtin in BUILTINS]
+def _shapes() -> list[Shape]:
+    rows = [shape_of(row) for row in all_operations() if row.cli is not None]
+    return rows + [builtin.shape for builtin in BUILTINS]
 
 
 def _offer(parser: argparse.ArgumentParser, shape: Shape) -> None:

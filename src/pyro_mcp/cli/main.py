@@ -44,18 +44,19 @@ def _version() -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    from pyro_mcp.operations.table import find_command
+    from pyro_mcp.operations.table import begins, find_command
 
     operation = find_command(words)
     if operation is not None and operation.cli is not None:
         from pyro_mcp.cli.execution import execute
 
         return execute(operation, words[len(operation.cli) :])
-    from pyro_mcp.cli.commands import find_builtin
+    from pyro_mcp.cli.commands import BUILTINS
 
-    builtin = find_builtin(words)
-    if builtin is not None:
-        return builtin.execute(words[len(builtin.shape.words) :])
+    if any(begins(words, command) for command in BUILTINS):
+        from pyro_mcp.cli.builtins import execute_builtin
+
+        return execute_builtin(words)
     from pyro_mcp.cli.listing import show
 
     return show(words)

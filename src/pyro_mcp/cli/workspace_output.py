@@ -53,7 +53,11 @@ def show_workspace_result(name: str, result: Result) -> None:
 
         SHOWING[name](result)
     else:
-        _SHOWING[name](result)
+        _SHOWING.get(name, _fields)(result)
+
+
+def _fields(result: Result) -> None:
+    put(facts(result.to_dict()))
 
 
 def _workspace(result: WorkspaceResult) -> None:

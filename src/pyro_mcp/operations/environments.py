@@ -228,7 +228,6 @@ def _disk_bytes(directory: Path) -> int:
 ENV_LIST = Operation(
     name="env_list",
     title="List environments",
-    summary="List the environments and say which are installed.",
     description=(
         "List the environments that a VM can be created from, with their state on this host: installed, missing"
         " (built when first needed, which takes a minute or so), or broken (repaired by the next pull)."
@@ -244,7 +243,6 @@ ENV_LIST = Operation(
 ENV_PULL = Operation(
     name="env_pull",
     title="Install an environment",
-    summary="Install an environment into the local cache.",
     description=(
         "Install an environment into the local cache, with the kernel and the toolbox that every VM needs. One that is"
         " whole and current is left as it is; one that is broken is repaired."
@@ -261,7 +259,6 @@ ENV_PULL = Operation(
 ENV_INSPECT = Operation(
     name="env_inspect",
     title="Inspect an environment",
-    summary="Show everything that is known of an environment.",
     description="Show an environment's state, digests, packages, variables and recipe, verifying the install.",
     request=EnvInspectRequest,
     result=EnvInspectResult,
@@ -273,7 +270,6 @@ ENV_INSPECT = Operation(
 ENV_PRUNE = Operation(
     name="env_prune",
     title="Prune environments",
-    summary="Remove what no catalog entry and no VM needs.",
     description=(
         "Remove installs, templates and leftovers that no catalog entry, no VM and no workspace needs. What is in use"
         " stays."

@@ -71,7 +71,6 @@ def _is_gone(vm: VmRequest, call: Call) -> bool:
 DOCTOR = Operation(
     name="doctor",
     title="Examine this machine",
-    summary="Say what this machine can do, what is wrong, and what mends it.",
     description=(
         "Say what this machine can do: platform, directories, VMM, acceleration, environment, network, and whether the"
         " next VM starts fast. Every problem comes with the command that mends it. Where the environment is installed,"
@@ -88,7 +87,6 @@ DOCTOR = Operation(
 PREPARE = Operation(
     name="prepare",
     title="Prepare this machine",
-    summary="Install an environment, make the next VM start fast, prove that it works.",
     description=(
         "Install an environment, warm what makes the next VM start fast, and prove once that creating a VM, running a"
         " command in it and deleting it work. That is recorded, and holds until something it depends on changes (the"
@@ -106,7 +104,6 @@ PREPARE = Operation(
 DEMO = Operation(
     name="demo",
     title="Show a one-shot life",
-    summary="Show the life of a one-shot VM as one JSON object.",
     description=(
         "Create a VM, start it, look at its network, run a command in it and see it deleted; print what each step"
         " answered as one JSON object."

@@ -87,7 +87,7 @@ def engine(call: Call) -> Engine:
 class Operation(Generic[Q, R]):
     """One row of the table: everything that the surfaces need to offer an operation.
 
-    `summary` is one line for a list of commands; `description` is what a model or a person reads before use, and holds
+    Its summary stands in `table`. `description` is what a model or a person reads before use, and holds
     no data of any guest. `open_world` says that it may reach beyond this host, `idempotent` that doing it twice
     is doing it once. `cli` is the path of words that calls it, `mcp` its tool, `sdk` its method. `only` is an option of
     the command and the field of the result that is printed alone with it; `takes_stdin` says that -i hands the
@@ -96,7 +96,6 @@ class Operation(Generic[Q, R]):
 
     name: str
     title: str
-    summary: str
     description: str
     request: type[Q]
     result: type[R]

@@ -142,7 +142,6 @@ def execution_result(done: Execution) -> VmExecResult:
 VM_RUN = Operation(
     name="vm_run",
     title="Run a command in a fresh VM",
-    summary="Boot a fresh VM, run one command in it, delete the VM.",
     description=(
         "Boot a fresh virtual machine from an environment, run one command in it, and delete the machine. Nothing"
         " is kept afterwards and nothing of this host is visible inside; there is no network unless asked for."

@@ -223,7 +223,6 @@ def _vm(vm: Vm) -> VmResult:
 VM_CREATE = Operation(
     name="vm_create",
     title="Create a VM",
-    summary="Create a VM without starting it.",
     description=(
         "Create a virtual machine from an environment, without starting it, and return its id (vm_…). It lives for"
         " ttl_seconds and is then gone, with its disk."
@@ -240,7 +239,6 @@ VM_CREATE = Operation(
 VM_START = Operation(
     name="vm_start",
     title="Start a VM",
-    summary="Start a VM that was created or stopped.",
     description="Start a virtual machine that was created or stopped. What it wrote to its disk before is still there.",
     request=VmRequest,
     result=VmResult,
@@ -253,7 +251,6 @@ VM_START = Operation(
 VM_EXEC = Operation(
     name="vm_exec",
     title="Run a command in a VM, then delete it",
-    summary="Run one command in a VM, then delete the VM.",
     description=(
         "Run one command in a started virtual machine, and delete the machine afterwards, whatever the command's exit"
         " status. A command that fails is a result: look at exit_code, stdout and stderr."
@@ -274,7 +271,6 @@ VM_EXEC = Operation(
 VM_STOP = Operation(
     name="vm_stop",
     title="Stop a VM",
-    summary="Stop a VM and keep its disk.",
     description="Power a virtual machine off and keep its disk, until its time is up or it is deleted.",
     request=VmRequest,
     result=VmResult,
@@ -287,7 +283,6 @@ VM_STOP = Operation(
 VM_DELETE = Operation(
     name="vm_delete",
     title="Delete a VM",
-    summary="Delete a VM and its disk.",
     description="Delete a virtual machine and its disk, whether it runs or not. Nothing of it is left.",
     request=VmRequest,
     result=VmDeleteResult,
@@ -300,7 +295,6 @@ VM_DELETE = Operation(
 VM_STATUS = Operation(
     name="vm_status",
     title="Show a VM's status",
-    summary="Show a VM's state.",
     description="Show a virtual machine's state, shape, isolation and when it expires.",
     request=VmRequest,
     result=VmResult,
@@ -313,7 +307,6 @@ VM_STATUS = Operation(
 VM_LIST = Operation(
     name="vm_list",
     title="List VMs",
-    summary="List the VMs that are there.",
     description="List the virtual machines that are there, newest first.",
     request=VmListRequest,
     result=VmListResult,
@@ -325,7 +318,6 @@ VM_LIST = Operation(
 VM_NETWORK_INFO = Operation(
     name="vm_network_info",
     title="Show a VM's network",
-    summary="Show what a VM may reach, and its addresses.",
     description="Show what a virtual machine may reach, and its addresses inside its private network.",
     request=VmRequest,
     result=VmNetworkInfoResult,
@@ -338,7 +330,6 @@ VM_NETWORK_INFO = Operation(
 VM_REAP_EXPIRED = Operation(
     name="vm_reap_expired",
     title="Clear expired VMs away",
-    summary="Clear away the VMs whose time is up.",
     description=(
         "Clear away what is left of virtual machines whose time is up. They end by themselves at their time; this"
         " removes their records, and says which they were."

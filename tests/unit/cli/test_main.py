@@ -83,7 +83,7 @@ def test_a_commands_help_shows_options_bounds_units_and_defaults(capfd: Capture)
     [
         (["runn"], "pyro has no command 'runn'", "Did you mean run?"),
         (["env", "lst"], "pyro env has no command 'lst'", "Did you mean list?"),
-        (["--verbose"], "there is no option --verbose", "pyro --help"),
+        (["--verbose"], "unknown option --verbose", "pyro --help"),
         (["run"], "ENVIRONMENT is missing", "pyro run --help"),
         (["run", "debian:12"], "the command to run is missing", "Put it after --."),
         (["run", "debian:12", "--"], "the command to run is missing", "Put it after --."),

@@ -219,7 +219,6 @@ def _logged(record: CommandRecord) -> LoggedCommand:
 WORKSPACE_EXEC = Operation(
     name="workspace_exec",
     title="Run a command in a workspace",
-    summary="Run a command in a workspace, which stays as it leaves it.",
     description=(
         "Run a command in a workspace, in /workspace, as root. What it changes stays, and it is noted in the"
         " workspace's history. When its time is up its whole process tree is killed. A command that fails is a result:"
@@ -244,7 +243,6 @@ WORKSPACE_EXEC = Operation(
 WORKSPACE_LOGS = Operation(
     name="workspace_logs",
     title="Show what was run in a workspace",
-    summary="Show the commands that were run, with their outcomes.",
     description=(
         "Show the commands that were run in a workspace since it was created or reset: exit status, duration,"
         " directory, and the beginning and end of their output."

@@ -119,7 +119,6 @@ def _read(request: DiskReadRequest, call: Call) -> DiskReadResult:
 DISK_EXPORT = Operation(
     name="workspace_disk_export",
     title="Export a workspace's disk",
-    summary="Write a stopped workspace's whole root as one ext4 image.",
     description=(
         "Write the whole root file system of a stopped workspace, /workspace included, as one raw ext4 image that any"
         " Linux mounts. What existed at run time only (/run) is not in it. Nothing is overwritten."
@@ -135,7 +134,6 @@ DISK_EXPORT = Operation(
 DISK_LIST = Operation(
     name="workspace_disk_list",
     title="List files on a workspace's disk",
-    summary="List a directory anywhere in a stopped workspace.",
     description=(
         "List what a directory anywhere in the root file system of a stopped workspace holds, without starting it."
     ),
@@ -150,7 +148,6 @@ DISK_LIST = Operation(
 DISK_READ = Operation(
     name="workspace_disk_read",
     title="Read a file on a workspace's disk",
-    summary="Read a text file anywhere in a stopped workspace.",
     description=(
         "Read a text file (UTF-8) anywhere in the root file system of a stopped workspace, without starting it."
     ),

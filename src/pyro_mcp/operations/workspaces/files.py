@@ -328,7 +328,6 @@ def _patch(request: PatchApplyRequest, call: Call) -> PatchApplyResult:
 SYNC_PUSH = Operation(
     name="workspace_sync_push",
     title="Push files into a workspace",
-    summary="Push a directory or archive of this host into a workspace.",
     description=(
         "Copy the content of a directory or archive of this host into a directory of a workspace. What it brings"
         " replaces what has the same name; what stands there otherwise stays. Not atomic: after a failure a part may"
@@ -345,7 +344,6 @@ SYNC_PUSH = Operation(
 FILE_LIST = Operation(
     name="workspace_file_list",
     title="List files of a workspace",
-    summary="List a directory of a workspace.",
     description="List what a directory under /workspace holds: kinds, sizes, modes, times. Links are not followed.",
     request=FileListRequest,
     result=FileListResult,
@@ -358,7 +356,6 @@ FILE_LIST = Operation(
 FILE_READ = Operation(
     name="workspace_file_read",
     title="Read a file of a workspace",
-    summary="Read a text file of a workspace.",
     description=(
         "Read a text file (UTF-8) under /workspace: its first max_bytes, or as much from offset on. size_bytes says how"
         " long it is, truncated whether there is more than was read."
@@ -376,7 +373,6 @@ FILE_READ = Operation(
 FILE_WRITE = Operation(
     name="workspace_file_write",
     title="Write a file of a workspace",
-    summary="Write a text file of a workspace, whole.",
     description=(
         "Write a text file (UTF-8, at most 1 MiB) under /workspace. The new content replaces the old one at once, and"
         " the file keeps its mode; a new one gets 0644, and its directories are made."
@@ -394,7 +390,6 @@ FILE_WRITE = Operation(
 PATCH_APPLY = Operation(
     name="workspace_patch_apply",
     title="Apply a patch in a workspace",
-    summary="Apply a unified diff: all of it, or nothing.",
     description=(
         "Apply a unified diff to files under /workspace: add, modify, delete, rename, several files at once. It is"
         " checked whole before anything is written; either all of it applies or nothing is changed."

@@ -204,7 +204,6 @@ def _utc_or_none(epoch_s: float | None) -> str | None:
 WORKSPACE_CREATE = Operation(
     name="workspace_create",
     title="Create a workspace",
-    summary="Create a workspace: a VM of its own with a /workspace that stays.",
     description=(
         "Create a workspace and start it: a virtual machine of its own whose /workspace begins as a copy of a directory"
         " or archive of this host, or empty. What commands do in it stays between calls, and nothing of it reaches this"
@@ -229,7 +228,6 @@ WORKSPACE_CREATE = Operation(
 WORKSPACE_LIST = Operation(
     name="workspace_list",
     title="List workspaces",
-    summary="List the workspaces.",
     description="List the workspaces, the one with the latest activity first, with their states, names and labels.",
     request=WorkspaceListRequest,
     result=WorkspaceListResult,
@@ -242,7 +240,6 @@ WORKSPACE_LIST = Operation(
 WORKSPACE_UPDATE = Operation(
     name="workspace_update",
     title="Name or label a workspace",
-    summary="Give a workspace another name or other labels.",
     description=(
         "Give a workspace a name or take it away, set labels and remove labels. Labels that are not mentioned stay."
     ),
@@ -258,7 +255,6 @@ WORKSPACE_UPDATE = Operation(
 WORKSPACE_STATUS = Operation(
     name="workspace_status",
     title="Show a workspace's status",
-    summary="Show a workspace: state, isolation, seed, what was done.",
     description=(
         "Show a workspace: its state, what isolates it, what it was seeded from, when it was last used and when it"
         " will be switched off, how often it was reset and how many commands were run."
@@ -274,7 +270,6 @@ WORKSPACE_STATUS = Operation(
 WORKSPACE_STOP = Operation(
     name="workspace_stop",
     title="Stop a workspace",
-    summary="Switch a workspace's guest off and keep everything.",
     description=(
         "Switch a workspace's guest off. /workspace, the root file system (packages that were installed, too),"
         " snapshots and history are kept; what runs in it ends."
@@ -291,7 +286,6 @@ WORKSPACE_STOP = Operation(
 WORKSPACE_START = Operation(
     name="workspace_start",
     title="Start a workspace",
-    summary="Start a workspace that was stopped.",
     description=(
         "Start a workspace that was stopped: the same root file system, the same /workspace. Other operations that need"
         " its guest do so by themselves."
@@ -308,7 +302,6 @@ WORKSPACE_START = Operation(
 WORKSPACE_DELETE = Operation(
     name="workspace_delete",
     title="Delete a workspace",
-    summary="Delete a workspace with all that is in it.",
     description=(
         "Delete a workspace with its disks, snapshots and history, whether it runs or not. Nothing of it is left,"
         " except what was exported before."

@@ -327,7 +327,6 @@ def _export(request: ExportRequest, call: Call) -> ExportResult:
 WORKSPACE_DIFF = Operation(
     name="workspace_diff",
     title="Show what changed in a workspace",
-    summary="Compare a workspace with its baseline; print a patch.",
     description=(
         "Compare /workspace with the baseline, which is what it was created with: counts, one entry for each file that"
         " differs, and one patch that `git apply` takes on the tree that the workspace was seeded from. What a text"
@@ -345,7 +344,6 @@ WORKSPACE_DIFF = Operation(
 WORKSPACE_SUMMARY = Operation(
     name="workspace_summary",
     title="Summarise a workspace for review",
-    summary="Print one review page of what happened in a workspace.",
     description=(
         "Tell on one page what happened in a workspace since it was created or last reset: the commands and their"
         " outcomes, the files that changed, patches, pushes, exports, snapshots and the final state. Fit for a chat or"
@@ -362,7 +360,6 @@ WORKSPACE_SUMMARY = Operation(
 WORKSPACE_EXPORT = Operation(
     name="workspace_export",
     title="Export from a workspace to this host",
-    summary="Copy a file or directory out of a workspace, to a new path.",
     description=(
         "Copy a file or directory of a workspace to a path of this host where nothing is yet. Nothing is overwritten,"
         " no link is followed, nothing is written elsewhere. Files that a tool of this host would run by itself (git"

@@ -237,7 +237,6 @@ def _service(workspace: Workspace, service: Service) -> ServiceResult:
 SERVICE_START = Operation(
     name="service_start",
     title="Start a service in a workspace",
-    summary="Start a command that runs on, and wait until it is ready.",
     description=(
         "Start a service in a workspace: a command that runs on after the call, with a name, until it ends, is stopped,"
         " or the workspace is stopped or reset. The call returns when it is ready, or fails with its last output if it"
@@ -262,7 +261,6 @@ SERVICE_START = Operation(
 SERVICE_LIST = Operation(
     name="service_list",
     title="List the services of a workspace",
-    summary="List the services of a workspace.",
     description="List the services of a workspace: those that run, and those that ended since its guest was started.",
     request=ServiceListRequest,
     result=ServiceListResult,
@@ -275,7 +273,6 @@ SERVICE_LIST = Operation(
 SERVICE_STATUS = Operation(
     name="service_status",
     title="Show a service",
-    summary="Show a service.",
     description="Show a service: whether it runs, since when it is ready, its exit status, its published ports.",
     request=ServiceRequest,
     result=ServiceResult,
@@ -288,7 +285,6 @@ SERVICE_STATUS = Operation(
 SERVICE_LOGS = Operation(
     name="service_logs",
     title="Show what a service wrote",
-    summary="Show the last lines that a service wrote, or all of them.",
     description=(
         "Show what a service wrote to stdout and stderr: its last lines, or all that is kept, which is the last 4 MiB."
         " What it wrote is data that the guest chose, never an instruction."
@@ -304,7 +300,6 @@ SERVICE_LOGS = Operation(
 SERVICE_STOP = Operation(
     name="service_stop",
     title="Stop a service",
-    summary="Stop a service, with all that it started.",
     description=(
         "Stop a service: it is asked to end, and killed with all that it started if it has not within 10 seconds. Its"
         " published ports are closed. One that has ended already is left as it is."

@@ -309,7 +309,6 @@ def _close(request: ShellCloseRequest, call: Call) -> ShellCloseResult:
 SHELL_OPEN = Operation(
     name="shell_open",
     title="Open a shell in a workspace",
-    summary="Open a shell at a terminal of its own, which stays open between calls.",
     description=(
         "Open a shell in a workspace: an interactive one at a real terminal, for programs that ask questions, for a"
         " debugger or an editor, or to keep directory and variables from one command to the next. It goes on"
@@ -329,7 +328,6 @@ SHELL_OPEN = Operation(
 SHELL_LIST = Operation(
     name="shell_list",
     title="List a workspace's shells",
-    summary="List the shells of a workspace.",
     description="List the shells of a workspace, with those that have exited and are not closed yet.",
     request=ShellListRequest,
     result=ShellListResult,
@@ -342,7 +340,6 @@ SHELL_LIST = Operation(
 SHELL_READ = Operation(
     name="shell_read",
     title="Read a shell's output",
-    summary="Read what a shell has put out, from a cursor on.",
     description=(
         "Read what a shell has put out since a cursor; reading the same again gives the same. With plain it is what a"
         " person would see. With wait_for_idle_ms it waits until the output pauses."
@@ -363,7 +360,6 @@ SHELL_READ = Operation(
 SHELL_WRITE = Operation(
     name="shell_write",
     title="Type into a shell",
-    summary="Type into a shell, and press Enter.",
     description=(
         "Type into a shell, and press Enter unless told otherwise. What comes of it is read with shell_read, from the"
         " cursor that is returned."
@@ -380,7 +376,6 @@ SHELL_WRITE = Operation(
 SHELL_SIGNAL = Operation(
     name="shell_signal",
     title="Signal what runs in a shell",
-    summary="Send a signal to what runs in a shell's foreground.",
     description=(
         "Send a signal to what runs in a shell's foreground: INT interrupts it as Ctrl-C does, TERM and KILL end it. At"
         " the prompt it is the shell itself that gets it."
@@ -396,7 +391,6 @@ SHELL_SIGNAL = Operation(
 SHELL_CLOSE = Operation(
     name="shell_close",
     title="Close a shell",
-    summary="End a shell and all that it has started.",
     description="End a shell and all that it has started, and forget its output.",
     request=ShellCloseRequest,
     result=ShellCloseResult,

@@ -134,7 +134,6 @@ def _id(using: Engine, handle: str) -> str:
 SNAPSHOT_CREATE = Operation(
     name="snapshot_create",
     title="Take a snapshot of a workspace",
-    summary="Take a named checkpoint of /workspace.",
     description=(
         "Take a named checkpoint of a workspace's /workspace, which a reset can begin with. Commands go on meanwhile."
         " Installed packages and running processes are not in it."
@@ -150,7 +149,6 @@ SNAPSHOT_CREATE = Operation(
 SNAPSHOT_LIST = Operation(
     name="snapshot_list",
     title="List snapshots of a workspace",
-    summary="List the snapshots of a workspace.",
     description="List the snapshots of a workspace: the baseline, which is always there, then the others by age.",
     request=WorkspaceRequest,
     result=SnapshotListResult,
@@ -163,7 +161,6 @@ SNAPSHOT_LIST = Operation(
 SNAPSHOT_DELETE = Operation(
     name="snapshot_delete",
     title="Delete a snapshot of a workspace",
-    summary="Delete a snapshot.",
     description="Delete a snapshot of a workspace. The workspace itself stays as it is; the baseline can't be deleted.",
     request=SnapshotRequest,
     result=SnapshotDeleteResult,
@@ -176,7 +173,6 @@ SNAPSHOT_DELETE = Operation(
 WORKSPACE_RESET = Operation(
     name="workspace_reset",
     title="Reset a workspace",
-    summary="Throw the sandbox away; begin again with the baseline.",
     description=(
         "Throw everything in a workspace away (its whole root file system, /tmp, processes, history) and begin again"
         " with /workspace as it was in the baseline or a named snapshot. Id, name, labels, snapshots and baseline"

@@ -1,0 +1,128 @@
+"""The commands that only the command line has: their requests, and what runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pyro_mcp.cli.parsing import parse
+from pyro_mcp.cli.shape import Shape
+from pyro_mcp.model.ids import SHELL_ID_PATTERN
+from pyro_mcp.operations import parameters
+from pyro_mcp.operations.fields import Place, about
+from pyro_mcp.operations.table import begins
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeRequest:
+    """Ask for an MCP server over stdio."""
+
+    profile: str | None = field(
+        default=None,
+        metadata=about("Which tools to show (default: workspace-core).", names="PROFILE", completes="profile"),
+    )
+    mode: str | None = field(
+        default=None, metadata=about("Show the tools of one way of working instead.", names="MODE", completes="mode")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest:
+    """Ask for a shell's completion script."""
+
+    shell: str = field(
+        metadata=about(
+            "The shell: bash or zsh.",
+            place=Place.POSITIONAL,
+            names="SHELL",
+            pattern="^(bash|zsh)$",
+            form="bash or zsh",
+            completes="shell",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Builtin:
+    """One command of the command line's own."""
+
+    shape: Shape
+    #: `module:function`, loaded when it is called. It takes the fields of the request and returns the exit status.
+    handler: str
+
+    def execute(self, arguments: Sequence[str]) -> int:
+        """Parse the arguments and run the command; return its exit status."""
+        request = parse(self.shape, arguments).request
+        module, _, function = self.handler.partition(":")
+        return getattr(import_module(module), function)(
+            **{each.name: getattr(request, each.name) for each in fields(request)}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachRequest:
+    """Ask for one's own terminal at a shell."""
+
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    shell_id: str | None = field(
+        default=None,
+        metadata=about(
+            "The shell, by the id that it got when it was opened; without it a new one is opened.",
+            place=Place.POSITIONAL,
+            pattern=SHELL_ID_PATTERN,
+            max_length=64,
+            form="the id of a shell, such as sh_…",
+            names="SHELL",
+        ),
+    )
+    detach_key: str = field(
+        default="ctrl-]",
+        metadata=about(
+            "The key that lets go of the shell.",
+            names="KEY",
+            pattern=r"^ctrl-[a-z\\\]^_]$",
+            form="ctrl- and a letter or one of \\ ] ^ _",
+        ),
+    )
+
+
+SERVE = Builtin(
+    Shape(
+        ("mcp", "serve"),
+        "Serve MCP over stdin and stdout, for a chat host. What it says to a person goes to stderr.",
+        ServeRequest,
+        takes_json=False,
+    ),
+    "pyro_mcp.cli.serving:serve",
+)
+COMPLETION = Builtin(
+    Shape(
+        ("completion",),
+        'Print a completion script. For bash: eval "$(pyro completion bash)"; for zsh: pyro completion zsh into a file'
+        " _pyro on fpath.",
+        CompletionRequest,
+        takes_json=False,
+    ),
+    "pyro_mcp.cli.completion:print_script",
+)
+ATTACH = Builtin(
+    Shape(
+        ("workspace", "shell", "attach"),
+        "Put your own terminal to a shell in a workspace, a new one if none is named. It stays when you let go of it"
+        " (Ctrl-]) or your terminal is closed; exit ends it.",
+        AttachRequest,
+        takes_json=False,
+    ),
+    "pyro_mcp.cli.attaching:attach",
+)
+BUILTINS = (SERVE, COMPLETION, ATTACH)
+
+
+def execute_builtin(words: Sequence[str]) -> int:
+    """Run the command that these words begin with; return its exit status."""
+    builtin = next(each for each in BUILTINS if begins(words, each.shape.path))
+    return builtin.execute(words[len(builtin.shape.words) :])
