@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.workspace.engine import Engine
+    from pyro_mcp.workspace.secrets.redactor import Redactor
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -65,7 +66,8 @@ class Call:
     """How an operation is to be carried out: what a surface gives it besides the request.
 
     `on_output` gets a guest's output as it comes. `stdin` is a descriptor, or None for an empty input. Of each stream
-    a result keeps `stream_bytes`, half of them from the beginning and half from the end.
+    a result keeps `stream_bytes`, half of them from the beginning and half from the end. `redactors` are those that the
+    operation made, by the workspace's id, so that its result can be redacted without reading the secrets again.
     """
 
     paths: Paths
@@ -74,6 +76,7 @@ class Call:
     on_output: Callable[[Stream, bytes], None] | None = None
     stdin: int | None = None
     stream_bytes: int = DEFAULT_STREAM_BYTES
+    redactors: dict[str, Redactor] = field(default_factory=dict[str, "Redactor"])
 
 
 def engine(call: Call) -> Engine:

@@ -82,6 +82,8 @@ def _id_of(handle: str, call: Call) -> str:
 
 
 def _redactor(workspace_id: str, call: Call) -> Redactor | None:
+    if workspace_id in call.redactors:
+        return call.redactors[workspace_id]
     from pyro_mcp.state.filenames import WorkspaceFiles
 
     if not os.path.lexists(WorkspaceFiles(call.paths, workspace_id).secrets):

@@ -123,7 +123,12 @@ def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
     command = GuestCommand(request.command, request.timeout_seconds)
     with engine(call) as using:
         done = exec_workspace(
-            using, request.workspace_id, command, command_streams(call), secret_env=request.secret_env
+            using,
+            request.workspace_id,
+            command,
+            command_streams(call),
+            secret_env=request.secret_env,
+            redactors=call.redactors,
         )
     return WorkspaceExecResult(
         workspace_id=done.workspace_id,

@@ -23,7 +23,7 @@ from pyro_mcp.workspace.guest import guest_of
 from pyro_mcp.workspace.machines.command import CommandStreams, Execution, Output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
 
     from pyro_mcp.agent import ExecResult
     from pyro_mcp.workspace.engine import Engine
@@ -48,11 +48,12 @@ def exec_workspace(
     *,
     variables: Mapping[str, str] | None = None,
     secret_env: Mapping[str, str] | None = None,
+    redactors: MutableMapping[str, Redactor] | None = None,
 ) -> WorkspaceExecution:
     """Run a command in a workspace, starting it if it is stopped. `variables` are added to the environment's own.
 
     `secret_env` has the variables that are to hold secrets, by the secret's name. Nothing that is passed on, kept or
-    returned holds the value of a secret.
+    returned holds the value of a secret. The workspace's redactor, if it has secrets, is put into `redactors`.
 
     Raises:
         PyroError: NOT_FOUND; CONFLICT if it is being created, reset or deleted; what keeps it from starting; NOT_FOUND,
@@ -65,11 +66,15 @@ def exec_workspace(
     with guest_of(engine, handle, activity=False) as use:
         if not use.workspace.secrets and not secret_env:
             return _begin(_Job(engine, use, command, streams, added))
-        from pyro_mcp.workspace.secrets.keeping import redactor_for, secret_variables
+        from pyro_mcp.workspace.secrets.keeping import secret_variables, secrets_of
+        from pyro_mcp.workspace.secrets.redactor import Redactor
 
-        redactor = redactor_for(engine.paths, use.workspace)
+        secrets = secrets_of(engine.paths, use.workspace)
+        redactor = Redactor(each.value for each in secrets)
+        if redactors is not None and secrets:
+            redactors[use.workspace.id] = redactor
         try:
-            added |= secret_variables(engine.paths, use.workspace, secret_env or {})
+            added |= secret_variables(use.workspace, secrets, secret_env or {})
             return _begin(_Job(engine, use, command, streams, added, redactor))
         except PyroError as error:
             raise redactor.error(error) from None

@@ -3,7 +3,7 @@
 Owns all that the host does with their values. Refuses to let one into a record, a message or another file than the
 workspace's own.
 
-    redactor = redactor_for(engine.paths, workspace)      # keeping
+    redactor = redactor_for(paths, workspace)       # keeping
     stream = redactor.stream()                      # one for each stream of bytes that a guest writes
     passed_on = stream.feed(data)                   # as often as data comes: what may be shown by now
     passed_on = stream.finish()                     # once, at the end

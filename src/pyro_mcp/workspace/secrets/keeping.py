@@ -80,15 +80,13 @@ def redactor_for(paths: Paths, workspace: Workspace) -> Redactor:
     return Redactor(each.value for each in secrets_of(paths, workspace))
 
 
-def secret_variables(paths: Paths, workspace: Workspace, wanted: Mapping[str, str]) -> dict[str, str]:
+def secret_variables(workspace: Workspace, secrets: Sequence[Secret], wanted: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that a command, shell or service gets: `wanted` has the variable of each secret, by name.
 
     Raises:
         PyroError: NOT_FOUND if there is no such secret; INVALID if a variable can't have that name or that value.
     """
-    if not wanted:
-        return {}
-    known = {each.name: each.value for each in secrets_of(paths, workspace)}
+    known = {each.name: each.value for each in secrets}
     found: dict[str, str] = {}
     for name, variable in wanted.items():
         value = known.get(name)

@@ -22,7 +22,8 @@ from pyro_mcp.state.journal import note_activity
 from pyro_mcp.state.service_records import ServiceRecords, end_publisher, is_published
 from pyro_mcp.state.store import this_process
 from pyro_mcp.workspace.guest import guest_of
-from pyro_mcp.workspace.secrets.keeping import redactor_for, secret_variables
+from pyro_mcp.workspace.secrets.keeping import secret_variables, secrets_of
+from pyro_mcp.workspace.secrets.redactor import Redactor
 from pyro_mcp.workspace.services.inspect import services_of
 from pyro_mcp.workspace.services.publishing.publisher import publisher
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.guest import GuestUse
-    from pyro_mcp.workspace.secrets.redactor import Redactor
     from pyro_mcp.workspace.services.publishing.publisher import Publisher
     from pyro_mcp.workspace.services.spec import ServiceSpec
 
@@ -56,8 +56,9 @@ def start_service(
     with guest_of(engine, handle, activity=False) as use, ExitStack() as stack:
         workspace = use.workspace
         _check_ports(engine, workspace, spec)
-        redactor = redactor_for(engine.paths, workspace)
-        variables = secret_variables(engine.paths, workspace, spec.secret_env)
+        secrets = secrets_of(engine.paths, workspace)
+        redactor = Redactor(each.value for each in secrets)
+        variables = secret_variables(workspace, secrets, spec.secret_env)
         run = os.urandom(_RUN_BYTES).hex()
         carrier = None
         if spec.ports:

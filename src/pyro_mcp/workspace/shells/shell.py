@@ -106,9 +106,10 @@ def open_in(engine: Engine, use: ShellsUse, spec: ShellSpec) -> OpenedShell:
     if use.workspace.is_host_compat:
         variables |= _ON_HOST
     if spec.secret_env:
-        from pyro_mcp.workspace.secrets.keeping import secret_variables
+        from pyro_mcp.workspace.secrets.keeping import secret_variables, secrets_of
 
-        variables |= secret_variables(engine.paths, use.workspace, spec.secret_env)
+        secrets = secrets_of(engine.paths, use.workspace)
+        variables |= secret_variables(use.workspace, secrets, spec.secret_env)
     info = use.shells.open(new_shell_id(), cwd=spec.cwd, cols=spec.cols, rows=spec.rows, env=variables)
     vm, machine = use.guest.vm, use.guest.machine.record
     return OpenedShell(

@@ -10,6 +10,7 @@ import pytest
 
 from pyro_mcp.agent import Stream
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.files import open_regular
 from pyro_mcp.model.workspace import SecretKind
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.operations.secrecy import error_without_secrets, secrets_given, without_secrets
@@ -17,6 +18,7 @@ from pyro_mcp.operations.workspaces.commands import LoggedCommand, WorkspaceLogs
 from pyro_mcp.workspace.commands.exec import exec_workspace
 from pyro_mcp.workspace.commands.logs import logs_workspace
 from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
+from pyro_mcp.workspace.secrets import keeping
 from pyro_mcp.workspace.secrets.keeping import keep_secrets, redactor_for, secret_variables, secrets_of
 from pyro_mcp.workspace.secrets.output import RedactedOutput
 from pyro_mcp.workspace.secrets.values import Secret
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.commands.exec import WorkspaceExecution
+    from pyro_mcp.workspace.secrets.redactor import Redactor
     from tests.support.yard import Yard
 
 VALUE = "v4lue/of é that\nis long"
@@ -116,7 +119,7 @@ def test_what_can_be_no_variable_is_refused_before_anything_runs(
 def test_two_secrets_need_two_variables(yard: Yard, workspace: Workspace) -> None:
     keep_secrets(yard.disks(workspace), [SECRETS[0], Secret("ZERO", SecretKind.FILE, "no zero")])
     with pytest.raises(PyroError, match="two secrets are to be in the variable A"):
-        secret_variables(yard.engine.paths, workspace, {"TOKEN": "A", "ZERO": "A"})
+        secret_variables(workspace, secrets_of(yard.paths, workspace), {"TOKEN": "A", "ZERO": "A"})
 
 
 def test_a_workspace_without_secrets_has_none_to_give(yard: Yard) -> None:
@@ -125,6 +128,21 @@ def test_a_workspace_without_secrets_has_none_to_give(yard: Yard) -> None:
     assert not yard.disks(made).secrets.exists()
     with pytest.raises(PyroError, match="no secret 'TOKEN'"):
         run(yard, made, "true", secret_env={"TOKEN": "A"})
+
+
+def test_a_command_reads_its_secrets_once(yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+
+    def counted(path: Path, what: str) -> int:
+        opened.append(path)
+        return open_regular(path, what)
+
+    monkeypatch.setattr(keeping, "open_regular", counted)
+    redactors: dict[str, Redactor] = {}
+    run(yard, workspace, "true", secret_env={"TOKEN": "A"}, redactors=redactors)
+    call = replace(Runner(yard.paths).call(), redactors=redactors)
+    assert without_secrets(WorkspaceLogsResult(workspace.id, 0, ()), call).count == 0
+    assert len(opened) == 1
 
 
 def test_what_a_cut_off_command_held_back_is_not_shown(yard: Yard, workspace: Workspace) -> None:
