@@ -38,13 +38,13 @@ HOMES = {
 
 
 def _sleeps(source: Source) -> Iterable[Finding]:
-    for line, name in uses(source.tree()):
+    for line, name in uses(source):
         if name in SLEEPS:
             yield Finding(source.path, line, f"{name}: wait for something, with host.waiting")
 
 
 def _spawns(source: Source) -> Iterable[Finding]:
-    for line, name in uses(source.tree()):
+    for line, name in uses(source):
         if SPAWNS.search(name):
             yield Finding(source.path, line, f"{name} belongs into host.process")
 
@@ -82,7 +82,7 @@ def _touches_disks(source: Source) -> Iterable[Finding]:
 
 
 def _foreign_imports(source: Source) -> Iterable[Finding]:
-    for line, name in imports(source.tree()):
+    for line, name in imports(source):
         package = name.partition(".")[0]
         if package == "pyro_mcp" or package in sys.stdlib_module_names:
             continue
@@ -92,7 +92,7 @@ def _foreign_imports(source: Source) -> Iterable[Finding]:
 
 
 def _guest_imports(source: Source) -> Iterable[Finding]:
-    for line, name in imports(source.tree()):
+    for line, name in imports(source):
         own = name.startswith(("pyro_mcp.guest", "pyro_mcp.protocol"))
         if not own and name.partition(".")[0] not in sys.stdlib_module_names:
             yield Finding(source.path, line, f"{name} is not in the initramfs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import subprocess
 from dataclasses import dataclass, field
 from functools import cache
@@ -110,9 +111,9 @@ def called_name(node: ast.expr) -> str:
             return ""
 
 
-def imports(tree: ast.AST) -> Iterable[tuple[int, str]]:
+def imports(source: Source) -> Iterable[tuple[int, str]]:
     """Yield each absolute import as its line and `module` or `module.name`."""
-    for node in ast.walk(tree):
+    for node in source.nodes():
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -121,17 +122,22 @@ def imports(tree: ast.AST) -> Iterable[tuple[int, str]]:
                 yield node.lineno, f"{node.module}.{alias.name}"
 
 
-def uses(tree: ast.AST) -> Iterable[tuple[int, str]]:
+def uses(source: Source) -> Iterable[tuple[int, str]]:
     """Yield each dotted name that is read or imported, with its line."""
-    yield from imports(tree)
-    for node in ast.walk(tree):
+    yield from imports(source)
+    for node in source.nodes():
         if isinstance(node, ast.Attribute) and (name := called_name(node)):
             yield node.lineno, name
 
 
 @cache
 def _nodes(data: bytes) -> tuple[ast.AST, ...]:
-    return tuple(ast.walk(_parse(data)))
+    # Looking for garbage among a million nodes, all kept, takes longer than parsing.
+    gc.disable()
+    try:
+        return tuple(ast.walk(_parse(data)))
+    finally:
+        gc.enable()
 
 
 @cache
