@@ -23,7 +23,7 @@ from pyro_mcp.workspace.machines.selection import choose, demands_of
 from pyro_mcp.workspace.machines.spec import TemplateRequest, machine_spec, make_directories
 from pyro_mcp.workspace.machines.templates import using_template
 from tests.support.agents import TIMEOUT_S
-from tests.support.yard import Yard
+from tests.support.host_fixture import HostFixture
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -61,7 +61,7 @@ class WorkspaceBench:
     """Starts guests on the disks of workspaces."""
 
     def __init__(self, home: Path) -> None:
-        self.yard = Yard(Paths(cache=Paths.from_environment().cache, state=home / "state", runtime=home / "run"))
+        self.yard = HostFixture(Paths(cache=Paths.from_environment().cache, state=home / "state", runtime=home / "run"))
         # The store is opened now, not within the first test that uses it.
         self.yard.engine.reconcile()
 

@@ -9,8 +9,8 @@ import pytest
 
 from pyro_mcp.host.faults import forget_hits
 from pyro_mcp.host.paths import Paths
+from tests.support.host_fixture import HostFixture
 from tests.support.one_verb import REAL_VARIABLE, Verbs, verbs
-from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,18 +24,18 @@ def shared_cache() -> Path:
 
 
 @pytest.fixture
-def guests(shared_cache: Path, private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[Yard]:
+def guests(shared_cache: Path, private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[HostFixture]:
     """Give a test verbs that boot real guests."""
     forget_hits()
     monkeypatch.setenv("PYRO_ENVIRONMENT_CACHE_DIR", str(shared_cache))
     monkeypatch.setenv(REAL_VARIABLE, "1")
-    yard = Yard(replace(private_paths, cache=shared_cache))
+    yard = HostFixture(replace(private_paths, cache=shared_cache))
     yield yard
     yard.close()
 
 
 @pytest.fixture
-def others(guests: Yard, tmp_path: Path) -> Generator[Verbs]:
+def others(guests: HostFixture, tmp_path: Path) -> Generator[Verbs]:
     """Give a test other processes that each carry out one verb in the directories of `guests`."""
     guests.engine.reconcile()
     with verbs(tmp_path) as others:

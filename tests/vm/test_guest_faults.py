@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyro_mcp.model import Vm
-    from tests.support.yard import Yard
+    from tests.support.host_fixture import HostFixture
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
@@ -46,37 +46,37 @@ def vmm_of(vm: Vm) -> tuple[int, int]:
     return vm.machine.vmm_pid, vm.machine.vmm_start_time
 
 
-def state_of(guests: Yard, vm: Vm) -> VmState:
+def state_of(guests: HostFixture, vm: Vm) -> VmState:
     return status_vm(guests.engine, vm.id).state
 
 
-def test_a_command_that_eats_all_memory_is_killed_and_the_agent_is_not(guests: Yard) -> None:
+def test_a_command_that_eats_all_memory_is_killed_and_the_agent_is_not(guests: HostFixture) -> None:
     result = guests.run("tail /dev/zero; echo status $?", timeout_s=120)
     assert result.stdout == "status 137\n"
     assert guests.remains() == []
 
 
-def test_a_fork_bomb_ends_at_its_timeout(guests: Yard) -> None:
+def test_a_fork_bomb_ends_at_its_timeout(guests: HostFixture) -> None:
     result = guests.run("bomb() { bomb | bomb & }; bomb; sleep 100", timeout_s=5)
     assert result.timed_out
     assert guests.remains() == []
 
 
-def test_a_full_disk_is_the_guests_own_problem(guests: Yard) -> None:
+def test_a_full_disk_is_the_guests_own_problem(guests: HostFixture) -> None:
     result = guests.run("fallocate -l 15G /big && fallocate -l 2G /more; echo status $?; echo still here", timeout_s=60)
     assert result.stdout == "status 1\nstill here\n"
     assert "No space left on device" in result.stderr
     assert guests.remains() == []
 
 
-def test_killing_everything_it_can_see_takes_the_command_and_not_the_agent(guests: Yard) -> None:
+def test_killing_everything_it_can_see_takes_the_command_and_not_the_agent(guests: HostFixture) -> None:
     vm = guests.started()
     result = guests.exec(vm, "kill -9 -1; echo survived")
     assert result.exit_code in {0, 137}
     assert guests.remains() == []
 
 
-def test_a_command_that_removes_everything_ends_and_the_agent_still_answers(guests: Yard) -> None:
+def test_a_command_that_removes_everything_ends_and_the_agent_still_answers(guests: HostFixture) -> None:
     vm = guests.started()
     guests.inside(vm, "rm -rf --no-preserve-root / 2>/dev/null; true", timeout_s=120)
     with pytest.raises(PyroError, match="can't run a command in '/workspace'") as caught:
@@ -85,7 +85,7 @@ def test_a_command_that_removes_everything_ends_and_the_agent_still_answers(gues
     assert guests.remains() == []
 
 
-def test_a_panic_is_seen_and_the_consoles_end_is_shown(guests: Yard) -> None:
+def test_a_panic_is_seen_and_the_consoles_end_is_shown(guests: HostFixture) -> None:
     vm = guests.started()
     with pytest.raises(PyroError) as caught:
         guests.exec(vm, f"{SYSRQ}; echo c > /proc/sysrq-trigger; sleep 600", timeout_s=60)
@@ -94,7 +94,7 @@ def test_a_panic_is_seen_and_the_consoles_end_is_shown(guests: Yard) -> None:
     assert guests.remains() == []
 
 
-def test_a_panic_of_an_idle_guest_shows_as_stopped_with_its_last_words(guests: Yard) -> None:
+def test_a_panic_of_an_idle_guest_shows_as_stopped_with_its_last_words(guests: HostFixture) -> None:
     vm = guests.started()
     guests.inside(vm, f"{SYSRQ}; (sleep 0.2; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &")
     wait_until(lambda: state_of(guests, vm) is VmState.STOPPED, timeout_s=PATIENCE_S, what="the panic to be seen")
@@ -107,7 +107,7 @@ def test_a_panic_of_an_idle_guest_shows_as_stopped_with_its_last_words(guests: Y
 
 
 @pytest.mark.parametrize("key", ["b", "o"])
-def test_a_guest_that_reboots_or_switches_itself_off_is_a_typed_error(guests: Yard, key: str) -> None:
+def test_a_guest_that_reboots_or_switches_itself_off_is_a_typed_error(guests: HostFixture, key: str) -> None:
     vm = guests.started()
     with pytest.raises(PyroError) as caught:
         guests.exec(vm, f"{SYSRQ}; echo {key} > /proc/sysrq-trigger; sleep 600", timeout_s=2)
@@ -115,7 +115,7 @@ def test_a_guest_that_reboots_or_switches_itself_off_is_a_typed_error(guests: Ya
     assert guests.remains() == []
 
 
-def test_a_machine_that_is_killed_in_a_command_is_a_typed_error(guests: Yard, others: Verbs) -> None:
+def test_a_machine_that_is_killed_in_a_command_is_a_typed_error(guests: HostFixture, others: Verbs) -> None:
     vm = guests.started()
     running = begun(others.start("exec", vm.id, SLEEP))
     process.kill(*vmm_of(vm))
@@ -125,7 +125,7 @@ def test_a_machine_that_is_killed_in_a_command_is_a_typed_error(guests: Yard, ot
     assert guests.remains() == []
 
 
-def test_a_machine_that_is_killed_idle_is_stopped_and_starts_again_with_its_disk(guests: Yard) -> None:
+def test_a_machine_that_is_killed_idle_is_stopped_and_starts_again_with_its_disk(guests: HostFixture) -> None:
     vm = guests.started()
     guests.inside(vm, "echo kept > /root/file; sync")
     process.kill(*vmm_of(vm))
@@ -136,7 +136,7 @@ def test_a_machine_that_is_killed_idle_is_stopped_and_starts_again_with_its_disk
     assert guests.remains() == []
 
 
-def test_a_machine_that_stands_still_costs_the_commands_timeout_and_a_little_more(guests: Yard) -> None:
+def test_a_machine_that_stands_still_costs_the_commands_timeout_and_a_little_more(guests: HostFixture) -> None:
     vm = guests.started()
     process.send_signal(*vmm_of(vm), signal.SIGSTOP)
     with pytest.raises(PyroError) as caught:
@@ -145,7 +145,7 @@ def test_a_machine_that_stands_still_costs_the_commands_timeout_and_a_little_mor
     assert guests.remains() == []
 
 
-def test_a_vm_whose_time_is_up_in_a_command_says_so(guests: Yard) -> None:
+def test_a_vm_whose_time_is_up_in_a_command_says_so(guests: HostFixture) -> None:
     guests.run()
     with pytest.raises(PyroError, match="was up while the command ran") as caught:
         run_in_vm(guests.engine, guests.spec(ttl_s=4), GuestCommand(SLEEP, timeout_s=60))
@@ -154,7 +154,7 @@ def test_a_vm_whose_time_is_up_in_a_command_says_so(guests: Yard) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing(guests: Yard, others: Verbs, number: int) -> None:
+def test_an_interrupted_run_leaves_nothing(guests: HostFixture, others: Verbs, number: int) -> None:
     running = begun(others.start("run", "", SLEEP))
     running.interrupt(number)
     assert running.wait().status == INTERRUPTED
@@ -164,20 +164,24 @@ def test_an_interrupted_run_leaves_nothing(guests: Yard, others: Verbs, number: 
 @pytest.mark.parametrize(
     "point", ["vmm.after_keeper", "vmm.after_start", "launch.restored", "run.ended", "delete.marked"]
 )
-def test_a_run_that_is_killed_leaves_nothing_to_the_next_list(guests: Yard, others: Verbs, point: str) -> None:
+def test_a_run_that_is_killed_leaves_nothing_to_the_next_list(guests: HostFixture, others: Verbs, point: str) -> None:
     assert others.run("run", PYRO_FAULT_POINT=point).status is None
     assert list_vms(guests.engine) == []
     assert guests.remains() == []
 
 
-def test_a_run_that_is_killed_while_it_streams_leaves_nothing_to_the_next_list(guests: Yard, others: Verbs) -> None:
+def test_a_run_that_is_killed_while_it_streams_leaves_nothing_to_the_next_list(
+    guests: HostFixture, others: Verbs
+) -> None:
     running = begun(others.start("run", "", "echo begun; yes"))
     process.kill(running.pid, running.start_time)
     assert list_vms(guests.engine) == []
     assert guests.remains() == []
 
 
-def test_a_run_whose_caller_was_killed_ends_with_its_lease_although_nobody_looks(guests: Yard, others: Verbs) -> None:
+def test_a_run_whose_caller_was_killed_ends_with_its_lease_although_nobody_looks(
+    guests: HostFixture, others: Verbs
+) -> None:
     vm = guests.started(ttl_s=6)
     running = begun(others.start("exec", vm.id, SLEEP))
     process.kill(running.pid, running.start_time)
@@ -187,13 +191,13 @@ def test_a_run_whose_caller_was_killed_ends_with_its_lease_although_nobody_looks
     assert guests.remains() == []
 
 
-def test_the_clock_is_right_after_a_restore(guests: Yard) -> None:
+def test_the_clock_is_right_after_a_restore(guests: HostFixture) -> None:
     before = time.time()
     guest = int(guests.run("date +%s").stdout)
     assert before - 2 <= guest <= time.time() + 2
 
 
-def test_ten_processes_at_once_each_run_a_vm(guests: Yard, others: Verbs) -> None:
+def test_ten_processes_at_once_each_run_a_vm(guests: HostFixture, others: Verbs) -> None:
     guests.run()
     running = [others.start("run", "", f"echo number {number}") for number in range(10)]
     assert [each.wait().stdout for each in running] == [f"number {number}\n" for number in range(10)]
@@ -212,7 +216,7 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
     process.run(["umount", place], timeout_s=30)
 
 
-def test_a_host_disk_that_fills_up_under_a_guest_ends_that_guest_alone(guests: Yard, small_disk: Path) -> None:
+def test_a_host_disk_that_fills_up_under_a_guest_ends_that_guest_alone(guests: HostFixture, small_disk: Path) -> None:
     paths = replace(guests.paths, state=small_disk / "state")
     with Engine(paths) as engine:
         with pytest.raises(PyroError) as caught:
@@ -228,7 +232,7 @@ def test_a_host_disk_that_fills_up_under_a_guest_ends_that_guest_alone(guests: Y
         assert run_in_vm(engine, guests.spec(), GuestCommand("echo works")).stdout == "works\n"
 
 
-def test_a_host_disk_without_room_is_an_error_before_anything_is_started(guests: Yard, small_disk: Path) -> None:
+def test_a_host_disk_without_room_is_an_error_before_anything_is_started(guests: HostFixture, small_disk: Path) -> None:
     with open(small_disk / "filler", "wb") as file:
         os.posix_fallocate(file.fileno(), 0, 120 * 1024**2)
     with Engine(replace(guests.paths, state=small_disk / "state")) as engine, pytest.raises(PyroError) as caught:
@@ -237,7 +241,7 @@ def test_a_host_disk_without_room_is_an_error_before_anything_is_started(guests:
     assert str(small_disk) in caught.value.message
 
 
-def test_deleting_a_vm_twice_at_once_and_while_it_runs_a_command(guests: Yard, others: Verbs) -> None:
+def test_deleting_a_vm_twice_at_once_and_while_it_runs_a_command(guests: HostFixture, others: Verbs) -> None:
     vm = guests.started()
     running = begun(others.start("exec", vm.id, SLEEP))
     deletions = [others.start("delete", vm.id) for _ in range(2)]

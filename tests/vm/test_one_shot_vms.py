@@ -19,8 +19,8 @@ from pyro_mcp.workspace.vms.stop import stop_vm
 from tests.support.thorough import is_thorough
 
 if TYPE_CHECKING:
+    from tests.support.host_fixture import HostFixture
     from tests.support.one_verb import Verbs
-    from tests.support.yard import Yard
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
@@ -36,7 +36,7 @@ hostname
 PYTHON_RANDOM = "python3 -c 'import random; print(random.getrandbits(128))'"
 
 
-def test_git_runs_in_a_real_virtual_machine(guests: Yard) -> None:
+def test_git_runs_in_a_real_virtual_machine(guests: HostFixture) -> None:
     result = guests.run("git --version; uname -r; id -u; pwd")
     assert result.exit_code == 0
     version, kernel, user, directory = result.stdout.splitlines()
@@ -48,20 +48,20 @@ def test_git_runs_in_a_real_virtual_machine(guests: Yard) -> None:
     assert guests.remains() == []
 
 
-def test_arguments_keep_their_boundaries_and_odd_characters(guests: Yard) -> None:
+def test_arguments_keep_their_boundaries_and_odd_characters(guests: HostFixture) -> None:
     words = ("a  b", "", "*", "$(id)", "; reboot", "-n", "new\nline", "ünï", "\udcff")
     result = guests.run(("printf", "%s|", *words))
     assert result.stdout == "|".join(words[:-1]) + "|\ufffd|"
 
 
-def test_create_start_exec_in_three_processes(guests: Yard, others: Verbs) -> None:
+def test_create_start_exec_in_three_processes(guests: HostFixture, others: Verbs) -> None:
     vm_id = others.run("create").stdout
     assert others.run("start", vm_id).status == 0
     assert others.run("exec", vm_id, "hostname").stdout == vm_id.replace("_", "-")[:12] + "\n"
     assert guests.remains() == []
 
 
-def test_a_stopped_vm_keeps_its_root_file_system(guests: Yard) -> None:
+def test_a_stopped_vm_keeps_its_root_file_system(guests: HostFixture) -> None:
     vm = guests.started()
     guests.inside(vm, "echo kept > /root/file; mkdir -p /workspace/tree; echo deep > /workspace/tree/leaf")
     stopped = stop_vm(guests.engine, vm.id)
@@ -74,7 +74,7 @@ def test_a_stopped_vm_keeps_its_root_file_system(guests: Yard) -> None:
     assert guests.remains() == []
 
 
-def test_the_shape_that_was_asked_for_is_what_the_guest_has(guests: Yard) -> None:
+def test_the_shape_that_was_asked_for_is_what_the_guest_has(guests: HostFixture) -> None:
     result = run_in_vm(
         guests.engine, guests.spec(shape=Shape(2, 512)), GuestCommand("nproc; grep MemTotal /proc/meminfo")
     )
@@ -83,12 +83,12 @@ def test_the_shape_that_was_asked_for_is_what_the_guest_has(guests: Yard) -> Non
     assert 300_000 < int(memory.split()[1]) < 512 * 1024
 
 
-def test_a_guest_without_a_network_reaches_nothing(guests: Yard) -> None:
+def test_a_guest_without_a_network_reaches_nothing(guests: HostFixture) -> None:
     result = guests.run("ls /sys/class/net; ip route 2>/dev/null; cat /etc/resolv.conf; curl -m 2 http://1.1.1.1; true")
     assert result.stdout.split() in (["eth0", "lo"], ["lo"])
 
 
-def test_many_restores_at_once_are_as_many_different_guests(guests: Yard) -> None:
+def test_many_restores_at_once_are_as_many_different_guests(guests: HostFixture) -> None:
     count, with_python = (50, 20) if is_thorough() else (12, 4)
     guests.run()
     barrier = threading.Barrier(count)
@@ -109,7 +109,7 @@ def test_many_restores_at_once_are_as_many_different_guests(guests: Yard) -> Non
     assert guests.remains() == []
 
 
-def test_a_vm_whose_time_is_up_is_gone_with_its_disk_although_nobody_looks(guests: Yard) -> None:
+def test_a_vm_whose_time_is_up_is_gone_with_its_disk_although_nobody_looks(guests: HostFixture) -> None:
     from pyro_mcp.host.waiting import wait_until
 
     guests.run()
@@ -123,7 +123,7 @@ def test_a_vm_whose_time_is_up_is_gone_with_its_disk_although_nobody_looks(guest
 
 
 @pytest.mark.timeout(300 + 4 * LIVES)
-def test_many_lives_leave_descriptors_threads_memory_and_files_as_they_were(guests: Yard) -> None:
+def test_many_lives_leave_descriptors_threads_memory_and_files_as_they_were(guests: HostFixture) -> None:
     for _ in range(3):
         guests.run()
         guests.exec(guests.started())

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyro_mcp.model.workspace import Workspace
+    from tests.support.host_fixture import HostFixture
     from tests.support.one_verb import Verbs
-    from tests.support.yard import Yard
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
@@ -85,7 +85,7 @@ def carriers() -> list[str]:
     return [each.name for each in descendants() if each.name.startswith(("passt", "pasta")) and not each.is_dead]
 
 
-def carried_by(yard: Yard, workspace: Workspace) -> list[str]:
+def carried_by(yard: HostFixture, workspace: Workspace) -> list[str]:
     """Return who carries a workspace's packets, which `off` says is nobody."""
     vm = yard.engine.store.vms.find(yard.engine.store.workspaces.get(workspace.id).vm_id)
     assert vm is not None
@@ -115,7 +115,7 @@ def test_egress_leads_to_the_world_and_nowhere_near_at_each_turn_of_life(seen: M
     assert {tcp[address] for address in SPELLINGS} <= KEPT_OUT | {errno.EINVAL, errno.EACCES}
 
 
-def test_off_is_a_card_that_leads_nowhere_whatever_the_guests_root_does(guests: Yard) -> None:
+def test_off_is_a_card_that_leads_nowhere_whatever_the_guests_root_does(guests: HostFixture) -> None:
     workspace = guests.workspace()
     assert carried_by(guests, workspace) == []
     command = GuestCommand(("python3", "-c", LOOK_FOR_A_WAY_OUT), 60)
@@ -131,7 +131,7 @@ def test_off_is_a_card_that_leads_nowhere_whatever_the_guests_root_does(guests: 
 
 
 @needs_network
-def test_a_network_ends_and_begins_with_the_guest(guests: Yard) -> None:
+def test_a_network_ends_and_begins_with_the_guest(guests: HostFixture) -> None:
     workspace = guests.workspace(network_policy=NetworkPolicy.EGRESS)
     at_first = carried_by(guests, workspace)
     assert at_first
@@ -146,7 +146,7 @@ def test_a_network_ends_and_begins_with_the_guest(guests: Yard) -> None:
 
 
 @needs_network
-def test_a_vmm_that_is_killed_takes_its_network_along_and_the_next_start_brings_another(guests: Yard) -> None:
+def test_a_vmm_that_is_killed_takes_its_network_along_and_the_next_start_brings_another(guests: HostFixture) -> None:
     workspace = guests.workspace(network_policy=NetworkPolicy.EGRESS)
     kill_vmm(guests, workspace)
     assert_no_carriers()
@@ -155,7 +155,7 @@ def test_a_vmm_that_is_killed_takes_its_network_along_and_the_next_start_brings_
 
 
 @needs_network
-def test_a_guest_whose_network_was_killed_goes_on_without_one_until_it_is_started_again(guests: Yard) -> None:
+def test_a_guest_whose_network_was_killed_goes_on_without_one_until_it_is_started_again(guests: HostFixture) -> None:
     workspace = guests.workspace(network_policy=NetworkPolicy.EGRESS)
     victim = next(each for each in descendants() if each.name.startswith("passt"))
     process.send_signal(victim.pid, victim.start_time, signal.SIGKILL)
@@ -170,7 +170,7 @@ def test_a_guest_whose_network_was_killed_goes_on_without_one_until_it_is_starte
 @pytest.mark.parametrize("point", ["network.started", "network.ready", "ws_machine.launched"])
 @pytest.mark.parametrize("verb", ["ws-start", "ws-reset", "ws-exec"])
 def test_a_caller_that_is_killed_while_a_network_is_made_leaves_none(
-    guests: Yard, others: Verbs, verb: str, point: str
+    guests: HostFixture, others: Verbs, verb: str, point: str
 ) -> None:
     workspace = guests.workspace(network_policy=NetworkPolicy.EGRESS)
     if verb != "ws-reset":
@@ -187,7 +187,9 @@ def test_a_caller_that_is_killed_while_a_network_is_made_leaves_none(
 
 @needs_network
 @pytest.mark.parametrize("point", ["network.started", "network.ready", "ws_create.started"])
-def test_a_creation_that_is_killed_leaves_no_network(guests: Yard, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_creation_that_is_killed_leaves_no_network(
+    guests: HostFixture, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYRO_FAULT_POINT", point)
     done = pyro("workspace", "create", "debian:12", "--network-policy", "egress")
     assert done.returncode == -signal.SIGKILL
@@ -206,7 +208,7 @@ def assert_no_carriers() -> None:
     wait_until(lambda: not carriers(), timeout_s=5, what="the network's processes to end")
 
 
-def kill_vmm(yard: Yard, workspace: Workspace) -> None:
+def kill_vmm(yard: HostFixture, workspace: Workspace) -> None:
     vm = yard.engine.store.vms.get(workspace.vm_id)
     assert vm.machine is not None
     process.send_signal(vm.machine.vmm_pid, vm.machine.vmm_start_time, signal.SIGKILL)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mcp.types import CallToolResult
 
-    from tests.support.yard import Yard
+    from tests.support.host_fixture import HostFixture
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
@@ -114,7 +114,7 @@ def values(tmp_path: Path) -> Values:
     return Values(tmp_path / "values")
 
 
-def places(guests: Yard) -> list[Path]:
+def places(guests: HostFixture) -> list[Path]:
     """Return where anything of pyro's lies that may have changed; bases and kernels are checked by their digests."""
     return [guests.paths.state, guests.paths.runtime, guests.paths.templates, guests.paths.tmp]
 
@@ -125,7 +125,7 @@ def create(values: Values, *more: str) -> str:
 
 
 def test_a_whole_life_leaves_no_trace_of_a_value_but_in_the_one_file(
-    guests: Yard, values: Values, tmp_path: Path
+    guests: HostFixture, values: Values, tmp_path: Path
 ) -> None:
     workspace_id = create(values)
     kept = guests.paths.workspaces / workspace_id / "secrets.json"
@@ -229,7 +229,9 @@ def _errors(sdk: Pyro, workspace_id: str, values: Values) -> list[str]:
     return said
 
 
-def test_no_list_of_processes_shows_a_value_while_a_workspace_is_made_and_used(guests: Yard, values: Values) -> None:
+def test_no_list_of_processes_shows_a_value_while_a_workspace_is_made_and_used(
+    guests: HostFixture, values: Values
+) -> None:
     del guests
     with starting_pyro(
         "workspace", "create", "debian:12", "--name", "shown", "--secret", f"A={values.literal}", stdout=None
@@ -251,7 +253,7 @@ def test_no_list_of_processes_shows_a_value_while_a_workspace_is_made_and_used(g
     "point", ["atomic_write.before_rename", "ws_create.directories", "ws_machine.launched", "ws_machine.configured"]
 )
 def test_a_creation_that_is_killed_leaves_no_value(
-    guests: Yard, values: Values, point: str, monkeypatch: pytest.MonkeyPatch
+    guests: HostFixture, values: Values, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYRO_FAULT_POINT", point)
     given = ("--secret", f"A={values.literal}", "--secret-file", f"B={values.file}")
@@ -262,7 +264,7 @@ def test_a_creation_that_is_killed_leaves_no_value(
     assert guests.remains() == []
 
 
-def test_a_model_does_not_see_a_value_either(guests: Yard, values: Values) -> None:
+def test_a_model_does_not_see_a_value_either(guests: HostFixture, values: Values) -> None:
     del guests
     workspace_id = create(values)
     parameters = StdioServerParameters(
@@ -291,7 +293,7 @@ def test_a_model_does_not_see_a_value_either(guests: Yard, values: Values) -> No
     assert [("[REDACTED]" in text) for text in texts] == [True, True, True, True, False, False, True]
 
 
-def test_secrets_lie_in_memory_that_only_the_guests_root_reads(guests: Yard, values: Values) -> None:
+def test_secrets_lie_in_memory_that_only_the_guests_root_reads(guests: HostFixture, values: Values) -> None:
     workspace_id = create(values)
 
     def do(command: str) -> str:
@@ -318,7 +320,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_on_the_host_itself_secrets_are_refused(guests: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_the_host_itself_secrets_are_refused(guests: HostFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYRO_VMM", "none")
     given: list[dict[str, str]] = [{"name": "A", "value": "a-value-of-some-length"}]
     with pytest.raises(PyroError, match="secrets need a guest") as caught:
@@ -327,7 +329,7 @@ def test_on_the_host_itself_secrets_are_refused(guests: Yard, monkeypatch: pytes
     assert guests.remains() == []
 
 
-def test_without_its_file_a_workspace_is_not_used(guests: Yard, values: Values) -> None:
+def test_without_its_file_a_workspace_is_not_used(guests: HostFixture, values: Values) -> None:
     workspace_id = create(values)
     (guests.paths.workspaces / workspace_id / "secrets.json").unlink()
     document: dict[str, Any] = json.loads(pyro("workspace", "exec", workspace_id, "--json", "--", "true").stdout)

@@ -94,7 +94,7 @@ class CallProgress:
             return progress_text(self._phase, self._message)
 
 
-async def carry_out(
+async def call_tool(
     tool: Tool, arguments: dict[str, Any] | None, runner: Runner, limiter: anyio.CapacityLimiter, report: Report
 ) -> CallToolResult:
     """Answer one call. What the tool could not do is an answer too, marked as an error."""

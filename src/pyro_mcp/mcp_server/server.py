@@ -13,7 +13,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from pyro_mcp import __version__
-from pyro_mcp.mcp_server.calls import MAX_CALLS, Tool, carry_out
+from pyro_mcp.mcp_server.calls import MAX_CALLS, Tool, call_tool
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
 from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS, marked_fields
 from pyro_mcp.operations.profiles import find_profile
@@ -61,7 +61,7 @@ def server_of(chosen: Profile, runner: Runner) -> Server[dict[str, Any]]:
     ) -> types.ListToolsResult:
         return types.ListToolsResult(tools=listed)
 
-    async def call_tool(
+    async def on_call_tool(
         context: ServerRequestContext[dict[str, Any]], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         tool = tools.get(params.name)
@@ -72,7 +72,7 @@ def server_of(chosen: Profile, runner: Runner) -> Server[dict[str, Any]]:
         if not limiters:
             # A limiter belongs to the event loop that it is made in.
             limiters.append(anyio.CapacityLimiter(MAX_CALLS))
-        return await carry_out(tool, params.arguments, runner, limiters[0], context.session.report_progress)
+        return await call_tool(tool, params.arguments, runner, limiters[0], context.session.report_progress)
 
     return Server(
         NAME,
@@ -80,7 +80,7 @@ def server_of(chosen: Profile, runner: Runner) -> Server[dict[str, Any]]:
         title="pyro",
         instructions=chosen.instructions,
         on_list_tools=list_tools,
-        on_call_tool=call_tool,
+        on_call_tool=on_call_tool,
     )
 
 

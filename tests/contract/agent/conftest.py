@@ -12,8 +12,8 @@ import pytest
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.host.paths import Paths
 from tests.support.agents import TIMEOUT_S, config, local_agent, opened
+from tests.support.host_fixture import HostFixture
 from tests.support.workspace_guest import Disks, workspace_bench
-from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -44,7 +44,7 @@ def guest_on_host(home: Path) -> Generator[Guest]:
 @contextmanager
 def guest_in_machine(home: Path) -> Generator[Guest]:
     shared = Paths.from_environment().cache
-    yard = Yard(Paths(cache=shared, state=home / "state", runtime=home / "run"))
+    yard = HostFixture(Paths(cache=shared, state=home / "state", runtime=home / "run"))
     with ExitStack() as stack:
         stack.callback(yard.close)
         vm = yard.started()

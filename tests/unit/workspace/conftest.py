@@ -10,8 +10,8 @@ import pytest
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import forget_hits
 from tests.support.fake_driver import FakeDrivers
+from tests.support.host_fixture import HostFixture
 from tests.support.tiny_images import install_tiny_images
-from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,14 +29,14 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
 
 
 @pytest.fixture
-def yard(private_paths: Paths, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Yard]:
+def yard(private_paths: Paths, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[HostFixture]:
     """Give a test verbs over the fake driver, with a template made already."""
     forget_hits()
     monkeypatch.setenv("PYRO_ENVIRONMENT_CACHE_DIR", str(tiny_cache))
     paths = replace(private_paths, cache=tiny_cache)
     if not tiny_cache.exists():
         install_tiny_images(paths)
-    yard = Yard(paths, FakeDrivers())
+    yard = HostFixture(paths, FakeDrivers())
     if not paths.templates.exists():
         yard.run()
         yard.forget()
@@ -45,10 +45,10 @@ def yard(private_paths: Paths, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def cold_yard(private_paths: Paths) -> Generator[Yard]:
+def cold_yard(private_paths: Paths) -> Generator[HostFixture]:
     """Give a test verbs over the fake driver, with an image cache of its own and no template in it."""
     forget_hits()
     install_tiny_images(private_paths)
-    yard = Yard(private_paths, FakeDrivers())
+    yard = HostFixture(private_paths, FakeDrivers())
     yield yard
     yard.close()

@@ -27,8 +27,8 @@ from pyro_mcp.workspace.machines.command import GuestCommand
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.host_fixture import HostFixture
     from tests.support.one_verb import Verbs
-    from tests.support.yard import Yard
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
@@ -49,7 +49,7 @@ def seed(tmp_path: Path) -> Path:
     return seed
 
 
-def test_what_was_seeded_is_there_and_stop_and_start_keep_everything(guests: Yard, seed: Path) -> None:
+def test_what_was_seeded_is_there_and_stop_and_start_keep_everything(guests: HostFixture, seed: Path) -> None:
     workspace = guests.workspace(seed)
     assert workspace.execution_mode is ExecutionMode.GUEST_VIRTIO_SERIAL
     assert (workspace.seed.mode, workspace.seed.entry_count) == ("directory", 4)
@@ -65,7 +65,7 @@ def test_what_was_seeded_is_there_and_stop_and_start_keep_everything(guests: Yar
     assert guests.remains() == []
 
 
-def test_a_reset_throws_everything_away_but_snapshots(guests: Yard, seed: Path) -> None:
+def test_a_reset_throws_everything_away_but_snapshots(guests: HostFixture, seed: Path) -> None:
     workspace = guests.workspace(seed)
     guests.do(workspace, "rm -r src; echo one > file; echo root > /root/file; sleep 600 >/dev/null 2>&1 &")
     # Not yet on the guest's disk by itself.
@@ -84,7 +84,7 @@ def test_a_reset_throws_everything_away_but_snapshots(guests: Yard, seed: Path) 
     assert guests.remains() == []
 
 
-def test_a_snapshot_is_whole_while_much_is_being_written(guests: Yard) -> None:
+def test_a_snapshot_is_whole_while_much_is_being_written(guests: HostFixture) -> None:
     workspace = guests.workspace()
     stop = threading.Event()
 
@@ -112,7 +112,7 @@ def test_a_snapshot_is_whole_while_much_is_being_written(guests: Yard) -> None:
     delete_workspace(guests.engine, workspace.id)
 
 
-def test_three_processes_share_a_workspace(guests: Yard, others: Verbs, seed: Path) -> None:
+def test_three_processes_share_a_workspace(guests: HostFixture, others: Verbs, seed: Path) -> None:
     workspace_id = others.run("ws-create", str(seed)).stdout
     assert others.run("ws-exec", workspace_id, "echo there > file").status == 0
     assert others.run("ws-exec", workspace_id, "cat file").stdout == "there\n"
@@ -120,13 +120,13 @@ def test_three_processes_share_a_workspace(guests: Yard, others: Verbs, seed: Pa
     assert guests.remains() == []
 
 
-def lose_guest(guests: Yard, workspace_id: str) -> None:
+def lose_guest(guests: HostFixture, workspace_id: str) -> None:
     machine = guests.engine.store.vms.get(find_workspace(guests.engine, workspace_id).vm_id).machine
     assert machine is not None
     process.kill(machine.vmm_pid, machine.vmm_start_time)
 
 
-def test_a_guest_that_was_killed_loses_nothing_that_was_synced(guests: Yard) -> None:
+def test_a_guest_that_was_killed_loses_nothing_that_was_synced(guests: HostFixture) -> None:
     workspace = guests.workspace()
     guests.do(workspace, "echo kept > file; sync")
     lose_guest(guests, workspace.id)
@@ -144,7 +144,7 @@ def test_a_guest_that_was_killed_loses_nothing_that_was_synced(guests: Yard) -> 
     assert guests.remains() == []
 
 
-def test_a_workspace_whose_time_is_up_is_stopped_with_all_that_was_written(guests: Yard) -> None:
+def test_a_workspace_whose_time_is_up_is_stopped_with_all_that_was_written(guests: HostFixture) -> None:
     workspace = guests.workspace(ttl_s=2)
     # Nothing is synced: it is switched off in good order.
     guests.do(workspace, "echo kept > file; echo root > /root/file")
@@ -160,7 +160,9 @@ def test_a_workspace_whose_time_is_up_is_stopped_with_all_that_was_written(guest
     assert guests.remains() == []
 
 
-def test_the_disk_of_a_stopped_workspace_is_listed_read_and_exported(guests: Yard, seed: Path, tmp_path: Path) -> None:
+def test_the_disk_of_a_stopped_workspace_is_listed_read_and_exported(
+    guests: HostFixture, seed: Path, tmp_path: Path
+) -> None:
     workspace = guests.workspace(seed)
     guests.do(workspace, "echo root > /root/file; echo work > file; echo secret > /run/file")
     with pytest.raises(PyroError, match="only when it is stopped") as caught:
@@ -192,7 +194,7 @@ def inside(image: Path, request: str) -> str:
     return subprocess.run(["/sbin/debugfs", "-R", request, image], capture_output=True, text=True, check=True).stdout
 
 
-def test_a_guest_that_fills_its_disk_says_so_and_a_reset_brings_it_back(guests: Yard) -> None:
+def test_a_guest_that_fills_its_disk_says_so_and_a_reset_brings_it_back(guests: HostFixture) -> None:
     workspace = guests.workspace()
     done = exec_workspace(
         guests.engine, workspace.id, GuestCommand("fallocate -l 20G big || echo full; touch file && echo more", 60)
@@ -205,7 +207,7 @@ def test_a_guest_that_fills_its_disk_says_so_and_a_reset_brings_it_back(guests: 
     delete_workspace(guests.engine, workspace.id)
 
 
-def test_an_empty_workspace_takes_little_of_the_hosts_disk(guests: Yard) -> None:
+def test_an_empty_workspace_takes_little_of_the_hosts_disk(guests: HostFixture) -> None:
     workspace = guests.workspace()
     guests.do(workspace, "true")
     used = sum(path.stat().st_blocks * 512 for path in guests.disks(workspace).directory.rglob("*"))
@@ -214,7 +216,7 @@ def test_an_empty_workspace_takes_little_of_the_hosts_disk(guests: Yard) -> None
 
 
 @pytest.mark.parametrize("verb", ["ws-create", "ws-reset", "ws-stop", "ws-start"])
-def test_a_verb_that_is_killed_in_the_middle_harms_nothing(guests: Yard, others: Verbs, verb: str) -> None:
+def test_a_verb_that_is_killed_in_the_middle_harms_nothing(guests: HostFixture, others: Verbs, verb: str) -> None:
     points = {
         "ws-create": ["ws_seed.copied", "launch.restored", "ws_machine.configured"],
         "ws-reset": ["ws_copying.copied", "ws_machine.configured", "ws_reset.recorded"],
@@ -239,7 +241,7 @@ def test_a_verb_that_is_killed_in_the_middle_harms_nothing(guests: Yard, others:
 
 
 @pytest.mark.timeout(300 + 10 * LIVES)
-def test_many_workspaces_made_reset_and_deleted_leave_nothing(guests: Yard, seed: Path) -> None:
+def test_many_workspaces_made_reset_and_deleted_leave_nothing(guests: HostFixture, seed: Path) -> None:
     def life() -> None:
         workspace = guests.workspace(seed)
         guests.do(workspace, "echo there > file")
@@ -259,7 +261,7 @@ def test_many_workspaces_made_reset_and_deleted_leave_nothing(guests: Yard, seed
     assert guests.remains() == []
 
 
-def test_several_workspaces_live_side_by_side(guests: Yard) -> None:
+def test_several_workspaces_live_side_by_side(guests: HostFixture) -> None:
     workspaces = [guests.workspace() for _ in range(3)]
     for number, workspace in enumerate(workspaces):
         guests.do(workspace, f"echo {number} > file")

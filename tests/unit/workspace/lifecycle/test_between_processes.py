@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyro_mcp.workspace.engine import Engine
-    from tests.support.yard import Yard
+    from tests.support.host_fixture import HostFixture
 
 STOPPED = WorkspaceState.STOPPED
 SLEEP = "echo begun; sleep 600"
@@ -46,7 +46,7 @@ PATIENCE_S = 60.0
 
 
 @pytest.fixture
-def others(tmp_path: Path, yard: Yard) -> Generator[Verbs]:
+def others(tmp_path: Path, yard: HostFixture) -> Generator[Verbs]:
     list_workspaces(yard.engine)
     with verbs(tmp_path) as others:
         yield others
@@ -66,7 +66,7 @@ def begun(running: Running) -> Running:
     ],
 )
 def test_a_command_whose_guest_is_taken_away_says_by_what(
-    yard: Yard, others: Verbs, verb: Callable[[Engine, str], object], said: str
+    yard: HostFixture, others: Verbs, verb: Callable[[Engine, str], object], said: str
 ) -> None:
     workspace = yard.workspace()
     running = begun(others.start("ws-exec", workspace.id, SLEEP))
@@ -80,7 +80,7 @@ def test_a_command_whose_guest_is_taken_away_says_by_what(
     assert yard.remains() == []
 
 
-def test_a_workspace_that_is_being_reset_refuses_commands_at_once(yard: Yard) -> None:
+def test_a_workspace_that_is_being_reset_refuses_commands_at_once(yard: HostFixture) -> None:
     workspace = yard.workspace()
     yard.engine.store.workspaces.update(
         workspace.id, lambda now: replace(now, state=WorkspaceState.RESETTING, owner=this_process())
@@ -93,7 +93,7 @@ def test_a_workspace_that_is_being_reset_refuses_commands_at_once(yard: Yard) ->
     assert yard.do(workspace, "echo works") == "works\n"
 
 
-def test_many_commands_run_at_the_same_time(yard: Yard) -> None:
+def test_many_commands_run_at_the_same_time(yard: HostFixture) -> None:
     workspace = yard.workspace()
     barrier = threading.Barrier(6)
     said: list[str] = []
@@ -112,14 +112,14 @@ def test_many_commands_run_at_the_same_time(yard: Yard) -> None:
     assert status_workspace(yard.engine, workspace.id).command_count == 6
 
 
-def test_two_processes_start_a_stopped_workspace_once(yard: Yard, others: Verbs) -> None:
+def test_two_processes_start_a_stopped_workspace_once(yard: HostFixture, others: Verbs) -> None:
     workspace = stop_workspace(yard.engine, yard.workspace().id)
     running = [others.start("ws-exec", workspace.id, "echo done") for _ in range(3)]
     assert [each.wait().stdout for each in running] == ["done\n"] * 3
     assert len(yard.engine.store.vms.all()[0]) == 1
 
 
-def test_of_two_that_want_one_name_one_gets_it(yard: Yard, others: Verbs) -> None:
+def test_of_two_that_want_one_name_one_gets_it(yard: HostFixture, others: Verbs) -> None:
     running = [others.start("ws-named", "same") for _ in range(2)]
     ended = [each.wait() for each in running]
     assert sorted(each.status or 0 for each in ended) == [0, 1]
@@ -132,7 +132,7 @@ def test_of_two_that_want_one_name_one_gets_it(yard: Yard, others: Verbs) -> Non
     assert caught.value.code is ErrorCode.CONFLICT
 
 
-def test_two_deletions_at_once_leave_nothing(yard: Yard, others: Verbs) -> None:
+def test_two_deletions_at_once_leave_nothing(yard: HostFixture, others: Verbs) -> None:
     workspace = yard.workspace()
     ended = [each.wait() for each in [others.start("ws-delete", workspace.id) for _ in range(2)]]
     assert all(each.status == 0 or "there is no workspace" in each.stderr for each in ended)
@@ -140,7 +140,7 @@ def test_two_deletions_at_once_leave_nothing(yard: Yard, others: Verbs) -> None:
     assert yard.remains() == []
 
 
-def test_an_interrupted_command_ends_and_the_workspace_goes_on(yard: Yard, others: Verbs) -> None:
+def test_an_interrupted_command_ends_and_the_workspace_goes_on(yard: HostFixture, others: Verbs) -> None:
     workspace = yard.workspace()
     running = begun(others.start("ws-exec", workspace.id, SLEEP))
     running.interrupt()
@@ -150,7 +150,7 @@ def test_an_interrupted_command_ends_and_the_workspace_goes_on(yard: Yard, other
     assert yard.do(workspace, "echo works") == "works\n"
 
 
-def test_a_command_whose_caller_was_killed_is_told_from_one_that_runs(yard: Yard, others: Verbs) -> None:
+def test_a_command_whose_caller_was_killed_is_told_from_one_that_runs(yard: HostFixture, others: Verbs) -> None:
     workspace = yard.workspace()
     running = begun(others.start("ws-exec", workspace.id, SLEEP))
     (record,) = logs_workspace(yard.engine, workspace.id)
@@ -161,7 +161,7 @@ def test_a_command_whose_caller_was_killed_is_told_from_one_that_runs(yard: Yard
     assert "was killed" in record.error
 
 
-def test_a_cancelled_command_is_journaled_as_such(yard: Yard) -> None:
+def test_a_cancelled_command_is_journaled_as_such(yard: HostFixture) -> None:
     workspace = yard.workspace()
     cancel = CancelToken()
 
@@ -174,7 +174,7 @@ def test_a_cancelled_command_is_journaled_as_such(yard: Yard) -> None:
     assert logs_workspace(yard.engine, workspace.id)[0].error == "the operation was cancelled"
 
 
-def test_a_reset_cut_off_by_an_interrupt_leaves_what_was_there(yard: Yard, others: Verbs) -> None:
+def test_a_reset_cut_off_by_an_interrupt_leaves_what_was_there(yard: HostFixture, others: Verbs) -> None:
     workspace = yard.workspace()
     yard.do(workspace, "echo kept > file")
     running = others.start("ws-reset", workspace.id, env={"PYRO_FAULT_POINT": "ws_machine.launched:raise"})
@@ -184,7 +184,7 @@ def test_a_reset_cut_off_by_an_interrupt_leaves_what_was_there(yard: Yard, other
     assert yard.do(workspace, "cat file") == "kept\n"
 
 
-def test_long_output_is_kept_in_part_and_lies_whole_beside(yard: Yard) -> None:
+def test_long_output_is_kept_in_part_and_lies_whole_beside(yard: HostFixture) -> None:
     workspace = yard.workspace()
     done = exec_workspace(
         yard.engine,
@@ -205,7 +205,7 @@ def test_long_output_is_kept_in_part_and_lies_whole_beside(yard: Yard) -> None:
         command_output(yard.engine, workspace.id, record.seq, Stream.STDERR)
 
 
-def test_the_journal_shortens_what_is_old(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_journal_shortens_what_is_old(yard: HostFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert RECENT_COMMANDS > 100
     monkeypatch.setattr("pyro_mcp.state.journal.RECENT_COMMANDS", 2)
     workspace = yard.workspace()
@@ -215,7 +215,7 @@ def test_the_journal_shortens_what_is_old(yard: Yard, monkeypatch: pytest.Monkey
     assert lengths == [1024, 1024, 8893, 8893]
 
 
-def test_the_journal_tells_what_happened_since_the_last_reset(yard: Yard) -> None:
+def test_the_journal_tells_what_happened_since_the_last_reset(yard: HostFixture) -> None:
     workspace = yard.workspace()
     yard.do(workspace, "true")
     reset_workspace(yard.engine, workspace.id)
@@ -227,7 +227,7 @@ def test_the_journal_tells_what_happened_since_the_last_reset(yard: Yard) -> Non
     assert record.command == "false; true"
 
 
-def test_words_that_are_no_text_are_kept_as_they_were(yard: Yard) -> None:
+def test_words_that_are_no_text_are_kept_as_they_were(yard: HostFixture) -> None:
     workspace = yard.workspace()
     words = ("printf", "%s|", "a  b", "", "\udcff", "new\nline")
     done = exec_workspace(yard.engine, workspace.id, GuestCommand(words))
@@ -237,7 +237,9 @@ def test_words_that_are_no_text_are_kept_as_they_were(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("verb", [start_vm, stop_vm, delete_vm, status_vm])
-def test_the_vm_of_a_workspace_is_not_for_the_verbs_of_vms(yard: Yard, verb: Callable[[Engine, str], object]) -> None:
+def test_the_vm_of_a_workspace_is_not_for_the_verbs_of_vms(
+    yard: HostFixture, verb: Callable[[Engine, str], object]
+) -> None:
     workspace = yard.workspace()
     assert list_vms(yard.engine) == []
     with pytest.raises(PyroError, match="runs the workspace") as caught:
@@ -248,7 +250,7 @@ def test_the_vm_of_a_workspace_is_not_for_the_verbs_of_vms(yard: Yard, verb: Cal
     assert yard.do(workspace, "echo works") == "works\n"
 
 
-def test_workspaces_are_found_by_id_name_and_prefix(yard: Yard) -> None:
+def test_workspaces_are_found_by_id_name_and_prefix(yard: HostFixture) -> None:
     first, second = yard.workspace(name="first"), yard.workspace(name="second")
     engine = yard.engine
     assert find_workspace(engine, first.id).id == find_workspace(engine, "first").id == first.id
@@ -267,7 +269,7 @@ def test_workspaces_are_found_by_id_name_and_prefix(yard: Yard) -> None:
         assert caught.value.code is ErrorCode.NOT_FOUND
 
 
-def test_names_and_labels_change_without_touching_what_runs(yard: Yard) -> None:
+def test_names_and_labels_change_without_touching_what_runs(yard: HostFixture) -> None:
     workspace = yard.workspace(name="before", labels={"a": "1", "b": "2"})
     change = WorkspaceChange(name="after", labels={"c": "3"}, clear_labels=("a",))
     now = update_workspace(yard.engine, "before", change)

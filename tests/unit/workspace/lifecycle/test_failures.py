@@ -17,7 +17,7 @@ from pyro_mcp.workspace.lifecycle.snapshots import create_snapshot, delete_snaps
 from pyro_mcp.workspace.lifecycle.start import start_workspace
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from tests.support.fake_driver import FakeDrivers
-from tests.support.yard import Yard
+from tests.support.host_fixture import HostFixture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,12 +48,14 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"pyro_mcp.workspace.{module}.sparse_copy", copy)
 
 
-def gone(yard: Yard, workspace: Workspace) -> None:
+def gone(yard: HostFixture, workspace: Workspace) -> None:
     delete_workspace(yard.engine, workspace.id)
     assert yard.remains() == []
 
 
-def test_a_creation_on_a_full_disk_leaves_nothing(yard: Yard, seed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_creation_on_a_full_disk_leaves_nothing(
+    yard: HostFixture, seed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill_disk(monkeypatch)
     with pytest.raises(PyroError) as caught:
         yard.workspace(seed)
@@ -63,14 +65,14 @@ def test_a_creation_on_a_full_disk_leaves_nothing(yard: Yard, seed: Path, monkey
 
 
 @pytest.mark.parametrize("what", ["nowhere", "file", "bad.tar"])
-def test_a_bad_seed_leaves_nothing_and_says_what_is_wrong(yard: Yard, seed: Path, what: str) -> None:
+def test_a_bad_seed_leaves_nothing_and_says_what_is_wrong(yard: HostFixture, seed: Path, what: str) -> None:
     (seed / "bad.tar").write_bytes(b"no archive at all" * 100)
     with pytest.raises(PyroError, match=what):
         yard.workspace(seed / what)
     assert yard.remains() == []
 
 
-def test_a_snapshot_on_a_full_disk_leaves_nothing_half_made(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_on_a_full_disk_leaves_nothing_half_made(yard: HostFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = yard.workspace()
     with monkeypatch.context() as patch:
         fill_disk(patch)
@@ -86,7 +88,9 @@ def test_a_snapshot_on_a_full_disk_leaves_nothing_half_made(yard: Yard, monkeypa
 
 
 @pytest.mark.parametrize("was_stopped", [False, True])
-def test_a_reset_on_a_full_disk_changes_nothing(yard: Yard, monkeypatch: pytest.MonkeyPatch, was_stopped: bool) -> None:
+def test_a_reset_on_a_full_disk_changes_nothing(
+    yard: HostFixture, monkeypatch: pytest.MonkeyPatch, was_stopped: bool
+) -> None:
     workspace = yard.workspace()
     yard.do(workspace, "echo kept > file")
     if was_stopped:
@@ -104,7 +108,7 @@ def test_a_reset_on_a_full_disk_changes_nothing(yard: Yard, monkeypatch: pytest.
     gone(yard, workspace)
 
 
-def test_there_is_nothing_to_reset_to_where_the_name_is_not_known(yard: Yard) -> None:
+def test_there_is_nothing_to_reset_to_where_the_name_is_not_known(yard: HostFixture) -> None:
     workspace = yard.workspace()
     with pytest.raises(PyroError, match="has no snapshot 'none'") as caught:
         reset_workspace(yard.engine, workspace.id, snapshot="none")
@@ -119,7 +123,7 @@ def test_there_is_nothing_to_reset_to_where_the_name_is_not_known(yard: Yard) ->
     gone(yard, workspace)
 
 
-def test_a_start_that_fails_is_told_and_may_be_tried_again(yard: Yard) -> None:
+def test_a_start_that_fails_is_told_and_may_be_tried_again(yard: HostFixture) -> None:
     workspace = yard.workspace()
     yard.do(workspace, "echo kept > file")
     stop_workspace(yard.engine, workspace.id)
@@ -138,7 +142,7 @@ def test_a_start_that_fails_is_told_and_may_be_tried_again(yard: Yard) -> None:
     gone(yard, workspace)
 
 
-def test_a_workspace_that_does_not_start_is_brought_back_by_a_reset(yard: Yard) -> None:
+def test_a_workspace_that_does_not_start_is_brought_back_by_a_reset(yard: HostFixture) -> None:
     workspace = yard.workspace()
     stop_workspace(yard.engine, workspace.id)
     yard.disks(workspace).root_disk(1).unlink()
@@ -150,14 +154,16 @@ def test_a_workspace_that_does_not_start_is_brought_back_by_a_reset(yard: Yard) 
 
 
 def test_a_workspace_lives_in_odd_and_long_places(
-    private_paths: Paths, tiny_cache: Path, yard: Yard, tmp_path: Path
+    private_paths: Paths, tiny_cache: Path, yard: HostFixture, tmp_path: Path
 ) -> None:
     # The template is the cache's, which `yard` has filled.
     odd = tmp_path / "with a space" / "ünï ☃ $(id)" / ("long" * 30)
     odd.mkdir(parents=True)
     old = os.umask(0o077)
     try:
-        place = Yard(replace(private_paths, cache=tiny_cache, state=odd / "state", runtime=odd / "run"), FakeDrivers())
+        place = HostFixture(
+            replace(private_paths, cache=tiny_cache, state=odd / "state", runtime=odd / "run"), FakeDrivers()
+        )
         try:
             workspace = place.workspace()
             assert place.do(workspace, "echo kept > file; cat file") == "kept\n"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyro_mcp.model.workspace import Workspace
-    from tests.support.yard import Yard
+    from tests.support.host_fixture import HostFixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -35,13 +35,13 @@ STARTED, STOPPED = WorkspaceState.STARTED, WorkspaceState.STOPPED
 
 
 @pytest.fixture
-def others(tmp_path: Path, yard: Yard) -> Generator[Verbs]:
+def others(tmp_path: Path, yard: HostFixture) -> Generator[Verbs]:
     list_workspaces(yard.engine)
     with verbs(tmp_path) as others:
         yield others
 
 
-def settled(yard: Yard, point: str, states: Collection[WorkspaceState], snapshots: int = 0) -> Workspace:
+def settled(yard: HostFixture, point: str, states: Collection[WorkspaceState], snapshots: int = 0) -> Workspace:
     """Be the oracle: list once, then look whether the one workspace is whole and nothing besides it is there."""
     (workspace,) = list_workspaces(yard.engine)
     assert workspace.state in states, (point, workspace)
@@ -57,20 +57,20 @@ def settled(yard: Yard, point: str, states: Collection[WorkspaceState], snapshot
     return workspace
 
 
-def assert_it_works(yard: Yard, workspace: Workspace, point: str) -> None:
+def assert_it_works(yard: HostFixture, workspace: Workspace, point: str) -> None:
     assert yard.do(workspace, "echo works") == "works\n", point
     again = reset_workspace(yard.engine, workspace.id)
     assert (again.state, again.reset_count) == (STARTED, workspace.reset_count + 1), point
     assert yard.do(again, "ls") == "", point
 
 
-def gone(yard: Yard, workspace: Workspace, point: str) -> None:
+def gone(yard: HostFixture, workspace: Workspace, point: str) -> None:
     delete_workspace(yard.engine, workspace.id)
     assert yard.remains() == [], point
 
 
 def every_point(
-    yard: Yard,
+    yard: HostFixture,
     others: Verbs,
     tmp_path: Path,
     arguments: tuple[str, ...],
@@ -95,7 +95,7 @@ def every_point(
     gone(yard, workspace, "the end")
 
 
-def test_create_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_create_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     seed = tmp_path / "seed"
     seed.mkdir()
     (seed / "file").write_text("content")
@@ -116,7 +116,9 @@ def test_create_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path
         assert yard.remains() == [], point
 
 
-def test_exec_can_be_killed_anywhere_and_the_workspace_goes_on(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_exec_can_be_killed_anywhere_and_the_workspace_goes_on(
+    yard: HostFixture, others: Verbs, tmp_path: Path
+) -> None:
     def after(point: str, _before: Workspace) -> None:
         workspace = settled(yard, point, {STARTED})
         assert yard.do(workspace, "echo works") == "works\n", point
@@ -124,7 +126,7 @@ def test_exec_can_be_killed_anywhere_and_the_workspace_goes_on(yard: Yard, other
     every_point(yard, others, tmp_path, ("ws-exec", "echo hello"), lambda _: None, after)
 
 
-def test_stop_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_stop_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     def after(point: str, _before: Workspace) -> None:
         workspace = settled(yard, point, {STARTED, STOPPED})
         assert stop_workspace(yard.engine, workspace.id).state is STOPPED, point
@@ -133,7 +135,7 @@ def test_stop_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) 
     every_point(yard, others, tmp_path, ("ws-stop",), lambda each: yard.do(each, "echo precious > file"), after)
 
 
-def test_start_can_be_killed_anywhere_and_the_disks_stay(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_start_can_be_killed_anywhere_and_the_disks_stay(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     def prepare(workspace: Workspace) -> None:
         yard.do(workspace, "echo precious > file")
         stop_workspace(yard.engine, workspace.id)
@@ -148,7 +150,7 @@ def test_start_can_be_killed_anywhere_and_the_disks_stay(yard: Yard, others: Ver
 
 @pytest.mark.parametrize("was_stopped", [False, True])
 def test_reset_can_be_killed_anywhere_and_leaves_the_old_state_or_the_new_one(
-    yard: Yard, others: Verbs, tmp_path: Path, was_stopped: bool
+    yard: HostFixture, others: Verbs, tmp_path: Path, was_stopped: bool
 ) -> None:
     def prepare(workspace: Workspace) -> None:
         yard.do(workspace, "echo old > file")
@@ -169,7 +171,9 @@ def test_reset_can_be_killed_anywhere_and_leaves_the_old_state_or_the_new_one(
 
 
 @pytest.mark.parametrize("was_stopped", [False, True])
-def test_taking_a_snapshot_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path, was_stopped: bool) -> None:
+def test_taking_a_snapshot_can_be_killed_anywhere(
+    yard: HostFixture, others: Verbs, tmp_path: Path, was_stopped: bool
+) -> None:
     def prepare(workspace: Workspace) -> None:
         for each in list_snapshots(yard.engine, workspace.id)[1:]:
             delete_snapshot(yard.engine, workspace.id, each.name)
@@ -187,7 +191,7 @@ def test_taking_a_snapshot_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp
     every_point(yard, others, tmp_path, ("ws-snapshot", "one"), prepare, after)
 
 
-def test_deleting_a_snapshot_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_deleting_a_snapshot_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     def after(point: str, before: Workspace) -> None:
         names = [each.name for each in list_snapshots(yard.engine, before.id)]
         settled(yard, point, {STARTED}, snapshots=len(names) - 1)
@@ -197,7 +201,7 @@ def test_deleting_a_snapshot_can_be_killed_anywhere(yard: Yard, others: Verbs, t
     )
 
 
-def test_delete_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_delete_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     def workspace_with_a_snapshot() -> Workspace:
         workspace = yard.workspace()
         create_snapshot(yard.engine, workspace.id, "one")

@@ -31,9 +31,9 @@ from pyro_mcp.workspace.lifecycle.start import start_workspace
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.machines.command import GuestCommand
 from tests.support.fake_driver import FakeDrivers
+from tests.support.host_fixture import HostFixture
 from tests.support.thorough import examples
 from tests.support.tiny_images import install_tiny_images
-from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class Lives(RuleBasedStateMachine):
         paths = Paths(cache, root / "state", root / "run")
         if not cache.exists():
             install_tiny_images(paths)
-        self.yard = Yard(paths, FakeDrivers())
+        self.yard = HostFixture(paths, FakeDrivers())
         self.model: dict[str, Expected] = {}
         self.gone: list[str] = []
 

@@ -17,7 +17,7 @@ from pyro_mcp.workspace.lifecycle.reset import reset_workspace
 from pyro_mcp.workspace.lifecycle.snapshots import create_snapshot, delete_snapshot, list_snapshots
 from pyro_mcp.workspace.lifecycle.start import start_workspace
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
-from tests.support.yard import Yard
+from tests.support.host_fixture import HostFixture
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def host(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[Yard]:
+def host(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[HostFixture]:
     forget_hits()
     monkeypatch.setenv("PYRO_VMM", "none")
-    yard = Yard(private_paths)
+    yard = HostFixture(private_paths)
     yield yard
     yard.close()
 
@@ -46,7 +46,7 @@ def seed(tmp_path: Path) -> Path:
     return seed
 
 
-def test_a_workspace_lives_through_stop_start_snapshot_and_reset(host: Yard, seed: Path) -> None:
+def test_a_workspace_lives_through_stop_start_snapshot_and_reset(host: HostFixture, seed: Path) -> None:
     workspace = host.workspace(seed, allow_host_compat=True)
     assert (workspace.execution_mode, workspace.isolation) == (ExecutionMode.HOST_COMPAT, Isolation.NONE)
     assert (workspace.seed.mode, workspace.seed.entry_count) == ("directory", 4)
@@ -68,14 +68,14 @@ def test_a_workspace_lives_through_stop_start_snapshot_and_reset(host: Yard, see
     assert host.remains() == []
 
 
-def test_a_stopped_one_starts_by_itself_for_the_next_command(host: Yard) -> None:
+def test_a_stopped_one_starts_by_itself_for_the_next_command(host: HostFixture) -> None:
     workspace = host.workspace(allow_host_compat=True)
     host.do(workspace, "echo kept > file")
     stop_workspace(host.engine, workspace.id)
     assert host.do(workspace, "cat file") == "kept\n"
 
 
-def test_what_needs_a_guest_is_refused_with_a_reason(host: Yard) -> None:
+def test_what_needs_a_guest_is_refused_with_a_reason(host: HostFixture) -> None:
     with pytest.raises(PyroError, match="needs a guest") as caught:
         host.workspace(allow_host_compat=True, network_policy=NetworkPolicy.EGRESS)
     assert caught.value.code is ErrorCode.UNSUPPORTED
@@ -89,7 +89,7 @@ def test_what_needs_a_guest_is_refused_with_a_reason(host: Yard) -> None:
     assert host.remains() == []
 
 
-def test_a_seed_that_is_not_there_leaves_nothing(host: Yard, tmp_path: Path) -> None:
+def test_a_seed_that_is_not_there_leaves_nothing(host: HostFixture, tmp_path: Path) -> None:
     with pytest.raises(PyroError) as caught:
         host.workspace(tmp_path / "nowhere", allow_host_compat=True)
     assert caught.value.code is ErrorCode.NOT_FOUND

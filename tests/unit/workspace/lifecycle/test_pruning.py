@@ -13,10 +13,10 @@ from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from tests.support.tiny_images import install_tiny_images
 
 if TYPE_CHECKING:
-    from tests.support.yard import Yard
+    from tests.support.host_fixture import HostFixture
 
 
-def test_a_prune_leaves_the_image_of_a_stopped_workspace(cold_yard: Yard) -> None:
+def test_a_prune_leaves_the_image_of_a_stopped_workspace(cold_yard: HostFixture) -> None:
     workspace = stop_workspace(cold_yard.engine, cold_yard.workspace().id)
     assert workspace.base is not None
     install_tiny_images(cold_yard.paths, content=b"the environment was upgraded")

@@ -33,36 +33,36 @@ from pyro_mcp.workspace.machines.command import GuestCommand
 if TYPE_CHECKING:
     from pyro_mcp.model import MachineRecord
     from pyro_mcp.model.workspace import Workspace
-    from tests.support.yard import Yard
+    from tests.support.host_fixture import HostFixture
 
 STARTED, STOPPED = WorkspaceState.STARTED, WorkspaceState.STOPPED
 PATIENCE_S = 60.0
 
 
-def machine_of(yard: Yard, workspace: Workspace) -> MachineRecord:
+def machine_of(yard: HostFixture, workspace: Workspace) -> MachineRecord:
     machine = yard.engine.store.vms.get(workspace.vm_id).machine
     assert machine is not None
     return machine
 
 
-def lose_guest(yard: Yard, workspace: Workspace) -> None:
+def lose_guest(yard: HostFixture, workspace: Workspace) -> None:
     machine = machine_of(yard, workspace)
     process.kill(machine.vmm_pid, machine.vmm_start_time)
 
 
-def lose_database(yard: Yard) -> None:
+def lose_database(yard: HostFixture) -> None:
     yard.engine.close()
     for suffix in ("", "-wal", "-shm"):
         Path(f"{yard.paths.database}{suffix}").unlink(missing_ok=True)
 
 
-def gone(yard: Yard, *workspaces: Workspace) -> None:
+def gone(yard: HostFixture, *workspaces: Workspace) -> None:
     for workspace in workspaces:
         delete_workspace(yard.engine, workspace.id)
     assert yard.remains() == []
 
 
-def test_a_lost_guest_is_said_to_be_and_the_next_command_has_another(yard: Yard) -> None:
+def test_a_lost_guest_is_said_to_be_and_the_next_command_has_another(yard: HostFixture) -> None:
     workspace = yard.workspace()
     yard.do(workspace, "echo kept > file")
     lose_guest(yard, workspace)
@@ -76,7 +76,7 @@ def test_a_lost_guest_is_said_to_be_and_the_next_command_has_another(yard: Yard)
     gone(yard, now)
 
 
-def test_a_command_whose_guest_is_lost_says_so_and_stands_in_the_journal(yard: Yard) -> None:
+def test_a_command_whose_guest_is_lost_says_so_and_stands_in_the_journal(yard: HostFixture) -> None:
     workspace = yard.workspace()
 
     def lose(_stream: object, _data: bytes) -> None:
@@ -92,7 +92,7 @@ def test_a_command_whose_guest_is_lost_says_so_and_stands_in_the_journal(yard: Y
     gone(yard, workspace)
 
 
-def test_after_a_reboot_workspaces_are_stopped_and_start_again(yard: Yard) -> None:
+def test_after_a_reboot_workspaces_are_stopped_and_start_again(yard: HostFixture) -> None:
     running, stopped = yard.workspace(), yard.workspace()
     stop_workspace(yard.engine, stopped.id)
     lose_guest(yard, running)
@@ -109,7 +109,7 @@ def test_after_a_reboot_workspaces_are_stopped_and_start_again(yard: Yard) -> No
     gone(yard, running, stopped)
 
 
-def test_a_workspace_whose_time_is_up_is_switched_off_although_nobody_looks(yard: Yard) -> None:
+def test_a_workspace_whose_time_is_up_is_switched_off_although_nobody_looks(yard: HostFixture) -> None:
     workspace = yard.workspace(ttl_s=1)
     yard.do(workspace, "echo kept > file")
 
@@ -124,7 +124,7 @@ def test_a_workspace_whose_time_is_up_is_switched_off_although_nobody_looks(yard
     gone(yard, workspace)
 
 
-def test_activity_renews_the_time_to_live_and_looking_does_not(yard: Yard) -> None:
+def test_activity_renews_the_time_to_live_and_looking_does_not(yard: HostFixture) -> None:
     workspace = yard.workspace()
     before = status_workspace(yard.engine, workspace.id)
     assert before.last_activity_at == workspace.last_activity_at
@@ -136,11 +136,11 @@ def test_activity_renews_the_time_to_live_and_looking_does_not(yard: Yard) -> No
     gone(yard, workspace)
 
 
-def overdue(yard: Yard, workspace: Workspace) -> None:
+def overdue(yard: HostFixture, workspace: Workspace) -> None:
     yard.engine.store.workspaces.update(workspace.id, lambda now: replace(now, deadline_boottime_s=1.0))
 
 
-def test_no_time_runs_out_while_somebody_uses_the_guest(yard: Yard) -> None:
+def test_no_time_runs_out_while_somebody_uses_the_guest(yard: HostFixture) -> None:
     workspace = yard.workspace()
     with guest_of(yard.engine, workspace.id) as use:
         overdue(yard, workspace)
@@ -159,7 +159,7 @@ def test_no_time_runs_out_while_somebody_uses_the_guest(yard: Yard) -> None:
     gone(yard, workspace)
 
 
-def test_a_watcher_that_was_killed_is_replaced_when_the_time_is_up(yard: Yard) -> None:
+def test_a_watcher_that_was_killed_is_replaced_when_the_time_is_up(yard: HostFixture) -> None:
     workspace = yard.workspace()
     before = machine_of(yard, workspace).remover
     process.kill(*before, tree=True)
@@ -175,7 +175,7 @@ def test_a_watcher_that_was_killed_is_replaced_when_the_time_is_up(yard: Yard) -
     gone(yard, workspace)
 
 
-def test_after_the_database_is_lost_workspaces_and_snapshots_are_taken_up_again(yard: Yard) -> None:
+def test_after_the_database_is_lost_workspaces_and_snapshots_are_taken_up_again(yard: HostFixture) -> None:
     running, stopped = yard.workspace(name="running", labels={"a": "b"}), yard.workspace()
     yard.do(running, "echo kept > file")
     create_snapshot(yard.engine, running.id, "one")
@@ -193,7 +193,7 @@ def test_after_the_database_is_lost_workspaces_and_snapshots_are_taken_up_again(
     gone(yard, running, stopped)
 
 
-def test_after_the_database_and_the_guest_are_lost_the_workspace_is_stopped(yard: Yard) -> None:
+def test_after_the_database_and_the_guest_are_lost_the_workspace_is_stopped(yard: HostFixture) -> None:
     workspace = yard.workspace()
     lose_guest(yard, workspace)
     lose_database(yard)
@@ -204,7 +204,7 @@ def test_after_the_database_and_the_guest_are_lost_the_workspace_is_stopped(yard
 
 
 @pytest.mark.parametrize("damage", ["labels = '{]'", "state = 'levitating'", "life = 0", "shape"])
-def test_a_damaged_row_is_restored_from_its_copy_and_the_others_load(yard: Yard, damage: str) -> None:
+def test_a_damaged_row_is_restored_from_its_copy_and_the_others_load(yard: HostFixture, damage: str) -> None:
     damaged, whole = yard.workspace(name="precious"), yard.workspace()
     stop_workspace(yard.engine, damaged.id)
     statement = damage if "=" in damage else "mem_mib = 1"
@@ -218,7 +218,7 @@ def test_a_damaged_row_is_restored_from_its_copy_and_the_others_load(yard: Yard,
     gone(yard, damaged, whole)
 
 
-def test_a_directory_that_nothing_is_known_of_is_set_aside_with_a_notice(yard: Yard) -> None:
+def test_a_directory_that_nothing_is_known_of_is_set_aside_with_a_notice(yard: HostFixture) -> None:
     workspace = stop_workspace(yard.engine, yard.workspace().id)
     yard.disks(workspace).record.write_text("{]")
     lose_database(yard)
@@ -230,7 +230,7 @@ def test_a_directory_that_nothing_is_known_of_is_set_aside_with_a_notice(yard: Y
     assert list_workspaces(yard.engine) == ()
 
 
-def test_what_a_killed_creation_left_goes_although_the_database_is_lost(yard: Yard) -> None:
+def test_what_a_killed_creation_left_goes_although_the_database_is_lost(yard: HostFixture) -> None:
     list_workspaces(yard.engine)
     left = yard.paths.workspaces / ("ws_" + "a" * 20) / "lives" / "1"
     left.mkdir(parents=True)
@@ -242,7 +242,7 @@ def test_what_a_killed_creation_left_goes_although_the_database_is_lost(yard: Ya
     foreign.rmdir()
 
 
-def test_a_clock_that_is_set_neither_ends_a_workspace_nor_keeps_one(yard: Yard) -> None:
+def test_a_clock_that_is_set_neither_ends_a_workspace_nor_keeps_one(yard: HostFixture) -> None:
     workspace = yard.workspace()
     system = system_clock()
     for offset_s in (365 * 86400, -3600):
@@ -260,7 +260,7 @@ def test_a_clock_that_is_set_neither_ends_a_workspace_nor_keeps_one(yard: Yard) 
     gone(yard, workspace)
 
 
-def test_a_base_image_that_is_gone_is_said_to_be(yard: Yard) -> None:
+def test_a_base_image_that_is_gone_is_said_to_be(yard: HostFixture) -> None:
     workspace = stop_workspace(yard.engine, yard.workspace().id)
     elsewhere = "/nowhere/base.img"
     yard.engine.store.workspaces.update(

@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.yard import Yard
+    from tests.support.host_fixture import HostFixture
 
 
-def only(yard: Yard) -> Path:
+def only(yard: HostFixture) -> Path:
     (name,) = os.listdir(yard.paths.templates)
     return yard.paths.templates / name
 
 
-def calls(yard: Yard) -> list[str]:
+def calls(yard: HostFixture) -> list[str]:
     """Return what the driver was asked for since the last time."""
     made = yard.fakes.fake.calls.copy()
     yard.fakes.fake.calls.clear()
     return made
 
 
-def test_a_template_is_made_by_the_first_start_and_used_by_all(cold_yard: Yard) -> None:
+def test_a_template_is_made_by_the_first_start_and_used_by_all(cold_yard: HostFixture) -> None:
     yard = cold_yard
     yard.run()
     assert calls(yard) == ["boot", "save", "restore"]
@@ -76,7 +76,7 @@ def link(path: Path) -> None:
 @pytest.mark.parametrize("name", [RAM, DEVICE_STATE, ROOT_DISK, MANIFEST])
 @pytest.mark.parametrize("harm", [append, flip, replace, link, os.unlink])
 def test_a_template_that_was_tampered_with_is_made_anew_and_not_booted(
-    cold_yard: Yard, name: str, harm: Callable[[Path], None]
+    cold_yard: HostFixture, name: str, harm: Callable[[Path], None]
 ) -> None:
     yard = cold_yard
     yard.run()
@@ -90,7 +90,7 @@ def test_a_template_that_was_tampered_with_is_made_anew_and_not_booted(
     assert yard.remains() == []
 
 
-def test_another_vmm_shape_or_image_takes_another_template(cold_yard: Yard) -> None:
+def test_another_vmm_shape_or_image_takes_another_template(cold_yard: HostFixture) -> None:
     yard = cold_yard
     yard.run()
     calls(yard)
@@ -103,7 +103,7 @@ def test_another_vmm_shape_or_image_takes_another_template(cold_yard: Yard) -> N
     assert len(os.listdir(yard.paths.templates)) == 4
 
 
-def test_two_starts_at_once_make_one_template(cold_yard: Yard) -> None:
+def test_two_starts_at_once_make_one_template(cold_yard: HostFixture) -> None:
     yard = cold_yard
     engines = [yard.another_engine() for _ in range(4)]
     results: list[int] = []
@@ -124,7 +124,7 @@ def test_two_starts_at_once_make_one_template(cold_yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("step", ["boot", "save"])
-def test_a_template_that_can_not_be_made_leaves_nothing_behind(cold_yard: Yard, step: str) -> None:
+def test_a_template_that_can_not_be_made_leaves_nothing_behind(cold_yard: HostFixture, step: str) -> None:
     yard = cold_yard
     yard.fakes.fake.refusals[step] = PyroError(ErrorCode.TIMEOUT, "it took too long")
     with pytest.raises(PyroError, match="it took too long"):
@@ -135,7 +135,7 @@ def test_a_template_that_can_not_be_made_leaves_nothing_behind(cold_yard: Yard, 
     assert yard.run("echo works").stdout == "works\n"
 
 
-def test_without_room_for_a_template_a_vm_is_booted_from_the_kernel(cold_yard: Yard) -> None:
+def test_without_room_for_a_template_a_vm_is_booted_from_the_kernel(cold_yard: HostFixture) -> None:
     yard = cold_yard
     yard.fakes.fake.refusals["save"] = PyroError(ErrorCode.NO_SPACE, "the disk is full")
     assert yard.run("echo works").stdout == "works\n"
@@ -144,7 +144,7 @@ def test_without_room_for_a_template_a_vm_is_booted_from_the_kernel(cold_yard: Y
     assert yard.remains() == []
 
 
-def test_a_template_that_does_not_restore_is_made_anew(cold_yard: Yard) -> None:
+def test_a_template_that_does_not_restore_is_made_anew(cold_yard: HostFixture) -> None:
     yard = cold_yard
     yard.run()
     calls(yard)
@@ -156,7 +156,7 @@ def test_a_template_that_does_not_restore_is_made_anew(cold_yard: Yard) -> None:
     assert yard.remains() == []
 
 
-def test_a_restore_that_always_fails_falls_back_to_a_boot(cold_yard: Yard) -> None:
+def test_a_restore_that_always_fails_falls_back_to_a_boot(cold_yard: HostFixture) -> None:
     yard = cold_yard
     yard.run()
     calls(yard)
@@ -166,7 +166,7 @@ def test_a_restore_that_always_fails_falls_back_to_a_boot(cold_yard: Yard) -> No
     assert yard.remains() == []
 
 
-def test_only_the_templates_used_last_are_kept(cold_yard: Yard) -> None:
+def test_only_the_templates_used_last_are_kept(cold_yard: HostFixture) -> None:
     yard = cold_yard
     for number in range(templates.MAX_TEMPLATES):
         stale = yard.paths.templates / f"old{number}"
@@ -179,7 +179,7 @@ def test_only_the_templates_used_last_are_kept(cold_yard: Yard) -> None:
     assert "old1" in kept
 
 
-def test_a_template_in_use_is_not_removed(cold_yard: Yard) -> None:
+def test_a_template_in_use_is_not_removed(cold_yard: HostFixture) -> None:
     yard = cold_yard
     yard.run()
     key = only(yard).name
@@ -189,7 +189,7 @@ def test_a_template_in_use_is_not_removed(cold_yard: Yard) -> None:
     assert yard.remains() == []
 
 
-def test_a_base_image_that_is_gone_is_named(cold_yard: Yard) -> None:
+def test_a_base_image_that_is_gone_is_named(cold_yard: HostFixture) -> None:
     yard = cold_yard
     vm = yard.create()
     base_image(yard.paths).unlink()

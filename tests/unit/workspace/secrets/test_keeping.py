@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.commands.exec import WorkspaceExecution
     from pyro_mcp.workspace.secrets.redactor import Redactor
-    from tests.support.yard import Yard
+    from tests.support.host_fixture import HostFixture
 
 VALUE = "v4lue/of é that\nis long"
 SECRETS = (Secret("TOKEN", SecretKind.LITERAL, VALUE), Secret("ZERO", SecretKind.FILE, "with\0zero"))
 
 
 @pytest.fixture
-def workspace(yard: Yard) -> Workspace:
+def workspace(yard: HostFixture) -> Workspace:
     """Return a workspace whose record and directory say that it has secrets, with a guest that was not given any."""
     made = yard.workspace()
     keep_secrets(yard.disks(made), SECRETS)
@@ -44,11 +44,11 @@ def workspace(yard: Yard) -> Workspace:
     return yard.engine.store.workspaces.update(made.id, lambda now: replace(now, secrets=sources))
 
 
-def run(yard: Yard, workspace: Workspace, command: str | tuple[str, ...], **more: Any) -> WorkspaceExecution:
+def run(yard: HostFixture, workspace: Workspace, command: str | tuple[str, ...], **more: Any) -> WorkspaceExecution:
     return exec_workspace(yard.engine, workspace.id, GuestCommand(command, 30), **more)
 
 
-def test_the_file_is_its_owners_and_the_record_knows_names_alone(yard: Yard, workspace: Workspace) -> None:
+def test_the_file_is_its_owners_and_the_record_knows_names_alone(yard: HostFixture, workspace: Workspace) -> None:
     path = yard.disks(workspace).secrets
     assert path.stat().st_mode & 0o777 == 0o600
     assert secrets_of(yard.engine.paths, workspace) == SECRETS
@@ -59,7 +59,7 @@ def test_the_file_is_its_owners_and_the_record_knows_names_alone(yard: Yard, wor
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b'{"secrets": 3}', b'{"secrets": [{"name": "TOKEN"}]}', None])
 def test_a_workspace_whose_secrets_are_gone_or_damaged_runs_nothing(
-    yard: Yard, workspace: Workspace, content: bytes | None
+    yard: HostFixture, workspace: Workspace, content: bytes | None
 ) -> None:
     path = yard.disks(workspace).secrets
     path.unlink()
@@ -70,13 +70,13 @@ def test_a_workspace_whose_secrets_are_gone_or_damaged_runs_nothing(
     assert caught.value.code is ErrorCode.CORRUPT
 
 
-def test_a_file_with_other_secrets_than_the_record_has_is_not_taken(yard: Yard, workspace: Workspace) -> None:
+def test_a_file_with_other_secrets_than_the_record_has_is_not_taken(yard: HostFixture, workspace: Workspace) -> None:
     keep_secrets(yard.disks(workspace), SECRETS[:1])
     with pytest.raises(PyroError, match="gone or damaged"):
         redactor_for(yard.engine.paths, workspace)
 
 
-def test_a_command_gets_a_secret_and_nobody_sees_it(yard: Yard, workspace: Workspace) -> None:
+def test_a_command_gets_a_secret_and_nobody_sees_it(yard: HostFixture, workspace: Workspace) -> None:
     seen: list[tuple[Stream, bytes]] = []
     streams = CommandStreams(on_output=lambda stream, data: seen.append((stream, data)))
     printing = 'printf %s "$T" | while IFS= read -r -n1 each; do printf %s "$each"; done; echo "$T" >&2; echo "${#T}"'
@@ -91,7 +91,7 @@ def test_a_command_gets_a_secret_and_nobody_sees_it(yard: Yard, workspace: Works
     assert b"".join(data for stream, data in seen if stream is Stream.STDERR) == b"[REDACTED]\n"
 
 
-def test_an_error_that_quotes_a_value_is_redacted_everywhere(yard: Yard, workspace: Workspace) -> None:
+def test_an_error_that_quotes_a_value_is_redacted_everywhere(yard: HostFixture, workspace: Workspace) -> None:
     with pytest.raises(PyroError, match=r"command not found: '\[REDACTED\]'") as caught:
         run(yard, workspace, ("v4lue/of é that is long",))
     assert caught.value.details["exit_code"] == 127
@@ -108,7 +108,7 @@ def test_an_error_that_quotes_a_value_is_redacted_everywhere(yard: Yard, workspa
     ],
 )
 def test_what_can_be_no_variable_is_refused_before_anything_runs(
-    yard: Yard, workspace: Workspace, wanted: dict[str, str], code: ErrorCode, message: str
+    yard: HostFixture, workspace: Workspace, wanted: dict[str, str], code: ErrorCode, message: str
 ) -> None:
     with pytest.raises(PyroError, match=message) as caught:
         run(yard, workspace, "true", secret_env=wanted)
@@ -116,13 +116,13 @@ def test_what_can_be_no_variable_is_refused_before_anything_runs(
     assert logs_workspace(yard.engine, workspace.id) == ()
 
 
-def test_two_secrets_need_two_variables(yard: Yard, workspace: Workspace) -> None:
+def test_two_secrets_need_two_variables(yard: HostFixture, workspace: Workspace) -> None:
     keep_secrets(yard.disks(workspace), [SECRETS[0], Secret("ZERO", SecretKind.FILE, "no zero")])
     with pytest.raises(PyroError, match="two secrets are to be in the variable A"):
         secret_variables(workspace, secrets_of(yard.paths, workspace), {"TOKEN": "A", "ZERO": "A"})
 
 
-def test_a_workspace_without_secrets_has_none_to_give(yard: Yard) -> None:
+def test_a_workspace_without_secrets_has_none_to_give(yard: HostFixture) -> None:
     made = yard.workspace()
     assert redactor_for(yard.engine.paths, made).is_idle
     assert not yard.disks(made).secrets.exists()
@@ -130,7 +130,9 @@ def test_a_workspace_without_secrets_has_none_to_give(yard: Yard) -> None:
         run(yard, made, "true", secret_env={"TOKEN": "A"})
 
 
-def test_a_command_reads_its_secrets_once(yard: Yard, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_reads_its_secrets_once(
+    yard: HostFixture, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[Path] = []
 
     def counted(path: Path, what: str) -> int:
@@ -145,7 +147,7 @@ def test_a_command_reads_its_secrets_once(yard: Yard, workspace: Workspace, monk
     assert len(opened) == 1
 
 
-def test_what_a_cut_off_command_held_back_is_not_shown(yard: Yard, workspace: Workspace) -> None:
+def test_what_a_cut_off_command_held_back_is_not_shown(yard: HostFixture, workspace: Workspace) -> None:
     seen = bytearray()
     output = RedactedOutput(redactor_for(yard.engine.paths, workspace), lambda _, data: seen.extend(data))
     output.take(Stream.STDOUT, b"so far: v4lue/of")
@@ -154,7 +156,7 @@ def test_what_a_cut_off_command_held_back_is_not_shown(yard: Yard, workspace: Wo
     assert seen == b"so far: v4lue/of"
 
 
-def test_results_and_errors_of_any_operation_hold_no_value(yard: Yard, workspace: Workspace) -> None:
+def test_results_and_errors_of_any_operation_hold_no_value(yard: HostFixture, workspace: Workspace) -> None:
     call = Runner(yard.paths).call()
     shown = LoggedCommand(
         3, ("echo", VALUE), "/workspace", VALUE, 0, False, False, 1, f"x{VALUE}", VALUE, 1, 1, False, False, VALUE

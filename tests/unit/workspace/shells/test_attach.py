@@ -11,9 +11,9 @@ from pyro_mcp.host.faults import forget_hits
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.shells.read import read_shell
 from pyro_mcp.workspace.shells.shell import ShellSpec, open_shell, write_shell
+from tests.support.host_fixture import HostFixture
 from tests.support.person import DETACH, at_a_terminal
 from tests.support.pyro_cli import pyro
-from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -25,28 +25,28 @@ ATTACH = ("workspace", "shell", "attach")
 
 
 @pytest.fixture
-def host(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[Yard]:
+def host(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[HostFixture]:
     forget_hits()
     monkeypatch.setenv("PYRO_VMM", "none")
     monkeypatch.setenv("PS1", "$ ")
-    yard = Yard(private_paths)
+    yard = HostFixture(private_paths)
     yield yard
     yard.close()
 
 
 @pytest.fixture
-def ident(host: Yard, tmp_path: Path) -> str:
+def ident(host: HostFixture, tmp_path: Path) -> str:
     seed = tmp_path / "seed"
     seed.mkdir()
     (seed / "file").write_text("content\n")
     return host.workspace(seed, allow_host_compat=True).id
 
 
-def read(host: Yard, ident: str, shell: str, *, cursor: int = 0) -> str:
+def read(host: HostFixture, ident: str, shell: str, *, cursor: int = 0) -> str:
     return read_shell(host.engine, ident, shell, cursor=cursor, plain=True, wait_for_idle_ms=300).part.text
 
 
-def test_a_new_shell_works_like_ones_own_and_its_exit_is_the_commands(host: Yard, ident: str) -> None:
+def test_a_new_shell_works_like_ones_own_and_its_exit_is_the_commands(host: HostFixture, ident: str) -> None:
     with at_a_terminal(*ATTACH, ident) as person:
         before = person.modes()
         person.sees("Ctrl-] lets go of it")
@@ -60,7 +60,7 @@ def test_a_new_shell_works_like_ones_own_and_its_exit_is_the_commands(host: Yard
         person.sees("has exited with 7")
 
 
-def test_the_detach_key_lets_go_and_the_shell_goes_on(host: Yard, ident: str) -> None:
+def test_the_detach_key_lets_go_and_the_shell_goes_on(host: HostFixture, ident: str) -> None:
     shell = open_shell(host.engine, ident, ShellSpec(cols=80, rows=24)).info.shell
     write_shell(host.engine, ident, shell, "X=here; echo re''ady\n")
     read(host, ident, shell)
@@ -78,7 +78,7 @@ def test_the_detach_key_lets_go_and_the_shell_goes_on(host: Yard, ident: str) ->
     assert "still here" in read(host, ident, shell)
 
 
-def test_another_key_may_let_go(host: Yard, ident: str) -> None:
+def test_another_key_may_let_go(host: HostFixture, ident: str) -> None:
     with at_a_terminal(*ATTACH, ident, "--detach-key", "ctrl-a") as person:
         person.sees("Ctrl-a lets go of it")
         person.types("printf '[%s]\\n' d''one\n")
@@ -87,7 +87,7 @@ def test_another_key_may_let_go(host: Yard, ident: str) -> None:
         assert person.status() == 0
 
 
-def test_the_size_of_the_terminal_is_the_shells(host: Yard, ident: str) -> None:
+def test_the_size_of_the_terminal_is_the_shells(host: HostFixture, ident: str) -> None:
     with at_a_terminal(*ATTACH, ident, cols=100, rows=33) as person:
         person.types("stty size\n")
         person.sees("33 100")
@@ -98,7 +98,7 @@ def test_the_size_of_the_terminal_is_the_shells(host: Yard, ident: str) -> None:
         person.status()
 
 
-def test_ctrl_c_is_for_what_runs_in_the_shell(host: Yard, ident: str) -> None:
+def test_ctrl_c_is_for_what_runs_in_the_shell(host: HostFixture, ident: str) -> None:
     with at_a_terminal(*ATTACH, ident) as person:
         person.types("sh -c 'echo beg\"\"un; sleep 1000'\n")
         person.sees("begun")
@@ -109,7 +109,7 @@ def test_ctrl_c_is_for_what_runs_in_the_shell(host: Yard, ident: str) -> None:
         assert person.status() == 0
 
 
-def test_what_programs_switched_on_is_switched_off(host: Yard, ident: str) -> None:
+def test_what_programs_switched_on_is_switched_off(host: HostFixture, ident: str) -> None:
     with at_a_terminal(*ATTACH, ident) as person:
         person.types("printf '\\033[?1049h\\033[?1000h\\033[?25l'; echo o''n\n")
         person.sees("on")
@@ -120,7 +120,7 @@ def test_what_programs_switched_on_is_switched_off(host: Yard, ident: str) -> No
             assert undone in end
 
 
-def test_output_does_not_reach_beyond_the_screen(host: Yard, ident: str) -> None:
+def test_output_does_not_reach_beyond_the_screen(host: HostFixture, ident: str) -> None:
     with at_a_terminal(*ATTACH, ident) as person:
         person.types("printf '\\033]52;c;c3RvbGVu\\007<\\033]0;title\\007>\\033[31mr''ed\\n'\n")
         person.sees("<>\x1b[31mred")
@@ -130,7 +130,7 @@ def test_output_does_not_reach_beyond_the_screen(host: Yard, ident: str) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_gives_the_terminal_back(host: Yard, ident: str, number: int) -> None:
+def test_a_signal_gives_the_terminal_back(host: HostFixture, ident: str, number: int) -> None:
     with at_a_terminal(*ATTACH, ident) as person:
         before = person.modes()
         person.types("echo re''ady\n")
@@ -141,7 +141,7 @@ def test_a_signal_gives_the_terminal_back(host: Yard, ident: str, number: int) -
         assert person.modes() == before
 
 
-def test_a_killed_client_takes_nothing_with_it(host: Yard, ident: str) -> None:
+def test_a_killed_client_takes_nothing_with_it(host: HostFixture, ident: str) -> None:
     shell = open_shell(host.engine, ident, ShellSpec()).info.shell
     with at_a_terminal(*ATTACH, ident, shell) as person:
         person.types("sh -c 'echo beg\"\"un; cat > typed'\n")
@@ -154,7 +154,7 @@ def test_a_killed_client_takes_nothing_with_it(host: Yard, ident: str) -> None:
     assert "one line\nanother\n" in read(host, ident, shell)
 
 
-def test_two_people_at_one_shell_see_the_same(host: Yard, ident: str) -> None:
+def test_two_people_at_one_shell_see_the_same(host: HostFixture, ident: str) -> None:
     shell = open_shell(host.engine, ident, ShellSpec()).info.shell
     with at_a_terminal(*ATTACH, ident, shell) as one, at_a_terminal(*ATTACH, ident, shell) as other:
         one.types("echo from o''ne\n")
@@ -166,7 +166,7 @@ def test_two_people_at_one_shell_see_the_same(host: Yard, ident: str) -> None:
         assert (one.status(), other.status()) == (4, 4)
 
 
-def test_a_workspace_that_is_stopped_says_so_and_gives_the_terminal_back(host: Yard, ident: str) -> None:
+def test_a_workspace_that_is_stopped_says_so_and_gives_the_terminal_back(host: HostFixture, ident: str) -> None:
     with at_a_terminal(*ATTACH, ident) as person:
         before = person.modes()
         person.types("echo re''ady\n")
@@ -176,7 +176,7 @@ def test_a_workspace_that_is_stopped_says_so_and_gives_the_terminal_back(host: Y
         assert person.modes() == before
 
 
-def test_without_a_terminal_it_is_refused(host: Yard, ident: str) -> None:
+def test_without_a_terminal_it_is_refused(host: HostFixture, ident: str) -> None:
     result = pyro(*ATTACH, ident)
     assert result.returncode == 2
     assert b"a terminal is needed" in result.stderr

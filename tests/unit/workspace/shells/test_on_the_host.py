@@ -24,7 +24,7 @@ from pyro_mcp.workspace.shells.shell import (
     signal_shell,
     write_shell,
 )
-from tests.support.yard import Yard
+from tests.support.host_fixture import HostFixture
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -36,22 +36,22 @@ IDLE_MS = 30_000
 
 
 @pytest.fixture
-def host(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[Yard]:
+def host(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[HostFixture]:
     forget_hits()
     monkeypatch.setenv("PYRO_VMM", "none")
-    yard = Yard(private_paths)
+    yard = HostFixture(private_paths)
     yield yard
     yard.close()
 
 
 @pytest.fixture
-def ident(host: Yard, tmp_path: Path) -> str:
+def ident(host: HostFixture, tmp_path: Path) -> str:
     seed = tmp_path / "seed"
     seed.mkdir()
     return host.workspace(seed, allow_host_compat=True).id
 
 
-def test_a_shell_lives_from_open_to_close(host: Yard, ident: str) -> None:
+def test_a_shell_lives_from_open_to_close(host: HostFixture, ident: str) -> None:
     opened = open_shell(host.engine, ident, ShellSpec(cols=100, rows=40))
     assert (opened.execution_mode, opened.isolation) == (ExecutionMode.HOST_COMPAT, Isolation.NONE)
     shell = opened.info.shell
@@ -64,7 +64,7 @@ def test_a_shell_lives_from_open_to_close(host: Yard, ident: str) -> None:
     assert list_shells(host.engine, ident)[1] == ()
 
 
-def test_nothing_of_a_shell_is_left_in_the_workspace(host: Yard, ident: str) -> None:
+def test_nothing_of_a_shell_is_left_in_the_workspace(host: HostFixture, ident: str) -> None:
     shell = open_shell(host.engine, ident, ShellSpec()).info.shell
     write_shell(host.engine, ident, shell, "true\nexit\n")
     read_shell(host.engine, ident, shell, wait_for_idle_ms=IDLE_MS)
@@ -72,7 +72,7 @@ def test_nothing_of_a_shell_is_left_in_the_workspace(host: Yard, ident: str) -> 
     assert host.do(find_workspace(host.engine, ident), "ls -A") == ""
 
 
-def test_reading_changes_nothing_and_writing_does(host: Yard, ident: str) -> None:
+def test_reading_changes_nothing_and_writing_does(host: HostFixture, ident: str) -> None:
     shell = open_shell(host.engine, ident, ShellSpec()).info.shell
     before = find_workspace(host.engine, ident).last_activity_at
     read_shell(host.engine, ident, shell)
@@ -82,7 +82,7 @@ def test_reading_changes_nothing_and_writing_does(host: Yard, ident: str) -> Non
     assert find_workspace(host.engine, ident).last_activity_at > before
 
 
-def test_a_stopped_workspace_has_no_shells_and_is_not_started_to_see_that(host: Yard, ident: str) -> None:
+def test_a_stopped_workspace_has_no_shells_and_is_not_started_to_see_that(host: HostFixture, ident: str) -> None:
     shell = open_shell(host.engine, ident, ShellSpec()).info.shell
     stop_workspace(host.engine, ident)
     assert list_shells(host.engine, ident)[1] == ()
@@ -98,14 +98,14 @@ def test_a_stopped_workspace_has_no_shells_and_is_not_started_to_see_that(host: 
     assert find_workspace(host.engine, ident).vm_id == ""
 
 
-def test_a_reset_takes_the_shells(host: Yard, ident: str) -> None:
+def test_a_reset_takes_the_shells(host: HostFixture, ident: str) -> None:
     shell = open_shell(host.engine, ident, ShellSpec()).info.shell
     reset_workspace(host.engine, ident)
     with pytest.raises(PyroError, match="there is no such shell"):
         read_shell(host.engine, ident, shell)
 
 
-def test_what_is_not_there_is_said(host: Yard, ident: str) -> None:
+def test_what_is_not_there_is_said(host: HostFixture, ident: str) -> None:
     with pytest.raises(PyroError, match="there is no such shell") as caught:
         read_shell(host.engine, ident, new_shell_id())
     assert caught.value.code is ErrorCode.NOT_FOUND
@@ -113,7 +113,7 @@ def test_what_is_not_there_is_said(host: Yard, ident: str) -> None:
         open_shell(host.engine, ident, ShellSpec(cwd="/nowhere"))
 
 
-def test_input_that_can_not_be_typed_is_refused(host: Yard, ident: str) -> None:
+def test_input_that_can_not_be_typed_is_refused(host: HostFixture, ident: str) -> None:
     shell = open_shell(host.engine, ident, ShellSpec()).info.shell
     with pytest.raises(PyroError, match="half of a character"):
         write_shell(host.engine, ident, shell, "\ud800")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyro_mcp.model import Vm
-    from tests.support.yard import Yard
+    from tests.support.host_fixture import HostFixture
 
 SLEEP = "echo begun; sleep 600"
 # For what takes milliseconds on an idle machine.
@@ -40,7 +40,7 @@ PATIENCE_S = 90.0
 
 
 @pytest.fixture
-def others(tmp_path: Path, yard: Yard) -> Generator[Verbs]:
+def others(tmp_path: Path, yard: HostFixture) -> Generator[Verbs]:
     list_vms(yard.engine)
     with verbs(tmp_path) as others:
         yield others
@@ -52,14 +52,14 @@ def begun(running: Running) -> Running:
     return running
 
 
-def test_a_vm_started_by_one_process_runs_the_command_of_another(yard: Yard, others: Verbs) -> None:
+def test_a_vm_started_by_one_process_runs_the_command_of_another(yard: HostFixture, others: Verbs) -> None:
     vm = yard.started()
     done = others.run("exec", vm.id, "echo from elsewhere")
     assert (done.status, done.stdout) == (0, "from elsewhere\n")
     assert yard.remains() == []
 
 
-def test_a_second_command_beside_the_first_is_refused_and_harms_nothing(yard: Yard, others: Verbs) -> None:
+def test_a_second_command_beside_the_first_is_refused_and_harms_nothing(yard: HostFixture, others: Verbs) -> None:
     vm = yard.started()
     running = begun(others.start("exec", vm.id, SLEEP))
     with pytest.raises(PyroError, match="runs its command already") as caught:
@@ -72,7 +72,7 @@ def test_a_second_command_beside_the_first_is_refused_and_harms_nothing(yard: Ya
 
 @pytest.mark.parametrize("verb", [delete_vm, stop_vm])
 def test_a_command_whose_vm_is_taken_away_ends_with_a_typed_error(
-    yard: Yard, others: Verbs, verb: Callable[[Engine, str], object]
+    yard: HostFixture, others: Verbs, verb: Callable[[Engine, str], object]
 ) -> None:
     vm = yard.started()
     running = begun(others.start("exec", vm.id, SLEEP))
@@ -84,7 +84,9 @@ def test_a_command_whose_vm_is_taken_away_ends_with_a_typed_error(
     assert yard.remains() == []
 
 
-def test_a_machine_that_is_killed_in_a_command_is_a_typed_error_and_leaves_nothing(yard: Yard, others: Verbs) -> None:
+def test_a_machine_that_is_killed_in_a_command_is_a_typed_error_and_leaves_nothing(
+    yard: HostFixture, others: Verbs
+) -> None:
     vm = yard.started()
     running = begun(others.start("exec", vm.id, SLEEP))
     assert vm.machine is not None
@@ -93,7 +95,7 @@ def test_a_machine_that_is_killed_in_a_command_is_a_typed_error_and_leaves_nothi
     assert yard.remains() == []
 
 
-def test_a_machine_that_is_killed_idle_shows_as_stopped_and_keeps_its_disk(yard: Yard) -> None:
+def test_a_machine_that_is_killed_idle_shows_as_stopped_and_keeps_its_disk(yard: HostFixture) -> None:
     vm = yard.started()
     assert vm.machine is not None
     process.kill(vm.machine.vmm_pid, vm.machine.vmm_start_time)
@@ -104,7 +106,7 @@ def test_a_machine_that_is_killed_idle_shows_as_stopped_and_keeps_its_disk(yard:
     assert yard.remains() == []
 
 
-def test_a_machine_that_stands_still_is_stopped_by_the_end_of_the_ladder(yard: Yard) -> None:
+def test_a_machine_that_stands_still_is_stopped_by_the_end_of_the_ladder(yard: HostFixture) -> None:
     vm = yard.started()
     assert vm.machine is not None
     process.send_signal(vm.machine.vmm_pid, vm.machine.vmm_start_time, signal.SIGSTOP)
@@ -112,7 +114,7 @@ def test_a_machine_that_stands_still_is_stopped_by_the_end_of_the_ladder(yard: Y
     assert yard.remains() == []
 
 
-def test_two_deletions_at_once_both_succeed(yard: Yard) -> None:
+def test_two_deletions_at_once_both_succeed(yard: HostFixture) -> None:
     vm = yard.started()
     engines = [yard.another_engine() for _ in range(3)]
     errors: list[PyroError] = []
@@ -134,7 +136,7 @@ def test_two_deletions_at_once_both_succeed(yard: Yard) -> None:
     assert yard.remains() == []
 
 
-def test_two_starts_of_one_vm_at_once_start_it_once(yard: Yard) -> None:
+def test_two_starts_of_one_vm_at_once_start_it_once(yard: HostFixture) -> None:
     yard.run()
     vm = yard.create()
     engines = [yard.another_engine() for _ in range(3)]
@@ -155,7 +157,7 @@ def test_two_starts_of_one_vm_at_once_start_it_once(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_command_takes_its_vm_along(yard: Yard, others: Verbs, number: int) -> None:
+def test_an_interrupted_command_takes_its_vm_along(yard: HostFixture, others: Verbs, number: int) -> None:
     running = begun(others.start("run", "", SLEEP))
     running.interrupt(number)
     assert running.wait().status == INTERRUPTED
@@ -170,13 +172,15 @@ MAKING_POINTS = ["template.staged", "boot.machine_started", "boot.prepared", "te
 
 
 @pytest.mark.parametrize("point", MAKING_POINTS)
-def test_an_interrupt_while_a_template_is_made_leaves_nothing(cold_yard: Yard, tmp_path: Path, point: str) -> None:
+def test_an_interrupt_while_a_template_is_made_leaves_nothing(
+    cold_yard: HostFixture, tmp_path: Path, point: str
+) -> None:
     with verbs(tmp_path) as others:
         test_an_interrupt_in_any_phase_leaves_nothing(cold_yard, others, point)
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_an_interrupt_in_any_phase_leaves_nothing(yard: Yard, others: Verbs, point: str) -> None:
+def test_an_interrupt_in_any_phase_leaves_nothing(yard: HostFixture, others: Verbs, point: str) -> None:
     # It stops itself at the point, so that the signal surely finds it there.
     running = others.start("run", env={"PYRO_FAULT_POINT": f"{point}:stop"})
     wait_until(lambda: _is_stopped(running.pid), timeout_s=PATIENCE_S, what=f"the run to come to {point}")
@@ -192,7 +196,7 @@ def _is_stopped(pid: int) -> bool:
         return file.read().rpartition(")")[2].split()[0] == "T"
 
 
-def test_a_cancelled_command_takes_its_vm_along(yard: Yard) -> None:
+def test_a_cancelled_command_takes_its_vm_along(yard: HostFixture) -> None:
     token = CancelToken()
 
     def cancel(_stream: object, _data: bytes) -> None:
@@ -204,7 +208,7 @@ def test_a_cancelled_command_takes_its_vm_along(yard: Yard) -> None:
     assert yard.remains() == []
 
 
-def test_a_run_that_is_called_off_before_it_begins_makes_nothing(yard: Yard) -> None:
+def test_a_run_that_is_called_off_before_it_begins_makes_nothing(yard: HostFixture) -> None:
     token = CancelToken()
     token.cancel()
     with pytest.raises(PyroError) as caught:
@@ -214,21 +218,21 @@ def test_a_run_that_is_called_off_before_it_begins_makes_nothing(yard: Yard) -> 
     assert yard.remains() == []
 
 
-def test_a_command_past_its_timeout_is_a_result(yard: Yard) -> None:
+def test_a_command_past_its_timeout_is_a_result(yard: HostFixture) -> None:
     result = run_in_vm(yard.engine, yard.spec(), GuestCommand("echo before; sleep 600", timeout_s=1))
     assert result.timed_out
     assert result.stdout == "before\n"
     assert yard.remains() == []
 
 
-def test_a_vm_whose_time_is_up_in_a_command_says_so(yard: Yard) -> None:
+def test_a_vm_whose_time_is_up_in_a_command_says_so(yard: HostFixture) -> None:
     with pytest.raises(PyroError, match="was up while the command ran: it was to live for 2 seconds") as caught:
         run_in_vm(yard.engine, yard.spec(ttl_s=2), GuestCommand(SLEEP))
     assert caught.value.code is ErrorCode.TIMEOUT
     assert yard.remains() == []
 
 
-def test_a_vm_whose_time_is_up_is_dead_and_its_disk_gone_although_nobody_looks(yard: Yard) -> None:
+def test_a_vm_whose_time_is_up_is_dead_and_its_disk_gone_although_nobody_looks(yard: HostFixture) -> None:
     yard.run()
     running, stopped = yard.started(ttl_s=2), yard.started(ttl_s=2)
     stop_vm(yard.engine, stopped.id)
@@ -243,7 +247,7 @@ def test_a_vm_whose_time_is_up_is_dead_and_its_disk_gone_although_nobody_looks(y
     assert yard.remains() == []
 
 
-def test_a_vm_whose_time_is_up_is_not_found_by_any_verb(yard: Yard) -> None:
+def test_a_vm_whose_time_is_up_is_not_found_by_any_verb(yard: HostFixture) -> None:
     vm = yard.started()
     now = Clock().boottime_s()
     yard.engine.clock = replace(Clock(), boottime_s=lambda: now + 601)
@@ -254,7 +258,7 @@ def test_a_vm_whose_time_is_up_is_not_found_by_any_verb(yard: Yard) -> None:
     assert yard.remains() == []
 
 
-def test_after_a_reboot_a_started_vm_is_stopped_and_starts_again(yard: Yard) -> None:
+def test_after_a_reboot_a_started_vm_is_stopped_and_starts_again(yard: HostFixture) -> None:
     vm = yard.started()
     assert vm.machine is not None
     end_machine(vm.id, vm.machine, keeps_disk=True)
@@ -268,7 +272,7 @@ def test_after_a_reboot_a_started_vm_is_stopped_and_starts_again(yard: Yard) -> 
     process.kill(*vm.machine.remover, tree=True)
 
 
-def test_a_database_that_is_lost_under_a_running_vm_loses_nothing(yard: Yard, others: Verbs) -> None:
+def test_a_database_that_is_lost_under_a_running_vm_loses_nothing(yard: HostFixture, others: Verbs) -> None:
     vm = yard.started()
     for suffix in ("", "-wal", "-shm"):
         os.truncate(f"{yard.paths.database}{suffix}", 5000 if not suffix else 0)
@@ -279,7 +283,7 @@ def test_a_database_that_is_lost_under_a_running_vm_loses_nothing(yard: Yard, ot
     assert yard.remains() == []
 
 
-def test_a_read_only_state_directory_is_an_error_with_a_remedy(yard: Yard, tmp_path: Path) -> None:
+def test_a_read_only_state_directory_is_an_error_with_a_remedy(yard: HostFixture, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     paths = replace(yard.paths, state=blocked / "state")
@@ -288,7 +292,7 @@ def test_a_read_only_state_directory_is_an_error_with_a_remedy(yard: Yard, tmp_p
     assert "PYRO_STATE_DIR" in caught.value.hint
 
 
-def test_directories_with_spaces_unicode_and_great_length_work(yard: Yard, tmp_path: Path) -> None:
+def test_directories_with_spaces_unicode_and_great_length_work(yard: HostFixture, tmp_path: Path) -> None:
     deep = tmp_path / "a b" / "ünïcode" / ("long" * 30)
     paths = replace(yard.paths, state=deep / "state", runtime=deep / "run")
     with Engine(paths, drivers=yard.drivers) as engine:
@@ -298,7 +302,7 @@ def test_directories_with_spaces_unicode_and_great_length_work(yard: Yard, tmp_p
         assert list_vms(engine) == []
 
 
-def test_a_process_short_of_descriptors_says_so_and_leaves_nothing(yard: Yard, others: Verbs) -> None:
+def test_a_process_short_of_descriptors_says_so_and_leaves_nothing(yard: HostFixture, others: Verbs) -> None:
     outcomes = [others.run("run", **{DESCRIPTORS_VARIABLE: str(limit)}) for limit in range(6, 46, 2)]
     for outcome in outcomes:
         assert outcome.status == 0 or "Too many open files" in outcome.stderr.splitlines()[-1], outcome.stderr
@@ -307,7 +311,7 @@ def test_a_process_short_of_descriptors_says_so_and_leaves_nothing(yard: Yard, o
     assert yard.remains() == []
 
 
-def test_twenty_lives_leave_descriptors_threads_and_files_as_they_were(yard: Yard) -> None:
+def test_twenty_lives_leave_descriptors_threads_and_files_as_they_were(yard: HostFixture) -> None:
     yard.run()
 
     def held() -> tuple[int, int, int]:

@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
     from pathlib import Path
 
-    from tests.support.yard import Yard
+    from tests.support.host_fixture import HostFixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def others(tmp_path: Path, yard: Yard) -> Generator[Verbs]:
+def others(tmp_path: Path, yard: HostFixture) -> Generator[Verbs]:
     list_vms(yard.engine)
     with verbs(tmp_path) as others:
         yield others
 
 
 @pytest.fixture
-def cold_others(tmp_path: Path, cold_yard: Yard) -> Generator[Verbs]:
+def cold_others(tmp_path: Path, cold_yard: HostFixture) -> Generator[Verbs]:
     list_vms(cold_yard.engine)
     with verbs(tmp_path) as others:
         yield others
@@ -48,7 +48,7 @@ def killed_at(others: Verbs, point: str, *arguments: str) -> None:
     assert done.status is None, f"{point}: {done}"
 
 
-def assert_the_next_list_puts_all_right(yard: Yard, *, but: Collection[tuple[str, VmState]] = ()) -> None:
+def assert_the_next_list_puts_all_right(yard: HostFixture, *, but: Collection[tuple[str, VmState]] = ()) -> None:
     """Be the oracle: list once, then look for what is left."""
     vms = {(vm.id, vm.state) for vm in list_vms(yard.engine)}
     assert vms <= set(but), f"{vms} instead of {but}"
@@ -57,7 +57,7 @@ def assert_the_next_list_puts_all_right(yard: Yard, *, but: Collection[tuple[str
 
 
 def every_point(
-    yard: Yard,
+    yard: HostFixture,
     others: Verbs,
     tmp_path: Path,
     name: str,
@@ -74,7 +74,7 @@ def every_point(
         after(point, vm)
 
 
-def test_run_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_run_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     yard.run()
     for point in sampled(points_of(others, tmp_path, "run")):
         killed_at(others, point, "run")
@@ -82,7 +82,7 @@ def test_run_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -
         assert yard.run("echo again").stdout == "again\n", point
 
 
-def test_template_making_can_be_killed_anywhere(cold_yard: Yard, cold_others: Verbs, tmp_path: Path) -> None:
+def test_template_making_can_be_killed_anywhere(cold_yard: HostFixture, cold_others: Verbs, tmp_path: Path) -> None:
     yard, others = cold_yard, cold_others
     making = points_of(others, tmp_path, "run")
     plain = points_of(others, tmp_path, "run")
@@ -98,7 +98,7 @@ def test_template_making_can_be_killed_anywhere(cold_yard: Yard, cold_others: Ve
         assert len(os.listdir(yard.paths.templates)) == 1, point
 
 
-def test_create_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_create_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     for point in sampled(points_of(others, tmp_path, "create")):
         before = len(list_vms(yard.engine))
         killed_at(others, point, "create")
@@ -110,7 +110,7 @@ def test_create_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path
         assert others.run("create").status == 0, point
 
 
-def test_start_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_start_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     yard.run()
 
     def after(point: str, vm: Vm) -> None:
@@ -122,7 +122,9 @@ def test_start_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path)
     every_point(yard, others, tmp_path, "start", yard.create, after)
 
 
-def test_a_second_start_can_be_killed_anywhere_and_the_disk_stays(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_a_second_start_can_be_killed_anywhere_and_the_disk_stays(
+    yard: HostFixture, others: Verbs, tmp_path: Path
+) -> None:
     def before() -> Vm:
         vm = yard.started()
         yard.files(vm).root_disk.write_bytes(b"precious")
@@ -140,7 +142,9 @@ def test_a_second_start_can_be_killed_anywhere_and_the_disk_stays(yard: Yard, ot
     every_point(yard, others, tmp_path, "start", before, after)
 
 
-def test_exec_can_be_killed_anywhere_and_the_vm_is_gone_all_the_same(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_exec_can_be_killed_anywhere_and_the_vm_is_gone_all_the_same(
+    yard: HostFixture, others: Verbs, tmp_path: Path
+) -> None:
     def after(point: str, _vm: Vm) -> None:
         # Before the command was claimed for, the VM is as it was.
         left = list_vms(yard.engine)
@@ -152,7 +156,7 @@ def test_exec_can_be_killed_anywhere_and_the_vm_is_gone_all_the_same(yard: Yard,
     every_point(yard, others, tmp_path, "exec", yard.started, after)
 
 
-def test_stop_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_stop_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     def after(point: str, vm: Vm) -> None:
         assert_the_next_list_puts_all_right(yard, but={(vm.id, VmState.STOPPED), (vm.id, VmState.STARTED)})
         assert stop_vm(yard.engine, vm.id).state is VmState.STOPPED, point
@@ -163,7 +167,7 @@ def test_stop_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) 
     every_point(yard, others, tmp_path, "stop", yard.started, after)
 
 
-def test_delete_can_be_killed_anywhere(yard: Yard, others: Verbs, tmp_path: Path) -> None:
+def test_delete_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     def after(point: str, vm: Vm) -> None:
         assert_the_next_list_puts_all_right(yard, but={(vm.id, VmState.STARTED)})
         again = others.run("delete", vm.id)

@@ -24,9 +24,9 @@ from pyro_mcp.workspace.vms.start import start_vm
 from pyro_mcp.workspace.vms.status import list_vms, status_vm
 from pyro_mcp.workspace.vms.stop import stop_vm
 from tests.support.fake_driver import FakeDrivers
+from tests.support.host_fixture import HostFixture
 from tests.support.thorough import examples
 from tests.support.tiny_images import install_tiny_images
-from tests.support.yard import Yard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class Lives(RuleBasedStateMachine):
         paths = Paths(cache, root / "state", root / "run")
         if not cache.exists():
             install_tiny_images(paths)
-        self.yard = Yard(paths, FakeDrivers())
+        self.yard = HostFixture(paths, FakeDrivers())
         self.model: dict[str, VmState | None] = {}
 
     def teardown(self) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Said:
+class RecordedProgress:
     """Progress that remembers what was said."""
 
     phases: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -52,13 +52,13 @@ class Said:
         return [message for name, message in self.phases if name == "notice"]
 
 
-class Yard:
+class HostFixture:
     """An engine, its directories, and the oracle that looks whether they are clean."""
 
     def __init__(self, paths: Paths, drivers: Drivers | None = None, environment: str = ENVIRONMENT) -> None:
         """Open an engine; without `drivers` it boots real guests."""
         self.paths = paths
-        self.said = Said()
+        self.said = RecordedProgress()
         self.drivers = drivers
         self.environment = environment
         self._engines = ExitStack()
