@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from pyro_mcp.model.command import Captured
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
@@ -141,28 +142,17 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class CommandRecord:
+class CommandRecord(Captured):
     """One command that was run in a workspace.
 
-    Of each stream the text keeps the beginning and the end; `…_truncated` says that something between is missing, and
-    `…_file_bytes` how much of the stream, from its beginning, lies whole beside the record (0: the text is all there
-    is). `exit_code` is None for one that still runs, or that has no result: then `error` says why.
+    `…_file_bytes` says how much of a stream, from its beginning, is in a file beside the record (0: the text is all).
+    `exit_code` is None for one that still runs, or that has no result: then `error` says why.
     """
 
     seq: int
     command: str | tuple[str, ...]
     cwd: str
     started_at: float
-    exit_code: int | None = None
-    timed_out: bool = False
-    oom_killed: bool = False
-    duration_ms: int = 0
-    stdout: str = ""
-    stderr: str = ""
-    stdout_bytes: int = 0
-    stderr_bytes: int = 0
-    stdout_truncated: bool = False
-    stderr_truncated: bool = False
     stdout_file_bytes: int = 0
     stderr_file_bytes: int = 0
     error: str = ""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pyro_mcp.host.progress import Silent
-from pyro_mcp.model.limits import DEFAULT_STREAM_BYTES
+from pyro_mcp.model.command import Captured
+from pyro_mcp.model.limits import DEFAULT_STREAM_BYTES, TIMED_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -124,6 +125,13 @@ class Operation(Generic[Q, R]):
             "idempotentHint": self.idempotent or self.effect is Effect.READ,
             "openWorldHint": self.open_world,
         }
+
+
+def captured_fields(done: Captured, kind: type[Result]) -> dict[str, Any]:
+    """Return what a result of this kind shows of the end of a command."""
+    shown = {each.name for each in fields(cast("Any", kind))}
+    found = {each.name: getattr(done, each.name) for each in fields(Captured) if each.name in shown}
+    return {**found, "exit_code": TIMED_OUT if done.timed_out else done.exit_code}
 
 
 def utc_text(epoch_s: float) -> str:

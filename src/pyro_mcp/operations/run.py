@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.model import limits
-from pyro_mcp.model.limits import TIMED_OUT
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, captured_fields, engine
 
 if TYPE_CHECKING:
     from pyro_mcp.workspace.machines.command import CommandStreams, Execution, GuestCommand
@@ -127,15 +126,7 @@ def execution_result(done: Execution) -> VmExecResult:
         command=done.command,
         execution_mode=done.execution_mode.value,
         isolation=done.isolation.value,
-        exit_code=TIMED_OUT if done.timed_out else done.exit_code,
-        timed_out=done.timed_out,
-        duration_ms=done.duration_ms,
-        stdout=done.stdout,
-        stderr=done.stderr,
-        stdout_bytes=done.stdout_bytes,
-        stderr_bytes=done.stderr_bytes,
-        stdout_truncated=done.stdout_truncated,
-        stderr_truncated=done.stderr_truncated,
+        **captured_fields(done, VmExecResult),
     )
 
 

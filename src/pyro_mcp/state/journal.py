@@ -10,10 +10,12 @@ A reset clears the journal but not the sequence, so that no number is used twice
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, cast
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, cast
 
-from pyro_mcp.model.vm import Owner
+from pyro_mcp.model.command import Captured
 from pyro_mcp.model.workspace import CommandRecord, ReviewEvent, ReviewKind
+from pyro_mcp.state.records import owner_columns, owner_from_row
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,11 +36,10 @@ UPDATE workspaces SET
     deadline_boottime_s = CASE WHEN vm_id <> '' THEN :boottime + ttl_s ELSE deadline_boottime_s END
 WHERE id = :id
 """
-_FIELDS = (
-    "command", "cwd", "started_at", "exit_code", "timed_out", "oom_killed", "duration_ms", "stdout", "stderr",
-    "stdout_bytes", "stderr_bytes", "stdout_truncated", "stderr_truncated", "stdout_file_bytes", "stderr_file_bytes",
-    "error", "owner_pid", "owner_start_time", "owner_boot_id",
-)  # fmt: skip
+# Columns that hold a field of a record as it is.
+_PLAIN = ("started_at", *(each.name for each in fields(Captured)), "stdout_file_bytes", "stderr_file_bytes", "error")
+_FLAGS = {"timed_out", "oom_killed", "stdout_truncated", "stderr_truncated"}
+_FIELDS = (*_PLAIN, "command", "cwd", "owner_pid", "owner_start_time", "owner_boot_id")
 # The column names are this module's own, so nothing is injected.
 _INSERT = (
     f"INSERT INTO commands (workspace_id, seq, {', '.join(_FIELDS)})"  # noqa: S608
@@ -175,51 +176,22 @@ def _next_seq(connection: sqlite3.Connection, workspace_id: str) -> int:
 
 
 def _row(record: CommandRecord) -> dict[str, object]:
-    owner = record.owner
     return {
+        **{name: getattr(record, name) for name in _PLAIN},
         # Arguments may hold what is no UTF-8; JSON says it in ASCII.
         "command": json.dumps(record.command),
         "cwd": json.dumps(record.cwd),
-        "started_at": record.started_at,
-        "exit_code": record.exit_code,
-        "timed_out": int(record.timed_out),
-        "oom_killed": int(record.oom_killed),
-        "duration_ms": record.duration_ms,
-        "stdout": record.stdout,
-        "stderr": record.stderr,
-        "stdout_bytes": record.stdout_bytes,
-        "stderr_bytes": record.stderr_bytes,
-        "stdout_truncated": int(record.stdout_truncated),
-        "stderr_truncated": int(record.stderr_truncated),
-        "stdout_file_bytes": record.stdout_file_bytes,
-        "stderr_file_bytes": record.stderr_file_bytes,
-        "error": record.error,
-        "owner_pid": owner.pid if owner else None,
-        "owner_start_time": owner.start_time if owner else None,
-        "owner_boot_id": owner.boot_id if owner else None,
+        **owner_columns(record.owner),
     }
 
 
 def _record(row: sqlite3.Row) -> CommandRecord:
     command = json.loads(row["command"])
-    pid = row["owner_pid"]
+    plain: dict[str, Any] = {name: bool(row[name]) if name in _FLAGS else row[name] for name in _PLAIN}
     return CommandRecord(
         seq=row["seq"],
         command=command if isinstance(command, str) else tuple(cast("list[str]", command)),
         cwd=cast("str", json.loads(row["cwd"])),
-        started_at=row["started_at"],
-        exit_code=row["exit_code"],
-        timed_out=bool(row["timed_out"]),
-        oom_killed=bool(row["oom_killed"]),
-        duration_ms=row["duration_ms"],
-        stdout=row["stdout"],
-        stderr=row["stderr"],
-        stdout_bytes=row["stdout_bytes"],
-        stderr_bytes=row["stderr_bytes"],
-        stdout_truncated=bool(row["stdout_truncated"]),
-        stderr_truncated=bool(row["stderr_truncated"]),
-        stdout_file_bytes=row["stdout_file_bytes"],
-        stderr_file_bytes=row["stderr_file_bytes"],
-        error=row["error"],
-        owner=None if pid is None else Owner(pid, row["owner_start_time"], row["owner_boot_id"]),
+        owner=owner_from_row(row),
+        **plain,
     )

@@ -6,7 +6,7 @@ A row that is not what this version writes is reported as damaged; the others lo
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.ids import parse_vm_id, parse_workspace_id
@@ -19,6 +19,7 @@ from pyro_mcp.model.workspace import SecretKind, SecretSource, SeedInfo, SeedNot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from sqlite3 import Row
 
 Value = str | int | float | None
 
@@ -26,33 +27,15 @@ Value = str | int | float | None
 def vm_to_row(vm: Vm) -> dict[str, Value]:
     """Return the VM as a row: column names and plain values."""
     return {
-        "id": vm.id,
-        "environment": vm.environment,
-        "base_digest": vm.base.digest if vm.base else None,
-        "base_path": vm.base.path if vm.base else None,
-        "boot_digest": vm.boot_digest,
-        "variables": json.dumps(dict(vm.variables)),
-        "vcpu_count": vm.shape.vcpu_count,
-        "mem_mib": vm.shape.mem_mib,
-        "network_policy": vm.network_policy.value,
-        "allow_host_compat": int(vm.allow_host_compat),
-        "require_kvm": int(vm.require_kvm),
+        **_shared_columns(vm),
         "ephemeral": int(vm.ephemeral),
-        "state": vm.state.value,
-        "stop_reason": vm.stop_reason.value if vm.stop_reason else None,
-        "execution_mode": vm.execution_mode.value if vm.execution_mode else None,
-        "isolation": vm.isolation.value if vm.isolation else None,
         "machine": json.dumps(vm.machine.to_json()) if vm.machine else None,
         "network": json.dumps(dict(vm.network)) if vm.network is not None else None,
-        "owner_pid": vm.owner.pid if vm.owner else None,
-        "owner_start_time": vm.owner.start_time if vm.owner else None,
-        "owner_boot_id": vm.owner.boot_id if vm.owner else None,
         "ttl_s": vm.lease.ttl_s,
         "created_at": vm.lease.created_at,
         "expires_at": vm.lease.expires_at,
         "boot_id": vm.lease.boot_id,
         "expires_boottime_s": vm.lease.expires_boottime_s,
-        "last_error": vm.last_error,
         "workspace_id": vm.workspace_id,
     }
 
@@ -74,18 +57,11 @@ def vm_from_row(row: Mapping[str, object]) -> Vm:
 
 
 def _vm_from_row(row: Mapping[str, Value]) -> Vm:
-    base_digest, base_path, network = row["base_digest"], row["base_path"], row["network"]
-    machine, owner_pid = row["machine"], row["owner_pid"]
+    machine, network = row["machine"], row["network"]
     return Vm(
         id=parse_vm_id(_text(row["id"])),
-        environment=_text(row["environment"]),
-        base=None if base_digest is None else BaseImage(_text(base_digest), _text(base_path)),
-        boot_digest=_text(row["boot_digest"]),
-        variables={name: _text(cast("Value", value)) for name, value in _object(row["variables"]).items()},
-        shape=Shape(_number(row["vcpu_count"]), _number(row["mem_mib"])),
-        network_policy=NetworkPolicy(row["network_policy"]),
-        allow_host_compat=bool(row["allow_host_compat"]),
-        require_kvm=bool(row["require_kvm"]),
+        **_shared_fields(row),
+        state=VmState(row["state"]),
         ephemeral=bool(row["ephemeral"]),
         lease=Lease(
             ttl_s=_number(row["ttl_s"]),
@@ -94,16 +70,8 @@ def _vm_from_row(row: Mapping[str, Value]) -> Vm:
             boot_id=_text(row["boot_id"]),
             expires_boottime_s=_time(row["expires_boottime_s"]),
         ),
-        state=VmState(row["state"]),
-        stop_reason=None if (reason := row["stop_reason"]) is None else StopReason(reason),
-        execution_mode=None if (mode := row["execution_mode"]) is None else ExecutionMode(mode),
-        isolation=None if (isolation := row["isolation"]) is None else Isolation(isolation),
         machine=None if machine is None else MachineRecord.from_json(_object(machine)),
         network=None if network is None else _object(network),
-        owner=None
-        if owner_pid is None
-        else Owner(_number(owner_pid), _number(row["owner_start_time"]), _text(row["owner_boot_id"])),
-        last_error=_text(row["last_error"]),
         # Copies that an earlier version wrote do not have it.
         workspace_id=_text(row.get("workspace_id", "")),
     )
@@ -136,26 +104,11 @@ def _object(value: Value) -> dict[str, object]:
 
 def workspace_to_row(workspace: Workspace) -> dict[str, Value]:
     """Return the workspace as a row: column names and plain values."""
-    base, owner = workspace.base, workspace.owner
     return {
-        "id": workspace.id,
+        **_shared_columns(workspace),
         "name": workspace.name,
         "labels": json.dumps(dict(workspace.labels)),
-        "environment": workspace.environment,
-        "base_digest": base.digest if base else None,
-        "base_path": base.path if base else None,
-        "variables": json.dumps(dict(workspace.variables)),
-        "boot_digest": workspace.boot_digest,
-        "vcpu_count": workspace.shape.vcpu_count,
-        "mem_mib": workspace.shape.mem_mib,
         "ttl_s": workspace.ttl_s,
-        "network_policy": workspace.network_policy.value,
-        "allow_host_compat": int(workspace.allow_host_compat),
-        "require_kvm": int(workspace.require_kvm),
-        "state": workspace.state.value,
-        "stop_reason": workspace.stop_reason.value if workspace.stop_reason else None,
-        "execution_mode": workspace.execution_mode.value if workspace.execution_mode else None,
-        "isolation": workspace.isolation.value if workspace.isolation else None,
         "seed": json.dumps(_seed_document(workspace.seed)),
         "created_at": workspace.created_at,
         "last_activity_at": workspace.last_activity_at,
@@ -167,10 +120,6 @@ def workspace_to_row(workspace: Workspace) -> dict[str, Value]:
         "command_count": workspace.command_count,
         "life": workspace.life,
         "vm_id": workspace.vm_id,
-        "owner_pid": owner.pid if owner else None,
-        "owner_start_time": owner.start_time if owner else None,
-        "owner_boot_id": owner.boot_id if owner else None,
-        "last_error": workspace.last_error,
         "secrets": json.dumps([[each.name, each.kind.value] for each in workspace.secrets]),
     }
 
@@ -190,27 +139,17 @@ def workspace_from_row(row: Mapping[str, object]) -> Workspace:
 
 
 def _workspace_from_row(row: Mapping[str, Value]) -> Workspace:
-    name, base_digest, owner_pid = row["name"], row["base_digest"], row["owner_pid"]
+    name = row["name"]
     life = _number(row["life"])
     if life < 1:
         raise ValueError(f"{life} is no life")
     return Workspace(
         id=parse_workspace_id(_text(row["id"])),
+        **_shared_fields(row),
         name=None if name is None else _text(name),
         labels=_texts(row["labels"]),
-        environment=_text(row["environment"]),
-        base=None if base_digest is None else BaseImage(_text(base_digest), _text(row["base_path"])),
-        variables=_texts(row["variables"]),
-        boot_digest=_text(row["boot_digest"]),
-        shape=Shape(_number(row["vcpu_count"]), _number(row["mem_mib"])),
         ttl_s=_number(row["ttl_s"]),
-        network_policy=NetworkPolicy(row["network_policy"]),
-        allow_host_compat=bool(row["allow_host_compat"]),
-        require_kvm=bool(row["require_kvm"]),
         state=WorkspaceState(row["state"]),
-        stop_reason=None if (reason := row["stop_reason"]) is None else StopReason(reason),
-        execution_mode=None if (mode := row["execution_mode"]) is None else ExecutionMode(mode),
-        isolation=None if (isolation := row["isolation"]) is None else Isolation(isolation),
         seed=_seed(_object(row["seed"])),
         created_at=_time(row["created_at"]),
         last_activity_at=_time(row["last_activity_at"]),
@@ -222,15 +161,68 @@ def _workspace_from_row(row: Mapping[str, Value]) -> Workspace:
         command_count=_number(row["command_count"]),
         life=life,
         vm_id=_text(row["vm_id"]),
-        owner=None
-        if owner_pid is None
-        else Owner(_number(owner_pid), _number(row["owner_start_time"]), _text(row["owner_boot_id"])),
-        last_error=_text(row["last_error"]),
         # A copy of an earlier version has none.
         secrets=tuple(
             SecretSource(name, SecretKind(kind)) for name, kind in _pairs(json.loads(_text(row.get("secrets", "[]"))))
         ),
     )
+
+
+def owner_columns(owner: Owner | None) -> dict[str, Value]:
+    """Return the columns that hold the process which works on something."""
+    return {
+        "owner_pid": owner.pid if owner else None,
+        "owner_start_time": owner.start_time if owner else None,
+        "owner_boot_id": owner.boot_id if owner else None,
+    }
+
+
+def owner_from_row(row: Mapping[str, Value] | Row) -> Owner | None:
+    """Return the process that those columns name."""
+    if row["owner_pid"] is None:
+        return None
+    return Owner(_number(row["owner_pid"]), _number(row["owner_start_time"]), _text(row["owner_boot_id"]))
+
+
+def _shared_columns(each: Vm | Workspace) -> dict[str, Value]:
+    return {
+        "id": each.id,
+        "environment": each.environment,
+        "base_digest": each.base.digest if each.base else None,
+        "base_path": each.base.path if each.base else None,
+        "boot_digest": each.boot_digest,
+        "variables": json.dumps(dict(each.variables)),
+        "vcpu_count": each.shape.vcpu_count,
+        "mem_mib": each.shape.mem_mib,
+        "network_policy": each.network_policy.value,
+        "allow_host_compat": int(each.allow_host_compat),
+        "require_kvm": int(each.require_kvm),
+        "state": each.state.value,
+        "stop_reason": each.stop_reason.value if each.stop_reason else None,
+        "execution_mode": each.execution_mode.value if each.execution_mode else None,
+        "isolation": each.isolation.value if each.isolation else None,
+        "last_error": each.last_error,
+        **owner_columns(each.owner),
+    }
+
+
+def _shared_fields(row: Mapping[str, Value]) -> dict[str, Any]:
+    digest = row["base_digest"]
+    return {
+        "environment": _text(row["environment"]),
+        "base": None if digest is None else BaseImage(_text(digest), _text(row["base_path"])),
+        "variables": _texts(row["variables"]),
+        "boot_digest": _text(row["boot_digest"]),
+        "shape": Shape(_number(row["vcpu_count"]), _number(row["mem_mib"])),
+        "network_policy": NetworkPolicy(row["network_policy"]),
+        "allow_host_compat": bool(row["allow_host_compat"]),
+        "require_kvm": bool(row["require_kvm"]),
+        "stop_reason": None if (reason := row["stop_reason"]) is None else StopReason(reason),
+        "execution_mode": None if (mode := row["execution_mode"]) is None else ExecutionMode(mode),
+        "isolation": None if (isolation := row["isolation"]) is None else Isolation(isolation),
+        "owner": owner_from_row(row),
+        "last_error": _text(row["last_error"]),
+    }
 
 
 def _seed_document(seed: SeedInfo) -> dict[str, object]:

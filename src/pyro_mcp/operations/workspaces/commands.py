@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import limits
-from pyro_mcp.model.limits import TIMED_OUT
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, captured_fields, engine, utc_text
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import CommandRecord
@@ -137,16 +136,7 @@ def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
         cwd=command.cwd,
         execution_mode=done.execution_mode.value,
         isolation=done.isolation.value,
-        exit_code=TIMED_OUT if done.timed_out else done.exit_code,
-        timed_out=done.timed_out,
-        oom_killed=done.oom_killed,
-        duration_ms=done.duration_ms,
-        stdout=done.stdout,
-        stderr=done.stderr,
-        stdout_bytes=done.stdout_bytes,
-        stderr_bytes=done.stderr_bytes,
-        stdout_truncated=done.stdout_truncated,
-        stderr_truncated=done.stderr_truncated,
+        **captured_fields(done, WorkspaceExecResult),
     )
 
 
@@ -207,17 +197,8 @@ def _logged(record: CommandRecord) -> LoggedCommand:
         command=record.command,
         cwd=record.cwd,
         started_at=utc_text(record.started_at),
-        exit_code=TIMED_OUT if record.timed_out else record.exit_code,
-        timed_out=record.timed_out,
-        oom_killed=record.oom_killed,
-        duration_ms=record.duration_ms,
-        stdout=record.stdout,
-        stderr=record.stderr,
-        stdout_bytes=record.stdout_bytes,
-        stderr_bytes=record.stderr_bytes,
-        stdout_truncated=record.stdout_truncated,
-        stderr_truncated=record.stderr_truncated,
         error=record.error,
+        **captured_fields(record, LoggedCommand),
     )
 
 

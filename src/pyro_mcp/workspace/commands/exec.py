@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyro_mcp.agent import ExecRequest, Stream
 from pyro_mcp.errors import PyroError
@@ -180,22 +180,15 @@ def _ended(
 
 def _execution(job: _Job, record: CommandRecord, result: ExecResult, output: Output) -> WorkspaceExecution:
     use, machine = job.use, job.use.machine.record
+    # Counted on the host: without the values of secrets.
+    counted: dict[str, Any] = {"stdout_bytes": record.stdout_bytes, "stderr_bytes": record.stderr_bytes}
     return WorkspaceExecution(
-        vm_id=use.vm.id,
-        environment=use.workspace.environment,
-        command=record.command,
-        execution_mode=use.vm.execution_mode or ExecutionMode.of(machine.kind),
-        isolation=use.vm.isolation or Isolation.of(machine.accelerator),
-        exit_code=result.exit_code,
-        timed_out=result.timed_out,
-        oom_killed=result.oom_killed,
-        duration_ms=result.duration_ms,
-        stdout=output.text(Stream.STDOUT),
-        stderr=output.text(Stream.STDERR),
-        stdout_bytes=record.stdout_bytes,
-        stderr_bytes=record.stderr_bytes,
-        stdout_truncated=output.is_truncated(Stream.STDOUT),
-        stderr_truncated=output.is_truncated(Stream.STDERR),
-        workspace_id=use.workspace.id,
-        seq=record.seq,
+        use.vm.id,
+        use.workspace.environment,
+        record.command,
+        use.vm.execution_mode or ExecutionMode.of(machine.kind),
+        use.vm.isolation or Isolation.of(machine.accelerator),
+        use.workspace.id,
+        record.seq,
+        **{**output.captured(result), **counted},
     )

@@ -5,11 +5,12 @@ An error shows the end of the guest's console. The VM is left running: its verbs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.agent import AgentSession, ExecRequest, OutputBuffer, Stream
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.command import Captured
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S, DEFAULT_STREAM_BYTES, DEFAULT_TIMEOUT_S, check_timeout
 from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.workspace.machines.boot import explained
@@ -74,24 +75,15 @@ class CommandStreams:
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
-    """What came of a command. Its exit code is a result, whatever it is."""
+class Execution(Captured):
+    """How a command in a VM ended."""
 
     vm_id: str
     environment: str
     command: str | tuple[str, ...]
     execution_mode: ExecutionMode
     isolation: Isolation
-    exit_code: int
-    timed_out: bool
-    oom_killed: bool
-    duration_ms: int
-    stdout: str
-    stderr: str
-    stdout_bytes: int
-    stderr_bytes: int
-    stdout_truncated: bool
-    stderr_truncated: bool
+    exit_code: int = field(kw_only=True)
 
 
 class Output:
@@ -108,13 +100,16 @@ class Output:
         if self._pass_on is not None:
             self._pass_on(stream, data)
 
-    def text(self, stream: Stream) -> str:
-        """Return what is kept of a stream."""
-        return self._kept[stream].text()
-
-    def is_truncated(self, stream: Stream) -> bool:
-        """Say whether something of a stream is not kept."""
-        return self._kept[stream].truncated
+    def captured(self, result: ExecResult) -> dict[str, Any]:
+        """Return the fields of `Captured` for a command that ended like that."""
+        stdout, stderr = self._kept[Stream.STDOUT], self._kept[Stream.STDERR]
+        return {
+            **{each.name: getattr(result, each.name) for each in fields(result)},
+            "stdout": stdout.text(),
+            "stderr": stderr.text(),
+            "stdout_truncated": stdout.truncated,
+            "stderr_truncated": stderr.truncated,
+        }
 
 
 def run_command(
@@ -145,7 +140,8 @@ def run_command(
                 )
     except PyroError as error:
         raise _said(error, engine, vm, machine) from error
-    return _execution(vm, command, result, output, execution_mode, isolation)
+    captured = output.captured(result)
+    return Execution(vm.id, vm.environment, command.command, execution_mode, isolation, **captured)
 
 
 def _said(error: PyroError, engine: Engine, vm: Vm, machine: Machine) -> PyroError:
@@ -157,30 +153,3 @@ def _said(error: PyroError, engine: Engine, vm: Vm, machine: Machine) -> PyroErr
             details={"vm_id": vm.id, "ttl_seconds": vm.lease.ttl_s},
         )
     return explained(error, machine, f"the command in {vm.id} has no result")
-
-
-def _execution(
-    vm: Vm,
-    command: GuestCommand,
-    result: ExecResult,
-    output: Output,
-    execution_mode: ExecutionMode,
-    isolation: Isolation,
-) -> Execution:
-    return Execution(
-        vm_id=vm.id,
-        environment=vm.environment,
-        command=command.command,
-        execution_mode=execution_mode,
-        isolation=isolation,
-        exit_code=result.exit_code,
-        timed_out=result.timed_out,
-        oom_killed=result.oom_killed,
-        duration_ms=result.duration_ms,
-        stdout=output.text(Stream.STDOUT),
-        stderr=output.text(Stream.STDERR),
-        stdout_bytes=result.stdout_bytes,
-        stderr_bytes=result.stderr_bytes,
-        stdout_truncated=output.is_truncated(Stream.STDOUT),
-        stderr_truncated=output.is_truncated(Stream.STDERR),
-    )
