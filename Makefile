@@ -1,26 +1,26 @@
-# pyro-mcp. `make` alone says what there is.
+# Targets of pyro-mcp; `make` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
-# What guests the tests and `make run` boot.
+# Environments that tests and `make run` boot.
 TEST_ENVIRONMENTS := debian:12 debian:12-base
-# Where it is set, every start compiles every module again: a second instead of a moment.
+# If this is set, every start compiles every module again, which takes a second.
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup images run check test test-all soak bench format smoke test-pythons reference constraints clean
 
-help: ## Say what can be made.
+help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install what is missing: system packages (apt, as root or with sudo), then .venv.
+setup: ## Install missing system packages (apt, as root or with sudo), then .venv.
 	@scripts/setup
 
-run: setup ## Build the guest image, then run one command in a real virtual machine.
+run: setup ## Build the guest image, then run one command in a virtual machine.
 	@$(BIN)/pyro env pull debian:12
 	@echo '+ pyro run debian:12 -- git --version' >&2
 	@$(BIN)/pyro run debian:12 -- git --version
 
-check: setup ## Format, lint, types, layers, style.
+check: setup ## Check format, lint, types, layers and style.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
@@ -30,34 +30,34 @@ check: setup ## Format, lint, types, layers, style.
 images: setup
 	@for name in $(TEST_ENVIRONMENTS); do $(BIN)/pyro env pull $$name || exit; done
 
-test: setup ## Unit, contract and guest tests, in parallel: minutes. ARGS="tests/unit -k name" narrows them.
+test: setup ## Run unit, contract and guest tests in parallel; ARGS="tests/unit -k name" selects.
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-test-all: setup ## The same with every kill point and every generated example: about half an hour.
+test-all: setup ## Run the tests with every kill point and generated example: about half an hour.
 	PYRO_TEST_ALL=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-soak: images ## A thousand create, exec, delete: nothing may grow. Takes about half an hour.
+soak: images ## Run a thousand VMs and check that nothing grows: about half an hour.
 	PYRO_TEST_LIVES=1000 $(BIN)/python -m pytest tests/vm/test_one_shot_vms.py -k many_lives $(ARGS)
 
-bench: images ## Measure on this machine and print one table; AGAINST=REV compares with another revision.
+bench: images ## Measure this machine and print a table; AGAINST=REV compares with another revision.
 	@$(BIN)/python -m benchmarks $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
-format: setup ## Format the code, and mend what the linter can.
+format: setup ## Format the code and apply automatic lint fixes.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-smoke: images ## Install the built wheel with the newest dependencies it allows, and run guests with it.
+smoke: images ## Install the built wheel with its newest allowed dependencies and run guests with it.
 	$(BIN)/python -m pytest tests/vm/test_wheel.py $(ARGS)
 
-test-pythons: images ## Unit and contract tests and the smoke test on every supported Python that is installed.
+test-pythons: images ## Run unit, contract and smoke tests on every supported Python that is installed.
 	@scripts/test-pythons $(ARGS)
 
-reference: setup ## Write docs/reference and the schema snapshot anew, from the table of operations.
+reference: setup ## Generate docs/reference and the schema snapshot from the table of operations.
 	@$(BIN)/python scripts/reference.py
 
-constraints: setup ## Write constraints.txt anew; UPGRADE=1 takes the newest versions.
+constraints: setup ## Regenerate constraints.txt; UPGRADE=1 takes the newest versions.
 	@$(BIN)/python scripts/constraints.py $(if $(UPGRADE),--upgrade)
 
-clean: ## Remove the virtualenvs and what tools left here. Guest images stay in the cache: `pyro env prune`.
+clean: ## Remove virtualenvs and tool caches; `pyro env prune` removes guest images.
 	rm -rf .venv .venvs .hypothesis .ruff_cache .pytest_cache .import_linter_cache build dist
 	find src tests scripts benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2> /dev/null || true

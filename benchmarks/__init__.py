@@ -1,4 +1,4 @@
-"""Benchmarks: how fast and how large the product is on this machine, beside what else runs here.
+"""Benchmarks of speed and size on this machine, compared with other tools.
 
 Each figure is measured, never asserted: a test that depends on the clock fails on somebody's busy machine.
 """

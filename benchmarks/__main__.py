@@ -1,4 +1,4 @@
-"""`make bench`: measure on this machine and print one table."""
+"""`make bench`: measure this machine and print a table, or compare two revisions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENVIRONMENT = "debian:12"
 
 
 def main() -> None:
-    """Measure what was asked for, saying what is being measured."""
+    """Measure the selected groups, reporting progress."""
     arguments = _parse()
     if arguments.against:
         _compare(arguments)

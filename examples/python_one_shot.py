@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One command in a fresh virtual machine, from Python."""
+"""Run one command in a fresh virtual machine."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pyro_mcp.errors import PyroError
 def main() -> int:
     with Pyro() as pyro:
         try:
-            # A text is run by the shell; a list is a program and its arguments, taken as they are.
+            # A string is run by the shell; a list is a program and its arguments.
             result = pyro.run_in_vm("debian:12", "git --version && python3 -c 'print(6 * 7)'", timeout_seconds=60)
         except PyroError as error:
-            # What pyro itself could not do. A command that fails is a result.
+            # pyro itself failed. A command that fails is a result.
             print(f"{error.message}\n{error.hint}")
             return 125
     print(result.stdout, end="")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A workspace with a secret: commands use it, and nobody reads it in what they print."""
+"""Use a secret in a workspace; its value is redacted in all output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyro_mcp import Pyro
 def main() -> None:
     token = secrets.token_urlsafe(15)
     with Pyro() as pyro:
-        # A value that is in a file: {"name": "TOKEN", "file_path": "token.txt"}.
+        # To read the value from a file: {"name": "TOKEN", "file_path": "token.txt"}.
         made = pyro.create_workspace("debian:12", secrets=[{"name": "TOKEN", "value": token}])
         workspace_id = made.workspace_id
         print("secrets ", ", ".join(f"{each.name} ({each.source_kind})" for each in made.secrets))
@@ -22,7 +22,7 @@ def main() -> None:
         use = "echo ${#API_TOKEN} characters"
         print("used    ", pyro.exec_workspace(workspace_id, command=use, secret_env=given).stdout.strip())
 
-        # Nor does it show where it was written down by mistake.
+        # The value is redacted in files, too.
         noted = pyro.exec_workspace(workspace_id, command=["echo", token]).command
         print("noted   ", noted[1])
 

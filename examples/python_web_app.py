@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A web app with its database beside it, in a workspace, opened on this host's loopback."""
+"""Run a web app and its database in a workspace, and open it on the host's loopback."""
 
 from __future__ import annotations
 

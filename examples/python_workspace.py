@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A fix in a workspace: a copy of a project in a machine of its own, a failing test, a patch, the diff, a new start."""
+"""Fix a bug in a workspace: copy a project, run the failing test, patch, diff, reset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATCH = """\
 
 
 def make_project(root: Path) -> None:
-    """Make a project with a bug and a test that shows it."""
+    """Create a project with a bug and a failing test."""
     root.mkdir()
     (root / "mean.py").write_text("def mean(values):\n    return sum(values) / (len(values) - 1)\n")
     (root / "test_mean.py").write_text(
@@ -33,21 +33,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, Pyro() as pyro:
         project, out = Path(directory, "project"), Path(directory, "fixed")
         make_project(project)
-        # The project is copied; nothing that happens in the workspace touches it.
+        # The project is copied; nothing in the workspace changes it.
         workspace = pyro.create_workspace("debian:12", seed_path=project, labels={"example": "fix"})
         ws = workspace.workspace_id
         print("created ", ws, workspace.isolation)
         try:
             failing = pyro.exec_workspace(ws, command=TEST)
             print("before  ", "exit", failing.exit_code, failing.stdout.strip().splitlines()[-1])
-            # All of a patch applies, or nothing of it and the error says why.
+            # A patch applies completely, or changes nothing and raises an error.
             pyro.apply_workspace_patch(ws, patch=PATCH)
             print("after   ", "exit", pyro.exec_workspace(ws, command=TEST).exit_code)
             print(pyro.diff_workspace(ws, path="mean.py").patch, end="")
             print(pyro.summarize_workspace(ws).page)
             exported = pyro.export_workspace(ws, "mean.py", output_path=out)
             print("exported", exported.bytes_written, "bytes:", "len(values)\n" in out.read_text())
-            # The whole machine again as it was: cheaper than repairing it.
+            # Back to the state after creation: cheaper than repairing it.
             print("reset   ", pyro.reset_workspace(ws).reset_count)
             print("again   ", "exit", pyro.exec_workspace(ws, command=TEST).exit_code)
         finally:

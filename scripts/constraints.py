@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write constraints.txt: every package that .venv needs, with its version and the digests of its wheels.
+"""Write constraints.txt: every package in .venv, with its version and the digests of its wheels.
 
 Asks pip what it would install for each supported Python on Linux x86_64, and keeps names, versions and sha256
 digests only: no addresses, so that the file works with any index that serves the same files. A version already in
@@ -20,10 +20,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "constraints.txt"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-# C libraries as found on real machines: RHEL 8 has 2.28, Debian 12 has 2.36, Debian 13 has 2.41.
+# glibc versions in use: 2.28 in RHEL 8, 2.36 in Debian 12, 2.41 in Debian 13.
 LIBCS = (28, 36, 41)
 HEADER = """\
-# Versions and wheel digests of everything that `make setup` puts into .venv (Linux x86_64, Python 3.11 to 3.14).
+# Versions and wheel digests of everything that `make setup` installs into .venv (Linux x86_64, Python 3.11 to 3.14).
 # Written by `make constraints`; UPGRADE=1 takes the newest versions.
 """
 
@@ -71,7 +71,7 @@ def main() -> int:
             print(f"[constraints] python {python}, glibc 2.{libc}", file=sys.stderr, flush=True)
             for name, version, digest in resolve(python, libc, pins):
                 digests[name, version].add(digest)
-            # What the first Python got, the others get too.
+            # Use the same versions for the following Pythons.
             pins = [f"{name}=={version}" for name, version in digests]
     lines = [HEADER]
     for (name, version), hashes in sorted(digests.items()):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Print what this machine lacks: the packages, one a line, or with --command the line that installs them.
+"""Print the missing system packages, one per line, or with --command the command that installs them.
 
-Needs no virtualenv: it runs before there is one. What the product needs is listed in pyro_mcp.host.programs.
+It runs before there is a virtualenv. The product's own programs are listed in pyro_mcp.host.programs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from pyro_mcp.host import programs
 
-# What only tests run: a guest edits a file with the host's vim, and zsh reads its completion script.
+# Needed only by tests: the host's vim edits a file in a guest, and zsh reads its completion script.
 FOR_TESTS = {
     "vim": programs.Packages("vim", "vim-enhanced", "vim", "vim", "vim"),
     "zsh": programs.Packages("zsh", "zsh", "zsh", "zsh", "zsh"),

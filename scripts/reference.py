@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/reference and the schema snapshot from the table of operations, so that neither can lie.
+"""Generate docs/reference and the schema snapshot from the table of operations.
 
 Run it whenever an operation changes: a test compares what is checked in with what this would write.
 """
@@ -34,7 +34,7 @@ Row = Operation[Any, Any]
 
 
 def pages() -> dict[str, str]:
-    """Return each file's path below the repository's root, and what belongs into it."""
+    """Return the content of each generated file by its path in the repository."""
     return {
         "docs/reference/cli.md": cli_page(),
         "docs/reference/python.md": python_page(),
@@ -78,7 +78,7 @@ def command_section(shape: Shape, description: str) -> list[str]:
 
 
 def argument(parameter: Parameter) -> str:
-    """Return how a parameter is written on the command line."""
+    """Return a parameter's syntax on the command line."""
     if parameter.place is Place.POSITIONAL:
         return parameter.names
     if parameter.kind is Kind.CLAIM:
@@ -87,7 +87,7 @@ def argument(parameter: Parameter) -> str:
 
 
 def meaning(parameter: Parameter) -> str:
-    """Return what a parameter means, and its bounds."""
+    """Return a parameter's description and bounds."""
     if not parameter.kind.is_whole:
         return parameter.description
     unit = f" {parameter.unit}" if parameter.unit else ""
@@ -112,28 +112,28 @@ def python_page() -> str:
         "result, no error. A `Pyro` may be shared between threads; `Pyro.create_server(profile=…)` makes the MCP",
         "server that uses it.",
     ]
-    told: set[type] = set()
+    documented: set[type] = set()
     for row in all_operations():
         method = getattr(Pyro, row.sdk)
         signature = inspect.signature(method)
         arguments = [each for name, each in signature.parameters.items() if name != "self"]
         shown = str(signature.replace(parameters=arguments)).replace("'", "")
         lines += ["", f"## Pyro.{row.sdk}", "", "```python", f"{row.sdk}{shown}", "```", "", row.description]
-        lines += result_tables(row.result, told)
+        lines += result_tables(row.result, documented)
     return "\n".join(lines) + "\n"
 
 
-def result_tables(result: type, told: set[type]) -> list[str]:
-    """Return the fields of a result, and of those in it, each the first time that it comes up."""
-    if result in told:
+def result_tables(result: type, documented: set[type]) -> list[str]:
+    """Return tables of the fields of a result and its nested results, each only at its first occurrence."""
+    if result in documented:
         return ["", f"Returns `{result.__name__}`: see above."]
     lines: list[str] = []
     waiting = [result]
     while waiting:
         kind = waiting.pop(0)
-        if kind in told:
+        if kind in documented:
             continue
-        told.add(kind)
+        documented.add(kind)
         lines += ["", f"`{kind.__name__}`:", "", "| field | meaning |", "| --- | --- |"]
         lines += [f"| `{field.name}` | {field.metadata['description']} |" for field in fields(kind)]
         waiting += [found for hint in get_type_hints(kind).values() for found in results_in(hint)]
@@ -166,7 +166,7 @@ def mcp_page() -> str:
 
 
 def schemas() -> dict[str, object]:
-    """Return every tool's schemas and annotations, and every result's fields: what may grow, and never be renamed."""
+    """Return all tools' schemas and annotations and all results' fields. Entries may be added, never renamed."""
     inputs = {
         f"{profile.name}/{row.mcp}": ToolInput(row, profile.hidden).schema
         for profile in (*PROFILES.values(), *MODES.values())
@@ -186,7 +186,7 @@ def schemas() -> dict[str, object]:
 
 
 def main() -> int:
-    """Write every page; say which changed."""
+    """Write every page and report which changed."""
     for name, text in pages().items():
         path = ROOT / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
