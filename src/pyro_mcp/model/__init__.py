@@ -1,7 +1,4 @@
-"""The product's values: frozen dataclasses, closed sets, and the table of legal transitions.
-
-Owns what things are called and which states they may be in. Refuses to touch the machine.
-"""
+"""The product's values: frozen dataclasses, closed sets, and the tables of legal transitions."""
 
 from __future__ import annotations
 

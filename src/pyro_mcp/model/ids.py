@@ -1,7 +1,4 @@
-"""Handles: the ids by which VMs, workspaces and snapshots are called.
-
-Owns their form and how they are made: unguessable, safe as a file name. Refuses to look anything up.
-"""
+"""The ids of VMs, workspaces, shells and snapshots: unguessable, and safe as file names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The closed sets of the product: how a command ran, what isolated it, what a guest may reach.
-
-Owns their public names. Refuses to know how any of them is brought about.
-"""
+"""The product's closed sets and their public names: execution modes, isolation, network policies, stop reasons."""
 
 from __future__ import annotations
 

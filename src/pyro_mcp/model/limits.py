@@ -1,8 +1,4 @@
-"""The bounds of what may be asked for, and the shape of a VM.
-
-Owns every bound that is the same on all hosts, and the sentence that refuses what lies outside. Refuses to know what
-this host has to give.
-"""
+"""Bounds that are the same on all hosts, the errors for values outside them, and the shape of a VM."""
 
 from __future__ import annotations
 

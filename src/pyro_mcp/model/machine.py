@@ -1,7 +1,4 @@
-"""The record of a running machine: enough for any later process to find it, talk to it, and end it.
-
-Owns its form, in memory and as JSON in the store. Refuses to look whether the machine still runs.
-"""
+"""The record of a running machine: enough for a later process to find it, talk to it, and end it."""
 
 from __future__ import annotations
 

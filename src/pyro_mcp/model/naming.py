@@ -1,8 +1,4 @@
-"""The names and labels that people give to workspaces and snapshots.
-
-Owns their form: printable, safe in a shell and in a file name, and never mistaken for an id. Refuses to look up whether
-one is taken.
-"""
+"""Names and labels that people give: printable, safe in a shell and in a file name, and never mistaken for an id."""
 
 from __future__ import annotations
 

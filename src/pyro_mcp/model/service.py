@@ -1,8 +1,4 @@
-"""A service of a workspace: a command that runs on, with a name, until it ends or is stopped.
-
-Owns what is known of one, what tells that it is ready, and which of its ports are published. Refuses to talk to a
-guest.
-"""
+"""A service of a workspace: a command that keeps running under a name, its readiness check and its published ports."""
 
 from __future__ import annotations
 

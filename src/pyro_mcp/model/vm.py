@@ -1,7 +1,4 @@
-"""The record of one VM, as the store keeps it.
-
-Owns which facts a VM has. Refuses to change them: a changed VM is a new value, made by the store.
-"""
+"""The record of a VM. A changed VM is a new value, made by the store."""
 
 from __future__ import annotations
 

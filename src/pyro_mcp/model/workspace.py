@@ -1,8 +1,4 @@
-"""The record of one workspace, as the store keeps it, and of what was done in it.
-
-Owns which facts there are about a workspace, its snapshots, its commands and what a reviewer wants to know. Refuses to
-change them: a changed workspace is a new value, made by the store.
-"""
+"""The record of a workspace, its snapshots, commands and review events. A changed workspace is a new value."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""All hunks of one file put into its content.
+"""Apply all hunks of one file to its content.
 
-Owns their order: each is placed in what the hunks before it left. Refuses a part of them: what does not fit is
-collected, and nothing comes out.
+Each is placed in the result of those before it. If any does not fit, all failures are reported and nothing is returned.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Why a hunk does not fit: what it expected, what stands there, and what to do about it.
+"""Diagnose a hunk that does not fit: the expected lines, the lines that are there, and the remedy.
 
-Owns the telling apart of a change that is there already, of white space, of line ends and of true differences, in
-words that a model can act on. Refuses to apply what almost fits.
+It distinguishes an already applied change, white space, line endings and real differences, in words that a model can
+act on. Almost fitting is not fitting.
 """
 
 from __future__ import annotations

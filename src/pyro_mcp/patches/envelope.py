@@ -1,7 +1,7 @@
 """The patch format that Codex models are trained on: files between `*** Begin Patch` and `*** End Patch`.
 
-Owns its lines (`*** Add File:`, `*** Update File:`, `*** Move to:`, `*** Delete File:`, `*** End of File`, and @@
-headings in place of line numbers). Refuses Codex's leniency: a hunk has to fit exactly and in one place.
+Its lines are `*** Add File:`, `*** Update File:`, `*** Move to:`, `*** Delete File:`, `*** End of File`, and @@
+headings in place of line numbers. Codex's leniency is not copied: a hunk has to fit exactly and in one place.
 """
 
 from __future__ import annotations

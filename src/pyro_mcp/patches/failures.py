@@ -1,6 +1,6 @@
-"""What is said when a patch can't be read or does not fit: sentences, excerpts, and several failures in one.
+"""Errors of patches that can't be parsed or do not fit: sentences, excerpts, and several failures in one.
 
-Owns the wording that all steps share and the making visible of foreign bytes. Refuses to decide what is wrong.
+Foreign bytes are made visible here.
 """
 
 from __future__ import annotations

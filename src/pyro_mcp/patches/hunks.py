@@ -1,7 +1,6 @@
-"""Hunks as git and models write them: their headers, and where their lines end.
+"""Parse hunks as git and models write them, whether their counts are right, wrong or missing.
 
-Owns telling the lines of a hunk from what follows them when counts are right, wrong or missing. Refuses to drop a
-change: what could be one more changed line makes an error, not prose.
+No change is dropped silently: a line that could be one more change is an error, not prose.
 """
 
 from __future__ import annotations

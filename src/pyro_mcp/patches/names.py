@@ -1,8 +1,7 @@
-"""File names in patches: how they are quoted, dated and prefixed, and which of them are refused.
+"""File names in patches: quoting, timestamps and prefixes, and names that are refused.
 
-Owns the way from the bytes of a header line to a path below the workspace. Refuses names that lead outside, that
-git or a hook would execute, and that no file system takes; and to look at the tree: which spelling of a name is
-meant is `planning`'s to find out.
+Refused are names that lead outside the workspace, that git or a hook would execute, or that no file system takes. Which
+of two spellings is meant is decided in `planning`, which sees the tree.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What a patch consists of once it is read: files, hunks, lines; and how large each may be.
-
-Owns the values that reading hands to planning. Refuses to know how a patch is spelled and what tree it meets.
-"""
+"""The parts of a parsed patch (files, hunks, lines) and their bounds."""
 
 from __future__ import annotations
 

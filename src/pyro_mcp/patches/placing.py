@@ -1,7 +1,7 @@
-"""Where in a file a hunk belongs.
+"""Find the place of a hunk in a file.
 
-Owns the one rule of it: a hunk goes where its old lines stand, exactly. Right line numbers decide between several
-such places; wrong ones do no harm where there is only one. Refuses fuzz, and refuses to guess between places.
+A hunk goes where its old lines are, exactly. Right line numbers decide between several such places; wrong ones do no
+harm where there is only one. There is no fuzz, and no guess between places.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What applying a patch will do to a tree, decided whole before anything is done.
+"""Plan what a patch does to a tree, completely, before anything is written.
 
-Owns the order of files, what each action needs to find, and the list of changes. Refuses everything if a part can't
-be done; and to write: the caller gets bytes and paths, and is to put them in place all or none.
+If a part can't be done, all of it is refused. The caller gets bytes and paths, and writes them all or none.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A patch's text, read whole.
+"""Parse a patch's text in whichever format it is, after checking its size and encoding.
 
-Owns which format it is in, its size and its encoding. Refuses text in which no patch is found.
+A text without a patch is an error.
 """
 
 from __future__ import annotations

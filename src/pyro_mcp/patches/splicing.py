@@ -1,7 +1,6 @@
-"""A file's lines while hunks are being put into them.
+"""A file's lines while hunks are inserted: what has changed, where a hunk may still go, and line endings.
 
-Owns what has changed already, where a hunk may still go, and the line ends of lines that are put in. Refuses to
-choose a place: that is `placing`'s.
+Choosing the place is left to `placing`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Which files of a tree a patch means.
+"""The files of a tree that a patch refers to, by the name as written or without its prefix.
 
-Owns the tree as planning sees it, and the choice between a name as written and the name without its prefix. Refuses
-links on the way, and names that two files could be meant by.
+Links on the way, and names that could mean two files, are refused.
 """
 
 from __future__ import annotations

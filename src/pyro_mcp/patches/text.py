@@ -1,7 +1,7 @@
-"""A file's text as lines of bytes, and the places where a run of lines stands in it.
+"""A file's text as lines of bytes, and bounded search for a run of lines in it.
 
-Owns line ends (LF, CRLF, none at the end of the file) and bounded searching. Refuses to decode, to trim and to
-guess: a carriage return alone is no line end, and nor is a form feed.
+Line endings are LF, CRLF, or none at the end of the file; a carriage return alone is not one, nor is a form feed.
+Nothing is decoded or trimmed.
 """
 
 from __future__ import annotations

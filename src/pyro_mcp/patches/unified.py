@@ -1,7 +1,7 @@
-"""Unified diffs as git, diff, hg, svn and models write them, read into files and hunks.
+"""Parse unified diffs as git, diff, hg, svn and models write them into files and hunks.
 
-Owns the headers that say what happens to a file. Refuses what can't be applied as text: binary patches, links,
-submodules, merges' combined diffs, context diffs. Text between the files of a patch is passed over, as git does.
+What can't be applied as text is refused: binary patches, links, submodules, combined diffs of merges, context diffs.
+Text between the files of a patch is skipped, as git does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,1 @@
-"""What is known about VMs and workspaces: the store, their directories, and reconciling both with reality.
-
-Owns records and file names. Refuses to start or stop anything.
-"""
+"""Records of VMs and workspaces: the store, their directories, locks, removal, and reconciling records with reality."""

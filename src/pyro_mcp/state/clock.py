@@ -1,6 +1,6 @@
-"""Time as leases see it: the wall clock for people, the time since boot for deadlines.
+"""Time for leases: the wall clock for people, the time since boot for deadlines.
 
-Owns when a VM's time is up. Refuses to trust the wall clock within one boot: it can be set.
+Within one boot the wall clock is not trusted: it can be set.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The SQLite file: opened in a third of a millisecond, and never the reason for a traceback.
+"""The SQLite database: connecting in a third of a millisecond, transactions, and recovery.
 
-Owns connecting, transactions, and what becomes of a file that is not a good database: it is moved aside, with a notice
-that says where, and a new one is made. Refuses to know the tables beyond making them (`schema`).
+A file that is not a good database is moved aside, with a notice that says where, and a new one is made. The tables are
+in `schema`.
 
 WAL with synchronous=NORMAL: a power cut may lose the last transactions, never the file.
 """

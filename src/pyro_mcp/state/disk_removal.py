@@ -1,8 +1,8 @@
-"""Removing directories that hold large disks, without waiting for their blocks to be freed.
+"""Remove directories with large disks without waiting for their blocks to be freed.
 
-Owns the trick: the names go at once; the last descriptors of the files are left to a process that does nothing but end,
-so that it is the one that waits. On a file system that tells its device what is free (mount option discard) that takes
-longer than a restore. Refuses to leave anything behind: a file without a name and without a process is gone.
+The names go at once; the last descriptors of the files are left to a process that does nothing but exit, so that it is
+the one that waits. On a file system mounted with discard that takes longer than a restore. Nothing can be left behind:
+a file without a name and without a process is gone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The name of every file that belongs to a VM or a workspace on this host.
+"""The names of all files that belong to a VM or a workspace on this host.
 
-Owns the layout of a VM's two directories and of a workspace's one. Refuses to open anything. What a driver puts into
-the runtime directory (sockets, locks) has names of the driver's own; the directory goes as a whole.
+What a driver puts into the runtime directory (sockets, locks) is named by the driver; the directory is removed whole.
 """
 
 from __future__ import annotations

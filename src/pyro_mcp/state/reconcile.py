@@ -1,9 +1,9 @@
-"""Making the store agree with reality, at the start of each operation.
+"""Reconcile the store with reality, at the start of each operation.
 
-Owns what is done about VMs whose time is up, whose owner died, or whose machine ended, and about directories and
-rows that have lost each other; of workspaces it finds those that need something, and `workspace_reconcile` does it.
-Refuses to touch what another process holds locked, names that are not ours, and processes that are not surely a VM's.
-With nothing to do it costs two queries and four directory listings.
+VMs whose time is up, whose owner died or whose machine ended are dealt with, and directories and rows without each
+other; workspaces that need it are handed to `workspace_reconcile`. Anything that another process holds locked, names
+that are not ours, and processes that are not surely a VM's are left alone. With nothing to do it costs two queries and
+four directory listings.
 """
 
 from __future__ import annotations

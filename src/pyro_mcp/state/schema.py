@@ -1,7 +1,7 @@
 """The database's tables, one version after the other.
 
-Owns the SQL that makes and changes tables. Refuses to change a version that was released: each entry of `MIGRATIONS`
-takes the database from the version of its index to the next, columns are added (optional), never renamed.
+A released version never changes: each entry of `MIGRATIONS` takes the database from the version of its index to the
+next; columns are added (optional), never renamed.
 """
 
 from __future__ import annotations

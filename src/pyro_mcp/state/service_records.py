@@ -1,7 +1,6 @@
-"""The records of a workspace's services: one small file for each, in the directory of the VM that they run in.
+"""Records of a workspace's services: one small file each, in the directory of their VM, with which they go.
 
-Owns reading and writing them, and ending the processes that carry published ports. Refuses to keep one longer than its
-VM: they go with its directory, as the services do.
+It also ends the processes that forward published ports.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The state store: what this user's VMs are, agreed on by all processes.
+"""The state store: the VMs and workspaces of this user, shared by all processes, and which process works on which.
 
-Owns the database and its tables, and which process is working on what. Refuses to act on the machine: `reconcile`
-does.
+Acting on machines is left to `reconcile`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What ought to become of a VM, judged from its record and what still runs.
-
-Owns the rules. Refuses to act on them: `reconcile` does.
-"""
+"""Decide what to do about a VM, from its record and what still runs. `reconcile` acts on it."""
 
 from __future__ import annotations
 

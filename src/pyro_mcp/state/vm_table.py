@@ -1,7 +1,7 @@
-"""The VMs' table.
+"""The table of VMs.
 
-Owns reading and writing VM records: one small transaction each. Refuses transitions that the model's table does not
-have, and to lose the update of another process: a change reads and writes in one transaction.
+A change reads and writes in one transaction, so that no update of another process is lost. Transitions that the model
+does not have are refused.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A read lock that keeps SQLite from clearing its log away whenever the last process leaves.
+"""A read lock that keeps SQLite from deleting its log whenever the last process closes the database.
 
-Owns one descriptor per database and process. Refuses to be released while a connection of this process is open.
+One descriptor per database and process, not released while a connection of this process is open.
 
 SQLite's last connection checkpoints and deletes the write-ahead log when it closes: two syncs, and a third when the
 next process begins a new log: 5 to 12 ms for each run here, more than all the rest of the store together. It needs an

@@ -1,9 +1,7 @@
-"""Making one workspace's record agree with what runs and lies on the disk.
+"""Reconcile one workspace's record with what runs and what is on the disk.
 
-Owns what is done about a workspace whose owner died, whose machine ended, or whose row or directory has lost the other.
-Refuses to take work away: only what was never finished, or was to be deleted, goes; a directory that can't be
-understood is set aside.
-The caller holds the workspace's lock. Only loaded when there is something to do.
+Work is never removed: only what was never finished, or was to be deleted, goes; a directory that can't be understood is
+set aside. The caller holds the workspace's lock. Loaded only when there is something to do.
 """
 
 from __future__ import annotations

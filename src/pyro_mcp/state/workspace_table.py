@@ -1,8 +1,7 @@
-"""The workspaces' tables: one row for each workspace, and one for each of its snapshots.
+"""The tables of workspaces and snapshots, and lookup of a workspace by id, name or prefix.
 
-Owns reading and writing them, and finding a workspace by what a person calls it. Refuses transitions that the model's
-table does not have, two workspaces of one name, and to lose the update of another process: a change reads and writes in
-one transaction.
+A change reads and writes in one transaction, so that no update of another process is lost. Two workspaces of one name,
+and transitions that the model does not have, are refused.
 """
 
 from __future__ import annotations

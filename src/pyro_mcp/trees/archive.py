@@ -1,9 +1,9 @@
-"""A local tar archive as the source of a tree.
+"""A local tar archive (plain or gzip) as the source of a tree.
 
-Owns reading it (plain or gzip), and the rules for its members. Refuses the whole archive if one member breaks them:
-absolute names, names that go up or through a link, symbolic links that leave the tree, hard links to anything but an
-earlier file, devices, fifos, setuid and setgid files, a name twice, too many, too large, too deep, compressed beyond
-belief, cut off, damaged. Nothing is unpacked on the host: members become entries, whose content goes to the taker.
+One bad member fails the whole archive: absolute names, names that go up or through a link, symbolic links that leave
+the tree, hard links to anything but an earlier file, devices, fifos, setuid and setgid files, a name twice, too many,
+too large, too deep, an absurd compression ratio, truncation, damage. Nothing is unpacked on the host: members become
+entries, and their content goes to the taker.
 """
 
 from __future__ import annotations

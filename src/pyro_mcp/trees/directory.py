@@ -1,11 +1,10 @@
-"""A directory of the host as the source of a tree.
+"""A directory of the host as the source of a tree, read while others may change it.
 
-Owns reading it while others may change it: every name is opened below a descriptor of its directory and never through a
-symbolic link, and what was opened is looked at, not what was listed. Refuses to follow links, to leave the directory,
-and to open devices, fifos and sockets.
+Every name is opened below a descriptor of its directory, never through a symbolic link, and the opened file is
+examined, not the listed one. Devices, fifos and sockets are not opened.
 
-Symbolic links are taken as they are. A file that can't be read is an error that names it, with others like it: a tree
-with holes that nobody was told of is worse than none.
+Symbolic links are taken as they are. An unreadable file is an error that names it, and others like it: a tree with
+silent holes is worse than none.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""What a tree is made of, and what is said of its way from one place to another.
-
-Owns the entry, the piece of content, the seam between those who list trees and those who take them, and the bounds of
-a tree. Refuses to open anything.
-"""
+"""The values of a tree: entries, content and bounds, and the protocols between a source of a tree and its taker."""
 
 from __future__ import annotations
 

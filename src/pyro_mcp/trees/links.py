@@ -1,8 +1,4 @@
-"""Where the symbolic links of a tree lead.
-
-Owns following links inside a tree that is only described, not laid out, through as many others as it takes. Refuses to
-look at a file system.
-"""
+"""Resolve symbolic links inside a tree that is only described, through other links, without a file system."""
 
 from __future__ import annotations
 

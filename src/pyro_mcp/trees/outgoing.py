@@ -1,8 +1,7 @@
-"""A tree as a tar stream, for a guest that takes it into a workspace.
+"""A tree as a tar stream for a guest, by the same rules as seeding, with a report.
 
-Owns turning a source into that stream, by the same rules as seeding, and its report. Refuses to know how the stream
-gets there. It is POSIX pax, as `tar_writer` makes it, and ends with tar's own mark: a guest that did not see that got a
-part only.
+The stream is POSIX pax, as `tar_writer` makes it, and ends with tar's own mark: a guest that did not see the mark got
+only a part.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
-"""Taking a guest's tree out: from a hostile stream to a new path of the host.
+"""Extract a guest's tree from a hostile stream to a new path of the host.
 
-Owns what of it is taken. The stream is a tar archive (what `tar_writer` makes); its first member is the tree's root,
-`./` for a directory, `.` for a file. A stream that breaks the form (names that go up, a name twice, a member below a
-file, sizes that are not kept, too much of anything) is refused as a whole. What is in form but must not come out is
-left out and listed: devices, fifos, symbolic links that leave the tree, further names of files that were left out, and
-what a tool of the host would run by itself (`hooks.table`), unless it was in the workspace's baseline or the user wants
-it.
+The stream is a tar archive (what `tar_writer` makes); its first member is the tree's root, `./` for a directory, `.`
+for a file. A malformed stream (names that go up, a name twice, a member below a file, wrong sizes, too much of
+anything) is refused whole. Members that are well formed but must not be extracted are left out and listed: devices,
+fifos, symbolic links that leave the tree, further names of files that were left out, and files that a host tool would
+run by itself (`hooks.table`), unless they were in the workspace's baseline or the user asks for them.
 
-Refuses to overwrite, to follow a link, and to show anything under the output's name before all of it is there. The
-result is not synced. Owners and extended attributes are not taken; modes are, within the umask.
+Nothing is overwritten, no link is followed, and nothing appears under the output's name before all of it is there. The
+result is not synced. Owners and extended attributes are dropped; modes are kept, within the umask.
 """
 
 from __future__ import annotations

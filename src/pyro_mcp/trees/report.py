@@ -1,7 +1,4 @@
-"""What is told of a tree that went into a workspace.
-
-Owns the report. Refuses to be about what came out: that is `receive`'s.
-"""
+"""The report about a tree that went into a workspace."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Seeding: a tree laid straight into a workspace's first disk.
+"""Seed a workspace: write a tree straight into its first disk.
 
-Owns making that disk, empty or filled, and what is told of it. Refuses to leave a disk behind that is not whole, and to
-put any part of a tree anywhere else on the host: archives are not unpacked.
+An incomplete disk is never left behind, and no part of the tree is put anywhere else on the host: archives are not
+unpacked.
 """
 
 from __future__ import annotations

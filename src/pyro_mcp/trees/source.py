@@ -1,7 +1,4 @@
-"""What a path that the user named is: a directory or an archive.
-
-Owns the choice. Refuses everything else, with the formats that there are.
-"""
+"""Open the path that the user named as a source: a directory or an archive. Anything else is an error."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The place beside a new host path where what is to become it is made.
+"""A staging directory beside a new host path, in which its content is made.
 
-Owns that place: a directory of this process alone, locked while it lives; giving the result its name without replacing
-anything; and removing what dead processes left. Refuses to use a name twice: everything after the first look is done
-below descriptors.
+It belongs to this process alone and is locked while it exists; the result gets its name without replacing anything, and
+directories of dead processes are removed. After the first lookup, everything is done below descriptors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Making files below a directory of the host, under names that a guest chose.
+"""Create files below a directory of the host under names that a guest chose.
 
-Owns the way down to each name: from descriptor to descriptor, one part after the other, through real directories only.
-Refuses to follow a symbolic link, to open what is there already, and to take a path apart by anything but its slashes.
+Each name is walked from descriptor to descriptor, one part at a time, through real directories only: no symbolic link
+is followed, and no existing file is opened.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Which drivers there are.
+"""The available drivers, each loaded when it is needed.
 
-Owns finding one, loaded only when it is needed. It is the seam at which tests put drivers of their own. Refuses to
-decide whether to fall back to the host: `guards` does.
+Tests put their own drivers here. Falling back to the host is decided in `machines.selection`.
 """
 
 from __future__ import annotations

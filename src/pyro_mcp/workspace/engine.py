@@ -1,8 +1,4 @@
-"""What every verb works with: the directories, the store, the drivers, and somebody to tell how far it is.
-
-Owns opening these lazily, once, and closing them. Refuses to know any verb: each is a function in a file of its own
-that takes the engine.
-"""
+"""The context of every verb: directories, store, drivers and progress, opened on first use and closed once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Using the guest of a workspace: finding it, starting it if it is stopped, and saying what became of it.
+"""Use the guest of a workspace: find it, start it if it is stopped, and explain a guest that was lost.
 
-Owns that one way for everything that needs a guest, and that no time to live runs out meanwhile. Refuses a guest that
-another process is resetting or deleting.
+No time to live runs out during a use. A guest that another process is resetting or deleting is refused.
 """
 
 from __future__ import annotations

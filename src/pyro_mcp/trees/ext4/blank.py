@@ -1,11 +1,10 @@
-"""An empty ext4 file system in memory: what mke2fs makes, as blocks that can be filled.
+"""An empty ext4 file system in memory, as mke2fs makes it, whose blocks can be filled.
 
-Owns the shape of a workspace's disk (features, journal, number of inodes) and where things are in a file system that
-mke2fs has made a moment ago, in memory of this process. Refuses to read any other file system.
+Only a file system that mke2fs has just made, in this process's memory, is parsed here.
 
-The features are named one by one, as mke2fs's defaults differ between versions. Not among them: checksums of metadata,
+The features are named one by one, as mke2fs's defaults differ between versions. Left out: checksums of metadata,
 which cost a guest without hardware acceleration time; 64bit and resize_inode, without which there is less to write.
-Nothing is reserved for root, who is everybody in there. Tables stay holes in the file until they are used.
+Nothing is reserved for root, since everyone in the guest is root. Tables stay holes in the file until they are used.
 """
 
 from __future__ import annotations

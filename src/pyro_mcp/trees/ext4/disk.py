@@ -1,7 +1,7 @@
-"""Laying a tree into a new ext4 disk.
+"""Write a tree into a new ext4 disk.
 
-Owns the order in which a disk comes to be: content, then the tables that lead to it, and the superblock last, so that a
-disk that was not finished is no file system. Refuses to change a disk that exists.
+Content is written first, then the tables that lead to it, and the superblock last, so that an unfinished disk is no
+file system. An existing disk is never changed.
 
 Why not `mke2fs -d`: it takes time that grows with the square of a directory's entries (30,000 files: 43 s), owners and
 modes as they are, and whole directories only; archives, and a part of a checkout, would have to be unpacked first, on

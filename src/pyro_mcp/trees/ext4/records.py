@@ -1,7 +1,6 @@
-"""The records of ext4: inodes, extents, directories and their hash index, as bytes.
+"""The records of ext4 as bytes: inodes, extents, directories and their hash index.
 
-Owns the formats, as the kernel's Documentation/filesystems/ext4 describes them. Refuses to know where anything is:
-block numbers come from the caller.
+The formats are those of the kernel's Documentation/filesystems/ext4. Block numbers come from the caller.
 """
 
 from __future__ import annotations

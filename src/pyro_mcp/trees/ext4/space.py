@@ -1,7 +1,6 @@
-"""The blocks of a new disk, given out one after the other, and the writing of data into them.
+"""Allocate the blocks of a new disk in sequence, and write data into them in large pieces.
 
-Owns which blocks are free and which were taken, and that data reaches the disk in large pieces. Refuses to seek back: a
-tree is written once, from its first file to its last.
+There is no seeking back: a tree is written once, from its first file to its last.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What the files that a host tool would run are, so that one that came out is known to be the one that went in.
+"""Digests of the files that a host tool would run, to compare an exported one with the seeded one.
 
-Owns the digests of such files, and their list for a tree that goes into a workspace. Refuses to leave anything out:
-what goes in came from the host.
+The list is complete: nothing is left out of it.
 """
 
 from __future__ import annotations

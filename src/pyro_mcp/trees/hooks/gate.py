@@ -1,6 +1,6 @@
-"""Which of the files that a host tool would run by itself may come out of a workspace.
+"""Decide which of the files that a host tool would run by itself may be exported, and list the decisions.
 
-Owns the decision, and the list of what it was. Refuses what was not in the baseline, unless the user wants all of it.
+Only those in the baseline may, unless the user asks for all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Whether a git configuration file can make git run something.
 
-Owns the list of settings that can't. Refuses the benefit of the doubt: a setting, a section or a line that is not known
-here counts as one that can.
+There is a list of harmless settings. An unknown setting, section or line counts as one that can.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Files that a tool of the host runs, or obeys by running something, without being asked.
+"""Table of the files that a host tool runs, or obeys by running something, without being asked.
 
-Owns the table of such files. Refuses to judge what they would do, but for git's configuration: it is in every checkout,
-and nearly always harmless. What a person starts by name (a Makefile, a test, a script) is not among them.
+Their content is not judged, except for git's configuration: it is in every checkout, and nearly always harmless. Files
+that a person starts by name (a Makefile, a test, a script) are not in the table.
 
 Names are compared without regard to case, as some file systems do. A symbolic link in the place of a directory counts
-as what may be behind it. The table is of names, not of patterns: it is asked for every file of every tree.
+as what may be behind it. The table is of names, not of patterns: it is consulted for every file of every tree.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Running a command in a workspace, which goes on afterwards.
+"""Run a command in a workspace, which stays afterwards.
 
-Owns that each command is in the journal, from before it begins until how it ended. Refuses to make commands wait for
-each other.
+Each command is in the journal from before it starts until it has ended. Commands do not wait for each other.
 """
 
 from __future__ import annotations

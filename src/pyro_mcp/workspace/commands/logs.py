@@ -1,6 +1,6 @@
-"""The commands that were run in a workspace.
+"""List the commands that ran in a workspace, each with its exit code or the reason why it has none.
 
-Owns the answer: each with how it ended, or why it has no end. Refuses to count as activity, and to need the guest.
+Listing needs no guest and does not count as activity.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the commands of a workspace wrote, beyond what their records keep.
+"""Command output that is too long for the journal, in files beside it.
 
-Owns the files beside the journal: the beginning of each long stream, up to a bound, and how much all of them take.
-Refuses to make a file for output that the record holds whole, and to let a full disk fail a command.
+A file holds the beginning of a stream, up to a bound; all files together are bounded too. Output that fits the journal
+gets no file, and a full disk does not fail a command.
 """
 
 from __future__ import annotations

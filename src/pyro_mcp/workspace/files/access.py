@@ -1,7 +1,6 @@
-"""Files of a workspace: list, read, write.
+"""List, read and write files of a workspace.
 
-Owns what of a file is text, how much of it is read, and the note that a write leaves for the reviewer. Refuses binary
-content, files over a megabyte, and whatever is not under `/workspace`.
+Binary content, files over a megabyte and paths outside `/workspace` are errors. A write leaves a note for the reviewer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The disks of a stopped workspace: looking at files anywhere in it, and one image of all of it.
+"""The disks of a stopped workspace: read files anywhere in it, or export all of it as one image.
 
-Owns how large that image has to be, and that it is there whole or not at all. Refuses to read a disk that a guest has
-written: a guest of its own does (`lifecycle.inspection`), and what it says is checked.
+The host never parses a disk that a guest has written: a guest of its own does (`lifecycle.inspection`), and its answers
+are checked. An image appears whole or not at all.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Taking a file or a directory of a workspace out to the host.
+"""Export a file or directory of a workspace to the host, with a note for the reviewer.
 
-Owns the way of the stream, and the note for the reviewer. Refuses what `trees.receive` refuses: to overwrite, to follow
-links, to write beside the output, and to let files out that a tool of the host would run by itself, unless they were in
-the baseline or the user wants them.
+`trees.receive` enforces the rules: nothing is overwritten, no link is followed, nothing is written outside the output,
+and files that a host tool would run by itself stay behind unless the baseline has them or the user asks for them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Applying a patch in a workspace.
+"""Apply a patch in a workspace: parse it, fetch the files it names, plan, write.
 
-Owns the way from a text to changed files: read the patch, fetch the files that it names, plan, put the plan in place.
-Refuses a part of a patch: everything is decided on the host before the guest is asked to write, and the guest writes
-all of it or nothing.
+Everything is decided on the host before the guest writes, and the guest writes all of it or nothing.
 """
 
 from __future__ import annotations

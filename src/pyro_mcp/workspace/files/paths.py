@@ -1,7 +1,6 @@
-"""Paths in a workspace as users name them: `/workspace/src/a.py`, or `src/a.py`.
+"""Workspace paths as users write them (`/workspace/src/a.py` or `src/a.py`), and the names that the guest gets.
 
-Owns the way from such a text to the name that the guest is asked for, and back. Refuses what does not stay under
-`/workspace` by its letter; that no link leads out of it is the guest's agent's to hold.
+A path that leaves `/workspace` by its spelling is an error here; links that leave it are the guest agent's to refuse.
 """
 
 from __future__ import annotations

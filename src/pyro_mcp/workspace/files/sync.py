@@ -1,7 +1,6 @@
-"""Pushing a directory or an archive of the host into a workspace.
+"""Push a directory or an archive of the host into a workspace.
 
-Owns the way of the stream, and what is told of it. Refuses to be atomic: after a failure, a part may be there, and the
-error says so; a reset brings everything back.
+A push is not atomic: after a failure a part may have arrived, and the error says so. A reset restores everything.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Copying a disk, or the directory that stands for one, while the machine that is to use it is being brought up.
+"""Copy a disk, or the directory that stands for one, in a thread while its machine starts.
 
-Owns the thread that does it. Refuses to hand out half a copy.
+Half a copy is never handed out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Creating a workspace: a seeded `/workspace`, a baseline of it, and a guest that has both.
+"""Create a workspace: a seeded `/workspace`, its baseline, and a guest with both.
 
-Owns the order (record, disks, machine) and that nothing is left if any step fails. Refuses to let the seed pass
-through the guest: it is laid into the disk on the host.
+Order: record, disks, machine; nothing is left if a step fails. The seed is written to the disk on the host, not through
+the guest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Deleting a workspace: whatever it is doing, with all that is its.
+"""Delete a workspace in any state, with everything that belongs to it.
 
-Owns that this can be done again after it was cut off, and by two at once. Refuses to wait for ever for one that another
-process is working on.
+A deletion that was interrupted can be repeated, and two at once both succeed. Waiting for another process is bounded.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Switching a workspace's guest off because its time is up. Run by the guest's watcher, in a process of its own.
+"""Stop a workspace's guest when its time is up. The guest's watcher runs this in a process of its own.
 
-Owns looking whether it really is, now that nobody else can use the workspace. Refuses to end one that is in use, and
-to end another VM of the workspace than the one that was watched.
+The deadline is checked again under the locks that keep others from using the workspace. A workspace in use is left
+alone, and so is any VM but the one that was watched.
 
     expire.main([CACHE, STATE, RUNTIME, WORKSPACE_ID, VM_ID])
 
-prints how many seconds later it is to be asked again, or 0 if there is nothing more to watch.
+prints the number of seconds after which to ask again, or 0 if there is nothing more to watch.
 """
 
 from __future__ import annotations

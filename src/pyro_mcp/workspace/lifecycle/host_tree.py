@@ -1,6 +1,6 @@
-"""What stands for the disks of a workspace whose commands run on the host itself: directories.
+"""Directories that stand for the disks of a workspace whose commands run on the host itself.
 
-Owns laying a seed into one and copying one whole. Refuses to follow a link that the seed brings.
+No link of a seed is followed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A guest that only looks at the disks of a stopped workspace: nothing runs in it, and nothing is written to them.
+"""A short-lived guest that reads the disks of a stopped workspace; nothing of the workspace runs in it.
 
-Owns its short life: a VM record before it, nothing after it. Refuses a workspace that runs, and one that has no disks.
+It has a VM record while it runs and leaves nothing behind. Disks are read-only to it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Bringing up the machine of a workspace: for create, start and reset alike.
+"""Bring up the machine of a workspace, for create, start and reset alike.
 
-Owns the way from the disks to a guest that has `/workspace`, with a VM record that is there before anything is, and
-nothing left if it fails. Refuses to change the workspace's own record: which disks count, and when, is for its verbs to
-say.
+The VM record exists before anything else does, and nothing is left on failure. The workspace's own record is left to
+the caller, who decides which disks count and from when.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Resetting a workspace: the whole sandbox is thrown away and brought back from the baseline or a snapshot.
+"""Reset a workspace: discard the sandbox and restore it from the baseline or a snapshot.
 
-Owns that a reset takes place whole or not at all: the new life has disks of its own and a machine that runs before the
-one transaction that makes it count, and the old one goes only afterwards. Refuses to touch the old one before.
+A reset happens whole or not at all: the new generation has its own disks and a running machine before one transaction
+makes it count, and the old one is removed only after that.
 """
 
 from __future__ import annotations

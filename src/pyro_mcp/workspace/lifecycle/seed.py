@@ -1,7 +1,6 @@
-"""The first `/workspace` of a workspace, and the baseline that stays of it.
+"""Write the seed into a workspace's first disk while the machine starts, and keep a copy as the baseline.
 
-Owns laying the seed into the workspace's disk while the machine is being brought up, and the copy of it that is the
-baseline. Refuses to be done before the baseline is on the host's disk: every reset comes from it.
+It is not done before the baseline is durable on the host: every reset starts from it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Snapshots: named checkpoints of `/workspace`, whole disks.
+"""Snapshots: named checkpoints of `/workspace`, as whole disks.
 
-Owns taking one that is consistent (the guest's file system is frozen meanwhile), listing and deleting them. Refuses to
-show one that is not whole and on the disk, and to touch the baseline.
+The guest's file system is frozen while a snapshot is taken. One is listed only when it is complete and durable; the
+baseline is never touched.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What somebody who wants a workspace asks for, and how one is changed.
-
-Owns the requests' form and bounds. Refuses to look at the host.
-"""
+"""Requests to create and to change a workspace, with their bounds."""
 
 from __future__ import annotations
 

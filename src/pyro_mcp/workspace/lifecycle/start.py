@@ -1,6 +1,6 @@
-"""Starting a workspace that was stopped: the same root file system, the same `/workspace`.
+"""Start a stopped workspace: the same root file system, the same `/workspace`, none of the processes.
 
-Owns the way from a stopped workspace to one that runs, and back if it fails. Refuses to bring back what ran in it.
+A start that fails leaves it stopped.
 """
 
 from __future__ import annotations

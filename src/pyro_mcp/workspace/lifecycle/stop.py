@@ -1,6 +1,6 @@
-"""Stopping a workspace: its guest writes everything to its disks and is switched off; everything stays.
+"""Stop a workspace: its guest flushes its disks and is powered off; all files stay.
 
-Owns the order, and that what the guest wrote is on the host's disk when this returns. Refuses to leave it half stopped.
+When this returns, the guest's writes are durable on the host's disk. No workspace is left half stopped.
 """
 
 from __future__ import annotations

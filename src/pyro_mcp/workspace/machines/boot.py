@@ -1,6 +1,6 @@
-"""Booting a guest from its kernel: how templates begin, and how a VM starts where there can be none.
+"""Boot a guest from its kernel, for a template or where there can be no template.
 
-Owns the boot and its bounds. Refuses to hand out a guest whose agent has not answered.
+A guest whose agent has not answered is never returned.
 """
 
 from __future__ import annotations

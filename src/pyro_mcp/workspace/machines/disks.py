@@ -1,7 +1,6 @@
-"""The disks that a VM writes to: sparse files of a fixed virtual size.
+"""Create the disks that a VM writes to: sparse files of a fixed virtual size, after checking for free space.
 
-Owns making them, empty or as a template has them, and looking first whether there is room. Refuses to mount or to look
-into one that a guest has written.
+A disk that a guest has written is never mounted or parsed here.
 """
 
 from __future__ import annotations

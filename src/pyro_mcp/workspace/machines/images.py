@@ -1,7 +1,6 @@
-"""What a guest is made from: the environment's base image and the boot source, verified.
+"""Provide the images of a guest, verified: the environment's base image and the boot source.
 
-Owns getting both, building what is missing with progress, and the promise that neither is pruned before its use is
-recorded. Refuses to know how they are built.
+Missing ones are built, with progress. Neither can be pruned before its use is recorded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Switching a machine off: the ladder from asking its guest to killing the VMM.
-
-Owns the steps and their bounds. Refuses to leave it running.
-"""
+"""Power a machine off: ask its guest, then kill the VMM. It never stays running."""
 
 from __future__ import annotations
 

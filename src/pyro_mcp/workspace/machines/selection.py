@@ -1,7 +1,7 @@
-"""What decides whether, and by what, a VM is run: the host's abilities, the caller's demands, the product's promises.
+"""Select the driver that runs a VM, from the host's abilities and the caller's demands.
 
-Owns choosing the driver, and refusing what can't be had. Refuses to fall back to the host silently: only with
-`allow_host_compat`, and only where no guest can be booted or `PYRO_VMM=none` asks for it.
+There is no silent fallback to the host: only with `allow_host_compat`, and only where no guest can be booted or
+`PYRO_VMM=none` asks for it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Making a template: one cold boot, prepared as far as every clone has it in common, then frozen.
+"""Make a template: one cold boot, prepared as far as all clones share it, then saved.
 
-Owns the order of the steps; one that is cut off anywhere leaves nothing. Refuses to let a half-made one be seen.
+It is published whole; a process killed at any step leaves nothing visible.
 """
 
 from __future__ import annotations

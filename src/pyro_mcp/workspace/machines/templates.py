@@ -1,7 +1,7 @@
-"""Templates: the warm VMs from which every start comes.
+"""Templates: saved VMs that every start is restored from.
 
-Owns which template a start needs, finding it, having it made when there is none or it is not what was sealed, and
-how many are kept. Refuses to boot one that changed since it was sealed, and to remove one while a start uses it.
+A template that is missing or changed since it was sealed is made again before it is used, and none is removed while a
+start uses it. The number that is kept is bounded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Review: what a workspace's commands and patches have left, shown to whoever is to judge it.
+"""What commands and patches have changed in a workspace, for a reviewer: diffs and the summary page.
 
-Owns the composing of a diff (entries, counts, one patch for `git apply`) from what a guest says of two trees, and the
-summary page. Refuses to touch a guest, a disk or the journal: verbs bring the facts, and what is made here is text.
+Only `diff` and `summary` talk to a guest; the other modules turn facts that they are given into text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What differs between a workspace and its baseline, as values.
-
-Owns the entry, the counts and the whole. Refuses to know how they were found and how they are printed.
-"""
+"""The differences between a workspace and its baseline, as values: entries, counts, and the whole diff."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""From what a guest says of two trees to a diff: entries, counts, and one patch.
+"""Compose a diff from a guest's listing of two trees: entries, counts, and one patch.
 
-Owns which changes the patch brings, why it does not bring the others, and how large it may be. Refuses to believe in
-what the guest calls a change: that is told from the two sides. The patch turns the tree that the workspace was seeded
-from into the tree that stands there, by `git apply`, as far as git knows trees: directories, other permissions than
-the executable bit, and what is no text are in the list only.
+The guest's own idea of a change is not used: it is derived from the two sides. By `git apply` the patch turns the tree
+that was seeded into the tree that is there, as far as git knows trees: directories, permissions other than the
+executable bit and non-text content are in the list only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a workspace has become: its difference from its baseline.
+"""Diff a workspace against its baseline.
 
-Owns the bounds of a diff. Refuses to trust the guest's account beyond them; what it says is composed on the host.
+What the guest sends is bounded and not trusted; the diff is composed on the host.
 """
 
 from __future__ import annotations

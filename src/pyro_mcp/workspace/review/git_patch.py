@@ -1,7 +1,7 @@
-"""A file's change as git writes it, in the form that `git apply` takes.
+"""One file's change in git's patch format, as `git apply` takes it.
 
-Owns headers, modes, names and their quoting, and which names git refuses. Refuses what git's text patches can't say:
-directories, devices, content that is no UTF-8 text, permissions other than the executable bit.
+What git's text patches can't express has no patch: directories, devices, content that is not UTF-8 text, permissions
+other than the executable bit.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
-"""The lines in which texts differ, as hunks of a unified diff.
+"""Hunks of a unified diff for pairs of texts, from one bounded run of the program `diff`.
 
-Owns the one run of the program `diff` over all pairs of texts, its bounds, and the hunks of a file that is new or gone,
-which need no program. Refuses to give names to anything: pairs are numbers here, so that no name of a guest's ever
-reaches a command line or a directory of the host. A comparison that takes too long is given up, and the file replaced
-as a whole in the patch: that applies as well.
-
-Python's own difflib is quadratic, and what is compared was written by a guest.
+Python's own difflib is quadratic, and a guest wrote the input. Pairs are numbered: no name that a guest chose reaches a
+command line or a directory of the host. If the comparison takes too long, the patch replaces the whole file, which
+applies as well.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The review page: one short text of what happened in a workspace, for a chat or a pull request's comment.
+"""The review page: a short Markdown text about a workspace, for a chat or a pull request comment.
 
-Owns its wording, in Markdown that reads well as plain text. Refuses to say anything that the review does not hold, and
-to let a name or a command that somebody chose become markup: such texts stand between backquotes.
+Names and commands that somebody chose stand between backquotes, so that none becomes markup.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What happened in a workspace since it was created or last reset, brought together for a reviewer.
+"""The events of a workspace since it was created or last reset, condensed for a reviewer.
 
-Owns which commands and files of many are named, and one line for each thing that was done. Refuses to ask a guest or
-the journal: the facts are given. The lines hold names and texts that a guest or a model chose: they are made harmless
-to terminals here, and are never more than one line.
+All facts are given by the caller. Lines that hold text chosen by a guest or a model are made harmless to terminals
+here, and are one line each.
 """
 
 from __future__ import annotations

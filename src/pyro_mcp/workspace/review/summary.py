@@ -1,6 +1,6 @@
-"""The summary of a workspace: what happened in it since it was created or last reset.
+"""Collect the facts of a workspace's summary from the journal, the guest and the diff.
 
-Owns gathering the facts. Refuses to fail because the guest does: what can't be compared is said, and the rest told.
+A guest that fails does not fail the summary: the summary reports what can't be compared.
 """
 
 from __future__ import annotations

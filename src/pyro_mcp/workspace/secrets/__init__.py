@@ -1,7 +1,6 @@
-"""Secrets of a workspace: what they may be, where the host keeps them, and how they are kept out of what guests print.
+"""Secrets of a workspace: their bounds, their file on the host, and redacting them from a guest's output.
 
-Owns all that the host does with their values. Refuses to let one into a record, a message or another file than the
-workspace's own.
+No value gets into a record, a message or any file but the workspace's own.
 
     redactor = redactor_for(paths, workspace)       # keeping
     stream = redactor.stream()                      # one for each stream of bytes that a guest writes

@@ -1,9 +1,7 @@
-r"""What a shell, and the programs that are run from it, commonly make of a value.
+"""The forms in which shells and common programs print a value: quoted, escaped, encoded.
 
-Owns the list of those forms. Refuses to know how they are found in a stream.
-
-A form is text that stands for the value or for the part of it that does not depend on what is around it: of base64 that
-is all but the first and the last character, differently for each of the three places at which the value may begin.
+A form is text that stands for the value or for the part of it that does not depend on its surroundings: of base64 that
+is all but the first and the last character, differently for each of the three offsets at which the value may begin.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Where the host keeps the secrets of a workspace: in one file of the workspace's directory that only its owner reads.
+"""The secrets of a workspace, in a file of its directory that only its owner can read, and variables made from them.
 
-Owns that file, and what else is made of it: what takes the values out of output, and the variables that commands get.
-Refuses to go on without the file where the record says that there are secrets: what a guest prints could not be
-redacted.
+If the record lists secrets and the file is missing, nothing runs: a guest's output could not be redacted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The output of one command on its way out of the guest, without the values of secrets.
+"""Redact the output streams of one command.
 
-Owns one filter for each of its streams. Refuses to pass on what it holds back if the command was cut off: that may be
-the beginning of a value whose end did not come.
+What is held back when a command was cut off is dropped: it may be the beginning of a value.
 """
 
 from __future__ import annotations

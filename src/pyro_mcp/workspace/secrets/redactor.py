@@ -1,10 +1,7 @@
-"""Taking secret values out of what guests print, however it is cut into pieces and broken into lines.
+"""Redact secret values from a guest's output, however it is cut into pieces and broken into lines.
 
-Owns finding every form of every value, and how little is held back for that: only what may be the beginning of one.
-Refuses to hold more than the longest form, with its lines broken, and to look closely where nothing was found: bulk
-output costs one translation and a few searches, all of them at C's speed.
-
-Every chunking of the same bytes gives the same output.
+Every chunking of the same bytes gives the same output. No more is held back than may be the beginning of a value, at
+most the longest form with its line breaks. Bulk output without a value costs one translation and a few searches in C.
 """
 
 from __future__ import annotations

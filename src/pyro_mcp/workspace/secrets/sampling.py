@@ -1,7 +1,7 @@
-"""Finding which of many texts may stand in a long one, without a search for each of them.
+"""Find which of many texts may occur in a long one, without a search for each.
 
-Owns looking at a part of the long text every few bytes only: whichever text stands there covers one of those places.
-Refuses short texts, and to say for certain: what it names has still to be searched for.
+Every few bytes a part of the long text is looked up: each long enough text covers one of those places. Matches are
+candidates, to be confirmed by a search.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What a secret may be: its name, its value, and where the value came from.
+"""The bounds of a secret's name and value, and reading a value from a file.
 
-Owns the checks, and reading a value from a file, once. Refuses to say a value in any error, and to say a name before it
-is known to be one: somebody may have taken one for the other.
+No error quotes a value, nor a name before it is known to be valid: one may have been given for the other.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Looking at the services of a workspace: all of them, one, and what one has written.
+"""Inspect services: all of a workspace, one, or its log.
 
-Owns making their records agree with what the guest says. Refuses to start a guest for that, and to count as activity.
+Records are brought up to date from the guest. No guest is started for this, and it does not count as activity.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What a service is to be, and the forms in which people say it: checks of readiness, ports.
+"""Parse the specification of a service: command, readiness checks, ports, with their bounds.
 
-Owns reading those, and their bounds. Refuses what could never come true: a page behind TLS, a host that has to be
-looked up, a port that is none.
+Checks that could never succeed are refused: a page behind TLS, a host name that needs a lookup, an invalid port.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Starting a service in a workspace, and waiting until it is ready.
+"""Start a service in a workspace and wait until it is ready.
 
-Owns the order: the ports of this host first, which may be taken; then the service; its record, before anything of it
-can outlive this process; its ports last. Refuses to leave a service that was never ready.
+Order: first the host's ports, which may be taken; then the service; then its record, before anything can outlive this
+process; then its ports. A service that never became ready is not left running.
 """
 
 from __future__ import annotations

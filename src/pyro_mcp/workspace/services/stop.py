@@ -1,7 +1,4 @@
-"""Stopping a service of a workspace, with what it started and its published ports.
-
-Owns how it is ended. Refuses to wait for one that does not end when it is asked to: it is killed.
-"""
+"""Stop a service, its child processes and its published ports. One that ignores the request is killed."""
 
 from __future__ import annotations
 

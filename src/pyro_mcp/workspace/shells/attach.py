@@ -1,7 +1,6 @@
-"""Putting a person's own terminal to a shell.
+"""Attach a person's terminal to a shell.
 
-Owns the life of that: where the picture begins, keys in, output out, and the end. Refuses to end the shell when the
-person goes: only a shell that was opened for this, and has exited, is cleared away.
+The shell stays when the person detaches; it is removed only if it was opened for this and has exited.
 """
 
 from __future__ import annotations

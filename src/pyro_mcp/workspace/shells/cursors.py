@@ -1,7 +1,7 @@
-"""Text by cursor: which text a part of a shell's output is, and where the next part begins.
+"""Shell output as text by cursor.
 
-Owns that the same cursor gives the same text again, and that texts read one after the other are the whole, whatever
-was cut where: characters, secrets. Refuses to guess at bytes that are no UTF-8: each of them is one U+FFFD.
+The same cursor always gives the same text, and consecutive texts are the whole, wherever characters or secrets were
+cut. Each byte that is not UTF-8 becomes one U+FFFD.
 """
 
 from __future__ import annotations

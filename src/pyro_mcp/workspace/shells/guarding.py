@@ -1,9 +1,8 @@
-"""What of a guest's output may reach a person's own terminal, and how the terminal is left.
+"""Filter a guest's output for a person's terminal, and restore the terminal afterwards.
 
-Owns the filter of an attached terminal, and the sequences that undo what programs leave switched on. Lets through what
-draws: moving, erasing, colours, screens, mice, and questions about the cursor. Refuses what reaches beyond the
-screen: the clipboard, titles, links, notifications, files and windows, the answers that terminals give to questions
-about those, and programs for the terminal itself.
+Sequences that draw pass: moving, erasing, colours, screens, mice, and queries of the cursor. Everything that reaches
+beyond the screen is dropped: the clipboard, titles, links, notifications, files and windows, replies to queries about
+those, and programs for the terminal itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What a person types at an attached shell.
+"""Read a person's keys at an attached shell, in a thread: the detach key, size changes, and the rest for the shell.
 
-Owns the thread that reads the keys, the key that lets go of the shell, and the passing on of size changes. Refuses to
-hold keys back: like a keyboard, what nobody takes is lost.
+Keys are not queued: as with a keyboard, those that nobody reads are lost.
 """
 
 from __future__ import annotations

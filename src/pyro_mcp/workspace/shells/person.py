@@ -1,7 +1,4 @@
-"""A person's own terminal: taken for a while, and given back as it was.
-
-Owns its mode, its size, and writing to it. Refuses to leave it raw, whatever ends the use of it, short of a SIGKILL.
-"""
+"""A person's own terminal: put into raw mode for a while, and restored however that ends, short of a SIGKILL."""
 
 from __future__ import annotations
 

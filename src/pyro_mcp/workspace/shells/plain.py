@@ -1,10 +1,10 @@
-"""Plain rendering: what a person would see of a part of a shell's output.
+"""Plain rendering: the text that a person would see of a part of a shell's output.
 
-Owns where the drawing begins, so that the same part always looks the same, and which lines of the picture belong to
-it. Refuses to draw what takes more work than it is worth: then control sequences are taken out, and nothing else.
+The same part always renders the same. A part that would take too much work is not drawn: its control sequences are
+removed instead.
 
-A screen is only needed for what comes before the part that is read: its lines are found again, and if it goes on in a
-line that is already begun, what stood there before is not repeated, unless it was changed.
+A screen is only needed for what precedes the part that is read: its lines are found again, and if the part continues a
+line, the beginning of that line is not repeated unless it was changed.
 """
 
 from __future__ import annotations

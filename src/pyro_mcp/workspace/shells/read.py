@@ -1,7 +1,6 @@
-"""Reading what a shell has put out.
+"""Read the output of a shell.
 
-Owns how much is fetched for that, and how long output may keep on coming before it is looked at anyway. Refuses to
-move the workspace's last activity: a reading changes nothing.
+How much is fetched is bounded, and so is the time for which output may keep coming. Reading is not activity.
 """
 
 from __future__ import annotations

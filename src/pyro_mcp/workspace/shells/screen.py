@@ -1,9 +1,7 @@
-"""A terminal's screen, drawn from what a guest's programs put out.
+"""A terminal's screen, drawn from the output of a guest's programs.
 
-Owns what pyte's model of a screen lacks: the alternate screen, what scrolled off the top, which lines were touched, and
-lines that go on in the next row. Colours are of no interest here.
-
-Refuses work without end: a guest may put out anything, and each sequence has its price.
+It adds to pyte's model: the alternate screen, lines scrolled off the top, lines that were touched, and lines that wrap.
+Colours are ignored. Work is bounded, as a guest may print anything: each sequence has a cost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Control sequences: what of a terminal's output changes its screen, and how.
+"""Split terminal output into text and control sequences, and keep only the sequences that change the screen.
 
-Owns cutting text into sequences, and the table of those that are heeded. Refuses all others: what is for a terminal's
-title, clipboard, mouse and colours is taken out, and so is what nobody knows.
+Titles, clipboard, mouse, colours and unknown sequences are removed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Starting a VM that was created or stopped.
+"""Start a VM that was created or stopped.
 
-Owns the way from a record to a guest that runs commands, and back if it fails. Refuses to start one that another
-process is working on.
+A start that fails restores the state before. A VM that another process works on is refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Stopping a VM: its guest powers off, its disk stays until its time is up.
-
-Owns the ladder from asking the guest to killing the VMM. Refuses to leave a VM half stopped.
-"""
+"""Stop a VM: its guest powers off, its disk stays until its time is up. No VM is left half stopped."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""The process that carries the published ports of one service.
+"""The process that forwards the published ports of one service.
 
-Owns its life: it waits for the word to begin, which never comes if who started it has died; and it ends with the
-service, with the guest, or when it is killed. Refuses to know more than a lane, a service's name, and the listening
-sockets that it was given.
+It waits for a line on stdin before it begins, so it ends if its parent died, and it ends with the service or the guest.
+It knows a lane, a service's name and the listening sockets that it inherited, nothing else.
 
     carrier.main([RUNTIME_DIR, VM_ID, SERVICE, RUN, FD:GUEST_PORT,…])
 
-The one who starts it writes a line to its stdin, and reads one from its stdout: "ok", or what went wrong.
+It answers with one line on stdout: "ok", or the error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Ports of this host's loopback, for the ports of a service.
-
-Owns what may be asked for, and taking the ports. Refuses any address but 127.0.0.1, and a port that somebody has.
-"""
+"""Bind ports of this host's 127.0.0.1 for a service; no other address, and no port that is taken."""
 
 from __future__ import annotations
 

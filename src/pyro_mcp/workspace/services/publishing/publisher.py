@@ -1,7 +1,7 @@
-"""Starting the process that carries a service's published ports.
+"""Start the process that forwards a service's published ports.
 
-Owns that it is there before the service is, and begins only when it is told to. Refuses to leave one behind: whoever
-starts it and dies takes it along, until its service has a record that names it.
+It exists before the service does and begins when told to. If its parent dies before the service's record names it, it
+ends too.
 """
 
 from __future__ import annotations
