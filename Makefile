@@ -7,7 +7,7 @@ BIN := .venv/bin
 TEST_ENVIRONMENTS := debian:12 debian:12-base
 # If this is set, every start compiles every module again, which takes a second.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup images run check test test-all soak bench format smoke test-pythons reference constraints clean
+.PHONY: help setup images run check test test-all soak power-cuts bench format smoke test-pythons reference constraints clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -80,6 +80,11 @@ class Paths:
         return self.state / "workspaces"
 
     @property
+    def quarantine(self) -> Path:
+        """Return the directory of files that could not be used, kept until a person removes them."""
+        return self.state / "quarantine"
+
+    @property
     def runtime_vms(self) -> Path:
         """Return the directory of VM runtime directories (sockets)."""
         return self.runtime / "vms"

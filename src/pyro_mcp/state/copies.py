@@ -1,18 +1,17 @@
-"""The copy of a record in its VM's or workspace's directory, which identifies it if the database is lost.
+"""Records beside the disks, by which VMs, workspaces, lives and snapshots are identified if the database is lost.
 
-While the database has the row, the row is the truth. A workspace's directory whose copy can't be read is set aside, not
-removed: a user's work is in it.
+While the database has the row, the row is the truth. Each record holds a checksum, so that one changed byte is noticed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import time
-from contextlib import suppress
+from binascii import crc32
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import PyroError, from_os_error
+from pyro_mcp.host.durable import atomic_write
 from pyro_mcp.model.ids import is_snapshot_id
 from pyro_mcp.model.workspace import Snapshot
 from pyro_mcp.state.records import vm_from_row, vm_to_row, workspace_from_row, workspace_to_row
@@ -21,16 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pyro_mcp.host.paths import Paths
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 
-_MAX_BYTES = 256 * 1024
+_MAX_BYTES = 4 * 1024 * 1024
+_CHECKSUM = "checksum"
 
 
 def write_copy(files: VmFiles, vm: Vm) -> None:
-    """Write the copy. It is not synced: after a crash of the machine no VM runs anyway.
+    """Write the copy of a VM's row. It is not synced: after a crash of the machine no VM runs anyway.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -39,41 +38,7 @@ def write_copy(files: VmFiles, vm: Vm) -> None:
     try:
         fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(fd, json.dumps(vm_to_row(vm)).encode())
-        finally:
-            os.close(fd)
-        os.rename(staged, files.record)
-    except OSError as error:
-        raise from_os_error(error, f"write {files.record}") from error
-
-
-def read_copy(files: VmFiles) -> Vm | None:
-    """Return what the copy says, or None if there is none or it is damaged or another VM's."""
-    try:
-        fd = os.open(files.record, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            row: object = json.loads(file.read(_MAX_BYTES))
-        vm = vm_from_row(cast("Mapping[str, object]", row)) if isinstance(row, dict) else None
-    except (OSError, ValueError, RecursionError, PyroError):
-        return None
-    return vm if vm is not None and vm.id == files.vm_id else None
-
-
-_MAX_WORKSPACE_BYTES = 4 * 1024 * 1024
-
-
-def write_workspace_copy(files: WorkspaceFiles, workspace: Workspace, snapshots: Sequence[Snapshot] = ()) -> None:
-    """Write the copy. It is not synced: the database is what survives a crash of the machine.
-
-    Raises:
-        PyroError: NO_SPACE, PERMISSION and others.
-    """
-    listed = [[each.name, each.id, each.created_at, each.size_bytes] for each in snapshots]
-    staged = files.record.with_suffix(".new")
-    try:
-        fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            rest = memoryview(json.dumps({**workspace_to_row(workspace), "snapshots": listed}).encode())
+            rest = memoryview(_sealed(vm_to_row(vm)))
             while rest:
                 rest = rest[os.write(fd, rest) :]
         finally:
@@ -83,39 +48,108 @@ def write_workspace_copy(files: WorkspaceFiles, workspace: Workspace, snapshots:
         raise from_os_error(error, f"write {files.record}") from error
 
 
-def read_workspace_copy(files: WorkspaceFiles) -> tuple[Workspace, list[Snapshot]] | None:
-    """Return what the copy says, or None if there is none or it is damaged or another workspace's."""
+def read_copy(files: VmFiles) -> Vm | None:
+    """Return the copy of a VM's row, or None if there is none or it is damaged or another VM's."""
+    row = _read(files.record)
     try:
-        fd = os.open(files.record, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            row: object = json.loads(file.read(_MAX_WORKSPACE_BYTES))
-        if not isinstance(row, dict):
+        vm = None if row is None else vm_from_row(row)
+    except PyroError:
+        return None
+    return vm if vm is not None and vm.id == files.vm_id else None
+
+
+def write_workspace_copy(files: WorkspaceFiles, workspace: Workspace, snapshots: Sequence[Snapshot] = ()) -> None:
+    """Write the copy of a workspace's row, durably.
+
+    Raises:
+        PyroError: NO_SPACE, PERMISSION and others.
+    """
+    listed = [[each.name, each.id, each.created_at, each.size_bytes] for each in snapshots]
+    atomic_write(files.record, _sealed({**workspace_to_row(workspace), "snapshots": listed}))
+
+
+def read_workspace_copy(files: WorkspaceFiles) -> tuple[Workspace, list[Snapshot]] | None:
+    """Return the copy of a workspace's row, or None if there is none or it is damaged or another workspace's."""
+    record = _read(files.record)
+    try:
+        if record is None:
             return None
-        record = cast("dict[str, object]", row)
         workspace = workspace_from_row(record)
         snapshots = _snapshots(record.get("snapshots", []))
-    except (OSError, ValueError, RecursionError, PyroError):
+    except (ValueError, PyroError):
         return None
     return (workspace, snapshots) if workspace.id == files.workspace_id else None
 
 
-def set_aside(paths: Paths, files: WorkspaceFiles) -> Path | None:
-    """Move a directory that nothing is known of out of the way, and return where it is now; None if it is not there.
+def write_life_record(files: WorkspaceFiles, life: int, snapshot: str, made_at: float) -> None:
+    """Write, durably, which life of which workspace lies here, and what it was made from.
 
     Raises:
-        PyroError: PERMISSION and others.
+        PyroError: NO_SPACE, PERMISSION and others.
     """
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    aside = paths.workspaces / f"unusable-{stamp}-{files.workspace_id}"
+    document = {"workspace_id": files.workspace_id, "life": life, "snapshot": snapshot, "made_at": made_at}
+    atomic_write(files.life_record(life), _sealed(document))
+
+
+def is_whole_life(files: WorkspaceFiles, life: int) -> bool:
+    """Return whether the directory of a life has a record of its own that is whole."""
+    record = _read(files.life_record(life))
+    return record is not None and (record.get("workspace_id"), record.get("life")) == (files.workspace_id, life)
+
+
+def write_snapshot_record(files: WorkspaceFiles, snapshot: Snapshot) -> None:
+    """Write, durably, which snapshot lies here.
+
+    Raises:
+        PyroError: NO_SPACE, PERMISSION and others.
+    """
+    document = {
+        "workspace_id": files.workspace_id,
+        "id": snapshot.id,
+        "name": snapshot.name,
+        "created_at": snapshot.created_at,
+        "size_bytes": snapshot.size_bytes,
+    }
+    atomic_write(files.snapshot_record(snapshot.id), _sealed(document))
+
+
+def read_snapshot_record(files: WorkspaceFiles, snapshot_id: str) -> Snapshot | None:
+    """Return what a snapshot's own record says, or None if there is none or it is damaged or another's."""
+    record = _read(files.snapshot_record(snapshot_id))
+    match record:
+        case {
+            "workspace_id": files.workspace_id,
+            "id": str(found_id),
+            "name": str(name),
+            "created_at": float() | int() as created_at,
+            "size_bytes": int(size_bytes),
+        } if found_id == snapshot_id:
+            return Snapshot(name, snapshot_id, float(created_at), size_bytes)
+        case _:
+            return None
+
+
+def _sealed(document: Mapping[str, object]) -> bytes:
+    return json.dumps({**document, _CHECKSUM: _checksum(document)}).encode()
+
+
+def _checksum(document: Mapping[str, object]) -> int:
+    return crc32(json.dumps(document, sort_keys=True).encode())
+
+
+def _read(path: Path) -> dict[str, object] | None:
+    """Return a record that is whole, or None. Earlier versions wrote no checksum."""
     try:
-        os.rename(files.directory, aside)
-    except FileNotFoundError:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            found: object = json.loads(file.read(_MAX_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None
-    except OSError as error:
-        raise from_os_error(error, f"set {files.directory} aside") from error
-    with suppress(OSError):
-        os.chmod(aside, 0o700)
-    return aside
+    if not isinstance(found, dict):
+        return None
+    record = cast("dict[str, object]", found)
+    checksum = record.pop(_CHECKSUM, None)
+    return record if checksum is None or checksum == _checksum(record) else None
 
 
 def _snapshots(value: object) -> list[Snapshot]:

@@ -73,16 +73,27 @@ class Database:
         """
         return self._attempt(query)
 
-    def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `change` as one transaction, which takes place whole or not at all, and return what it returns.
+    def write(self, change: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
+        """Run `change` as one transaction and return what it returns.
 
-        It may be run twice: again on a new database if the first one turns out to be damaged.
+        A `durable` transaction, and all before it, survive a power cut once this returns. `change` may be run twice:
+        again on a new database if the first one turns out to be damaged.
 
         Raises:
             PyroError: BUSY, NO_SPACE, PERMISSION and others; what `change` raises.
         """
 
         def transaction(connection: sqlite3.Connection) -> T:
+            if durable:
+                # The log is synced after the commit; the level can't be changed within a transaction.
+                connection.execute("PRAGMA synchronous=FULL")
+            try:
+                return in_transaction(connection)
+            finally:
+                if durable:
+                    connection.execute("PRAGMA synchronous=NORMAL")
+
+        def in_transaction(connection: sqlite3.Connection) -> T:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = change(connection)
@@ -138,6 +149,10 @@ class Database:
             version = _version(connection)
             if version != schema.VERSION:
                 raise _UnusableError(f"its version {version} is not {schema.VERSION}")
+            # A backup that was put back may have another mode: then the lock below would keep everybody from writing.
+            if not anchor.is_wal():
+                connection.execute("PRAGMA journal_mode=WAL")
+            anchor.hold()
         except BaseException:
             if connection is not None:
                 connection.close()

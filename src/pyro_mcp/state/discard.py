@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError, from_os_error
 from pyro_mcp.host import process
-from pyro_mcp.host.durable import remove_tree
+from pyro_mcp.host.durable import fsync_dir, remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.process.identity import ProcessIdentity, all_processes, boot_id
 from pyro_mcp.model.kinds import VmmKind
 from pyro_mcp.model.states import VmState, WorkspaceState
 from pyro_mcp.state.disk_removal import remove_disks
-from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
+from pyro_mcp.state.filenames import DELETED, VmFiles, WorkspaceFiles
 from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.store import this_process
 
@@ -138,7 +138,7 @@ def _arguments(pid: int) -> list[str]:
 
 
 def discard_workspace(store: Store, paths: Paths, workspace: Workspace) -> None:
-    """End the workspace's VMs, remove its files, and forget it.
+    """End the workspace's VMs, remove its files, and forget it. What was removed does not come back after a power cut.
 
     Raises:
         PyroError: TIMEOUT if a process survives SIGKILL; PERMISSION and others. It is then `deleting`, and the next
@@ -147,22 +147,38 @@ def discard_workspace(store: Store, paths: Paths, workspace: Workspace) -> None:
     store.workspaces.update(
         workspace.id,
         lambda now: replace(now, state=WorkspaceState.DELETING, owner=this_process(), vm_id="", expires_at=None),
+        durable=True,
     )
     try:
         fault_point("ws_delete.marked")
         discard_vms(store, paths, workspace.id)
         fault_point("ws_delete.ended")
-        files = WorkspaceFiles(paths, workspace.id)
-        # First what makes it a workspace: half of one is not to be taken up again if the database is lost now.
-        remove_tree(files.record)
-        remove_disks(files.directory)
-        fault_point("ws_delete.removed")
+        deleted = mark_deleted(paths, workspace.id)
+        fault_point("ws_delete.renamed")
         store.workspaces.delete(workspace.id)
+        fault_point("ws_delete.forgotten")
+        remove_disks(deleted)
     except BaseException:
         # This process may live long, and must not keep others from trying.
         with suppress(PyroError):
             store.workspaces.update(workspace.id, lambda now: replace(now, owner=None))
         raise
+
+
+def mark_deleted(paths: Paths, workspace_id: str) -> Path:
+    """Give a workspace's directory, durably, the name of one that is deleted, and return that name.
+
+    Raises:
+        PyroError: PERMISSION and others.
+    """
+    deleted = paths.workspaces / f"{DELETED}{workspace_id}"
+    try:
+        with suppress(FileNotFoundError):
+            os.rename(WorkspaceFiles(paths, workspace_id).directory, deleted)
+            fsync_dir(paths.workspaces)
+    except OSError as error:
+        raise from_os_error(error, f"delete the files of {workspace_id}") from error
+    return deleted
 
 
 def discard_vms(store: Store, paths: Paths, workspace_id: str, *, but: str = "") -> None:
@@ -186,34 +202,6 @@ def discard_vm_if_there(store: Store, paths: Paths, vm_id: str) -> None:
         vm = store.vms.find(vm_id)
         if vm is not None:
             discard_vm(store, paths, vm)
-
-
-def sweep_workspace(store: Store, paths: Paths, workspace: Workspace) -> None:
-    """Remove lives that are over, and what was staged but never published. No VM may run on them.
-
-    Raises:
-        PyroError: PERMISSION and others.
-    """
-    files = WorkspaceFiles(paths, workspace.id)
-    known = {snapshot.id for snapshot in store.workspaces.snapshots(workspace.id)}
-    for path in _entries(files.lives):
-        if path.name != str(workspace.life):
-            remove_disks(path)
-    for path in _entries(files.snapshots):
-        if path.name.removesuffix(".img") not in known:
-            remove_disks(path)
-    for path in _entries(files.directory):
-        if path.name.endswith(".new"):
-            remove_tree(path)
-
-
-def _entries(directory: Path) -> list[Path]:
-    try:
-        return [directory / name for name in os.listdir(directory)]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise from_os_error(error, f"look into {directory}") from error
 
 
 # A panic with its registers and its trace.

@@ -20,6 +20,11 @@ VM_LOCKS = "vms.lock"
 TEMPLATE_LOCKS = "templates.lock"
 # Stands for a baseline where there is none, so that one template fits every kind of VM.
 BASELINE_PLACEHOLDER = "no-baseline.img"
+# What such a name begins with (a workspace's directory) or ends with (a snapshot's record) is deleted: what is left of
+# it is removed, whatever the database says.
+DELETED = "deleted-"
+DELETED_SUFFIX = ".deleted"
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,15 @@ class WorkspaceFiles:
     """Where one workspace has its files.
 
     workspace.json           the copy of its row
+    unfinished               there until its creation has been recorded
     secrets.json             its secrets, with their values
     baseline.img             its first `/workspace`, read-only (on the host itself: the directory `baseline`)
     snapshots/ID.img         (`snapshots/ID`)
+    snapshots/ID.json        which snapshot that is
     lives/N/root.img         the disks of its Nth life, which ends with a reset
     lives/N/workspace.img    (`lives/N/workspace`)
+    lives/N/life.json        which life that is
+    lives/N/unfinished       there until a reset has made all that the life needs
     lives/N/commands/        the whole output of commands whose output is long
 
     Not a dataclass: every start loads this module, and making one takes longer than all the rest of it.
@@ -87,6 +96,11 @@ class WorkspaceFiles:
     def record(self) -> Path:
         """Return the copy of the row from which the workspace is known again if the database is lost."""
         return self.directory / "workspace.json"
+
+    @property
+    def unfinished(self) -> Path:
+        """Return the empty file that marks a workspace whose creation was never reported: it may be removed."""
+        return self.directory / UNFINISHED
 
     @property
     def secrets(self) -> Path:
@@ -120,6 +134,18 @@ class WorkspaceFiles:
     def snapshot_tree(self, snapshot_id: str) -> Path:
         """Return what stands for a snapshot's disk on the host itself."""
         return self.snapshots / snapshot_id
+
+    def snapshot_record(self, snapshot_id: str) -> Path:
+        """Return the file that identifies a snapshot if the database is lost."""
+        return self.snapshots / f"{snapshot_id}.json"
+
+    def life_record(self, number: int) -> Path:
+        """Return the file that identifies a life if the database is lost."""
+        return self.life(number) / "life.json"
+
+    def life_unfinished(self, number: int) -> Path:
+        """Return the empty file that marks a life that was never used: it may be removed."""
+        return self.life(number) / UNFINISHED
 
     def life(self, number: int) -> Path:
         """Return the directory of one life."""

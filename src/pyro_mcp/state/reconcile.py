@@ -22,7 +22,7 @@ from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import Owner
 from pyro_mcp.state.copies import read_copy
 from pyro_mcp.state.discard import discard_vm, end_machine, is_running, last_words, remove_files
-from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.filenames import DELETED, VmFiles
 from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.store import is_alive
 from pyro_mcp.state.verdict import Verdict, judge
@@ -113,10 +113,15 @@ class _Reconciliation:
             for row in rows
             if self._needs_something(row, by_id.get(row["vm_id"]))
         }
-        strays = self._names(self.paths.workspaces, is_workspace_id) - {str(row["id"]) for row in rows}
-        if not needy and not strays:
+        names = self._names(self.paths.workspaces, lambda name: is_workspace_id(name.removeprefix(DELETED)))
+        deleted = {name.removeprefix(DELETED) for name in names if name.startswith(DELETED)}
+        strays = {name for name in names if not name.startswith(DELETED)} - {str(row["id"]) for row in rows}
+        if not needy and not strays and not deleted:
             return
         reconciler = self._reconciler()
+        for workspace_id in deleted:
+            self._attempt(lambda each: _done(reconciler.finish_deletion(each)), workspace_id)
+            needy.pop(workspace_id, None)
         for workspace_id, timeout_s in needy.items():
             self._attempt(lambda each: self._settle_workspace(reconciler, each), workspace_id, timeout_s=timeout_s)
         for workspace_id in strays:

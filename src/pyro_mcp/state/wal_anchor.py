@@ -43,7 +43,7 @@ class WalAnchor:
 
     @classmethod
     def take(cls, path: Path) -> WalAnchor:
-        """Hold the database at `path`, which must be a file with something in it.
+        """Open the database at `path`, which must be a file with something in it. `hold` locks it.
 
         Raises:
             FileNotFoundError: there is none, or it is empty.
@@ -63,14 +63,22 @@ class WalAnchor:
     @classmethod
     def _open(cls, path: Path) -> WalAnchor:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        # Somebody making the database may hold it just now; without the lock the log is only cleared once more.
-        with suppress(OSError):
-            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK)
         found = os.fstat(fd)
         return cls(fd, (found.st_dev, found.st_ino))
 
+    def hold(self) -> None:
+        """Lock the database. Not before a first read: after a power cut, SQLite needs it alone to roll back."""
+        # Another process that is making the database may hold it now; without the lock the log is cleared once more.
+        with suppress(OSError):
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _FLOCK)
+
+    def is_wal(self) -> bool:
+        """Report whether the database is in the mode in which readers keep nobody from writing."""
+        # File format versions for writing and reading (sqlite.org/fileformat2.html, 1.3.4).
+        return os.pread(self._fd, 2, 18) == bytes([2, 2])
+
     def is_of(self, path: Path) -> bool:
-        """Say whether the file at `path` is still the one that is held."""
+        """Report whether the file at `path` is still the one that is held."""
         try:
             found = os.stat(path)
         except FileNotFoundError:
@@ -78,7 +86,7 @@ class WalAnchor:
         return (found.st_dev, found.st_ino) == self._identity
 
     def release(self) -> None:
-        """Give the lock back once nobody in this process needs it. The connection must be closed already."""
+        """Unlock and close the file once nobody in this process needs it. The connection must be closed already."""
         with _guard:
             self._users -= 1
             if self._users == 0:

@@ -1,23 +1,24 @@
 """Reconcile one workspace's record with what runs and what is on the disk.
 
-Work is never removed: only what was never finished, or was to be deleted, goes; a directory that can't be understood is
-set aside. The caller holds the workspace's lock. Loaded only when there is something to do.
+It handles a workspace whose owner died, whose machine ended, or whose row or directory has lost the other. Removed is
+only what is marked as unfinished or deleted; a directory that can't be identified is moved to quarantine. The caller
+holds the workspace's lock. Only loaded when there is something to do.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.process import boot_id
 from pyro_mcp.host.process.identity import ProcessIdentity
 from pyro_mcp.model.ids import is_vm_id, is_workspace_id
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import WorkspaceState
-from pyro_mcp.state.copies import read_copy, read_workspace_copy, set_aside, write_workspace_copy
+from pyro_mcp.state.copies import read_copy, read_workspace_copy, write_workspace_copy
 from pyro_mcp.state.discard import (
     discard_vm_if_there,
     discard_vms,
@@ -25,13 +26,17 @@ from pyro_mcp.state.discard import (
     end_machine,
     is_running,
     last_words,
-    sweep_workspace,
+    mark_deleted,
 )
+from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
+from pyro_mcp.state.quarantine import quarantine
 from pyro_mcp.state.store import is_alive
+from pyro_mcp.state.workspace_files import snapshots_on_disk, sweep_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.model.vm import Vm
@@ -131,7 +136,7 @@ class WorkspaceReconciler:
 
     def _tidy(self, workspace: Workspace) -> None:
         discard_vms(self.store, self.paths, workspace.id, but=workspace.vm_id)
-        sweep_workspace(self.store, self.paths, workspace)
+        sweep_workspace(self.store, self.paths, workspace, self.notice, can_adopt=not workspace.vm_id)
 
     def _copy(self, workspace: Workspace) -> None:
         try:
@@ -153,18 +158,19 @@ class WorkspaceReconciler:
             return
         files = WorkspaceFiles(self.paths, workspace_id)
         known = read_workspace_copy(files)
-        self.store.workspaces.delete(workspace_id)
         if known is None:
-            self._set_aside(files, "its record was damaged, and so is the copy")
+            self._set_aside(files, "its record is damaged, and so is the copy")
+            self.store.workspaces.delete(workspace_id)
             return
+        self.store.workspaces.delete(workspace_id)
         self._take_up(*known)
-        self.notice(f"the record of the workspace {known[0].title} was damaged: it is restored from its copy")
+        self.notice(f"the record of the workspace {known[0].title} was damaged: it was restored from its copy")
 
     def settle_stray(self, workspace_id: str) -> None:
-        """Take a workspace without a row up again, or remove what a killed verb left of one.
+        """Take a workspace without a row up again, or remove the rest of one whose creation did not end.
 
-        Rows are written before directories are made and deleted after those are removed, so this is for a database that
-        was lost.
+        Rows are written before directories are made, and deleted after those have another name; so the database was
+        lost, or has lost its last transactions.
 
         Raises:
             PyroError: PERMISSION and others.
@@ -172,20 +178,31 @@ class WorkspaceReconciler:
         if self.store.workspaces.find(workspace_id) is not None:
             return
         files = WorkspaceFiles(self.paths, workspace_id)
-        known = read_workspace_copy(files)
-        if known is not None and known[0].state not in {WorkspaceState.CREATING, WorkspaceState.DELETING}:
-            self._take_up_vm(known[0].vm_id)
-            self._take_up(*known)
-            self.notice(
-                f"the workspace {known[0].title} was unknown to the state database and is taken up again;"
-                " the history of its commands is lost"
-            )
-            self.settle(workspace_id)
-        elif known is None and files.record.exists():
-            self._set_aside(files, "its record can't be read")
-        else:
+        if files.unfinished.exists() or _holds_nothing(files.directory):
             discard_vms(self.store, self.paths, workspace_id)
-            remove_tree(files.directory)
+            remove_disks(mark_deleted(self.paths, workspace_id))
+            return
+        known = read_workspace_copy(files)
+        if known is None:
+            self._set_aside(files, "its record can't be read")
+            return
+        self._take_up_vm(known[0].vm_id)
+        self._take_up(*known)
+        self.notice(
+            f"the workspace {known[0].title} was unknown to the state database and is taken up again;"
+            " the history of its commands is lost"
+        )
+        self.settle(workspace_id)
+
+    def finish_deletion(self, workspace_id: str) -> None:
+        """Remove the rest of a workspace whose directory says that it is deleted.
+
+        Raises:
+            PyroError: TIMEOUT if a process survives SIGKILL; PERMISSION and others.
+        """
+        discard_vms(self.store, self.paths, workspace_id)
+        self.store.workspaces.delete(workspace_id)
+        remove_disks(mark_deleted(self.paths, workspace_id))
 
     def _take_up(self, workspace: Workspace, snapshots: list[Snapshot]) -> None:
         name = workspace.name
@@ -197,7 +214,9 @@ class WorkspaceReconciler:
                 if error.code is not ErrorCode.CONFLICT or attempt.name is None:
                     raise
                 self.notice(f"another workspace is called {name} by now: {workspace.id} has no name any more")
-        self.store.workspaces.put_snapshots(workspace.id, snapshots)
+        files = WorkspaceFiles(self.paths, workspace.id)
+        self.store.workspaces.put_snapshots(workspace.id, snapshots_on_disk(files, snapshots))
+        sweep_workspace(self.store, self.paths, workspace, self.notice, can_adopt=not workspace.vm_id)
 
     def _take_up_vm(self, vm_id: str) -> None:
         if not is_vm_id(vm_id) or self.store.vms.find(vm_id) is not None:
@@ -208,12 +227,17 @@ class WorkspaceReconciler:
 
     def _set_aside(self, files: WorkspaceFiles, why: str) -> None:
         discard_vms(self.store, self.paths, files.workspace_id)
-        aside = set_aside(self.paths, files)
+        aside = quarantine(self.paths, files.directory, files.workspace_id)
         if aside is not None:
             self.notice(
-                f"the workspace {files.workspace_id} can't be used: {why}. What is left of it lies in {aside}:"
-                " workspace.img in there is an ext4 file system"
+                f"the workspace {files.workspace_id} can't be used: {why}. It was moved to {aside};"
+                " the workspace.img in there is an ext4 file system"
             )
+
+
+def _holds_nothing(directory: Path) -> bool:
+    """Return whether there is no file below `directory`: no work is lost with it."""
+    return not any(names for _, _, names in os.walk(directory))
 
 
 def is_overdue(workspace: Workspace, clock: Clock) -> bool:

@@ -116,8 +116,11 @@ class WorkspaceTable:
         change: Callable[[Workspace], Workspace],
         *,
         also: Callable[[sqlite3.Connection], object] | None = None,
+        durable: bool = False,
     ) -> Workspace:
         """Replace a workspace's record by what `change` makes of it, and return that; both may be called twice.
+
+        A `durable` change survives a power cut once this returns.
 
         Raises:
             PyroError: NOT_FOUND; CONFLICT if the state that `change` gave may not follow, or the name is taken; what
@@ -139,7 +142,7 @@ class WorkspaceTable:
                 also(connection)
             return after
 
-        return self._database.write(transaction)
+        return self._database.write(transaction, durable=durable)
 
     def delete(self, workspace_id: str) -> bool:
         """Forget a workspace with all that was recorded of it; say whether there was one."""

@@ -63,9 +63,10 @@ class Copying:
                 # Now, while the machine is still being brought up: the guest's first flush would wait for it.
                 sync_disk(self._target)
             else:
-                from pyro_mcp.workspace.lifecycle.host_tree import copy_tree
+                from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
 
                 copy_tree(self._source, self._target)
+                sync_tree(self._target)
             self._is_whole = True
         except PyroError as error:
             self._error = error

@@ -27,8 +27,8 @@ from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import insert_vm
+from pyro_mcp.state.workspace_files import begin_workspace, finish_workspace
 from pyro_mcp.vmm.selection import Selection
-from pyro_mcp.workspace.lifecycle.lookup import copy_record
 from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
 from pyro_mcp.workspace.lifecycle.seed import Seeding
 from pyro_mcp.workspace.machines.disks import require_space
@@ -82,9 +82,7 @@ def _created(
         engine.store.workspaces.insert(workspace, also=lambda connection: insert_vm(connection, vm))
     fault_point("ws_create.recorded")
     files = WorkspaceFiles(engine.paths, workspace.id)
-    ensure_private_dir(engine.paths.workspaces)
-    for directory in (files.directory, files.lives, files.life(workspace.life), files.snapshots):
-        ensure_private_dir(directory)
+    begin_workspace(engine.paths, files, workspace.life)
     if spec.secrets:
         from pyro_mcp.workspace.secrets.keeping import keep_secrets
 
@@ -106,8 +104,8 @@ def _created(
         seed = _seed_info(spec, seeding.finish())
         started = replace(workspace, seed=seed, state=WorkspaceState.STARTED, owner=None, vm_id=running.vm.id)
         started = renewed(engine.clock, started)
-        # First, so that no workspace counts that could not be known again without the database.
-        copy_record(engine, started)
+        # First, so that every workspace that is reported can be identified without the database.
+        finish_workspace(engine.paths, files, started)
         event = ReviewEvent(ReviewKind.START, {"environment": workspace.environment, "created": True})
         workspace = engine.store.workspaces.update(
             workspace.id,
@@ -116,6 +114,7 @@ def _created(
                 running.record(connection),
                 put_event(connection, started.id, event, engine.clock),
             ),
+            durable=True,
         )
         fault_point("ws_create.started")
     failed.pop_all()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import from_os_error
 from pyro_mcp.host import process
-from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.trees.entries import NO_CONTENT, Entry, Kind, TreeMode
 from pyro_mcp.trees.hooks.census import HookCensus
@@ -76,17 +75,13 @@ def copy_tree(source: Path, target: Path) -> None:
     fault_point("ws_host_tree.copied")
 
 
-def publish_tree(staged: Path, target: Path) -> None:
-    """Give a staged directory its name.
+def sync_tree(tree: Path) -> None:
+    """Put everything that was written to the file system of `tree` on the disk: a tree of any size in one call.
 
     Raises:
-        PyroError: PERMISSION and others.
+        PyroError: PROGRAM_FAILED, NO_SPACE.
     """
-    try:
-        os.rename(staged, target)
-    except OSError as error:
-        remove_tree(staged)
-        raise from_os_error(error, f"make {target}") from error
+    process.run(["sync", "--file-system", tree], timeout_s=_COPY_TIMEOUT_S)
 
 
 class _Laying:

@@ -85,7 +85,7 @@ def update_workspace(engine: Engine, handle: str, change: WorkspaceChange) -> Wo
         )
         return now if after == now else replace(after, last_activity_at=max(now.last_activity_at, now_s))
 
-    workspace = engine.store.workspaces.update(workspace.id, changed)
+    workspace = engine.store.workspaces.update(workspace.id, changed, durable=True)
     copy_record(engine, workspace)
     return workspace
 

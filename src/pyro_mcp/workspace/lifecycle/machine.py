@@ -24,6 +24,7 @@ from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import update_vm
 from pyro_mcp.vmm.driver import HostTree
 from pyro_mcp.workspace.machines.boot import explained
+from pyro_mcp.workspace.machines.disks import DiskSync
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
 from pyro_mcp.workspace.machines.spec import Disks
 from pyro_mcp.workspace.ttl import watch, watched
@@ -110,6 +111,9 @@ def machine_up(
                 host_tree=HostTree(files.workspace_tree(life), files.baseline_tree),
             )
             stack.callback(machine.close)
+            # A new root disk is a copy in the host's memory, which a power cut would take.
+            is_new_disk = images is not None and flavour is Flavour.FRESH
+            root = stack.enter_context(DiskSync(files.root_disk(life))) if is_new_disk else None
             with ExitStack() as unrecorded:
                 # The record knows it only when it is up; until then this process ends it.
                 unrecorded.callback(machine.kill)
@@ -124,6 +128,8 @@ def machine_up(
                 fault_point("ws_machine.watched")
                 up = _up(vm, watched(machine.record, watcher), egress)
                 write_copy(VmFiles.of(engine.paths, vm.id), up)
+                if root is not None:
+                    root.finish()
                 yield StartedMachine(up, lambda connection: update_vm(connection, vm.id, lambda _: up))
                 fault_point("ws_machine.recorded")
                 # The watcher is detached, and stays.

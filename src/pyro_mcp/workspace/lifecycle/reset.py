@@ -14,16 +14,16 @@ from pyro_mcp.agent import Flavour
 from pyro_mcp.errors import from_os_error
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.limits import MIN_FREE_BYTES
 from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind
-from pyro_mcp.state.discard import discard_vms, sweep_workspace
+from pyro_mcp.state.discard import discard_vms
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import insert_vm
+from pyro_mcp.state.workspace_files import begin_life, finish_life, sweep_workspace
 from pyro_mcp.state.workspace_table import forget_records
 from pyro_mcp.vmm.selection import Selection
 from pyro_mcp.workspace.lifecycle.copying import Copying
@@ -70,11 +70,10 @@ def reset_workspace(engine: Engine, handle: str, *, snapshot: str = BASELINE) ->
         fault_point("ws_reset.recorded")
         discard_vms(engine.store, engine.paths, workspace_id, but=after.vm_id)
         fault_point("ws_reset.ended")
-        sweep_workspace(engine.store, engine.paths, after)
+        sweep_workspace(engine.store, engine.paths, after, engine.notice)
         fault_point("ws_reset.swept")
-        after = engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))
-    copy_record(engine, after)
-    return after
+        copy_record(engine, replace(after, owner=None))
+        return engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))
 
 
 def _reset(
@@ -91,8 +90,7 @@ def _reset(
     )
     try:
         fault_point("ws_reset.marked")
-        remove_tree(files.life(life))
-        ensure_private_dir(files.life(life))
+        begin_life(files, life)
         target = files.workspace_tree(life) if before.is_host_compat else files.workspace_disk(life)
         with (
             Copying(source, target, is_disk=not before.is_host_compat) as copying,
@@ -108,6 +106,8 @@ def _reset(
             ) as running,
         ):
             fault_point("ws_reset.up")
+            finish_life(files, life, snapshot, engine.clock.wall_s())
+            fault_point("ws_reset.finished")
             event = ReviewEvent(ReviewKind.RESET, {"snapshot": snapshot})
 
             def record(connection: sqlite3.Connection) -> None:
@@ -116,7 +116,7 @@ def _reset(
                 put_event(connection, before.id, event, engine.clock)
 
             return engine.store.workspaces.update(
-                before.id, lambda now: _started_afresh(engine, now, running.vm, life), also=record
+                before.id, lambda now: _started_afresh(engine, now, running.vm, life), also=record, durable=True
             )
     except BaseException:
         _take_back(engine, before, files, life)

@@ -123,11 +123,12 @@ class Seeding:
         fault_point("ws_seed.synced")
 
     def _make_trees(self) -> None:
-        from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, lay_tree
+        from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, lay_tree, sync_tree
 
         self._report = lay_tree(self._spec.seed, self._disk, self._news, avoid=self._avoid)
         fault_point("ws_seed.filled")
         copy_tree(self._disk, self._baseline)
+        sync_tree(self._baseline)
 
     def _check(self) -> None:
         if self._error is not None:

@@ -23,15 +23,16 @@ from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.naming import check_snapshot_name
 from pyro_mcp.model.states import WorkspaceState, workspace_conflict
 from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind, Snapshot
+from pyro_mcp.state.copies import write_snapshot_record
 from pyro_mcp.state.discard import is_running
-from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import be_active, put_event
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import this_process
+from pyro_mcp.state.workspace_files import hide_snapshot, remove_snapshot_files
 from pyro_mcp.state.workspace_table import insert_snapshot, remove_snapshot
-from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, publish_tree
-from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
+from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
+from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.machines.disks import require_space
 
 if TYPE_CHECKING:
@@ -99,23 +100,25 @@ def delete_snapshot(engine: Engine, handle: str, name: str) -> None:
         workspace = engine.store.workspaces.get(workspace_id)
         snapshot = find_snapshot(engine, workspace, name)
         event = ReviewEvent(ReviewKind.SNAPSHOT, {"name": name, "deleted": True})
+        files = WorkspaceFiles(engine.paths, workspace_id)
 
         def forget(connection: sqlite3.Connection) -> None:
             remove_snapshot(connection, workspace_id, name)
             be_active(connection, workspace_id, engine.clock)
             put_event(connection, workspace_id, event, engine.clock)
 
-        # The owner says that there is a file to sweep away, should this process not live to do it.
-        engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=this_process()), also=forget)
+        # The owner says that there are files to sweep away, should this process not live to do it.
+        engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=this_process()))
         try:
+            # The mark alone deletes it, should the power fail before the transaction is on the disk.
+            hide_snapshot(files, snapshot.id)
+            fault_point("ws_snapshot.hidden")
+            engine.store.workspaces.update(workspace_id, lambda now: now, also=forget, durable=True)
             fault_point("ws_snapshot.forgotten")
-            files = WorkspaceFiles(engine.paths, workspace_id)
-            remove_disks(files.snapshot_disk(snapshot.id))
-            remove_tree(files.snapshot_tree(snapshot.id))
+            remove_snapshot_files(files, snapshot.id)
             fault_point("ws_snapshot.removed")
         finally:
-            workspace = engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))
-        copy_record(engine, workspace)
+            engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))
 
 
 def find_snapshot(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
@@ -149,14 +152,19 @@ def _taken_now(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
         if workspace.is_host_compat:
             # Nothing can hold the host's own processes still.
             copy_tree(source, staged)
-            publish_tree(staged, target)
+            sync_tree(staged)
         else:
             with _holding_still(engine, workspace):
                 copy_disk(source, staged)
                 fault_point("ws_snapshot.copied")
-            publish_disk(staged, target)
+            _sync_read_only(staged)
+            fault_point("ws_snapshot.synced")
+        snapshot = Snapshot(name, snapshot_id, engine.clock.wall_s(), _size_of(staged))
+        # First, so that a disk is never there without it: that one could not be told from a damaged snapshot.
+        write_snapshot_record(files, snapshot)
+        fault_point("ws_snapshot.identified")
+        _publish(staged, target)
         fault_point("ws_snapshot.published")
-        snapshot = Snapshot(name, snapshot_id, engine.clock.wall_s(), _size_of(target))
         event = ReviewEvent(ReviewKind.SNAPSHOT, {"name": name, "size_bytes": snapshot.size_bytes})
 
         def record(connection: sqlite3.Connection) -> None:
@@ -164,14 +172,13 @@ def _taken_now(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
             be_active(connection, workspace.id, engine.clock)
             put_event(connection, workspace.id, event, engine.clock)
 
-        workspace = engine.store.workspaces.update(workspace.id, lambda now: now, also=record)
+        engine.store.workspaces.update(workspace.id, lambda now: now, also=record, durable=True)
         fault_point("ws_snapshot.recorded")
     except BaseException:
         if engine.store.workspaces.find_snapshot(workspace.id, name) is None:
             remove_tree(staged)
-            remove_tree(target)
+            remove_snapshot_files(files, snapshot_id)
         raise
-    copy_record(engine, replace(workspace, owner=None))
     return snapshot
 
 
@@ -217,23 +224,23 @@ def copy_disk(source: Path, target: Path) -> None:
         os.close(reading)
 
 
-def publish_disk(staged: Path, target: Path) -> None:
-    """Give a staged disk its name, read-only, once it is on the host's disk.
-
-    Raises:
-        PyroError: NO_SPACE and others.
-    """
-    fd = open_regular(staged, "the disk")
+def _sync_read_only(disk: Path) -> None:
+    fd = open_regular(disk, "the disk")
     try:
         os.fchmod(fd, 0o400)
         os.fsync(fd)
-        fault_point("ws_snapshot.synced")
+    except OSError as error:
+        raise from_os_error(error, f"write {disk}") from error
+    finally:
+        os.close(fd)
+
+
+def _publish(staged: Path, target: Path) -> None:
+    try:
         os.rename(staged, target)
         fsync_dir(target.parent)
     except OSError as error:
-        raise from_os_error(error, f"write {target}") from error
-    finally:
-        os.close(fd)
+        raise from_os_error(error, f"make {target}") from error
 
 
 def _size_of(path: Path) -> int:

@@ -73,7 +73,6 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
                     replace(
                         now,
                         state=WorkspaceState.STARTED,
-                        owner=None,
                         vm_id=running.vm.id,
                         stop_reason=None,
                         last_error="",
@@ -94,8 +93,9 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
             hint = f"{error.hint} {_RESET_HINT}".strip()
             raise PyroError(error.code, error.message, hint=hint, details=error.details) from error
         raise
-    copy_record(engine, started)
-    return started
+    copy_record(engine, replace(started, owner=None))
+    # Only now: what a killed process leaves is removed while there is an owner.
+    return engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))
 
 
 def _take_back(engine: Engine, before: Workspace, error: BaseException) -> None:

@@ -63,19 +63,25 @@ def stop_locked(engine: Engine, workspace_id: str, reason: StopReason) -> Worksp
         fault_point("ws_stop.powered_off")
         end_machine(vm.id, vm.machine)
         fault_point("ws_stop.ended")
+    files = WorkspaceFiles(engine.paths, workspace_id)
     if not workspace.is_host_compat:
-        files = WorkspaceFiles(engine.paths, workspace_id)
         sync_disk(files.root_disk(workspace.life))
         sync_disk(files.workspace_disk(workspace.life))
+    else:
+        from pyro_mcp.workspace.lifecycle.host_tree import sync_tree
+
+        sync_tree(files.workspace_tree(workspace.life))
     event = ReviewEvent(ReviewKind.STOP, {"reason": reason.value})
     stopped = engine.store.workspaces.update(
         workspace_id,
         lambda now: replace(
-            now, state=WorkspaceState.STOPPED, stop_reason=reason, owner=None, vm_id="", expires_at=None, last_error=""
+            now, state=WorkspaceState.STOPPED, stop_reason=reason, vm_id="", expires_at=None, last_error=""
         ),
         also=lambda connection: put_event(connection, workspace_id, event, engine.clock),
+        durable=True,
     )
     fault_point("ws_stop.recorded")
     discard_vms(engine.store, engine.paths, workspace_id)
-    copy_record(engine, stopped)
-    return stopped
+    copy_record(engine, replace(stopped, owner=None))
+    # Only now: what a killed process leaves is removed while there is an owner.
+    return engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))

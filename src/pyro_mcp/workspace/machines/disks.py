@@ -6,6 +6,7 @@ A disk that a guest has written is never mounted or parsed here.
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
@@ -18,6 +19,8 @@ from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.vmm.template import Template
@@ -148,6 +151,40 @@ def sync_disk(path: Path) -> None:
         raise from_os_error(error, f"sync {path}") from error
     finally:
         os.close(fd)
+
+
+class DiskSync:
+    """The syncing of a disk in a thread, while its machine is brought up. A context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._error: PyroError | None = None
+        self._thread = threading.Thread(target=self._work, name="syncing")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.join()
+
+    def finish(self) -> None:
+        """Wait until the disk, as it was when this began, is on the host's own.
+
+        Raises:
+            PyroError: NO_SPACE and others.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            sync_disk(self._path)
+        except PyroError as error:
+            self._error = error
 
 
 def placeholder(paths: Paths) -> Path:

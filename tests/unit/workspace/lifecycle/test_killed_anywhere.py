@@ -52,7 +52,9 @@ def settled(yard: HostFixture, point: str, states: Collection[WorkspaceState], s
     assert bool(workspace.vm_id) is (workspace.state is STARTED), point
     files = yard.disks(workspace)
     assert [path.name for path in files.lives.iterdir()] == [str(workspace.life)], point
-    assert len(list(files.snapshots.iterdir())) == snapshots == len(list_snapshots(yard.engine, workspace.id)) - 1
+    kinds = sorted(path.suffix for path in files.snapshots.iterdir())
+    assert kinds == [".img"] * snapshots + [".json"] * snapshots, point
+    assert len(list_snapshots(yard.engine, workspace.id)) == snapshots + 1, point
     assert {path.name for path in files.directory.iterdir()} == {"workspace.json", "baseline.img", "lives", "snapshots"}
     return workspace
 
@@ -181,6 +183,7 @@ def test_taking_a_snapshot_can_be_killed_anywhere(
             stop_workspace(yard.engine, workspace.id)
 
     def after(point: str, before: Workspace) -> None:
+        list_workspaces(yard.engine)
         names = [each.name for each in list_snapshots(yard.engine, before.id)]
         assert names in ([BASELINE], [BASELINE, "one"]), point
         workspace = settled(yard, point, {before.state}, snapshots=len(names) - 1)
@@ -193,6 +196,7 @@ def test_taking_a_snapshot_can_be_killed_anywhere(
 
 def test_deleting_a_snapshot_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
     def after(point: str, before: Workspace) -> None:
+        list_workspaces(yard.engine)
         names = [each.name for each in list_snapshots(yard.engine, before.id)]
         settled(yard, point, {STARTED}, snapshots=len(names) - 1)
 

@@ -16,7 +16,10 @@ from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import StopReason
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.model.vm import Owner
 from pyro_mcp.state.clock import system_clock
+from pyro_mcp.state.quarantine import quarantined
+from pyro_mcp.state.workspace_table import remove_snapshot
 from pyro_mcp.workspace.commands.exec import exec_workspace
 from pyro_mcp.workspace.commands.logs import logs_workspace
 from pyro_mcp.workspace.engine import Engine
@@ -224,7 +227,7 @@ def test_a_directory_that_nothing_is_known_of_is_set_aside_with_a_notice(yard: H
     lose_database(yard)
     assert list_workspaces(yard.engine) == ()
     (notice,) = yard.said.notices
-    (aside,) = yard.paths.workspaces.glob("unusable-*")
+    (aside,) = quarantined(yard.paths)
     assert str(aside) in notice
     assert (aside / "lives" / "1" / "workspace.img").exists()
     assert list_workspaces(yard.engine) == ()
@@ -235,6 +238,7 @@ def test_what_a_killed_creation_left_goes_although_the_database_is_lost(yard: Ho
     left = yard.paths.workspaces / ("ws_" + "a" * 20) / "lives" / "1"
     left.mkdir(parents=True)
     (left / "workspace.img").write_bytes(b"half")
+    (left.parents[1] / "unfinished").touch()
     foreign = yard.paths.workspaces / "somebody's"
     foreign.mkdir()
     list_workspaces(yard.engine)
@@ -271,3 +275,78 @@ def test_a_base_image_that_is_gone_is_said_to_be(yard: HostFixture) -> None:
     assert caught.value.code is ErrorCode.NOT_FOUND
     assert status_workspace(yard.engine, workspace.id).state is STOPPED
     gone(yard, workspace)
+
+
+def two_lives(yard: HostFixture) -> Workspace:
+    """Return a stopped workspace that was reset, with the file `new` in its second life."""
+    workspace = yard.workspace()
+    reset_workspace(yard.engine, workspace.id)
+    yard.do(workspace, "echo kept > new")
+    return stop_workspace(yard.engine, workspace.id)
+
+
+def fall_back(yard: HostFixture, workspace: Workspace) -> None:
+    """Let the database be as it was before the reset, as if it had lost its last transactions."""
+    yard.engine.store.workspaces.update(workspace.id, lambda now: replace(now, life=1, state=WorkspaceState.STARTING))
+    yard.engine.store.workspaces.update(workspace.id, lambda now: replace(now, state=STARTED, vm_id="vm_" + "a" * 20))
+
+
+def test_a_life_that_the_database_has_lost_is_adopted(yard: HostFixture) -> None:
+    workspace = two_lives(yard)
+    fall_back(yard, workspace)
+    (found,) = list_workspaces(yard.engine)
+    assert (found.state, found.life) == (STOPPED, 2)
+    assert yard.do(workspace, "cat new") == "kept\n"
+    assert quarantined(yard.paths) == []
+    gone(yard, workspace)
+
+
+def test_a_life_that_can_not_be_identified_is_moved_to_quarantine(yard: HostFixture) -> None:
+    workspace = two_lives(yard)
+    yard.disks(workspace).life_record(2).write_text("{}")
+    fall_back(yard, workspace)
+    list_workspaces(yard.engine)
+    (aside,) = quarantined(yard.paths)
+    assert (aside / "workspace.img").exists()
+    assert any(str(aside) in notice for notice in yard.said.notices)
+    gone(yard, workspace)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_snapshot_that_the_database_has_lost_is_adopted_or_moved_to_quarantine(
+    yard: HostFixture, *, is_whole: bool
+) -> None:
+    workspace = yard.workspace()
+    snapshot = create_snapshot(yard.engine, workspace.id, "one")
+    yard.engine.store.database.write(lambda connection: remove_snapshot(connection, workspace.id, "one"))
+    if not is_whole:
+        record = yard.disks(workspace).snapshot_record(snapshot.id)
+        record.write_bytes(record.read_bytes().replace(b'"one"', b'"onf"'))
+    stop_workspace(yard.engine, workspace.id)
+    yard.engine.store.workspaces.update(workspace.id, lambda now: replace(now, owner=Owner(1, 1, "an earlier boot")))
+    list_workspaces(yard.engine)
+    names = [each.name for each in list_snapshots(yard.engine, workspace.id)]
+    if is_whole:
+        assert names == ["baseline", "one"]
+        assert reset_workspace(yard.engine, workspace.id, snapshot="one").state is STARTED
+    else:
+        assert names == ["baseline"]
+        (aside,) = quarantined(yard.paths)
+        assert snapshot.id in aside.name
+    gone(yard, workspace)
+
+
+def test_a_deleted_workspace_does_not_come_back_with_an_older_database(yard: HostFixture) -> None:
+    workspace, other = yard.workspace(name="same"), yard.workspace()
+    with closing(sqlite3.connect(yard.paths.database)) as connection:
+        connection.execute("VACUUM INTO ?", (str(yard.paths.state / "older.db"),))
+    with pytest.MonkeyPatch.context() as patch:
+        # The removal of the files does not get far.
+        patch.setattr("pyro_mcp.state.discard.remove_disks", Path.exists)
+        delete_workspace(yard.engine, workspace.id)
+    lose_database(yard)
+    (yard.paths.state / "older.db").rename(yard.paths.database)
+    assert [each.id for each in list_workspaces(yard.engine)] == [other.id]
+    assert sorted(os.listdir(yard.paths.workspaces)) == [other.id]
+    again = yard.workspace(name="same")
+    gone(yard, again, other)
