@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from pyro_mcp.host import process
@@ -17,10 +16,8 @@ def pull_images(*, quietly: bool) -> None:
     Raises:
         PyroError: an image can't be built.
     """
-    output = process.DEVNULL if quietly else 2
     for name in ENVIRONMENTS:
-        with process.start(
-            [sys.executable, "-m", "pyro_mcp", "env", "pull", name], env=dict(os.environ), stdout=output, stderr=output
-        ) as child:
+        command = [sys.executable, "-m", "pyro_mcp", "env", "pull", name]
+        with process.start(command, stderr=process.DEVNULL if quietly else None) as child:
             if child.wait(TIMEOUT_S) != 0:
                 sys.exit(f"the image {name} can't be pulled: run pyro env pull {name}")

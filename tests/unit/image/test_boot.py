@@ -17,6 +17,7 @@ from pyro_mcp.image.kit import find_kit, kit_recipe
 from pyro_mcp.image.prune import prune
 from tests.support.debian import FakeDebian
 from tests.support.python import run_python
+from tests.support.thorough import sampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +190,7 @@ def test_the_list_of_steps_is_complete(private_paths: Paths, tmp_path: Path) -> 
     assert find_boot_source(private_paths) is not None
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", sampled(POINTS))
 def test_a_build_killed_at_any_step_looks_like_none_and_the_next_one_works(private_paths: Paths, point: str) -> None:
     assert ensure_elsewhere(PYRO_FAULT_POINT=f"{point}:kill") == -signal.SIGKILL
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.host.faults import forget_hits
+from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.shells.read import read_shell
 from pyro_mcp.workspace.shells.shell import ShellSpec, open_shell, write_shell
 from tests.support.host_fixture import HostFixture
-from tests.support.person import DETACH, at_a_terminal
+from tests.support.person import DETACH, SEEN_TIMEOUT_S, at_a_terminal
 from tests.support.pyro_cli import pyro
 
 if TYPE_CHECKING:
@@ -42,8 +43,15 @@ def ident(host: HostFixture, tmp_path: Path) -> str:
     return host.workspace(seed, allow_host_compat=True).id
 
 
-def read(host: HostFixture, ident: str, shell: str, *, cursor: int = 0) -> str:
-    return read_shell(host.engine, ident, shell, cursor=cursor, plain=True, wait_for_idle_ms=300).part.text
+def sees(host: HostFixture, ident: str, shell: str, expected: str) -> None:
+    """Read the shell's output until it holds a text, however slow the shell is."""
+    seen: list[str] = []
+
+    def is_shown() -> bool:
+        seen[:] = [read_shell(host.engine, ident, shell, cursor=0, plain=True, wait_for_idle_ms=20).part.text]
+        return expected in seen[0]
+
+    wait_until(is_shown, timeout_s=SEEN_TIMEOUT_S, what=f"{expected!r} to be seen", tail=lambda: repr(seen))
 
 
 def test_a_new_shell_works_like_ones_own_and_its_exit_is_the_commands(host: HostFixture, ident: str) -> None:
@@ -63,7 +71,7 @@ def test_a_new_shell_works_like_ones_own_and_its_exit_is_the_commands(host: Host
 def test_the_detach_key_lets_go_and_the_shell_goes_on(host: HostFixture, ident: str) -> None:
     shell = open_shell(host.engine, ident, ShellSpec(cols=80, rows=24)).info.shell
     write_shell(host.engine, ident, shell, "X=here; echo re''ady\n")
-    read(host, ident, shell)
+    sees(host, ident, shell, "ready")
     with at_a_terminal(*ATTACH, ident, shell) as person:
         before = person.modes()
         # What is on the screen already is shown.
@@ -75,7 +83,7 @@ def test_the_detach_key_lets_go_and_the_shell_goes_on(host: HostFixture, ident: 
         assert person.modes() == before
         person.sees("let go of")
     write_shell(host.engine, ident, shell, "echo still $X\n")
-    assert "still here" in read(host, ident, shell)
+    sees(host, ident, shell, "still here")
 
 
 def test_another_key_may_let_go(host: HostFixture, ident: str) -> None:
@@ -151,7 +159,7 @@ def test_a_killed_client_takes_nothing_with_it(host: HostFixture, ident: str) ->
         person.is_killed()
     write_shell(host.engine, ident, shell, "another\n\x04")
     write_shell(host.engine, ident, shell, "cat typed\n")
-    assert "one line\nanother\n" in read(host, ident, shell)
+    sees(host, ident, shell, "one line\nanother\n")
 
 
 def test_two_people_at_one_shell_see_the_same(host: HostFixture, ident: str) -> None:
