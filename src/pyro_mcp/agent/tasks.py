@@ -29,7 +29,7 @@ _MEANINGS: dict[str, tuple[ErrorCode, str, str]] = {
     tasks.IS_DIRECTORY: (ErrorCode.INVALID, "is a directory", "Name a file in it."),
     tasks.NOT_DIRECTORY: (ErrorCode.INVALID, "is not a directory", _LOOK),
     tasks.NOT_FILE: (ErrorCode.INVALID, "is not a regular file", _LOOK),
-    tasks.EXISTS: (ErrorCode.CONFLICT, "is there already", "Something else changed it meanwhile: read it again."),
+    tasks.EXISTS: (ErrorCode.CONFLICT, "already exists", "Something else changed it meanwhile: read it again."),
     tasks.BUSY: (ErrorCode.CONFLICT, "is used by somebody else at the moment", "Run the command again."),
     tasks.NO_SPACE: (ErrorCode.NO_SPACE, "does not fit: the workspace's disk is full", "Remove files in the guest."),
     tasks.DENIED: (ErrorCode.PERMISSION, "may not be changed or read", "Check its mode, and that of its directory."),

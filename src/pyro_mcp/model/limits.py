@@ -30,7 +30,7 @@ MAX_TIMEOUT_S = 24 * 3600
 
 # The virtual size of the disk that takes a VM's writes (root overlay); the file is sparse.
 ROOT_DISK_BYTES = 16 * 1024**3
-# What a VM's own files may need at once: below this much free space nothing is started.
+# The most that a VM's own files may need at once: below this much free space nothing is started.
 MIN_FREE_BYTES = 64 * 1024**2
 
 # How much of one stream of a workspace's command is kept in its journal, and how much in a file beside it.

@@ -78,7 +78,7 @@ _HINTS: Mapping[VmState, str] = {
     VmState.CREATING: "It is being created: wait, then ask for its status.",
     VmState.CREATED: "Start it first.",
     VmState.STARTING: "It is being started: wait, then ask for its status.",
-    VmState.STARTED: "It is running already.",
+    VmState.STARTED: "It is already running.",
     VmState.STOPPING: "It is being stopped: wait, then ask for its status.",
     VmState.STOPPED: "It is stopped: start it, or delete it.",
     VmState.DELETING: "It is being deleted: create another VM.",

@@ -40,7 +40,7 @@ class SeedNote:
 
 @dataclass(frozen=True, slots=True)
 class SeedInfo:
-    """What a workspace was seeded with. `skipped` and `changed` hold the first; the counts count all.
+    """The seed of a workspace. `skipped` and `changed` hold the first; the counts count all.
 
     `mode` is `empty`, `directory` or `tar_archive`. `host_hooks` are the files (name, digest) that a host tool would
     run by itself: an export lets them out again.
@@ -69,7 +69,7 @@ class SecretKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """What is recorded of a secret: never its value."""
+    """The record of a secret: never its value."""
 
     name: str
     kind: SecretKind

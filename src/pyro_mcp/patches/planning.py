@@ -92,7 +92,7 @@ def plan(patch: Patch, tree: Tree) -> Plan:
     if not changes:
         raise PyroError(
             ErrorCode.CONFLICT,
-            "the patch changes nothing: all that it would change is there already",
+            "the patch changes nothing: all its changes are already applied",
             hint="Read the files to see their present content.",
             details={"reason": "already_applied"},
         )
@@ -197,7 +197,7 @@ class _Draft:
                 hint = "Leave the file out of the patch."
                 raise self._conflict(file, path, "is already there, with exactly this content", "already_applied", hint)
             hint = "Write hunks against the file's present content, or delete it first."
-            raise self._conflict(file, path, "the patch creates the file, but it is there already", "exists", hint)
+            raise self._conflict(file, path, "the patch creates the file, but it already exists", "exists", hint)
         self._refuse_kind(path, kind, file)
         self._put(path, _Content(data, mode), file)
         self._sum_up(path, file, Action.CREATE)
@@ -260,9 +260,9 @@ class _Draft:
             raise self._conflict(file, target, text, "order", "Put those hunks below 'rename to'.")
         standing = self._kind(target)
         if self._tree.kind(source) is None and standing is not None:
-            raise self._conflict(file, target, "is there already, and its source is not", "already_applied", _LOOK)
+            raise self._conflict(file, target, "already exists, and its source does not", "already_applied", _LOOK)
         if standing is not None and (target not in self._moved_away or target in self._written):
-            text = f"{named(source)} can't be put there: the file is there already"
+            text = f"{named(source)} can't be moved there: the file already exists"
             raise self._conflict(file, target, text, "exists", _LOOK)
         content, failures = self._changed(target, self._read(source, file), file)
         self._put(target, content, file)

@@ -59,7 +59,7 @@ class Database:
                 self._anchor = None
 
     def refresh(self) -> None:
-        """Open the file anew if another process has moved the one that is open aside. Costs one stat."""
+        """Reopen the file if another process has moved the one that is open aside. Costs one stat."""
         with self._turn:
             if self._anchor is not None and not self._anchor.is_of(self.path):
                 self.close()

@@ -90,7 +90,7 @@ def end_machine(vm_id: str, machine: MachineRecord | None, *, keeps_disk: bool =
     remover = machine.remover if machine is not None and known else (0, 0)
     if machine is not None and known:
         # The VMM alone first: its keeper then writes the console's end and cleans up by itself.
-        # What ran on the host itself has no namespace that would end with it.
+        # Commands on the host itself have no namespace that would end with it.
         _kill(machine.vmm_pid, machine.vmm_start_time, tree=machine.kind is VmmKind.HOST)
         keeper = (machine.keeper_pid, machine.keeper_start_time)
         if keeper[0] > 0 and not process.wait_for_exit(*keeper, timeout_s=_KEEPER_TIMEOUT_S):

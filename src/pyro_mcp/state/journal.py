@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Of commands before the last so many, less of the output is kept: a journal must not grow with a workspace's age.
 RECENT_COMMANDS = 1000
 _OLD_TEXT_CHARS = 1024
-# What does not change a workspace is no activity, though a reviewer wants to know of it.
+# These do not change a workspace and are no activity, though a reviewer wants to know of them.
 _QUIET = {ReviewKind.EXPORT}
 
 _ACTIVE = """
@@ -59,7 +59,7 @@ WHERE workspace_id = :workspace_id AND seq = :seq
 
 
 def note_activity(store: Store, clock: Clock, workspace_id: str, *, event: ReviewEvent | None = None) -> None:
-    """Record that a workspace was used just now, which renews its time to live, and what for.
+    """Record the use of a workspace, which renews its time to live, and an event about it.
 
     Raises:
         PyroError: NO_SPACE, BUSY and others of the store.

@@ -161,7 +161,7 @@ class _Reconciliation:
         return judge(vm, self.clock, is_alive=is_alive, is_running=is_running, is_claimed=is_claimed)
 
     def _settle(self, vm_id: str) -> bool:
-        """Do what the VM needs, looking at it once more now that nobody else can change it."""
+        """Do what the VM needs, judging it again now that no other process can change it."""
         vm = self.store.vms.find(vm_id)
         if vm is None:
             return False

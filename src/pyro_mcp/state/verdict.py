@@ -35,8 +35,8 @@ def judge(
 ) -> Verdict:
     """Say what a VM needs, given who lives.
 
-    A VM whose time is up goes, whoever has it. One on which a living process works is left to that. What a dead process
-    left half done is undone or finished; a VM whose one command was cut off goes, as it does after every command.
+    A VM whose time is up goes, whichever process has it. One on which a living process works is left to that. Half-done
+    work of a dead process is undone or finished; a VM whose one command was cut off goes, as after every command.
     The VM of a workspace that claims it is the workspace's matter; one that none claims, or not any more, goes.
     """
     if vm.workspace_id:

@@ -41,7 +41,7 @@ class VmTable:
         """Record a new VM.
 
         Raises:
-            PyroError: CONFLICT if its id is there already.
+            PyroError: CONFLICT if its id already exists.
         """
         self._database.write(lambda connection: insert_vm(connection, vm))
         return vm
@@ -103,7 +103,7 @@ def insert_vm(connection: sqlite3.Connection, vm: Vm) -> None:
     """Record a new VM, inside the caller's transaction.
 
     Raises:
-        PyroError: CONFLICT if its id is there already.
+        PyroError: CONFLICT if its id already exists.
     """
     import sqlite3
 

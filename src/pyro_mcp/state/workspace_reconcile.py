@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceReconciler:
-    """What settling a workspace needs. `watch` starts what ends the workspace's VM when its time is up."""
+    """Reconciles workspaces. `watch` starts what ends the workspace's VM when its time is up."""
 
     store: Store
     paths: Paths
@@ -56,7 +56,7 @@ class WorkspaceReconciler:
     watch: Callable[[Workspace, Vm], None]
 
     def settle(self, workspace_id: str) -> None:
-        """Do what the workspace needs, looking at it now that nobody else can change it.
+        """Do what the workspace needs, judging it now that no other process can change it.
 
         Raises:
             PyroError: what ending processes or removing files raises.

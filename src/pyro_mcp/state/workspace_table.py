@@ -173,7 +173,7 @@ class WorkspaceTable:
         return None if row is None else _snapshot(row)
 
     def put_snapshots(self, workspace_id: str, snapshots: list[Snapshot]) -> None:
-        """Record snapshots that are there already: those of a workspace that is taken up again."""
+        """Record existing snapshots, those of a workspace that is adopted again."""
 
         def change(connection: sqlite3.Connection) -> None:
             for snapshot in snapshots:

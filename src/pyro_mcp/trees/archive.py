@@ -81,7 +81,7 @@ class ArchiveSource:
 
 
 class _Rules:
-    """What may be in an archive, given what was in it so far."""
+    """The checks of an archive's members, given those before."""
 
     def __init__(self, name: str, bounds: Bounds) -> None:
         self._archive = name

@@ -18,7 +18,7 @@ KEPT_MODE = 0o777
 
 
 class Kind(StrEnum):
-    """What an entry is. `LINK` is a further name of a file that came before it."""
+    """The kind of an entry. `LINK` is a further name of a file that came before it."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 
 class TreeMode(StrEnum):
-    """What a tree was taken from; the words of the contract."""
+    """The kind of a tree's source, by its public name."""
 
     EMPTY = "empty"
     DIRECTORY = "directory"
@@ -102,7 +102,7 @@ class Note(NamedTuple):
 
 
 class Notes:
-    """What was left out, and what changed while it was read: the first hundred of each, and how many there were."""
+    """Entries that were left out, or changed while they were read: the first hundred of each, and the counts."""
 
     def __init__(self) -> None:
         self.skipped_count = 0

@@ -59,7 +59,7 @@ class LinkMap:
                 if further is not None:
                     hops += 1
                     if hops > _MAX_HOPS:
-                        # A circle: whoever follows it gets nowhere.
+                        # A circle: following it leads nowhere.
                         return False
                     place.pop()
                     pending.append(further)

@@ -50,7 +50,7 @@ _NEWS_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ReceiveReport:
-    """What came out. The lists hold the first hundred; the counts count all. Hooks are in `host_hooks` alone."""
+    """The report of an export. Lists hold the first hundred, counts count all; hooks are in `host_hooks` alone."""
 
     output_path: str
     kind: Kind
@@ -95,7 +95,7 @@ class _OpenFile:
 
 
 class TreeReceiver:
-    """The same, for whoever gets the stream piece by piece. A context manager; without `finish` nothing comes out."""
+    """The same, for a stream that arrives in pieces. A context manager; without `finish` nothing comes out."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SeedReport:
-    """What went in. `skipped` and `changed` hold the first hundred; the counts count all.
+    """The report of a seed or push. `skipped` and `changed` hold the first hundred; the counts count all.
 
     `host_hooks` are those of the tree's files that a host tool would run by itself: what an export may bring back.
     """

@@ -42,7 +42,7 @@ def seed_disk(
 
     Raises:
         PyroError: NOT_FOUND, INVALID, PERMISSION, CORRUPT, UNSUPPORTED, each naming the path or the member; NO_SPACE;
-            CONFLICT if the disk is there already; MISSING_PROGRAM.
+            CONFLICT if the disk already exists; MISSING_PROGRAM.
     """
     opened = open_source(source, avoid=(*avoid, disk_path.parent)) if isinstance(source, Path) else source
     blank = make_blank(size_bytes)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PREFIX = ".pyro-export-"
 _STAGED = re.compile(re.escape(PREFIX) + "[0-9a-f]{16}")
-# What is to become the output, in the staging directory.
+# The future output, in the staging directory.
 RESULT = b"result"
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -109,7 +109,7 @@ def _refuse_existing(parent_fd: int, name: bytes, output: Path) -> None:
 def _existing(output: Path) -> PyroError:
     return PyroError(
         ErrorCode.CONFLICT,
-        f"{output} is there already",
+        f"{output} already exists",
         hint="Nothing is ever overwritten: name another path, or move that one away.",
         details={"path": str(output)},
     )

@@ -48,7 +48,7 @@ class TreeWriter:
         except BaseException:
             os.close(fd)
             raise
-        # What comes next is most likely in it.
+        # The next entry is most likely in it.
         self._way.append((name, fd))
 
     def create(self, path: bytes) -> int:

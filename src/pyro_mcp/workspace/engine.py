@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Engine:
     """The product in one user's directories. A context manager; threads may share it.
 
-    What is worth knowing besides a result (a database that was replaced, a template made anew) goes to `progress`.
+    Notices beside a result (a database was replaced, a template rebuilt) go to `progress`.
     """
 
     def __init__(

@@ -74,7 +74,7 @@ def guest_of(engine: Engine, handle: str, *, activity: bool = True) -> Generator
         finally:
             machine.close()
             if activity:
-                # What was done is done, although it can't be noted.
+                # The work is done, although it can't be noted.
                 with suppress(PyroError):
                     note_activity(engine.store, engine.clock, workspace_id)
 

@@ -197,7 +197,7 @@ def test_a_change_of_nothing_is_not_among_the_changes() -> None:
 def test_a_patch_that_would_change_nothing_says_so() -> None:
     patch = "diff --git a/f b/f\nold mode 100644\nnew mode 100755\n"
     error = refusal(patch, MemoryTree({"f": b"a\n"}, {"f": 0o755}))
-    assert error.message == "the patch changes nothing: all that it would change is there already"
+    assert error.message == "the patch changes nothing: all its changes are already applied"
 
 
 SPECIAL = {

@@ -200,7 +200,7 @@ REFUSED: dict[str, tuple[str, Files, str, str]] = {
         "--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+x\n",
         NUMBERS,
         "exists",
-        "f: the patch creates the file, but it is there already",
+        "f: the patch creates the file, but it already exists",
     ),
     "a new file that is there with the same content": (
         "--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+x\n",
@@ -254,13 +254,13 @@ REFUSED: dict[str, tuple[str, Files, str, str]] = {
         "diff --git a/f b/g\nrename from f\nrename to g\n",
         {"f": b"a\n", "g": b"b\n"},
         "exists",
-        "g: f can't be put there: the file is there already",
+        "g: f can't be moved there: the file already exists",
     ),
     "a rename that is done": (
         "diff --git a/f b/g\nrename from f\nrename to g\n",
         {"g": b"b\n"},
         "already_applied",
-        "g: is there already, and its source is not",
+        "g: already exists, and its source does not",
     ),
     "a rename of nothing": (
         "diff --git a/f b/g\nrename from f\nrename to g\n",

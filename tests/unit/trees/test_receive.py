@@ -142,7 +142,7 @@ def test_nothing_is_ever_overwritten(tmp_path: Path, output: Path, made: str) ->
         case _:
             output.symlink_to(tmp_path / "elsewhere")
 
-    with pytest.raises(PyroError, match="is there already") as caught:
+    with pytest.raises(PyroError, match="already exists") as caught:
         received(output, file(b"f"))
 
     assert caught.value.code is ErrorCode.CONFLICT

@@ -180,7 +180,7 @@ def test_the_disk_of_a_stopped_workspace_is_listed_read_and_exported(
     assert inside(image, "cat /root/file") == "root\n"
     assert inside(image, "cat /workspace/src/run") == (seed / "src" / "run").read_text()
     assert "file" not in inside(image, "ls -p /run")
-    with pytest.raises(PyroError, match="is there already"):
+    with pytest.raises(PyroError, match="already exists"):
         export_disk(guests.engine, workspace.id, image)
     assert os.listdir(tmp_path / "seed") == os.listdir(seed)
     assert list_workspaces(guests.engine)[0].state is STOPPED

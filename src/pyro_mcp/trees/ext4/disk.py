@@ -286,7 +286,7 @@ def _mark_used(blank: Blank, runs: Iterable[tuple[int, int]]) -> None:
 
 
 def _free_directory(blank: Blank, inode: int) -> None:
-    """Give the blocks and the number of a directory that mke2fs made back: it is made anew, or not at all."""
+    """Free the blocks and the inode of a directory that mke2fs made: it is made again, or not at all."""
     home = blank.groups[(inode - 1) // blank.inodes_per_group]
     home.directories -= 1
     blank.block(home.inode_bitmap)[(inode - 1) // 8] &= ~(1 << (inode - 1) % 8)

@@ -59,7 +59,7 @@ class Space:
         )
 
     def take(self, count: int) -> None:
-        """Take so many of the blocks that `peek` told of."""
+        """Take so many of the blocks that `peek` returned."""
         self._runs[self._at].taken += count
 
     def taken_runs(self) -> list[tuple[int, int]]:
@@ -92,7 +92,7 @@ def free_runs(blank: Blank) -> list[Run]:
 
 
 class DataArea:
-    """Content on its way into the disk's blocks. What is appended belongs to the file that was begun last."""
+    """Content on its way into the disk's blocks; appended data belongs to the file that was begun last."""
 
     def __init__(self, fd: int, space: Space) -> None:
         self._fd = fd

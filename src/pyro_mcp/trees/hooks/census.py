@@ -33,7 +33,7 @@ def symlink_digest(target: bytes) -> str:
 
 
 class Digest:
-    """What a file is: fed with its content in order. A file that may be executed differs from one that may not."""
+    """A file's digest, fed with its content in order. A file that may be executed differs from one that may not."""
 
     def __init__(self, rule: Rule | None) -> None:
         from hashlib import sha256

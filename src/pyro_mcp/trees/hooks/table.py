@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who would run a file."""
+    """The tool that would run a file."""
 
     tool: str
-    # What a file has to hold, where its name alone does not tell.
+    # Judges the content, where the name alone does not decide.
     judges: Callable[[bytes], bool] | None = None
 
 
@@ -180,5 +180,5 @@ class Repositories:
         return [path for path, marks in self._marks.items() if marks & 1 and (marks & 6 == 6 or marks & 8)]
 
 
-# What git looks for: HEAD, and either both directories or the name of the directory that has them.
+# Git looks for HEAD, and either both directories or the name of the directory that has them.
 _MARKS = {b"head": 1, b"objects": 2, b"refs": 4, b"commondir": 8}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceExecution(Execution):
-    """What came of a command in a workspace; `seq` is its number in the journal."""
+    """The result of a command in a workspace; `seq` is its number in the journal."""
 
     workspace_id: str
     seq: int

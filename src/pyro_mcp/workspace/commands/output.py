@@ -68,7 +68,7 @@ class CommandOutput:
 
 
 class _Kept:
-    """What is kept of one stream."""
+    """The kept part of one stream."""
 
     def __init__(self, path: Path) -> None:
         half = JOURNAL_STREAM_BYTES // 2
@@ -76,7 +76,7 @@ class _Kept:
         self.file_bytes = 0
         self._path = path
         self._fd = -1
-        # What has come so far, until it is too much for the record.
+        # Output so far, until it is too much for the record.
         self._waiting: bytearray | None = bytearray()
 
     def add(self, data: bytes) -> None:

@@ -27,7 +27,7 @@ _CHARACTER_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What stands at a path of a workspace, and below it."""
+    """The entries at a path of a workspace and below it."""
 
     workspace_id: str
     path: str

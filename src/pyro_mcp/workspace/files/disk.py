@@ -83,7 +83,7 @@ def export_disk(engine: Engine, handle: str, output: Path, *, cancel: CancelToke
     """Write one ext4 image of the whole root of a stopped workspace, `/workspace` included, to the new file `output`.
 
     Raises:
-        PyroError: NOT_FOUND; CONFLICT if it is not stopped or `output` is there already; UNSUPPORTED if it has no disk;
+        PyroError: NOT_FOUND; CONFLICT if it is not stopped or `output` already exists; UNSUPPORTED if it has no disk;
             NO_SPACE, PERMISSION. Nothing is left then.
     """
     output = Path(os.path.abspath(output))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What came out."""
+    """The report of an export."""
 
     workspace_id: str
     path: str

@@ -26,7 +26,7 @@ _KINDS = {
     agent.FileKind.LINK: patches.Kind.LINK,
     agent.FileKind.OTHER: patches.Kind.OTHER,
 }
-# What of a patch a reviewer is shown.
+# How much of a patch a reviewer is shown.
 _LISTED_FILES = 50
 
 

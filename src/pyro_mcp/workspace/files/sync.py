@@ -32,7 +32,7 @@ _NEWS_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What was pushed."""
+    """The report of a push."""
 
     workspace_id: str
     destination: str

@@ -57,7 +57,7 @@ def expire(engine: Engine, workspace_id: str, vm_id: str) -> int:
             remaining_s = workspace.deadline_boottime_s - engine.clock.boottime_s()
             if remaining_s > 0 and workspace.boot_id == engine.clock.boot_id():
                 return max(1, math.ceil(remaining_s))
-            # What asked for this ends by itself then, and must not be ended before: this is its child.
+            # The watcher ends by itself then, and must not be killed before: this is its child.
             engine.store.vms.update(vm_id, _without_watcher)
             stop_locked(engine, workspace_id, StopReason.TTL)
             return 0

@@ -63,7 +63,7 @@ def new_vm(engine: Engine, workspace: Workspace, choice: Selection, images: Imag
         allow_host_compat=workspace.allow_host_compat,
         require_kvm=workspace.require_kvm,
         ephemeral=False,
-        # What ends it is the workspace's own time to live.
+        # The workspace's own time to live ends it.
         lease=engine.clock.lease(WORKSPACE_MACHINE_TTL_S),
         state=VmState.STARTING,
         variables=workspace.variables,

@@ -68,7 +68,7 @@ class Seeding:
     ) -> None:
         if kind is not None:
             self._call_off()
-            # What was wrong with the seed says more than that the VMM did not find the disk.
+            # An error of the seed says more than that the VMM did not find the disk.
             own = self._error
             says_more = own is not None and own is not error and own.code is not ErrorCode.CANCELLED
             if own is not None and says_more and isinstance(error, PyroError):

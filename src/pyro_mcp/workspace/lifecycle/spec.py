@@ -57,7 +57,7 @@ class WorkspaceSpec:
 
     @property
     def origin(self) -> SeedOrigin:
-        """Return who chose the seed; by default, whoever gave one."""
+        """Return who chose the seed; by default, the one who gave it."""
         if self.origin_kind is not None:
             return self.origin_kind
         return SeedOrigin.EMPTY if self.seed is None else SeedOrigin.MANUAL_SEED_PATH
@@ -65,7 +65,7 @@ class WorkspaceSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceChange:
-    """What is to become of a workspace's name and labels. Labels are added to those that there are."""
+    """A change of a workspace's name and labels. Labels are added to the existing ones."""
 
     name: str | None = None
     clear_name: bool = False

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
 
-# What the guest has not written yet may be gigabytes.
+# The guest may have gigabytes yet to write.
 _POWEROFF_TIMEOUT_S = 60.0
 
 

@@ -87,7 +87,7 @@ class Execution(Captured):
 
 
 class Output:
-    """What a command writes: passed on as it comes, its beginning and end kept."""
+    """A command's output: passed on as it comes, its beginning and end kept."""
 
     def __init__(self, streams: CommandStreams) -> None:
         half = streams.stream_bytes // 2

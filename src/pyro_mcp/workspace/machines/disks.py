@@ -110,7 +110,7 @@ def make_sparse(path: Path, size_bytes: int) -> None:
     """Make a sparse file of zeroes.
 
     Raises:
-        PyroError: NO_SPACE and others; CONFLICT if it is there already.
+        PyroError: NO_SPACE and others; CONFLICT if it already exists.
     """
     fd = _create(path)
     try:
@@ -122,7 +122,7 @@ def make_sparse(path: Path, size_bytes: int) -> None:
 
 
 def copy_into(source: Path, target: Path) -> None:
-    """Copy a disk into one that is there already, and empty.
+    """Copy a disk into an existing, empty one.
 
     Raises:
         PyroError: NO_SPACE and others.

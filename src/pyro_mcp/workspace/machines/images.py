@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What one guest is made from."""
+    """The images of one guest."""
 
     environment: InstalledEnvironment
     boot: BootSource

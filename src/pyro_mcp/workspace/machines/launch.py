@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.machines.images import Images
 
-# What is no reason to give up a start: without a template it only takes longer.
+# No reason to give up a start: without a template it only takes longer.
 _TEMPLATE_FAILURES = {ErrorCode.NO_SPACE, ErrorCode.UNSUPPORTED, ErrorCode.CORRUPT, ErrorCode.UNAVAILABLE}
 _NOT_THE_TEMPLATES_FAULT = {ErrorCode.NO_SPACE, ErrorCode.UNSUPPORTED}
-# The second one from a template that was made anew.
+# The second one from a template that was rebuilt.
 _RESTORES = 2
 _MACHINE_ID_BYTES = 16
 _HOSTNAME_CHARS = 12
@@ -81,14 +81,14 @@ def launch(
         except PyroError as error:
             if error.code not in _TEMPLATE_FAILURES:
                 raise
-            # What was made for the machine that did not come up is gone, or of no use.
+            # Files of the machine that did not come up are gone, or of no use.
             make_directories(engine, vm)
             _remove_disks(disks)
             is_last = attempt == _RESTORES - 1 or error.code in _NOT_THE_TEMPLATES_FAULT
             if is_last or not discard_template(engine.paths, request.parts().key):
                 engine.notice(f"no template can be used ({error.message}): booting from the kernel instead")
                 break
-            engine.notice(f"the template could not be restored ({error.message}): it is made anew")
+            engine.notice(f"the template could not be restored ({error.message}): rebuilding it")
     return _boot(request, disks, spec)
 
 

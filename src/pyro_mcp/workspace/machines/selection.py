@@ -25,7 +25,7 @@ _FLAG = "allow_host_compat (--allow-host-compat) runs the command on this host i
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What the caller of a VM insists on."""
+    """The caller's demands on a VM."""
 
     network_policy: NetworkPolicy
     allow_host_compat: bool

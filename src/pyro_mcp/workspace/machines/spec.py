@@ -67,7 +67,7 @@ def machine_spec(
     network_fd: int | None = None,
     host_tree: HostTree | None = None,
 ) -> MachineSpec:
-    """Return what a driver is told. What is left of the lease is the machine's time to live.
+    """Return the specification for a driver. The rest of the lease is the machine's time to live.
 
     Raises:
         PyroError: NOT_FOUND if the lease is over.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.machines.spec import TemplateRequest
 
-# What a guest has touched by then, and some.
+# More than the memory that a guest has touched by then.
 _WANTED_BYTES = 512 * 1024**2
 # A boot that hangs ends by itself, even if its maker is dead.
 _TTL_S = 300

@@ -116,7 +116,7 @@ def _open(engine: Engine, key: str, *, quiet: bool) -> Template | None:
         if error.code is not ErrorCode.CORRUPT:
             raise
         if not quiet:
-            engine.notice(f"{error.message}: it is made anew")
+            engine.notice(f"{error.message}: rebuilding it")
         return None
 
 

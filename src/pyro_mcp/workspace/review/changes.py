@@ -17,7 +17,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SideFacts:
-    """What stood at a name on one side. `target` is a symbolic link's, as it may be printed."""
+    """The entry at a name on one side. `target` is a symbolic link's, as it may be printed."""
 
     kind: str
     mode: int

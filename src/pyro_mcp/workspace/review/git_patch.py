@@ -26,7 +26,7 @@ EXECUTABLE, REGULAR, SYMLINK = "100755", "100644", "120000"
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """What git knows of a file or a symbolic link: its mode, and its content (a link's is its target)."""
+    """A file or a symbolic link as git knows it: its mode, and its content (a link's is its target)."""
 
     mode: str
     data: bytes

@@ -52,7 +52,7 @@ class EventLine:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """All that a reviewer is told. The lists hold what fits on a page; the counts count all.
+    """The facts for a reviewer. The lists hold what fits on a page; the counts count all.
 
     `changes` is None where the workspace could not be compared with its baseline; `no_changes_reason` says why.
     """

@@ -55,7 +55,7 @@ def secrets_of(paths: Paths, workspace: Workspace) -> tuple[Secret, ...]:
     except OSError as error:
         raise from_os_error(error, f"read the secrets of the workspace {workspace.title}") from error
     except (ValueError, KeyError, TypeError, RecursionError):
-        # What is wrong with it could only be said with what it holds.
+        # A precise message would quote its content.
         raise _damaged(workspace) from None
     except PyroError as error:
         if error.code is ErrorCode.PERMISSION:

@@ -216,7 +216,7 @@ class Redactor:
         breaks = [found.end() for found in self._too_long_break.finditer(data, start)]
         if not breaks:
             return start
-        # What begins before such a break is no value; what begins behind it may be one.
+        # No value begins before such a break; one may begin behind it.
         behind = data[breaks[-1] :]
         return breaks[-1] + self.held_from(behind, behind.translate(_FOLDED, BLANKS))
 

@@ -44,7 +44,7 @@ class Secret:
 
     @property
     def source(self) -> SecretSource:
-        """Return what may be told of it."""
+        """Return the part that may be shown."""
         return SecretSource(self.name, self.kind)
 
 

@@ -39,7 +39,7 @@ _UNPUBLISHED = "its ports are not published any more: the process that carried t
 
 @dataclass(frozen=True, slots=True)
 class ServiceLogs:
-    """What a service wrote: `truncated` says that there was more before it."""
+    """A service's output: `truncated` says that there was more before it."""
 
     workspace_id: str
     service: Service

@@ -36,7 +36,7 @@ def stop_service(
     before = None if records is None else records.find(name)
     if records is None or before is None:
         raise no_service(workspace, name)
-    # What ended by itself did so before anybody stopped it.
+    # It ended by itself before anybody stopped it.
     services_of(engine, workspace)
     with guest_session(engine, workspace) as session:
         try:

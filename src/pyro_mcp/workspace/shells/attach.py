@@ -47,9 +47,9 @@ def attach_shell(
     detach_key: int = DETACH_KEY,
     on_begin: Callable[[str], None] | None = None,
 ) -> Attached:
-    """Put a person's terminal to a shell, to a new one if none is named, until it exits or the person lets go of it.
+    """Attach a person's terminal to a shell, a new one if none is named, until it exits or the person detaches.
 
-    `on_begin` is told the shell's id before the first of its output comes.
+    `on_begin` gets the shell's id before the first of its output.
 
     Raises:
         PyroError: NOT_FOUND; as `guest_of`. The terminal is as it was then.

@@ -21,7 +21,7 @@ _REDACTED = "[REDACTED]"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is shown of an output: a text for its first `byte_count` bytes. `is_cut` says that there is more."""
+    """The text of an output, for its first `byte_count` bytes. `is_cut` says that there is more."""
 
     text: str
     byte_count: int

@@ -31,7 +31,7 @@ class Keyboard:
         self._key = bytes([detach_key])
         self._cancel = cancel
         self._resize = resize
-        #: The person wants to let go of the shell, or is gone.
+        #: The person wants to detach, or is gone.
         self.is_detached = False
         self._pending = b""
         self.fd, self._pipe = os.pipe2(os.O_CLOEXEC)

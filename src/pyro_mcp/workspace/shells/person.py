@@ -57,7 +57,7 @@ class PersonTerminal:
         """Hand every key on as it is pressed, inside the block; `on_change` is called when the size may have changed.
 
         At the end `restoring` gives what undoes the changes that programs made, and the mode becomes what it was; what
-        was typed, or answered by the terminal, and not read is forgotten: it was not meant for whoever reads next.
+        was typed, or answered by the terminal, and not read is dropped: it was not meant for the next reader.
         """
         before = termios.tcgetattr(self.stdin)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGWINCH, signal.SIGCONT)}

@@ -79,7 +79,7 @@ def _sizes_within(output: ShellOutput) -> tuple[ShellSize, list[ShellSize]]:
 
 
 class _Before:
-    """What a screen showed before a part of the output came."""
+    """A screen before a part of the output came."""
 
     def __init__(self, screen: TerminalScreen) -> None:
         self._screen = screen

@@ -24,7 +24,7 @@ _STUB = Char("")
 
 
 class TooMuchWorkError(Exception):
-    """What is to be drawn takes more work than it is worth."""
+    """Drawing takes more work than it is worth."""
 
 
 @dataclass(slots=True)
@@ -277,7 +277,7 @@ class TerminalScreen(Screen):
     # Modes, sizes, and what a terminal remembers.
 
     def reset(self) -> None:
-        """Begin anew, on the primary screen."""
+        """Start again on the primary screen."""
         self._primary = None
         self._saved = (0, 0, 0)
         super().reset()

@@ -72,7 +72,7 @@ _ON_HOST = {"HISTFILE": ""}
 
 @dataclass(frozen=True, slots=True)
 class ShellSpec:
-    """What a shell is to be like. `secret_env` has the variables that are to hold secrets, by the secret's name."""
+    """The specification of a shell. `secret_env` has the variables that are to hold secrets, by the secret's name."""
 
     cwd: str = WORKSPACE
     cols: int = DEFAULT_COLS

@@ -67,7 +67,7 @@ def list_vms(engine: Engine) -> list[Vm]:
 
 @dataclass(frozen=True, slots=True)
 class NetworkInfo:
-    """A VM's network. `network` is what the guest was told (see `GuestNetwork.to_json`), None while it has none."""
+    """A VM's network. `network` is the guest's configuration (see `GuestNetwork.to_json`), None while it has none."""
 
     vm_id: str
     network_policy: NetworkPolicy

@@ -1,4 +1,4 @@
-"""Templates are made once, proven before each use, made anew when they changed, and bounded in number."""
+"""Templates are made once, proven before each use, rebuilt when they changed, and bounded in number."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_template_that_was_tampered_with_is_made_anew_and_not_booted(
     harm(only(yard) / name)
     assert yard.run("echo fine").stdout == "fine\n"
     assert calls(yard) == ["boot", "save", "restore"]
-    assert any("it is made anew" in notice for notice in yard.said.notices)
+    assert any("rebuilding it" in notice for notice in yard.said.notices)
     yard.run()
     assert calls(yard) == ["restore"]
     assert yard.remains() == []
@@ -152,7 +152,7 @@ def test_a_template_that_does_not_restore_is_made_anew(cold_yard: HostFixture) -
     yard.fakes.fake.refusals_left = 1
     assert yard.exec(yard.started(), "echo works").stdout == "works\n"
     assert calls(yard) == ["restore", "boot", "save", "restore"]
-    assert "the template could not be restored (the state does not load): it is made anew" in yard.said.notices
+    assert "the template could not be restored (the state does not load): rebuilding it" in yard.said.notices
     assert yard.remains() == []
 
 

@@ -31,7 +31,7 @@ _MAX_LINE_BYTES = 4096
 
 
 class Publisher:
-    """The process, waiting to be told to begin."""
+    """The process, waiting for the command to begin."""
 
     def __init__(self, child: Child, ports: tuple[PublishedPort, ...]) -> None:
         self._child = child
