@@ -158,7 +158,7 @@ def mcp_page() -> str:
         hints = [name.removesuffix("Hint") for name, value in row.annotations.items() if value is True]
         lines += ["", f"## {row.mcp}", "", row.description + row.tool_description]
         lines += ["", f"Annotations: {', '.join(hints) or 'none'}."]
-        known = parameters(row.request)
+        known = [each for each in parameters(row.request) if each.in_mcp]
         if known:
             lines += ["", "| argument | meaning | default |", "| --- | --- | --- |"]
         lines += [f"| `{each.name}` | {meaning(each)} | {default(each)} |" for each in known]

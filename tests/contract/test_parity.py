@@ -102,7 +102,7 @@ SIGNATURES = {
     "read_workspace_file": "(workspace_id: str, path: str, *, max_bytes: int = 65536, offset: int = 0)",
     "write_workspace_file": "(workspace_id: str, path: str, *, text: str)",
     "apply_workspace_patch": "(workspace_id: str, *, patch: str)",
-    "diff_workspace": "(workspace_id: str, *, path: str = /workspace)",
+    "diff_workspace": "(workspace_id: str, *, path: str = /workspace, include_host_hooks: bool = False)",
     "summarize_workspace": "(workspace_id: str)",
     "create_snapshot": "(workspace_id: str, snapshot_name: str)",
     "list_snapshots": "(workspace_id: str)",
@@ -200,8 +200,9 @@ def unless_null(schema: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("row", [row for row in ROWS if row.mcp], ids=named)
 def test_a_tool_has_the_fields_of_the_request(row: Operation[Any, Any]) -> None:
     schema = ToolInput(row, frozenset()).schema
-    assert list(schema["properties"]) == [each.name for each in parameters(row.request)]
-    for each in parameters(row.request):
+    known = [each for each in parameters(row.request) if each.in_mcp]
+    assert list(schema["properties"]) == [each.name for each in known]
+    for each in known:
         shown = unless_null(schema["properties"][each.name])
         assert shown["description"] == each.description
         assert shown.get("default") == each.default
@@ -209,7 +210,7 @@ def test_a_tool_has_the_fields_of_the_request(row: Operation[Any, Any]) -> None:
         assert shown.get("maximum") == each.maximum
         if each.kind in JSON_TYPES:
             assert shown["type"] == JSON_TYPES[each.kind]
-    assert schema.get("required", []) == [each.name for each in parameters(row.request) if each.required]
+    assert schema.get("required", []) == [each.name for each in known if each.required]
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.mcp], ids=named)

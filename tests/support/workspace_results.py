@@ -135,6 +135,8 @@ def diff(**changed: Any) -> DiffResult:
     facts: dict[str, Any] = {
         "workspace_id": WORKSPACE_ID,
         "changed": True,
+        "host_hook_count": 0,
+        "host_hooks": (),
         "summary": DiffCounts(2, 1, 1, 0, 0, 1, 1),
         "entries": (diff_file("a"), diff_file("logo.png", status="added", patched=False, reason="not text")),
         "truncated": False,

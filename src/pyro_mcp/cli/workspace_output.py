@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         PatchApplyResult,
         SyncPushResult,
     )
-    from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, SummaryResult
+    from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, HostHookResult, SummaryResult
     from pyro_mcp.operations.workspaces.snapshots import SnapshotDeleteResult, SnapshotListResult, SnapshotResult
     from pyro_mcp.operations.workspaces.values import (
         NoteResult,
@@ -189,11 +189,13 @@ def _patched(result: PatchApplyResult) -> None:
 
 
 def _diff(result: DiffResult) -> None:
+    _host_hooks(result.host_hooks, result.host_hook_count)
     if os.isatty(STDOUT):
         put("\n".join(_coloured(line) for line in printable(result.patch).split("\n")))
     else:
         put_alone(result.patch, ends_line=False)
-    beside = [each for each in result.entries if not each.patched]
+    named = {each.name for each in result.host_hooks}
+    beside = [each for each in result.entries if not each.patched and each.path not in named]
     for each in beside[:_SHOWN_FILES]:
         say(f"not in the patch: {each.status} {printable_line(each.path)} ({each.reason})")
     if len(beside) > _SHOWN_FILES:
@@ -216,12 +218,21 @@ def _summary(result: SummaryResult) -> None:
 def _exported(result: ExportResult) -> None:
     amount = f"{_entries(result.entry_count)}, {size(result.bytes_written)}"
     put(f"exported {printable_line(result.path)} ({amount}) to {printable_line(result.output_path)}")
+    _host_hooks(result.host_hooks, result.host_hook_count)
     _notes("left out", result.left_out_count, result.left_out)
-    for hook in result.host_hooks:
-        done = "taken along" if hook.kept else "left out; --include-host-hooks takes it along"
-        say(f"{printable_line(hook.name)} would be run by {hook.tool}: {done}")
-    if result.host_hook_count > len(result.host_hooks):
-        say(f"… and {result.host_hook_count - len(result.host_hooks)} others like that")
+
+
+def _host_hooks(hooks: tuple[HostHookResult, ...], count: int) -> None:
+    for hook in hooks:
+        name = printable_line(hook.name)
+        if hook.is_instruction:
+            say(f"note: {name} is included: agents follow what it says")
+        elif hook.kept:
+            say(f"note: {name} is included: {hook.tool} runs it by itself")
+        else:
+            say(f"left out: {name}: {hook.tool} would run it by itself (--include-host-hooks includes it)")
+    if count > len(hooks):
+        say(f"… and {count - len(hooks)} more files like these")
 
 
 def _snapshot(result: SnapshotResult) -> None:

@@ -65,6 +65,7 @@ class Parameter(NamedTuple):
     from_file: str
     is_host_path: bool
     keys: Mapping[str, str]
+    in_mcp: bool
 
     @property
     def option(self) -> str:
@@ -88,6 +89,7 @@ def about(
     from_file: str = "",
     is_host_path: bool = False,
     keys: Mapping[str, str] | None = None,
+    in_mcp: bool = True,
 ) -> Mapping[str, object]:
     """Return the metadata of a request's field.
 
@@ -95,7 +97,8 @@ def about(
     stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `workspace`).
     `called` is the option where it is not the field's name, `from_file` a second option that names a file of the host
     with the value. A host path may be given to the SDK as any path. Where a field holds a text by one of a few `keys`,
-    each is an option of its own, and what it maps to stands for the text in usage lines.
+    each is an option of its own, and what it maps to stands for the text in usage lines. A field that is not
+    `in_mcp` is no argument of a tool.
     """
     known: dict[str, object] = {
         "description": description,
@@ -112,6 +115,7 @@ def about(
         "from_file": from_file,
         "is_host_path": is_host_path or None,
         "keys": keys,
+        "in_mcp": None if in_mcp else False,
     }
     return {key: value for key, value in known.items() if value is not None and value != ""}
 
@@ -154,6 +158,7 @@ def parameters(request: type) -> tuple[Parameter, ...]:
                 from_file=told.get("from_file", ""),
                 is_host_path=told.get("is_host_path", False),
                 keys=told.get("keys", {}),
+                in_mcp=told.get("in_mcp", True),
             )
         )
     return tuple(found)

@@ -197,11 +197,13 @@ class Workspaces(Calling):
         request = files.PatchApplyRequest(workspace_id=workspace_id, patch=patch)
         return self._do(files.PATCH_APPLY, request)
 
-    def diff_workspace(self, workspace_id: str, *, path: str = "/workspace") -> DiffResult:
+    def diff_workspace(
+        self, workspace_id: str, *, path: str = "/workspace", include_host_hooks: bool = False
+    ) -> DiffResult:
         """Compare a workspace with its baseline."""
         from pyro_mcp.operations.workspaces import review
 
-        request = review.DiffRequest(workspace_id=workspace_id, path=path)
+        request = review.DiffRequest(workspace_id=workspace_id, path=path, include_host_hooks=include_host_hooks)
         return self._do(review.WORKSPACE_DIFF, request)
 
     def summarize_workspace(self, workspace_id: str) -> SummaryResult:

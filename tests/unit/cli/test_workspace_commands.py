@@ -11,6 +11,7 @@ import pytest
 from pyro_mcp.cli import execution, guest_command
 from pyro_mcp.cli.main import main
 from pyro_mcp.operations.table import all_operations
+from pyro_mcp.operations.workspaces.review import HostHookResult
 from tests.support.fake_runner import FakeRunner
 from tests.support.workspace_results import (
     WORKSPACE_ID,
@@ -164,6 +165,24 @@ def test_a_diff_is_the_patch_byte_by_byte_and_the_rest_is_said_beside(
     assert "changed=true total=2" in captured.err
     assert main(["workspace", "diff", "w", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["patch"] == diff().patch
+
+
+def test_files_that_a_host_tool_would_run_are_named_before_anything_else(
+    runner: Callable[[Any], FakeRunner], capfd: Capture
+) -> None:
+    hooks = (
+        HostHookResult(".envrc", "direnv", kept=False, is_instruction=False),
+        HostHookResult(".husky/x", "husky", kept=True, is_instruction=False),
+        HostHookResult("AGENTS.md", "an agent", kept=True, is_instruction=True),
+    )
+    runner(diff(host_hook_count=4, host_hooks=hooks))
+    assert main(["workspace", "diff", "w"]) == 0
+    assert capfd.readouterr().err.split("\n")[:4] == [
+        "left out: .envrc: direnv would run it by itself (--include-host-hooks includes it)",
+        "note: .husky/x is included: husky runs it by itself",
+        "note: AGENTS.md is included: agents follow what it says",
+        "… and 1 more files like these",
+    ]
 
 
 def test_logs_show_each_command_with_its_outcome_and_output(

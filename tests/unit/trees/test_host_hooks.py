@@ -11,10 +11,8 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.protocol import tar_writer
-from pyro_mcp.trees.entries import Kind
 from pyro_mcp.trees.hooks.census import HostHook
 from pyro_mcp.trees.hooks.gate import HookPolicy, HostHookNote
-from pyro_mcp.trees.hooks.table import rule_for
 from pyro_mcp.trees.outgoing import stream_tree
 from pyro_mcp.trees.receive import ReceiveReport, receive_tree
 from pyro_mcp.trees.seed import seed_disk
@@ -25,101 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyro_mcp.trees.report import SeedReport
-
-HOOKS = [
-    b".git",
-    b"sub/.git",
-    b".git/hooks/pre-commit",
-    b".git/hooks/dir/x",
-    b".git/hooks",
-    b".git/modules/lib/hooks/post-checkout",
-    b".git/worktrees/w/config.worktree",
-    b".git/config",
-    b".git/modules/a/b/config",
-    b".git/commondir",
-    b".git/rebase-merge/git-rebase-todo",
-    b".GIT/Hooks/Pre-Commit",
-    b"a/b/.git/hooks/x\ny",
-    b".hg/hgrc",
-    b".jj/repo/config.toml",
-    b".envrc",
-    b"deep/er/.envrc",
-    b".mise.toml",
-    b"mise.local.toml",
-    b".config/mise/config.toml",
-    b".husky/pre-commit",
-    b".husky/_/husky.sh",
-    b".vscode/tasks.json",
-    b".vscode/settings.json",
-    b"project.code-workspace",
-    b".devcontainer.json",
-    b".devcontainer/python/devcontainer.json",
-    b".idea/workspace.xml",
-    b".zed/tasks.json",
-    b".nvim.lua",
-    b".exrc",
-    b".dir-locals.el",
-    b".gdbinit",
-    b".claude/settings.json",
-    b".claude/settings.local.json",
-    b".claude/hooks/x.sh",
-    b".mcp.json",
-    b".codex/config.toml",
-    b".cursor/mcp.json",
-    b".gemini/settings.json",
-    b"opencode.json",
-    b".opencode/plugin/x.ts",
-]
-ORDINARY = [
-    b"Makefile",
-    b"config",
-    b"hooks/pre-commit",
-    b"src/hooks/useThing.ts",
-    b".gitignore",
-    b".gitattributes",
-    b".gitmodules",
-    b".github/workflows/ci.yml",
-    b".git/HEAD",
-    b".git/index",
-    b".git/hooks/pre-commit.sample",
-    b".git/objects/ab/hooks",
-    b".git/refs/heads/hooks/mine",
-    b".git/logs/refs/heads/config",
-    b".env",
-    b".envrc.example",
-    b".vscode/extensions.json",
-    b"vscode/tasks.json",
-    b".claude.md",
-    b"CLAUDE.md",
-    b"AGENTS.md",
-    b".pre-commit-config.yaml",
-    b"package.json",
-    b"conftest.py",
-    b"git/hooks/x",
-    b"rtx.py",
-]
-
-
-@pytest.mark.parametrize("path", HOOKS)
-def test_a_file_of_the_table_is_known_by_its_name(path: bytes) -> None:
-    assert rule_for(path, Kind.FILE) is not None
-    assert rule_for(b"some/where/" + path, Kind.FILE) is not None
-    assert rule_for(path.upper(), Kind.FILE) is not None
-    assert rule_for(path, Kind.DIRECTORY) is None
-
-
-@pytest.mark.parametrize("path", ORDINARY)
-def test_an_ordinary_file_is_not_taken_for_one(path: bytes) -> None:
-    assert rule_for(path, Kind.FILE) is None
-    assert rule_for(b"some/where/" + path, Kind.FILE) is None
-
-
-@pytest.mark.parametrize(
-    "path", [b".git", b".git/hooks", b".git/objects/info", b".git/refs", b".vscode", b".config", b".hg", b".jj/repo"]
-)
-def test_a_link_in_the_place_of_a_directory_counts_as_what_may_be_behind_it(path: bytes) -> None:
-    assert rule_for(path, Kind.SYMLINK) is not None
-    assert rule_for(b"sub/" + path, Kind.SYMLINK) is not None
 
 
 @pytest.fixture

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.review.review import Review
 
 
+INCLUDE_HOST_HOOKS = about(
+    "Include files that a tool of this host would run by itself (git hooks, editor and agent settings).", in_mcp=False
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffRequest:
     """Ask what differs in a workspace."""
@@ -33,6 +38,7 @@ class DiffRequest:
         default=WORKSPACE,
         metadata=parameters.path("Show only what is at or below this path.", place=Place.OPTION),
     )
+    include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +48,7 @@ class ExportRequest:
     workspace_id: str = field(metadata=parameters.HANDLE)
     path: str = field(metadata=parameters.path("A file or directory under /workspace."))
     output_path: str = field(metadata=OUTPUT_PATH)
-    include_host_hooks: bool = field(
-        default=False,
-        metadata=about(
-            "Let files out, too, that a tool of this host would run by itself (git hooks, editor and agent settings)."
-        ),
-    )
+    include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,27 @@ class DiffFileResult(Result):
 
 
 @dataclass(frozen=True, slots=True)
+class HostHookResult(Result):
+    """A file that a tool of the host would run by itself."""
+
+    name: str = field(metadata=said("Its path in the patch or the export.", guest=True))
+    tool: str = field(metadata=said("Who would run it."))
+    kept: bool = field(metadata=said("Whether it is included: it was in the baseline, or it was asked for."))
+    is_instruction: bool = field(
+        metadata=said("Whether it is text that agents follow, such as AGENTS.md: always included, and worth reading.")
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class DiffResult(Result):
     """What differs between a workspace and its baseline."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     changed: bool = field(metadata=said("Whether anything differs."))
+    host_hook_count: int = field(metadata=said("How many changed files a tool of this host would run by itself."))
+    host_hooks: tuple[HostHookResult, ...] = field(
+        metadata=said("The first hundred of them, those that the patch leaves out first.", guest=True, most=30)
+    )
     summary: DiffCounts = field(metadata=said("How many files differ, and how."))
     entries: tuple[DiffFileResult, ...] = field(metadata=said("The files, sorted by path.", most=100, rest=ONE_FILE))
     truncated: bool = field(metadata=said("Whether more files differ than could be listed; total counts them, too."))
@@ -100,15 +117,6 @@ class DiffResult(Result):
             rest=ONE_FILE,
         )
     )
-
-
-@dataclass(frozen=True, slots=True)
-class HostHookResult(Result):
-    """A file that a tool of the host would run by itself."""
-
-    name: str = field(metadata=said("Its path in what was exported.", guest=True))
-    tool: str = field(metadata=said("Who would run it."))
-    kept: bool = field(metadata=said("Whether it came out: it was in the baseline, or it was asked for."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +209,19 @@ def _diff(request: DiffRequest, call: Call) -> DiffResult:
     from pyro_mcp.workspace.review.diff import diff_workspace
 
     with engine(call) as using:
-        found = diff_workspace(using, request.workspace_id, path=request.path, cancel=call.cancel)
+        found = diff_workspace(
+            using,
+            request.workspace_id,
+            path=request.path,
+            include_host_hooks=request.include_host_hooks,
+            cancel=call.cancel,
+        )
     changes = found.changes
     return DiffResult(
         workspace_id=found.workspace.id,
         changed=changes.changed,
+        host_hook_count=changes.host_hook_count,
+        host_hooks=tuple(HostHookResult(*each) for each in changes.host_hooks),
         summary=_counts(changes.counts),
         entries=tuple(_file(each) for each in changes.entries),
         truncated=changes.truncated,
@@ -331,6 +347,8 @@ WORKSPACE_DIFF = Operation(
         "Compare /workspace with the baseline, which is what it was created with: counts, one entry for each file that"
         " differs, and one patch that `git apply` takes on the tree that the workspace was seeded from. What a text"
         " patch can't bring (binary files, empty directories, other permissions) is in the entries, with the reason."
+        " Files that a tool of this host would run by itself (git hooks, .envrc, editor and agent settings) are listed"
+        " first, and left out of the patch if they were not in the baseline."
     ),
     tool_description=" Long patches are cut in the middle: path=… shows one file or directory.",
     request=DiffRequest,

@@ -6,7 +6,7 @@ Only those in the baseline may, unless the user asks for all.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyro_mcp.protocol.names import join, shown, shown_briefly
@@ -28,6 +28,7 @@ class HostHookNote(NamedTuple):
     name: str
     tool: str
     kept: bool
+    is_instruction: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +40,18 @@ class HookPolicy:
     """
 
     inside: bytes = b""
-    baseline: Collection[HostHook] = field(default_factory=frozenset[HostHook])
+    baseline: Collection[tuple[str, str]] = ()
     include_all: bool = False
 
 
 class HookGate:
     """The policy, applied to one tree on its way to one place."""
 
-    def __init__(self, policy: HookPolicy, output: Path) -> None:
+    def __init__(self, policy: HookPolicy, output: Path | None = None) -> None:
         self._policy = policy
         self._baseline = frozenset(HostHook(*hook) for hook in policy.baseline)
         # A tree that is exported to `.vscode` lands there, whatever it was called in the workspace.
-        self._landing = b"/".join(os.fsencode(output).split(b"/")[-_LANDING_PARTS:])
+        self._landing = b"/".join(os.fsencode(output or b"").split(b"/")[-_LANDING_PARTS:])
         # Where it does not, a name is of the table by itself or not at all.
         self._landing_matters = may_lead_to_hooks(self._landing)
         self._notes: list[HostHookNote] = []
@@ -71,10 +72,13 @@ class HookGate:
     def admits(self, path: bytes, digest: str, rule: Rule) -> bool:
         """Say whether a file of the table may come out, and note it."""
         name = self._name(path)
-        kept = self._policy.include_all or HostHook(shown(name), digest) in self._baseline
+        was_there = HostHook(shown(name), digest) in self._baseline
+        if rule.is_instruction and was_there:
+            return True
+        kept = was_there or rule.is_instruction or self._policy.include_all
         self.count += 1
         if len(self._notes) < MAX_NOTES:
-            self._notes.append(HostHookNote(shown_briefly(path), rule.tool, kept))
+            self._notes.append(HostHookNote(shown_briefly(path), rule.tool, kept, rule.is_instruction))
         return kept
 
     def _name(self, path: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """Table of the files that a host tool runs, or obeys by running something, without being asked.
 
-Their content is not judged, except for git's configuration: it is in every checkout, and nearly always harmless. Files
-that a person starts by name (a Makefile, a test, a script) are not in the table.
+Names decide, not contents, except for a few files that many projects have and that are nearly always harmless, such as
+git's configuration. Files that a person starts by name (a Makefile, a test, a script), or has set up to run for this
+project (pre-commit), are not in the table. Files that instruct agents are: they are let through and reported.
 
 Names are compared without regard to case, as some file systems do. A symbolic link in the place of a directory counts
 as what may be behind it. The table is of names, not of patterns: it is consulted for every file of every tree.
@@ -9,11 +10,12 @@ as what may be behind it. The table is of names, not of patterns: it is consulte
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.trees.entries import Kind
-from pyro_mcp.trees.hooks.git_config import may_run_programs
+from pyro_mcp.trees.hooks.git_config import MAX_BYTES, may_run_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,13 @@ class Rule:
     tool: str
     # Judges the content, where the name alone does not decide.
     judges: Callable[[bytes], bool] | None = None
+    # An agent reads it, and nothing is run without that agent's own checks: it comes out, and is reported.
+    is_instruction: bool = False
+
+
+def _mentions(*words: bytes) -> Callable[[bytes], bool]:
+    """Return a judge of settings that matter only with one of `words` in them."""
+    return lambda data: len(data) > MAX_BYTES or any(word in data for word in words)
 
 
 _GIT = Rule("git")
@@ -33,9 +42,12 @@ _GIT_CONFIG = Rule("git", may_run_programs)
 _HG, _JJ, _MISE = Rule("Mercurial"), Rule("Jujutsu"), Rule("mise")
 _CODE, _CONTAINERS = Rule("Visual Studio Code"), Rule("development containers")
 _VIM, _DEBUGGER, _AGENT = Rule("Vim"), Rule("a debugger"), Rule("another agent")
+_SUBLIME, _JUPYTER = Rule("Sublime Text"), Rule("Jupyter")
+_R, _RUBY, _YARN, _PNPM = Rule("R"), Rule("Ruby's consoles"), Rule("Yarn"), Rule("pnpm")
 _LINKED = Rule("what is behind the link")
+_INSTRUCTIONS = Rule("an agent, as instructions", is_instruction=True)
 
-# Files by that name, in any directory.
+# Files by that name, in any directory. Where a tool looks only at the top of a project, that may be any directory.
 _NAMES = {
     b".envrc": Rule("direnv"),
     b".devcontainer.json": _CONTAINERS,
@@ -50,8 +62,44 @@ _NAMES = {
     b".aider.conf.yaml": _AGENT,
     b".gdbinit": _DEBUGGER,
     b".lldbinit": _DEBUGGER,
+    b".pdbrc": _DEBUGGER,
+    b".perldb": _DEBUGGER,
+    **dict.fromkeys((b".rdbgrc", b".byebugrc"), _DEBUGGER),
     **dict.fromkeys((b".exrc", b".vimrc", b".nvimrc", b".nvim.lua", b".lvimrc", b".gvimrc"), _VIM),
-    **dict.fromkeys((b"_exrc", b"_vimrc", b"_gvimrc"), _VIM),
+    **dict.fromkeys((b"_exrc", b"_vimrc", b"_gvimrc", b".lazy.lua", b".ycm_extra_conf.py", b".vimspector.json"), _VIM),
+    **dict.fromkeys((b".neoconf.json", b".nlsp.json"), _VIM),
+    **dict.fromkeys((b".luarc.json", b".luarc.jsonc"), Rule("lua-language-server")),
+    b"hie.yaml": Rule("haskell-language-server"),
+    **dict.fromkeys((b".kateproject", b".kateproject.local"), Rule("Kate")),
+    # Interpreters that read a file where they are started.
+    **dict.fromkeys((b".rprofile", b".renviron", b".rdata"), _R),
+    b".octaverc": Rule("Octave"),
+    b"startup.m": Rule("Octave and MATLAB"),
+    b".ghci": Rule("GHCi"),
+    b".ocamlinit": Rule("OCaml"),
+    **dict.fromkeys((b".irbrc", b"irbrc", b"_irbrc", b"$irbrc", b"irb.rc", b".pryrc"), _RUBY),
+    b".iex.exs": Rule("Elixir"),
+    b".erlang": Rule("Erlang"),
+    b".psysh.php": Rule("PsySH"),
+    # Package managers and build tools whose settings name programs.
+    b".npmrc": Rule("npm"),
+    **dict.fromkeys((b".yarnrc", b".yarnrc.yml", b".pnp.cjs", b".pnp.js", b".pnp.loader.mjs"), _YARN),
+    **dict.fromkeys((b".pnpmfile.cjs", b".pnpmfile.mjs", b".pnpmfile.js", b"pnpmfile.js"), _PNPM),
+    b"pnpm-workspace.yaml": Rule(
+        "pnpm", _mentions(b"pnpmfile", b"scriptShell", b"configDependencies", b"nodeOptions", b"dangerously")
+    ),
+    **dict.fromkeys((b"bunfig.toml", b".bunfig.toml"), Rule("Bun")),
+    **dict.fromkeys((b"rust-toolchain", b"rust-toolchain.toml"), Rule("rustup", _mentions(b"path"))),
+    **dict.fromkeys((b".bazelrc", b".bazeliskrc", b"user.bazelrc"), Rule("Bazel")),
+    **dict.fromkeys((b".sbtopts", b".jvmopts", b".sbtrc"), Rule("sbt")),
+    b".arcconfig": Rule("Arcanist"),
+    # Instructions.
+    **dict.fromkeys(
+        (b"claude.md", b"claude.local.md", b"agents.md", b"agents.override.md", b"agent.md"), _INSTRUCTIONS
+    ),
+    **dict.fromkeys((b"gemini.md", b"qwen.md", b"crush.md", b"warp.md", b"codex.md"), _INSTRUCTIONS),
+    **dict.fromkeys((b".cursorrules", b".windsurfrules", b".clinerules", b".roorules", b".rules"), _INSTRUCTIONS),
+    **dict.fromkeys((b".goosehints", b".augment-guidelines", b"copilot-instructions.md"), _INSTRUCTIONS),
 }
 # Whatever is below directories by that name.
 _TREES = {
@@ -60,6 +108,17 @@ _TREES = {
     b".fleet": Rule("JetBrains"),
     b".zed": Rule("Zed"),
     b".helix": Rule("Helix"),
+    b".nova": Rule("Nova"),
+    b".vs": Rule("Visual Studio"),
+    b".lapce": Rule("Lapce"),
+    b".theia": Rule("Theia"),
+    b".idx": Rule("Firebase Studio"),
+    **dict.fromkeys((b".vim", b".nvim", b".nlsp-settings"), _VIM),
+    **dict.fromkeys((b".settings", b".externaltoolbuilders"), Rule("Eclipse")),
+    # Editors start the build servers that are described there.
+    b".bsp": Rule("an editor's build server"),
+    b".yarn": _YARN,
+    b".mvn": Rule("Maven"),
     b".claude": Rule("Claude Code"),
     b".codex": Rule("Codex"),
     b".cursor": Rule("Cursor"),
@@ -68,14 +127,24 @@ _TREES = {
     b".windsurf": Rule("Windsurf"),
     **dict.fromkeys((b".continue", b".roo", b".kilocode", b".kiro", b".amazonq"), _AGENT),
     **dict.fromkeys((b".qwen", b".junie", b".factory", b".crush", b".goose"), _AGENT),
+    **dict.fromkeys((b".trae", b".void", b".augment", b".openhands", b".clinerules", b".cline", b".agents"), _AGENT),
 }
+# Below the trees of agents, these directories hold text that is only read.
+_READ_BELOW = {b"rules", b"steering"}
+_READ_NAMES = {b"claude.md", b"agents.md", b"gemini.md", b"guidelines.md"}
+_READ_ENDINGS = (b".md", b".mdc", b".txt")
 # Files by that name below directories by that name, at any depth.
 _BELOW = {
-    b".vscode": (_CODE, {b"tasks.json", b"settings.json", b"launch.json", b"mcp.json"}),
+    b".vscode": (
+        _CODE,
+        {b"tasks.json", b"settings.json", b"launch.json", b"mcp.json", b"c_cpp_properties.json", b"cmake-kits.json"},
+    ),
     b".devcontainer": (_CONTAINERS, {b"devcontainer.json"}),
     b".hg": (_HG, {b"hgrc", b"hgrc-not-shared", b"sharedpath"}),
     b".sl": (_HG, {b"config"}),
     b".jj": (_JJ, {b"repo", b"config.toml", b"config-managed.toml"}),
+    b".pijul": (Rule("Pijul"), {b"config"}),
+    b".cargo": (Rule("Cargo"), {b"config", b"config.toml"}),
 }
 _GIT_NAMES = {b"commondir", b"git-rebase-todo", b"git-rebase-todo.backup"}
 _GIT_CONFIGS = {b"config", b"config.worktree"}
@@ -84,6 +153,8 @@ _GIT_PLAIN = {b"objects", b"refs", b"logs"}
 # Links by that name: a tool looks for files of the table behind them.
 _LINKS = {b".git", *_BELOW, b".config", b".mise", b"mise"}
 _DIRECTORIES = frozenset({b".git", *_TREES, *_BELOW, b".mise", b"mise"})
+_JUPYTER_CONFIG = re.compile(rb"(?:jupyter_\w+|ipython)_config\.(?:py|json)")
+_BAZEL = re.compile(rb"bazel(?:\..+)?")
 
 
 def rule_for(path: bytes, kind: Kind) -> Rule | None:
@@ -93,11 +164,16 @@ def rule_for(path: bytes, kind: Kind) -> Rule | None:
     parts = path.lower().split(b"/")
     name = parts[-1]
     rule = _NAMES.get(name) or _by_ending(name)
-    if rule is None and not _DIRECTORIES.isdisjoint(parts):
-        rule = next((rule for at, part in enumerate(parts) if (rule := _below(part, parts[at + 1 :], kind))), None)
+    if (rule is None or rule.is_instruction) and not _DIRECTORIES.isdisjoint(parts):
+        # What is in an agent's settings is not harmless for being called README or AGENTS.
+        below = (_below(part, parts[at + 1 :], kind) for at, part in enumerate(parts))
+        rule = next((found for found in below if found is not None), rule)
+    if rule is None and len(parts) > 1:
+        rule = _by_parent(parts[-2], name)
     if rule is None and kind is Kind.SYMLINK and name in _LINKS:
         return _LINKED
-    return rule
+    # Of a link's target nothing is known.
+    return _LINKED if rule is not None and rule.judges is not None and kind is Kind.SYMLINK else rule
 
 
 def _by_ending(name: bytes) -> Rule | None:
@@ -105,13 +181,28 @@ def _by_ending(name: bytes) -> Rule | None:
         return _CODE
     if name.endswith(b".toml") and name.startswith((b"mise.", b".mise.", b"rtx.", b".rtx.")):
         return _MISE
+    if name.endswith((b".sublime-project", b".sublime-workspace")):
+        return _SUBLIME
+    if name.endswith(b".instructions.md"):
+        return _INSTRUCTIONS
+    if b"_config." in name and _JUPYTER_CONFIG.fullmatch(name):
+        return _JUPYTER
     return Rule("autoenv") if name.startswith(b".autoenv") else None
+
+
+def _by_parent(parent: bytes, name: bytes) -> Rule | None:
+    """Return the rule for a file that is one because of the directory it is in."""
+    if parent == b"tools" and _BAZEL.fullmatch(name):
+        return Rule("Bazel")
+    if parent == b"renv" and name == b"activate.r":
+        return _R
+    return None
 
 
 def _below(part: bytes, rest: list[bytes], kind: Kind) -> Rule | None:
     """Return the rule for what is `rest` below a directory named `part`, or is in its place."""
     if part in _TREES:
-        return _TREES[part]
+        return _INSTRUCTIONS if kind is Kind.FILE and _is_read(part, rest) else _TREES[part]
     if part == b".git":
         return _in_git(rest, kind)
     if part in _BELOW:
@@ -123,6 +214,16 @@ def _below(part: bytes, rest: list[bytes], kind: Kind) -> Rule | None:
     if part in {b".mise", b"mise"} and rest and rest[-1].endswith(b".toml"):
         return _MISE
     return None
+
+
+def _is_read(part: bytes, rest: list[bytes]) -> bool:
+    """Say whether an agent only reads what is `rest` below the directory of its settings."""
+    if part == b".clinerules":
+        # It may be a file, too.
+        return not rest or (len(rest) == 1 and rest[0].endswith(_READ_ENDINGS))
+    if len(rest) == 1:
+        return rest[0] in _READ_NAMES
+    return bool(rest) and rest[0] in _READ_BELOW and rest[-1].endswith(_READ_ENDINGS)
 
 
 def _in_git(rest: list[bytes], kind: Kind) -> Rule | None:

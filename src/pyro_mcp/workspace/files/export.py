@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.journal import note_activity
-from pyro_mcp.trees.hooks.census import HostHook
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.trees.receive import TreeReceiver
 from pyro_mcp.workspace.files.paths import path_below, path_shown
@@ -53,12 +52,7 @@ def export_workspace(
     name = path_below(path)
     output = Path(os.path.abspath(output_path))
     with guest_of(engine, handle, activity=False) as use:
-        seed = use.workspace.seed
-        hooks = HookPolicy(
-            inside=name,
-            baseline=frozenset(HostHook(*hook) for hook in seed.host_hooks),
-            include_all=include_host_hooks,
-        )
+        hooks = HookPolicy(inside=name, baseline=use.workspace.seed.host_hooks, include_all=include_host_hooks)
         engine.progress.phase("export", path_shown(name))
         with (
             TreeReceiver(output, hooks=hooks, progress=engine.progress) as receiver,

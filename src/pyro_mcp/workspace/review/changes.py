@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyro_mcp.trees.hooks.gate import HostHookNote
 
 
 class Change(StrEnum):
@@ -61,12 +65,17 @@ class ChangeCounts:
 
 @dataclass(frozen=True, slots=True)
 class TreeChanges:
-    """All that differs. With `truncated`, there is more than was listed, and `counts.total` counts that too."""
+    """All that differs. With `truncated`, there is more than was listed, and `counts.total` counts that too.
+
+    `host_hooks` are the first hundred changed files that a tool of the host would run by itself.
+    """
 
     counts: ChangeCounts
     entries: tuple[FileChange, ...]
     patch: str
     truncated: bool
+    host_hooks: tuple[HostHookNote, ...] = ()
+    host_hook_count: int = 0
 
     @property
     def changed(self) -> bool:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.protocol.names import shown
+from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.workspace.review import git_patch
 from pyro_mcp.workspace.review.changes import Change, ChangeCounts, FileChange, SideFacts, TreeChanges
 from pyro_mcp.workspace.review.git_patch import SYMLINK, Blob
+from pyro_mcp.workspace.review.host_hooks import PatchHooks
 from pyro_mcp.workspace.review.hunks import Hunks, compare
 
 if TYPE_CHECKING:
@@ -67,36 +69,42 @@ class _Draft:
         return git_patch.modification(path, self.old.mode, self.new.mode, hunks[0].data)
 
 
-def compose(tree: TreeDiff, scratch: Path) -> TreeChanges:
+def compose(tree: TreeDiff, scratch: Path, policy: HookPolicy | None = None) -> TreeChanges:
     """Make the diff. `scratch` is a directory of the product's in which texts may stand meanwhile.
+
+    Without a policy, no file of the hook table counts as one of the baseline.
 
     Raises:
         PyroError: MISSING_PROGRAM, NO_SPACE, PERMISSION.
     """
-    drafts = [_drafted(entry) for entry in _without_implied(tree.entries)]
+    hooks = PatchHooks(tree.entries, policy or HookPolicy())
+    drafts = [_drafted(entry, hooks) for entry in _without_implied(tree.entries)]
     pairs: list[tuple[bytes, bytes]] = []
     for draft in drafts:
         pairs += [] if draft.reason else draft.pairs()
-    hunks = iter(compare(pairs, scratch))
+    compared = iter(compare(pairs, scratch))
     changes: list[FileChange] = []
     sections: list[bytes] = []
     room = MAX_PATCH_BYTES
     for draft in drafts:
-        own = [] if draft.reason else [next(hunks) for _ in draft.pairs()]
+        own = [] if draft.reason else [next(compared) for _ in draft.pairs()]
         section = draft.section(own)
         reason = draft.reason or _why_not(draft, section, room)
         if not reason:
             sections.append(section)
             room -= len(section)
         changes.append(_told(draft, [] if reason else own, reason))
-    return TreeChanges(_counted(changes, tree), tuple(changes), b"".join(sections).decode(), tree.truncated)
+    patch = b"".join(sections).decode()
+    return TreeChanges(_counted(changes, tree), tuple(changes), patch, tree.truncated, hooks.notes, hooks.count)
 
 
-def _drafted(entry: DiffEntry) -> _Draft:
+def _drafted(entry: DiffEntry, hooks: PatchHooks) -> _Draft:
     change = _change(entry.old, entry.new)
     is_link = any(side is not None and side.kind.value == _LINK for side in (entry.old, entry.new))
     if git_patch.is_gits_own(entry.path, is_link=is_link):
         return _Draft(entry, change, reason=_GITS_OWN)
+    if reason := hooks.reason(entry):
+        return _Draft(entry, change, reason=reason)
     sides: list[Blob | None] = []
     for side in (entry.old, entry.new):
         found = _blob(side)

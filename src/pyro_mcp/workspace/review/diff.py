@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.files import GuestFiles, TreeDiff
 from pyro_mcp.protocol.names import WORKSPACE
+from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.workspace.files.paths import path_below
 from pyro_mcp.workspace.guest import guest_of
 from pyro_mcp.workspace.review.composing import compose
@@ -35,9 +36,16 @@ class WorkspaceDiff:
 
 
 def diff_workspace(
-    engine: Engine, handle: str, *, path: str = WORKSPACE, cancel: CancelToken | None = None
+    engine: Engine,
+    handle: str,
+    *,
+    path: str = WORKSPACE,
+    include_host_hooks: bool = False,
+    cancel: CancelToken | None = None,
 ) -> WorkspaceDiff:
     """Compare a workspace with its baseline; of what differs, show what is at or below `path`.
+
+    The patch leaves out what a tool of the host would run by itself, unless it was in the baseline.
 
     Raises:
         PyroError: NOT_FOUND, INVALID, MISSING_PROGRAM (diff); what keeps the guest from answering.
@@ -48,7 +56,8 @@ def diff_workspace(
             max_entries=MAX_ENTRIES, max_file_bytes=MAX_FILE_BYTES, max_total_bytes=MAX_TOTAL_BYTES
         )
         workspace = use.workspace
-    return WorkspaceDiff(workspace, compose(_below(tree, name), engine.paths.runtime))
+    policy = HookPolicy(baseline=workspace.seed.host_hooks, include_all=include_host_hooks)
+    return WorkspaceDiff(workspace, compose(_below(tree, name), engine.paths.runtime, policy))
 
 
 def _below(tree: TreeDiff, name: bytes) -> TreeDiff:

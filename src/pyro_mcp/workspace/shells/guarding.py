@@ -1,8 +1,8 @@
 """Filter a guest's output for a person's terminal, and restore the terminal afterwards.
 
-Sequences that draw pass: moving, erasing, colours, screens, mice, and queries of the cursor. Everything that reaches
-beyond the screen is dropped: the clipboard, titles, links, notifications, files and windows, replies to queries about
-those, and programs for the terminal itself.
+Sequences that draw pass: moving, erasing, colours, screens, mice. Everything that reaches beyond the screen is dropped:
+the clipboard, titles, links, notifications, files and windows, and programs for the terminal itself. So is every query:
+the terminal would type its reply, which a guest can choose, into whatever reads the keyboard next.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ import re
 
 # Of the commands to the operating system's side (OSC) only colours: 4 a palette's, 10 to 12 text, ground and cursor,
 # and from 104 on their resetting.
-_COLOURS = r"(?:4|10|11|12|104|110|111|112)(?:;[0-9A-Za-z;:/#?.\-]{0,512})?"
+_COLOURS = r"(?:4|10|11|12|104|110|111|112)(?:;[0-9A-Za-z;:/#.\-]{0,512})?"
 _ALLOWED = re.compile(
     r"\x1b\[[<=>?!]?[0-9;:]{0,256}[ \"$'*]?[@-hj-su-~]"
     rf"|\x1b\]{_COLOURS}(?:\x07|\x1b\\)"
     # Not ESC c alone, and not [ ] P X ^ _, which begin what is longer.
-    r"|\x1b[ #%()*+\-./][0-~]|\x1b[0-OQ-WYZ\\`-~]"
+    r"|\x1b[ #%()*+\-./][0-~]|\x1b[0-OQ-WY\\`-~]"
+)
+# What of that terminals answer: status and cursor (n), attributes (c, x), modes ($p), presentation ($w), state ($u),
+# checksums (*y), extents ("v), locators ('), version (>q), keyboard (?u, ?m), graphics (?S); and the size, as soon as
+# its reports are switched on (2048).
+_QUERY = re.compile(
+    r"\x1b\[(?:[<=>?!]?[0-9;:]*(?:[cn]|\$[pwu]|\*y|\"v|'.)|[0-9;:]*x|>[0-9;:]*q|\?[0-9;:]*[umS]|\?(?:[0-9;:]*;)?2048[0-9;:]*h)"
 )
 # Whole, those that are not allowed: string sequences up to their end, windows, device controls.
 _SEQUENCE = re.compile(
@@ -91,4 +97,5 @@ class AttachedFilter:
 
 
 def _allowed(found: re.Match[str]) -> str:
-    return found.group() if _ALLOWED.fullmatch(found.group()) else ""
+    text = found.group()
+    return text if _ALLOWED.fullmatch(text) and not _QUERY.fullmatch(text) else ""

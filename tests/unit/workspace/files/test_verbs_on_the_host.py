@@ -134,6 +134,33 @@ def test_an_export_leaves_hooks_behind_and_overwrites_nothing(pyro: Pyro, ws: st
     assert (tmp_path / "all/.git/hooks/pre-commit").exists()
 
 
+def test_a_patch_leaves_out_and_names_what_a_host_tool_would_run(pyro: Pyro, ws: str, repo: Path) -> None:
+    held = [".claude/settings.json", ".envrc", ".husky/pre-commit", ".mcp.json", ".vscode/tasks.json"]
+    names = " ".join([*held, "AGENTS.md", "ordinary"])
+    pyro.exec_workspace(ws, command=f"for f in {names}; do mkdir -p $(dirname $f); echo x > $f; done")
+    diff = pyro.diff_workspace(ws)
+    assert sorted((hook.name, hook.kept) for hook in diff.host_hooks) == sorted(
+        [*((name, False) for name in held), ("AGENTS.md", True)]
+    )
+    assert [hook.is_instruction for hook in diff.host_hooks] == [*(False for _ in held), True]
+    assert {each.path for each in diff.entries if not each.patched} == set(held)
+    assert git("apply", "-", cwd=repo, stdin=diff.patch.encode()).returncode == 0
+    assert (repo / "ordinary").exists()
+    assert (repo / "AGENTS.md").exists()
+    assert not any((repo / name).exists() for name in held)
+    all_of_it = pyro.diff_workspace(ws, include_host_hooks=True)
+    assert all(hook.kept for hook in all_of_it.host_hooks)
+    assert all(each.patched for each in all_of_it.entries)
+
+
+def test_a_hook_of_a_new_repository_is_left_out_of_the_patch(pyro: Pyro, ws: str) -> None:
+    pyro.exec_workspace(
+        ws, command="git init -q --bare b && cd b && rm hooks/* && echo x > hooks/update && touch refs/r"
+    )
+    diff = pyro.diff_workspace(ws)
+    assert [hook.name for hook in diff.host_hooks if not hook.kept] == ["b/hooks/update"]
+
+
 def test_a_summary_tells_what_was_done(pyro: Pyro, ws: str, tmp_path: Path) -> None:
     pyro.exec_workspace(ws, command="exit 3")
     pyro.apply_workspace_patch(ws, patch=PATCH)

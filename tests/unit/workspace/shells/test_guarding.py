@@ -9,15 +9,22 @@ from hypothesis import strategies as st
 from pyro_mcp.workspace.shells.guarding import AttachedFilter
 
 LET_THROUGH = (
-    "text äöü 日本\r\n", "\x1b[31;1m", "\x1b[38:2::1:2:3m", "\x1b[?1049h", "\x1b[?25l", "\x1b[>4;2m", "\x1b[6n",
-    "\x1b[c", "\x1b[2 q", "\x1b(0", "\x1bM", "\x1b7", "\x1b8", "\x1b=", "\x1b]11;?\x07", "\x1b]4;1;rgb:00/11/22\x1b\\",
-    "\x07", "\x1b[!p",
+    "text äöü 日本\r\n", "\x1b[31;1m", "\x1b[38:2::1:2:3m", "\x1b[?1049h", "\x1b[?25l", "\x1b[>4;2m", "\x1b[u",
+    "\x1b[>1u", "\x1b[2 q", "\x1b(0", "\x1bM", "\x1b7", "\x1b8", "\x1b=", "\x1b]11;#ffffff\x07",
+    "\x1b]4;1;rgb:00/11/22\x1b\\", "\x07", "\x1b[!p",
 )  # fmt: skip
 REFUSED = (
     "\x1b]52;c;c3RvbGVu\x07", "\x1b]0;title\x1b\\", "\x1b]2;title\x07", "\x1b]8;;http://x\x1b\\", "\x1b]9;note\x07",
     "\x1b]777;notify;a;b\x07", "\x1b]1337;File=name=x:AAAA\x07", "\x1bP+q544e\x1b\\", "\x1bP$qm\x1b\\",
     "\x1b_Gt=f;x\x1b\\",
     "\x1b^pm\x1b\\", "\x1bXsos\x1b\\", "\x1b[21t", "\x1b[8;9;9t", "\x1b[5i", "\x05", "\x90q\x9c", "\x9b21t",
+)  # fmt: skip
+QUERIES = (
+    "\x1b[5n", "\x1b[6n", "\x1b[?6n", "\x1b[?996n", "\x1b[c", "\x1b[0c", "\x1b[>c", "\x1b[=c", "\x1bZ", "\x05",
+    "\x1b[x", "\x1b[1x", "\x1b[20$p", "\x1b[?2026$p", "\x1b[1$w", "\x1b[2$w", "\x1b[1$u", "\x1b[1;1;1;1;2;2*y",
+    "\x1b['|", "\x1b[1'|", '\x1b["v', "\x1b[>q", "\x1b[>0q", "\x1b[?u", "\x1b[?4m", "\x1b[?2;1S", "\x1b[18t",
+    "\x1b[?2048h", "\x1b[?25;2048h", "\x1b]4;1;?\x07", "\x1b]10;?\x07", "\x1b]11;?\x1b\\", "\x1b]12;?\x07",
+    "\x1bP$qm\x1b\\", "\x1bP+q544e\x1b\\", "\x1b_Gi=1,a=q;AAAA\x1b\\",
 )  # fmt: skip
 
 
@@ -39,6 +46,12 @@ def test_what_reaches_beyond_the_screen_is_refused(text: str) -> None:
     shown = passed(data)
     assert shown == passed(data, step=1)
     assert not set("\x1b\x05\x90\x9b\x9c") & set(shown.decode())
+
+
+@pytest.mark.parametrize("text", QUERIES)
+def test_nothing_that_the_terminal_would_answer_is_let_through(text: str) -> None:
+    data = f"<{text}>".encode()
+    assert passed(data) == passed(data, step=1) == b"<>"
 
 
 def test_a_string_without_an_end_is_dropped_and_not_kept() -> None:

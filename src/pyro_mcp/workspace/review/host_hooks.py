@@ -1,0 +1,78 @@
+"""Leave out of a patch what a tool of the host would run by itself, by the same rules as export."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.trees.entries import Kind
+from pyro_mcp.trees.hooks.census import Digest, symlink_digest
+from pyro_mcp.trees.hooks.gate import HookGate
+from pyro_mcp.trees.hooks.table import Repositories, rule_for, rule_in_repository
+
+if TYPE_CHECKING:
+    from pyro_mcp.agent.files import DiffEntry, DiffSide
+    from pyro_mcp.trees.hooks.gate import HookPolicy, HostHookNote
+    from pyro_mcp.trees.hooks.table import Rule
+
+
+class PatchHooks:
+    """The policy for files of the hook table, applied to the changes of one diff."""
+
+    def __init__(self, entries: tuple[DiffEntry, ...], policy: HookPolicy) -> None:
+        self._gate = HookGate(policy)
+        self._repositories = _repositories(entries, policy)
+
+    @property
+    def notes(self) -> tuple[HostHookNote, ...]:
+        """Return the first hundred that were met, those that are left out before the others."""
+        return tuple(sorted(self._gate.notes, key=lambda note: note.kept))
+
+    @property
+    def count(self) -> int:
+        """Return how many were met."""
+        return self._gate.count
+
+    def reason(self, entry: DiffEntry) -> str:
+        """Return why a change may not be in the patch, or nothing. What is gone runs no more."""
+        new = entry.new
+        if new is None:
+            return ""
+        kind = {"file": Kind.FILE, "symlink": Kind.SYMLINK}.get(new.kind.value)
+        rule = None if kind is None else rule_for(entry.path, kind) or self._rule_in_repository(entry.path)
+        if rule is None or (digest := _digest(new, rule)) is None or self._gate.admits(entry.path, digest, rule):
+            return ""
+        return f"{rule.tool} would run it on the host by itself"
+
+    def _rule_in_repository(self, path: bytes) -> Rule | None:
+        for directory in self._repositories:
+            prefix = directory + b"/" if directory else b""
+            if path.startswith(prefix) and (rule := rule_in_repository(path[len(prefix) :])):
+                return rule
+        return None
+
+
+def _repositories(entries: tuple[DiffEntry, ...], policy: HookPolicy) -> list[bytes]:
+    """Return the directories that git takes for repositories: those that are new, and those of the baseline."""
+    found = Repositories()
+    for entry in entries:
+        # Directories that hold something have no entry of their own.
+        path = entry.path if entry.new is not None else b""
+        while path:
+            found.see(path)
+            path = path.rpartition(b"/")[0]
+    # The configuration of each was in the census. A name that cannot be shown as it is protects nothing that is usual.
+    known = {path.rpartition("/")[0].encode() for path, _ in policy.baseline if path.endswith("/config")}
+    return [*found.found(), *known]
+
+
+def _digest(side: DiffSide, rule: Rule) -> str | None:
+    """Return what a file is, or None if it is not one of the table for what it holds."""
+    if side.link_target is not None:
+        return symlink_digest(side.link_target)
+    if side.content is None:
+        # Not text, or too large: it is not in the patch anyway.
+        return "unknown" if rule.judges is None else None
+    digest = Digest(rule)
+    digest.add(0, side.content)
+    found = digest.finish(len(side.content), side.mode)
+    return found if digest.is_hook else None
