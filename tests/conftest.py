@@ -1,4 +1,4 @@
-"""What every test gets: private directories, a check that it leaves nothing behind, a sign of life."""
+"""Private directories for every test, a check that it leaves nothing behind, and a heartbeat."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNSET = ("PYRO_FAULT_POINT", "PYRO_FAULT_TRACE", "PYRO_DEBUG", "PYRO_REQUIRE_KVM
 
 # No deadline: a busy machine is not a failure. No database: a run leaves nothing behind.
 settings.register_profile("explore", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-# The same examples in every run, so that a failure is everybody's; HYPOTHESIS_PROFILE=explore looks for new ones.
+# The same examples in every run, so that everybody sees the same failure; HYPOTHESIS_PROFILE=explore tries others.
 settings.register_profile("pyro", settings.get_profile("explore"), derandomize=True, max_examples=examples(100))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "pyro"))
 
@@ -69,7 +69,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def session_directories(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
-    """Give the whole process state, runtime and temporary directories of its own; images stay shared."""
+    """Set state, runtime and temporary directories for this test process; images stay shared."""
     # pytest's own directory is not among those that are watched.
     base = tmp_path_factory.getbasetemp()
     root = Path(tempfile.mkdtemp(prefix="pyro-test-"))
@@ -98,7 +98,7 @@ def leaves_nothing_behind(session_directories: Path) -> Generator[None]:
 
 @pytest.fixture
 def private_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    """Give one test directories that are all its own, the image cache too."""
+    """Return directories of the test's own, the image cache included."""
     monkeypatch.setenv("PYRO_ENVIRONMENT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("PYRO_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PYRO_RUNTIME_DIR", str(tmp_path / "run"))

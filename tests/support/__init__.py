@@ -1,1 +1,1 @@
-"""What tests of several areas share."""
+"""Code that tests of several areas share."""

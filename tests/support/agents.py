@@ -1,4 +1,4 @@
-"""Agents for tests: the real one as a process of its own, and ways to talk to it."""
+"""The real agent as a process on this host, and transports to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT_S = 30.0
 
 
 class SocketConnection:
-    """A connected socket as a session takes it."""
+    """Wrap a connected socket as a session expects it."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
@@ -47,7 +47,7 @@ class SocketConnection:
 
 
 class SocketTransport:
-    """The way to an agent that listens at a path."""
+    """Connect to an agent that listens at a path."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -77,7 +77,7 @@ def config() -> GuestConfig:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came of a command."""
+    """The result of a command and its output."""
 
     result: ExecResult
     stdout: bytes
@@ -86,7 +86,7 @@ class Ran:
 
 @dataclass(slots=True)
 class Collected:
-    """What a command wrote, by stream."""
+    """The output of a command, by stream."""
 
     streams: dict[Stream, bytearray] = field(
         default_factory=lambda: {Stream.STDOUT: bytearray(), Stream.STDERR: bytearray()}
@@ -131,5 +131,5 @@ def local_agent(home: Path) -> Generator[LocalAgent]:
 
 
 def opened(transport: Transport) -> AgentSession:
-    """Open a session with an agent that is configured already."""
+    """Open a session with a configured agent."""
     return AgentSession.open(transport, timeout_s=TIMEOUT_S)

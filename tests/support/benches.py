@@ -1,4 +1,4 @@
-"""Fixtures: one bench for each driver. Host compat at once, QEMU with a guest booted once for the whole run."""
+"""One fixture for each driver; the QEMU guest is booted once for each test process and restored from then on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def qemu_bench(booting_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def fake_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """The stand-in of the verbs' tests, which must not promise more, or less, than the real ones."""
+    """Return the fake driver, which must behave as the real ones do."""
     plain = Bench(FakeDriver(), Accelerator.TCG)
     template = make_template(plain, tmp_path_factory.mktemp("fake") / "template")
     return Bench(plain.driver, plain.accelerator, template=template)

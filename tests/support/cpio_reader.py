@@ -1,4 +1,4 @@
-"""Reading an initramfs: the counterpart of what the product writes."""
+"""Read an initramfs, to check what the product wrote."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_members(archive: bytes) -> Generator[Member]:
 
 
 def unpack(archive: bytes, target: Path) -> None:
-    """Unpack an archive of our own making; device nodes are left out, as making them takes root."""
+    """Unpack an archive that the product made, without device nodes: only root can make those."""
     for member in read_members(archive):
         path = target / member.path
         if stat.S_ISDIR(member.mode):

@@ -1,4 +1,4 @@
-"""A stand-in for mmdebstrap, so that pulls are tested without a mirror; all else in them is real."""
+"""A fake mmdebstrap: pulls run without a mirror, and everything else in them is real."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ echo "I: success in 0.1 seconds"
 
 @dataclass(frozen=True)
 class FakeDebian:
-    """The stand-in; put `directory` first on PATH."""
+    """The fake program; put `directory` first on PATH."""
 
     directory: Path
 
@@ -70,7 +70,7 @@ class FakeDebian:
 
     @property
     def runs(self) -> int:
-        """Say how often it was run."""
+        """Return how often it was run."""
         path = self.directory / "runs"
         return len(path.read_text().splitlines()) if path.exists() else 0
 
@@ -79,5 +79,5 @@ class FakeDebian:
         wait_until((self.directory / "started").exists, timeout_s=20, what="the fake mmdebstrap to start")
 
     def open_gate(self) -> None:
-        """Let runs that wait at the gate go on."""
+        """Release the runs that wait at the gate."""
         (self.directory / "go").touch()

@@ -1,9 +1,9 @@
-"""A host and an internet of our own, in network namespaces, with a hostile guest on that host.
+"""A private host and internet in network namespaces, with a hostile guest on that host.
 
 Run as a program: `host`, in fresh network and mount namespaces, makes the `internet` in others and starts the `guest`,
 which is frames on a wire, the `machine`, a real guest that `pyro` boots on that host, or the `workspace`, one that is
-stopped, started and reset meanwhile. Everything a guest must not
-reach is there and answers: `controls` says what the host could reach.
+stopped, started and reset meanwhile. Every address that a guest must not reach exists and answers: `controls` reports
+what the host could reach.
 
     internet ── veth ── host (services on all its addresses, also on loopback) ── egress ── guest
 """
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def be_the_host(part: str, account: str, interpreter: str, checkout: str) -> dict[str, object]:
-    """Make the networks, serve on every address, let the guest loose, and return what it saw."""
+    """Make the networks, serve on every address, start the guest, and return what it reached."""
     with ExitStack() as stack:
         internet = stack.enter_context(
             process.start(
@@ -147,7 +147,7 @@ def be_the_host(part: str, account: str, interpreter: str, checkout: str) -> dic
 
 
 def be_the_internet() -> None:
-    """Answer at every address there is outside, until stdin closes."""
+    """Answer at every outside address until stdin closes."""
     os.write(1, b"made\n")
     os.read(0, 10)
     for device in ("lo", "eth0"):
@@ -162,7 +162,7 @@ def be_the_internet() -> None:
 
 
 def be_the_guest() -> dict[str, object]:
-    """Try hard to get where no guest may go, and return what came of it."""
+    """Try every way to reach what is forbidden, and return the results."""
     everything = (*ALLOWED, *HOSTS_OWN, *LOOPBACK, *SPELLINGS, *METADATA, *PRIVATE)
     seen: dict[str, object] = {}
     for policy, private_networks, server in (("default", False, STUB), ("private", True, PRIVATE_RESOLVER)):
@@ -175,7 +175,7 @@ def be_the_guest() -> dict[str, object]:
 
 
 def be_the_machine() -> dict[str, object]:
-    """Boot a real guest, let it connect to everything, and return what came of it."""
+    """Boot a real guest, let it connect to everything, and return the results."""
     Path("/etc/resolv.conf").write_text(f"nameserver {STUB}\n")
     targets = json.dumps((*ALLOWED, *HOSTS_OWN, *LOOPBACK, *SPELLINGS, *METADATA, *PRIVATE))
     done = pyro("run", "debian:12", "--network", "--timeout-seconds", "90", "--", "python3", "-c", PROBE, targets)
@@ -185,7 +185,7 @@ def be_the_machine() -> dict[str, object]:
 
 
 def be_the_workspace() -> dict[str, object]:
-    """Let a workspace's guest connect to everything at each turn of its life, and return what came of it."""
+    """Let a workspace's guest connect to everything after each operation, and return the results."""
     Path("/etc/resolv.conf").write_text(f"nameserver {STUB}\n")
     targets = json.dumps((*ALLOWED, *HOSTS_OWN, *LOOPBACK, *SPELLINGS, *METADATA, *PRIVATE))
     create = ("workspace", "create", "debian:12", "--id-only", "--network-policy")
@@ -372,7 +372,7 @@ def _ip(*arguments: str) -> None:
 
 
 def run_lab(part: str, account: str, interpreter: str, checkout: Path = ROOT) -> dict[str, Any]:
-    """Run the lab in namespaces of its own and return what `part` saw, and what the host could reach itself.
+    """Run the lab in namespaces of its own and return what `part` reached, and what the host itself could.
 
     `part` runs the code in `checkout`, which `account` must be able to read.
     """

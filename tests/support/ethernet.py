@@ -1,4 +1,4 @@
-"""A guest made of nothing but frames: it speaks Ethernet over the VMM's end of a network, and can say anything.
+"""A guest that is only frames: it speaks Ethernet over the VMM's end of a network, and can send anything.
 
 A real guest's kernel would refuse to send half of what a hostile one sends, such as a packet to 127.0.0.1.
 """
@@ -44,11 +44,11 @@ class WireGuest:
         self._next_port = FIRST_PORT
 
     def close(self) -> None:
-        """Take the hand off the wire: the descriptor belongs to whoever made the network."""
+        """Forget the descriptor, which belongs to the creator of the network."""
         self._socket.detach()
 
     def find_gateway(self, timeout_s: float = 5.0) -> str:
-        """Ask by ARP who the gateway is, and return its hardware address."""
+        """Return the hardware address of the gateway, found by ARP."""
         assert self._network.ipv4 is not None
         own = self._sources[4].packed
         wanted = IPv4Address(self._network.ipv4.gateway).packed
@@ -61,7 +61,7 @@ class WireGuest:
         raise AssertionError("nobody answered for the gateway")
 
     def connect(self, targets: Iterable[tuple[str, int]], timeout_s: float) -> dict[str, str]:
-        """Send a SYN to each target at once; say of each whether it is `open`, `refused` or `silent`."""
+        """Send a SYN to each target at once; return for each `open`, `refused` or `silent`."""
         asked: dict[int, str] = {}
         outcome: dict[str, str] = {}
         for address, port in targets:

@@ -1,7 +1,7 @@
 """A driver that boots nothing: each machine is the agent as a plain process, under the real keeper.
 
-It stands at the `Driver` seam where a real VMM would cost seconds: processes, sockets, files and templates are real, so
-whatever kills, stops or leaks them is too.
+It replaces a VMM that would take seconds to boot. Processes, sockets, files and templates are real, so tests can kill,
+stop and leak them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _RAM_BYTES = 64 * 1024
 
 @dataclass
 class FakeDriver:
-    """Runs agents. What it was asked for is kept in `calls`."""
+    """Runs agents, and records its calls in `calls`."""
 
     kind: VmmKind = VmmKind.QEMU
     features: Features = field(default_factory=lambda: Features(templates=True, network=False, drives=True))
@@ -132,7 +132,7 @@ def _started(
 
 
 def _root(spec: MachineSpec) -> Path:
-    """Return what stands for `/workspace`: a directory beside the disk that would have it, so that it lives as long."""
+    """Return the directory that replaces `/workspace`: beside the disk that would hold it, so that it lasts as long."""
     for drive in spec.drives:
         if drive.path.name == "workspace.img" and drive.path.parent.parent.name == "lives":
             return drive.path.with_name("home")

@@ -1,4 +1,4 @@
-"""A runner that boots nothing: surfaces are tested at the seam between the table and the handlers."""
+"""A runner that boots nothing, to test surfaces without the handlers behind them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VM_ID = "vm_" + "a" * 20
 
 
 def exec_result(**changed: Any) -> VmExecResult:
-    """Return what a command answers that did nothing."""
+    """Return the result of a command that did nothing."""
     facts: dict[str, Any] = {
         "vm_id": VM_ID,
         "environment": "debian:12",
@@ -39,7 +39,7 @@ def exec_result(**changed: Any) -> VmExecResult:
 
 
 def vm_result(**changed: Any) -> VmResult:
-    """Return a VM that was created."""
+    """Return the result of creating a VM."""
     facts: dict[str, Any] = {
         "vm_id": VM_ID,
         "environment": "debian:12",

@@ -1,4 +1,4 @@
-"""The verbs in directories of a test's own, and the oracle that looks whether those are clean."""
+"""The verbs in directories of a test's own, and the check that those are clean."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class RecordedProgress:
-    """Progress that remembers what was said."""
+    """Progress that records its phases."""
 
     phases: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
@@ -53,7 +53,7 @@ class RecordedProgress:
 
 
 class HostFixture:
-    """An engine, its directories, and the oracle that looks whether they are clean."""
+    """An engine, its directories, and the check that those are clean."""
 
     def __init__(self, paths: Paths, drivers: Drivers | None = None, environment: str = ENVIRONMENT) -> None:
         """Open an engine; without `drivers` it boots real guests."""
@@ -69,7 +69,7 @@ class HostFixture:
         return self._engines.enter_context(Engine(self.paths, progress=self.said, drivers=self.drivers))
 
     def close(self) -> None:
-        """Delete the workspaces and VMs that are known; what nobody knows of is for the census to find."""
+        """Delete the recorded workspaces and VMs; the census finds anything else."""
         for workspace in self.engine.store.workspaces.all()[0]:
             with suppress(PyroError):
                 delete_workspace(self.engine, workspace.id)
@@ -79,12 +79,12 @@ class HostFixture:
 
     @property
     def fakes(self) -> FakeDrivers:
-        """Return the drivers of a yard that has fake ones."""
+        """Return the fake drivers; there must be some."""
         assert isinstance(self.drivers, FakeDrivers)
         return self.drivers
 
     def forget(self) -> None:
-        """Forget what was said and what the fake drivers were asked for."""
+        """Forget the recorded phases and the calls of the fake drivers."""
         self.said.phases.clear()
         self.fakes.fake.calls.clear()
 
@@ -106,7 +106,7 @@ class HostFixture:
         return run_in_vm(self.engine, self.spec(), GuestCommand(command, timeout_s), CommandStreams(**streams))
 
     def inside(self, vm: Vm, command: str, timeout_s: int = 30) -> str:
-        """Run a command in a started VM, which goes on afterwards, and return its stdout."""
+        """Run a command in a started VM without ending it, and return the command's stdout."""
         assert vm.machine is not None
         machine = self.engine.drivers.of(vm.machine.kind).attach(vm.machine)
         output = bytearray()
@@ -117,7 +117,7 @@ class HostFixture:
         return output.decode()
 
     def workspace(self, seed: Path | None = None, **changes: Any) -> Workspace:
-        """Create a workspace, which is started then."""
+        """Create a workspace; it is started."""
         return create_workspace(self.engine, WorkspaceSpec(self.environment, seed=seed, **changes))
 
     def do(self, workspace: Workspace, command: str, timeout_s: int = 30, **streams: Any) -> str:
@@ -133,7 +133,7 @@ class HostFixture:
         return VmFiles.of(self.paths, vm.id)
 
     def remains(self) -> list[str]:
-        """Return what is left of any VM and any workspace: rows, files, processes."""
+        """Return the rows, files and processes that any VM or workspace left."""
         vms, damaged = self.engine.store.vms.all()
         left = [f"row {vm.id} {vm.state}" for vm in vms] + [f"damaged row {vm_id}" for vm_id in damaged]
         workspaces, damaged = self.engine.store.workspaces.all()
@@ -145,7 +145,7 @@ class HostFixture:
         return left + self.processes()
 
     def records(self) -> list[str]:
-        """Return the rows that belong to workspaces that are not there."""
+        """Return the rows of workspaces that do not exist."""
         queries = {
             table: f"SELECT workspace_id FROM {table} WHERE workspace_id NOT IN (SELECT id FROM workspaces)"
             for table in ("snapshots", "commands", "events")

@@ -1,7 +1,7 @@
-"""What a test left behind: processes, threads, descriptors, mounts, network namespaces, files.
+"""Find what a test left behind: processes, threads, descriptors, mounts, files.
 
-Owns the census before and after a test. Refuses to guess: a process counts if it descends from the test run, however it
-was detached, so that other work on the same machine is never blamed.
+A process counts only if it descends from this test process, however it was detached. Other workers and other work on
+the machine are never blamed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LAYOUT = frozenset({"vms", "workspaces", "locks", "tmp", STORE_LOCK, VM_LOCKS, B
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What there is at one moment. Each entry's value is the line that reports it."""
+    """The processes, threads, descriptors, mounts and files at one moment, each with the line that reports it."""
 
     processes: dict[tuple[int, int], str]
     threads: dict[int, str]
@@ -39,7 +39,7 @@ class Census:
 
     @classmethod
     def take(cls, root: Path) -> Census:
-        """Look at this process and at the directories below `root`."""
+        """Take a census of this process and of the directories below `root`."""
         return cls(
             processes={(p.pid, p.start_time): f"process {p.pid} {_command_line(p)}" for p in descendants()},
             threads={
@@ -51,7 +51,7 @@ class Census:
         )
 
     def since(self, before: Census) -> list[str]:
-        """Return a line for each thing that was not there before."""
+        """Return a line for each entry that is not in `before`."""
         lines: list[str] = []
         lines += [line for key, line in self.processes.items() if key not in before.processes]
         lines += [line for key, line in self.threads.items() if key not in before.threads]
@@ -62,7 +62,7 @@ class Census:
 
 
 def leaks_since(before: Census, root: Path, *, settle_s: float = SETTLE_S) -> list[str]:
-    """Return what is there that was not before; what is only just ending gets `settle_s` seconds for that."""
+    """Return a line for each new entry; processes and threads that are ending get `settle_s` seconds."""
     left: list[str] = []
 
     def nothing_left() -> bool:

@@ -1,4 +1,4 @@
-"""Machines for the tests of drivers: directories, specs, and guests booted once and restored often."""
+"""Machines for tests of drivers: directories, specs, and a template for fast starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DISK_BYTES = 64 * 1024 * 1024
 
 @dataclass
 class Bench:
-    """One driver and what its machines are made of; `template` is None for a driver that has none."""
+    """A driver and the parts of its machines; `template` is None for a driver without templates."""
 
     driver: Driver
     accelerator: Accelerator
@@ -66,7 +66,7 @@ class Bench:
         )
 
     def start(self, spec: MachineSpec) -> Machine:
-        """Start a machine the fastest way there is."""
+        """Start a machine, from the template if there is one."""
         if self.template is not None:
             return self.driver.restore(RestorePlan(spec, self.accelerator, self.template))
         return self.driver.boot(BootPlan(spec, self.accelerator, self.boot_files))
@@ -92,7 +92,7 @@ def make_drives(home: Path) -> tuple[Drive, Drive]:
 
 
 def greet(machine: Machine) -> None:
-    """Have the agent answer."""
+    """Wait until the agent answers."""
     with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
         session.ready(timeout_s=READY_TIMEOUT_S)
         session.ping()

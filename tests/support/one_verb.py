@@ -110,7 +110,7 @@ def _show(data: bytes) -> None:
 
 
 def serve() -> None:
-    """Fork for each line of stdin, and answer with the child's pid."""
+    """Fork for each line of stdin, and print the child's pid."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         order = json.loads(line)
@@ -150,7 +150,7 @@ def _child(order: dict[str, object]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a verb ended. A status of None: it was killed."""
+    """How a verb ended; a status of None means that it was killed."""
 
     status: int | None
     stdout: str
@@ -159,7 +159,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A verb under way."""
+    """A running verb."""
 
     pid: int
     start_time: int

@@ -1,4 +1,4 @@
-"""A person at a terminal of their own, for tests of what needs one."""
+"""A person at a pseudo terminal, for commands that need one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DETACH = "\x1d"
 
 
 class Person:
-    """Runs `pyro` at a pseudo terminal: types, looks, changes its size, and pulls the plug."""
+    """Runs `pyro` at a pseudo terminal: types, reads, resizes it, and kills the command."""
 
     def __init__(self, child: process.Child, keyboard: int, terminal: int) -> None:
         self._child = child
@@ -38,7 +38,7 @@ class Person:
         os.write(self._keyboard, text.encode())
 
     def sees(self, expected: str, *, timeout_s: float = SEEN_TIMEOUT_S) -> None:
-        """Wait until a text is shown, after the one that was seen last."""
+        """Wait until a text is shown after the one seen last."""
         deadline = time.monotonic() + timeout_s
         while expected not in self._unread:
             left = deadline - time.monotonic()

@@ -1,4 +1,4 @@
-"""Running `pyro` as its users do: a process of its own."""
+"""Run `pyro` as its users do, in a process of its own."""
 
 from __future__ import annotations
 

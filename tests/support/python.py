@@ -1,4 +1,4 @@
-"""Running pieces of Python in processes of their own, for tests about what happens between processes."""
+"""Run Python code in other processes, for tests of how processes share state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run_python(code: str, *arguments: str, env: Mapping[str, str] | None = None)
 
 @contextmanager
 def python_that_says_ready(code: str, *arguments: str) -> Generator[process.Child]:
-    """Run `code`, which must print a line when it is where the test wants it; it is ended on leaving."""
+    """Run `code` until it prints a line; kill it on leaving."""
     with process.start(_command(code, arguments), stdin=process.PIPE, stdout=process.PIPE, stderr=None) as child:
         assert child.stdout is not None
         assert os.read(child.stdout, 100), "it ended before it was ready"

@@ -1,4 +1,4 @@
-"""A small project with a bug in it, and the patch that mends it: what workspaces are tried on."""
+"""A small project with a bug, and the patch that fixes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody at a shell, for tests: types, and waits until something is to be seen."""
+"""Type into a guest's shell and wait for output."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Typist:
         self.shells.write(self.name, text)
 
     def says(self, text: str, expected: str) -> None:
-        """Type something and wait for an answer; what comes before the answer's end is done with."""
+        """Type a text and wait for the expected output; skip everything up to its end."""
         if text:
             self.write(text)
         self.sees(expected)
 
     def sees(self, expected: str, *, timeout_s: float = SEEN_TIMEOUT_S) -> ShellOutput:
-        """Wait until a text has come out, after the one that was seen last."""
+        """Wait until a text is printed after the one seen last."""
         wanted = expected.encode()
         deadline = time.monotonic() + timeout_s
         while True:
@@ -57,7 +57,7 @@ class Typist:
 
 
 def read_all(shells: GuestShells, name: str, cursor: int = 0) -> bytes:
-    """Read all that is there from a cursor on."""
+    """Read all output from a cursor on."""
     data = bytearray()
     while True:
         output = shells.read(name, cursor, max_bytes=_READ_BYTES)

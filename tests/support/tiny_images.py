@@ -1,4 +1,4 @@
-"""Installed images of a few bytes, for tests whose driver does not look into them. They are installed for real."""
+"""Images of a few bytes, for drivers that do not read them; they are installed as real ones are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENVIRONMENT = "debian:12"
 
 
 def install_tiny_images(paths: Paths, content: bytes = b"no file system at all") -> None:
-    """Install a boot source and the environment, both without any use."""
+    """Install a boot source and an environment that nothing can boot."""
     ensure_private_dir(paths.cache)
     ensure_private_dir(paths.tmp)
     facts: dict[str, object] = {"kernel_release": "6.1.0", "kit": "", "packages": {}}

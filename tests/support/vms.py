@@ -1,4 +1,4 @@
-"""VM records for tests that need some."""
+"""VM records for tests."""
 
 from __future__ import annotations
 

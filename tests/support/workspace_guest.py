@@ -1,4 +1,4 @@
-"""Real guests with a workspace's disks, for tests of the agent: nothing of the workspaces' own verbs is needed."""
+"""Real guests with a workspace's disks, for tests of the agent without the operations on workspaces."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CONFIGURE_TIMEOUT_S = 30.0
 
 @dataclass(slots=True)
 class Disks:
-    """The disks of a workspace; the root disk comes to be with the first start."""
+    """The disks of a workspace; the first start creates the root disk."""
 
     directory: Path
     root: Path = field(init=False)
@@ -72,7 +72,7 @@ class WorkspaceBench:
     def running(
         self, disks: Disks, *, inspect: bool = False, output: Path | None = None, configure: bool = True
     ) -> Generator[Machine]:
-        """Start a guest: the first time from a fresh root disk, later with the one that is there."""
+        """Start a guest: the first time with a fresh root disk, later with the existing one."""
         vm = self.yard.create()
         flavour = Flavour.ATTACH if disks.root.exists() else Flavour.FRESH
         with ExitStack() as stack:
@@ -105,7 +105,7 @@ class WorkspaceBench:
 
 
 def configuration(flavour: Flavour, *, inspect: bool = False) -> GuestConfig:
-    """Return what a guest with a workspace is told."""
+    """Return the configuration of a guest with a workspace."""
     return GuestConfig(
         hostname="guest-test01",
         machine_id=os.urandom(16).hex(),
@@ -117,7 +117,7 @@ def configuration(flavour: Flavour, *, inspect: bool = False) -> GuestConfig:
 
 @contextmanager
 def workspace_bench(home: Path) -> Generator[WorkspaceBench]:
-    """Give a bench in a directory of its own, and remove what was made there."""
+    """Yield a bench in a directory of its own, and remove the directory."""
     bench = WorkspaceBench(home)
     try:
         yield bench

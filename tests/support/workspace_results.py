@@ -1,4 +1,4 @@
-"""Results of operations on workspaces that nobody carried out: what surfaces are shown in tests."""
+"""Made-up results of operations on workspaces, to test how surfaces show them."""
 
 from __future__ import annotations
 

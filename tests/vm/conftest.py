@@ -1,4 +1,4 @@
-"""Real guests for tests: images and templates are shared by all and with the user, everything else is a test's own."""
+"""Real guests: images and templates are the user's, everything else is the test's own."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def shared_cache() -> Path:
-    """Return the image cache that `make images` filled."""
+    """Return the user's image cache."""
     return Paths.from_environment().cache
 
 
 @pytest.fixture
 def guests(shared_cache: Path, private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[HostFixture]:
-    """Give a test verbs that boot real guests."""
+    """Yield verbs that boot real guests."""
     forget_hits()
     monkeypatch.setenv("PYRO_ENVIRONMENT_CACHE_DIR", str(shared_cache))
     monkeypatch.setenv(REAL_VARIABLE, "1")
@@ -36,7 +36,7 @@ def guests(shared_cache: Path, private_paths: Paths, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def others(guests: HostFixture, tmp_path: Path) -> Generator[Verbs]:
-    """Give a test other processes that each carry out one verb in the directories of `guests`."""
+    """Yield other processes that each run one verb in the directories of `guests`."""
     guests.engine.reconcile()
     with verbs(tmp_path) as others:
         yield others

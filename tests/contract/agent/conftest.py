@@ -1,4 +1,4 @@
-"""The agent twice: as a process on this host, and in a real guest. Both promise the same."""
+"""The agent as a process on this host and in a real guest; both keep the same contract."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A configured agent, wherever it runs."""
+    """A configured agent, on the host or in a guest."""
 
     transport: Transport
     is_machine: bool
@@ -56,7 +56,7 @@ def guest_in_machine(home: Path) -> Generator[Guest]:
 
 @pytest.fixture(scope="module", params=["host", pytest.param("machine", marks=pytest.mark.vm)])
 def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Guest]:
-    """Give the tests of a module one agent."""
+    """Yield one agent for all tests of a module."""
     home = tmp_path_factory.mktemp("agent")
     with guest_in_machine(home) if request.param == "machine" else guest_on_host(home) as guest:
         yield guest
@@ -93,7 +93,7 @@ def workspace_in_machine(home: Path, tree: Path) -> Generator[WorkspaceGuest]:
 
 @pytest.fixture(scope="module")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the tree that the workspaces of a module begin with; a module may have one of its own."""
+    """Return the tree that the workspaces of a module start from; a module may override it."""
     tree = tmp_path_factory.mktemp("seed")
     (tree / "src").mkdir()
     (tree / "src" / "hello.txt").write_text("hello\n")
@@ -104,7 +104,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, seed: Path
 ) -> Generator[WorkspaceGuest]:
-    """Give the tests of a module one agent with a workspace."""
+    """Yield one agent with a workspace for all tests of a module."""
     home = tmp_path_factory.mktemp("workspace")
     make = workspace_in_machine if request.param == "machine" else workspace_on_host
     with make(home, seed) as guest:
@@ -113,13 +113,13 @@ def workspace(
 
 @pytest.fixture
 def workspace_session(workspace: WorkspaceGuest) -> Generator[AgentSession]:
-    """Give a test a session of its own with the workspace's agent."""
+    """Yield a session with the workspace's agent."""
     with workspace.session() as session:
         yield session
 
 
 @pytest.fixture
 def session(guest: Guest) -> Generator[AgentSession]:
-    """Give a test a session of its own."""
+    """Yield a session of the test's own."""
     with guest.session() as session:
         yield session

@@ -1,4 +1,4 @@
-"""What the contract of drivers is held against."""
+"""The drivers that must keep the contract."""
 
 from __future__ import annotations
 

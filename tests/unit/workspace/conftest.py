@@ -1,4 +1,4 @@
-"""What the tests of the verbs share."""
+"""Verbs over the fake driver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
-    """Keep one image cache for all tests of this directory, and in it the template that the first of them makes."""
+    """Return one image cache for the whole run, with the template that the first test makes."""
     cache = tmp_path_factory.mktemp("tiny") / "cache"
     yield cache
     remove_tree(cache)
@@ -30,7 +30,7 @@ def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
 
 @pytest.fixture
 def yard(private_paths: Paths, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[HostFixture]:
-    """Give a test verbs over the fake driver, with a template made already."""
+    """Yield verbs over the fake driver, with a template in the cache."""
     forget_hits()
     monkeypatch.setenv("PYRO_ENVIRONMENT_CACHE_DIR", str(tiny_cache))
     paths = replace(private_paths, cache=tiny_cache)
@@ -46,7 +46,7 @@ def yard(private_paths: Paths, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def cold_yard(private_paths: Paths) -> Generator[HostFixture]:
-    """Give a test verbs over the fake driver, with an image cache of its own and no template in it."""
+    """Yield verbs over the fake driver, with an image cache of the test's own and no template."""
     forget_hits()
     install_tiny_images(private_paths)
     yard = HostFixture(private_paths, FakeDrivers())

@@ -1,4 +1,4 @@
-"""The guests of these tests."""
+"""The guests of these tests, one fixture for each way to start them."""
 
 from __future__ import annotations
 
