@@ -57,7 +57,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     known = against.available()
     rows: list[str] = arguments.only or list(known)
     if unknown := [row for row in rows if row not in known]:
-        raise SystemExit(f"--only: no row {unknown[0]!r} to compare; there are: {', '.join(known)}")
+        raise SystemExit(f"--only: no row {unknown[0]!r} to compare; available: {', '.join(known)}")
     with against.both_sides(arguments.against, ENVIRONMENT) as (there, here):
         pairs = against.compare(there, here, rows, times=arguments.times)
     facts = machine.describe()

@@ -67,13 +67,13 @@ def command_section(shape: Shape, description: str) -> list[str]:
             continue
         lines.append(f"| `{argument(each)}` | {meaning(each)} | {default(each)} |")
         if each.from_file:
-            lines.append(f"| `{each.from_file} FILE` | The same from a file of this host. | |")
+            lines.append(f"| `{each.from_file} FILE` | The same, read from a file of this host. | |")
     if shape.only:
-        lines.append(f"| `{shape.only}` | Print that and nothing else. | |")
+        lines.append(f"| `{shape.only}` | Print only that. | |")
     if shape.takes_stdin:
-        lines.append("| `-i` | Hand stdin on to the command. | |")
+        lines.append("| `-i` | Pass stdin to the command. | |")
     if shape.takes_json:
-        lines.append("| `--json` | Print one JSON document, also for errors. | |")
+        lines.append("| `--json` | Print one JSON document, for errors too. | |")
     return lines
 
 

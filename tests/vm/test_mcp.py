@@ -138,7 +138,7 @@ def test_unknown_arguments_and_tools_are_refused_by_name() -> None:
     async def body(client: Client) -> None:
         result = await run(client, "true", memory=1)
         assert result.is_error
-        assert "there is no argument 'memory'" in result.structured_content["error"]["message"]
+        assert "unknown argument 'memory'" in result.structured_content["error"]["message"]
 
     talk(body)
 

@@ -1,6 +1,3 @@
-"""The command line, derived from the table of operations.
-
-Owns parsing, output, exit statuses and signals. Refuses to do anything itself: each command is a row's handler.
-"""
+"""The command line, derived from the table of operations."""
 
 from __future__ import annotations

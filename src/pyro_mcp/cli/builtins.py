@@ -23,10 +23,10 @@ class ServeRequest:
 
     profile: str | None = field(
         default=None,
-        metadata=about("Which tools to show (default: workspace-core).", names="PROFILE", completes="profile"),
+        metadata=about("Tools to offer (default: workspace-core).", names="PROFILE", completes="profile"),
     )
     mode: str | None = field(
-        default=None, metadata=about("Show the tools of one way of working instead.", names="MODE", completes="mode")
+        default=None, metadata=about("Offer the tools for one way of working instead.", names="MODE", completes="mode")
     )
 
 
@@ -71,7 +71,7 @@ class AttachRequest:
     shell_id: str | None = field(
         default=None,
         metadata=about(
-            "The shell, by the id that it got when it was opened; without it a new one is opened.",
+            "Id of the shell; without it a new one is opened.",
             place=Place.POSITIONAL,
             pattern=SHELL_ID_PATTERN,
             max_length=64,
@@ -82,7 +82,7 @@ class AttachRequest:
     detach_key: str = field(
         default="ctrl-]",
         metadata=about(
-            "The key that lets go of the shell.",
+            "The key that detaches.",
             names="KEY",
             pattern=r"^ctrl-[a-z\\\]^_]$",
             form="ctrl- and a letter or one of \\ ] ^ _",
@@ -93,7 +93,7 @@ class AttachRequest:
 SERVE = Builtin(
     Shape(
         ("mcp", "serve"),
-        "Serve MCP over stdin and stdout, for a chat host. What it says to a person goes to stderr.",
+        "Serve MCP over stdin and stdout, for a chat host. Messages for people go to stderr.",
         ServeRequest,
         takes_json=False,
     ),
@@ -112,8 +112,10 @@ COMPLETION = Builtin(
 ATTACH = Builtin(
     Shape(
         ("workspace", "shell", "attach"),
-        "Put your own terminal to a shell in a workspace, a new one if none is named. It stays when you let go of it"
-        " (Ctrl-]) or your terminal is closed; exit ends it.",
+        (
+            "Attach your terminal to a shell in a workspace, or to a new one if none is given. The shell keeps"
+            " running when you detach (Ctrl-]) or close the terminal; exit ends it."
+        ),
         AttachRequest,
         takes_json=False,
     ),

@@ -1,6 +1,6 @@
-"""Options that are given several times, and values that stand in a file of the host.
+"""Options that may be repeated, and values read from a file of the host.
 
-Owns turning them into one value of the request. Refuses to choose: what is given twice, or both ways, is an error.
+A value that is given twice, or both ways, is an error.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _text_of(path: str, parameter: Parameter) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        hint = "Only UTF-8 text can be given that way; bring other files in by pyro workspace sync push."
+        hint = "Only UTF-8 text can be passed this way; copy other files with pyro workspace sync push."
         raise PyroError(ErrorCode.INVALID, f"{name} is not UTF-8 text", hint=hint) from None
 
 

@@ -1,6 +1,6 @@
 """Shell completion, made by shtab from the same rows as everything else.
 
-Owns the one full parser, which nothing else needs. Refuses to be loaded by any other command.
+No other command loads this module: it builds the parsers of all commands.
 """
 
 from __future__ import annotations

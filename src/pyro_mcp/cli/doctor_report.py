@@ -1,7 +1,4 @@
-"""What `pyro doctor` prints for a person.
-
-Owns the layout of that report. Refuses to judge: what is wrong stands in the result.
-"""
+"""The report that `pyro doctor` prints."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Carrying one operation out for the command line.
-
-Owns what surrounds a handler here: signals, progress on stderr, live output, the result on stdout. Refuses to know any
-particular operation; what a result looks like to a person is `rendering`'s part.
-"""
+"""Run one operation from the command line: signals, progress on stderr, the result on stdout."""
 
 from __future__ import annotations
 

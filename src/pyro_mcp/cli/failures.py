@@ -1,7 +1,6 @@
-"""Errors on their way to the user.
+"""Errors as text or JSON, and the exit status for each kind.
 
-Owns what is printed for an error, as text or JSON, and the exit status that says what kind it was. Refuses to print a
-traceback: `PYRO_DEBUG=1` asks for one.
+No traceback is printed unless `PYRO_DEBUG=1` asks for one.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ def as_failure(error: Exception, words: Sequence[str]) -> Failure:
         return Failure(from_os_error(error, f"use {error.filename}" if error.filename else "go on"), status)
     unexpected = PyroError(
         ErrorCode.INTERNAL,
-        f"pyro failed in a way that it should not: {type(error).__name__}: {error}",
-        hint="Run it again with PYRO_DEBUG=1 to see where, and report that.",
+        f"internal error: {type(error).__name__}: {error}",
+        hint="Please report it, with the output of PYRO_DEBUG=1.",
     )
     return Failure(unexpected, status)
 

@@ -1,7 +1,6 @@
 """Commands that run something in a guest: `pyro run`, `pyro vm exec`, `pyro workspace exec`.
 
-Owns the live streams, the phase lines, the summary and the exit status. Refuses to let a guest's output drive the
-user's terminal: what reaches one is filtered, what reaches a file or a pipe is not touched.
+A guest's output never drives the user's terminal: it is filtered on its way to one, and unchanged into a file or pipe.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The entry of `pyro`: find the command, carry it out, end with the right status.
+"""The entry point of `pyro`: find the command, run it, exit with the right status.
 
-Owns dispatch, the top-level catch and exit statuses: 0, the guest command's own, 2 wrong usage, 124 its time was up,
-125 pyro could not run it, 130 interrupted, 141 nobody reads our output any more, 1 any other failure. Refuses to know
-what a command does.
+Exit statuses: 0; the guest command's own; 2 wrong usage; 124 timed out; 125 pyro could not run the command;
+130 interrupted; 141 nobody reads our output any more; 1 any other failure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""From words to a request: one argparse parser for one command, made from its row.
+"""Parse the words after a command into its request, with one argparse parser made from the operation's row.
 
-Owns options, positionals, defaults, units and help texts. Refuses to build the parsers of commands that
-were not called, and to check bounds: the request's own declarations do that.
+Only the parser of the command that was called is built. Bounds are declared, and checked, by the request.
 """
 
 from __future__ import annotations
@@ -108,13 +107,13 @@ def fill_parser(parser: argparse.ArgumentParser, shape: Shape) -> None:
         if parameter.place is not Place.COMMAND:
             _add(parser, parameter)
     if shape.only:
-        said = f"print the {shape.only.removeprefix('--').removesuffix('-only')} and nothing else"
+        said = f"print the {shape.only.removeprefix('--').removesuffix('-only')} only"
         parser.add_argument(shape.only, dest=ONLY, action="store_true", help=said)
     if shape.takes_stdin:
-        parser.add_argument("-i", dest=STDIN, action="store_true", help="hand stdin on to the command")
+        parser.add_argument("-i", dest=STDIN, action="store_true", help="pass stdin to the command")
     if shape.takes_json:
-        parser.add_argument("--json", dest=JSON, action="store_true", help="print one JSON document, also for errors")
-    parser.add_argument("-h", "--help", action="help", help="show this and exit")
+        parser.add_argument("--json", dest=JSON, action="store_true", help="print one JSON document, for errors too")
+    parser.add_argument("-h", "--help", action="help", help="show this help and exit")
 
 
 def usage_line(shape: Shape) -> str:
@@ -170,7 +169,7 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
             default=parameter.default,
             required=parameter.required and not parameter.from_file,
             metavar=parameter.names or ("N" if parameter.kind.is_whole else "TEXT"),
-            help=said + (" (may be given again)" if collects else ""),
+            help=said + (" (repeatable)" if collects else ""),
         )
         if parameter.from_file:
             home.add_argument(
@@ -204,7 +203,7 @@ def _split(arguments: Sequence[str], known: tuple[Parameter, ...]) -> tuple[list
 
 def _command(shape: Shape, command: list[str] | None) -> str | tuple[str, ...]:
     if not command:
-        raise UsageError("the command to run is missing", hint=with_help(shape.path, "Put it after --."))
+        raise UsageError("missing command", hint=with_help(shape.path, "Put it after --."))
     # One argument is a shell's command line; several keep their boundaries.
     return command[0] if len(command) == 1 else tuple(command)
 
@@ -227,18 +226,16 @@ def _unknown(shape: Shape, parser: argparse.ArgumentParser, unknown: list[str], 
     if word.startswith("-"):
         options = [string for action in parser._actions for string in action.option_strings]
         hint = suggestion(word.partition("=")[0], options)
-        return UsageError(f"there is no option {word[:60]}", hint=with_help(shape.path, hint))
+        return UsageError(f"unknown option {word[:60]}", hint=with_help(shape.path, hint))
     if takes_command:
         at = before.index(word)
         corrected = " ".join(["pyro", *shape.words, *before[:at], "--", *before[at:]])
-        return UsageError(
-            f"{word[:60]!r} is one argument too many", hint=f"Put -- before the command: {corrected[:200]}"
-        )
-    return UsageError(f"{word[:60]!r} is one argument too many", hint=with_help(shape.path))
+        return UsageError(f"unexpected argument {word[:60]!r}", hint=f"Put -- before the command: {corrected[:200]}")
+    return UsageError(f"unexpected argument {word[:60]!r}", hint=with_help(shape.path))
 
 
 def _sentence(message: str) -> str:
     """Return argparse's message in our words."""
     if message.startswith("the following arguments are required: "):
-        return f"{message.partition(': ')[2]} is missing"
+        return f"missing {message.partition(': ')[2]}"
     return message.removeprefix("argument ")

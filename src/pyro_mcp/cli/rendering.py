@@ -1,7 +1,6 @@
-"""What a result looks like to a person.
+"""Results as text for a person.
 
-Owns one renderer for each result, tables, and sizes in words. Refuses to put control characters of somebody else's into
-our own output: every value goes through `printable_line`.
+Every value goes through `printable_line`, so that no control characters of others reach our output.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def _env_list(result: EnvListResult) -> str:
 
 def _env_prune(result: EnvPruneResult) -> str:
     lines = [f"removed {printable_line(each)}" for each in result.removed]
-    lines += [f"left alone, since it is being pulled: {printable_line(each)}" for each in result.skipped]
+    lines += [f"skipped, since it is being pulled: {printable_line(each)}" for each in result.skipped]
     return "\n".join([*lines, f"freed {size(result.freed_bytes)}"])
 
 
@@ -67,7 +66,7 @@ def _vm_delete(result: VmDeleteResult) -> str:
 
 
 def _vm_reap_expired(result: VmReapExpiredResult) -> str:
-    return "\n".join(f"cleared away {vm_id}" for vm_id in result.vm_ids) or "nothing has expired"
+    return "\n".join(f"deleted {vm_id}" for vm_id in result.vm_ids) or "no expired VMs"
 
 
 def _demo(result: Result) -> str:

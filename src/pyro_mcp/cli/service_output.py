@@ -1,7 +1,4 @@
-"""What the commands about services print for a person.
-
-Owns one renderer for each result. Refuses to let what a service wrote drive a terminal.
-"""
+"""Output of the commands on services."""
 
 from __future__ import annotations
 

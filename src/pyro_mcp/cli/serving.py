@@ -1,8 +1,4 @@
-"""`pyro mcp serve`.
-
-Owns handing over to the MCP server. Refuses to import it before it is known that it will serve: it costs most of a
-second to load.
-"""
+"""`pyro mcp serve`. The MCP server is imported only here: it takes most of a second to load."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What the commands about shells print for a person.
+"""Output of the commands on shells: a shell's output goes to stdout, remarks to stderr.
 
-Owns one renderer for each result: a shell's output goes to stdout, what there is to say of it to stderr. Refuses to let
-output drive a terminal: whoever wants that attaches to the shell.
+Output never drives the terminal: `pyro workspace shell attach` is for that.
 """
 
 from __future__ import annotations

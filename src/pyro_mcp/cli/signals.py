@@ -1,7 +1,6 @@
-"""Ctrl-C, SIGTERM and a closed terminal, while a command runs.
+"""Ctrl-C, SIGTERM and a closed terminal while a command runs.
 
-Owns turning the first signal into a KeyboardInterrupt, so that everything acquired is given back, and letting nothing
-interrupt that. Refuses to end the process itself.
+The first signal becomes a KeyboardInterrupt, so that everything acquired is released; nothing interrupts that.
 """
 
 from __future__ import annotations
@@ -42,4 +41,4 @@ def _first(_number: int, _frame: FrameType | None) -> None:
 def _again(_number: int, _frame: FrameType | None) -> None:
     from pyro_mcp.cli.streams import say
 
-    say("[pyro] cleaning up, a moment please")
+    say("[pyro] cleaning up")

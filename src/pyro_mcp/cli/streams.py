@@ -1,7 +1,6 @@
-"""What the command line writes, and how: bytes straight to descriptors 1 and 2.
+"""Output of the command line, written straight to descriptors 1 and 2.
 
-Owns complete writes, colour on a terminal only, the one JSON document, and readers that have gone away. Refuses to use
-`sys.stdout`: its buffer would be flushed at exit into a pipe that nobody reads.
+`sys.stdout` is not used: its buffer would be flushed at exit into a pipe that nobody reads.
 """
 
 from __future__ import annotations

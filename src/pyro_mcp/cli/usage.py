@@ -1,7 +1,4 @@
-"""Wrong usage, and what was probably meant.
-
-Owns the error for it and its suggestions. Refuses to guess on the user's behalf: it suggests, and stops.
-"""
+"""The error for wrong usage, and suggestions for mistyped words."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What the commands about workspaces print for a person.
+"""Output of the commands on workspaces.
 
-Owns one renderer for each result. Content (of files, of commands, patches) goes to stdout, byte by byte where that is a
-file or a pipe; what `pyro` itself has to say of it goes to stderr, on a line of its own. Refuses to let content drive a
-terminal.
+Content (files, command output, patches) goes to stdout, unchanged into a file or pipe; remarks go to stderr, on lines
+of their own. Content never drives the terminal.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ def _workspace(result: WorkspaceResult) -> None:
         begun = f"{seed['seed_path']} ({_entries(result.workspace_seed.entry_count)}, {size(seed['bytes_written'])})"
     secrets = ", ".join(f"{each.name} ({each.source_kind})" for each in result.secrets)
     put(facts({**document, "labels": labels, "secrets": secrets, "shape": shape, "seed": begun}))
-    _notes("left out of the seed", result.workspace_seed.skipped_count, result.workspace_seed.skipped)
+    _notes("skipped in the seed", result.workspace_seed.skipped_count, result.workspace_seed.skipped)
     _notes("changed while it was read", result.workspace_seed.changed_count, result.workspace_seed.changed)
 
 

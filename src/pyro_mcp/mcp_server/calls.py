@@ -1,7 +1,6 @@
-"""One call of a tool: the operation in a thread of its own, its progress and its cancellation.
+"""One call of a tool: the operation in its own thread, its progress and its cancellation.
 
-Owns what happens between a request's arrival and its answer. Refuses to leave before the operation has given back what
-it acquired: a call that is cancelled ends its guest first.
+A cancelled call returns only after the operation has released what it acquired: its guest ends first.
 """
 
 from __future__ import annotations
@@ -170,6 +169,6 @@ def _unexpected(error: Exception) -> PyroError:
         error = cast("ExceptionGroup[Exception]", error).exceptions[0]
     return PyroError(
         ErrorCode.INTERNAL,
-        f"pyro failed in a way that it should not: {type(error).__name__}: {error}",
+        f"internal error: {type(error).__name__}: {error}",
         hint="Try again; if it happens again, report it.",
     )

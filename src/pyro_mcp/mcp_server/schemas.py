@@ -1,7 +1,6 @@
 """The schemas of tools: flat, strict, made from the fields of requests and results.
 
-Owns turning a row into an input model that refuses unknown arguments by name, and into input and output schemas.
-Refuses to write a schema by hand, and to show arguments that the profile hides.
+No schema is written by hand. Unknown arguments, and those that a profile hides, are refused by name.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ ERROR_SCHEMA: dict[str, object] = {
     "type": "object",
     "description": "Set instead of everything else if the tool itself failed.",
     "properties": {
-        "code": {"type": "string", "description": "What kind of failure it is."},
-        "message": {"type": "string", "description": "What is wrong, and with which object."},
-        "hint": {"type": "string", "description": "What to do about it."},
-        "details": {"type": "object", "description": "Facts for machines."},
+        "code": {"type": "string", "description": "The kind of failure."},
+        "message": {"type": "string", "description": "The problem, and the object concerned."},
+        "hint": {"type": "string", "description": "How to fix it."},
+        "details": {"type": "object", "description": "Machine-readable details."},
     },
     "required": ["code", "message", "hint"],
 }
@@ -76,12 +75,12 @@ class ToolInput:
             name = str(each["loc"][0]) if each["loc"] else "arguments"
             match each["type"]:
                 case "extra_forbidden":
-                    problems[name] = f"there is no argument {name[:60]!r}"
+                    problems[name] = f"unknown argument {name[:60]!r}"
                     hints.append(self._meant(name))
                 case "missing":
                     problems[name] = f"the argument {name} is missing"
                 case _:
-                    wrong = "not of the right form" if name in self._private else shown(each["input"])
+                    wrong = "malformed" if name in self._private else shown(each["input"])
                     problems.setdefault(name, f"{name} is {wrong}")
                     hints.append(self._form(name, str(each["msg"])))
         hints.append(f"The arguments are: {', '.join(self._names) or 'none'}.")
@@ -104,7 +103,7 @@ class ToolInput:
                 if parameter.kind.is_whole:
                     return f"{name} is a whole number from {parameter.minimum} to {parameter.maximum}."
                 if parameter.kind is Kind.COMMAND:
-                    return f"{name} is a text or a list of texts."
+                    return f"{name} is a string or a list of strings."
                 if parameter.form:
                     return f"{name} is {parameter.form}."
         return f"{name}: {message}."
@@ -119,10 +118,10 @@ def output_schema(operation: Operation[Any, Any], *, guest_note: bool) -> dict[s
     properties = cast("dict[str, object]", schema.get("properties", {}))
     required = list(properties)
     if guest_note:
-        properties = {**properties, GUEST_NOTE_FIELD: {"type": "string", "description": "Whose words the output is."}}
-    left_out = {"type": "array", "items": {"type": "string"}, "description": "What is not shown, and how to get at it."}
+        properties = {**properties, GUEST_NOTE_FIELD: {"type": "string", "description": "Who wrote the output."}}
+    left_out = {"type": "array", "items": {"type": "string"}, "description": "What is omitted, and how to get it."}
     properties = {**properties, LEFT_OUT_FIELD: left_out}
-    properties = {**properties, "ok": {"type": "boolean", "description": "False with an error."}, "error": ERROR_SCHEMA}
+    properties = {**properties, "ok": {"type": "boolean", "description": "False for an error."}, "error": ERROR_SCHEMA}
     for name in ("description", "required", "additionalProperties"):
         schema.pop(name, None)
     return {

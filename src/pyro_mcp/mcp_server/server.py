@@ -1,7 +1,4 @@
-"""The server: which tools it has, and how a call reaches its operation.
-
-Owns the low-level MCP server of a profile. Refuses to know the transport it is served over.
-"""
+"""The low-level MCP server of a profile: its tools, and how a call reaches its operation."""
 
 from __future__ import annotations
 
@@ -66,9 +63,7 @@ def server_of(chosen: Profile, runner: Runner) -> Server[dict[str, Any]]:
     ) -> types.CallToolResult:
         tool = tools.get(params.name)
         if tool is None:
-            raise MCPError(
-                types.INVALID_PARAMS, f"there is no tool {params.name[:60]!r}; there are: {', '.join(tools)}"
-            )
+            raise MCPError(types.INVALID_PARAMS, f"unknown tool {params.name[:60]!r}; available: {', '.join(tools)}")
         if not limiters:
             # A limiter belongs to the event loop that it is made in.
             limiters.append(anyio.CapacityLimiter(MAX_CALLS))

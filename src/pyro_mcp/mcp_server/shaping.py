@@ -1,8 +1,4 @@
-"""A result on its way to a model: bounded, harmless, marked.
-
-Owns how much of a guest's output is shown and how the rest is mentioned, and the note that says whose words they are.
-Refuses to pass control characters on: what a host prints on a terminal must not drive it.
-"""
+"""Shape a result for a model: bounded, free of control characters, and marked as a guest's output where it is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What `doctor`, `prepare` and `demo` answer.
-
-Owns the fields of their requests and results. Refuses to look at anything: that is `machine`'s part.
-"""
+"""The requests and results of `doctor`, `prepare` and `demo`."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ class DoctorRequest:
     """Ask what this machine can do."""
 
     environment: str = field(
-        default=DEFAULT_ENVIRONMENT, metadata=environment("Environment to look at.", place=Place.OPTION)
+        default=DEFAULT_ENVIRONMENT, metadata=environment("Environment to check.", place=Place.OPTION)
     )
     platform: str | None = field(
         default=None,
@@ -45,8 +42,8 @@ class PrepareRequest:
     environment: str = field(
         default=DEFAULT_ENVIRONMENT, metadata=environment("Environment to prepare.", place=Place.POSITIONAL)
     )
-    network: bool = field(default=False, metadata=about("Prove that a guest reaches the internet, too."))
-    force: bool = field(default=False, metadata=about("Do it again although nothing has changed."))
+    network: bool = field(default=False, metadata=about("Also check that a guest reaches the internet."))
+    force: bool = field(default=False, metadata=about("Do it again even if nothing has changed."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +57,16 @@ class DemoRequest:
 class Problem(Result):
     """One thing that is wrong, and what mends it."""
 
-    code: str = field(metadata=said("What kind of problem it is."))
-    message: str = field(metadata=said("What is wrong."))
-    hint: str = field(metadata=said("The command or step that mends it."))
+    code: str = field(metadata=said("The kind of problem."))
+    message: str = field(metadata=said("The problem."))
+    hint: str = field(metadata=said("The command or step that fixes it."))
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformReport(Result):
     """What kind of machine this is."""
 
-    name: str = field(metadata=said("Platform that was judged."))
+    name: str = field(metadata=said("The platform checked."))
     supported: bool = field(metadata=said("Whether the product runs there."))
     distribution: str = field(metadata=said("This machine's distribution."))
     kernel: str = field(metadata=said("This machine's kernel."))
@@ -83,7 +80,7 @@ class DirectoryReport(Result):
     """One of the product's directories."""
 
     path: str = field(metadata=said("Where it is."))
-    usable: bool = field(metadata=said("Whether it is there and private."))
+    usable: bool = field(metadata=said("Whether it exists and is private."))
     free_bytes: int | None = field(metadata=said("Free disk space there."))
 
 
@@ -100,7 +97,7 @@ class RuntimeReport(Result):
 class VmmReport(Result):
     """The program that would run VMs."""
 
-    kind: str = field(metadata=said("Which one: qemu, firecracker, host."))
+    kind: str = field(metadata=said("Its kind: qemu, firecracker, host."))
     found: bool = field(metadata=said("Whether it is installed."))
     path: str = field(metadata=said("Where it is."))
     version: str = field(metadata=said("Its version."))
@@ -112,11 +109,11 @@ class AccelerationReport(Result):
     """What executes a guest's instructions."""
 
     accelerator: str = field(metadata=said("kvm, tcg, or none."))
-    isolation: str = field(metadata=said("What results will say: kvm, tcg, none."))
+    isolation: str = field(metadata=said("The isolation that results will report: kvm, tcg, none."))
     proven_by_boot: bool = field(metadata=said("Whether a guest has been booted to find out."))
-    kvm_device: str = field(metadata=said("What /dev/kvm looks like, which proves nothing."))
+    kvm_device: str = field(metadata=said("The state of /dev/kvm, which proves nothing by itself."))
     reason: str = field(metadata=said("Why it is this accelerator."))
-    hint: str = field(metadata=said("What would give hardware virtualisation, if there is none."))
+    hint: str = field(metadata=said("How to get hardware virtualisation, if there is none."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +135,14 @@ class CapabilityReport(Result):
     vm_boot: bool = field(metadata=said("A VM boots."))
     guest_exec: bool = field(metadata=said("A command runs in it."))
     guest_network: bool = field(metadata=said("A guest can be given a network."))
-    reason: str = field(metadata=said("Why something does not, or is not known to."))
+    reason: str = field(metadata=said("Why something does not work, or is not known to work."))
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkReport(Result):
-    """What connects guests."""
+    """The programs that connect guests."""
 
-    available: bool = field(metadata=said("Whether all programs are there."))
+    available: bool = field(metadata=said("Whether all programs are installed."))
     programs: dict[str, str | None] = field(metadata=said("Where each program is."))
 
 
@@ -170,9 +167,9 @@ class DoctorResult(Result):
     acceleration: AccelerationReport = field(metadata=said("What executes guests."))
     environment: EnvironmentReport = field(metadata=said("The environment and the cache."))
     capabilities: CapabilityReport = field(metadata=said("What works."))
-    networking: NetworkReport = field(metadata=said("What connects guests."))
+    networking: NetworkReport = field(metadata=said("The programs that connect guests."))
     daily_loop: DailyLoopReport = field(metadata=said("Whether the next VM starts fast."))
-    problems: tuple[Problem, ...] = field(metadata=said("What is wrong, and what mends it."))
+    problems: tuple[Problem, ...] = field(metadata=said("The problems, and how to fix them."))
 
     @property
     def exit_status(self) -> int:
@@ -185,10 +182,10 @@ class PrepareResult(Result):
     """What was prepared."""
 
     environment: str = field(metadata=said("The environment."))
-    reused: bool = field(metadata=said("Whether an earlier preparation still held, so that nothing was done."))
+    reused: bool = field(metadata=said("Whether an earlier preparation was still valid, so that nothing was done."))
     reason: str = field(metadata=said("Why it was reused, or done."))
     execution_mode: str = field(metadata=said("Where commands run: guest_virtio_serial, guest_vsock."))
-    isolation: str = field(metadata=said("What isolates them: kvm, tcg."))
+    isolation: str = field(metadata=said("Their isolation: kvm, tcg."))
     network: bool = field(metadata=said("Whether a guest was proven to reach the internet."))
     create_ms: int = field(metadata=said("How long creating and starting a VM took, once warm."))
     exec_ms: int = field(metadata=said("How long its first command took."))

@@ -1,7 +1,6 @@
-"""The doctor: what this machine can do, told from what it is, what is installed, and a VM that is booted.
+"""`pyro doctor`: report what this machine can do, from its facts and from booting a VM.
 
-Owns gathering the facts of all layers into one report. Refuses to stop at the first thing that is wrong, and to believe
-in acceleration that no boot has proven.
+The report covers all problems, not just the first. Acceleration counts only when a boot has proven it.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class EnvPullRequest:
     """Ask for an environment to be installed."""
 
     environment: str = field(metadata=ENVIRONMENT)
-    force: bool = field(default=False, metadata=about("Build it anew although it is installed."))
+    force: bool = field(default=False, metadata=about("Rebuild it even if it is installed."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,11 @@ class EnvPruneRequest:
 class Environment(Result):
     """One environment and its state on this host."""
 
-    name: str = field(metadata=said("Name, as other calls take it."))
-    description: str = field(metadata=said("What is in it."))
+    name: str = field(metadata=said("Its name, as other calls take it."))
+    description: str = field(metadata=said("What it contains."))
     state: str = field(metadata=said("installed, missing, or broken (the next pull repairs it)."))
     reason: str = field(metadata=said("Why it is broken."))
-    outdated: bool = field(metadata=said("Whether a pull would build it anew from a changed recipe."))
+    outdated: bool = field(metadata=said("Whether a pull would rebuild it from a changed recipe."))
     digest: str | None = field(metadata=said("Identity of the install."))
     size_bytes: int | None = field(metadata=said("Size of its root file system image."))
 
@@ -67,7 +67,7 @@ class EnvListResult(Result):
     """All environments of the catalog, and what else is installed."""
 
     catalog_version: str = field(metadata=said("Version of the catalog that this release carries."))
-    count: int = field(metadata=said("How many there are."))
+    count: int = field(metadata=said("Number of entries."))
     environments: tuple[Environment, ...] = field(metadata=said("The environments, in the catalog's order."))
 
 
@@ -75,16 +75,16 @@ class EnvListResult(Result):
 class EnvInspectResult(Result):
     """One environment in full."""
 
-    name: str = field(metadata=said("Name, as other calls take it."))
-    description: str = field(metadata=said("What is in it."))
+    name: str = field(metadata=said("Its name, as other calls take it."))
+    description: str = field(metadata=said("What it contains."))
     state: str = field(metadata=said("installed, missing, or broken (the next pull repairs it)."))
     reason: str = field(metadata=said("Why it is broken."))
-    outdated: bool = field(metadata=said("Whether a pull would build it anew from a changed recipe."))
+    outdated: bool = field(metadata=said("Whether a pull would rebuild it from a changed recipe."))
     catalog_version: str = field(metadata=said("Version of the catalog that this release carries."))
     digest: str | None = field(metadata=said("Identity of the install."))
     size_bytes: int | None = field(metadata=said("Size of its root file system image."))
     path: str | None = field(metadata=said("Directory of the install."))
-    variables: dict[str, str] = field(metadata=said("Environment variables that commands find set."))
+    variables: dict[str, str] = field(metadata=said("Environment variables set for commands."))
     packages: dict[str, str] = field(metadata=said("Version of each installed package."))
     manifest: dict[str, object] = field(metadata=said("The install's manifest: recipe, digests, tools."))
 
@@ -93,10 +93,10 @@ class EnvInspectResult(Result):
 class EnvPruneResult(Result):
     """What a prune removed."""
 
-    count: int = field(metadata=said("How many directories were removed."))
-    freed_bytes: int = field(metadata=said("Disk space they took."))
-    removed: tuple[str, ...] = field(metadata=said("What was removed."))
-    skipped: tuple[str, ...] = field(metadata=said("What was left alone because it is being pulled just now."))
+    count: int = field(metadata=said("Number of directories removed."))
+    freed_bytes: int = field(metadata=said("Disk space freed."))
+    removed: tuple[str, ...] = field(metadata=said("The directories removed."))
+    skipped: tuple[str, ...] = field(metadata=said("Entries skipped because they are being pulled."))
 
 
 def _environment(status: EnvironmentStatus) -> Environment:
@@ -159,7 +159,7 @@ def _prune(_request: EnvPruneRequest, call: Call) -> EnvPruneResult:
     """
     from pyro_mcp.image import prune as images
 
-    call.progress.phase("prune", "looking at what is in use")
+    call.progress.phase("prune", "checking what is in use")
     with engine(call) as using:
         using.reconcile()
         vms, _ = using.store.vms.all()
@@ -229,8 +229,8 @@ ENV_LIST = Operation(
     name="env_list",
     title="List environments",
     description=(
-        "List the environments that a VM can be created from, with their state on this host: installed, missing"
-        " (built when first needed, which takes a minute or so), or broken (repaired by the next pull)."
+        "List the environments that a VM can be created from, with their state on this host: installed,"
+        " missing (built on first use, which takes about a minute), or broken (repaired by the next pull)."
     ),
     request=EnvListRequest,
     result=EnvListResult,
@@ -244,8 +244,8 @@ ENV_PULL = Operation(
     name="env_pull",
     title="Install an environment",
     description=(
-        "Install an environment into the local cache, with the kernel and the toolbox that every VM needs. One that is"
-        " whole and current is left as it is; one that is broken is repaired."
+        "Install an environment into the local cache, with the kernel and the toolbox that every VM needs."
+        " An intact, current install is kept; a broken one is repaired."
     ),
     request=EnvPullRequest,
     result=Environment,
@@ -271,8 +271,8 @@ ENV_PRUNE = Operation(
     name="env_prune",
     title="Prune environments",
     description=(
-        "Remove installs, templates and leftovers that no catalog entry, no VM and no workspace needs. What is in use"
-        " stays."
+        "Remove installs, templates and leftovers that no catalog entry, VM or workspace needs. Anything in"
+        " use is kept."
     ),
     request=EnvPruneRequest,
     result=EnvPruneResult,

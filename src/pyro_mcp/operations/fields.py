@@ -1,8 +1,7 @@
-"""The fields of requests and results: what is said of each, and how a surface reads it.
+"""The fields of requests and results: their metadata, and how a surface reads it.
 
-Owns the metadata of a field, in the words that pydantic takes out of `dataclasses.field(metadata=…)` by itself
-(`description`, `ge`, `le`, `pattern`, `max_length`) plus our own, and the closed set of types a request's field may
-have. Refuses to import pydantic, and to resolve annotations at run time: start-up pays for both.
+pydantic reads `description`, `ge`, `le`, `pattern` and `max_length` from `dataclasses.field(metadata=…)`; the other
+keys are ours. This module imports no pydantic and resolves no annotations at run time: start-up would pay for both.
 """
 
 from __future__ import annotations

@@ -70,12 +70,12 @@ def _is_gone(vm: VmRequest, call: Call) -> bool:
 
 DOCTOR = Operation(
     name="doctor",
-    title="Examine this machine",
+    title="Check this machine",
     description=(
-        "Say what this machine can do: platform, directories, VMM, acceleration, environment, network, and whether the"
-        " next VM starts fast. Every problem comes with the command that mends it. Where the environment is installed,"
-        " a VM is booted: acceleration is proven by that, not by looking at /dev/kvm. Exit status 0: VMs work here; 1:"
-        " they do not."
+        "Report what this machine can do: platform, directories, VMM, acceleration, environment, network,"
+        " and whether the next VM starts fast. Every problem comes with the command that fixes it. If the"
+        " environment is installed, a VM is booted: that proves acceleration, the presence of /dev/kvm does"
+        " not. Exit status 0: VMs work here; 1: they do not."
     ),
     request=DoctorRequest,
     result=DoctorResult,
@@ -88,9 +88,10 @@ PREPARE = Operation(
     name="prepare",
     title="Prepare this machine",
     description=(
-        "Install an environment, warm what makes the next VM start fast, and prove once that creating a VM, running a"
-        " command in it and deleting it work. That is recorded, and holds until something it depends on changes (the"
-        " environment, the kernel, the VMM, the processor, this release): then, or with --force, it is done again."
+        "Install an environment, warm the caches that make the next VM start fast, and check once that a VM"
+        " can be created, run a command and be deleted. The result is recorded and reused until something"
+        " it depends on changes (the environment, the kernel, the VMM, the processor, this release) or"
+        " --force is given."
     ),
     request=PrepareRequest,
     result=PrepareResult,
@@ -103,10 +104,10 @@ PREPARE = Operation(
 )
 DEMO = Operation(
     name="demo",
-    title="Show a one-shot life",
+    title="Demonstrate a one-shot VM",
     description=(
-        "Create a VM, start it, look at its network, run a command in it and see it deleted; print what each step"
-        " answered as one JSON object."
+        "Create a VM, start it, show its network, run a command in it and delete it; print the result of"
+        " each step as one JSON object."
     ),
     request=DemoRequest,
     result=DemoResult,

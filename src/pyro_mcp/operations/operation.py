@@ -1,7 +1,4 @@
-"""What a row of the table is, and what a surface hands to its handler.
-
-Owns the shape of an operation, of a call and of a result. Refuses to know any particular one.
-"""
+"""The types of a row of the table, of a call and of a result."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ ENVIRONMENT = environment(
     place=Place.POSITIONAL,
 )
 VM_ID = about(
-    "The id that the VM got when it was created.",
+    "Id of the VM, as vm_create returned it.",
     place=Place.POSITIONAL,
     pattern=VM_ID_PATTERN,
     max_length=64,
@@ -43,29 +43,29 @@ VM_ID = about(
     completes="vm",
 )
 COMMAND = about(
-    "A text is run by the shell (sh -c); a list is a program and its arguments, taken as they are.",
+    "A string is run by the shell (sh -c); a list is a program and its arguments, without a shell.",
     place=Place.COMMAND,
     names="COMMAND",
 )
 VCPU_COUNT = about("Virtual CPUs.", ge=limits.MIN_VCPU_COUNT, le=limits.MAX_VCPU_COUNT)
 MEM_MIB = about("Memory in MiB.", ge=limits.MIN_MEM_MIB, le=limits.MAX_MEM_MIB, unit="MiB")
 TIMEOUT_SECONDS = about(
-    "How long the command may run; then its whole process tree is killed and exit_code is 124.",
+    "Timeout of the command. When it expires, the whole process tree is killed and exit_code is 124.",
     ge=limits.MIN_TIMEOUT_S,
     le=limits.MAX_TIMEOUT_S,
     unit="seconds",
 )
 VM_TTL_SECONDS = about(
-    "How long the VM may live; then it is gone, with its disk.",
+    "Time to live of the VM. When it expires, the VM is deleted with its disk.",
     ge=limits.MIN_TTL_S,
     le=limits.MAX_TTL_S,
     unit="seconds",
 )
-NETWORK = about("Let the VM reach the internet. It never reaches this host, its network or cloud metadata.")
+NETWORK = about("Give the VM internet access. It never reaches this host, its network or cloud metadata.")
 ALLOW_HOST_COMPAT = about(
-    "If no VM can be booted here, run on the host itself, in a private directory, without isolation."
+    "If no VM can be booted here, run on this host instead, in a private directory, without isolation."
 )
-REQUIRE_KVM = about("Refuse anything less than hardware virtualisation (also: PYRO_REQUIRE_KVM=1).")
+REQUIRE_KVM = about("Fail unless hardware virtualisation (KVM) is available (also: PYRO_REQUIRE_KVM=1).")
 
 
 MAX_HANDLE_CHARS = 64
@@ -73,57 +73,61 @@ MAX_PATH_CHARS = 4096
 MAX_FILE_BYTES = 1024 * 1024
 DEFAULT_READ_BYTES = 65536
 HANDLE = about(
-    "The workspace's id (ws_…), its name, or the beginning of its id.",
+    "The workspace's id (ws_…), its name, or a unique prefix of its id.",
     place=Place.POSITIONAL,
     pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
     max_length=MAX_HANDLE_CHARS,
-    form="the id or the name of a workspace: a list of all workspaces shows them",
+    form="the id or the name of a workspace (pyro workspace list shows them)",
     names="WORKSPACE_ID",
     completes="workspace",
 )
 WORKSPACE_TTL_SECONDS = about(
-    "How long the workspace runs on after its last activity. Then its guest is switched off and everything kept: the"
-    " next use starts it again.",
+    (
+        "Idle timeout: how long the workspace keeps running after its last activity. Then it is stopped and"
+        " everything is kept; the next use starts it again."
+    ),
     ge=limits.MIN_TTL_S,
     le=limits.MAX_TTL_S,
     unit="seconds",
 )
 NETWORK_POLICY = about(
-    "What the workspace may reach: off (nothing), egress (the internet, never this host or its network), or"
-    " egress+published-ports.",
+    ("Network access: off (none), egress (the internet, never this host or its network), or egress+published-ports."),
     names="POLICY",
     pattern=r"^(off|egress|egress\+published-ports)$",
     form="off, egress, or egress+published-ports",
     completes="network policy",
 )
 SECRETS = about(
-    "Secrets for its commands: objects with a name and a value, or a name and a file_path (UTF-8, read once). Each is a"
-    " file in the guest's memory, /run/pyro-secrets/NAME; in what is shown of the guest its value reads [REDACTED].",
+    (
+        "Secrets for its commands: objects with a name and a value, or a name and a file_path (UTF-8, read"
+        " once). Each becomes a file in the guest's memory, /run/pyro-secrets/NAME; in output its value is"
+        " replaced by [REDACTED]."
+    ),
     names="NAME=VALUE",
     called="--secret",
     from_file="--secret-file",
 )
 SECRET_ENV = about(
-    "Secrets that it finds in its environment: the name of the variable by the name of the secret.",
+    "Secrets to set as environment variables: secret name to variable name.",
     names="NAME[=VAR]",
 )
 NAME = about(
-    "A name that no other workspace has: letters, digits, dots, dashes and underscores.",
+    "A unique name: letters, digits, dots, dashes and underscores.",
     names="NAME",
     max_length=63,
     form="at most 63 letters, digits, dots, dashes and underscores",
 )
-LABELS = about("Labels to set: text by key.", names="KEY=VALUE", called="--label")
+LABELS = about("Labels to set: key to text.", names="KEY=VALUE", called="--label")
 CLEAR_LABELS = about("Keys of labels to remove.", names="KEY", called="--clear-label", max_length=63)
-MAX_BYTES = about("How much of the file is read at most.", ge=1, le=MAX_FILE_BYTES, unit="bytes")
-OFFSET = about("Where to begin reading.", ge=0, le=MAX_FILE_BYTES, unit="bytes")
-RECURSIVE = about("List what is below as well.")
+MAX_BYTES = about("Maximum number of bytes to read.", ge=1, le=MAX_FILE_BYTES, unit="bytes")
+OFFSET = about("Byte offset to start reading at.", ge=0, le=MAX_FILE_BYTES, unit="bytes")
+RECURSIVE = about("List subdirectories too.")
 WORKSPACE_ID = said("Id of the workspace.")
 FILE_MODE = said("Its permission bits, as chmod takes them.")
 FILE_SIZE = said("Its size.")
 FULL_PATH = said("Its full path in the guest.")
-SKIPPED = said("What was left out (sockets, devices and so on), the first hundred.", most=20)
-CHANGED = said("What changed while it was read, the first hundred.", most=20)
+SKIPPED = said("Skipped entries (sockets, devices and so on), the first hundred.", most=20)
+CHANGED = said("Files that changed while they were read, the first hundred.", most=20)
 
 
 def path(description: str, *, place: Place = Place.POSITIONAL, names: str = "PATH") -> Mapping[str, object]:
@@ -154,7 +158,7 @@ def host_path(description: str, *, place: Place, names: str, called: str = "") -
 
 
 OUTPUT_PATH = host_path(
-    "Where on this host it goes: a path where nothing is yet.", place=Place.OPTION, names="HOST_PATH", called="--output"
+    "Destination path on this host. It must not exist yet.", place=Place.OPTION, names="HOST_PATH", called="--output"
 )
-WRITTEN_TO = said("Where it is on this host.")
+WRITTEN_TO = said("Its path on this host.")
 ONE_FILE = "workspace_diff with path=… shows one file or directory."

@@ -1,7 +1,6 @@
-"""Preparing: what makes the next VM start fast, done and proven once, and recorded.
+"""`pyro prepare`: make the next VM start fast, check it once, and record that.
 
-Owns the record, what it depends on, and whether it still holds. Refuses to trust a record whose dependencies have
-changed, and to record what was not proven.
+A record counts only while everything it depends on is unchanged, and only what was checked is recorded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Making text that somebody else wrote harmless to a terminal, and to whoever reads it.
+"""Make text written by others harmless to a terminal and its reader.
 
-Owns the one place where control characters are neutralised: escape sequences (OSC 52 and 8, titles), 8-bit C1
-controls, bidirectional overrides. Refuses to touch the bytes of a stream that no terminal shows.
+The one place that neutralises control characters: escape sequences (OSC 52 and 8, titles), 8-bit C1 controls,
+bidirectional overrides. The bytes of a stream that no terminal shows are not changed.
 """
 
 from __future__ import annotations

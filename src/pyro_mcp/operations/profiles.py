@@ -1,7 +1,4 @@
-"""Profiles and modes: which tools an MCP server shows, and what it says of itself and of them.
-
-Owns the data of each. Refuses to offer one whose tools do not all exist: that is said, not hidden.
-"""
+"""Profiles and modes: the tools that an MCP server offers, and its instructions to the model."""
 
 from __future__ import annotations
 

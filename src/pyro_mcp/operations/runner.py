@@ -1,7 +1,6 @@
-"""Carrying an operation out.
+"""The one way from a surface to a handler: the request is checked, then handed over.
 
-Owns the one way from a surface to a handler: the request is checked, then handed over. It is also the seam at which
-tests put a runner of their own. Refuses to print, and to keep anything between calls: any process may carry on.
+Tests put a runner of their own here. Nothing is kept between calls: any process may continue.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Secrets on their way in and out of operations.
+"""Secrets in requests, results and errors of operations.
 
-Owns what a request says of secrets, and that no result and no error of an operation on a workspace shows the value of
-one, wherever it comes from: a file that a command wrote, a patch, a name in the guest. Refuses to look at anything
-where a workspace has no secrets.
+No result and no error of an operation on a workspace shows the value of one of its secrets, wherever it comes from: a
+file that a command wrote, a patch, a name in the guest. Results of workspaces without secrets are not scanned.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def secrets_given(records: Iterable[dict[str, str]]) -> tuple[Secret, ...]:
             case {"name": name, "file_path": path, **rest} if not rest:
                 found.append(secret_from_file(name, Path(path)))
             case _:
-                raise PyroError(ErrorCode.INVALID, f"the secret number {number} is not of the right form", hint=_FORM)
+                raise PyroError(ErrorCode.INVALID, f"the secret number {number} is malformed", hint=_FORM)
     return tuple(found)
 
 

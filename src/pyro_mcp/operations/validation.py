@@ -1,7 +1,6 @@
-"""Checking a request before anything is done with it.
+"""Check a request against the types, bounds and patterns that its fields declare.
 
-Owns the bounds, patterns and types that a request's fields declare, and the sentence that refuses each breach. Refuses
-to ask the machine: whether an environment or a VM exists is its handler's question.
+Only the request itself is checked: whether an environment or a VM exists is up to its handler.
 """
 
 from __future__ import annotations
@@ -62,12 +61,12 @@ def _breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
         case Kind.TEXTS:
             return _texts_breach(parameter, value)
         case Kind.PAIRS:
-            return None if _is_pairs(value) else (f"is {shown(value)}", "Give texts by name: {name: text, …}.")
+            return None if _is_pairs(value) else (f"is {shown(value)}", "Give an object of strings: {name: text, …}.")
         case Kind.RECORDS:
             records = cast("tuple[object, ...] | None", value if isinstance(value, tuple) else None)
             whole = records is not None and all(map(_is_pairs, records))
             # They may hold secrets, so what is wrong with them is not shown.
-            return None if whole else ("is not of the right form", "Give a list of objects that hold texts.")
+            return None if whole else ("is malformed", "Give a list of objects with string values.")
 
 
 def _whole_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
@@ -80,7 +79,7 @@ def _whole_breach(parameter: Parameter, value: object) -> tuple[str, str] | None
 
 
 def _text_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
-    form = f"Give {parameter.form}." if parameter.form else "Give a text."
+    form = f"Give {parameter.form}." if parameter.form else "Give a string."
     if not isinstance(value, str):
         return f"is {shown(value)}", form
     if parameter.max_length is not None and len(value) > parameter.max_length:
@@ -95,7 +94,7 @@ def _text_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
 
 def _texts_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
     if not isinstance(value, tuple):
-        return f"is {shown(value)}", "Give a list of texts."
+        return f"is {shown(value)}", "Give a list of strings."
     for each in cast("tuple[object, ...]", value):
         if breach := _text_breach(parameter, each):
             return f"has an item that {breach[0]}", breach[1]
@@ -124,9 +123,9 @@ def _command_breach(value: object) -> tuple[str, str] | None:
     total = 0
     for part in parts:
         if not isinstance(part, str):
-            return f"holds {shown(part)}, which is not a text", hint
+            return f"holds {shown(part)}, which is not a string", hint
         if "\0" in part:
-            return "holds a NUL character", "No program can be given one: pass such data on stdin."
+            return "holds a NUL character", "Arguments can't contain one: pass such data on stdin."
         length = len(part.encode("utf-8", "surrogateescape"))
         total += length
         if length > MAX_ARGUMENT_BYTES or total > MAX_COMMAND_BYTES:

@@ -1,8 +1,4 @@
-"""The Python interface: the class `Pyro`.
-
-Owns the methods that users type, held to the table of operations by a parity test. Refuses to do anything that is not a
-row of that table.
-"""
+"""The Python interface: the class `Pyro`. A parity test compares its methods with the table of operations."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""How a method of the Python interface carries its operation out.
-
-Owns the runner, the progress that is told, and the way from what users type to what requests hold. Refuses to know any
-operation.
-"""
+"""Run an operation for a method of `Pyro`, and convert Python arguments to request fields."""
 
 from __future__ import annotations
 

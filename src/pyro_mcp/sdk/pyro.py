@@ -1,7 +1,7 @@
 """The class `Pyro`: every operation as a typed method.
 
-Owns names, parameters and defaults as the public contract has them. Refuses to keep state: a `Pyro` may be shared
-between threads, and whatever one process made, any other can go on with.
+Names, parameters and defaults are public. A `Pyro` keeps no state: threads may share it, and any process can continue
+with what another one created.
 """
 
 from __future__ import annotations

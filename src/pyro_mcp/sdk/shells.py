@@ -1,8 +1,4 @@
-"""The methods of `Pyro` about shells.
-
-Owns names, parameters and defaults as the public contract has them. Refuses to do anything but hand a request to its
-operation.
-"""
+"""The methods of `Pyro` on shells."""
 
 from __future__ import annotations
 

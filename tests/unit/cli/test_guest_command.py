@@ -181,6 +181,4 @@ def test_a_signal_unwinds_the_operation_and_ends_with_130() -> None:
             assert os.read(child.stderr, 100) == b"ready\n"
             child.send_signal(number)
             assert child.wait(20) == 130
-            assert os.read(child.stderr, 1000) == (
-                b"[pyro] cleaning up, a moment please\ngiven back\nerror: interrupted\n"
-            )
+            assert os.read(child.stderr, 1000) == (b"[pyro] cleaning up\ngiven back\nerror: interrupted\n")

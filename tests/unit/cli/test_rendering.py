@@ -41,7 +41,7 @@ def test_environments_stand_in_a_table() -> None:
 
 def test_what_was_pruned_is_listed() -> None:
     text = render(ENV_PRUNE, EnvPruneResult(1, 1536, ("environment debian:12 abc",), ("debian:13",)))
-    assert text == "removed environment debian:12 abc\nleft alone, since it is being pulled: debian:13\nfreed 1.5 KiB"
+    assert text == "removed environment debian:12 abc\nskipped, since it is being pulled: debian:13\nfreed 1.5 KiB"
 
 
 def test_vms_stand_in_a_table_or_there_are_none() -> None:
@@ -51,8 +51,8 @@ def test_vms_stand_in_a_table_or_there_are_none() -> None:
 
 
 def test_clearing_away_names_what_went() -> None:
-    assert render(VM_REAP_EXPIRED, VmReapExpiredResult(0, ())) == "nothing has expired"
-    assert render(VM_REAP_EXPIRED, VmReapExpiredResult(1, (VM_ID,))) == f"cleared away {VM_ID}"
+    assert render(VM_REAP_EXPIRED, VmReapExpiredResult(0, ())) == "no expired VMs"
+    assert render(VM_REAP_EXPIRED, VmReapExpiredResult(1, (VM_ID,))) == f"deleted {VM_ID}"
 
 
 def test_a_result_without_a_form_of_its_own_is_a_list_of_facts() -> None:

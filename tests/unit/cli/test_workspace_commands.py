@@ -84,10 +84,10 @@ def test_secrets_are_given_by_value_and_by_file(runner: Callable[[Any], FakeRunn
         (["file", "write", "w", "x", "--text", "a", "--text-file", "b"], "not allowed with"),
         (["status", "../x"], "WORKSPACE_ID is '../x'"),
         (["status", ""], "WORKSPACE_ID is ''"),
-        (["exec", "w", "ls"], "'ls' is one argument too many"),
+        (["exec", "w", "ls"], "unexpected argument 'ls'"),
         (["logs", "w", "--seq", "0"], "--seq is 0"),
-        (["snapshot", "create", "w"], "NAME is missing"),
-        (["export", "w", "a"], "--output is missing"),
+        (["snapshot", "create", "w"], "missing NAME"),
+        (["export", "w", "a"], "missing --output"),
         (["fil"], "pyro workspace has no command 'fil'"),
         (["file", "rea"], "pyro workspace file has no command 'rea'"),
     ],
@@ -237,7 +237,7 @@ def test_a_workspace_is_shown_with_what_was_left_out_of_its_seed(
     assert "workspace id: " + WORKSPACE_ID in captured.out
     assert "seed: /src/app (12 entries, 1.0 KiB)" in captured.out
     assert "labels: a=1" in captured.out
-    assert "1 left out of the seed:\n  run/sock^[[2J: a socket" in captured.err
+    assert "1 skipped in the seed:\n  run/sock^[[2J: a socket" in captured.err
 
 
 def on_a_terminal(fd: int) -> bool:

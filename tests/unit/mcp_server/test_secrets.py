@@ -28,11 +28,11 @@ VALUE = "4815162342"
 )
 def test_a_secret_of_another_form_is_refused_without_saying_it(secrets: Any) -> None:
     tool = ToolInput(WORKSPACE_CREATE, frozenset())
-    with pytest.raises(PyroError, match="secrets is not of the right form") as caught:
+    with pytest.raises(PyroError, match="secrets is malformed") as caught:
         tool.parse({"environment": "debian:12", "secrets": secrets})
     assert caught.value.code is ErrorCode.INVALID
     assert VALUE not in str(caught.value.to_json())
-    with pytest.raises(PyroError, match="secrets is not of the right form") as caught:
+    with pytest.raises(PyroError, match="secrets is malformed") as caught:
         check_request(WorkspaceCreateRequest(environment="debian:12", secrets=secrets))
     assert VALUE not in str(caught.value.to_json())
 

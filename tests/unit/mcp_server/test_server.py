@@ -212,14 +212,14 @@ def test_a_bug_is_an_error_too_and_the_server_lives_on() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        ({**RUN, "vcpus": 2}, "there is no argument 'vcpus'", "Did you mean vcpu_count?"),
-        ({**RUN, "zzz": 2}, "there is no argument 'zzz'", "The arguments are: environment, command,"),
+        ({**RUN, "vcpus": 2}, "unknown argument 'vcpus'", "Did you mean vcpu_count?"),
+        ({**RUN, "zzz": 2}, "unknown argument 'zzz'", "The arguments are: environment, command,"),
         ({"environment": "debian:12"}, "the argument command is missing", "The arguments are:"),
         ({}, "the argument environment is missing; the argument command is missing", "The arguments are:"),
         ({**RUN, "vcpu_count": 0}, "vcpu_count is 0", "vcpu_count is a whole number from 1 to 16."),
         ({**RUN, "vcpu_count": "many"}, "vcpu_count is 'many'", "vcpu_count is a whole number from 1 to 16."),
-        ({**RUN, "command": 7}, "command is 7", "command is a text or a list of texts."),
-        ({**RUN, "command": {"a": 1}}, "command is {'a': 1}", "command is a text or a list of texts."),
+        ({**RUN, "command": 7}, "command is 7", "command is a string or a list of strings."),
+        ({**RUN, "command": {"a": 1}}, "command is {'a': 1}", "command is a string or a list of strings."),
         ({**RUN, "command": []}, "command names no program", "Give a shell command line"),
         ({**RUN, "command": "a\0b"}, "command holds a NUL character", "stdin"),
         ({**RUN, "environment": "Debian"}, "environment is 'Debian'", "environment is a name such as debian:12"),
@@ -247,7 +247,7 @@ def test_arguments_reach_the_operation() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_an_unknown_tool_is_refused_and_the_known_ones_named(mode: Mode) -> None:
     async def body(client: Client) -> None:
-        with pytest.raises(MCPError, match="there is no tool 'vm_delete'; there are: vm_run"):
+        with pytest.raises(MCPError, match="unknown tool 'vm_delete'; available: vm_run"):
             await client.call_tool("vm_delete", {})
 
     talk(FakePyro(None), body, mode=mode)

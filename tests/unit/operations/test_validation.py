@@ -61,7 +61,7 @@ def test_a_number_out_of_bounds_names_the_field_and_the_bounds(field: str, value
         (" \n", "is empty"),
         ((), "names no program"),
         (("", "a"), "names no program"),
-        (("a", 1), "is not a text"),
+        (("a", 1), "is not a string"),
         (7, "is 7"),
         (None, "is None"),
         ("a\0b", "holds a NUL character"),

@@ -205,16 +205,16 @@ WORKSPACE_CREATE = Operation(
     name="workspace_create",
     title="Create a workspace",
     description=(
-        "Create a workspace and start it: a virtual machine of its own whose /workspace begins as a copy of a directory"
-        " or archive of this host, or empty. What commands do in it stays between calls, and nothing of it reaches this"
-        " host unless it is exported. When it is unused for ttl_seconds its guest is switched off and everything kept;"
-        " the next use starts it again."
+        "Create and start a workspace: a virtual machine whose /workspace starts as a copy of a directory"
+        " or archive of this host, or empty. Changes persist between calls, and nothing reaches this host"
+        " unless it is exported. After ttl_seconds without use it is stopped and everything is kept; the"
+        " next use starts it again."
     ),
     tool_description=(
-        "\n\nReturns workspace_id, which every other workspace tool takes; it is valid until workspace_delete. Give"
-        " seed_path to work on a project. The original is never changed: look at the outcome with workspace_diff and"
-        " take it out with workspace_export. Use one workspace for a task, workspace_reset to begin again, and"
-        " workspace_delete at the end."
+        "\n\nReturns workspace_id, which every other workspace tool takes; it is valid until"
+        " workspace_delete. Give seed_path to work on a project. The original is never changed: review the"
+        " outcome with workspace_diff and copy it out with workspace_export. Use one workspace per task,"
+        " workspace_reset to start over, and workspace_delete at the end."
     ),
     request=WorkspaceCreateRequest,
     result=WorkspaceResult,
@@ -228,7 +228,7 @@ WORKSPACE_CREATE = Operation(
 WORKSPACE_LIST = Operation(
     name="workspace_list",
     title="List workspaces",
-    description="List the workspaces, the one with the latest activity first, with their states, names and labels.",
+    description="List workspaces with their states, names and labels, most recently active first.",
     request=WorkspaceListRequest,
     result=WorkspaceListResult,
     handler=_list,
@@ -241,7 +241,7 @@ WORKSPACE_UPDATE = Operation(
     name="workspace_update",
     title="Name or label a workspace",
     description=(
-        "Give a workspace a name or take it away, set labels and remove labels. Labels that are not mentioned stay."
+        "Set or remove the name of a workspace, and set or remove labels. Labels that are not mentioned are kept."
     ),
     request=WorkspaceUpdateRequest,
     result=WorkspaceResult,
@@ -256,8 +256,8 @@ WORKSPACE_STATUS = Operation(
     name="workspace_status",
     title="Show a workspace's status",
     description=(
-        "Show a workspace: its state, what isolates it, what it was seeded from, when it was last used and when it"
-        " will be switched off, how often it was reset and how many commands were run."
+        "Show a workspace: its state, isolation and seed, when it was last used and when it will be"
+        " stopped, and how many resets and commands it has had."
     ),
     request=WorkspaceRequest,
     result=WorkspaceResult,
@@ -271,8 +271,8 @@ WORKSPACE_STOP = Operation(
     name="workspace_stop",
     title="Stop a workspace",
     description=(
-        "Switch a workspace's guest off. /workspace, the root file system (packages that were installed, too),"
-        " snapshots and history are kept; what runs in it ends."
+        "Stop a workspace. /workspace, the root file system (with installed packages), snapshots and"
+        " history are kept; running processes end."
     ),
     request=WorkspaceRequest,
     result=WorkspaceResult,
@@ -287,8 +287,8 @@ WORKSPACE_START = Operation(
     name="workspace_start",
     title="Start a workspace",
     description=(
-        "Start a workspace that was stopped: the same root file system, the same /workspace. Other operations that need"
-        " its guest do so by themselves."
+        "Start a stopped workspace, with the same root file system and /workspace. Operations that need it"
+        " running start it by themselves."
     ),
     request=WorkspaceRequest,
     result=WorkspaceResult,
@@ -303,8 +303,8 @@ WORKSPACE_DELETE = Operation(
     name="workspace_delete",
     title="Delete a workspace",
     description=(
-        "Delete a workspace with its disks, snapshots and history, whether it runs or not. Nothing of it is left,"
-        " except what was exported before."
+        "Delete a workspace with its disks, snapshots and history, running or not. Only what was exported"
+        " before remains."
     ),
     request=WorkspaceRequest,
     result=WorkspaceDeleteResult,

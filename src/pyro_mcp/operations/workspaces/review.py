@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 INCLUDE_HOST_HOOKS = about(
-    "Include files that a tool of this host would run by itself (git hooks, editor and agent settings).", in_mcp=False
+    ("Include files that a tool of this host would run automatically (git hooks, editor and agent settings)."),
+    in_mcp=False,
 )
 
 
@@ -36,7 +37,7 @@ class DiffRequest:
     workspace_id: str = field(metadata=parameters.HANDLE)
     path: str = field(
         default=WORKSPACE,
-        metadata=parameters.path("Show only what is at or below this path.", place=Place.OPTION),
+        metadata=parameters.path("Limit the diff to this path.", place=Place.OPTION),
     )
     include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
 
@@ -55,13 +56,15 @@ class ExportRequest:
 class DiffCounts(Result):
     """How many files differ."""
 
-    total: int = field(metadata=said("All that differ."))
-    added: int = field(metadata=said("New ones."))
-    modified: int = field(metadata=said("With another content or other permissions."))
-    deleted: int = field(metadata=said("Those that are gone."))
-    type_changed: int = field(metadata=said("Those that are of another kind now, such as a link instead of a file."))
-    text_patched: int = field(metadata=said("How many of them the patch brings."))
-    non_text: int = field(metadata=said("How many the patch can't bring: binary files, directories, and so on."))
+    total: int = field(metadata=said("All files that differ."))
+    added: int = field(metadata=said("New files."))
+    modified: int = field(metadata=said("Files with changed content or permissions."))
+    deleted: int = field(metadata=said("Deleted files."))
+    type_changed: int = field(metadata=said("Files whose kind changed, such as a link instead of a file."))
+    text_patched: int = field(metadata=said("Number of files in the patch."))
+    non_text: int = field(
+        metadata=said("Number of files that the patch can't express: binary files, directories, and so on.")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +72,19 @@ class DiffFileResult(Result):
     """One file that differs. What does not apply is null: the old side of a new file, for example."""
 
     path: str = field(metadata=said("Its path below /workspace.", guest=True))
-    status: str = field(metadata=said("What became of it: added, modified, deleted, type_changed."))
-    patched: bool = field(metadata=said("Whether the patch brings the change."))
+    status: str = field(metadata=said("Its status: added, modified, deleted, type_changed."))
+    patched: bool = field(metadata=said("Whether the patch contains the change."))
     reason: str = field(metadata=said("Why it does not."))
-    added_lines: int = field(metadata=said("How many lines were added."))
-    removed_lines: int = field(metadata=said("How many lines were removed."))
-    old_kind: str | None = field(metadata=said("What it was: file, directory, symlink, other."))
-    new_kind: str | None = field(metadata=said("What it is."))
-    old_mode: str | None = field(metadata=said("The permission bits it had."))
-    new_mode: str | None = field(metadata=said("The permission bits it has."))
-    old_size_bytes: int | None = field(metadata=said("The size it had."))
-    new_size_bytes: int | None = field(metadata=said("The size it has."))
-    old_target: str | None = field(metadata=said("What the symbolic link led to.", guest=True))
-    new_target: str | None = field(metadata=said("What the symbolic link leads to.", guest=True))
+    added_lines: int = field(metadata=said("Number of lines added."))
+    removed_lines: int = field(metadata=said("Number of lines removed."))
+    old_kind: str | None = field(metadata=said("Its old kind: file, directory, symlink, other."))
+    new_kind: str | None = field(metadata=said("Its new kind."))
+    old_mode: str | None = field(metadata=said("Its old permission bits."))
+    new_mode: str | None = field(metadata=said("Its new permission bits."))
+    old_size_bytes: int | None = field(metadata=said("Its old size."))
+    new_size_bytes: int | None = field(metadata=said("Its new size."))
+    old_target: str | None = field(metadata=said("The old target of a symbolic link.", guest=True))
+    new_target: str | None = field(metadata=said("The new target of a symbolic link.", guest=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class HostHookResult(Result):
     """A file that a tool of the host would run by itself."""
 
     name: str = field(metadata=said("Its path in the patch or the export.", guest=True))
-    tool: str = field(metadata=said("Who would run it."))
+    tool: str = field(metadata=said("The tool that would run it."))
     kept: bool = field(metadata=said("Whether it is included: it was in the baseline, or it was asked for."))
     is_instruction: bool = field(
         metadata=said("Whether it is text that agents follow, such as AGENTS.md: always included, and worth reading.")
@@ -102,16 +105,18 @@ class DiffResult(Result):
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     changed: bool = field(metadata=said("Whether anything differs."))
-    host_hook_count: int = field(metadata=said("How many changed files a tool of this host would run by itself."))
-    host_hooks: tuple[HostHookResult, ...] = field(
-        metadata=said("The first hundred of them, those that the patch leaves out first.", guest=True, most=30)
+    host_hook_count: int = field(
+        metadata=said("Number of changed files that a tool of this host would run automatically.")
     )
-    summary: DiffCounts = field(metadata=said("How many files differ, and how."))
+    host_hooks: tuple[HostHookResult, ...] = field(
+        metadata=said("The first hundred of them; those omitted from the patch come first.", guest=True, most=30)
+    )
+    summary: DiffCounts = field(metadata=said("Counts of changed files."))
     entries: tuple[DiffFileResult, ...] = field(metadata=said("The files, sorted by path.", most=100, rest=ONE_FILE))
-    truncated: bool = field(metadata=said("Whether more files differ than could be listed; total counts them, too."))
+    truncated: bool = field(metadata=said("Whether more files differ than were listed; total counts them all."))
     patch: str = field(
         metadata=said(
-            "The changes as one patch that git apply takes on the tree that the workspace was seeded from.",
+            "The changes as one patch that git apply accepts in the tree that the workspace was seeded from.",
             guest=True,
             most=20_000,
             rest=ONE_FILE,
@@ -126,12 +131,12 @@ class ExportResult(Result):
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     path: str = field(metadata=parameters.FULL_PATH)
     output_path: str = field(metadata=WRITTEN_TO)
-    kind: str = field(metadata=said("What it is: file, directory."))
-    entry_count: int = field(metadata=said("How many files, directories and links came out."))
-    bytes_written: int = field(metadata=said("How much content came out."))
-    left_out_count: int = field(metadata=said("How many entries were left out: devices, links that lead outside."))
+    kind: str = field(metadata=said("Its kind: file, directory."))
+    entry_count: int = field(metadata=said("Number of files, directories and links exported."))
+    bytes_written: int = field(metadata=said("Bytes of content exported."))
+    left_out_count: int = field(metadata=said("Number of entries skipped: devices, links that lead outside."))
     left_out: tuple[NoteResult, ...] = field(metadata=said("The first hundred of them.", guest=True, most=30))
-    host_hook_count: int = field(metadata=said("How many files a tool of this host would run by itself."))
+    host_hook_count: int = field(metadata=said("Number of files that a tool of this host would run automatically."))
     host_hooks: tuple[HostHookResult, ...] = field(metadata=said("The first hundred of them.", guest=True, most=30))
 
 
@@ -148,10 +153,10 @@ class SummaryCommand(Result):
 
     seq: int = field(metadata=said("Its number in the workspace's history."))
     command: str = field(metadata=said("The command, on one line."))
-    outcome: str = field(metadata=said("How it ended, in words.", guest=True))
+    outcome: str = field(metadata=said("Its outcome, in words.", guest=True))
     exit_code: int | None = field(metadata=said("Its exit status; null if it has none."))
-    timed_out: bool = field(metadata=said("Whether it ran past its timeout and was killed."))
-    duration_ms: int = field(metadata=said("How long it ran."))
+    timed_out: bool = field(metadata=said("Whether it was killed because it timed out."))
+    duration_ms: int = field(metadata=said("Duration of the run."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +164,10 @@ class SummaryFile(Result):
     """One file that differs from the baseline."""
 
     path: str = field(metadata=said("Its path below /workspace.", guest=True))
-    status: str = field(metadata=said("What became of it: added, modified, deleted, type_changed."))
-    added_lines: int = field(metadata=said("How many lines were added."))
-    removed_lines: int = field(metadata=said("How many lines were removed."))
-    reason: str = field(metadata=said("Why the diff's patch does not bring it, if so."))
+    status: str = field(metadata=said("Its status: added, modified, deleted, type_changed."))
+    added_lines: int = field(metadata=said("Number of lines added."))
+    removed_lines: int = field(metadata=said("Number of lines removed."))
+    reason: str = field(metadata=said("Why the diff's patch does not contain it, if so."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +175,8 @@ class SummaryEvent(Result):
     """One thing that was done besides commands."""
 
     at: str = field(metadata=said("When (UTC)."))
-    kind: str = field(metadata=said("What it was: patch, sync, snapshot, export, reset, file_write, start, stop."))
-    text: str = field(metadata=said("What it was, in words.", guest=True))
+    kind: str = field(metadata=said("Its kind: patch, sync, snapshot, export, reset, file_write, start, stop."))
+    text: str = field(metadata=said("The event, in words.", guest=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,29 +185,31 @@ class SummaryResult(Result):
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     name: str | None = field(metadata=said("Its name."))
-    environment: str = field(metadata=said("The environment it was made from."))
-    state: str = field(metadata=said("Where it stands: started, stopped, failed, or between."))
+    environment: str = field(metadata=said("The environment it was created from."))
+    state: str = field(metadata=said("Its state: started, stopped, failed, or in between."))
     execution_mode: str | None = field(metadata=said("Where its commands run."))
-    isolation: str | None = field(metadata=said("What stands between it and this host: kvm, tcg, none."))
+    isolation: str | None = field(metadata=said("Its isolation from this host: kvm, tcg, none."))
     since: str = field(metadata=said("When it was created or last reset (UTC)."))
-    reset_count: int = field(metadata=said("How often it was reset."))
-    workspace_seed: SeedResult = field(metadata=said("What it began with."))
-    command_count: int = field(metadata=said("How many commands were run."))
-    failed_count: int = field(metadata=said("How many of them did not end with 0."))
-    timed_out_count: int = field(metadata=said("How many of them ran past their timeout."))
-    commands: tuple[SummaryCommand, ...] = field(metadata=said("The last commands, and those before that failed."))
+    reset_count: int = field(metadata=said("Number of resets."))
+    workspace_seed: SeedResult = field(metadata=said("Its seed."))
+    command_count: int = field(metadata=said("Number of commands run."))
+    failed_count: int = field(metadata=said("Number of commands with a non-zero exit status."))
+    timed_out_count: int = field(metadata=said("Number of commands that timed out."))
+    commands: tuple[SummaryCommand, ...] = field(metadata=said("The last commands, and earlier ones that failed."))
     changes_known: bool = field(metadata=said("Whether it could be compared with its baseline."))
     changes_unknown_reason: str = field(metadata=said("Why it could not.", guest=True))
-    changes: DiffCounts | None = field(metadata=said("How many files differ from the baseline, and how."))
-    added_lines: int = field(metadata=said("How many lines were added in all."))
-    removed_lines: int = field(metadata=said("How many lines were removed in all."))
+    changes: DiffCounts | None = field(metadata=said("Counts of files changed since the baseline."))
+    added_lines: int = field(metadata=said("Total number of lines added."))
+    removed_lines: int = field(metadata=said("Total number of lines removed."))
     files: tuple[SummaryFile, ...] = field(metadata=said("The first of the files that differ."))
-    event_count: int = field(metadata=said("How many things were done besides commands."))
+    event_count: int = field(metadata=said("Number of events other than commands."))
     events: tuple[SummaryEvent, ...] = field(metadata=said("The last of them."))
-    snapshots: tuple[SnapshotFacts, ...] = field(metadata=said("The snapshots that there are.", most=50))
-    service_count: int = field(metadata=said("How many services it has."))
-    running_service_count: int = field(metadata=said("How many of them run."))
-    page: str = field(metadata=said("The same as one page for a chat or a pull request's comment.", guest=True))
+    snapshots: tuple[SnapshotFacts, ...] = field(metadata=said("The snapshots.", most=50))
+    service_count: int = field(metadata=said("Number of services."))
+    running_service_count: int = field(metadata=said("Number of services that are running."))
+    page: str = field(
+        metadata=said("The summary as one page for a chat message or a pull request comment.", guest=True)
+    )
 
 
 def _diff(request: DiffRequest, call: Call) -> DiffResult:
@@ -342,15 +349,16 @@ def _export(request: ExportRequest, call: Call) -> ExportResult:
 
 WORKSPACE_DIFF = Operation(
     name="workspace_diff",
-    title="Show what changed in a workspace",
+    title="Show changes in a workspace",
     description=(
-        "Compare /workspace with the baseline, which is what it was created with: counts, one entry for each file that"
-        " differs, and one patch that `git apply` takes on the tree that the workspace was seeded from. What a text"
-        " patch can't bring (binary files, empty directories, other permissions) is in the entries, with the reason."
-        " Files that a tool of this host would run by itself (git hooks, .envrc, editor and agent settings) are listed"
-        " first, and left out of the patch if they were not in the baseline."
+        "Compare /workspace with its baseline (its content at creation): counts, one entry per changed"
+        " file, and one patch that `git apply` accepts in the tree that the workspace was seeded from."
+        " Changes that a text patch can't express (binary files, empty directories, permissions) are listed"
+        " in the entries, with the reason. Files that a tool of this host would run automatically (git"
+        " hooks, .envrc, editor and agent settings) are listed first, and omitted from the patch if they"
+        " were not in the baseline."
     ),
-    tool_description=" Long patches are cut in the middle: path=… shows one file or directory.",
+    tool_description=" The middle of a long patch is omitted: path=… shows one file or directory.",
     request=DiffRequest,
     result=DiffResult,
     handler=_diff,
@@ -363,9 +371,9 @@ WORKSPACE_SUMMARY = Operation(
     name="workspace_summary",
     title="Summarise a workspace for review",
     description=(
-        "Tell on one page what happened in a workspace since it was created or last reset: the commands and their"
-        " outcomes, the files that changed, patches, pushes, exports, snapshots and the final state. Fit for a chat or"
-        " a pull request's comment."
+        "Summarise on one page what happened in a workspace since it was created or last reset: commands"
+        " and their outcomes, changed files, patches, pushes, exports, snapshots and the final state. Fits"
+        " a chat message or a pull request comment."
     ),
     request=SummaryRequest,
     result=SummaryResult,
@@ -379,10 +387,10 @@ WORKSPACE_EXPORT = Operation(
     name="workspace_export",
     title="Export from a workspace to this host",
     description=(
-        "Copy a file or directory of a workspace to a path of this host where nothing is yet. Nothing is overwritten,"
-        " no link is followed, nothing is written elsewhere. Files that a tool of this host would run by itself (git"
-        " hooks and settings, .envrc, editor and agent settings) are listed, and left out if they were not in the"
-        " baseline."
+        "Copy a file or directory out of a workspace to a new path on this host. Nothing is overwritten, no"
+        " link is followed, nothing is written elsewhere. Files that a tool of this host would run"
+        " automatically (git hooks and settings, .envrc, editor and agent settings) are listed, and skipped"
+        " if they were not in the baseline."
     ),
     request=ExportRequest,
     result=ExportResult,

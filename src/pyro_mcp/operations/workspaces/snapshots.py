@@ -41,7 +41,7 @@ class ResetRequest:
     snapshot: str = field(
         default=BASELINE,
         metadata=about(
-            "The snapshot that /workspace begins with; baseline is what it was created with.",
+            "The snapshot to restore /workspace from; baseline is its content at creation.",
             names="NAME",
             max_length=64,
             form="the name of a snapshot, or baseline",
@@ -54,8 +54,8 @@ class SnapshotFacts(Result):
     """One snapshot."""
 
     snapshot_name: str = field(metadata=said("Its name."))
-    created_at: str = field(metadata=said("When it was made (UTC)."))
-    size_bytes: int = field(metadata=said("Space it takes on this host's disk."))
+    created_at: str = field(metadata=said("When it was taken (UTC)."))
+    size_bytes: int = field(metadata=said("Disk space used on this host."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ class SnapshotResult(Result):
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     snapshot_name: str = field(metadata=said("Its name."))
-    created_at: str = field(metadata=said("When it was made (UTC)."))
-    size_bytes: int = field(metadata=said("Space it takes on this host's disk."))
+    created_at: str = field(metadata=said("When it was taken (UTC)."))
+    size_bytes: int = field(metadata=said("Disk space used on this host."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ class SnapshotListResult(Result):
     """All snapshots of a workspace."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    count: int = field(metadata=said("How many there are, the baseline among them."))
+    count: int = field(metadata=said("Number of snapshots, including the baseline."))
     snapshots: tuple[SnapshotFacts, ...] = field(
-        metadata=said("The baseline, then the others, the oldest first.", most=100)
+        metadata=said("The baseline, then the others, oldest first.", most=100)
     )
 
 
@@ -85,7 +85,7 @@ class SnapshotDeleteResult(Result):
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     snapshot_name: str = field(metadata=said("Its name."))
-    deleted: bool = field(metadata=said("Always true: what can't be deleted is an error."))
+    deleted: bool = field(metadata=said("Always true: a failed deletion is an error."))
 
 
 def _create(request: SnapshotRequest, call: Call) -> SnapshotResult:
@@ -135,8 +135,8 @@ SNAPSHOT_CREATE = Operation(
     name="snapshot_create",
     title="Take a snapshot of a workspace",
     description=(
-        "Take a named checkpoint of a workspace's /workspace, which a reset can begin with. Commands go on meanwhile."
-        " Installed packages and running processes are not in it."
+        "Take a named snapshot of a workspace's /workspace, for a later reset. Commands keep running"
+        " meanwhile. Installed packages and running processes are not included."
     ),
     request=SnapshotRequest,
     result=SnapshotResult,
@@ -149,7 +149,9 @@ SNAPSHOT_CREATE = Operation(
 SNAPSHOT_LIST = Operation(
     name="snapshot_list",
     title="List snapshots of a workspace",
-    description="List the snapshots of a workspace: the baseline, which is always there, then the others by age.",
+    description=(
+        "List the snapshots of a workspace: the baseline, which always exists, then the others, oldest first."
+    ),
     request=WorkspaceRequest,
     result=SnapshotListResult,
     handler=_list,
@@ -161,7 +163,9 @@ SNAPSHOT_LIST = Operation(
 SNAPSHOT_DELETE = Operation(
     name="snapshot_delete",
     title="Delete a snapshot of a workspace",
-    description="Delete a snapshot of a workspace. The workspace itself stays as it is; the baseline can't be deleted.",
+    description=(
+        "Delete a snapshot of a workspace. The workspace itself does not change; the baseline can't be deleted."
+    ),
     request=SnapshotRequest,
     result=SnapshotDeleteResult,
     handler=_delete,
@@ -174,9 +178,9 @@ WORKSPACE_RESET = Operation(
     name="workspace_reset",
     title="Reset a workspace",
     description=(
-        "Throw everything in a workspace away (its whole root file system, /tmp, processes, history) and begin again"
-        " with /workspace as it was in the baseline or a named snapshot. Id, name, labels, snapshots and baseline"
-        " stay. Cheap: the normal way to try again."
+        "Discard everything in a workspace (its whole root file system, /tmp, processes, history) and start"
+        " over with /workspace from the baseline or a named snapshot. Id, name, labels, snapshots and"
+        " baseline are kept. Cheap: the normal way to try again."
     ),
     request=ResetRequest,
     result=WorkspaceResult,

@@ -9,12 +9,10 @@ from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Result
 
-_STATE = said(
-    "Where it stands: started, stopped, failed, or between (creating, starting, stopping, resetting, deleting)."
-)
+_STATE = said("Its state: started, stopped, failed, or in between (creating, starting, stopping, resetting, deleting).")
 _STOP_REASON = said("Why it stopped: user, ttl, host_reboot, lost.")
 _EXECUTION_MODE = said("Where its commands run: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
-_ISOLATION = said("What stands between it and this host: kvm, tcg (a VM in software), none.")
+_ISOLATION = said("Its isolation from this host: kvm, tcg (a VM in software), none.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +29,7 @@ class WorkspaceCreateRequest:
     seed_path: str | None = field(
         default=None,
         metadata=parameters.host_path(
-            "A directory of this host, or a .tar, .tar.gz or .tgz file, that /workspace begins with (default: empty).",
+            ("A directory of this host, or a .tar, .tar.gz or .tgz file, to copy into /workspace (default: empty)."),
             place=Place.OPTION,
             names="HOST_PATH",
         ),
@@ -59,7 +57,7 @@ class WorkspaceUpdateRequest:
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     name: str | None = field(default=None, metadata=parameters.NAME)
-    clear_name: bool = field(default=False, metadata=about("Take the name away."))
+    clear_name: bool = field(default=False, metadata=about("Remove the name."))
     labels: dict[str, str] | None = field(default=None, metadata=parameters.LABELS)
     clear_labels: tuple[str, ...] | None = field(default=None, metadata=parameters.CLEAR_LABELS)
 
@@ -69,23 +67,23 @@ class NoteResult(Result):
     """Something about one file of a tree."""
 
     name: str = field(metadata=said("Its path in the tree."))
-    reason: str = field(metadata=said("What there is to say of it."))
+    reason: str = field(metadata=said("A remark about it."))
 
 
 @dataclass(frozen=True, slots=True)
 class SeedResult(Result):
     """What a workspace began with."""
 
-    mode: str = field(metadata=said("What it was made from: empty, directory, tar_archive."))
+    mode: str = field(metadata=said("The kind of seed: empty, directory, tar_archive."))
     seed_path: str | None = field(metadata=said("The directory or archive of this host."))
-    destination: str = field(metadata=said("Where it was put in the guest."))
-    entry_count: int = field(metadata=said("How many files, directories and links went in."))
-    bytes_written: int = field(metadata=said("How much content went in."))
+    destination: str = field(metadata=said("Where it was copied to in the guest."))
+    entry_count: int = field(metadata=said("Number of files, directories and links copied."))
+    bytes_written: int = field(metadata=said("Bytes of content copied."))
     origin_kind: str = field(metadata=said("Who chose it: empty, manual_seed_path, project_path, repo_url."))
     origin_ref: str | None = field(metadata=said("What exactly was chosen, of a repository for example."))
-    skipped_count: int = field(metadata=said("How many entries were left out."))
+    skipped_count: int = field(metadata=said("Number of entries skipped."))
     skipped: tuple[NoteResult, ...] = field(metadata=parameters.SKIPPED)
-    changed_count: int = field(metadata=said("How many files changed while they were read."))
+    changed_count: int = field(metadata=said("Number of files that changed while they were read."))
     changed: tuple[NoteResult, ...] = field(metadata=parameters.CHANGED)
 
 
@@ -104,26 +102,26 @@ class WorkspaceResult(Result):
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     name: str | None = field(metadata=said("Its name."))
     labels: dict[str, str] = field(metadata=said("Its labels."))
-    environment: str = field(metadata=said("The environment it was made from."))
+    environment: str = field(metadata=said("The environment it was created from."))
     state: str = field(metadata=_STATE)
     stop_reason: str | None = field(metadata=_STOP_REASON)
     execution_mode: str | None = field(metadata=_EXECUTION_MODE)
     isolation: str | None = field(metadata=_ISOLATION)
     vcpu_count: int = field(metadata=said("Virtual CPUs."))
     mem_mib: int = field(metadata=said("Memory in MiB."))
-    network_policy: str = field(metadata=said("What it may reach: off, egress, egress+published-ports."))
+    network_policy: str = field(metadata=said("Its network policy: off, egress, egress+published-ports."))
     secrets: tuple[SecretResult, ...] = field(metadata=said("Its secrets, without their values."))
-    workspace_seed: SeedResult = field(metadata=said("What it began with."))
-    ttl_seconds: int = field(metadata=said("How long it runs on after its last activity."))
+    workspace_seed: SeedResult = field(metadata=said("Its seed."))
+    ttl_seconds: int = field(metadata=said("Its idle timeout."))
     created_at: str = field(metadata=said("When it was created (UTC)."))
-    expires_at: str | None = field(metadata=said("When its guest will be switched off if nothing happens (UTC)."))
+    expires_at: str | None = field(metadata=said("When it will be stopped if it stays idle (UTC)."))
     last_activity_at: str = field(metadata=said("When something last changed it (UTC)."))
-    reset_count: int = field(metadata=said("How often it was reset."))
+    reset_count: int = field(metadata=said("Number of resets."))
     last_reset_at: str | None = field(metadata=said("When it was last reset (UTC)."))
-    service_count: int = field(metadata=said("How many services it has."))
-    running_service_count: int = field(metadata=said("How many of them run."))
-    command_count: int = field(metadata=said("How many commands were run since it was created or reset."))
-    last_error: str = field(metadata=said("What went wrong last."))
+    service_count: int = field(metadata=said("Number of services."))
+    running_service_count: int = field(metadata=said("Number of services that are running."))
+    command_count: int = field(metadata=said("Number of commands run since it was created or reset."))
+    last_error: str = field(metadata=said("The last error."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,30 +131,30 @@ class WorkspaceEntry(Result):
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     name: str | None = field(metadata=said("Its name."))
     labels: dict[str, str] = field(metadata=said("Its labels."))
-    environment: str = field(metadata=said("The environment it was made from."))
+    environment: str = field(metadata=said("The environment it was created from."))
     state: str = field(metadata=_STATE)
     stop_reason: str | None = field(metadata=_STOP_REASON)
     execution_mode: str | None = field(metadata=_EXECUTION_MODE)
     isolation: str | None = field(metadata=_ISOLATION)
     created_at: str = field(metadata=said("When it was created (UTC)."))
-    expires_at: str | None = field(metadata=said("When its guest will be switched off if nothing happens (UTC)."))
+    expires_at: str | None = field(metadata=said("When it will be stopped if it stays idle (UTC)."))
     last_activity_at: str = field(metadata=said("When something last changed it (UTC)."))
-    reset_count: int = field(metadata=said("How often it was reset."))
-    command_count: int = field(metadata=said("How many commands were run since it was created or reset."))
-    service_count: int = field(metadata=said("How many services it has."))
-    running_service_count: int = field(metadata=said("How many of them run."))
+    reset_count: int = field(metadata=said("Number of resets."))
+    command_count: int = field(metadata=said("Number of commands run since it was created or reset."))
+    service_count: int = field(metadata=said("Number of services."))
+    running_service_count: int = field(metadata=said("Number of services that are running."))
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceListResult(Result):
     """All workspaces."""
 
-    count: int = field(metadata=said("How many there are."))
+    count: int = field(metadata=said("Number of entries."))
     workspaces: tuple[WorkspaceEntry, ...] = field(
         metadata=said(
-            "The workspaces, the one with the latest activity first.",
+            "The workspaces, most recently active first.",
             most=100,
-            rest="Delete the workspaces that are not needed any more.",
+            rest="Delete workspaces that are no longer needed.",
         )
     )
 
@@ -166,4 +164,4 @@ class WorkspaceDeleteResult(Result):
     """A workspace that is gone."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    deleted: bool = field(metadata=said("Always true: what can't be deleted is an error."))
+    deleted: bool = field(metadata=said("Always true: a failed deletion is an error."))

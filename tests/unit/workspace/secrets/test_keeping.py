@@ -200,6 +200,6 @@ def shown_request(workspace_id: str) -> object:
 )
 def test_a_record_of_another_form_is_refused_without_what_it_holds(record: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("some value")
-    with pytest.raises(PyroError, match="the secret number 2 is not of the right form") as caught:
+    with pytest.raises(PyroError, match="the secret number 2 is malformed") as caught:
         secrets_given([{"name": "B", "file_path": str(tmp_path / "file")}, record])
     assert VALUE not in str(caught.value.to_json())

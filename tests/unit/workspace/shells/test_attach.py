@@ -57,7 +57,7 @@ def sees(host: HostFixture, ident: str, shell: str, expected: str) -> None:
 def test_a_new_shell_works_like_ones_own_and_its_exit_is_the_commands(host: HostFixture, ident: str) -> None:
     with at_a_terminal(*ATTACH, ident) as person:
         before = person.modes()
-        person.sees("Ctrl-] lets go of it")
+        person.sees("Ctrl-] detaches")
         person.types("stty size; cat file; echo d''one\n")
         person.sees("24 80")
         person.sees("content")
@@ -81,14 +81,14 @@ def test_the_detach_key_lets_go_and_the_shell_goes_on(host: HostFixture, ident: 
         person.types(DETACH)
         assert person.status() == 0
         assert person.modes() == before
-        person.sees("let go of")
+        person.sees("[attach] detached")
     write_shell(host.engine, ident, shell, "echo still $X\n")
     sees(host, ident, shell, "still here")
 
 
 def test_another_key_may_let_go(host: HostFixture, ident: str) -> None:
     with at_a_terminal(*ATTACH, ident, "--detach-key", "ctrl-a") as person:
-        person.sees("Ctrl-a lets go of it")
+        person.sees("Ctrl-a detaches")
         person.types("printf '[%s]\\n' d''one\n")
         person.sees("[done]")
         person.types("\x01")
@@ -187,4 +187,4 @@ def test_a_workspace_that_is_stopped_says_so_and_gives_the_terminal_back(host: H
 def test_without_a_terminal_it_is_refused(host: HostFixture, ident: str) -> None:
     result = pyro(*ATTACH, ident)
     assert result.returncode == 2
-    assert b"a terminal is needed" in result.stderr
+    assert b"stdin and stdout must be a terminal" in result.stderr
