@@ -45,7 +45,7 @@ def pages() -> dict[str, str]:
 
 def cli_page() -> str:
     """Return the reference of the command line."""
-    lines = [NOTE, "# Command line", "", "`pyro --version` and `pyro COMMAND --help` work everywhere."]
+    lines = [NOTE, "# Command line", "", "Every command has `--help`; `pyro --version` prints the version."]
     shapes = [(shape_of(row), row.description) for row in all_operations() if row.cli is not None]
     shapes += [(builtin.shape, builtin.shape.description) for builtin in BUILTINS]
     for group in ["", *GROUPS]:
@@ -108,9 +108,9 @@ def python_page() -> str:
         "# Python",
         "",
         "`from pyro_mcp import Pyro`. Every method raises `PyroError` (`code`, `message`, `hint`, `details`)",
-        "for what it could not do, and returns a frozen result with `.to_dict()`. A command's non-zero exit is a",
-        "result, no error. A `Pyro` may be shared between threads; `Pyro.create_server(profile=…)` makes the MCP",
-        "server that uses it.",
+        "on failure, and returns a frozen result with `.to_dict()`. A command's non-zero exit is a result, not an",
+        "error. A `Pyro` can be shared between threads; `Pyro.create_server(profile=…)` returns an MCP server",
+        "that uses it.",
     ]
     documented: set[type] = set()
     for row in all_operations():
@@ -152,7 +152,7 @@ def mcp_page() -> str:
     hidden = ", ".join(f"`{name}`" for name in sorted(PROFILES[DEFAULT_PROFILE].hidden))
     lines += [
         "",
-        f"`{DEFAULT_PROFILE}` and the modes do not show these arguments, which keep their defaults: {hidden}.",
+        f"`{DEFAULT_PROFILE}` and the modes hide these arguments, which keep their defaults: {hidden}.",
     ]
     for row in [row for row in all_operations() if row.mcp]:
         hints = [name.removesuffix("Hint") for name, value in row.annotations.items() if value is True]
