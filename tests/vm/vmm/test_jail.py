@@ -59,6 +59,8 @@ def test_it_has_a_seccomp_filter_no_new_privileges_and_no_capabilities(machine: 
     tasks = list((proc(machine) / "task").iterdir())
     assert len(tasks) > 1
     assert all("\nSeccomp:\t2\n" in (task / "status").read_text() for task in tasks)
+    # QEMU's own sandbox, and below it the list of calls that is ours.
+    assert all("\nSeccomp_filters:\t2\n" in (task / "status").read_text() for task in tasks)
 
 
 def test_it_is_not_root_and_started_by_root_it_is_nobody_else_either(machine: QemuMachine) -> None:

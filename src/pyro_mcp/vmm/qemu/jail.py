@@ -42,11 +42,13 @@ def command(
     info_fd: int,
     data: Mapping[str, int],
     devices: Iterable[str],
+    filter_fd: int | None = None,
 ) -> list[str]:
     """Return the command that runs QEMU in its jail.
 
     To `info_fd` bubblewrap writes a JSON object with QEMU's pid as the host sees it. `data` are files in the jail and
-    the descriptors that they are copied from; `devices` are device nodes of the host.
+    the descriptors that they are copied from; `devices` are device nodes of the host. `filter_fd` holds the filter of
+    system calls (`seccomp.program`).
 
     Raises:
         PyroError: MISSING_PROGRAM.
@@ -65,6 +67,8 @@ def command(
         found += ["--dev-bind", path, path]
     for path, fd in data.items():
         found += ["--ro-bind-data", str(fd), path]
+    if filter_fd is not None:
+        found += ["--seccomp", str(filter_fd)]
     found += ["--remount-ro", "/", "--chdir", "/", "--info-fd", str(info_fd), "--", binary.path, *arguments]
     return found
 
