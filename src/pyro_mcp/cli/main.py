@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
+# As in `typing`, which takes longer to load than all else up to the first line of `main`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OK, READER_GONE = 0, 141
+OK, INTERRUPTED, READER_GONE = 0, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return the exit status."""
+    if arguments is None:
+        _leave_quietly_at_ctrl_c()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words in (["--version"], ["-V"]):
         return _version()
@@ -33,6 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(end.code or OK)
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the top of a surface: nothing gets past it but as one message
         return _fail(error, words)
+
+
+def _leave_quietly_at_ctrl_c() -> None:
+    """Exit at once at Ctrl-C while nothing is acquired yet. Commands that acquire something are `interruptible`.
+
+    Without it, a KeyboardInterrupt in an import, or in the report of an earlier one, ends in a traceback.
+    """
+    # What `signal` is made of: that loads `enum` first, and this must hold from the start.
+    import _signal  # pyright: ignore[reportMissingImports]
+
+    def leave(_number: int, _frame: object) -> None:
+        os._exit(INTERRUPTED)
+
+    # In a background job of a shell it is ignored, and stays so.
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # pyright: ignore[reportUnknownMemberType]
+        _signal.signal(_signal.SIGINT, leave)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _version() -> int:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from pyro_mcp.errors import from_os_error
 
@@ -17,15 +18,19 @@ class ReaderGone(Exception):  # noqa: N818 - it is no error: `pyro … | head` e
 
 
 def ensure_standard_streams() -> None:
-    """Open whichever of the three standard descriptors is closed on /dev/null.
+    """Open each of the three standard descriptors that is closed on /dev/null, and its object in `sys`.
 
-    Otherwise the next file opened would become our stdout, and be written into.
+    Otherwise the next file opened would become our stdout, and be written into; and Python has None for a stream whose
+    descriptor was closed when it started, on which every `isatty` and `fileno` fails.
     """
-    for fd in (STDIN, STDOUT, STDERR):
+    for fd, name in ((STDIN, "stdin"), (STDOUT, "stdout"), (STDERR, "stderr")):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            stream = open(fd, "w" if fd else "r", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
+            setattr(sys, name, stream)
 
 
 def write(fd: int, data: bytes) -> None:

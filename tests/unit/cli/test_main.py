@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from pyro_mcp import __version__
 from pyro_mcp.cli import execution, guest_command
-from pyro_mcp.cli.main import main
+from pyro_mcp.cli.main import INTERRUPTED, main
 from pyro_mcp.errors import ErrorCode, PyroError
 from tests.support.fake_runner import VM_ID, FakeRunner, exec_result, vm_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyro_mcp.host.paths import Paths
     from pyro_mcp.operations.operation import Call, Operation
 
     Answer = Callable[[Operation[Any, Any], Any, Call], Any]
@@ -226,3 +231,41 @@ def test_an_interrupt_ends_with_130(capfd: Capture, runner: Any, words: list[str
     assert main(words) == 130
     assert main([words[0], "--json", *words[1:]] if words[0] == "run" else [*words, "--json"]) == 130
     assert json.loads(capfd.readouterr().out)["error"]["code"] == "cancelled"
+
+
+CTRL_C = """\
+import sys
+from pyro_mcp.cli import main
+main._leave_quietly_at_ctrl_c()
+sys.argv = ["pyro", "workspace", "list"]
+sys.stdout.write("!")
+sys.stdout.flush()
+sys.exit(main.main())
+"""
+
+
+@pytest.mark.parametrize("after_ms", range(0, 120, 10))
+def test_ctrl_c_while_it_starts_up_is_130_without_a_traceback(private_paths: Paths, after_ms: int) -> None:
+    del private_paths
+    begun = subprocess.Popen([sys.executable, "-c", CTRL_C], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert begun.stdout is not None
+    begun.stdout.read(1)
+    threading.Event().wait(after_ms / 1000)
+    for _ in range(2):
+        begun.send_signal(signal.SIGINT)
+    _, said = begun.communicate(timeout=30)
+    assert begun.returncode in {0, INTERRUPTED}
+    assert said in {b"", b"error: interrupted\n"}
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_streams_do_no_harm_to_commands_that_show_progress(private_paths: Paths, closed: str) -> None:
+    line = f'exec "$@" {closed}'
+    argv = ["/bin/sh", "-c", line, "sh", sys.executable, "-m", "pyro_mcp", "vm", "reap-expired"]
+    assert subprocess.run(argv, check=False, timeout=60, capture_output=True).returncode == 0
+
+
+def test_mcp_serve_with_stdin_closed_ends(private_paths: Paths) -> None:
+    argv = ["/bin/sh", "-c", 'exec "$@" 0<&-', "sh", sys.executable, "-m", "pyro_mcp", "mcp", "serve"]
+    done = subprocess.run(argv, check=False, timeout=60, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
