@@ -43,8 +43,9 @@ def listen_lanes(runtime_dir: Path, lanes: int = LANES) -> list[socket.socket]:
         os.makedirs(runtime_dir / LOCKS, 0o700, exist_ok=True)
         listeners.extend(listen_unix(lane_path(runtime_dir, lane)) for lane in range(lanes))
     except BaseException as error:
-        for listener in listeners:
+        for lane, listener in enumerate(listeners):
             listener.close()
+            lane_path(runtime_dir, lane).unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise from_os_error(error, f"make the lanes in {runtime_dir}") from error
         raise

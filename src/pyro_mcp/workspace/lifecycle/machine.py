@@ -150,7 +150,6 @@ def _disks(files: WorkspaceFiles, life: int, flavour: Flavour) -> Disks:
         files.baseline_disk,
         root_is_new=flavour is Flavour.FRESH,
         workspace_is_new=False,
-        workspace_is_durable=True,
     )
 
 

@@ -7,13 +7,15 @@ to the caller, who knows what goes with it.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import Flavour, GuestConfig, RootDisk
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
+from pyro_mcp.vmm.allowance import require_allowance
 from pyro_mcp.vmm.driver import RestorePlan
 from pyro_mcp.vmm.template import ROOT_DISK
 from pyro_mcp.workspace.machines.boot import boot
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 # No reason to give up a start: without a template it only takes longer.
 _TEMPLATE_FAILURES = {ErrorCode.NO_SPACE, ErrorCode.UNSUPPORTED, ErrorCode.CORRUPT, ErrorCode.UNAVAILABLE}
-_NOT_THE_TEMPLATES_FAULT = {ErrorCode.NO_SPACE, ErrorCode.UNSUPPORTED}
 # The second one from a template that was rebuilt.
 _RESTORES = 2
 _MACHINE_ID_BYTES = 16
@@ -65,12 +66,13 @@ def launch(
     Raises:
         PyroError: NO_SPACE; whatever keeps the machine from starting. Its processes are gone then; files may be left.
     """
+    require_allowance(vm.shape)
     files = make_directories(engine, vm)
     fault_point("launch.directories")
     if images is None:
         return boot(choice, machine_spec(engine, vm, files, (), host_tree=host_tree), None, None)
     disks = own_disks(files, flavour) if disks is None else disks
-    drives = drives_of(engine, images, disks)
+    drives = drives_of(engine, images, disks, are_kept=not vm.ephemeral)
     spec = machine_spec(engine, vm, files, drives, network_fd=network_fd)
     request = TemplateRequest(choice, images, vm.shape, flavour)
     # A template was made with a baseline that can't be written to.
@@ -81,15 +83,29 @@ def launch(
         except PyroError as error:
             if error.code not in _TEMPLATE_FAILURES:
                 raise
-            # Files of the machine that did not come up are gone, or of no use.
+            # Files made for the machine that did not come up are gone, or of no use.
+            remove_tree(files.runtime)
             make_directories(engine, vm)
             _remove_disks(disks)
-            is_last = attempt == _RESTORES - 1 or error.code in _NOT_THE_TEMPLATES_FAULT
-            if is_last or not discard_template(engine.paths, request.parts().key):
-                engine.notice(f"no template can be used ({error.message}): booting from the kernel instead")
-                break
-            engine.notice(f"the template could not be restored ({error.message}): rebuilding it")
+            may_rebuild = error.code is ErrorCode.CORRUPT and attempt + 1 < _RESTORES
+            if may_rebuild and discard_template(engine.paths, request.parts().key):
+                engine.notice(f"the template could not be restored ({error.message}): rebuilding it")
+                continue
+            engine.notice(f"no template can be used ({error.message}): booting from the kernel instead")
+            return _boot_instead(engine, request, disks, spec, error)
     return _boot(request, disks, spec)
+
+
+def _boot_instead(engine: Engine, request: TemplateRequest, disks: Disks, spec: MachineSpec, error: PyroError) -> Machine:
+    """Boot where a restore failed. The template is shared: only if the boot works is it at fault, and discarded.
+
+    Otherwise a caller with little memory or few descriptors would take it from everybody.
+    """
+    machine = _boot(request, disks, spec)
+    if error.code is ErrorCode.UNAVAILABLE:
+        with suppress(PyroError):
+            discard_template(engine.paths, request.parts().key)
+    return machine
 
 
 def guest_config(vm: Vm, *, flavour: Flavour, network: GuestNetwork | None) -> GuestConfig:

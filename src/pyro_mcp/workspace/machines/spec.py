@@ -44,12 +44,15 @@ def make_directories(engine: Engine, vm: Vm) -> VmFiles:
     return files
 
 
-def drives_of(engine: Engine, images: Images, disks: Disks) -> tuple[Drive, ...]:
-    """Return the drives of a guest, in its order: base, root, workspace, baseline."""
+def drives_of(engine: Engine, images: Images, disks: Disks, *, are_kept: bool) -> tuple[Drive, ...]:
+    """Return the drives of a guest, in its order: base, root, workspace, baseline.
+
+    Disks that `are_kept` when the machine ends survive a crash of the host too: the guest's flushes reach the disk.
+    """
     return (
         Drive(images.environment.base_image, read_only=True),
-        Drive(disks.root, volatile=True),
-        Drive(disks.workspace, volatile=not disks.workspace_is_durable),
+        Drive(disks.root, volatile=not are_kept),
+        Drive(disks.workspace, volatile=not are_kept),
         Drive(
             placeholder(engine.paths) if disks.baseline is None else disks.baseline,
             read_only=not disks.is_exported,
@@ -107,8 +110,7 @@ def _disks(files: VmFiles, drives: tuple[Drive, ...]) -> tuple[Path, ...]:
 class Disks(NamedTuple):
     """The disks that a VM writes to, and the baseline that it does not (None: it has none).
 
-    Those that are `new` are made for it, the root disk as the template has it. A disk that is `durable` survives a
-    crash of the host.
+    Those that are `new` are made for it, the root disk as the template has it.
     """
 
     root: Path
@@ -116,7 +118,6 @@ class Disks(NamedTuple):
     baseline: Path | None = None
     root_is_new: bool = True
     workspace_is_new: bool = True
-    workspace_is_durable: bool = False
     #: In the baseline's place is a disk that everything is copied to.
     is_exported: bool = False
 

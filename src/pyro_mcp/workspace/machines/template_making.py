@@ -84,7 +84,7 @@ def _boot_and_save(engine: Engine, request: TemplateRequest, staged: Path) -> No
     )
     with ephemeral_vm(engine, vm, images) as own:
         files = make_directories(engine, own)
-        drives = drives_of(engine, images, Disks(staged / ROOT_DISK, staged / _WORKSPACE_DISK))
+        drives = drives_of(engine, images, Disks(staged / ROOT_DISK, staged / _WORKSPACE_DISK), are_kept=False)
         machine = boot(
             request.choice, machine_spec(engine, own, files, drives), images, request.flavour, ram_file=staged / RAM
         )

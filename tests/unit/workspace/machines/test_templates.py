@@ -144,16 +144,43 @@ def test_without_room_for_a_template_a_vm_is_booted_from_the_kernel(cold_yard: H
     assert yard.remains() == []
 
 
-def test_a_template_that_does_not_restore_is_made_anew(cold_yard: HostFixture) -> None:
+def test_a_template_that_does_not_load_is_rebuilt(cold_yard: HostFixture) -> None:
     yard = cold_yard
     yard.run()
     calls(yard)
-    yard.fakes.fake.refusals["restore"] = PyroError(ErrorCode.UNAVAILABLE, "the state does not load")
+    yard.fakes.fake.refusals["restore"] = PyroError(ErrorCode.CORRUPT, "the state does not load")
     yard.fakes.fake.refusals_left = 1
     assert yard.exec(yard.started(), "echo works").stdout == "works\n"
     assert calls(yard) == ["restore", "boot", "save", "restore"]
     assert "the template could not be restored (the state does not load): rebuilding it" in yard.said.notices
     assert yard.remains() == []
+
+
+def test_a_vmm_that_ends_in_a_restore_but_boots_costs_the_template(cold_yard: HostFixture) -> None:
+    yard = cold_yard
+    yard.run()
+    calls(yard)
+    yard.fakes.fake.refusals["restore"] = PyroError(ErrorCode.UNAVAILABLE, "the VMM ended")
+    yard.fakes.fake.refusals_left = 1
+    assert yard.run("echo works").stdout == "works\n"
+    assert calls(yard) == ["restore", "boot"]
+    assert os.listdir(yard.paths.templates) == []
+    yard.run()
+    assert calls(yard) == ["boot", "save", "restore"]
+
+
+def test_a_caller_for_whom_nothing_starts_leaves_the_shared_template_alone(cold_yard: HostFixture) -> None:
+    yard = cold_yard
+    yard.run()
+    calls(yard)
+    for step in ("restore", "boot"):
+        yard.fakes.fake.refusals[step] = PyroError(ErrorCode.UNAVAILABLE, "the machine is out of memory")
+    with pytest.raises(PyroError, match="out of memory"):
+        yard.run()
+    assert calls(yard) == ["restore", "boot"]
+    yard.fakes.fake.refusals.clear()
+    yard.run()
+    assert calls(yard) == ["restore"]
 
 
 def test_a_restore_that_always_fails_falls_back_to_a_boot(cold_yard: HostFixture) -> None:

@@ -1,0 +1,44 @@
+"""Whether this process's own limits leave room for a VM, so that the user hears of a limit and not of its effects."""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.limits import Shape
+
+# Lanes, disks, pipes and sockets of one start, and the database.
+FILES = 128
+# QEMU's libraries, its translation cache and the stacks of its threads, besides the guest's memory.
+_OWN_MEMORY_MIB = 512
+_MIB = 1024 * 1024
+
+
+def require_allowance(shape: Shape) -> None:
+    """Check that starting a VM of this shape is within this process's limits (getrlimit(2)).
+
+    The soft limit on open files is raised, as far as the hard one permits.
+
+    Raises:
+        PyroError: UNAVAILABLE, naming the limit and the command that raises it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < FILES:
+        raise _too_low(f"{hard} open files", f"{FILES}", f"ulimit -n {FILES * 8}")
+    if soft != resource.RLIM_INFINITY and soft < FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
+    memory = resource.getrlimit(resource.RLIMIT_AS)[1]
+    wanted_mib = shape.mem_mib + _OWN_MEMORY_MIB
+    if memory != resource.RLIM_INFINITY and memory < wanted_mib * _MIB:
+        raise _too_low(f"{memory // _MIB} MiB of address space", f"{wanted_mib} MiB", "ulimit -v unlimited")
+
+
+def _too_low(limit: str, wanted: str, command: str) -> PyroError:
+    return PyroError(
+        ErrorCode.UNAVAILABLE,
+        f"this process may use at most {limit}; a VM of this shape needs {wanted}",
+        hint=f"Raise the limit before the command: {command}",
+    )
