@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,20 +16,24 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import StopReason, VmState
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.lifecycle.delete import delete_workspace
+from pyro_mcp.workspace.lifecycle.lookup import list_workspaces, status_workspace
+from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.vms.delete import delete_vm
 from pyro_mcp.workspace.vms.run import run_in_vm
 from pyro_mcp.workspace.vms.start import start_vm
 from pyro_mcp.workspace.vms.status import list_vms, status_vm
 from tests.support.one_verb import INTERRUPTED, Running, Verbs
+from tests.support.host_fixture import HostFixture
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
     from pyro_mcp.model import Vm
-    from tests.support.host_fixture import HostFixture
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
@@ -225,7 +231,8 @@ def test_a_host_disk_that_fills_up_under_a_guest_ends_that_guest_alone(guests: H
                 guests.spec(),
                 GuestCommand("dd if=/dev/zero of=/root/big bs=1M count=300 conv=fsync || exit 9", timeout_s=8),
             )
-        assert caught.value.code in {ErrorCode.TIMEOUT, ErrorCode.GUEST_LOST, ErrorCode.NO_SPACE}
+        assert caught.value.code is ErrorCode.NO_SPACE
+        assert "is paused: the host's disk" in caught.value.message
         assert list_vms(engine) == []
         found = os.statvfs(small_disk)
         assert found.f_bavail > found.f_blocks * 0.9
@@ -239,6 +246,48 @@ def test_a_host_disk_without_room_is_an_error_before_anything_is_started(guests:
         run_in_vm(engine, guests.spec(), GuestCommand("true"))
     assert caught.value.code is ErrorCode.NO_SPACE
     assert str(small_disk) in caught.value.message
+
+
+def fill(place: Path) -> Path:
+    """Take what is free on a disk, to the last byte."""
+    path = place / os.urandom(4).hex()
+    with suppress(OSError), open(path, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(65536))
+    return path
+
+
+def test_on_a_full_host_disk_a_guest_pauses_and_goes_on_and_others_can_be_stopped_and_deleted(
+    guests: HostFixture, small_disk: Path
+) -> None:
+    yard = HostFixture(replace(guests.paths, state=small_disk / "state"))
+    other, workspace = yard.workspace(), yard.workspace()
+    stop_workspace(yard.engine, other.id)
+    yard.engine.close()
+    assert (yard.paths.state / "reserve").is_dir()
+    filler = fill(small_disk)
+    finished: list[str] = []
+    command = "dd if=/dev/zero of=/workspace/x bs=1M count=16 conv=fsync 2>/dev/null; stat -c %s /workspace/x"
+    writer = threading.Thread(target=lambda: finished.append(yard.do(workspace, command, timeout_s=120)))
+    writer.start()
+
+    def paused() -> bool:
+        return "is paused: the host's disk" in status_workspace(yard.engine, workspace.id).last_error
+
+    wait_until(paused, timeout_s=60, what="the guest to be paused", interval_s=0.2)
+    late = fill(small_disk)
+    assert {each.id for each in list_workspaces(yard.engine)} == {other.id, workspace.id}
+    delete_workspace(yard.engine, other.id)
+    filler.unlink()
+    late.unlink()
+    writer.join(60)
+    assert finished == [f"{16 * 1024**2}\n"]
+    assert status_workspace(yard.engine, workspace.id).last_error == ""
+    fill(small_disk)
+    assert stop_workspace(yard.engine, workspace.id).state is WorkspaceState.STOPPED
+    delete_workspace(yard.engine, workspace.id)
+    assert yard.remains() == []
+    yard.close()
 
 
 def test_deleting_a_vm_twice_at_once_and_while_it_runs_a_command(guests: HostFixture, others: Verbs) -> None:

@@ -161,6 +161,7 @@ def _prune(_request: EnvPruneRequest, call: Call) -> EnvPruneResult:
 
     call.progress.phase("prune", "checking what is in use")
     with engine(call) as using:
+        using.use_reserve()
         using.reconcile()
         vms, _ = using.store.vms.all()
         workspaces, _ = using.store.workspaces.all()

@@ -46,6 +46,8 @@ class Database:
     def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
         self.path = path
         self._notice = notice
+        #: Called when the disk is full. The action is repeated if it returns that it made some room.
+        self.make_room: Callable[[], bool] = _no_room
         self._turn = threading.RLock()
         self._anchor: WalAnchor | None = None
         self._connection = self._open()
@@ -112,6 +114,8 @@ class Database:
             try:
                 return action(self._connection)
             except sqlite3.Error as error:
+                if _code(error) & 0xFF == sqlite3.SQLITE_FULL and self.make_room():
+                    return self._attempt(action)
                 if not _is_damage(error):
                     raise self._error(error) from error
                 reason = str(error)
@@ -292,6 +296,10 @@ class Database:
             for fd in fds:
                 os.close(fd)
         return None
+
+
+def _no_room() -> bool:
+    return False
 
 
 class _UnusableError(Exception):

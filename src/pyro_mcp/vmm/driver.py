@@ -184,6 +184,14 @@ class Machine(Protocol):
         """
         ...
 
+    def is_paused_on_error(self) -> bool:
+        """Return whether the VMM has paused the guest because the host's disk is full. Takes 2 s at most."""
+        ...
+
+    def resume(self) -> bool:
+        """Continue a guest that is paused on an error, losing nothing; return whether it runs."""
+        ...
+
     def console_tail(self, max_bytes: int = 4096) -> str:
         """Return the end of what the guest's console and the VMM printed, as far as it is written.
 

@@ -84,6 +84,14 @@ class KeptMachine:
         except OSError:
             return ""
 
+    def is_paused_on_error(self) -> bool:
+        """Return whether the VMM paused the guest. By default none does."""
+        return False
+
+    def resume(self) -> bool:
+        """Continue a paused guest; return whether it runs."""
+        return False
+
     def close(self) -> None:
         """Give back this process's descriptors; here there are none."""
 

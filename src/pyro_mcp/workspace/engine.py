@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.state.clock import system_clock
 from pyro_mcp.state.reconcile import reconcile, restore_workspaces
+from pyro_mcp.state.reserve import give_up_piece, make_room_to_open, take_reserve
 from pyro_mcp.state.store import Store
 from pyro_mcp.workspace.drivers import InstalledDrivers
 
@@ -43,6 +44,7 @@ class Engine:
         self.drivers: Drivers = InstalledDrivers(paths, self.progress) if drivers is None else drivers
         self._opening = threading.Lock()
         self._store: Store | None = None
+        self._uses_reserve = False
 
     def __enter__(self) -> Self:
         return self
@@ -57,8 +59,15 @@ class Engine:
         """Return the state store, opened at the first use."""
         with self._opening:
             if self._store is None:
+                if self._uses_reserve:
+                    make_room_to_open(self.paths)
                 self._store = Store(self.paths, self.notice)
+                self._store.database.make_room = lambda: self._uses_reserve and give_up_piece(self.paths)
             return self._store
+
+    def use_reserve(self) -> None:
+        """Give up some of the reserve if the disk is full: for verbs that must work then."""
+        self._uses_reserve = True
 
     def notice(self, text: str) -> None:
         """Tell what happened besides."""
@@ -90,3 +99,4 @@ class Engine:
         store, self._store = self._store, None
         if store is not None:
             store.close()
+            take_reserve(self.paths)

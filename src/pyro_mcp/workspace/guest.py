@@ -18,6 +18,7 @@ from pyro_mcp.state.discard import is_running
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import is_alive
+from pyro_mcp.vmm.paused import continued, is_stuck, stuck_error
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.lifecycle.start import start_locked
 
@@ -66,7 +67,8 @@ def guest_of(engine: Engine, handle: str, *, activity: bool = True) -> Generator
     with using_workspace(engine.paths, workspace_id):
         workspace, vm, machine = _running(engine, workspace_id)
         try:
-            yield GuestUse(workspace, vm, machine)
+            with continued(machine):
+                yield GuestUse(workspace, vm, machine)
         except PyroError as error:
             if error.code in _GUEST_FAILURES:
                 raise _explained(engine, workspace, machine, error) from error
@@ -118,7 +120,8 @@ def _explained(engine: Engine, before: Workspace, machine: Machine, error: PyroE
     if error.code is not ErrorCode.BUSY:
         machine.wait_for_end(_LAST_WORDS_TIMEOUT_S if error.code is ErrorCode.GUEST_LOST else 0.0)
     if machine.is_alive():
-        return error
+        is_silent = error.code is ErrorCode.TIMEOUT and is_stuck(machine)
+        return stuck_error(f"the workspace {before.title}", machine) if is_silent else error
     with suppress(PyroError):
         engine.reconcile()
     now = engine.store.workspaces.find(before.id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.sockets import connect_unix
@@ -17,8 +17,13 @@ from pyro_mcp.vmm.qemu.qmp import QmpClient
 
 if TYPE_CHECKING:
     from pyro_mcp.model.machine import MachineRecord
+    from pyro_mcp.vmm.qemu.qmp import Message
 
 MONITOR = "qmp"
+# QEMU serves one connection at a time, and another process may have it.
+MONITOR_TIMEOUT_S = 2.0
+# What `query-status` reports after a write that failed with ENOSPC (QEMU's `werror=enospc`, the default).
+_IO_ERROR = "io-error"
 
 
 class QemuMachine(KeptMachine):
@@ -58,6 +63,32 @@ class QemuMachine(KeptMachine):
             client.close()
             raise
         return client
+
+    def is_paused_on_error(self) -> bool:
+        """Return whether QEMU paused the guest because the host refused a write: its disk is full."""
+        return self._status() == _IO_ERROR
+
+    def resume(self) -> bool:
+        """Continue a guest that is paused on an error; return whether it runs. The writes that failed are repeated.
+
+        Where there is still no room, it is paused again at once.
+        """
+        deadline = Deadline(MONITOR_TIMEOUT_S, "QEMU to continue the guest")
+        try:
+            with self.monitor(deadline) as client:
+                client.execute("cont", deadline)
+        except PyroError:
+            return False
+        return self._status() == "running"
+
+    def _status(self) -> str:
+        deadline = Deadline(MONITOR_TIMEOUT_S, "QEMU to say what the guest does")
+        try:
+            with self.monitor(deadline) as client:
+                answer = client.execute("query-status", deadline)
+        except PyroError:
+            return ""
+        return str(cast("Message", answer)["status"])
 
     def _ask_to_quit(self, timeout_s: float) -> bool:
         deadline = Deadline(timeout_s, "QEMU to take the command to quit")

@@ -21,6 +21,7 @@ def delete_workspace(engine: Engine, handle: str) -> None:
     Raises:
         PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if a process of it survives SIGKILL.
     """
+    engine.use_reserve()
     workspace_id = find_workspace(engine, handle).id
     engine.reconcile()
     try:

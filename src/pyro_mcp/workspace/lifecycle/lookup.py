@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.naming import check_labels
+from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.state.copies import write_workspace_copy
 from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.vmm.paused import is_stuck, stuck_error
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
@@ -41,6 +43,7 @@ def list_workspaces(engine: Engine) -> tuple[Workspace, ...]:
     Raises:
         PyroError: the store can't be used.
     """
+    engine.use_reserve()
     engine.reconcile()
     workspaces, damaged = engine.store.workspaces.all()
     if damaged:
@@ -50,13 +53,22 @@ def list_workspaces(engine: Engine) -> tuple[Workspace, ...]:
 
 
 def status_workspace(engine: Engine, handle: str) -> Workspace:
-    """Return a workspace as it is now.
+    """Return a workspace as it is now. If its guest is paused, because the host's disk is full, its last error says so.
 
     Raises:
         PyroError: NOT_FOUND; CONFLICT if several ids begin like that.
     """
+    engine.use_reserve()
     engine.reconcile()
-    return find_workspace(engine, handle)
+    workspace = find_workspace(engine, handle)
+    vm = engine.store.vms.find(workspace.vm_id) if workspace.state is WorkspaceState.STARTED else None
+    if vm is None or vm.machine is None:
+        return workspace
+    machine = engine.drivers.of(vm.machine.kind).attach(vm.machine)
+    if not is_stuck(machine):
+        return workspace
+    error = stuck_error("its guest", machine)
+    return replace(workspace, last_error=f"{error.message}. {error.hint}")
 
 
 def update_workspace(engine: Engine, handle: str, change: WorkspaceChange) -> Workspace:

@@ -35,6 +35,7 @@ def stop_workspace(engine: Engine, handle: str) -> Workspace:
     Raises:
         PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if its VMM survives SIGKILL.
     """
+    engine.use_reserve()
     engine.reconcile()
     workspace = find_workspace(engine, handle)
     with workspace_lock(engine.paths, workspace.id):

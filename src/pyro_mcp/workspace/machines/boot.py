@@ -13,6 +13,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.vmm.driver import BootFiles, BootPlan
+from pyro_mcp.vmm.paused import is_stuck, stuck_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +62,9 @@ def explained(error: PyroError, machine: Machine, what: str) -> PyroError:
     """Add to an error of a guest that was lost or silent what its console said last. The machine is ended for that."""
     if error.code not in {ErrorCode.GUEST_LOST, ErrorCode.TIMEOUT, ErrorCode.PROTOCOL}:
         return error
+    if error.code is ErrorCode.TIMEOUT and is_stuck(machine):
+        machine.kill()
+        return stuck_error(f"{what}: its guest", machine)
     machine.wait_for_end(_LAST_WORDS_TIMEOUT_S if error.code is ErrorCode.GUEST_LOST else 0.0)
     machine.kill()
     tail = machine.console_tail()

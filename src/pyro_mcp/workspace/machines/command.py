@@ -13,6 +13,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.command import Captured
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S, DEFAULT_STREAM_BYTES, DEFAULT_TIMEOUT_S, check_timeout
 from pyro_mcp.protocol.names import WORKSPACE
+from pyro_mcp.vmm.paused import continued
 from pyro_mcp.workspace.machines.boot import explained
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def run_command(
     output = Output(streams)
     request = ExecRequest(command.argv, timeout_s=command.timeout_s, cwd=command.cwd, env=vm.variables)
     try:
-        with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
+        with continued(machine), AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
             if config is None:
                 result = session.exec(request, stdin=streams.stdin, on_output=output.take, cancel=streams.cancel)
             else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.errors import PyroError
+from pyro_mcp.vmm.paused import is_stuck
 
 if TYPE_CHECKING:
     from pyro_mcp.model.machine import MachineRecord
@@ -23,6 +24,10 @@ def power_off(engine: Engine, record: MachineRecord, *, timeout_s: float = POWER
     """
     machine = engine.drivers.of(record.kind).attach(record)
     try:
+        if is_stuck(machine):
+            # It can neither answer nor write: waiting for it would change nothing.
+            machine.shutdown(0.0)
+            return False
         try:
             with AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S) as session:
                 session.poweroff(timeout_s=timeout_s)

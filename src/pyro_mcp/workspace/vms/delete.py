@@ -22,6 +22,7 @@ def delete_vm(engine: Engine, vm_id: str) -> None:
         PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if a process of it survives SIGKILL.
     """
     get_vm(engine, vm_id)
+    engine.use_reserve()
     engine.reconcile()
     delete_if_there(engine, vm_id)
 

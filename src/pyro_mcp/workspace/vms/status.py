@@ -50,6 +50,7 @@ def status_vm(engine: Engine, vm_id: str) -> Vm:
     Raises:
         PyroError: NOT_FOUND, which a VM whose time was up is too.
     """
+    engine.use_reserve()
     engine.reconcile()
     return get_vm(engine, vm_id)
 
@@ -60,6 +61,7 @@ def list_vms(engine: Engine) -> list[Vm]:
     Raises:
         PyroError: the store can't be used.
     """
+    engine.use_reserve()
     engine.reconcile()
     vms, _ = engine.store.vms.all()
     return [vm for vm in vms if not vm.workspace_id]

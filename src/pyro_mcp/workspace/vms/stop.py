@@ -33,6 +33,7 @@ def stop_vm(engine: Engine, vm_id: str) -> Vm:
     Raises:
         PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if its VMM survives SIGKILL.
     """
+    engine.use_reserve()
     engine.reconcile()
     with vm_lock(engine.paths, parse_vm_id(vm_id)):
         vm = get_vm(engine, vm_id)

@@ -1,0 +1,73 @@
+"""Space kept back in the state directory, so that a full disk does not keep anybody from stopping or deleting.
+
+The database writes a log before it changes anything, and a record is replaced by way of a new file: both take space
+and inodes, which a guest may have used up. The reserve is given up piece by piece, since others take what is freed, and
+made whole again when there is room.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import PyroError
+from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.model.limits import MIN_FREE_BYTES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.host.paths import Paths
+
+NAME = "reserve"
+# Each piece is an inode too.
+PIECES, _PIECE_BYTES = 16, 256 * 1024
+# Opening the database takes as much, for its log and index.
+_OPENING_BYTES, _OPENING_INODES = 128 * 1024, 4
+
+
+def give_up_piece(paths: Paths) -> bool:
+    """Free a piece of the reserve; return whether there was one."""
+    for number in range(PIECES):
+        with suppress(OSError):
+            os.unlink(_piece(paths, number))
+            return True
+    return False
+
+
+def make_room_to_open(paths: Paths) -> None:
+    """Free a piece of the reserve if there is no room to open the database."""
+    with suppress(OSError):
+        found = os.statvfs(paths.state)
+        # Some file systems (btrfs) count no inodes and report 0 of 0.
+        has_inodes = found.f_favail >= _OPENING_INODES or found.f_files == 0
+        if found.f_bavail * found.f_frsize < _OPENING_BYTES or not has_inodes:
+            give_up_piece(paths)
+
+
+def take_reserve(paths: Paths) -> None:
+    """Make the reserve whole if the disk has room. That it can't be is no error."""
+    # The first to be made and to be given up.
+    if os.path.exists(_piece(paths, 0)):
+        return
+    with suppress(OSError, PyroError):
+        found = os.statvfs(paths.state)
+        if found.f_bavail * found.f_frsize < MIN_FREE_BYTES:
+            return
+        ensure_private_dir(paths.state / NAME)
+        for number in reversed(range(PIECES)):
+            _make_piece(_piece(paths, number))
+
+
+def _piece(paths: Paths, number: int) -> Path:
+    return paths.state / NAME / str(number)
+
+
+def _make_piece(path: Path) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        # Not ftruncate(2): a hole reserves nothing.
+        os.posix_fallocate(fd, 0, _PIECE_BYTES)
+    finally:
+        os.close(fd)
