@@ -26,8 +26,8 @@ from pyro_mcp.workspace.vms.delete import delete_vm
 from pyro_mcp.workspace.vms.run import run_in_vm
 from pyro_mcp.workspace.vms.start import start_vm
 from pyro_mcp.workspace.vms.status import list_vms, status_vm
-from tests.support.one_verb import INTERRUPTED, Running, Verbs
 from tests.support.host_fixture import HostFixture
+from tests.support.one_verb import INTERRUPTED, Running, Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Generator

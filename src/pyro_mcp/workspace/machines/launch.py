@@ -96,7 +96,9 @@ def launch(
     return _boot(request, disks, spec)
 
 
-def _boot_instead(engine: Engine, request: TemplateRequest, disks: Disks, spec: MachineSpec, error: PyroError) -> Machine:
+def _boot_instead(
+    engine: Engine, request: TemplateRequest, disks: Disks, spec: MachineSpec, error: PyroError
+) -> Machine:
     """Boot where a restore failed. The template is shared: only if the boot works is it at fault, and discarded.
 
     Otherwise a caller with little memory or few descriptors would take it from everybody.
