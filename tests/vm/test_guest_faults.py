@@ -224,6 +224,9 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
 
 def test_a_host_disk_that_fills_up_under_a_guest_ends_that_guest_alone(guests: HostFixture, small_disk: Path) -> None:
     paths = replace(guests.paths, state=small_disk / "state")
+    filler = small_disk / "filler"
+    with open(filler, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 80 * 1024**2)
     with Engine(paths) as engine:
         with pytest.raises(PyroError) as caught:
             run_in_vm(
@@ -234,6 +237,7 @@ def test_a_host_disk_that_fills_up_under_a_guest_ends_that_guest_alone(guests: H
         assert caught.value.code is ErrorCode.NO_SPACE
         assert "is paused: the host's disk" in caught.value.message
         assert list_vms(engine) == []
+        filler.unlink()
         found = os.statvfs(small_disk)
         assert found.f_bavail > found.f_blocks * 0.9
         assert run_in_vm(engine, guests.spec(), GuestCommand("echo works")).stdout == "works\n"
