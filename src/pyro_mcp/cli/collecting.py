@@ -69,7 +69,7 @@ def _records(
         for text in texts:
             name, sign, value = text.partition("=")
             if not name or not sign:
-                # Who left the name away has given a value that nobody else should see.
+                # Without a name the text may be the secret itself: it is not shown.
                 hint = with_help(command, "Give NAME=….")
                 raise UsageError(f"{option} has no name or no value", hint=hint)
             records.append({"name": name, key: value})
@@ -82,7 +82,7 @@ def _malformed(option: str, text: str, form: str, command: str) -> UsageError:
 
 
 def _text_of(path: str, parameter: Parameter) -> str:
-    """Return what stands in a file, or comes on stdin."""
+    """Return the content of a file, or of stdin."""
     most = parameter.max_length or _MOST_BYTES
     name = "stdin" if path == "-" else path
     try:
@@ -103,7 +103,7 @@ def _text_of(path: str, parameter: Parameter) -> str:
 
 
 def blot_out(values: list[str]) -> None:
-    """Write over these values wherever they stand in the process's command line, as far as the system lets us."""
+    """Overwrite these values in the process's command line, as far as the system permits."""
     with suppress(OSError, ValueError):
         with open("/proc/self/stat", "rb") as file:
             # The program's name, in parentheses, may hold spaces.

@@ -75,7 +75,7 @@ def _shapes() -> list[Shape]:
 
 
 def _offer(parser: argparse.ArgumentParser, shape: Shape) -> None:
-    """Say what a shell may offer for the values of a command's arguments."""
+    """Set what a shell offers for the values of a command's arguments."""
     offers = {parameter.name: _values(parameter.completes) for parameter in parameters(shape.request)}
     asked = {parameter.name: parameter.completes for parameter in parameters(shape.request)}
     for action in parser._actions:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def execute(operation: Operation[Any, Any], arguments: Sequence[str]) -> int:
-    """Parse the arguments, carry the operation out, show what came of it; return the exit status."""
+    """Parse the arguments, run the operation, show its result; return the exit status."""
     parsed = parse(shape_of(operation), arguments)
     with interruptible():
         takes_command = any(parameter.place is Place.COMMAND for parameter in parameters(operation.request))
@@ -61,7 +61,7 @@ def _execute(operation: Operation[Any, Any], parsed: Parsed) -> int:
 
 
 def _progress(parsed: Parsed) -> AbstractContextManager[Any]:
-    # With --json somebody else's program reads along: only a person at a terminal is told how far it is.
+    # With --json a program reads the output: progress is only for a person at a terminal.
     if parsed.json and not os.isatty(STDERR):
         from contextlib import nullcontext
 

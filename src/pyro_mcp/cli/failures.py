@@ -29,7 +29,7 @@ class Failure:
 
 
 def as_failure(error: Exception, words: Sequence[str]) -> Failure:
-    """Turn whatever came to the top of the command line `words` into an error and a status."""
+    """Turn an exception of the command line `words` into an error and a status."""
     if isinstance(error, UsageError):
         return Failure(error, USAGE)
     status = COULD_NOT_RUN if _runs_in_guest(words) else FAILED

@@ -143,7 +143,7 @@ class _Output:
 
 
 def _stdin(operation: Operation[Any, Any], parsed: Parsed) -> int | None:
-    """Return our stdin if it was asked for, or if somebody has put something there: a file, a pipe or a socket."""
+    """Return our stdin if it was asked for, or if it is a file, a pipe or a socket."""
     if operation.takes_stdin:
         return STDIN if parsed.stdin else None
     mode = os.fstat(STDIN).st_mode

@@ -18,7 +18,7 @@ OK, INTERRUPTED, READER_GONE = 0, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command line and return the exit status."""
+    """Run one command line and return the exit status."""
     if arguments is None:
         _leave_quietly_at_ctrl_c()
     words = list(sys.argv[1:] if arguments is None else arguments)

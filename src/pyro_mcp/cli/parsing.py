@@ -82,7 +82,7 @@ def parse(shape: Shape, arguments: Sequence[str]) -> Parsed:
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
-    """Say whether --json was asked for, in a command line that may be wrong otherwise."""
+    """Return whether --json was given, in a command line that may be wrong otherwise."""
     before = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return "--json" in before
 
@@ -193,7 +193,7 @@ def _whole(text: str) -> int:
 
 
 def _split(arguments: Sequence[str], known: tuple[Parameter, ...]) -> tuple[list[str], list[str] | None]:
-    """Part the words at the first --, if the command takes a guest's command after it."""
+    """Split the words at the first --, if a guest's command follows it."""
     takes_command = any(parameter.place is Place.COMMAND for parameter in known)
     if not takes_command or "--" not in arguments:
         return list(arguments), None
@@ -235,7 +235,7 @@ def _unknown(shape: Shape, parser: argparse.ArgumentParser, unknown: list[str], 
 
 
 def _sentence(message: str) -> str:
-    """Return argparse's message in our words."""
+    """Return argparse's message in our style."""
     if message.startswith("the following arguments are required: "):
         return f"missing {message.partition(': ')[2]}"
     return message.removeprefix("argument ")

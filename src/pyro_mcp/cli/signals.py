@@ -18,7 +18,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def interruptible() -> Generator[None]:
-    """Raise KeyboardInterrupt at the first signal; what comes after it is told to wait for the clean-up."""
+    """Raise KeyboardInterrupt at the first signal; later ones only print that clean-up is in progress."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     # `nohup` asks us to stay when the terminal goes, and a shell's background job not to hear Ctrl-C.
     heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]

@@ -14,7 +14,7 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 
 
 class ReaderGone(Exception):  # noqa: N818 - it is no error: `pyro … | head` ends this way
-    """Say that whoever read our output has closed it."""
+    """Raised when the reader of our output has closed it."""
 
 
 def ensure_standard_streams() -> None:
@@ -37,8 +37,8 @@ def write(fd: int, data: bytes) -> None:
     """Write all of `data`.
 
     Raises:
-        ReaderGone: nobody reads any more.
-        PyroError: the device refuses it, for want of space for example.
+        ReaderGone: the reader has closed its end.
+        PyroError: the device refuses it, because it is full for example.
     """
     rest = memoryview(data)
     while rest:
@@ -53,7 +53,7 @@ def write(fd: int, data: bytes) -> None:
 
 
 def say(text: str) -> None:
-    """Write a line for a person to stderr; that nobody reads it is no reason to fail."""
+    """Write a line for a person to stderr; ignore a closed reader."""
     from pyro_mcp.errors import PyroError
 
     try:
@@ -85,7 +85,7 @@ def put_json(document: object) -> None:
 
 
 def colourful(fd: int) -> bool:
-    """Say whether to use colour there: on a terminal that knows it, unless NO_COLOR asks not to."""
+    """Return whether to use colour: on a terminal that supports it, unless NO_COLOR is set."""
     return os.isatty(fd) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -95,7 +95,7 @@ def styled(text: str, code: str, fd: int) -> str:
 
 
 def _await_writable(fd: int) -> None:
-    # Somebody made the descriptor non-blocking (it is shared with whoever started us): wait, do not lose bytes.
+    # The descriptor may be non-blocking, as it is shared with the process that started us: wait, do not lose bytes.
     import select
 
     poller = select.poll()

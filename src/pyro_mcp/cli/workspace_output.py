@@ -42,7 +42,7 @@ _SHOWN_FILES = 50
 
 
 def show_workspace_result(name: str, result: Result) -> None:
-    """Write a result to stdout, and what there is to say of it to stderr."""
+    """Write a result to stdout, and remarks on it to stderr."""
     if name.startswith("shell_"):
         from pyro_mcp.cli.shell_output import SHOWING
 
@@ -227,9 +227,9 @@ def _host_hooks(hooks: tuple[HostHookResult, ...], count: int) -> None:
         if hook.is_instruction:
             say(f"note: {name} is included: agents follow what it says")
         elif hook.kept:
-            say(f"note: {name} is included: {hook.tool} runs it by itself")
+            say(f"note: {name} is included: {hook.tool} runs it automatically")
         else:
-            say(f"left out: {name}: {hook.tool} would run it by itself (--include-host-hooks includes it)")
+            say(f"skipped: {name}: {hook.tool} would run it automatically (--include-host-hooks includes it)")
     if count > len(hooks):
         say(f"… and {count - len(hooks)} more files like these")
 

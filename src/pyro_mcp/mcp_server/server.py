@@ -31,7 +31,7 @@ class HasRunner(Protocol):
 
     @property
     def runner(self) -> Runner:
-        """Return what carries operations out."""
+        """Return the runner of operations."""
         ...
 
 
@@ -47,7 +47,7 @@ def create_server(
 
 
 def server_of(chosen: Profile, runner: Runner) -> Server[dict[str, Any]]:
-    """Make an MCP server that shows the tools of `chosen` and carries them out by `runner`."""
+    """Make an MCP server that offers the tools of `chosen` and runs them with `runner`."""
     operations = {str(row.mcp): row for row in find_tools(chosen.tools)}
     tools = {name: Tool(row, ToolInput(row, chosen.hidden)) for name, row in operations.items()}
     listed = [_describe(tool, chosen) for tool in tools.values()]

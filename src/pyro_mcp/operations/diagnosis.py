@@ -55,7 +55,7 @@ class DemoRequest:
 
 @dataclass(frozen=True, slots=True)
 class Problem(Result):
-    """One thing that is wrong, and what mends it."""
+    """One problem, and how to fix it."""
 
     code: str = field(metadata=said("The kind of problem."))
     message: str = field(metadata=said("The problem."))

@@ -129,7 +129,7 @@ def _environment(name: str, call: Call, findings: _Findings) -> EnvironmentRepor
 
 
 def _driver(call: Call, findings: _Findings) -> tuple[Selection | None, DriverProbe | None]:
-    """Return what would run a VM here, and what its driver says of itself. Nothing is built to find out."""
+    """Return what would run a VM here, and its driver's own report. Nothing is built to find out."""
     from pyro_mcp.image.boot import find_boot_source
     from pyro_mcp.vmm.selection import select_driver
 
@@ -193,7 +193,7 @@ def _network(programs: list[host.Program], findings: _Findings) -> NetworkReport
 def _prove(
     environment: EnvironmentReport, chosen: Selection | None, call: Call, findings: _Findings
 ) -> VmExecResult | None:
-    """Boot a VM and run a command in it, if that needs no pull; return what came of it."""
+    """Boot a VM and run a command in it, if that needs no pull; return the outcome."""
     if chosen is None or environment.state != "installed" or environment.boot_source != "installed":
         return None
     call.progress.phase("boot", f"running a command in a VM of {environment.name}")

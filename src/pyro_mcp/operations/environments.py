@@ -46,7 +46,7 @@ class EnvInspectRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvPruneRequest:
-    """Ask for what nobody needs to be removed."""
+    """Ask for everything unused to be removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _inspect(request: EnvInspectRequest, call: Call) -> EnvInspectResult:
 
 
 def _prune(_request: EnvPruneRequest, call: Call) -> EnvPruneResult:
-    """Remove what nothing needs, and say what that was.
+    """Remove everything unused, and report it.
 
     Raises:
         PyroError: BUSY if images are being used all the time; PERMISSION and others.

@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class Effect(StrEnum):
-    """Say what an operation does to what is there."""
+    """The effect of an operation on existing state."""
 
     READ = "read"
     WRITE = "write"
@@ -56,7 +56,7 @@ def plain(value: object) -> object:
         return [plain(each) for each in cast("tuple[object, ...]", value)]
     if isinstance(value, dict):
         return {key: plain(each) for key, each in cast("dict[str, object]", value).items()}
-    raise TypeError(f"{type(value).__name__} can't stand in a result")
+    raise TypeError(f"{type(value).__name__} can't be part of a result")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +88,7 @@ def engine(call: Call) -> Engine:
 class Operation(Generic[Q, R]):
     """One row of the table: everything that the surfaces need to offer an operation.
 
-    Its summary stands in `table`. `description` is what a model or a person reads before use, and holds
+    Its summary is in `table`. `description` is what a model or a person reads before use, and holds
     no data of any guest. `open_world` says that it may reach beyond this host, `idempotent` that doing it twice
     is doing it once. `cli` is the path of words that calls it, `mcp` its tool, `sdk` its method. `only` is an option of
     the command and the field of the result that is printed alone with it; `takes_stdin` says that -i hands the

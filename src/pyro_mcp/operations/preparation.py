@@ -42,7 +42,7 @@ _REACH_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What a preparation depends on, by the words in which a change is told, and the template that it made."""
+    """What a preparation depends on, by the name in which a change is reported, and the template that it made."""
 
     facts: dict[str, str]
     template: Path
@@ -82,24 +82,24 @@ def prepare(request: PrepareRequest, call: Call) -> PrepareResult:
 
 
 def daily_loop(paths: Paths, environment: str = DEFAULT_ENVIRONMENT) -> DailyLoopReport:
-    """Say whether the next VM of an environment starts fast, and why."""
-    mend = f"run: pyro prepare {environment}"
+    """Return whether the next VM of an environment starts fast, and why."""
+    fix = f"run: pyro prepare {environment}"
     before = load(paths).get(environment)
     if before is None:
-        return DailyLoopReport("cold", f"never prepared; {mend}", None)
+        return DailyLoopReport("cold", f"never prepared; {fix}", None)
     now = _dependencies(paths, environment)
     if now is None:
-        return DailyLoopReport("stale", f"it is not installed any more; {mend}", before.prepared_at)
+        return DailyLoopReport("stale", f"it is no longer installed; {fix}", before.prepared_at)
     changed = [what for what, value in now.facts.items() if before.facts.get(what) != value]
     if changed:
-        return DailyLoopReport("stale", f"changed since: {', '.join(changed)}; {mend}", before.prepared_at)
+        return DailyLoopReport("stale", f"changed since: {', '.join(changed)}; {fix}", before.prepared_at)
     if not now.template.is_dir():
-        return DailyLoopReport("stale", f"its template was removed; {mend}", before.prepared_at)
+        return DailyLoopReport("stale", f"its template was removed; {fix}", before.prepared_at)
     return DailyLoopReport("warm", "nothing it depends on has changed", before.prepared_at)
 
 
 def load(paths: Paths) -> dict[str, Prepared]:
-    """Return the records by environment. A file that can't be read as one counts as none: preparing writes it anew."""
+    """Return the records by environment. A file that can't be read as one counts as none: preparing rewrites it."""
     try:
         document = json.loads((paths.cache / _RECORD).read_bytes())
         if document["schema"] != _SCHEMA:

@@ -40,7 +40,7 @@ class VmRunRequest:
 
 @dataclass(frozen=True, slots=True)
 class VmExecResult(Result):
-    """What became of one command. Its exit code is a result, whatever it is."""
+    """The result of one command, whatever its exit code."""
 
     vm_id: str = field(metadata=VM_ID)
     environment: str = field(metadata=ENVIRONMENT)
@@ -119,7 +119,7 @@ def command_streams(call: Call) -> CommandStreams:
 
 
 def execution_result(done: Execution) -> VmExecResult:
-    """Return what came of a command, as users are shown it."""
+    """Return the outcome of a command as a result."""
     return VmExecResult(
         vm_id=done.vm_id,
         environment=done.environment,

@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class Runner:
-    """What carries operations out, in the directories of one user."""
+    """Runs operations in the directories of one user."""
 
     def __init__(self, paths: Paths | None = None) -> None:
         self.paths = Paths.from_environment() if paths is None else paths

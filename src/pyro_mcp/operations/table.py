@@ -136,11 +136,6 @@ def begins(words: Sequence[str], beginning: str) -> bool:
     return list(words[: len(first)]) == first
 
 
-def commands_below(group: str) -> tuple[Operation[Any, Any], ...]:
-    """Return the rows whose command begins with the words of `group`."""
-    return tuple(row for row in all_operations() if row.cli is not None and begins(row.cli, group))
-
-
 def find_tools(names: Sequence[str]) -> tuple[Operation[Any, Any], ...]:
     """Return the rows of these tools, in the order of the names."""
     by_tool = {row.mcp: row for row in all_operations()}

@@ -43,7 +43,7 @@ class VmListRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmReapExpiredRequest:
-    """Ask for the VMs whose time is up to be cleared away."""
+    """Ask for expired VMs to be deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +113,23 @@ class VmReapExpiredResult(Result):
 
 def network_result(found: NetworkInfo) -> VmNetworkInfoResult:
     """Return a VM's network as users are shown it."""
-    told = found.network or {}
-    mtu = told.get("mtu")
+    known = found.network or {}
+    mtu = known.get("mtu")
     return VmNetworkInfoResult(
         vm_id=found.vm_id,
         network_policy=found.network_policy.value,
         has_network=found.network is not None,
-        ipv4=_address(told.get("ipv4")),
-        ipv6=_address(told.get("ipv6")),
-        dns=tuple(str(each) for each in cast("list[object]", told.get("dns") or [])),
+        ipv4=_address(known.get("ipv4")),
+        ipv6=_address(known.get("ipv6")),
+        dns=tuple(str(each) for each in cast("list[object]", known.get("dns") or [])),
         mtu=mtu if isinstance(mtu, int) else None,
     )
 
 
-def _address(told: object) -> InterfaceAddressResult | None:
-    if not isinstance(told, dict):
+def _address(known: object) -> InterfaceAddressResult | None:
+    if not isinstance(known, dict):
         return None
-    address = cast("Mapping[str, object]", told)
+    address = cast("Mapping[str, object]", known)
     return InterfaceAddressResult(
         str(address["address"]), cast("int", address["prefix_length"]), str(address["gateway"])
     )

@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class Calling:
-    """What carries operations out for a class whose methods are operations."""
+    """The base of classes whose methods are operations."""
 
     def __init__(self, runner: Runner, progress: Progress | None) -> None:
         self.runner = runner

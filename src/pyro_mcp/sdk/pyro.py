@@ -39,7 +39,7 @@ class Pyro(Workspaces, Shells, Services):
     """Workspaces and disposable virtual machines.
 
     Every method raises `PyroError` (code, message, hint) for what it could not do, and returns a frozen result with
-    `.to_dict()`. `progress` is told how far long operations are; by default nobody is.
+    `.to_dict()`. `progress` receives the progress of long operations; by default it is discarded.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Pyro(Workspaces, Shells, Services):
         self.close()
 
     def close(self) -> None:
-        """Let go. Workspaces and VMs live on until they are deleted or their time is up: others may use them."""
+        """Close. Workspaces and VMs stay until they are deleted or expire: others may use them."""
 
     def create_server(self, *, profile: str | None = None, mode: str | None = None) -> Server[dict[str, Any]]:
         """Make an MCP server that shows the tools of a profile (default: workspace-core) and uses this `Pyro`."""
@@ -186,13 +186,13 @@ class Pyro(Workspaces, Shells, Services):
         return self._do(vms.VM_NETWORK_INFO, vms.VmRequest(vm_id=vm_id))
 
     def reap_expired(self) -> VmReapExpiredResult:
-        """Clear away the VMs whose time is up."""
+        """Delete expired VMs."""
         from pyro_mcp.operations import vms
 
         return self._do(vms.VM_REAP_EXPIRED, vms.VmReapExpiredRequest())
 
     def doctor(self, *, environment: str = "debian:12", platform: str | None = None) -> DoctorResult:
-        """Say what this machine can do, what is wrong with it, and what mends that."""
+        """Report what this machine can do, its problems, and how to fix them."""
         from pyro_mcp.operations import machine
 
         return self._do(machine.DOCTOR, machine.DoctorRequest(environment=environment, platform=platform))

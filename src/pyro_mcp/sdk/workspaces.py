@@ -45,7 +45,7 @@ class Workspaces(Calling):
         labels: Mapping[str, str] | None = None,
         require_kvm: bool = False,
     ) -> WorkspaceResult:
-        """Create a workspace and start it; /workspace begins as a copy of `seed_path`."""
+        """Create and start a workspace; /workspace starts as a copy of `seed_path`."""
         from pyro_mcp.operations.workspaces import lifecycle
 
         request = lifecycle.WorkspaceCreateRequest(
@@ -64,7 +64,7 @@ class Workspaces(Calling):
         return self._do(lifecycle.WORKSPACE_CREATE, request)
 
     def list_workspaces(self) -> WorkspaceListResult:
-        """List the workspaces, the one with the latest activity first."""
+        """List workspaces, most recently active first."""
         from pyro_mcp.operations.workspaces import lifecycle
 
         return self._do(lifecycle.WORKSPACE_LIST, lifecycle.WorkspaceListRequest())
@@ -78,7 +78,7 @@ class Workspaces(Calling):
         labels: Mapping[str, str] | None = None,
         clear_labels: Sequence[str] | None = None,
     ) -> WorkspaceResult:
-        """Give a workspace another name or other labels; labels that are not mentioned stay."""
+        """Change the name or labels of a workspace; labels that are not mentioned are kept."""
         from pyro_mcp.operations.workspaces import lifecycle
 
         request = lifecycle.WorkspaceUpdateRequest(
@@ -94,37 +94,25 @@ class Workspaces(Calling):
         """Show a workspace."""
         from pyro_mcp.operations.workspaces import lifecycle
 
-        return self._do(
-            lifecycle.WORKSPACE_STATUS,
-            lifecycle.WorkspaceRequest(workspace_id=workspace_id),
-        )
+        return self._do(lifecycle.WORKSPACE_STATUS, lifecycle.WorkspaceRequest(workspace_id=workspace_id))
 
     def stop_workspace(self, workspace_id: str) -> WorkspaceResult:
-        """Switch a workspace's guest off and keep everything."""
+        """Stop a workspace; everything in it is kept."""
         from pyro_mcp.operations.workspaces import lifecycle
 
-        return self._do(
-            lifecycle.WORKSPACE_STOP,
-            lifecycle.WorkspaceRequest(workspace_id=workspace_id),
-        )
+        return self._do(lifecycle.WORKSPACE_STOP, lifecycle.WorkspaceRequest(workspace_id=workspace_id))
 
     def start_workspace(self, workspace_id: str) -> WorkspaceResult:
-        """Start a workspace that was stopped. What needs its guest does so by itself."""
+        """Start a stopped workspace. Operations that need it running start it by themselves."""
         from pyro_mcp.operations.workspaces import lifecycle
 
-        return self._do(
-            lifecycle.WORKSPACE_START,
-            lifecycle.WorkspaceRequest(workspace_id=workspace_id),
-        )
+        return self._do(lifecycle.WORKSPACE_START, lifecycle.WorkspaceRequest(workspace_id=workspace_id))
 
     def delete_workspace(self, workspace_id: str) -> WorkspaceDeleteResult:
-        """Delete a workspace with all that is in it."""
+        """Delete a workspace and everything in it."""
         from pyro_mcp.operations.workspaces import lifecycle
 
-        return self._do(
-            lifecycle.WORKSPACE_DELETE,
-            lifecycle.WorkspaceRequest(workspace_id=workspace_id),
-        )
+        return self._do(lifecycle.WORKSPACE_DELETE, lifecycle.WorkspaceRequest(workspace_id=workspace_id))
 
     def exec_workspace(
         self,
@@ -134,7 +122,7 @@ class Workspaces(Calling):
         timeout_seconds: int = 30,
         secret_env: Mapping[str, str] | None = None,
     ) -> WorkspaceExecResult:
-        """Run a command in a workspace. A text is run by the shell, a list is taken as it is."""
+        """Run a command in a workspace. A string is run by the shell, a list without one."""
         from pyro_mcp.operations.workspaces import commands
 
         request = commands.WorkspaceExecRequest(
@@ -146,7 +134,7 @@ class Workspaces(Calling):
         return self._do(commands.WORKSPACE_EXEC, request)
 
     def logs_workspace(self, workspace_id: str, *, seq: int | None = None, offset: int = 0) -> WorkspaceLogsResult:
-        """Show the commands that were run; of the one with the number `seq`, all output that is kept."""
+        """Show the commands that were run; with `seq`, that one and all its output that is kept."""
         from pyro_mcp.operations.workspaces import commands
 
         request = commands.WorkspaceLogsRequest(workspace_id=workspace_id, seq=seq, offset=offset)
@@ -203,7 +191,7 @@ class Workspaces(Calling):
         return self._do(review.WORKSPACE_DIFF, request)
 
     def summarize_workspace(self, workspace_id: str) -> SummaryResult:
-        """Tell on one page what happened in a workspace since it was created or last reset."""
+        """Summarise on one page what happened in a workspace since it was created or last reset."""
         from pyro_mcp.operations.workspaces import review
 
         request = review.SummaryRequest(workspace_id=workspace_id)
@@ -212,7 +200,7 @@ class Workspaces(Calling):
     def export_workspace(
         self, workspace_id: str, path: str, *, output_path: str | PathLike[str], include_host_hooks: bool = False
     ) -> ExportResult:
-        """Copy a file or directory out of a workspace, to a path where nothing is yet."""
+        """Copy a file or directory out of a workspace, to a new path."""
         from pyro_mcp.operations.workspaces import review
 
         request = review.ExportRequest(
@@ -224,7 +212,7 @@ class Workspaces(Calling):
         return self._do(review.WORKSPACE_EXPORT, request)
 
     def create_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotResult:
-        """Take a named checkpoint of /workspace."""
+        """Take a named snapshot of /workspace."""
         from pyro_mcp.operations.workspaces import snapshots
 
         request = snapshots.SnapshotRequest(workspace_id=workspace_id, snapshot_name=snapshot_name)
@@ -245,7 +233,7 @@ class Workspaces(Calling):
         return self._do(snapshots.SNAPSHOT_DELETE, request)
 
     def reset_workspace(self, workspace_id: str, *, snapshot: str = "baseline") -> WorkspaceResult:
-        """Throw everything in a workspace away and begin again with the baseline or a snapshot."""
+        """Discard everything in a workspace and start over with the baseline or a snapshot."""
         from pyro_mcp.operations.workspaces import snapshots
 
         request = snapshots.ResetRequest(workspace_id=workspace_id, snapshot=snapshot)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import PyroError, from_os_error
 from pyro_mcp.host.durable import atomic_write
+from pyro_mcp.host.files import open_plain
 from pyro_mcp.model.ids import is_snapshot_id
 from pyro_mcp.model.workspace import Snapshot
 from pyro_mcp.state.records import vm_from_row, vm_to_row, workspace_from_row, workspace_to_row
@@ -140,7 +141,7 @@ def _checksum(document: Mapping[str, object]) -> int:
 def _read(path: Path) -> dict[str, object] | None:
     """Return a record that is whole, or None. Earlier versions wrote no checksum."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = open_plain(path)
         with open(fd, "rb") as file:
             found: object = json.loads(file.read(_MAX_BYTES))
     except (OSError, ValueError, RecursionError):

@@ -8,13 +8,13 @@ a file without a name and without a process is gone.
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import remove_tree
+from pyro_mcp.host.files import open_plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,10 +35,9 @@ def remove_disks(path: Path) -> None:
         fds: list[int] = []
         for disk in _disks(path):
             with suppress(OSError):
-                fd = os.open(disk, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                fd = open_plain(disk)
                 held.callback(os.close, fd)
-                found = os.fstat(fd)
-                if stat.S_ISREG(found.st_mode) and found.st_blocks > _LARGE_BLOCKS:
+                if os.fstat(fd).st_blocks > _LARGE_BLOCKS:
                     fds.append(fd)
         remove_tree(path)
         if fds:

@@ -178,8 +178,8 @@ def test_files_that_a_host_tool_would_run_are_named_before_anything_else(
     runner(diff(host_hook_count=4, host_hooks=hooks))
     assert main(["workspace", "diff", "w"]) == 0
     assert capfd.readouterr().err.split("\n")[:4] == [
-        "left out: .envrc: direnv would run it by itself (--include-host-hooks includes it)",
-        "note: .husky/x is included: husky runs it by itself",
+        "skipped: .envrc: direnv would run it automatically (--include-host-hooks includes it)",
+        "note: .husky/x is included: husky runs it automatically",
         "note: AGENTS.md is included: agents follow what it says",
         "… and 1 more files like these",
     ]

@@ -99,4 +99,4 @@ def test_it_is_stale_when_its_template_is_gone(private_paths: Paths) -> None:
 
 def test_it_is_stale_when_the_environment_is_gone(private_paths: Paths) -> None:
     written(private_paths, one_record())
-    assert daily_loop(private_paths).reason.startswith("it is not installed any more")
+    assert daily_loop(private_paths).reason.startswith("it is no longer installed")

@@ -49,9 +49,10 @@ def test_a_stream_is_as_harmless_however_it_is_cut(text: str) -> None:
 
 
 def test_colours_and_progress_within_a_line_reach_the_terminal_untouched() -> None:
-    data = b"\x1b[1;31mred\x1b[0m 10%\r20%\x1b[K\x08\ttab\n\x07"
+    data = b"\x1b[1;31mred\x1b[0m 10%\r20%\x1b[K\x08\ttab\n"
     assert filtered(data) == data
     assert filtered(*(data[at : at + 1] for at in range(len(data)))) == data
+    assert filtered(b"\x07") == b"^G"
 
 
 def test_raw_8_bit_controls_and_invalid_text_become_visible() -> None:

@@ -20,7 +20,6 @@ from pyro_mcp.operations.table import (
     GROUPS,
     SUMMARIES,
     all_operations,
-    commands_below,
     family,
     find_command,
     find_tools,
@@ -49,7 +48,6 @@ def test_a_row_is_found_by_its_words(row: Operation[Any, Any]) -> None:
     assert find_command([*row.cli, "--json"]) is row
     if len(row.cli) > 1:
         assert all(" ".join(row.cli[:count]) in GROUPS for count in range(1, len(row.cli)))
-        assert row in commands_below(row.cli[0])
         assert find_command(row.cli[:1]) is None
 
 

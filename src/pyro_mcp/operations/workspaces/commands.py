@@ -49,7 +49,7 @@ class WorkspaceLogsRequest:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceExecResult(Result):
-    """What became of one command. Its exit code is a result, whatever it is."""
+    """The result of one command, whatever its exit code."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     seq: int = field(metadata=said("Its number in the workspace's history."))
@@ -179,7 +179,7 @@ def _whole(using: Engine, workspace_id: str, record: CommandRecord, offset: int)
         data, is_part = text.encode("utf-8", "replace"), cut
         if in_file:
             with suppress(PyroError):
-                # What lies in a file may have been dropped since: then the record has what there is.
+                # The file may have been dropped since: then the record has all that is left.
                 data = command_output(using, workspace_id, record.seq, stream)
                 is_part = len(data) < total
         shown[stream] = (data[offset:].decode("utf-8", "replace"), is_part or offset > 0)

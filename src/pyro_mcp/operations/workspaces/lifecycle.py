@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.secrets.values import Secret
 
 
-# How long guests may take to say what became of their services: of one, or of all in a list together.
+# How long guests may take to report their services: one of them, or all in a list together.
 _COUNT_TIMEOUT_S, _LEAST_TIMEOUT_S = 0.5, 0.02
 
 

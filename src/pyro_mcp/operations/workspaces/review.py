@@ -89,7 +89,7 @@ class DiffFileResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class HostHookResult(Result):
-    """A file that a tool of the host would run by itself."""
+    """A file that a tool of the host would run automatically."""
 
     name: str = field(metadata=said("Its path in the patch or the export.", guest=True))
     tool: str = field(metadata=said("The tool that would run it."))
@@ -126,7 +126,7 @@ class DiffResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class ExportResult(Result):
-    """What came out of a workspace."""
+    """The result of an export."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     path: str = field(metadata=parameters.FULL_PATH)

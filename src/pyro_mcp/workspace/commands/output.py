@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import OutputBuffer, Stream
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.files import open_plain
 from pyro_mcp.model.limits import JOURNAL_STREAM_BYTES, MAX_KEPT_STREAM_BYTES
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
@@ -127,7 +128,7 @@ def command_output(engine: Engine, handle: str, seq: int, stream: Stream) -> byt
     workspace = find_workspace(engine, handle)
     path = WorkspaceFiles(engine.paths, workspace.id).commands(workspace.life) / output_name(seq, stream)
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with open(open_plain(path), "rb") as file:
             return file.read(MAX_KEPT_STREAM_BYTES)
     except OSError as error:
         raise PyroError(
