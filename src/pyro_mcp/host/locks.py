@@ -15,7 +15,7 @@ from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
 _MAX_OWNER_BYTES = 32
@@ -63,23 +63,36 @@ def _take(fd: int, path: Path, kind: int, timeout_s: float, waiting_for: str) ->
             raise from_os_error(error, f"lock {path}") from error
         return True
 
-    if attempt():
+    if gets_lock(attempt, timeout_s, waiting_for):
         return
+    owner = os.pread(fd, _MAX_OWNER_BYTES, 0).decode("ascii", "replace").strip()
+    busy = lock_is_held(waiting_for, f"process {owner}" if owner.isdigit() else "", timeout_s)
+    raise PyroError(
+        busy.code, busy.message, hint=busy.hint, details={"holder_pid": int(owner)} if owner.isdigit() else {}
+    )
+
+
+def gets_lock(attempt: Callable[[], bool], timeout_s: float, waiting_for: str) -> bool:
+    """Try to take a lock until it succeeds or the time is up (0: once), and say whether it did."""
+    if attempt():
+        return True
     try:
         if timeout_s > 0:
-            wait_until(attempt, timeout_s=timeout_s, what=waiting_for, interval_s=0.05)
-            return
+            wait_until(attempt, timeout_s=timeout_s, what=waiting_for, interval_s=0.02)
+            return True
     except PyroError as error:
         if error.code is not ErrorCode.TIMEOUT:
             raise
-    owner = os.pread(fd, _MAX_OWNER_BYTES, 0).decode("ascii", "replace").strip()
-    by = f"process {owner}" if owner.isdigit() else "another process"
+    return False
+
+
+def lock_is_held(waiting_for: str, holder: str, timeout_s: float) -> PyroError:
+    """Return the error for a lock that another process keeps."""
     waited = f" for more than {timeout_s:g} s" if timeout_s > 0 else ""
-    raise PyroError(
+    return PyroError(
         ErrorCode.BUSY,
-        f"{waiting_for} is in use by {by}{waited}",
+        f"{waiting_for} is in use by {holder or 'another process'}{waited}",
         hint="Wait until it has finished, or end it, and run the command again.",
-        details={"holder_pid": int(owner)} if owner.isdigit() else {},
     )
 
 

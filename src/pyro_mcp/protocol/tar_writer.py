@@ -8,6 +8,8 @@ Owners are root. Times are whole seconds, unless that takes an extended header a
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import struct
 from typing import TYPE_CHECKING
@@ -122,3 +124,24 @@ def _time(mtime_ns: int) -> bytes:
     sign = b"-" if mtime_ns < 0 else b""
     seconds, fraction = divmod(abs(mtime_ns), 1_000_000_000)
     return b"%b%d.%09d" % (sign, seconds, fraction)
+
+
+def data_segments(fd: int, size: int, *, most: int) -> tuple[tuple[int, int], ...] | None:
+    """Return offset and length of each part of a file that holds data, at most so many; the last takes the rest.
+
+    None stands for a file without holes, and for a file system that can't say.
+    """
+    parts: list[tuple[int, int]] = []
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole follows
+                break
+            return None
+        end = size if len(parts) == most else min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        if end <= start:
+            break
+        parts.append((start, end - start))
+    return None if parts == [(0, size)] else tuple(parts)

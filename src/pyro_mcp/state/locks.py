@@ -21,9 +21,9 @@ import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import from_os_error
+from pyro_mcp.host.locks import gets_lock, lock_is_held
 from pyro_mcp.host.paths import ensure_private_dir
-from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.state.filenames import VM_LOCKS
 
 if TYPE_CHECKING:
@@ -96,22 +96,8 @@ def _take(
             raise from_os_error(error, f"lock {path}") from error
         return True
 
-    if attempt():
-        return
-    try:
-        if timeout_s > 0:
-            wait_until(attempt, timeout_s=timeout_s, what=waiting_for, interval_s=0.02)
-            return
-    except PyroError as error:
-        if error.code is not ErrorCode.TIMEOUT:
-            raise
-    by = (holder() if holder is not None else "") or "another process"
-    waited = f" for more than {timeout_s:g} s" if timeout_s > 0 else ""
-    raise PyroError(
-        ErrorCode.BUSY,
-        f"{waiting_for} is in use by {by}{waited}",
-        hint="Wait until it has finished, or end it, and run the command again.",
-    )
+    if not gets_lock(attempt, timeout_s, waiting_for):
+        raise lock_is_held(waiting_for, holder() if holder is not None else "", timeout_s)
 
 
 # Longer than any start or stop takes once its template is there.

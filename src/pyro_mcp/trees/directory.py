@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join, shown_briefly
+from pyro_mcp.protocol.tar_writer import data_segments
 from pyro_mcp.trees.entries import KEPT_MODE, Bounds, Entry, Kind, Notes, Tally, TreeMode, data_bytes
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class DirectorySource:
                 return Entry(path, Kind.LINK, found.st_mode & KEPT_MODE, found.st_mtime_ns, target=first)
         segments = None
         if found.st_blocks * 512 < found.st_size:
-            segments = _segments(fd, found.st_size)
+            segments = data_segments(fd, found.st_size, most=_MAX_SEGMENTS)
         mode = found.st_mode & KEPT_MODE
         entry = Entry(path, Kind.FILE, mode, found.st_mtime_ns, found.st_size, fd=fd, segments=segments)
         # Holes are free, here and in the workspace; only what comes from strangers is held to its size.
@@ -245,21 +246,3 @@ def _special(directory: int, name: bytes) -> str:
         stat.S_IFCHR: "a character device",
     }
     return names.get(stat.S_IFMT(mode), GONE)
-
-
-def _segments(fd: int, size: int) -> tuple[tuple[int, int], ...] | None:
-    """Return where a file's data is, or None if there are no holes worth speaking of."""
-    parts: list[tuple[int, int]] = []
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole follows
-                break
-            return None
-        end = size if len(parts) == _MAX_SEGMENTS else min(os.lseek(fd, start, os.SEEK_HOLE), size)
-        if end <= start:
-            break
-        parts.append((start, end - start))
-    return None if parts == [(0, size)] else tuple(parts)

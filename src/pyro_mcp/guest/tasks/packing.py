@@ -106,7 +106,7 @@ class _Packer:
 
     def _large(self, fd: int, found: os.stat_result, path: bytes) -> None:
         mode, size = found.st_mode & _MODE, found.st_size
-        segments = _segments(fd, size) if found.st_blocks * 512 < size else None
+        segments = tar_writer.data_segments(fd, size, most=_MAX_SEGMENTS) if found.st_blocks * 512 < size else None
         if segments is None:
             segments = [(0, size)]
             self._count(tar_writer.file_header(path, mode, found.st_mtime_ns, size))
@@ -133,21 +133,3 @@ def _send(fd: int, offset: int, length: int) -> None:
     while offset < end:
         write_all(STDOUT, _ZEROES[: end - offset])
         offset += min(end - offset, len(_ZEROES))
-
-
-def _segments(fd: int, size: int) -> list[tuple[int, int]] | None:
-    """Return where a file's data is, or None if that is no shorter than sending all of it."""
-    parts: list[tuple[int, int]] = []
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole follows
-                break
-            return None
-        end = size if len(parts) == _MAX_SEGMENTS else min(os.lseek(fd, start, os.SEEK_HOLE), size)
-        if end <= start:
-            break
-        parts.append((start, end - start))
-    return None if parts == [(0, size)] else parts

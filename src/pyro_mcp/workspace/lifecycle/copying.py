@@ -5,68 +5,42 @@ Half a copy is never handed out.
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
-from pyro_mcp.workspace.machines.disks import copy_into, make_sparse, sync_disk
+from pyro_mcp.workspace.machines.disks import BackgroundWork, copy_into, make_sparse, sync_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
 
-class Copying:
+class Copying(BackgroundWork):
     """A copy under way. A context manager; the VMM may open the copy when the block begins."""
 
     def __init__(self, source: Path, target: Path, *, is_disk: bool) -> None:
+        super().__init__(self._copy)
         self._is_disk = is_disk
         self._source = source
         self._target = target
-        self._error: PyroError | None = None
-        self._is_whole = False
-        self._thread = threading.Thread(target=self._work, name="copying")
 
     def __enter__(self) -> Self:
         if self._is_disk:
             make_sparse(self._target, ROOT_DISK_BYTES)
         else:
             ensure_private_dir(self._target)
-        self._thread.start()
-        return self
+        return super().__enter__()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._thread.join()
+    def _copy(self) -> None:
+        if self._is_disk:
+            copy_into(self._source, self._target)
+            fault_point("ws_copying.copied")
+            # Now, while the machine is still being brought up: the guest's first flush would wait for it.
+            sync_disk(self._target)
+        else:
+            from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
 
-    def finish(self) -> None:
-        """Wait until the copy is whole.
-
-        Raises:
-            PyroError: NO_SPACE and others.
-        """
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        assert self._is_whole  # noqa: S101 - else the thread has shown why
-
-    def _work(self) -> None:
-        try:
-            if self._is_disk:
-                copy_into(self._source, self._target)
-                fault_point("ws_copying.copied")
-                # Now, while the machine is still being brought up: the guest's first flush would wait for it.
-                sync_disk(self._target)
-            else:
-                from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
-
-                copy_tree(self._source, self._target)
-                sync_tree(self._target)
-            self._is_whole = True
-        except PyroError as error:
-            self._error = error
+            copy_tree(self._source, self._target)
+            sync_tree(self._target)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession, Flavour
@@ -24,7 +25,7 @@ from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vm_table import update_vm
 from pyro_mcp.vmm.driver import HostTree
 from pyro_mcp.workspace.machines.boot import explained
-from pyro_mcp.workspace.machines.disks import DiskSync
+from pyro_mcp.workspace.machines.disks import BackgroundWork, sync_disk
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
 from pyro_mcp.workspace.machines.spec import Disks
 from pyro_mcp.workspace.ttl import watch, watched
@@ -113,7 +114,9 @@ def machine_up(
             stack.callback(machine.close)
             # A new root disk is a copy in the host's memory, which a power cut would take.
             is_new_disk = images is not None and flavour is Flavour.FRESH
-            root = stack.enter_context(DiskSync(files.root_disk(life))) if is_new_disk else None
+            root = (
+                stack.enter_context(BackgroundWork(partial(sync_disk, files.root_disk(life)))) if is_new_disk else None
+            )
             with ExitStack() as unrecorded:
                 # The record knows it only when it is up; until then this process ends it.
                 unrecorded.callback(machine.kill)

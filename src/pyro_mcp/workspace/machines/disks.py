@@ -18,6 +18,7 @@ from pyro_mcp.model.limits import MIN_FREE_BYTES, ROOT_DISK_BYTES
 from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -153,13 +154,14 @@ def sync_disk(path: Path) -> None:
         os.close(fd)
 
 
-class DiskSync:
-    """The syncing of a disk in a thread, while its machine is brought up. A context manager."""
+class BackgroundWork:
+    """Work in a thread, such as syncing a disk, while a machine is brought up. A context manager."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
         self._error: PyroError | None = None
-        self._thread = threading.Thread(target=self._work, name="syncing")
+        self._is_done = False
+        self._thread = threading.Thread(target=self._run, name="disks")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -171,18 +173,20 @@ class DiskSync:
         self._thread.join()
 
     def finish(self) -> None:
-        """Wait until the disk, as it was when this began, is on the host's own.
+        """Wait until the work is done.
 
         Raises:
-            PyroError: NO_SPACE and others.
+            PyroError: what the work raises, such as NO_SPACE.
         """
         self._thread.join()
         if self._error is not None:
             raise self._error
+        assert self._is_done  # noqa: S101 - else the thread has shown why
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         try:
-            sync_disk(self._path)
+            self._work()
+            self._is_done = True
         except PyroError as error:
             self._error = error
 

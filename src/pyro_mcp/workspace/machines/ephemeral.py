@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.states import VmState
 from pyro_mcp.state.copies import write_copy
-from pyro_mcp.state.discard import discard_vm
+from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.state.filenames import VmFiles
-from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.workspace.machines.images import recorded
 
@@ -73,14 +72,7 @@ def delete_if_there(engine: Engine, vm_id: str) -> None:
         PyroError: as `delete_vm`.
     """
     try:
-        _delete(engine, vm_id)
+        discard_vm_if_there(engine.store, engine.paths, vm_id)
     except KeyboardInterrupt:
-        _delete(engine, vm_id)
+        discard_vm_if_there(engine.store, engine.paths, vm_id)
         raise
-
-
-def _delete(engine: Engine, vm_id: str) -> None:
-    with vm_lock(engine.paths, vm_id):
-        vm = engine.store.vms.find(vm_id)
-        if vm is not None:
-            discard_vm(engine.store, engine.paths, vm)
