@@ -34,6 +34,7 @@ from pyro_mcp.workspace.lifecycle.seed import Seeding
 from pyro_mcp.workspace.machines.disks import require_space
 from pyro_mcp.workspace.machines.images import images_for, keeping_images
 from pyro_mcp.workspace.machines.selection import Demands, choose
+from pyro_mcp.workspace.machines.spec import StartPlan
 from pyro_mcp.workspace.ttl import renewed
 
 if TYPE_CHECKING:
@@ -93,11 +94,8 @@ def _created(
         machine_up(
             engine,
             workspace,
-            vm,
-            choice,
-            images,
+            StartPlan(vm, choice, images, Flavour.FRESH),
             life=workspace.life,
-            flavour=Flavour.FRESH,
             meanwhile=seeding.laid,
         ) as running,
     ):

@@ -25,7 +25,7 @@ from pyro_mcp.workspace.machines.boot import explained
 from pyro_mcp.workspace.machines.images import images_of
 from pyro_mcp.workspace.machines.launch import guest_config, launch
 from pyro_mcp.workspace.machines.selection import choose, demands_of
-from pyro_mcp.workspace.machines.spec import Disks
+from pyro_mcp.workspace.machines.spec import Disks, StartPlan
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -82,15 +82,8 @@ def looking_into(
     with ExitStack() as stack:
         stack.callback(discard_vm_if_there, engine.store, engine.paths, vm.id)
         fault_point("ws_inspection.recorded")
-        machine = launch(
-            engine,
-            vm,
-            choice,
-            images,
-            flavour=Flavour.ATTACH,
-            network_fd=None,
-            disks=_disks(WorkspaceFiles(engine.paths, workspace.id), workspace.life, output),
-        )
+        disks = _disks(WorkspaceFiles(engine.paths, workspace.id), workspace.life, output)
+        machine = launch(engine, StartPlan(vm, choice, images, Flavour.ATTACH, disks))
         stack.callback(machine.close)
         stack.callback(machine.kill)
         fault_point("ws_inspection.launched")

@@ -27,7 +27,7 @@ from pyro_mcp.vmm.driver import HostTree
 from pyro_mcp.workspace.machines.boot import explained
 from pyro_mcp.workspace.machines.disks import BackgroundWork, sync_disk
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
-from pyro_mcp.workspace.machines.spec import Disks
+from pyro_mcp.workspace.machines.spec import Disks, StartPlan
 from pyro_mcp.workspace.ttl import watch, watched
 
 if TYPE_CHECKING:
@@ -80,15 +80,12 @@ def new_vm(engine: Engine, workspace: Workspace, choice: Selection, images: Imag
 def machine_up(
     engine: Engine,
     workspace: Workspace,
-    vm: Vm,
-    choice: Selection,
-    images: Images | None,
+    plan: StartPlan,
     *,
     life: int,
-    flavour: Flavour,
     meanwhile: Callable[[], object] | None = None,
 ) -> Generator[StartedMachine]:
-    """Bring up the machine of `vm`, which is recorded already, on the disks of `life`. The block makes it count.
+    """Bring up the machine of a VM that is already recorded, on the disks of `life`. The block makes it count.
 
     `meanwhile` is called when the machine runs, before its guest is told who it is. If it, the bringing up or the block
     fails, the VM is taken away.
@@ -97,20 +94,14 @@ def machine_up(
         PyroError: NO_SPACE; whatever keeps it from coming up.
     """
     files = WorkspaceFiles(engine.paths, workspace.id)
+    tree = HostTree(files.workspace_tree(life), files.baseline_tree)
+    plan = replace(plan, disks=_disks(files, life, plan.flavour), host_tree=tree)
+    vm, images, flavour = plan.vm, plan.images, plan.flavour
     with ExitStack() as failed:
         failed.callback(discard_vm_if_there, engine.store, engine.paths, vm.id)
         with ExitStack() as stack:
             egress = stack.enter_context(egress_of(vm))
-            machine = launch(
-                engine,
-                vm,
-                choice,
-                images,
-                flavour=flavour,
-                network_fd=None if egress is None else egress.vmm_fd,
-                disks=_disks(files, life, flavour),
-                host_tree=HostTree(files.workspace_tree(life), files.baseline_tree),
-            )
+            machine = launch(engine, plan, egress)
             stack.callback(machine.close)
             # A new root disk is a copy in the host's memory, which a power cut would take.
             is_new_disk = images is not None and flavour is Flavour.FRESH

@@ -33,6 +33,7 @@ from pyro_mcp.workspace.lifecycle.snapshots import find_snapshot
 from pyro_mcp.workspace.machines.disks import require_space
 from pyro_mcp.workspace.machines.images import images_of
 from pyro_mcp.workspace.machines.selection import choose, demands_of
+from pyro_mcp.workspace.machines.spec import StartPlan
 from pyro_mcp.workspace.ttl import renewed
 
 if TYPE_CHECKING:
@@ -97,11 +98,8 @@ def _reset(
             machine_up(
                 engine,
                 resetting,
-                vm,
-                choice,
-                images,
+                StartPlan(vm, choice, images, Flavour.FRESH),
                 life=life,
-                flavour=Flavour.FRESH,
                 meanwhile=copying.finish,
             ) as running,
         ):

@@ -21,6 +21,7 @@ from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
 from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
 from pyro_mcp.workspace.machines.images import images_of
 from pyro_mcp.workspace.machines.selection import choose, demands_of
+from pyro_mcp.workspace.machines.spec import StartPlan
 from pyro_mcp.workspace.ttl import renewed
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
     )
     try:
         fault_point("ws_start.marked")
-        with machine_up(engine, starting, vm, choice, images, life=starting.life, flavour=Flavour.ATTACH) as running:
+        with machine_up(engine, starting, StartPlan(vm, choice, images, Flavour.ATTACH), life=starting.life) as running:
             event = ReviewEvent(ReviewKind.START, {"after": before.stop_reason.value if before.stop_reason else ""})
             started = engine.store.workspaces.update(
                 workspace_id,

@@ -20,7 +20,14 @@ from pyro_mcp.vmm.driver import RestorePlan
 from pyro_mcp.vmm.template import ROOT_DISK
 from pyro_mcp.workspace.machines.boot import boot
 from pyro_mcp.workspace.machines.disks import copy_root_disk, make_root_disk, make_sparse
-from pyro_mcp.workspace.machines.spec import Disks, TemplateRequest, drives_of, machine_spec, make_directories
+from pyro_mcp.workspace.machines.spec import (
+    Disks,
+    StartPlan,
+    TemplateRequest,
+    drives_of,
+    machine_spec,
+    make_directories,
+)
 from pyro_mcp.workspace.machines.templates import discard_template, using_template
 
 if TYPE_CHECKING:
@@ -29,10 +36,8 @@ if TYPE_CHECKING:
     from pyro_mcp.host.network import Egress, GuestNetwork
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.state.filenames import VmFiles
-    from pyro_mcp.vmm.driver import HostTree, Machine, MachineSpec
-    from pyro_mcp.vmm.selection import Selection
+    from pyro_mcp.vmm.driver import Machine, MachineSpec
     from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.machines.images import Images
 
 # No reason to give up a start: without a template it only takes longer.
 _TEMPLATE_FAILURES = {ErrorCode.NO_SPACE, ErrorCode.UNSUPPORTED, ErrorCode.CORRUPT, ErrorCode.UNAVAILABLE}
@@ -48,32 +53,21 @@ def own_disks(files: VmFiles, flavour: Flavour) -> Disks:
     return Disks(files.root_disk, files.workspace_disk, root_is_new=is_new, workspace_is_new=is_new)
 
 
-def launch(
-    engine: Engine,
-    vm: Vm,
-    choice: Selection,
-    images: Images | None,
-    *,
-    flavour: Flavour,
-    network_fd: int | None,
-    disks: Disks | None = None,
-    host_tree: HostTree | None = None,
-) -> Machine:
-    """Start the VM's machine and return it; its agent waits for `configure`.
-
-    `fresh`: with a new root disk. `attach`: with the one that is there. Without images it runs on the host itself.
+def launch(engine: Engine, plan: StartPlan, egress: Egress | None = None) -> Machine:
+    """Start the machine of a VM and return it; its agent waits for `configure`.
 
     Raises:
         PyroError: NO_SPACE; whatever keeps the machine from starting. Its processes are gone then; files may be left.
     """
+    vm, choice, images, flavour = plan.vm, plan.choice, plan.images, plan.flavour
     require_allowance(vm.shape)
     files = make_directories(engine, vm)
     fault_point("launch.directories")
     if images is None:
-        return boot(choice, machine_spec(engine, vm, files, (), host_tree=host_tree), None, None)
-    disks = own_disks(files, flavour) if disks is None else disks
+        return boot(choice, machine_spec(engine, vm, files, (), host_tree=plan.host_tree), None, None)
+    disks = own_disks(files, flavour) if plan.disks is None else plan.disks
     drives = drives_of(engine, images, disks, are_kept=not vm.ephemeral)
-    spec = machine_spec(engine, vm, files, drives, network_fd=network_fd)
+    spec = machine_spec(engine, vm, files, drives, network_fd=None if egress is None else egress.vmm_fd)
     request = TemplateRequest(choice, images, vm.shape, flavour)
     # A template was made with a baseline that can't be written to.
     has_template = choice.driver.features.templates and not disks.is_exported

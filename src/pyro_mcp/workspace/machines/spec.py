@@ -144,3 +144,18 @@ class TemplateRequest:
             flavour=self.flavour.value,
             cpu=host_cpu(),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StartPlan:
+    """How to start the machine of a VM. Without images it runs on the host itself.
+
+    `fresh`: with a new root disk. `attach`: with the existing one. Without `disks` they are in the VM's own directory.
+    """
+
+    vm: Vm
+    choice: Selection
+    images: Images | None
+    flavour: Flavour
+    disks: Disks | None = None
+    host_tree: HostTree | None = None

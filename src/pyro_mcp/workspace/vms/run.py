@@ -19,6 +19,7 @@ from pyro_mcp.state.store import is_alive, this_process
 from pyro_mcp.workspace.machines.command import CommandStreams, run_command
 from pyro_mcp.workspace.machines.ephemeral import delete_if_there, ephemeral_vm, record_machine
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
+from pyro_mcp.workspace.machines.spec import StartPlan
 from pyro_mcp.workspace.vms.create import planned
 from pyro_mcp.workspace.vms.status import require_one_shot
 
@@ -45,14 +46,7 @@ def run_in_vm(engine: Engine, spec: VmSpec, command: GuestCommand, streams: Comm
         vm = stack.enter_context(ephemeral_vm(engine, vm, images))
         engine.progress.phase("start", f"vm_id={vm.id}")
         egress = stack.enter_context(egress_of(vm))
-        machine = launch(
-            engine,
-            vm,
-            choice,
-            images,
-            flavour=Flavour.FRESH,
-            network_fd=None if egress is None else egress.vmm_fd,
-        )
+        machine = launch(engine, StartPlan(vm, choice, images, Flavour.FRESH), egress)
         stack.callback(machine.close)
         stack.callback(machine.kill)
         vm = record_machine(engine, vm, machine, choice)

@@ -26,6 +26,7 @@ from pyro_mcp.workspace.machines.boot import explained
 from pyro_mcp.workspace.machines.images import Images, images_of
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
 from pyro_mcp.workspace.machines.selection import choose, demands_of
+from pyro_mcp.workspace.machines.spec import StartPlan
 from pyro_mcp.workspace.vms.status import get_vm
 
 if TYPE_CHECKING:
@@ -82,9 +83,7 @@ def _start(engine: Engine, vm: Vm, choice: Selection, images: Images | None, lef
     flavour = Flavour.FRESH if vm.stop_reason is None else Flavour.ATTACH
     with ExitStack() as stack:
         egress = stack.enter_context(egress_of(vm))
-        machine = launch(
-            engine, vm, choice, images, flavour=flavour, network_fd=None if egress is None else egress.vmm_fd
-        )
+        machine = launch(engine, StartPlan(vm, choice, images, flavour), egress)
         stack.callback(machine.close)
         with ExitStack() as failed:
             failed.callback(machine.kill)
