@@ -73,20 +73,27 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return seed
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ident(seed: Path) -> Generator[str]:
+    """Create one workspace for all tests of this module; each leaves no shell in it."""
     with Pyro() as pyro:
         ident = pyro.create_workspace(ENVIRONMENT, seed_path=seed).workspace_id
         yield ident
         pyro.delete_workspace(ident)
 
 
+@pytest.fixture(autouse=True)
+def leaves_no_shell(ident: str) -> Generator[None]:
+    yield
+    with Pyro() as pyro:
+        for each in pyro.list_shells(ident).shells:
+            pyro.close_shell(ident, each.shell_id)
+
+
 @pytest.fixture
 def desk(ident: str) -> Generator[Desk]:
     with Pyro() as pyro:
-        desk = Desk(pyro, ident)
-        yield desk
-        pyro.close_shell(ident, desk.shell_id)
+        yield Desk(pyro, ident)
 
 
 def test_a_file_is_edited_with_vim(desk: Desk) -> None:

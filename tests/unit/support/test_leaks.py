@@ -70,13 +70,17 @@ def test_a_socket_and_a_file_are_found_and_the_layout_is_not(before: Census, ses
     vm = session_directories / "run" / "vms" / "vm_1"
     vm.mkdir(parents=True)
     listen_unix(vm / "qmp").close()
+    (vm / "lanes").mkdir()
+    (vm / "lanes" / "2.lock").touch()
     (session_directories / "state" / "state.db").write_text("")
     (session_directories / "tmp" / "left").write_text("")
     found = found_since(before, session_directories)
     remove_tree(session_directories / "run" / "vms")
     remove_tree(session_directories / "tmp" / "left")
     remove_tree(session_directories / "state" / "state.db")
-    assert sorted(found) == sorted(f"file {path}" for path in (vm, vm / "qmp", session_directories / "tmp" / "left"))
+    assert sorted(found) == sorted(
+        f"file {path}" for path in (vm, vm / "lanes", vm / "qmp", session_directories / "tmp" / "left")
+    )
 
 
 def test_a_test_that_leaves_something_behind_fails(pytester: pytest.Pytester) -> None:
