@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     ensure_standard_streams()
     try:
+        _warn_of_variables()
         return _dispatch(words)
     except ReaderGone:
         return READER_GONE
@@ -52,6 +53,15 @@ def _leave_quietly_at_ctrl_c() -> None:
     # In a background job of a shell it is ignored, and stays so.
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # pyright: ignore[reportUnknownMemberType]
         _signal.signal(_signal.SIGINT, leave)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _warn_of_variables() -> None:
+    from pyro_mcp.host.variables import near_misses
+
+    for name, meant in near_misses():
+        from pyro_mcp.cli.streams import say
+
+        say(f"warning: {name} has no effect: did you mean {meant}?")
 
 
 def _version() -> int:

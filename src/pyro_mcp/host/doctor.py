@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host import programs
 from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.host.variables import FORMER, former_in_use, near_misses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +101,14 @@ def look_at_directories(paths: Paths) -> tuple[list[Directory], list[Finding]]:
         if purpose == "cache" and free < MIN_CACHE_BYTES:
             findings.append(_little_space(path, free))
     return directories, findings
+
+
+def look_at_variables() -> list[Finding]:
+    """Return the environment variables that are set and have no effect."""
+    found = [Finding("no_effect", f"{name} has no effect now", FORMER[name]) for name in former_in_use()]
+    return found + [
+        Finding("no_effect", f"{name} has no effect", f"Did you mean {meant}?") for name, meant in near_misses()
+    ]
 
 
 def look_at_programs(names: tuple[str, ...] = programs.REQUIRED) -> tuple[list[Program], list[Finding]]:

@@ -85,6 +85,11 @@ class Paths:
         return self.state / "quarantine"
 
     @property
+    def exports(self) -> Path:
+        """Return the directory of notes on exports that are under way, and where."""
+        return self.state / "exports"
+
+    @property
     def runtime_vms(self) -> Path:
         """Return the directory of VM runtime directories (sockets)."""
         return self.runtime / "vms"

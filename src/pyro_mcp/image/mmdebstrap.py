@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.programs import search_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,14 @@ def bootstrap(namespace: Namespace, spec: Bootstrap, target: Path, progress: Pro
         tail.append(line)
         _report(line, progress)
 
-    status = namespace.stream(_command(spec, target), on_line=on_line, timeout_s=_TIMEOUT_S)
+    # mmdebstrap and apt remove what they put there, unless they are killed; the directory goes in any case.
+    scratch = target.parent / "tmp"
+    os.mkdir(scratch, 0o700)
+    try:
+        env = {**os.environ, "PATH": os.pathsep.join(search_path()), "TMPDIR": os.fspath(scratch)}
+        status = namespace.stream(_command(spec, target), on_line=on_line, timeout_s=_TIMEOUT_S, env=env)
+    finally:
+        namespace.remove_tree(scratch)
     if status != 0:
         raise _failure(status, list(tail))
     return Result(dict(sorted(packages.items())), tool)

@@ -70,6 +70,7 @@ def examine(request: DoctorRequest, call: Call) -> DoctorResult:
     findings.add(platform_findings)
     directories, found = host.look_at_directories(call.paths)
     findings.add(found)
+    findings.add(host.look_at_variables())
     programs, found = host.look_at_programs()
     findings.add(found)
     environment = _environment(request.environment, call, findings)

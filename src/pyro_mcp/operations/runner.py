@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.variables import check_values
 from pyro_mcp.operations.operation import Call
 from pyro_mcp.operations.validation import check_request
 
@@ -23,6 +24,7 @@ class Runner:
     """Runs operations in the directories of one user."""
 
     def __init__(self, paths: Paths | None = None) -> None:
+        check_values()
         self.paths = Paths.from_environment() if paths is None else paths
 
     def call(self) -> Call:

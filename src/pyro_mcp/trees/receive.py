@@ -104,8 +104,10 @@ class TreeReceiver:
         hooks: HookPolicy | None = None,
         bounds: Bounds | None = None,
         progress: Progress | None = None,
+        notes: Path | None = None,
     ) -> None:
         self._output = output_path.absolute()
+        self._noted_in = notes
         self._gate = HookGate(hooks or HookPolicy(), self._output)
         self._progress = progress
         self._news = 0
@@ -122,7 +124,7 @@ class TreeReceiver:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._staging = stack.enter_context(staged_beside(self._output))
+            self._staging = stack.enter_context(staged_beside(self._output, notes=self._noted_in))
             self._writer = stack.enter_context(TreeWriter(self._staging.fd))
             self._stack = stack.pop_all()
         return self

@@ -27,6 +27,7 @@ PREFIX = ".pyro-export-"
 _STAGED = re.compile(re.escape(PREFIX) + "[0-9a-f]{16}")
 # The future output, in the staging directory.
 RESULT = b"result"
+_MAX_PATH_BYTES = 4096
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -67,8 +68,10 @@ class Staging:
 
 
 @contextmanager
-def staged_beside(output: Path) -> Generator[Staging]:
+def staged_beside(output: Path, *, notes: Path | None = None) -> Generator[Staging]:
     """Yield a staging directory on the file system of `output`; what is in it on leaving, and was not published, goes.
+
+    With `notes`, a directory of ours, what a process that is killed leaves is found by `sweep_noted`.
 
     Raises:
         PyroError: CONFLICT if there is something by the name of `output`; NOT_FOUND, INVALID, PERMISSION, NO_SPACE.
@@ -79,16 +82,63 @@ def staged_beside(output: Path) -> Generator[Staging]:
     try:
         _refuse_existing(parent_fd, os.fsencode(output.name), output)
         _sweep(parent_fd)
-        name, fd = _make(output, parent_fd)
-        try:
-            yield Staging(fd, parent_fd, output)
-        finally:
+        with _noted(notes, output.parent):
+            name, fd = _make(output, parent_fd)
             try:
-                remove_tree(Path(f"/proc/self/fd/{parent_fd}/{name}"))
+                yield Staging(fd, parent_fd, output)
             finally:
-                os.close(fd)
+                try:
+                    remove_tree(Path(f"/proc/self/fd/{parent_fd}/{name}"))
+                finally:
+                    os.close(fd)
     finally:
         os.close(parent_fd)
+
+
+def sweep_noted(notes: Path) -> None:
+    """Remove the staging directories that processes which were killed left, wherever they are."""
+    with suppress(FileNotFoundError), os.scandir(notes) as found:
+        for entry in found:
+            with suppress(OSError, PyroError):
+                _settle(entry.path)
+
+
+def _settle(note: str) -> None:
+    fd = os.open(note, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if not _lock(fd):
+            return
+        with suppress(FileNotFoundError, NotADirectoryError):
+            parent_fd = os.open(os.read(fd, _MAX_PATH_BYTES), _OPEN_DIRECTORY)
+            try:
+                _sweep(parent_fd)
+            finally:
+                os.close(parent_fd)
+        os.unlink(note)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _noted(notes: Path | None, parent: Path) -> Generator[None]:
+    """Keep a note of `parent` in `notes`, locked by this process, while the block runs. Without room there is none."""
+    if notes is None:
+        yield
+        return
+    path, fd = notes / os.urandom(8).hex(), -1
+    with suppress(OSError):
+        os.makedirs(notes, 0o700, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if fd >= 0 and _lock(fd):
+            with suppress(OSError):
+                os.write(fd, os.fsencode(os.path.abspath(parent)))
+        yield
+    finally:
+        if fd >= 0:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            os.close(fd)
 
 
 def _open_parent(output: Path) -> int:

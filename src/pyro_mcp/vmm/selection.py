@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.variables import check_values
 from pyro_mcp.model.kinds import Accelerator, ExecutionMode, Isolation, VmmKind
 
 if TYPE_CHECKING:
@@ -87,10 +88,11 @@ def select_driver(
 
     Raises:
         PyroError: MISSING_PROGRAM, with the command that installs it; UNSUPPORTED if KVM is required or forced and does
-            not work, saying why, or the VMM is too old; USAGE if a variable names nothing.
+            not work, saying why, or the VMM is too old; USAGE if a variable has a value that does not exist.
     """
     env = os.environ if env is None else env
-    driver = driver_of(_forced_kind(env), cache_dir)
+    check_values(env)
+    driver = driver_of(VmmKind(env.get(VMM_VARIABLE) or VmmKind.QEMU.value), cache_dir)
     # Finding it is what says that it is missing or too old.
     driver.identity()
     forced = _forced_accelerator(env)
@@ -118,21 +120,6 @@ def _kvm_refused(reason: str, remedy: str) -> PyroError:
     )
 
 
-def _forced_kind(env: Mapping[str, str]) -> VmmKind:
-    asked = env.get(VMM_VARIABLE, "") or VmmKind.QEMU.value
-    if asked in {VmmKind.QEMU.value, VmmKind.FIRECRACKER.value}:
-        return VmmKind(asked)
-    raise PyroError(
-        ErrorCode.USAGE,
-        f"{VMM_VARIABLE} is {asked!r}",
-        hint="Unset it, or set it to qemu, firecracker or none.",
-    )
-
-
 def _forced_accelerator(env: Mapping[str, str]) -> Accelerator | None:
     asked = env.get(ACCELERATOR_VARIABLE, "")
-    if not asked:
-        return None
-    if asked in {Accelerator.KVM.value, Accelerator.TCG.value}:
-        return Accelerator(asked)
-    raise PyroError(ErrorCode.USAGE, f"{ACCELERATOR_VARIABLE} is {asked!r}", hint="Unset it, or set it to kvm or tcg.")
+    return Accelerator(asked) if asked else None

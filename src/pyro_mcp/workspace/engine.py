@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.host.progress import Silent
@@ -79,7 +81,13 @@ class Engine:
         Raises:
             PyroError: the store can't be used.
         """
-        return reconcile(self.store, self.paths, self.clock, self.notice, self._watch)
+        deleted = reconcile(self.store, self.paths, self.clock, self.notice, self._watch)
+        with suppress(FileNotFoundError):
+            if os.listdir(self.paths.exports):
+                from pyro_mcp.trees.staging import sweep_noted
+
+                sweep_noted(self.paths.exports)
+        return deleted
 
     def restore_workspaces(self) -> None:
         """Restore the records of workspaces that can't be read.

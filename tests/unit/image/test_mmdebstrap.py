@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -142,3 +143,20 @@ def test_the_hook_is_a_script_that_a_shell_can_read() -> None:
 
     for environment in load_catalog().environments:
         process.run(["sh", "-n"], input=environment.recipe.hook.encode(), timeout_s=10)
+
+
+def test_what_a_killed_build_leaves_in_its_temporary_directory_goes_with_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "bin" / "mmdebstrap"
+    tool.parent.mkdir()
+    tool.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && exec echo mmdebstrap 1\n'
+        'mkdir "$TMPDIR/mmdebstrap.gpghome.x" && echo "$TMPDIR" > "$0.tmp" && kill -9 $$\n'
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    with pytest.raises(PyroError):
+        bootstrap(DIRECT, Bootstrap("suite", "minbase", ()), tmp_path / "tree", Told())
+    assert (tool.parent / "mmdebstrap.tmp").read_text() == f"{tmp_path}/tmp\n"
+    assert sorted(os.listdir(tmp_path)) == ["bin"]

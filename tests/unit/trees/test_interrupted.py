@@ -244,3 +244,44 @@ def test_somebody_who_swaps_directories_for_links_gets_nothing_written_outside(p
     assert described(outside) == {b"d": ("directory", 0o755, b""), b"canary": ("file", 0o644, b"alive")}
     # Otherwise nobody was in the way, and this showed nothing.
     assert set(ends) - {"all"}
+
+
+NOTED = """
+import os, sys
+from pathlib import Path
+from pyro_mcp.trees.staging import staged_beside
+with staged_beside(Path(sys.argv[1]), notes=Path(sys.argv[2])) as staging:
+    os.mkdir("guests data", dir_fd=staging.fd)
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_staging_directory_of_a_process_that_was_killed_is_found_by_its_note(tmp_path: Path) -> None:
+    place, notes = tmp_path / "place", tmp_path / "notes"
+    place.mkdir()
+    argv = [sys.executable, "-c", NOTED, place / "out", notes]
+    with process.start(argv, stdin=process.PIPE, stdout=process.PIPE) as child:
+        assert child.stdout is not None
+        assert os.read(child.stdout, 6) == b"ready\n"
+        staging.sweep_noted(notes)
+        assert len(os.listdir(place)) == len(os.listdir(notes)) == 1
+        child.send_signal(signal.SIGKILL)
+        child.wait(10)
+    assert len(os.listdir(place)) == 1
+    (place / "ours").touch()
+    staging.sweep_noted(notes)
+    assert os.listdir(place) == ["ours"]
+    assert os.listdir(notes) == []
+
+
+def test_a_note_goes_with_its_staging_directory_and_a_strange_one_harms_nothing(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    with staged_beside(tmp_path / "out", notes=notes):
+        assert len(os.listdir(notes)) == 1
+    assert os.listdir(notes) == []
+    (notes / "gone").write_text("/no/such/directory")
+    (notes / "empty").touch()
+    (notes / "link").symlink_to("/etc/passwd")
+    staging.sweep_noted(notes)
+    assert os.listdir(notes) == ["link"]

@@ -87,7 +87,10 @@ def export_disk(engine: Engine, handle: str, output: Path, *, cancel: CancelToke
             NO_SPACE, PERMISSION. Nothing is left then.
     """
     output = Path(os.path.abspath(output))
-    with stopped_workspace(engine, handle) as workspace, staged_beside(output) as staging:
+    with (
+        stopped_workspace(engine, handle) as workspace,
+        staged_beside(output, notes=engine.paths.exports) as staging,
+    ):
         engine.progress.phase("export", f"workspace_id={workspace.id}")
         image = Path(f"/proc/self/fd/{staging.fd}") / os.fsdecode(RESULT)
         need_bytes = _need_of(engine, workspace)

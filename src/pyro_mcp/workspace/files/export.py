@@ -55,7 +55,7 @@ def export_workspace(
         hooks = HookPolicy(inside=name, baseline=use.workspace.seed.host_hooks, include_all=include_host_hooks)
         engine.progress.phase("export", path_shown(name))
         with (
-            TreeReceiver(output, hooks=hooks, progress=engine.progress) as receiver,
+            TreeReceiver(output, hooks=hooks, progress=engine.progress, notes=engine.paths.exports) as receiver,
             use.session() as session,
         ):
             GuestFiles(session, cancel=cancel).pack(name, receiver.feed)
