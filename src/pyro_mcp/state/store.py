@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.host.process.identity import ProcessIdentity
 from pyro_mcp.model.vm import Owner
 from pyro_mcp.state.database import Database
-from pyro_mcp.state.vm_table import VmTable
+from pyro_mcp.state.vms import VmTable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from pyro_mcp.host.paths import Paths
-    from pyro_mcp.state.workspace_table import WorkspaceTable
+    from pyro_mcp.state.workspaces import WorkspaceTable
 
 # What tells whether a workspace needs anything, without reading all of it.
 _GLANCE = (
@@ -45,7 +45,7 @@ class Store:
     def workspaces(self) -> WorkspaceTable:
         """Return the workspaces' table, loaded at the first use: one-shot VMs do without it."""
         if self._workspaces is None:
-            from pyro_mcp.state.workspace_table import WorkspaceTable
+            from pyro_mcp.state.workspaces import WorkspaceTable
 
             self._workspaces = WorkspaceTable(self._database)
         return self._workspaces

@@ -20,7 +20,7 @@ from pyro_mcp.state.copies import is_whole_life, read_snapshot_record, write_lif
 from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import DELETED_SUFFIX, WorkspaceFiles
 from pyro_mcp.state.quarantine import quarantine
-from pyro_mcp.state.workspace_table import forget_records, insert_snapshot, remove_snapshot
+from pyro_mcp.state.workspaces import forget_records, insert_snapshot, remove_snapshot
 
 if TYPE_CHECKING:
     import sqlite3

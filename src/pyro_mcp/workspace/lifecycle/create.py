@@ -26,7 +26,7 @@ from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vm_table import insert_vm
+from pyro_mcp.state.vms import insert_vm
 from pyro_mcp.state.workspace_files import begin_workspace, finish_workspace
 from pyro_mcp.vmm.selection import Selection
 from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm

@@ -22,7 +22,7 @@ from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vm_table import update_vm
+from pyro_mcp.state.vms import update_vm
 from pyro_mcp.vmm.driver import HostTree
 from pyro_mcp.workspace.machines.boot import explained
 from pyro_mcp.workspace.machines.disks import BackgroundWork, sync_disk

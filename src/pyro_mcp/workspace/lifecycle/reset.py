@@ -22,9 +22,9 @@ from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vm_table import insert_vm
+from pyro_mcp.state.vms import insert_vm
 from pyro_mcp.state.workspace_files import begin_life, finish_life, sweep_workspace
-from pyro_mcp.state.workspace_table import forget_records
+from pyro_mcp.state.workspaces import forget_records
 from pyro_mcp.vmm.selection import Selection
 from pyro_mcp.workspace.lifecycle.copying import Copying
 from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace

@@ -30,7 +30,7 @@ from pyro_mcp.state.journal import be_active, put_event
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.workspace_files import hide_snapshot, remove_snapshot_files
-from pyro_mcp.state.workspace_table import insert_snapshot, remove_snapshot
+from pyro_mcp.state.workspaces import insert_snapshot, remove_snapshot
 from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.machines.disks import require_space

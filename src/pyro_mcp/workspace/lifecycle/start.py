@@ -16,7 +16,7 @@ from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vm_table import insert_vm
+from pyro_mcp.state.vms import insert_vm
 from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
 from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
 from pyro_mcp.workspace.machines.images import images_of

@@ -19,7 +19,7 @@ from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.vm import Owner
 from pyro_mcp.state.clock import system_clock
 from pyro_mcp.state.quarantine import quarantined
-from pyro_mcp.state.workspace_table import remove_snapshot
+from pyro_mcp.state.workspaces import remove_snapshot
 from pyro_mcp.workspace.commands.exec import exec_workspace
 from pyro_mcp.workspace.commands.logs import logs_workspace
 from pyro_mcp.workspace.engine import Engine
