@@ -10,18 +10,22 @@ A reset clears the journal but not the sequence, so that no number is used twice
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pyro_mcp.model.command import Captured
 from pyro_mcp.model.workspace import CommandRecord, ReviewEvent, ReviewKind
-from pyro_mcp.state.records import owner_columns, owner_from_row
+from pyro_mcp.state.records import number_of, owner_columns, owner_from_row, time_of
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
     from pyro_mcp.state.clock import Clock
     from pyro_mcp.state.store import Store
+
+T = TypeVar("T")
 
 # Of commands before the last so many, less of the output is kept: a journal must not grow with a workspace's age.
 RECENT_COMMANDS = 1000
@@ -42,13 +46,18 @@ _FLAGS = {"timed_out", "oom_killed", "stdout_truncated", "stderr_truncated"}
 _FIELDS = (*_PLAIN, "command", "cwd", "owner_pid", "owner_start_time", "owner_boot_id")
 # The column names are this module's own, so nothing is injected.
 _INSERT = (
-    f"INSERT INTO commands (workspace_id, seq, {', '.join(_FIELDS)})"  # noqa: S608
+    f"INSERT OR REPLACE INTO commands (workspace_id, seq, {', '.join(_FIELDS)})"  # noqa: S608
     f" VALUES (:workspace_id, :seq, {', '.join(f':{name}' for name in _FIELDS)})"
 )
 _UPDATE = (
     f"UPDATE commands SET {', '.join(f'{name} = :{name}' for name in _FIELDS)}"  # noqa: S608
     " WHERE workspace_id = :workspace_id AND seq = :seq"
 )
+# A damaged counter begins again; a row with the same number is then replaced.
+_NEXT_SEQ = """
+UPDATE workspaces SET last_seq = 1 + CASE WHEN last_seq BETWEEN 0 AND 9007199254740992 THEN last_seq ELSE 0 END
+WHERE id = ? RETURNING last_seq
+"""
 _SHORTEN = """
 UPDATE commands SET
     stdout = substr(stdout, 1, :chars), stderr = substr(stderr, 1, :chars),
@@ -84,7 +93,7 @@ def put_event(connection: sqlite3.Connection, workspace_id: str, event: ReviewEv
     seq = _next_seq(connection, workspace_id)
     if seq:
         connection.execute(
-            "INSERT INTO events (workspace_id, seq, kind, at, summary) VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO events (workspace_id, seq, kind, at, summary) VALUES (?, ?, ?, ?, ?)",
             (workspace_id, seq, event.kind.value, clock.wall_s(), json.dumps(dict(event.summary))),
         )
 
@@ -147,7 +156,7 @@ def commands_of(store: Store, workspace_id: str) -> list[CommandRecord]:
             "SELECT * FROM commands WHERE workspace_id = ? ORDER BY seq", (workspace_id,)
         ).fetchall()
     )
-    return [_record(row) for row in rows]
+    return _readable(rows, _record)
 
 
 def events_of(store: Store, workspace_id: str) -> list[ReviewEvent]:
@@ -157,21 +166,32 @@ def events_of(store: Store, workspace_id: str) -> list[ReviewEvent]:
             "SELECT * FROM events WHERE workspace_id = ? ORDER BY seq", (workspace_id,)
         ).fetchall()
     )
-    return [
-        ReviewEvent(
-            kind=ReviewKind(row["kind"]),
-            summary=cast("dict[str, object]", json.loads(row["summary"])),
-            seq=row["seq"],
-            at=row["at"],
-        )
-        for row in rows
-    ]
+    return _readable(rows, _event)
+
+
+def _readable(rows: list[sqlite3.Row], read: Callable[[sqlite3.Row], T]) -> list[T]:
+    """Return what the rows stand for; a damaged one is left out, as no work depends on it."""
+    found: list[T] = []
+    for row in rows:
+        with suppress(KeyError, TypeError, ValueError, RecursionError):
+            found.append(read(row))
+    return found
+
+
+def _event(row: sqlite3.Row) -> ReviewEvent:
+    summary: object = json.loads(row["summary"])
+    if not isinstance(summary, dict):
+        raise TypeError("a JSON object was expected")
+    return ReviewEvent(
+        kind=ReviewKind(row["kind"]),
+        summary=cast("dict[str, object]", summary),
+        seq=number_of(row["seq"]),
+        at=time_of(row["at"]),
+    )
 
 
 def _next_seq(connection: sqlite3.Connection, workspace_id: str) -> int:
-    row = connection.execute(
-        "UPDATE workspaces SET last_seq = last_seq + 1 WHERE id = ? RETURNING last_seq", (workspace_id,)
-    ).fetchone()
+    row = connection.execute(_NEXT_SEQ, (workspace_id,)).fetchone()
     return 0 if row is None else int(row["last_seq"])
 
 
@@ -186,12 +206,18 @@ def _row(record: CommandRecord) -> dict[str, object]:
 
 
 def _record(row: sqlite3.Row) -> CommandRecord:
-    command = json.loads(row["command"])
+    command: object = json.loads(row["command"])
+    if not isinstance(command, (str, list)):
+        raise TypeError("a command was expected")
+    cwd: object = json.loads(row["cwd"])
+    if not isinstance(cwd, str):
+        raise TypeError("a path was expected")
     plain: dict[str, Any] = {name: bool(row[name]) if name in _FLAGS else row[name] for name in _PLAIN}
+    plain["started_at"] = time_of(row["started_at"])
     return CommandRecord(
-        seq=row["seq"],
+        seq=number_of(row["seq"]),
         command=command if isinstance(command, str) else tuple(cast("list[str]", command)),
-        cwd=cast("str", json.loads(row["cwd"])),
+        cwd=cwd,
         owner=owner_from_row(row),
         **plain,
     )

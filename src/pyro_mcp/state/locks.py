@@ -78,7 +78,7 @@ def _open(path: Path) -> int:
 
 def _byte_of(name: str) -> int:
     # FNV-1a: names are ours, not an attacker's, and hashlib costs five milliseconds to import.
-    byte = 0xCBF29CE484222325
+    byte = 0xCBF29CE484222325 & _LAST_BYTE
     for octet in name.encode():
         byte = ((byte ^ octet) * 0x100000001B3) & _LAST_BYTE
     return byte

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from sqlite3 import Row
 
 Value = str | int | float | None
+_MAX_NUMBER = 2**53
+# The end of the year 9999.
+_MAX_TIME_S = 253402300799
 
 
 def vm_to_row(vm: Vm) -> dict[str, Value]:
@@ -64,11 +67,11 @@ def _vm_from_row(row: Mapping[str, Value]) -> Vm:
         state=VmState(row["state"]),
         ephemeral=bool(row["ephemeral"]),
         lease=Lease(
-            ttl_s=_number(row["ttl_s"]),
-            created_at=_time(row["created_at"]),
-            expires_at=_time(row["expires_at"]),
+            ttl_s=number_of(row["ttl_s"]),
+            created_at=time_of(row["created_at"]),
+            expires_at=time_of(row["expires_at"]),
             boot_id=_text(row["boot_id"]),
-            expires_boottime_s=_time(row["expires_boottime_s"]),
+            expires_boottime_s=time_of(row["expires_boottime_s"]),
         ),
         machine=None if machine is None else MachineRecord.from_json(_object(machine)),
         network=None if network is None else _object(network),
@@ -83,15 +86,29 @@ def _text(value: Value) -> str:
     return value
 
 
-def _number(value: Value) -> int:
+def number_of(value: object) -> int:
+    """Return a whole number of a row, which must be one that the product writes: SQLite holds any of 64 bits.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
     if not isinstance(value, int):
         raise TypeError(f"{value!r} is not a whole number")
+    if not 0 <= value <= _MAX_NUMBER:
+        raise ValueError(f"{value} is out of range")
     return value
 
 
-def _time(value: Value) -> float:
+def time_of(value: object) -> float:
+    """Return a time of a row, in seconds, which must be one that a date can be made of: NaN and 1e308 can't.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
     if not isinstance(value, (int, float)):
         raise TypeError(f"{value!r} is not a time")
+    if not 0 <= value <= _MAX_TIME_S:
+        raise ValueError(f"{value} is out of range")
     return float(value)
 
 
@@ -140,7 +157,7 @@ def workspace_from_row(row: Mapping[str, object]) -> Workspace:
 
 def _workspace_from_row(row: Mapping[str, Value]) -> Workspace:
     name = row["name"]
-    life = _number(row["life"])
+    life = number_of(row["life"])
     if life < 1:
         raise ValueError(f"{life} is no life")
     return Workspace(
@@ -148,19 +165,19 @@ def _workspace_from_row(row: Mapping[str, Value]) -> Workspace:
         **_shared_fields(row),
         name=None if name is None else _text(name),
         labels=_texts(row["labels"]),
-        ttl_s=_number(row["ttl_s"]),
+        ttl_s=number_of(row["ttl_s"]),
         state=WorkspaceState(row["state"]),
         seed=_seed(_object(row["seed"])),
-        created_at=_time(row["created_at"]),
-        last_activity_at=_time(row["last_activity_at"]),
+        created_at=time_of(row["created_at"]),
+        last_activity_at=time_of(row["last_activity_at"]),
         expires_at=_time_or_none(row["expires_at"]),
         boot_id=_text(row["boot_id"]),
-        deadline_boottime_s=_time(row["deadline_boottime_s"]),
-        reset_count=_number(row["reset_count"]),
+        deadline_boottime_s=time_of(row["deadline_boottime_s"]),
+        reset_count=number_of(row["reset_count"]),
         last_reset_at=_time_or_none(row["last_reset_at"]),
-        command_count=_number(row["command_count"]),
+        command_count=number_of(row["command_count"]),
         life=life,
-        vm_id=_text(row["vm_id"]),
+        vm_id=_vm_id_or_none(row["vm_id"]),
         # A copy of an earlier version has none.
         secrets=tuple(
             SecretSource(name, SecretKind(kind)) for name, kind in _pairs(json.loads(_text(row.get("secrets", "[]"))))
@@ -181,7 +198,7 @@ def owner_from_row(row: Mapping[str, Value] | Row) -> Owner | None:
     """Return the process that those columns name."""
     if row["owner_pid"] is None:
         return None
-    return Owner(_number(row["owner_pid"]), _number(row["owner_start_time"]), _text(row["owner_boot_id"]))
+    return Owner(number_of(row["owner_pid"]), number_of(row["owner_start_time"]), _text(row["owner_boot_id"]))
 
 
 def _shared_columns(each: Vm | Workspace) -> dict[str, Value]:
@@ -213,7 +230,7 @@ def _shared_fields(row: Mapping[str, Value]) -> dict[str, Any]:
         "base": None if digest is None else BaseImage(_text(digest), _text(row["base_path"])),
         "variables": _texts(row["variables"]),
         "boot_digest": _text(row["boot_digest"]),
-        "shape": Shape(_number(row["vcpu_count"]), _number(row["mem_mib"])),
+        "shape": Shape(number_of(row["vcpu_count"]), number_of(row["mem_mib"])),
         "network_policy": NetworkPolicy(row["network_policy"]),
         "allow_host_compat": bool(row["allow_host_compat"]),
         "require_kvm": bool(row["require_kvm"]),
@@ -249,14 +266,14 @@ def _seed(document: dict[str, object]) -> SeedInfo:
         mode=_text(value["mode"]),
         seed_path=None if path is None else _text(path),
         destination=_text(value["destination"]),
-        entry_count=_number(value["entry_count"]),
-        bytes_written=_number(value["bytes_written"]),
+        entry_count=number_of(value["entry_count"]),
+        bytes_written=number_of(value["bytes_written"]),
         origin_kind=SeedOrigin(value["origin_kind"]),
         origin_ref=None if ref is None else _text(ref),
         skipped=tuple(SeedNote(*pair) for pair in _pairs(document["skipped"])),
-        skipped_count=_number(value["skipped_count"]),
+        skipped_count=number_of(value["skipped_count"]),
         changed=tuple(SeedNote(*pair) for pair in _pairs(document["changed"])),
-        changed_count=_number(value["changed_count"]),
+        changed_count=number_of(value["changed_count"]),
         host_hooks=_pairs(document["host_hooks"]),
     )
 
@@ -276,5 +293,9 @@ def _texts(value: Value) -> dict[str, str]:
     return {name: _text(cast("Value", each)) for name, each in _object(value).items()}
 
 
+def _vm_id_or_none(value: Value) -> str:
+    return parse_vm_id(_text(value)) if value else ""
+
+
 def _time_or_none(value: Value) -> float | None:
-    return None if value is None else _time(value)
+    return None if value is None else time_of(value)

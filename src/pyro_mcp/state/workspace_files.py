@@ -155,6 +155,13 @@ def snapshots_on_disk(files: WorkspaceFiles, listed: Iterable[Snapshot]) -> list
     return list(found.values())
 
 
+def has_unknown_snapshots(files: WorkspaceFiles, known: Iterable[Snapshot]) -> bool:
+    """Return whether there is a snapshot on the disk that is not among those `known` to the database."""
+    names = {path.name for path in _entries(files.snapshots)}
+    ids = {each.id for each in known}
+    return any(f"{each}.img" in names or each in names for each in _snapshot_ids(names) if each not in ids)
+
+
 @dataclass(frozen=True, slots=True)
 class _Sweep:
     store: Store

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model.ids import WORKSPACE_PREFIX
+from pyro_mcp.model.ids import WORKSPACE_PREFIX, is_snapshot_id
+from pyro_mcp.model.naming import check_snapshot_name
 from pyro_mcp.model.states import require_workspace_transition
 from pyro_mcp.model.workspace import Snapshot
-from pyro_mcp.state.records import workspace_from_row, workspace_to_row
+from pyro_mcp.state.records import number_of, time_of, workspace_from_row, workspace_to_row
 
 if TYPE_CHECKING:
     import sqlite3
@@ -155,22 +156,28 @@ class WorkspaceTable:
         return self._database.write(transaction)
 
     def snapshots(self, workspace_id: str) -> list[Snapshot]:
-        """Return a workspace's snapshots, oldest first. The baseline is none of them."""
+        """Return a workspace's snapshots whose records can be read, oldest first. The baseline is none of them."""
         rows = self._database.read(
             lambda connection: connection.execute(
                 "SELECT * FROM snapshots WHERE workspace_id = ? ORDER BY created_at, name", (workspace_id,)
             ).fetchall()
         )
-        return [_snapshot(row) for row in rows]
+        return [each for row in rows if (each := _snapshot(row)) is not None]
 
     def find_snapshot(self, workspace_id: str, name: str) -> Snapshot | None:
-        """Return a snapshot, or None."""
-        row = self._database.read(
-            lambda connection: connection.execute(
-                "SELECT * FROM snapshots WHERE workspace_id = ? AND name = ?", (workspace_id, name)
-            ).fetchone()
-        )
-        return None if row is None else _snapshot(row)
+        """Return a snapshot, or None if there is none or its record is damaged."""
+        return next((each for each in self.snapshots(workspace_id) if each.name == name), None)
+
+    def forget_damaged_snapshots(self, workspace_id: str) -> None:
+        """Forget the records of snapshots that can't be read."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            query = "SELECT * FROM snapshots WHERE workspace_id = ?"
+            damaged = [row for row in connection.execute(query, (workspace_id,)).fetchall() if _snapshot(row) is None]
+            for row in damaged:
+                remove_snapshot(connection, workspace_id, row["name"])
+
+        self._database.write(change)
 
     def put_snapshots(self, workspace_id: str, snapshots: list[Snapshot]) -> None:
         """Record existing snapshots, those of a workspace that is adopted again."""
@@ -256,10 +263,13 @@ def _require_free_name(connection: sqlite3.Connection, workspace: Workspace) -> 
         )
 
 
-def _snapshot(row: sqlite3.Row) -> Snapshot:
-    return Snapshot(
-        name=cast("str", row["name"]),
-        id=cast("str", row["id"]),
-        created_at=float(cast("float", row["created_at"])),
-        size_bytes=cast("int", row["size_bytes"]),
-    )
+def _snapshot(row: sqlite3.Row) -> Snapshot | None:
+    name, snapshot_id = cast("str", row["name"]), cast("str", row["id"])
+    try:
+        if not is_snapshot_id(snapshot_id):
+            return None
+        return Snapshot(
+            check_snapshot_name(name), snapshot_id, time_of(row["created_at"]), number_of(row["size_bytes"])
+        )
+    except (TypeError, ValueError, PyroError):
+        return None

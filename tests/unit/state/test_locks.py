@@ -93,3 +93,9 @@ def test_a_thousand_names_are_one_empty_file(path: Path) -> None:
             pass
     assert os.listdir(path.parent) == ["vms.lock"]
     assert path.stat().st_size == 0
+
+
+def test_an_empty_name_has_a_lock_too(tmp_path: Path) -> None:
+    # A damaged row may have one.
+    with named_lock(tmp_path / "locks", "", timeout_s=0, waiting_for="it"):
+        pass

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from pyro_mcp.host.paths import Paths
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
-NUMBER = st.integers(0, 2**40)
-TIME = st.floats(0, 2**40)
+NUMBER = st.integers(0, 2**37)
+TIME = st.floats(0, 2**37)
 JSON = st.dictionaries(TEXT, st.one_of(TEXT, NUMBER, st.booleans(), st.none()), max_size=3)
 MACHINES = st.builds(
     MachineRecord,

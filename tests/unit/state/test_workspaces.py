@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
 NUMBER = st.integers(0, 2**40)
-TIME = st.floats(0, 2**40)
+TIME = st.floats(0, 2**37)
 NOTES = st.lists(st.builds(SeedNote, TEXT, TEXT), max_size=2).map(tuple)
 SEEDS = st.builds(
     SeedInfo,
@@ -76,7 +76,7 @@ WORKSPACES = st.builds(
     last_reset_at=st.none() | TIME,
     command_count=NUMBER,
     life=st.integers(1, 2**40),
-    vm_id=TEXT,
+    vm_id=st.sampled_from(["", "vm_" + "a" * 20]),
     owner=st.none() | st.builds(Owner, NUMBER, NUMBER, TEXT),
     last_error=TEXT,
 )

@@ -29,7 +29,12 @@ from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import be_active, put_event
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.workspace_files import hide_snapshot, remove_snapshot_files
+from pyro_mcp.state.workspace_files import (
+    has_unknown_snapshots,
+    hide_snapshot,
+    remove_snapshot_files,
+    sweep_workspace,
+)
 from pyro_mcp.state.workspaces import insert_snapshot, remove_snapshot
 from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
@@ -81,9 +86,26 @@ def list_snapshots(engine: Engine, handle: str) -> tuple[Snapshot, ...]:
     """
     workspace = find_workspace(engine, handle)
     files = WorkspaceFiles(engine.paths, workspace.id)
+    known = engine.store.workspaces.snapshots(workspace.id)
+    if has_unknown_snapshots(files, known):
+        _restore(engine, workspace.id)
+        known = engine.store.workspaces.snapshots(workspace.id)
     baseline = files.baseline_tree if workspace.is_host_compat else files.baseline_disk
     first = Snapshot(BASELINE, BASELINE, workspace.created_at, _size_of(baseline))
-    return (first, *engine.store.workspaces.snapshots(workspace.id))
+    return (first, *known)
+
+
+def _restore(engine: Engine, workspace_id: str) -> None:
+    """Restore records of snapshots that are damaged or lost from the snapshots' own."""
+    try:
+        with workspace_lock(engine.paths, workspace_id, timeout_s=0):
+            engine.store.workspaces.forget_damaged_snapshots(workspace_id)
+            now = engine.store.workspaces.get(workspace_id)
+            sweep_workspace(engine.store, engine.paths, now, engine.notice)
+    except PyroError as error:
+        # Another process is taking a snapshot, perhaps this very one.
+        if error.code is not ErrorCode.BUSY:
+            raise
 
 
 def delete_snapshot(engine: Engine, handle: str, name: str) -> None:
