@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pyro_mcp.agent import AgentSession, ExecRequest, ExecResult, GuestConfig, Stream
 from pyro_mcp.host import process
 from pyro_mcp.host.sockets import connect_unix, listen_unix
+from pyro_mcp.host.transport import LaneUse
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -52,7 +53,8 @@ class SocketTransport:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def connect(self, *, timeout_s: float) -> SocketConnection:
+    def connect(self, *, timeout_s: float, use: LaneUse = LaneUse.SHORT, **_: object) -> SocketConnection:
+        del use
         return SocketConnection(connect_unix(self._path, timeout_s))
 
 
@@ -62,7 +64,8 @@ class PairTransport:
     def __init__(self) -> None:
         self.ours, self.theirs = socket.socketpair()
 
-    def connect(self, *, timeout_s: float) -> SocketConnection:
+    def connect(self, *, timeout_s: float, use: LaneUse = LaneUse.SHORT, **_: object) -> SocketConnection:
+        del use
         assert timeout_s > 0
         return SocketConnection(self.ours)
 

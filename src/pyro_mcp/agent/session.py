@@ -18,6 +18,7 @@ from pyro_mcp.agent.failures import failure_error
 from pyro_mcp.agent.messages import breach, decode, guest_info
 from pyro_mcp.agent.tasks import Hearing
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import encode_document
 from pyro_mcp.protocol.frames import encode
@@ -62,16 +63,22 @@ class AgentSession:
 
     @classmethod
     def open(
-        cls, transport: Transport, *, timeout_s: float, expected_generation: int = wire.GENERATION
+        cls,
+        transport: Transport,
+        *,
+        timeout_s: float,
+        use: LaneUse = LaneUse.SHORT,
+        while_waiting: Callable[[], None] | None = None,
+        expected_generation: int = wire.GENERATION,
     ) -> AgentSession:
         """Connect and greet the agent, which need not be there yet: its answer is waited for with the first operation.
 
-        `timeout_s` bounds the connecting.
+        `timeout_s` bounds the wait for a lane; `while_waiting` is called again and again during it.
 
         Raises:
             PyroError: BUSY, GUEST_LOST, TIMEOUT.
         """
-        connection = transport.connect(timeout_s=timeout_s)
+        connection = transport.connect(timeout_s=timeout_s, use=use, while_waiting=while_waiting)
         try:
             nonce = os.urandom(wire.NONCE_BYTES)
             channel = Channel(connection, nonce)

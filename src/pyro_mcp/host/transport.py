@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
+
+
+class LaneUse(StrEnum):
+    """What a lane is claimed for. Each use has lanes that the others do not take."""
+
+    #: May last as long as a command: there are as many as commands may run at once, and more wait in order.
+    COMMAND = "command"
+    SHORT = "short"
+    STOP = "stop"
 
 
 class Connection(Protocol):
@@ -32,8 +43,12 @@ class Connection(Protocol):
 class Transport(Protocol):
     """The way to a machine's agent, for as many callers at once as there are lanes."""
 
-    def connect(self, *, timeout_s: float) -> Connection:
+    def connect(
+        self, *, timeout_s: float, use: LaneUse = LaneUse.SHORT, while_waiting: Callable[[], None] | None = None
+    ) -> Connection:
         """Claim a lane and connect. The agent need not be there yet: bytes wait for it.
+
+        `while_waiting` is called again and again until a lane is free, and may raise.
 
         Raises:
             PyroError: BUSY if every lane stays taken for `timeout_s`; GUEST_LOST if the machine has ended; TIMEOUT.

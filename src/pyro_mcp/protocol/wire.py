@@ -16,7 +16,7 @@ GENERATION: Final = 1
 #: Starts a session on a lane, which has no connections: sha256(b"pyro lane hello")[:16].
 LANE_MAGIC: Final = bytes.fromhex("c732b74829295849814aab03c4b11f5b")
 NONCE_BYTES: Final = 16
-LANE_COUNT: Final = 16
+LANE_COUNT: Final = 24
 LANE_PREFIX: Final = "lane"
 VSOCK_PORT: Final = 5252
 

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.vmm.template import Template, VmmIdentity
 
-#: How many callers can talk to one guest at the same time.
-LANES = 16
+#: How many callers can talk to one guest at the same time: commands and what lasts as long; short calls; and a stop.
+COMMAND_LANES = 16
+SHORT_LANES = 7
+LANES = COMMAND_LANES + SHORT_LANES + 1
 
 
 @dataclass(frozen=True, slots=True)

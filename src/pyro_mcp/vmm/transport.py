@@ -1,28 +1,34 @@
 """Lanes: the Unix sockets over which many processes at once talk to one guest.
 
-Owns claiming a lane (a lock on `lanes/N.lock` of the runtime directory), connecting to it (`lN`) and giving it back.
-Refuses to read or write: the bytes are the agent client's.
+A lane is claimed with a lock on `lanes/N.lock` of the runtime directory. Whoever waits for one holds a lock on a file
+`lanes/USE.TIME-PID.lock`, so that lanes are given in order, and a killed waiter holds nobody up.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, assert_never
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.sockets import connect_unix, listen_unix
-from pyro_mcp.host.waiting import Deadline, wait_until
-from pyro_mcp.vmm.driver import LANES
+from pyro_mcp.host.transport import LaneUse
+from pyro_mcp.host.waiting import wait_until
+from pyro_mcp.vmm.driver import COMMAND_LANES, LANES
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
 LOCKS = "lanes"
 _LOOK_INTERVAL_S = 0.02
+# The VMM takes a connection at once, or is stopped.
+_DIAL_TIMEOUT_S = 10.0
 
 
 def lane_path(runtime_dir: Path, lane: int) -> Path:
@@ -87,38 +93,77 @@ class LaneTransport:
         self._runtime_dir = runtime_dir
         self._lanes = lanes
 
-    def connect(self, *, timeout_s: float) -> LaneConnection:
-        """Claim a free lane and connect to it.
+    def connect(
+        self, *, timeout_s: float, use: LaneUse = LaneUse.SHORT, while_waiting: Callable[[], None] | None = None
+    ) -> LaneConnection:
+        """Claim a lane that is free for this use, and connect to it.
 
         Raises:
             PyroError: BUSY if every lane stays taken; GUEST_LOST if nobody listens any more; TIMEOUT.
         """
-        deadline = Deadline(timeout_s, "the lane to take a connection")
-        lock_fd = self._claim() or self._wait_for_claim(timeout_s)
-        lane, fd = lock_fd
+        claimed = None if self._line_names(use) else self._claim(use)
+        lane, fd = claimed or self._wait_in_line(timeout_s, use, while_waiting)
         try:
-            return LaneConnection(self._dial(lane, deadline.remaining_s()), fd)
+            return LaneConnection(self._dial(lane, _DIAL_TIMEOUT_S), fd)
         except BaseException:
             os.close(fd)
             raise
 
-    def _wait_for_claim(self, timeout_s: float) -> tuple[int, int]:
+    def _wait_in_line(
+        self, timeout_s: float, use: LaneUse, while_waiting: Callable[[], None] | None
+    ) -> tuple[int, int]:
+        """Claim the next lane that becomes free, in the order of those who wait for this use."""
+        ticket = f"{time.monotonic_ns():020d}-{os.getpid()}"
+        fd = self._open_lock(f"{use}.{ticket}")
         try:
-            return wait_until(self._claim, timeout_s=timeout_s, what="a free lane", interval_s=_LOOK_INTERVAL_S)
-        except PyroError as error:
-            if error.code is not ErrorCode.TIMEOUT:
-                raise
-            raise PyroError(
-                ErrorCode.BUSY,
-                f"all {self._lanes} lanes of the machine in {self._runtime_dir} were in use for {timeout_s:g} s",
-                hint="Wait until one of the commands running in this VM has finished, or end one.",
-                details={"lanes": self._lanes},
-            ) from None
+            fcntl.flock(fd, fcntl.LOCK_EX)
 
-    def _claim(self) -> tuple[int, int] | None:
-        """Take the lock of the first free lane: (lane, descriptor), or None if none is free."""
-        for lane in range(self._lanes):
-            fd = self._open_lock(lane)
+            def claim() -> tuple[int, int] | None:
+                if while_waiting is not None:
+                    while_waiting()
+                return self._claim(use) if self._is_first(use, ticket) else None
+
+            return wait_until(claim, timeout_s=timeout_s, what="a free lane", interval_s=_LOOK_INTERVAL_S)
+        except PyroError as error:
+            if error.code is ErrorCode.TIMEOUT and error.details.get("waited_for") == "a free lane":
+                raise _busy(use, timeout_s) from None
+            raise
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(self._lock_path(f"{use}.{ticket}"))
+            os.close(fd)
+
+    def _line_names(self, use: LaneUse) -> list[str]:
+        try:
+            names = os.listdir(self._runtime_dir / LOCKS)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._lost() from None
+        return sorted(name for name in names if name.startswith(f"{use}."))
+
+    def _is_first(self, use: LaneUse, ticket: str) -> bool:
+        for name in self._line_names(use):
+            waiting = name.removeprefix(f"{use}.").removesuffix(".lock")
+            if waiting == ticket:
+                return True
+            fd = self._open_lock(f"{use}.{waiting}")
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            finally:
+                os.close(fd)
+            # Whoever waited there was killed.
+            with suppress(FileNotFoundError):
+                os.unlink(self._lock_path(f"{use}.{waiting}"))
+        return True
+
+    def _claim(self, use: LaneUse) -> tuple[int, int] | None:
+        """Lock the first lane that is free for a use: (lane, descriptor), or None if none is."""
+        for lane in self._lanes_for(use):
+            # A machine that an older version started has only the first ones.
+            if lane and not lane_path(self._runtime_dir, lane).exists():
+                continue
+            fd = self._open_lock(str(lane))
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -130,8 +175,23 @@ class LaneTransport:
                 return lane, fd
         return None
 
-    def _open_lock(self, lane: int) -> int:
-        path = self._runtime_dir / LOCKS / f"{lane}.lock"
+    def _lanes_for(self, use: LaneUse) -> list[int]:
+        commands, short = range(COMMAND_LANES), range(COMMAND_LANES, self._lanes - 1)
+        match use:
+            case LaneUse.COMMAND:
+                return [*commands]
+            case LaneUse.SHORT:
+                return [*short, *commands]
+            case LaneUse.STOP:
+                return [self._lanes - 1, *short, *commands]
+            case _:
+                assert_never(use)
+
+    def _lock_path(self, name: str) -> Path:
+        return self._runtime_dir / LOCKS / f"{name}.lock"
+
+    def _open_lock(self, name: str) -> int:
+        path = self._lock_path(name)
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except (FileNotFoundError, NotADirectoryError):
@@ -153,3 +213,12 @@ class LaneTransport:
             f"the machine in {self._runtime_dir} has ended",
             hint="Ask for its status; start it again, or create another.",
         )
+
+
+def _busy(use: LaneUse, timeout_s: float) -> PyroError:
+    waited = f"waited {timeout_s:g} s"
+    if use is LaneUse.COMMAND:
+        message = f"{waited} for one of the {COMMAND_LANES} commands to end that run in this machine already"
+    else:
+        message = f"{waited} for one of the calls to end that use this machine's agent"
+    return PyroError(ErrorCode.BUSY, message, hint="Run it again when one has ended, or end one.")

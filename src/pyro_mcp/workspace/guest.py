@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.states import WorkspaceState, workspace_conflict
@@ -18,6 +19,7 @@ from pyro_mcp.state.discard import is_running
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import is_alive
+from pyro_mcp.vmm.driver import COMMAND_LANES
 from pyro_mcp.vmm.paused import continued, is_stuck, stuck_error
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.lifecycle.start import start_locked
@@ -25,6 +27,7 @@ from pyro_mcp.workspace.lifecycle.start import start_locked
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from pyro_mcp.agent import CancelToken
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.vmm.driver import Machine
@@ -46,13 +49,33 @@ class GuestUse:
     vm: Vm
     machine: Machine
 
-    def session(self, *, timeout_s: float = CONNECT_TIMEOUT_S) -> AgentSession:
-        """Open a conversation with the guest's agent; a context manager. `timeout_s` bounds the connecting.
+    def session(self, *, timeout_s: float = CONNECT_TIMEOUT_S, use: LaneUse = LaneUse.SHORT) -> AgentSession:
+        """Open a conversation with the guest's agent; a context manager. `timeout_s` bounds the wait for a lane.
 
         Raises:
             PyroError: BUSY, GUEST_LOST, TIMEOUT.
         """
-        return AgentSession.open(self.machine.transport, timeout_s=min(timeout_s, CONNECT_TIMEOUT_S))
+        return AgentSession.open(self.machine.transport, timeout_s=timeout_s, use=use)
+
+    def command_session(self, engine: Engine, *, timeout_s: float, cancel: CancelToken | None) -> AgentSession:
+        """Open a conversation for a command, which waits in line while as many run as may at once.
+
+        Raises:
+            PyroError: BUSY, GUEST_LOST, CANCELLED.
+        """
+        waits = False
+
+        def while_waiting() -> None:
+            nonlocal waits
+            if cancel is not None:
+                cancel.check()
+            if not waits:
+                waits = True
+                engine.progress.phase("wait", f"{COMMAND_LANES} commands run in the workspace: waiting for one to end")
+
+        return AgentSession.open(
+            self.machine.transport, timeout_s=timeout_s, use=LaneUse.COMMAND, while_waiting=while_waiting
+        )
 
 
 @contextmanager

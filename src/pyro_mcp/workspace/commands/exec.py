@@ -13,6 +13,7 @@ from pyro_mcp.agent import ExecRequest, Stream
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.kinds import ExecutionMode, Isolation
+from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.workspace import CommandRecord
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import begin_command, end_command
@@ -139,7 +140,8 @@ def _converse(job: _Job, kept: CommandOutput) -> ExecResult:
     request = ExecRequest(
         command.argv, timeout_s=command.timeout_s, cwd=command.cwd, env={**job.use.vm.variables, **job.variables}
     )
-    with job.use.session() as session:
+    timeout_s = max(float(command.timeout_s), CONNECT_TIMEOUT_S)
+    with job.use.command_session(job.engine, timeout_s=timeout_s, cancel=streams.cancel) as session:
         if job.redactor is None:
             return session.exec(request, stdin=streams.stdin, on_output=kept.take, cancel=streams.cancel)
         from pyro_mcp.workspace.secrets.output import RedactedOutput

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.agent import AgentSession, ExecRequest, OutputBuffer, Stream
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.model.command import Captured
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S, DEFAULT_STREAM_BYTES, DEFAULT_TIMEOUT_S, check_timeout
 from pyro_mcp.protocol.names import WORKSPACE
@@ -132,7 +133,12 @@ def run_command(
     output = Output(streams)
     request = ExecRequest(command.argv, timeout_s=command.timeout_s, cwd=command.cwd, env=vm.variables)
     try:
-        with continued(machine), AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
+        with (
+            continued(machine),
+            AgentSession.open(
+                machine.transport, timeout_s=max(CONNECT_TIMEOUT_S, command.timeout_s), use=LaneUse.COMMAND
+            ) as session,
+        ):
             if config is None:
                 result = session.exec(request, stdin=streams.stdin, on_output=output.take, cancel=streams.cancel)
             else:

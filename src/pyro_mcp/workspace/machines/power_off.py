@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.errors import PyroError
+from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.vmm.paused import is_stuck
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def power_off(engine: Engine, record: MachineRecord, *, timeout_s: float = POWER
             machine.shutdown(0.0)
             return False
         try:
-            with AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S) as session:
+            with AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S, use=LaneUse.STOP) as session:
                 session.poweroff(timeout_s=timeout_s)
         except PyroError:
             # Silent, broken or gone already: the ladder goes on without it.

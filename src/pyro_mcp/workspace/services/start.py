@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent.services import GuestServices, GuestServiceState, ServiceProblem, ServiceStart
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.service import Service, ServiceState
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
@@ -109,7 +110,7 @@ def _start(
         records.put(service)
     fault_point("ws_service.recorded")
     try:
-        with use.session() as session:
+        with use.session(use=LaneUse.COMMAND) as session:
             started = GuestServices(session, cancel=cancel).start(start)
     except BaseException:
         # It never was: what was there before under the name is there again.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent import CancelToken
 from pyro_mcp.agent.shells import GuestShells
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.protocol import shells as limits
 from pyro_mcp.workspace.shells.guarding import AttachedFilter
 from pyro_mcp.workspace.shells.keyboard import Keyboard
@@ -101,7 +102,7 @@ class _Attachment:
         cancel = CancelToken()
         with ExitStack() as stack:
             # A conversation of its own: the other one is busy with the streams.
-            sizes = GuestShells(stack.enter_context(self._use.guest.session()))
+            sizes = GuestShells(stack.enter_context(self._use.guest.session(use=LaneUse.COMMAND)))
 
             def resize() -> None:
                 # A shell that has just exited, a guest that is gone: the streams tell of that.
@@ -113,7 +114,7 @@ class _Attachment:
             stack.enter_context(self._terminal.raw(keyboard.resized, self._filter.restoring))
             stack.enter_context(keyboard.reading())
             keyboard.resized()
-            session = stack.enter_context(self._use.guest.session())
+            session = stack.enter_context(self._use.guest.session(use=LaneUse.COMMAND))
             try:
                 GuestShells(session, cancel=cancel).attach(
                     self._shell_id, cursor, stdin=keyboard.fd, on_data=self._show, on_skip=self._tell_skipped

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent.services import publish_request
 from pyro_mcp.agent.session import AgentSession
 from pyro_mcp.errors import PyroError
+from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.vmm.transport import LaneTransport
 from pyro_mcp.workspace.services.publishing.relay import Relay
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         fd, _, port = pair.partition(":")
         listeners.append((socket.socket(fileno=int(fd)), int(port)))
     try:
-        with AgentSession.open(LaneTransport(Path(runtime_dir)), timeout_s=_TIMEOUT_S) as session:
+        with AgentSession.open(LaneTransport(Path(runtime_dir)), timeout_s=_TIMEOUT_S, use=LaneUse.COMMAND) as session:
             lane = session.hand_over(timeout_s=_TIMEOUT_S).socket
             relay = Relay(lane, listeners, lambda: _say(READY))
             relay.run(publish_request(service, run, tuple(port for _, port in listeners)))
