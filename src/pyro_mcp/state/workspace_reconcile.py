@@ -32,6 +32,7 @@ from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.quarantine import quarantine
 from pyro_mcp.state.store import is_alive
+from pyro_mcp.state.unclean import unclean_end
 from pyro_mcp.state.workspace_files import snapshots_on_disk, sweep_workspace
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class WorkspaceReconciler:
             end_machine(vm.id, vm.machine)
             if reason is StopReason.LOST:
                 error = last_words(VmFiles.of(self.paths, vm.id))
+        if reason is not StopReason.USER and not workspace.is_host_compat:
+            disk = WorkspaceFiles(self.paths, workspace.id).workspace_disk(workspace.life)
+            first, _, console = (error or "the host ended while the guest ran").partition(";")
+            error = unclean_end(first, disk) + (f";{console}" if console else "")
         self._become(workspace, WorkspaceState.STOPPED, stop_reason=reason, last_error=error)
         if vm is not None:
             discard_vm_if_there(self.store, self.paths, vm.id)

@@ -81,8 +81,8 @@ def test_those_who_wait_get_lanes_in_their_order(runtime_dir: Path) -> None:
         (runtime_dir / "lanes" / "command.00000000000000000001-1.lock").touch()
 
         def wait(number: int, waits: threading.Event) -> None:
-            with transport.connect(timeout_s=20, use=LaneUse.COMMAND, while_waiting=waits.set):
-                served.append(number)
+            stack.enter_context(transport.connect(timeout_s=20, use=LaneUse.COMMAND, while_waiting=waits.set))
+            served.append(number)
 
         threads: list[threading.Thread] = []
         for number in range(3):
@@ -90,8 +90,8 @@ def test_those_who_wait_get_lanes_in_their_order(runtime_dir: Path) -> None:
             threads.append(threading.Thread(target=wait, args=(number, waits)))
             threads[-1].start()
             assert waits.wait(10)
-        held[0].close()
-        for thread in threads:
+        for lane, thread in enumerate(threads):
+            held[lane].close()
             thread.join(20)
     assert served == [0, 1, 2]
     assert not list((runtime_dir / "lanes").glob("command.*"))
@@ -113,7 +113,7 @@ def test_waiting_ends_with_what_the_callback_raises(runtime_dir: Path) -> None:
 def test_a_machine_of_an_older_version_has_the_first_lanes_alone(tmp_path: Path) -> None:
     with ExitStack() as stack:
         for listener in listen_lanes(tmp_path / "run", COMMAND_LANES):
-            stack.enter_context(listener).listen()
+            stack.enter_context(listener).listen(8)
         transport = LaneTransport(tmp_path / "run")
         for use in LaneUse:
             stack.enter_context(transport.connect(timeout_s=1, use=use))

@@ -54,6 +54,9 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
     if before.state is WorkspaceState.STARTED:
         return before
     engine.progress.phase("start", f"workspace_id={workspace_id}")
+    unclean = before.last_error if before.state is WorkspaceState.STOPPED else ""
+    if unclean:
+        engine.notice(unclean.split(";\n", 1)[0])
     choice = choose(engine, demands_of(before))
     images = images_of(engine, before) if choice.is_guest else None
     vm = new_vm(engine, before, choice, images)
@@ -76,7 +79,8 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
                         state=WorkspaceState.STARTED,
                         vm_id=running.vm.id,
                         stop_reason=None,
-                        last_error="",
+                        # Of an unclean end: it holds until the next clean one.
+                        last_error=unclean,
                         execution_mode=choice.execution_mode,
                         isolation=choice.isolation,
                         boot_digest=running.vm.boot_digest,

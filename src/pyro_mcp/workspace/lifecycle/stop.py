@@ -17,6 +17,7 @@ from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
+from pyro_mcp.state.unclean import unclean_end
 from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
 from pyro_mcp.workspace.machines.disks import sync_disk
 from pyro_mcp.workspace.machines.power_off import power_off
@@ -59,15 +60,20 @@ def stop_locked(engine: Engine, workspace_id: str, reason: StopReason) -> Worksp
     )
     fault_point("ws_stop.marked")
     vm = engine.store.vms.find(workspace.vm_id)
+    flushed = True
     if vm is not None and vm.machine is not None:
-        power_off(engine, vm.machine, timeout_s=_POWEROFF_TIMEOUT_S)
+        flushed = power_off(engine, vm.machine, timeout_s=_POWEROFF_TIMEOUT_S)
         fault_point("ws_stop.powered_off")
         end_machine(vm.id, vm.machine)
         fault_point("ws_stop.ended")
     files = WorkspaceFiles(engine.paths, workspace_id)
+    problem = ""
     if not workspace.is_host_compat:
         sync_disk(files.root_disk(workspace.life))
         sync_disk(files.workspace_disk(workspace.life))
+        if not flushed:
+            problem = unclean_end("the guest did not answer and was ended", files.workspace_disk(workspace.life))
+            engine.notice(problem)
     else:
         from pyro_mcp.workspace.lifecycle.host_tree import sync_tree
 
@@ -76,7 +82,12 @@ def stop_locked(engine: Engine, workspace_id: str, reason: StopReason) -> Worksp
     stopped = engine.store.workspaces.update(
         workspace_id,
         lambda now: replace(
-            now, state=WorkspaceState.STOPPED, stop_reason=reason, vm_id="", expires_at=None, last_error=""
+            now,
+            state=WorkspaceState.STOPPED,
+            stop_reason=reason,
+            vm_id="",
+            expires_at=None,
+            last_error=problem,
         ),
         also=lambda connection: put_event(connection, workspace_id, event, engine.clock),
         durable=True,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
 
 _CONNECT_TIMEOUT_S = 2.0
+_READY_TIMEOUT_S = 5.0
 POWEROFF_TIMEOUT_S = 10.0
 
 
@@ -31,6 +32,8 @@ def power_off(engine: Engine, record: MachineRecord, *, timeout_s: float = POWER
             return False
         try:
             with AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S, use=LaneUse.STOP) as session:
+                # A silent agent does not get the time that a full cache may take.
+                session.ready(timeout_s=_READY_TIMEOUT_S)
                 session.poweroff(timeout_s=timeout_s)
         except PyroError:
             # Silent, broken or gone already: the ladder goes on without it.
