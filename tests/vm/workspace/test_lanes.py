@@ -13,6 +13,7 @@ from pyro_mcp.workspace.files.access import read_file
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 
 if TYPE_CHECKING:
+    from pyro_mcp.agent import Stream
     from tests.support.host_fixture import HostFixture
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
@@ -23,13 +24,17 @@ def test_sixteen_running_commands_keep_neither_a_short_call_nor_a_stop_from_its_
     begun = threading.Semaphore(0)
     ended: list[str] = []
 
+    def note(stream: Stream, data: bytes) -> None:
+        del stream, data
+        begun.release()
+
     def run(number: int) -> None:
         try:
             guests.do(
                 workspace,
                 f"echo data > f{number}; echo begun; sleep 600",
                 timeout_s=300,
-                on_output=lambda stream, data: begun.release(),  # noqa: ARG005
+                on_output=note,
             )
         except (PyroError, AssertionError) as error:
             ended.append(str(error))
@@ -39,7 +44,7 @@ def test_sixteen_running_commands_keep_neither_a_short_call_nor_a_stop_from_its_
         thread.start()
     for _ in threads:
         assert begun.acquire(timeout=120)
-    assert read_file(guests.engine, workspace.id, "f3", max_bytes=100).content == "data\n"
+    assert read_file(guests.engine, workspace.id, "f3", max_bytes=100).text == "data\n"
     assert stop_workspace(guests.engine, workspace.id).last_error == ""
     for thread in threads:
         thread.join(60)
