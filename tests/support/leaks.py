@@ -17,6 +17,7 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.host.process import reap_detached
 from pyro_mcp.host.process.identity import ProcessStat, read_stat
 from pyro_mcp.host.waiting import wait_until
+from pyro_mcp.state import reserve
 from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER, STORE_LOCK, VM_LOCKS
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 SETTLE_S = 5.0
 # What stays in the state and runtime directories by design, and is the same however many VMs there were.
-LAYOUT = frozenset({"vms", "workspaces", "locks", "tmp", STORE_LOCK, VM_LOCKS, BASELINE_PLACEHOLDER})
+LAYOUT = frozenset(
+    {"vms", "workspaces", "locks", "tmp", "exports", reserve.NAME, STORE_LOCK, VM_LOCKS, BASELINE_PLACEHOLDER}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,8 @@ def _is_layout(directory: str, name: str) -> bool:
     match os.path.basename(directory):
         case "state" | "run":
             return name in LAYOUT
+        case reserve.NAME:
+            return True
         case "lanes":
             # The first use of a lane makes its lock, which lasts as long as the VM: a guest may outlive one test.
             return name.endswith(".lock")
