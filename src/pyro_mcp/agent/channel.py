@@ -49,6 +49,11 @@ class Bound:
         if end < self._end:
             self._end, self._timeout_s, self._what = end, timeout_s, what
 
+    @property
+    def end_s(self) -> float:
+        """Return when it ends, in monotonic time."""
+        return self._end
+
     def remaining_s(self) -> float:
         """Return the time left.
 

@@ -1,7 +1,7 @@
 """The streams of a command, or of a task, between a caller and a guest.
 
-Owns the windows both ways, the pump of stdin, cancelling, and the last deadline. Refuses to let the guest's output run
-ahead of the caller, and a guest that does not end its command hold the caller up.
+The guest's output never runs ahead of the caller, and every exchange ends: by the request's own timeout and a grace,
+and, for bulk data, when too little of it moves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from pyro_mcp.agent.channel import Bound
 from pyro_mcp.agent.failures import failure_error
-from pyro_mcp.agent.messages import ExecRequest, ExecResult, Stream, breach, decode, verdict
+from pyro_mcp.agent.messages import ExecRequest, ExecResult, Stream, TaskRequest, breach, decode, verdict
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import encode, encode_stream
 
@@ -47,6 +47,11 @@ _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 # How much longer than the command's own timeout the agent may take to say that it is over.
 GRACE_S = 10.0
 CANCEL_GRACE_S = 5.0
+# Less than this within a request's `stall_s` is no progress.
+PROGRESS_BYTES = 32 * 1024
+# A frame of output takes us no longer than this: what does is the caller's reader, whose time does not count. A guest
+# that sends byte by byte can't stretch its deadline with the work that this makes.
+_OUR_SHARE_S = 0.02
 # Stdin is not read while so much of it waits to be sent.
 _BACKLOG_BYTES = wire.MAX_DATA_BYTES
 
@@ -82,6 +87,8 @@ class Exchange:
         }
         self._ident = 0
         self._bound = Bound(0, "")
+        self._stall: Bound | None = None
+        self._moved_bytes = 0
         self._started_s = 0.0
         self._result: ExecResult | None = None
 
@@ -95,6 +102,7 @@ class Exchange:
         timeout_s = self._request.timeout_s + GRACE_S
         self._bound = Bound(timeout_s, f"the guest to {self._request.what}")
         self._started_s = time.monotonic()
+        self._watch_progress()
 
     def run(self) -> ExecResult:
         """Carry the streams until the result is there, and return it."""
@@ -133,7 +141,10 @@ class Exchange:
                     continue
             else:
                 others[stdin.fd] = select.POLLIN
-        ready = self._channel.wait(self._bound, others)
+        bound = self._bound
+        if self._stall is not None and self._stall.end_s < bound.end_s:
+            bound = self._stall
+        ready = self._channel.wait(bound, others)
         if wake_fd is not None and wake_fd in ready:
             self._cancelling = True
             self._channel.queue(encode(self._ident, wire.CANCEL))
@@ -151,7 +162,9 @@ class Exchange:
 
     def _pump(self, stdin: Pump) -> bool:
         """Pass on a piece; say whether there was one."""
+        before = time.monotonic()
         data = stdin.read()
+        self._excuse(time.monotonic() - before)
         if data is None:
             return False
         self._channel.queue(encode_stream(self._ident, wire.DATA, data) if data else encode(self._ident, wire.EOF))
@@ -172,15 +185,37 @@ class Exchange:
             stream, count = _CREDIT.unpack(body)
             if stream != wire.STDIN_STREAM or not self._stdin.credit(count):
                 raise breach("credit for what was not sent")
+            self._note_progress(count)
         else:
             raise breach(f"a frame of kind {kind} while it was to {self._request.what}")
 
     def _take_output(self, receiver: Receiver, body: bytes) -> None:
+        # Also where many frames came at once.
+        self._bound.remaining_s()
         before = time.monotonic()
         credit = receiver.take(body)
-        self._bound.extend(time.monotonic() - before)
+        self._excuse(time.monotonic() - before - _OUR_SHARE_S)
+        self._note_progress(len(body))
         if credit:
             self._channel.queue(encode(self._ident, wire.CREDIT, _CREDIT.pack(receiver.number, credit)))
+
+    def _watch_progress(self) -> None:
+        stall_s = self._request.stall_s if isinstance(self._request, TaskRequest) else None
+        if stall_s is not None:
+            self._moved_bytes = 0
+            self._stall = Bound(stall_s, f"progress while the guest was to {self._request.what}")
+
+    def _note_progress(self, count: int) -> None:
+        self._moved_bytes += count
+        if self._stall is not None and self._moved_bytes >= PROGRESS_BYTES:
+            self._watch_progress()
+
+    def _excuse(self, seconds: float) -> None:
+        """Do not count the caller's own time against the guest."""
+        if seconds > 0:
+            self._bound.extend(seconds)
+            if self._stall is not None:
+                self._stall.extend(seconds)
 
     def _finish(self, said: Verdict) -> ExecResult:
         self.was_cancelled = said.cancelled and self._cancelling

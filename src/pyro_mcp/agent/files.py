@@ -1,7 +1,7 @@
-"""The files of a guest, from the host.
+"""The files of a guest, from the host: one method for each task, with its bounds of time and size.
 
-Owns one method for each task, with its bounds of time and size. Refuses to believe what comes back: kinds, names, order
-and amounts are checked, and what does not fit is a breach of the protocol.
+What comes back is not trusted: kinds, names, order and amounts are checked, and what does not fit is a breach of the
+protocol.
 """
 
 from __future__ import annotations
@@ -66,6 +66,10 @@ __all__ = [
 SMALL_TIMEOUT_S = 30.0
 DIFF_TIMEOUT_S = 300.0
 STREAM_TIMEOUT_S = 3600.0
+# How long data may stand still or trickle. At the end of an unpacking the guest writes its disk.
+STALL_S = 60.0
+UNPACK_STALL_S = 120.0
+DIFF_STALL_S = 120.0
 FREEZE_TIMEOUT_S = tasks.MAX_FREEZE_S + 20.0
 #: Of all that one `fetch` brings.
 MAX_FETCH_BYTES = 80 * 1024 * 1024
@@ -143,7 +147,7 @@ class GuestFiles:
 
         No link is followed. The stream is what `trees.receive` takes; what is in it is for that to check.
         """
-        request = self._request(tasks.PACK, "pack files", timeout_s=STREAM_TIMEOUT_S, path=path)
+        request = self._request(tasks.PACK, "pack files", timeout_s=STREAM_TIMEOUT_S, stall_s=STALL_S, path=path)
         return number(self._run(request, on_data=on_data), "entries")
 
     def unpack(self, dest: bytes, chunks: Iterable[bytes]) -> Unpacked:
@@ -151,7 +155,9 @@ class GuestFiles:
 
         Not atomic. A failure of `chunks` is passed on, and what was laid by then stays.
         """
-        request = self._request(tasks.UNPACK, "unpack files", timeout_s=STREAM_TIMEOUT_S, path=dest)
+        request = self._request(
+            tasks.UNPACK, "unpack files", timeout_s=STREAM_TIMEOUT_S, stall_s=UNPACK_STALL_S, path=dest
+        )
         done = self._run(request, stdin=_Chunks(chunks))
         return Unpacked(number(done, "entries"), number(done, "bytes"))
 
@@ -161,7 +167,11 @@ class GuestFiles:
         bounds = {"max_entries": max_entries, "max_file_bytes": max_file_bytes, "max_total_bytes": max_total_bytes}
         parser = Records(records.differences(entries, **bounds))
         request = self._request(
-            tasks.DIFF, "compare the workspace with its baseline", timeout_s=DIFF_TIMEOUT_S, **bounds
+            tasks.DIFF,
+            "compare the workspace with its baseline",
+            timeout_s=DIFF_TIMEOUT_S,
+            stall_s=DIFF_STALL_S,
+            **bounds,
         )
         done = self._run(request, on_data=parser.feed)
         parser.finish()
@@ -207,12 +217,26 @@ class GuestFiles:
         return number(self._run(request), "bytes")
 
     def _request(
-        self, name: str, what: str, flags: int = 0, *, timeout_s: float = SMALL_TIMEOUT_S, **fields: object
+        self,
+        name: str,
+        what: str,
+        flags: int = 0,
+        *,
+        timeout_s: float | None = None,
+        stall_s: float | None = None,
+        **fields: object,
     ) -> TaskRequest:
         path = fields.get("path")
         if isinstance(path, bytes):
             fields["path"] = os.fsdecode(path)
-        return TaskRequest(name, what, timeout_s, {"area": self._area.value, **fields}, flags)
+        return TaskRequest(
+            name,
+            what,
+            SMALL_TIMEOUT_S if timeout_s is None else timeout_s,
+            {"area": self._area.value, **fields},
+            flags,
+            stall_s,
+        )
 
     def _run(
         self, request: TaskRequest, *, stdin: Input = None, on_data: Callable[[bytes], None] | None = None

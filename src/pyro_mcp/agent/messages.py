@@ -211,6 +211,8 @@ class TaskRequest:
     timeout_s: float
     fields: Mapping[str, object]
     flags: int = 0
+    #: How long its data may stand still, or trickle; None for a task that may be silent.
+    stall_s: float | None = None
 
     @property
     def kind(self) -> int:
