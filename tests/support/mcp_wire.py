@@ -34,7 +34,7 @@ def answer(operation, request, call):
 class FakePyro:
     runner = FakeRunner(answer)
 
-serve.server_of = lambda chosen, _: server_of(chosen, FakePyro.runner)
+serve.server_of = lambda chosen, _, access: server_of(chosen, FakePyro.runner, access)
 sys.exit(main(["mcp", "serve", *sys.argv[1:]]))
 """
 # Waits until it is cancelled, and takes a moment to give back what it has.

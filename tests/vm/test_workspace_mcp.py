@@ -102,6 +102,16 @@ def test_a_failure_is_reproduced_mended_reviewed_and_brought_out(tmp_path: Path,
             "code"
         ] == "conflict"
 
+        refused = await agent.failing("workspace_export", workspace_id=ws, path="stats", output_path="/root/stats")
+        assert refused["code"] == "permission"
+        assert "--allow-path" in refused["hint"]
+        await agent(
+            "workspace_exec", workspace_id=ws, command="mkdir -p home/.ssh; touch home/.bashrc home/.ssh/x home/y"
+        )
+        home = await agent("workspace_export", workspace_id=ws, path="home", output_path=str(tmp_path / "home"))
+        assert {each["name"] for each in home["host_hooks"] if not each["kept"]} == {".bashrc", ".ssh/x"}
+        assert not (tmp_path / "home/.bashrc").exists()
+
         reset = await agent("workspace_reset", workspace_id=ws)
         assert (reset["workspace_id"], reset["reset_count"], reset["command_count"]) == (ws, 1, 0)
         assert (await agent("workspace_diff", workspace_id=ws))["changed"] is False
@@ -109,7 +119,7 @@ def test_a_failure_is_reproduced_mended_reviewed_and_brought_out(tmp_path: Path,
         assert (await agent("workspace_delete", workspace_id=ws))["deleted"] is True
         assert (await agent("workspace_list"))["count"] == 0
 
-    talk(body, *words)
+    talk(body, "--allow-path", str(tmp_path), *words)
 
 
 def test_long_output_is_bounded_and_the_rest_can_be_fetched() -> None:
@@ -173,4 +183,4 @@ def test_inspecting_has_no_tool_that_writes_or_compares(tmp_path: Path) -> None:
         listed = await agent("workspace_file_list", workspace_id=ws)
         assert "/workspace/run-tests" in {each["path"] for each in listed["entries"]}
 
-    talk(body, "--mode", "inspect")
+    talk(body, "--allow-path", str(tmp_path), "--mode", "inspect")

@@ -28,6 +28,16 @@ class ServeRequest:
     mode: str | None = field(
         default=None, metadata=about("Offer the tools for one way of working instead.", names="MODE", completes="mode")
     )
+    allow_path: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about(
+            "A directory that tools may read seeds from and write exports to, besides the git checkout around the"
+            " working directory. Once for each.",
+            names="DIR",
+            completes="host path",
+            max_length=4096,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.agent import CancelToken
     from pyro_mcp.mcp_server.schemas import ToolInput
+    from pyro_mcp.operations.host_access import HostAccess
     from pyro_mcp.operations.operation import Operation, Result
     from pyro_mcp.operations.runner import Runner
 
@@ -39,6 +40,7 @@ class Tool:
 
     operation: Operation[Any, Any]
     input: ToolInput
+    host_access: HostAccess
 
 
 class CallProgress:
@@ -111,7 +113,9 @@ async def _run(tool: Tool, request: object, runner: Runner, limiter: anyio.Capac
 
     cancel = CancelToken()
     progress = CallProgress(tool.operation.name, cancel)
-    call = replace(runner.call(), progress=progress, cancel=cancel, stream_bytes=STREAM_BYTES)
+    call = replace(
+        runner.call(), progress=progress, cancel=cancel, stream_bytes=STREAM_BYTES, host_access=tool.host_access
+    )
     finished = anyio.Event()
     outcomes: list[Result | PyroError] = []
 

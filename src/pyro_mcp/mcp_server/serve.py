@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     from mcp.server.lowlevel import Server
 
+    from pyro_mcp.operations.host_access import HostAccess
     from pyro_mcp.operations.profiles import Profile
 
 
-def serve_stdio(profile: Profile) -> int:
+def serve_stdio(profile: Profile, access: HostAccess) -> int:
     """Serve a profile's tools; return the exit status."""
-    server = server_of(profile, Runner())
+    server = server_of(profile, Runner(), access)
     try:
         anyio.run(_serve, server)
     except* ClientGoneError:

@@ -13,13 +13,18 @@ from pyro_mcp import __version__
 from pyro_mcp.mcp_server.calls import MAX_CALLS, Tool, call_tool
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
 from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS, marked_fields
+from pyro_mcp.operations.host_access import host_access
 from pyro_mcp.operations.profiles import find_profile
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.operations.table import find_tools
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+
     from mcp.server.context import ServerRequestContext
 
+    from pyro_mcp.operations.host_access import HostAccess
     from pyro_mcp.operations.operation import Operation
     from pyro_mcp.operations.profiles import Profile
 
@@ -36,20 +41,27 @@ class HasRunner(Protocol):
 
 
 def create_server(
-    manager: HasRunner | None = None, *, profile: str | None = None, mode: str | None = None
+    manager: HasRunner | None = None,
+    *,
+    profile: str | None = None,
+    mode: str | None = None,
+    allow_paths: Iterable[str | PathLike[str]] = (),
 ) -> Server[dict[str, Any]]:
     """Make an MCP server that shows the tools of a profile (default: workspace-core), to be run over any transport.
+
+    Host paths that its tools take must be below the git checkout of the working directory or one of `allow_paths`.
 
     Raises:
         PyroError: INVALID or UNSUPPORTED for a profile or mode that there is not.
     """
-    return server_of(find_profile(profile, mode), manager.runner if manager is not None else Runner())
+    runner = manager.runner if manager is not None else Runner()
+    return server_of(find_profile(profile, mode), runner, host_access(allow_paths))
 
 
-def server_of(chosen: Profile, runner: Runner) -> Server[dict[str, Any]]:
+def server_of(chosen: Profile, runner: Runner, access: HostAccess) -> Server[dict[str, Any]]:
     """Make an MCP server that offers the tools of `chosen` and runs them with `runner`."""
     operations = {str(row.mcp): row for row in find_tools(chosen.tools)}
-    tools = {name: Tool(row, ToolInput(row, chosen.hidden)) for name, row in operations.items()}
+    tools = {name: Tool(row, ToolInput(row, chosen.hidden), access) for name, row in operations.items()}
     listed = [_describe(tool, chosen) for tool in tools.values()]
     limiters: list[anyio.CapacityLimiter] = []
 

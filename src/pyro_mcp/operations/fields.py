@@ -63,6 +63,7 @@ class Parameter(NamedTuple):
     called: str
     from_file: str
     is_host_path: bool
+    is_output: bool
     keys: Mapping[str, str]
     in_mcp: bool
 
@@ -87,6 +88,7 @@ def about(
     called: str = "",
     from_file: str = "",
     is_host_path: bool = False,
+    is_output: bool = False,
     keys: Mapping[str, str] | None = None,
     in_mcp: bool = True,
 ) -> Mapping[str, object]:
@@ -95,7 +97,8 @@ def about(
     `unit` is shown in help texts, `form` completes "Give …" when the value is refused, `names` is the word that
     stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `workspace`).
     `called` is the option where it is not the field's name, `from_file` a second option that names a file of the host
-    with the value. A host path may be given to the SDK as any path. Where a field holds a text by one of a few `keys`,
+    with the value. A host path may be given to the SDK as any path; `is_output` marks one that is
+    written. Where a field holds a text by one of a few `keys`,
     each is an option of its own, and what it maps to stands for the text in usage lines. A field that is not
     `in_mcp` is no argument of a tool.
     """
@@ -113,6 +116,7 @@ def about(
         "called": called,
         "from_file": from_file,
         "is_host_path": is_host_path or None,
+        "is_output": is_output or None,
         "keys": keys,
         "in_mcp": None if in_mcp else False,
     }
@@ -156,6 +160,7 @@ def parameters(request: type) -> tuple[Parameter, ...]:
                 called=told.get("called", ""),
                 from_file=told.get("from_file", ""),
                 is_host_path=told.get("is_host_path", False),
+                is_output=told.get("is_output", False),
                 keys=told.get("keys", {}),
                 in_mcp=told.get("in_mcp", True),
             )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken, Stream
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
+    from pyro_mcp.operations.host_access import HostAccess
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.secrets.redactor import Redactor
 
@@ -74,6 +75,7 @@ class Call:
     on_output: Callable[[Stream, bytes], None] | None = None
     stdin: int | None = None
     stream_bytes: int = DEFAULT_STREAM_BYTES
+    host_access: HostAccess | None = None
     redactors: dict[str, Redactor] = field(default_factory=dict[str, "Redactor"])
 
 

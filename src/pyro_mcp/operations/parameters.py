@@ -142,7 +142,9 @@ def path(description: str, *, place: Place = Place.POSITIONAL, names: str = "PAT
     )
 
 
-def host_path(description: str, *, place: Place, names: str, called: str = "") -> Mapping[str, object]:
+def host_path(
+    description: str, *, place: Place, names: str, called: str = "", is_output: bool = False
+) -> Mapping[str, object]:
     """Return the metadata of a field that names a path of the host."""
     return about(
         description,
@@ -154,11 +156,16 @@ def host_path(description: str, *, place: Place, names: str, called: str = "") -
         form="a path of this host",
         completes="host path",
         is_host_path=True,
+        is_output=is_output,
     )
 
 
 OUTPUT_PATH = host_path(
-    "Destination path on this host. It must not exist yet.", place=Place.OPTION, names="HOST_PATH", called="--output"
+    "Destination path on this host. It must not exist yet.",
+    place=Place.OPTION,
+    names="HOST_PATH",
+    called="--output",
+    is_output=True,
 )
 WRITTEN_TO = said("Its path on this host.")
 ONE_FILE = "workspace_diff with path=… shows one file or directory."

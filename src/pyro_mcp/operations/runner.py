@@ -39,6 +39,8 @@ class Runner:
         """
         check_request(request)
         call = call or self.call()
+        if call.host_access is not None:
+            request = call.host_access.applied(request)
         if not hasattr(request, "workspace_id"):
             return operation.handler(request, call)
         from pyro_mcp.operations.secrecy import error_without_secrets, without_secrets

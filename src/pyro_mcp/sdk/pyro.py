@@ -15,7 +15,8 @@ from pyro_mcp.sdk.shells import Shells
 from pyro_mcp.sdk.workspaces import Workspaces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from os import PathLike
     from types import TracebackType
     from typing import Self
 
@@ -58,11 +59,17 @@ class Pyro(Workspaces, Shells, Services):
     def close(self) -> None:
         """Close. Workspaces and VMs stay until they are deleted or expire: others may use them."""
 
-    def create_server(self, *, profile: str | None = None, mode: str | None = None) -> Server[dict[str, Any]]:
+    def create_server(
+        self,
+        *,
+        profile: str | None = None,
+        mode: str | None = None,
+        allow_paths: Iterable[str | PathLike[str]] = (),
+    ) -> Server[dict[str, Any]]:
         """Make an MCP server that shows the tools of a profile (default: workspace-core) and uses this `Pyro`."""
         import pyro_mcp
 
-        return pyro_mcp.create_server(self, profile=profile, mode=mode)
+        return pyro_mcp.create_server(self, profile=profile, mode=mode, allow_paths=allow_paths)
 
     def list_environments(self) -> EnvListResult:
         """List the environments, and say which are installed."""

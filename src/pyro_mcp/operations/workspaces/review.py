@@ -330,6 +330,7 @@ def _export(request: ExportRequest, call: Call) -> ExportResult:
             request.path,
             Path(request.output_path),
             include_host_hooks=request.include_host_hooks,
+            is_strict=call.host_access is not None,
             cancel=call.cancel,
         )
     report = done.report

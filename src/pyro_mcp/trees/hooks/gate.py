@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyro_mcp.protocol.names import join, shown, shown_briefly
 from pyro_mcp.trees.entries import MAX_NOTES, Kind
 from pyro_mcp.trees.hooks.census import HostHook
+from pyro_mcp.trees.hooks.home import home_rule_for
 from pyro_mcp.trees.hooks.table import Rule, may_lead_to_hooks, rule_for
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class HookPolicy:
     inside: bytes = b""
     baseline: Collection[tuple[str, str]] = ()
     include_all: bool = False
+    # For a caller who is not the person at the machine: what a host tool would run in a home directory stays, too.
+    is_strict: bool = False
 
 
 class HookGate:
@@ -64,9 +67,12 @@ class HookGate:
 
     def rule(self, path: bytes, kind: Kind) -> Rule | None:
         """Return the rule that an entry falls under, where it was or where it goes."""
+        landing = join(self._landing, path) if path else self._landing
         rule = rule_for(self._name(path), kind)
         if rule is None and (self._landing_matters or not path):
-            rule = rule_for(join(self._landing, path) if path else self._landing, kind)
+            rule = rule_for(landing, kind)
+        if self._policy.is_strict and rule is None and kind is not Kind.DIRECTORY:
+            rule = home_rule_for(self._name(path)) or home_rule_for(landing)
         return rule
 
     def admits(self, path: bytes, digest: str, rule: Rule) -> bool:

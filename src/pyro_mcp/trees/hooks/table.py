@@ -130,6 +130,8 @@ _TREES = {
     **dict.fromkeys((b".trae", b".void", b".augment", b".openhands", b".clinerules", b".cline", b".agents"), _AGENT),
 }
 # Below the trees of agents, these directories hold text that is only read.
+# Where Claude Code puts checkouts of its own: what is below is a project like any other.
+_WORKTREES = (b".claude", b"worktrees")
 _READ_BELOW = {b"rules", b"steering"}
 _READ_NAMES = {b"claude.md", b"agents.md", b"gemini.md", b"guidelines.md"}
 _READ_ENDINGS = (b".md", b".mdc", b".txt")
@@ -202,6 +204,8 @@ def _by_parent(parent: bytes, name: bytes) -> Rule | None:
 def _below(part: bytes, rest: list[bytes], kind: Kind) -> Rule | None:
     """Return the rule for what is `rest` below a directory named `part`, or is in its place."""
     if part in _TREES:
+        if (part, *rest[:1]) == _WORKTREES and len(rest) > 1:
+            return None
         return _INSTRUCTIONS if kind is Kind.FILE and _is_read(part, rest) else _TREES[part]
     if part == b".git":
         return _in_git(rest, kind)

@@ -41,6 +41,7 @@ def export_workspace(
     output_path: Path,
     *,
     include_host_hooks: bool = False,
+    is_strict: bool = False,
     cancel: CancelToken | None = None,
 ) -> Exported:
     """Write a file or directory of a workspace to a new path of the host.
@@ -52,7 +53,12 @@ def export_workspace(
     name = path_below(path)
     output = Path(os.path.abspath(output_path))
     with guest_of(engine, handle, activity=False) as use:
-        hooks = HookPolicy(inside=name, baseline=use.workspace.seed.host_hooks, include_all=include_host_hooks)
+        hooks = HookPolicy(
+            inside=name,
+            baseline=use.workspace.seed.host_hooks,
+            include_all=include_host_hooks,
+            is_strict=is_strict,
+        )
         engine.progress.phase("export", path_shown(name))
         with (
             TreeReceiver(output, hooks=hooks, progress=engine.progress, notes=engine.paths.exports) as receiver,

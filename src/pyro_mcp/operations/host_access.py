@@ -1,0 +1,133 @@
+"""Which paths of the host an operation may touch on behalf of a caller who is not the person at the machine.
+
+A command line or a program of the user's own may name any path. A model may not: over MCP, every host path lies below a
+directory that the server was given, no link leads there, and nothing is written that a tool of the host would run.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.operations.fields import Kind, parameters
+from pyro_mcp.trees.entries import Kind as EntryKind
+from pyro_mcp.trees.hooks.home import home_rule_for
+from pyro_mcp.trees.hooks.table import rule_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Q = TypeVar("Q")
+
+
+def project_around(directory: Path) -> Path | None:
+    """Return the git checkout that a directory is in. `/`, the home directory and what it is in are never one."""
+    home = Path(os.path.realpath(Path.home()))
+    for each in (directory, *directory.parents):
+        if (each / ".git").exists():
+            return None if each == Path("/") or home.is_relative_to(each) else each
+    return None
+
+
+def host_access(allow_paths: Iterable[str | os.PathLike[str]], directory: Path | None = None) -> HostAccess:
+    """Return the access of a server: the project that `directory` (default: the current one) is in, and `allow_paths`.
+
+    Raises:
+        PyroError: INVALID if one of `allow_paths` is no directory.
+    """
+    roots: list[Path] = []
+    try:
+        project = project_around(Path(os.path.realpath(directory or Path.cwd())))
+    except OSError:
+        # The current directory was deleted.
+        project = None
+    if project is not None:
+        roots.append(project)
+    for given in allow_paths:
+        path = Path(os.path.abspath(Path(given).expanduser()))
+        if not path.is_dir():
+            raise PyroError(
+                ErrorCode.INVALID, f"--allow-path {path} is not a directory", hint="Name a directory that exists."
+            )
+        roots.append(path)
+    return HostAccess(tuple(roots))
+
+
+@dataclass(frozen=True, slots=True)
+class HostAccess:
+    """The directories that host paths must lie below. Relative paths start in the first."""
+
+    roots: tuple[Path, ...]
+
+    def applied(self, request: Q) -> Q:
+        """Return a request with its host paths absolute.
+
+        Raises:
+            PyroError: PERMISSION for a path that is not allowed.
+        """
+        changed: dict[str, object] = {}
+        for each in parameters(type(request)):
+            value = getattr(request, each.name)
+            if each.is_host_path and value is not None:
+                changed[each.name] = str(self.output(value) if each.is_output else self.source(value))
+            elif each.kind is Kind.RECORDS and value:
+                changed[each.name] = tuple(self._record(record) for record in cast("tuple[dict[str, str], ...]", value))
+        return cast("Q", replace(cast("Any", request), **changed)) if changed else request
+
+    def source(self, given: str) -> Path:
+        """Return a path to read. Links are followed, as long as they stay below the roots."""
+        path = self._absolute(given)
+        real = Path(os.path.realpath(path))
+        if not any(real.is_relative_to(os.path.realpath(root)) for root in self.roots):
+            raise self._refusal(path)
+        return path
+
+    def output(self, given: str) -> Path:
+        """Return a path to write: below a root, with no link on the way, and not a file that a host tool would run."""
+        path = self._absolute(given)
+        for root in self.roots:
+            real_root = Path(os.path.realpath(root))
+            for base in (root, real_root):
+                if path == base or not path.is_relative_to(base):
+                    continue
+                inner = path.relative_to(base)
+                if Path(os.path.realpath(real_root / inner.parent)) != real_root / inner.parent:
+                    raise PyroError(
+                        ErrorCode.PERMISSION,
+                        f"{path} leads through a symbolic link",
+                        hint="Over MCP, outputs go to directories only. Name the path that the link leads to.",
+                    )
+                self._refuse_hook(os.fsencode(Path(real_root.name) / inner), path)
+                return real_root / inner
+        raise self._refusal(path)
+
+    def _record(self, record: dict[str, str]) -> dict[str, str]:
+        if "file_path" not in record:
+            return record
+        return {**record, "file_path": str(self.source(record["file_path"]))}
+
+    def _absolute(self, given: str) -> Path:
+        path = Path(given).expanduser()
+        return Path(os.path.abspath(self.roots[0] / path if self.roots else path))
+
+    def _refuse_hook(self, name: bytes, path: Path) -> None:
+        rule = rule_for(name, EntryKind.FILE) or home_rule_for(name)
+        if rule is not None and not rule.is_instruction:
+            raise PyroError(
+                ErrorCode.PERMISSION,
+                f"{path} is not written over MCP: {rule.tool} would run it by itself",
+                hint="Export it under another name; a person can read it and move it there.",
+            )
+
+    def _refusal(self, path: Path) -> PyroError:
+        allowed = ", ".join(map(str, self.roots))
+        where = f"It may use paths below {allowed}." if allowed else "It was started outside a git checkout."
+        return PyroError(
+            ErrorCode.PERMISSION,
+            f"this MCP server may not use {path}",
+            hint=f"{where} To allow others, start it with --allow-path DIR: pyro mcp serve --allow-path {path.parent}",
+            details={"path": str(path), "allowed": [str(root) for root in self.roots]},
+        )
