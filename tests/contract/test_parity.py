@@ -193,8 +193,11 @@ def test_the_contracts_tools_and_commands_are_there() -> None:
 
 def unless_null(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of what may be null, for when it is not."""
-    parts: list[dict[str, Any]] = [part for part in schema.get("anyOf", []) if part.get("type") != "null"]
-    return {**schema, **parts[0]} if len(parts) == 1 else schema
+    match schema["type"]:
+        case [kind, "null"]:
+            return {**schema, "type": kind}
+        case _:
+            return schema
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.mcp], ids=named)

@@ -6,7 +6,7 @@ No schema is written by hand. Unknown arguments, and those that a profile hides,
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
@@ -20,19 +20,9 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.operation import Operation
 
 _TAKEN_BY_PYDANTIC = ("description", "ge", "le", "pattern", "max_length")
+_LEFT_TO_REFUSALS = frozenset({"title", "pattern", "maxLength", "maxItems"})
 GUEST_NOTE_FIELD = "guest_output"
 LEFT_OUT_FIELD = "left_out"
-ERROR_SCHEMA: dict[str, object] = {
-    "type": "object",
-    "description": "Set instead of everything else if the tool itself failed.",
-    "properties": {
-        "code": {"type": "string", "description": "The kind of failure."},
-        "message": {"type": "string", "description": "The problem, and the object concerned."},
-        "hint": {"type": "string", "description": "How to fix it."},
-        "details": {"type": "object", "description": "Machine-readable details."},
-    },
-    "required": ["code", "message", "hint"],
-}
 
 
 class ToolInput:
@@ -54,7 +44,7 @@ class ToolInput:
             definitions[name] = (hints[name], Field(default, **told))
         config = ConfigDict(extra="forbid", title=operation.mcp)
         self._model: type[BaseModel] = create_model(f"{operation.name}_input", __config__=config, **definitions)
-        self.schema = _tidied(self._model.model_json_schema())
+        self.schema = _brief(self._model.model_json_schema())
 
     def parse(self, arguments: Mapping[str, object]) -> object:
         """Turn the arguments of a call into a request.
@@ -110,44 +100,38 @@ class ToolInput:
 
 
 def output_schema(operation: Operation[Any, Any], *, guest_note: bool) -> dict[str, object]:
-    """Return the schema of a tool's structured result: the operation's result, or an error.
+    """Return the schema of a tool's structured result: names and types, of the operation's result or an error.
 
-    Clients check whatever is structured against it, so that errors must be part of it.
+    Clients check whatever is structured against it, so that errors must be part of it and nothing is required. What the
+    fields mean is in the reference: a model pays for these lists with every request, and results explain themselves.
     """
-    schema = _tidied(TypeAdapter(operation.result).json_schema(mode="serialization"))
-    properties = cast("dict[str, object]", schema.get("properties", {}))
-    required = list(properties)
-    if guest_note:
-        properties = {**properties, GUEST_NOTE_FIELD: {"type": "string", "description": "Who wrote the output."}}
-    left_out = {"type": "array", "items": {"type": "string"}, "description": "What is omitted, and how to get it."}
-    properties = {**properties, LEFT_OUT_FIELD: left_out}
-    properties = {**properties, "ok": {"type": "boolean", "description": "False for an error."}, "error": ERROR_SCHEMA}
-    for name in ("description", "required", "additionalProperties"):
-        schema.pop(name, None)
-    return {
-        **schema,
-        "type": "object",
-        "properties": properties,
-        "anyOf": [{"required": required}, {"required": ["error"]}],
-    }
+    schema = TypeAdapter(operation.result).json_schema(mode="serialization")
+    kept = {name: {"type": _types(each)} for name, each in schema.get("properties", {}).items()}
+    note: dict[str, Any] = {GUEST_NOTE_FIELD: {"type": "string"}} if guest_note else {}
+    own = {LEFT_OUT_FIELD: {"type": "array"}, "ok": {"type": "boolean"}, "error": {"type": "object"}}
+    return {"type": "object", "properties": {**kept, **note, **own}}
 
 
-def _tidied(schema: dict[str, Any]) -> dict[str, Any]:
-    return cast("dict[str, Any]", _tidy(schema))
+def _types(schema: dict[str, Any]) -> str | list[str]:
+    """Return what type a schema asks for, or which."""
+    if "anyOf" in schema:
+        return [str(_types(part)) for part in schema["anyOf"]]
+    # Only results, which are objects, are defined elsewhere.
+    return str(schema.get("type", "object"))
 
 
-def _tidy(schema: object) -> object:
-    """Take out the titles that pydantic makes of names: they tell a model nothing and cost it tokens."""
-    if isinstance(schema, list):
-        return [_tidy(each) for each in cast("list[object]", schema)]
-    if not isinstance(schema, dict):
-        return schema
-    tidied: dict[str, object] = {}
-    for key, value in cast("dict[str, object]", schema).items():
-        if key == "title" and isinstance(value, str):
-            continue
-        if key in {"properties", "$defs"}:
-            tidied[key] = {name: _tidy(each) for name, each in cast("dict[str, object]", value).items()}
-        else:
-            tidied[key] = _tidy(value)
-    return tidied
+def _brief(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return an input schema with what a model needs: names, types, ranges, defaults, descriptions.
+
+    Patterns and lengths are checked when a call comes, and the refusal says what the argument has to look like.
+    """
+    briefed = {key: value for key, value in schema.items() if key not in _LEFT_TO_REFUSALS}
+    if "properties" in briefed:
+        briefed["properties"] = {name: _brief(each) for name, each in briefed["properties"].items()}
+    if "items" in briefed:
+        briefed["items"] = _brief(briefed["items"])
+    if "anyOf" in briefed:
+        parts = [_brief(part) for part in briefed.pop("anyOf")]
+        merged = {key: value for part in parts for key, value in part.items()}
+        briefed = {**merged, **briefed, "type": [part["type"] for part in parts]}
+    return briefed

@@ -99,6 +99,23 @@ def test_every_tool_has_all_annotations_a_strict_input_and_an_output_schema() ->
         assert (tool.meta is not None) == ("guest_output" in tool.output_schema["properties"])
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_argument_is_described_and_has_a_default_or_is_required(profile: str) -> None:
+    for tool in listed(profile):
+        assert set(tool.input_schema) <= {"type", "properties", "required", "additionalProperties"}
+        assert tool.output_schema is not None
+        assert set(tool.output_schema) == {"type", "properties"}
+        for name, schema in tool.input_schema["properties"].items():
+            assert schema["description"], (tool.name, name)
+            assert schema["type"], (tool.name, name)
+            assert ("default" in schema) != (name in tool.input_schema.get("required", [])), (tool.name, name)
+
+
+def test_the_tools_of_the_default_profile_cost_a_model_little() -> None:
+    tools = [tool.model_dump(by_alias=True, exclude_none=True) for tool in listed("workspace-core")]
+    assert len(json.dumps({"tools": tools}, separators=(",", ":"))) <= 30_000
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_result_is_the_same_in_structure_and_in_text(mode: Mode) -> None:
     answer = call(FakePyro(exec_result(stdout="hello\n", stdout_bytes=6, exit_code=3)), RUN, mode=mode)
