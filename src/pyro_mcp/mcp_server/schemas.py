@@ -37,9 +37,11 @@ class ToolInput:
         hints = get_type_hints(operation.request)
         declared = {field.name: field for field in fields(operation.request)}
         definitions: dict[str, Any] = {}
-        for name in self._names:
-            field = declared[name]
-            told = {key: value for key, value in field.metadata.items() if key in _TAKEN_BY_PYDANTIC}
+        for parameter in shown_fields:
+            name, field = parameter.name, declared[parameter.name]
+            # Of a list, a pattern and a length are for each item: the request's check looks at those.
+            taken = ("description",) if parameter.kind is Kind.TEXTS else _TAKEN_BY_PYDANTIC
+            told = {key: value for key, value in field.metadata.items() if key in taken}
             default = ... if field.default is MISSING else field.default
             definitions[name] = (hints[name], Field(default, **told))
         config = ConfigDict(extra="forbid", title=operation.mcp)
