@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from mcp.types import CallToolResult, Tool
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 
 ENVIRONMENT = "debian:12-base"
-TIMEOUT_S = 110
+TIMEOUT_S = 280
 # Each call of these makes a machine of its own, so they may run side by side.
 MAKERS = ("vm_run", "workspace_create", "vm_create")
 # In the order in which one needs what another made, or ends it.
