@@ -73,7 +73,16 @@ def remove_files(paths: Paths, vm_id: str) -> None:
 
 
 def is_running(machine: MachineRecord) -> bool:
-    """Say whether the machine's VMM runs."""
+    """Return whether the machine's VMM runs and can be reached."""
+    return _has_vmm(machine) and os.path.isdir(machine.runtime_dir)
+
+
+def is_cut_off(machine: MachineRecord | None) -> bool:
+    """Return whether the VMM runs but nobody can reach it, since its sockets were removed: at a logout, for example."""
+    return machine is not None and _has_vmm(machine) and not os.path.isdir(machine.runtime_dir)
+
+
+def _has_vmm(machine: MachineRecord) -> bool:
     return ProcessIdentity(machine.vmm_pid, machine.vmm_start_time, machine.boot_id).is_running()
 
 
@@ -208,9 +217,11 @@ def discard_vm_if_there(store: Store, paths: Paths, vm_id: str) -> None:
 _CONSOLE_TAIL_BYTES = 4096
 
 
-def last_words(files: VmFiles) -> str:
-    """Say that the guest ended by itself, with the end of what its console printed."""
+def last_words(files: VmFiles, *, was_cut_off: bool = False) -> str:
+    """Return why the guest ended, with the end of what its console printed."""
     message = "the guest ended by itself"
+    if was_cut_off:
+        message = f"the guest was ended, since its sockets in {files.runtime} were removed"
     try:
         with open(files.console_log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _CONSOLE_TAIL_BYTES))

@@ -21,7 +21,7 @@ from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import Owner
 from pyro_mcp.state.copies import read_copy
-from pyro_mcp.state.discard import discard_vm, end_machine, is_running, last_words, remove_files
+from pyro_mcp.state.discard import discard_vm, end_machine, is_cut_off, is_running, last_words, remove_files
 from pyro_mcp.state.filenames import DELETED, VmFiles
 from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.store import is_alive
@@ -180,18 +180,20 @@ class _Reconciliation:
                 remove_tree(VmFiles.of(self.paths, vm.id).runtime)
                 self._stopped(vm, StopReason.USER)
             case Verdict.MARK_LOST:
+                was_cut_off = is_cut_off(vm.machine)
                 # Its keeper may still be writing the console's end and removing what goes with the VMM.
                 end_machine(vm.id, vm.machine, keeps_disk=True)
                 remove_tree(VmFiles.of(self.paths, vm.id).runtime)
                 rebooted = vm.machine is not None and vm.machine.boot_id != boot_id()
-                self._stopped(vm, StopReason.HOST_REBOOT if rebooted else StopReason.LOST)
+                self._stopped(vm, StopReason.HOST_REBOOT if rebooted else StopReason.LOST, was_cut_off=was_cut_off)
             case _:
                 assert_never(verdict)
         return False
 
-    def _stopped(self, vm: Vm, reason: StopReason) -> None:
+    def _stopped(self, vm: Vm, reason: StopReason, *, was_cut_off: bool = False) -> None:
         # The machine stays recorded: its keeper waits for the end of the lease, to remove the disk then.
-        error = last_words(VmFiles.of(self.paths, vm.id)) if reason is StopReason.LOST else ""
+        files = VmFiles.of(self.paths, vm.id)
+        error = last_words(files, was_cut_off=was_cut_off) if reason is StopReason.LOST else ""
         self.store.vms.update(
             vm.id,
             lambda now: replace(now, state=VmState.STOPPED, stop_reason=reason, owner=None, last_error=error),

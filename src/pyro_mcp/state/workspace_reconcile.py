@@ -24,6 +24,7 @@ from pyro_mcp.state.discard import (
     discard_vms,
     discard_workspace,
     end_machine,
+    is_cut_off,
     is_running,
     last_words,
     mark_deleted,
@@ -107,10 +108,11 @@ class WorkspaceReconciler:
         elif not rebooted:
             reason = StopReason.LOST
         if vm is not None:
+            was_cut_off = is_cut_off(vm.machine)
             # Its keeper may still be writing the console's end.
             end_machine(vm.id, vm.machine)
             if reason is StopReason.LOST:
-                error = last_words(VmFiles.of(self.paths, vm.id))
+                error = last_words(VmFiles.of(self.paths, vm.id), was_cut_off=was_cut_off)
         if reason is not StopReason.USER and not workspace.is_host_compat:
             disk = WorkspaceFiles(self.paths, workspace.id).workspace_disk(workspace.life)
             first, _, console = (error or "the host ended while the guest ran").partition(";")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -79,6 +80,18 @@ def test_a_lost_guest_is_said_to_be_and_the_next_command_has_another(yard: HostF
     # Until the next clean stop.
     assert "may be missing" in now.last_error
     gone(yard, now)
+
+
+def test_a_guest_whose_runtime_directory_was_removed_at_logout_is_ended_and_starts_again(yard: HostFixture) -> None:
+    workspace = yard.workspace()
+    yard.do(workspace, "echo kept > file")
+    shutil.rmtree(yard.paths.runtime)
+    now = status_workspace(yard.engine, workspace.id)
+    assert (now.state, now.stop_reason) == (STOPPED, StopReason.LOST)
+    assert now.last_error.startswith("the guest was ended, since its sockets")
+    assert yard.processes() == []
+    assert yard.do(workspace, "cat file") == "kept\n"
+    gone(yard, workspace)
 
 
 def test_a_command_whose_guest_is_lost_says_so_and_stands_in_the_journal(yard: HostFixture) -> None:
