@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp.host import process
+from pyro_mcp.host.paths import Paths
 from tests.style.test_start_up import HEAVY
-from tests.support.pyro_cli import pyro, pyro_json, starting_pyro
+from tests.support.pyro_cli import COMMAND, pyro, pyro_json, starting_pyro
 
 pytestmark = pytest.mark.vm
 
@@ -57,6 +58,29 @@ class TestRun:
         assert done.returncode == 9
         assert done.stdout == bytes(range(256))
         assert b"['a b', '', '$(x)', '-y', 'new\\nline']\n" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("caller", "status"),
+        [
+            ("trap '' CHLD", 7),
+            ("trap '' HUP", 7),
+            ('mkdir "$0" && cd "$0" && rmdir "$0"', 7),
+            ("ulimit -n 32", 125),
+            ("ulimit -v 400000", 125),
+        ],
+    )
+    def test_an_odd_caller_gets_its_answer_and_leaves_the_template_alone(
+        self, tmp_path: Path, caller: str, status: int
+    ) -> None:
+        templates = Paths.from_environment().templates
+        run_in_guest("true")
+        before = sorted(os.listdir(templates))
+        argv = ["/bin/sh", "-c", f'{caller} || exit 99; exec "$@"', tmp_path / "gone", *COMMAND]
+        done = process.run([*argv, "run", "debian:12", "--", "exit 7"], timeout_s=120, check=False)
+        assert done.returncode == status, done.stderr
+        assert b"Traceback" not in done.stderr
+        assert b"ulimit" in done.stderr or status == 7
+        assert sorted(os.listdir(templates)) == before
 
     def test_one_argument_is_a_line_for_the_shell(self) -> None:
         assert run_in_guest('echo "$((6 * 7))" | rev; exit 4').stdout == b"24\n"

@@ -20,7 +20,7 @@ OK, INTERRUPTED, READER_GONE = 0, 130, 141
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return the exit status."""
     if arguments is None:
-        _leave_quietly_at_ctrl_c()
+        _set_signals()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words in (["--version"], ["-V"]):
         return _version()
@@ -39,10 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, words)
 
 
-def _leave_quietly_at_ctrl_c() -> None:
+def _set_signals() -> None:
     """Exit at once at Ctrl-C while nothing is acquired yet. Commands that acquire something are `interruptible`.
 
-    Without it, a KeyboardInterrupt in an import, or in the report of an earlier one, ends in a traceback.
+    Without it, a KeyboardInterrupt in an import, or in the report of an earlier one, ends in a traceback. A caller that
+    ignores SIGCHLD passes that on, and the exit statuses of our children would be lost.
     """
     # What `signal` is made of: that loads `enum` first, and this must hold from the start.
     import _signal  # pyright: ignore[reportMissingImports]
@@ -50,6 +51,7 @@ def _leave_quietly_at_ctrl_c() -> None:
     def leave(_number: int, _frame: object) -> None:
         os._exit(INTERRUPTED)
 
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # pyright: ignore[reportUnknownMemberType]
     # In a background job of a shell it is ignored, and stays so.
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # pyright: ignore[reportUnknownMemberType]
         _signal.signal(_signal.SIGINT, leave)  # pyright: ignore[reportUnknownMemberType]

@@ -49,6 +49,8 @@ class Namespace:
             timeout_s=timeout_s,
             env=env,
             check=check,
+            # mmdebstrap fails where the caller's directory is gone; every path here is absolute.
+            cwd="/",
             max_output_bytes=64 * 1024 * 1024,
             parent_death_signal=signal.SIGKILL,
         )
@@ -68,6 +70,7 @@ class Namespace:
             timeout_s=timeout_s,
             env=env,
             check=False,
+            cwd="/",
             # unshare ignores SIGTERM; with its end the PID namespace ends, and the mounts with that.
             grace_s=0.0,
             parent_death_signal=signal.SIGKILL,

@@ -236,7 +236,7 @@ def test_an_interrupt_ends_with_130(capfd: Capture, runner: Any, words: list[str
 CTRL_C = """\
 import sys
 from pyro_mcp.cli import main
-main._leave_quietly_at_ctrl_c()
+main._set_signals()
 sys.argv = ["pyro", "workspace", "list"]
 sys.stdout.write("!")
 sys.stdout.flush()
