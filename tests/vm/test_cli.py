@@ -159,7 +159,7 @@ class TestRun:
         assert loaded & HEAVY == set()
 
     def test_a_flood_passes_through_and_memory_stays_bounded(self) -> None:
-        flood = ("run", "debian:12", "--timeout-seconds", "100", "--", "head -c 100000000 /dev/zero")
+        flood = ("run", "debian:12", "--timeout-seconds", "100", "--", "head -c 140000000 /dev/zero")
         peak_kib = 0
         with starting_pyro(*flood) as child:
             assert child.stdout is not None

@@ -227,8 +227,14 @@ def test_a_secret_is_redacted_however_it_is_read() -> None:
         try:
             shell = pyro.open_shell(ident, secret_env={"TOKEN": "T"}).shell_id
             pyro.read_shell(ident, shell, wait_for_idle_ms=300)
-            start = pyro.write_shell(ident, shell, input="echo ${#T} $T; printf '\\033[1m%s\\033[0m\\n' $T").cursor
-            whole = pyro.read_shell(ident, shell, cursor=start, wait_for_idle_ms=1000)
+            typed = "echo ${#T} $T; printf '\\033[1m%s\\033[0m\\n' $T; echo do''ne"
+            start = pyro.write_shell(ident, shell, input=typed).cursor
+            wait_until(
+                lambda: "\ndone" in pyro.read_shell(ident, shell, cursor=start, plain=True, wait_for_idle_ms=50).output,
+                timeout_s=SEEN_TIMEOUT_S,
+                what="both values to be printed",
+            )
+            whole = pyro.read_shell(ident, shell, cursor=start)
             assert "21 [REDACTED]" in whole.output
             assert "\x1b[1m[REDACTED]\x1b[0m" in whole.output
             plain = pyro.read_shell(ident, shell, cursor=start, plain=True).output

@@ -20,6 +20,8 @@ from mcp.client.stdio import StdioServerParameters
 
 from pyro_mcp import Pyro
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.waiting import wait_until
+from tests.support.person import SEEN_TIMEOUT_S
 from tests.support.pyro_cli import pyro, pyro_json, starting_pyro
 
 if TYPE_CHECKING:
@@ -190,10 +192,13 @@ def _live_in(sdk: Pyro, workspace_id: str) -> list[str]:
     ]
     said += [str(sdk.logs_service(workspace_id, "leaky")), str(sdk.status_service(workspace_id, "leaky"))]
     shell = sdk.open_shell(workspace_id, cols=20, secret_env=given)
-    sdk.write_shell(workspace_id, shell.shell_id, input=printing)
-    said += [
-        str(sdk.read_shell(workspace_id, shell.shell_id, wait_for_idle_ms=500, plain=plain)) for plain in (False, True)
-    ]
+    sdk.write_shell(workspace_id, shell.shell_id, input=f"{printing}; echo e''nd")
+    wait_until(
+        lambda: "\nend\n" in sdk.read_shell(workspace_id, shell.shell_id, wait_for_idle_ms=50, plain=True).output,
+        timeout_s=SEEN_TIMEOUT_S,
+        what="the shell to have printed the values",
+    )
+    said += [str(sdk.read_shell(workspace_id, shell.shell_id, plain=plain)) for plain in (False, True)]
     assert all("[REDACTED]" in text for text in (said[1], *said[3:]))
     return said
 

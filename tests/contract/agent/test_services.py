@@ -21,7 +21,7 @@ from pyro_mcp.agent.services import (
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.protocol import services as limits
-from tests.support.agents import run
+from tests.support.agents import TIMEOUT_S, run
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -62,7 +62,7 @@ def test_a_service_outlives_the_session_that_started_it(guest: Guest) -> None:
     with guest.session() as session:
         using = GuestServices(session)
         assert state_of(using, "stays") is GuestServiceState.RUNNING
-        assert log_of(using, "stays") == b"up\n"
+        wait_until(lambda: log_of(using, "stays") == b"up\n", timeout_s=TIMEOUT_S, what="the service's line")
         assert using.stop("stays", grace_s=5).state is GuestServiceState.STOPPED
 
 
