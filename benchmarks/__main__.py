@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import against, cold, commands, inhabited, machine, machines, others, workspaces
 from benchmarks.measure import Row, table
+from benchmarks.samples import interrupt_on_signals
 from pyro_mcp.cli.execution import progress_on
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.image.environments import ensure_environment
@@ -22,6 +23,7 @@ ENVIRONMENT = "debian:12"
 def main() -> None:
     """Measure the selected groups, reporting progress."""
     arguments = _parse()
+    interrupt_on_signals()
     if arguments.against:
         _compare(arguments)
         return

@@ -165,24 +165,30 @@ def compare(there: Side, here: Side, rows: Sequence[str], *, times: int, warm_up
 
 def _compare(pairs: Pairs, there: Side, here: Side, times: int, warm_ups: int) -> Pairs:
     print(f"[bench] {pairs.row}", file=sys.stderr, flush=True)
-    sides = {"there": (there, pairs.there), "here": (here, pairs.here)}
-    try:
-        for number in range(-warm_ups, times):
-            taken: dict[str, float] = {}
-            for name in ("there", "here") if number % 2 else ("here", "there"):
-                try:
-                    taken[name] = _sampler(sides[name][0], pairs.row)()
-                except UnsupportedError as error:
-                    pairs.note = f"{name}: {error}"
-                    return pairs
-            if number >= 0:
-                for name, (_, samples) in sides.items():
-                    samples.append(taken[name])
-    finally:
-        if pairs.row in ROWS:
-            for side in (there, here):
-                side.sample(None)
+    for number in range(-warm_ups, times):
+        taken = _pair(pairs, there, here, first_here=number % 2 == 0)
+        if taken is None:
+            break
+        if number >= 0:
+            pairs.there.append(taken["there"])
+            pairs.here.append(taken["here"])
+    if pairs.row in ROWS:
+        for side in (there, here):
+            side.sample(None)
     return pairs
+
+
+def _pair(pairs: Pairs, there: Side, here: Side, *, first_here: bool) -> dict[str, float] | None:
+    """Take one sample of each side; if one does not support the row, note it and return None."""
+    sides = {"here": here, "there": there} if first_here else {"there": there, "here": here}
+    taken: dict[str, float] = {}
+    for name, side in sides.items():
+        try:
+            taken[name] = _sampler(side, pairs.row)()
+        except UnsupportedError as error:
+            pairs.note = f"{name}: {error}"
+            return None
+    return taken
 
 
 def _sampler(side: Side, row: str) -> Callable[[], float]:

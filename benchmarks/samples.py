@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -206,9 +207,16 @@ def _answer(setting: Setting, row: str, stack: ExitStack, steps: dict[str, Step]
     return took_ms
 
 
+def interrupt_on_signals() -> None:
+    """Clean up on SIGTERM too, and on a SIGINT that a background job inherited as ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
 def main() -> None:
     """Answer requests until stdin ends."""
     environment, seed, scratch = sys.argv[1:]
+    interrupt_on_signals()
     # Keep anything printed to stdout out of the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
