@@ -39,6 +39,9 @@ test-all: setup ## Run the tests with every kill point and generated example: ab
 soak: images ## Run a thousand VMs and check that nothing grows: about half an hour.
 	PYRO_TEST_LIVES=1000 $(BIN)/python -m pytest tests/vm/test_one_shot_vms.py -k many_lives $(ARGS)
 
+power-cuts: setup ## Cut the power under a load a hundred times; ARGS="--guests" takes real guests. As root.
+	$(BIN)/python -m tests.support.power.cuts $(ARGS)
+
 bench: images ## Measure this machine and print a table; AGAINST=REV compares with another revision.
 	@$(BIN)/python -m benchmarks $(if $(AGAINST),--against $(AGAINST)) $(ARGS)
 
