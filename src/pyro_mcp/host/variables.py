@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PREFIX = "PYRO_"
 #: Each variable with the values that it takes; none stands for a path or an address.
 VARIABLES: dict[str, tuple[str, ...]] = {
-    "PYRO_VMM": ("qemu", "firecracker"),
+    "PYRO_VMM": ("qemu", "firecracker", "none"),
     "PYRO_ACCEL": ("kvm", "tcg"),
     "PYRO_REQUIRE_KVM": ("1", "0"),
     "PYRO_DEBUG": ("1", "0"),

@@ -21,6 +21,7 @@ from pyro_mcp.trees.staging import RESULT, staged_beside
 from pyro_mcp.workspace.files.access import MAX_ENTRIES, MAX_FILE_BYTES, Listed, ReadText, part_of
 from pyro_mcp.workspace.files.paths import path_below, path_shown
 from pyro_mcp.workspace.lifecycle.inspection import looking_into, stopped_workspace
+from pyro_mcp.workspace.lifecycle.lost_disks import RESCUE_HINT
 from pyro_mcp.workspace.machines.disks import require_space, sync_disk
 
 if TYPE_CHECKING:
@@ -123,5 +124,5 @@ def _need_of(engine: Engine, workspace: Workspace) -> int:
     try:
         blocks = sum(os.stat(part).st_blocks for part in parts)
     except OSError as error:
-        raise from_os_error(error, f"look at the disks of {workspace.title}") from error
+        raise from_os_error(error, f"read the disks of {workspace.title}", hint=RESCUE_HINT) from error
     return blocks * _BLOCK_BYTES * 5 // 4

@@ -20,6 +20,7 @@ from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
+from pyro_mcp.workspace.lifecycle.lost_disks import RESCUE_HINT, has_lost_root, is_root_damaged, usable_baseline
 from pyro_mcp.workspace.lifecycle.machine import CONFIGURE_TIMEOUT_S, new_vm
 from pyro_mcp.workspace.machines.boot import explained
 from pyro_mcp.workspace.machines.images import images_of
@@ -75,6 +76,10 @@ def looking_into(
     Raises:
         PyroError: what keeps the guest from starting or answering.
     """
+    if has_lost_root(engine, workspace):
+        raise PyroError(
+            ErrorCode.NOT_FOUND, f"the root disk of the workspace {workspace.title} is lost", hint=RESCUE_HINT
+        )
     choice = choose(engine, demands_of(workspace))
     images = images_of(engine, workspace)
     vm = new_vm(engine, workspace, choice, images)
@@ -94,6 +99,8 @@ def looking_into(
                 session.configure(config, timeout_s=CONFIGURE_TIMEOUT_S)
                 yield GuestFiles(session, area=Area.ROOT, cancel=cancel)
         except PyroError as error:
+            hint = RESCUE_HINT if is_root_damaged(error) else error.hint
+            error = PyroError(error.code, error.message, hint=hint, details=error.details)
             raise explained(error, machine, f"the disk of the workspace {workspace.title} could not be read") from error
         fault_point("ws_inspection.ended")
 
@@ -109,7 +116,7 @@ def _disks(files: WorkspaceFiles, life: int, output: Path | None) -> Disks:
     return Disks(
         files.root_disk(life),
         files.workspace_disk(life),
-        files.baseline_disk if output is None else output,
+        usable_baseline(files) if output is None else output,
         root_is_new=False,
         workspace_is_new=False,
         is_exported=output is not None,

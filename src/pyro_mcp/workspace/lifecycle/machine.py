@@ -24,6 +24,7 @@ from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vms import update_vm
 from pyro_mcp.vmm.driver import HostTree
+from pyro_mcp.workspace.lifecycle.lost_disks import usable_baseline
 from pyro_mcp.workspace.machines.boot import explained
 from pyro_mcp.workspace.machines.disks import BackgroundWork, sync_disk
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
@@ -141,7 +142,7 @@ def _disks(files: WorkspaceFiles, life: int, flavour: Flavour) -> Disks:
     return Disks(
         files.root_disk(life),
         files.workspace_disk(life),
-        files.baseline_disk,
+        usable_baseline(files),
         root_is_new=flavour is Flavour.FRESH,
         workspace_is_new=False,
     )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import Flavour
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import MIN_FREE_BYTES
@@ -116,8 +116,12 @@ def _reset(
             return engine.store.workspaces.update(
                 before.id, lambda now: _started_afresh(engine, now, running.vm, life), also=record, durable=True
             )
-    except BaseException:
+    except BaseException as error:
         _take_back(engine, before, files, life)
+        if isinstance(error, PyroError) and error.code is ErrorCode.UNAVAILABLE:
+            # Where the disk that was copied is damaged, another is not.
+            hint = f"{error.hint} {_GONE_HINT}".strip()
+            raise PyroError(error.code, error.message, hint=hint, details=error.details) from error
         raise
 
 

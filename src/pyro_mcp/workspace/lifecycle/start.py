@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyro_mcp.agent import Flavour
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.states import WorkspaceState
@@ -18,6 +17,7 @@ from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vms import insert_vm
 from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
+from pyro_mcp.workspace.lifecycle.lost_disks import flavour_of, give_up_root, has_lost_root, is_root_damaged
 from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
 from pyro_mcp.workspace.machines.images import images_of
 from pyro_mcp.workspace.machines.selection import choose, demands_of
@@ -53,8 +53,23 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
     before = engine.store.workspaces.get(workspace_id)
     if before.state is WorkspaceState.STARTED:
         return before
+    if has_lost_root(engine, before):
+        return _started(engine, before, give_up_root(engine, before))
+    try:
+        return _started(engine, before)
+    except PyroError as error:
+        if not is_root_damaged(error):
+            raise
+    # Work lies on the other disk, and is not to wait for somebody to repair this one.
+    return _started(engine, engine.store.workspaces.get(workspace_id), give_up_root(engine, before))
+
+
+def _started(engine: Engine, before: Workspace, lost_root: str = "") -> Workspace:
+    """Start a workspace that is stopped, with a new root disk if `lost_root` tells why."""
+    workspace_id = before.id
     engine.progress.phase("start", f"workspace_id={workspace_id}")
     unclean = before.last_error if before.state is WorkspaceState.STOPPED else ""
+    flavour = flavour_of(is_root_new=bool(lost_root))
     if unclean:
         engine.notice(unclean.split(";\n", 1)[0])
     choice = choose(engine, demands_of(before))
@@ -68,7 +83,7 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
     )
     try:
         fault_point("ws_start.marked")
-        with machine_up(engine, starting, StartPlan(vm, choice, images, Flavour.ATTACH), life=starting.life) as running:
+        with machine_up(engine, starting, StartPlan(vm, choice, images, flavour), life=starting.life) as running:
             event = ReviewEvent(ReviewKind.START, {"after": before.stop_reason.value if before.stop_reason else ""})
             started = engine.store.workspaces.update(
                 workspace_id,
@@ -80,7 +95,7 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
                         vm_id=running.vm.id,
                         stop_reason=None,
                         # Of an unclean end: it holds until the next clean one.
-                        last_error=unclean,
+                        last_error=lost_root or unclean,
                         execution_mode=choice.execution_mode,
                         isolation=choice.isolation,
                         boot_digest=running.vm.boot_digest,

@@ -198,7 +198,7 @@ def placeholder(paths: Paths) -> Path:
         PyroError: NO_SPACE, PERMISSION and others.
     """
     path = paths.state / BASELINE_PLACEHOLDER
-    if _has_size(path, ROOT_DISK_BYTES):
+    if has_size(path, ROOT_DISK_BYTES):
         return path
     staged = path.with_suffix(".new")
     try:
@@ -210,12 +210,13 @@ def placeholder(paths: Paths) -> Path:
             os.close(fd)
         os.rename(staged, path)
     except OSError as error:
-        if not _has_size(path, ROOT_DISK_BYTES):
+        if not has_size(path, ROOT_DISK_BYTES):
             raise from_os_error(error, f"make {path}") from error
     return path
 
 
-def _has_size(path: Path, size_bytes: int) -> bool:
+def has_size(path: Path, size_bytes: int) -> bool:
+    """Return whether a disk exists and has its size."""
     try:
         return os.lstat(path).st_size == size_bytes
     except FileNotFoundError:

@@ -145,7 +145,7 @@ def test_a_start_that_fails_is_told_and_may_be_tried_again(yard: HostFixture) ->
 def test_a_workspace_that_does_not_start_is_brought_back_by_a_reset(yard: HostFixture) -> None:
     workspace = yard.workspace()
     stop_workspace(yard.engine, workspace.id)
-    yard.disks(workspace).root_disk(1).unlink()
+    yard.disks(workspace).workspace_disk(1).unlink()
     with pytest.raises(PyroError):
         start_workspace(yard.engine, workspace.id)
     assert status_workspace(yard.engine, workspace.id).state is FAILED

@@ -1,0 +1,63 @@
+"""Starting a workspace although a disk that its work does not lie on is lost or damaged.
+
+The root disk holds what was installed outside `/workspace`: a new one takes its place, and the damaged one is kept in
+quarantine. The baseline is only compared with: an empty disk takes its place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_mcp.agent import Flavour
+from pyro_mcp.errors import ErrorCode
+from pyro_mcp.model.limits import ROOT_DISK_BYTES
+from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.state.quarantine import quarantine
+from pyro_mcp.workspace.machines.disks import has_size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyro_mcp.errors import PyroError
+    from pyro_mcp.model.workspace import Workspace
+    from pyro_mcp.workspace.engine import Engine
+
+RESCUE_HINT = (
+    "`pyro workspace start` replaces a root disk that is lost or damaged, and `pyro workspace export` then copies"
+    " /workspace out."
+)
+
+
+def usable_baseline(files: WorkspaceFiles) -> Path | None:
+    """Return the baseline's disk, or None if it is lost."""
+    return files.baseline_disk if has_size(files.baseline_disk, ROOT_DISK_BYTES) else None
+
+
+def has_lost_root(engine: Engine, workspace: Workspace) -> bool:
+    """Return whether the root disk of a workspace is gone or cut short."""
+    disk = WorkspaceFiles(engine.paths, workspace.id).root_disk(workspace.life)
+    return not workspace.is_host_compat and not has_size(disk, ROOT_DISK_BYTES)
+
+
+def is_root_damaged(error: PyroError) -> bool:
+    """Return whether a start failed because the guest could not mount the root disk."""
+    return error.code is ErrorCode.UNAVAILABLE and " on /mnt/root:" in error.message
+
+
+def give_up_root(engine: Engine, workspace: Workspace) -> str:
+    """Move the root disk of a workspace to quarantine, and return what a person has to know about it.
+
+    Raises:
+        PyroError: PERMISSION and others.
+    """
+    disk = WorkspaceFiles(engine.paths, workspace.id).root_disk(workspace.life)
+    aside = quarantine(engine.paths, disk, f"{workspace.id}-root.img")
+    damaged = "was lost" if aside is None else f"was damaged and moved to {aside}"
+    text = f"the root disk of {workspace.title} {damaged}: what was installed outside /workspace is not in the new one"
+    engine.notice(text)
+    return text
+
+
+def flavour_of(*, is_root_new: bool) -> Flavour:
+    """Return how the guest of a workspace that is started gets its root disk."""
+    return Flavour.FRESH if is_root_new else Flavour.ATTACH
