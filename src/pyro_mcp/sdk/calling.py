@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, cast
+
+from pyro_mcp.operations.fields import Kind, parameters
+from pyro_mcp.operations.table import find_command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from pyro_mcp.host.progress import Progress
-    from pyro_mcp.operations.operation import Operation
+    from pyro_mcp.operations.fields import Parameter
     from pyro_mcp.operations.runner import Runner
-
-Q = TypeVar("Q")
-R = TypeVar("R")
 
 
 class Calling:
@@ -24,33 +22,33 @@ class Calling:
         self.runner = runner
         self._progress = progress
 
-    def _do(self, operation: Operation[Q, R], request: Q) -> R:
+    def _run(self, command: str, /, **given: Any) -> Any:  # noqa: ANN401 - each method declares its types
+        """Run the operation with this name on the command line; its request's fields are given by name."""
+        operation = find_command(command.split(" "))
+        if operation is None:
+            raise LookupError(command)
+        known = {each.name: each for each in parameters(operation.request)}
+        request = operation.request(**{name: _held(known[name], value) for name, value in given.items()})
         call = self.runner.call()
         if self._progress is not None:
             call = replace(call, progress=self._progress)
         return self.runner.run(operation, request, call)
 
 
-def as_command(command: str | Sequence[str]) -> str | tuple[str, ...]:
-    """Return a command as requests hold it."""
-    return command if isinstance(command, str) else tuple(command)
-
-
-def as_texts(texts: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return a list of texts as requests hold it."""
-    return None if texts is None else (texts,) if isinstance(texts, str) else tuple(texts)
-
-
-def as_pairs(pairs: Mapping[str, str] | None) -> dict[str, str] | None:
-    """Return texts by name as requests hold them."""
-    return None if pairs is None else dict(pairs)
-
-
-def as_records(records: Sequence[Mapping[str, str]] | None) -> tuple[dict[str, str], ...] | None:
-    """Return a list of objects as requests hold it."""
-    return None if records is None else tuple(dict(each) for each in records)
-
-
-def as_path(path: str | os.PathLike[str]) -> str:
-    """Return a path of the host as requests hold it."""
-    return os.fspath(path)
+def _held(parameter: Parameter, value: Any) -> object:  # noqa: ANN401 - as above
+    """Return an argument as requests hold it: any path as text, sequences as tuples, mappings as dictionaries."""
+    if not parameter.required and value is None:
+        return None
+    if parameter.is_host_path:
+        return os.fspath(cast("str", value))
+    match parameter.kind:
+        case Kind.COMMAND:
+            return value if isinstance(value, str) else tuple(value)
+        case Kind.TEXTS:
+            return (value,) if isinstance(value, str) else tuple(value)
+        case Kind.PAIRS:
+            return dict(value)
+        case Kind.RECORDS:
+            return tuple(dict(each) for each in value)
+        case _:
+            return value

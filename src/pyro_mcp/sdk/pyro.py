@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.operations.runner import Runner
-from pyro_mcp.sdk.calling import as_command
 from pyro_mcp.sdk.services import Services
 from pyro_mcp.sdk.shells import Shells
 from pyro_mcp.sdk.workspaces import Workspaces
@@ -73,27 +72,19 @@ class Pyro(Workspaces, Shells, Services):
 
     def list_environments(self) -> EnvListResult:
         """List the environments, and say which are installed."""
-        from pyro_mcp.operations import environments
-
-        return self._do(environments.ENV_LIST, environments.EnvListRequest())
+        return self._run("env list")
 
     def pull_environment(self, environment: str, *, force: bool = False) -> Environment:
         """Install an environment into the local cache."""
-        from pyro_mcp.operations import environments
-
-        return self._do(environments.ENV_PULL, environments.EnvPullRequest(environment=environment, force=force))
+        return self._run("env pull", environment=environment, force=force)
 
     def inspect_environment(self, environment: str) -> EnvInspectResult:
         """Show everything that is known of an environment."""
-        from pyro_mcp.operations import environments
-
-        return self._do(environments.ENV_INSPECT, environments.EnvInspectRequest(environment=environment))
+        return self._run("env inspect", environment=environment)
 
     def prune_environments(self) -> EnvPruneResult:
         """Remove what no catalog entry and no VM needs."""
-        from pyro_mcp.operations import environments
-
-        return self._do(environments.ENV_PRUNE, environments.EnvPruneRequest())
+        return self._run("env prune")
 
     def run_in_vm(
         self,
@@ -109,11 +100,10 @@ class Pyro(Workspaces, Shells, Services):
         require_kvm: bool = False,
     ) -> VmExecResult:
         """Run one command in a fresh VM, and delete the VM. A text is run by the shell, a list is taken as it is."""
-        from pyro_mcp.operations import run
-
-        request = run.VmRunRequest(
+        return self._run(
+            "run",
             environment=environment,
-            command=as_command(command),
+            command=command,
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
             timeout_seconds=timeout_seconds,
@@ -122,7 +112,6 @@ class Pyro(Workspaces, Shells, Services):
             allow_host_compat=allow_host_compat,
             require_kvm=require_kvm,
         )
-        return self._do(run.VM_RUN, request)
 
     def create_vm(
         self,
@@ -136,9 +125,8 @@ class Pyro(Workspaces, Shells, Services):
         require_kvm: bool = False,
     ) -> VmResult:
         """Create a VM without starting it."""
-        from pyro_mcp.operations import vms
-
-        request = vms.VmCreateRequest(
+        return self._run(
+            "vm create",
             environment=environment,
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
@@ -147,71 +135,47 @@ class Pyro(Workspaces, Shells, Services):
             allow_host_compat=allow_host_compat,
             require_kvm=require_kvm,
         )
-        return self._do(vms.VM_CREATE, request)
 
     def start_vm(self, vm_id: str) -> VmResult:
         """Start a VM that was created or stopped."""
-        from pyro_mcp.operations import vms
-
-        return self._do(vms.VM_START, vms.VmRequest(vm_id=vm_id))
+        return self._run("vm start", vm_id=vm_id)
 
     def exec_vm(self, vm_id: str, *, command: str | Sequence[str], timeout_seconds: int = 30) -> VmExecResult:
         """Run one command in a VM, then delete the VM."""
-        from pyro_mcp.operations import vms
-
-        request = vms.VmExecRequest(vm_id=vm_id, command=as_command(command), timeout_seconds=timeout_seconds)
-        return self._do(vms.VM_EXEC, request)
+        return self._run("vm exec", vm_id=vm_id, command=command, timeout_seconds=timeout_seconds)
 
     def stop_vm(self, vm_id: str) -> VmResult:
         """Stop a VM and keep its disk."""
-        from pyro_mcp.operations import vms
-
-        return self._do(vms.VM_STOP, vms.VmRequest(vm_id=vm_id))
+        return self._run("vm stop", vm_id=vm_id)
 
     def delete_vm(self, vm_id: str) -> VmDeleteResult:
         """Delete a VM and its disk."""
-        from pyro_mcp.operations import vms
-
-        return self._do(vms.VM_DELETE, vms.VmRequest(vm_id=vm_id))
+        return self._run("vm delete", vm_id=vm_id)
 
     def status_vm(self, vm_id: str) -> VmResult:
         """Show a VM's state."""
-        from pyro_mcp.operations import vms
-
-        return self._do(vms.VM_STATUS, vms.VmRequest(vm_id=vm_id))
+        return self._run("vm status", vm_id=vm_id)
 
     def list_vms(self) -> VmListResult:
         """List the VMs that are there."""
-        from pyro_mcp.operations import vms
-
-        return self._do(vms.VM_LIST, vms.VmListRequest())
+        return self._run("vm list")
 
     def network_info_vm(self, vm_id: str) -> VmNetworkInfoResult:
         """Show what a VM may reach, and its addresses."""
-        from pyro_mcp.operations import vms
-
-        return self._do(vms.VM_NETWORK_INFO, vms.VmRequest(vm_id=vm_id))
+        return self._run("vm network-info", vm_id=vm_id)
 
     def reap_expired(self) -> VmReapExpiredResult:
         """Delete expired VMs."""
-        from pyro_mcp.operations import vms
-
-        return self._do(vms.VM_REAP_EXPIRED, vms.VmReapExpiredRequest())
+        return self._run("vm reap-expired")
 
     def doctor(self, *, environment: str = "debian:12", platform: str | None = None) -> DoctorResult:
         """Report what this machine can do, its problems, and how to fix them."""
-        from pyro_mcp.operations import machine
-
-        return self._do(machine.DOCTOR, machine.DoctorRequest(environment=environment, platform=platform))
+        return self._run("doctor", environment=environment, platform=platform)
 
     def prepare(self, environment: str = "debian:12", *, network: bool = False, force: bool = False) -> PrepareResult:
         """Install an environment, warm what makes the next VM start fast, and prove a one-shot life."""
-        from pyro_mcp.operations import machine
-
-        return self._do(machine.PREPARE, machine.PrepareRequest(environment=environment, network=network, force=force))
+        return self._run("prepare", environment=environment, network=network, force=force)
 
     def demo(self, *, network: bool = False) -> DemoResult:
         """Show a one-shot life, step by step."""
-        from pyro_mcp.operations import machine
-
-        return self._do(machine.DEMO, machine.DemoRequest(network=network))
+        return self._run("demo", network=network)

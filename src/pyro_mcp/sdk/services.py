@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.sdk.calling import Calling, as_command, as_pairs, as_texts
+from pyro_mcp.sdk.calling import Calling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,34 +29,26 @@ class Services(Calling):
         published_ports: Sequence[str] | None = None,
     ) -> ServiceResult:
         """Start a service and wait until it is ready: `readiness` is such as {"tcp": "127.0.0.1:8080"}."""
-        from pyro_mcp.operations.workspaces import services
-
-        request = services.ServiceStartRequest(
+        return self._run(
+            "workspace service start",
             workspace_id=workspace_id,
             name=name,
-            command=as_command(command),
+            command=command,
             cwd=cwd,
-            readiness=as_pairs(readiness),
+            readiness=readiness,
             ready_timeout_seconds=ready_timeout_seconds,
             ready_interval_ms=ready_interval_ms,
-            secret_env=as_pairs(secret_env),
-            published_ports=as_texts(published_ports),
+            secret_env=secret_env,
+            published_ports=published_ports,
         )
-        return self._do(services.SERVICE_START, request)
 
     def list_services(self, workspace_id: str) -> ServiceListResult:
         """List the services of a workspace."""
-        from pyro_mcp.operations.workspaces import services
-
-        request = services.ServiceListRequest(workspace_id=workspace_id)
-        return self._do(services.SERVICE_LIST, request)
+        return self._run("workspace service list", workspace_id=workspace_id)
 
     def status_service(self, workspace_id: str, name: str) -> ServiceResult:
         """Show a service."""
-        from pyro_mcp.operations.workspaces import services
-
-        request = services.ServiceRequest(workspace_id=workspace_id, name=name)
-        return self._do(services.SERVICE_STATUS, request)
+        return self._run("workspace service status", workspace_id=workspace_id, name=name)
 
     def logs_service(
         self,
@@ -67,14 +59,8 @@ class Services(Calling):
         all: bool = False,  # noqa: A002 - the contract's
     ) -> ServiceLogsResult:
         """Show what a service wrote: its last lines, or all that is kept."""
-        from pyro_mcp.operations.workspaces import services
-
-        request = services.ServiceLogsRequest(workspace_id=workspace_id, name=name, tail_lines=tail_lines, all=all)
-        return self._do(services.SERVICE_LOGS, request)
+        return self._run("workspace service logs", workspace_id=workspace_id, name=name, tail_lines=tail_lines, all=all)
 
     def stop_service(self, workspace_id: str, name: str) -> ServiceResult:
         """Stop a service, with all that it started, and its published ports."""
-        from pyro_mcp.operations.workspaces import services
-
-        request = services.ServiceRequest(workspace_id=workspace_id, name=name)
-        return self._do(services.SERVICE_STOP, request)
+        return self._run("workspace service stop", workspace_id=workspace_id, name=name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.sdk.calling import Calling, as_command, as_pairs, as_path, as_records, as_texts
+from pyro_mcp.sdk.calling import Calling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,9 +46,8 @@ class Workspaces(Calling):
         require_kvm: bool = False,
     ) -> WorkspaceResult:
         """Create and start a workspace; /workspace starts as a copy of `seed_path`."""
-        from pyro_mcp.operations.workspaces import lifecycle
-
-        request = lifecycle.WorkspaceCreateRequest(
+        return self._run(
+            "workspace create",
             environment=environment,
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
@@ -56,18 +55,15 @@ class Workspaces(Calling):
             network_policy=network_policy,
             allow_host_compat=allow_host_compat,
             require_kvm=require_kvm,
-            seed_path=None if seed_path is None else as_path(seed_path),
-            secrets=as_records(secrets),
+            seed_path=seed_path,
+            secrets=secrets,
             name=name,
-            labels=as_pairs(labels),
+            labels=labels,
         )
-        return self._do(lifecycle.WORKSPACE_CREATE, request)
 
     def list_workspaces(self) -> WorkspaceListResult:
         """List workspaces, most recently active first."""
-        from pyro_mcp.operations.workspaces import lifecycle
-
-        return self._do(lifecycle.WORKSPACE_LIST, lifecycle.WorkspaceListRequest())
+        return self._run("workspace list")
 
     def update_workspace(
         self,
@@ -79,40 +75,30 @@ class Workspaces(Calling):
         clear_labels: Sequence[str] | None = None,
     ) -> WorkspaceResult:
         """Change the name or labels of a workspace; labels that are not mentioned are kept."""
-        from pyro_mcp.operations.workspaces import lifecycle
-
-        request = lifecycle.WorkspaceUpdateRequest(
+        return self._run(
+            "workspace update",
             workspace_id=workspace_id,
             name=name,
             clear_name=clear_name,
-            labels=as_pairs(labels),
-            clear_labels=as_texts(clear_labels),
+            labels=labels,
+            clear_labels=clear_labels,
         )
-        return self._do(lifecycle.WORKSPACE_UPDATE, request)
 
     def status_workspace(self, workspace_id: str) -> WorkspaceResult:
         """Show a workspace."""
-        from pyro_mcp.operations.workspaces import lifecycle
-
-        return self._do(lifecycle.WORKSPACE_STATUS, lifecycle.WorkspaceRequest(workspace_id=workspace_id))
+        return self._run("workspace status", workspace_id=workspace_id)
 
     def stop_workspace(self, workspace_id: str) -> WorkspaceResult:
         """Stop a workspace; everything in it is kept."""
-        from pyro_mcp.operations.workspaces import lifecycle
-
-        return self._do(lifecycle.WORKSPACE_STOP, lifecycle.WorkspaceRequest(workspace_id=workspace_id))
+        return self._run("workspace stop", workspace_id=workspace_id)
 
     def start_workspace(self, workspace_id: str) -> WorkspaceResult:
         """Start a stopped workspace. Operations that need it running start it by themselves."""
-        from pyro_mcp.operations.workspaces import lifecycle
-
-        return self._do(lifecycle.WORKSPACE_START, lifecycle.WorkspaceRequest(workspace_id=workspace_id))
+        return self._run("workspace start", workspace_id=workspace_id)
 
     def delete_workspace(self, workspace_id: str) -> WorkspaceDeleteResult:
         """Delete a workspace and everything in it."""
-        from pyro_mcp.operations.workspaces import lifecycle
-
-        return self._do(lifecycle.WORKSPACE_DELETE, lifecycle.WorkspaceRequest(workspace_id=workspace_id))
+        return self._run("workspace delete", workspace_id=workspace_id)
 
     def exec_workspace(
         self,
@@ -123,139 +109,92 @@ class Workspaces(Calling):
         secret_env: Mapping[str, str] | None = None,
     ) -> WorkspaceExecResult:
         """Run a command in a workspace. A string is run by the shell, a list without one."""
-        from pyro_mcp.operations.workspaces import commands
-
-        request = commands.WorkspaceExecRequest(
+        return self._run(
+            "workspace exec",
             workspace_id=workspace_id,
-            command=as_command(command),
+            command=command,
             timeout_seconds=timeout_seconds,
-            secret_env=as_pairs(secret_env),
+            secret_env=secret_env,
         )
-        return self._do(commands.WORKSPACE_EXEC, request)
 
     def logs_workspace(self, workspace_id: str, *, seq: int | None = None, offset: int = 0) -> WorkspaceLogsResult:
         """Show the commands that were run; with `seq`, that one and all its output that is kept."""
-        from pyro_mcp.operations.workspaces import commands
-
-        request = commands.WorkspaceLogsRequest(workspace_id=workspace_id, seq=seq, offset=offset)
-        return self._do(commands.WORKSPACE_LOGS, request)
+        return self._run("workspace logs", workspace_id=workspace_id, seq=seq, offset=offset)
 
     def push_workspace_sync(
         self, workspace_id: str, source_path: str | PathLike[str], *, dest: str = "/workspace"
     ) -> SyncPushResult:
         """Push a directory or archive of this host into a workspace."""
-        from pyro_mcp.operations.workspaces import files
-
-        request = files.SyncPushRequest(workspace_id=workspace_id, source_path=as_path(source_path), dest=dest)
-        return self._do(files.SYNC_PUSH, request)
+        return self._run("workspace sync push", workspace_id=workspace_id, source_path=source_path, dest=dest)
 
     def list_workspace_files(
         self, workspace_id: str, *, path: str = "/workspace", recursive: bool = False
     ) -> FileListResult:
         """List a directory of a workspace."""
-        from pyro_mcp.operations.workspaces import files
-
-        request = files.FileListRequest(workspace_id=workspace_id, path=path, recursive=recursive)
-        return self._do(files.FILE_LIST, request)
+        return self._run("workspace file list", workspace_id=workspace_id, path=path, recursive=recursive)
 
     def read_workspace_file(
         self, workspace_id: str, path: str, *, max_bytes: int = 65536, offset: int = 0
     ) -> FileReadResult:
         """Read a text file of a workspace."""
-        from pyro_mcp.operations.workspaces import files
-
-        request = files.FileReadRequest(workspace_id=workspace_id, path=path, max_bytes=max_bytes, offset=offset)
-        return self._do(files.FILE_READ, request)
+        return self._run(
+            "workspace file read", workspace_id=workspace_id, path=path, max_bytes=max_bytes, offset=offset
+        )
 
     def write_workspace_file(self, workspace_id: str, path: str, *, text: str) -> FileWriteResult:
         """Write a text file of a workspace, whole."""
-        from pyro_mcp.operations.workspaces import files
-
-        request = files.FileWriteRequest(workspace_id=workspace_id, path=path, text=text)
-        return self._do(files.FILE_WRITE, request)
+        return self._run("workspace file write", workspace_id=workspace_id, path=path, text=text)
 
     def apply_workspace_patch(self, workspace_id: str, *, patch: str) -> PatchApplyResult:
         """Apply a unified diff: all of it, or nothing."""
-        from pyro_mcp.operations.workspaces import files
-
-        request = files.PatchApplyRequest(workspace_id=workspace_id, patch=patch)
-        return self._do(files.PATCH_APPLY, request)
+        return self._run("workspace patch apply", workspace_id=workspace_id, patch=patch)
 
     def diff_workspace(
         self, workspace_id: str, *, path: str = "/workspace", include_host_hooks: bool = False
     ) -> DiffResult:
         """Compare a workspace with its baseline."""
-        from pyro_mcp.operations.workspaces import review
-
-        request = review.DiffRequest(workspace_id=workspace_id, path=path, include_host_hooks=include_host_hooks)
-        return self._do(review.WORKSPACE_DIFF, request)
+        return self._run("workspace diff", workspace_id=workspace_id, path=path, include_host_hooks=include_host_hooks)
 
     def summarize_workspace(self, workspace_id: str) -> SummaryResult:
         """Summarise on one page what happened in a workspace since it was created or last reset."""
-        from pyro_mcp.operations.workspaces import review
-
-        request = review.SummaryRequest(workspace_id=workspace_id)
-        return self._do(review.WORKSPACE_SUMMARY, request)
+        return self._run("workspace summary", workspace_id=workspace_id)
 
     def export_workspace(
         self, workspace_id: str, path: str, *, output_path: str | PathLike[str], include_host_hooks: bool = False
     ) -> ExportResult:
         """Copy a file or directory out of a workspace, to a new path."""
-        from pyro_mcp.operations.workspaces import review
-
-        request = review.ExportRequest(
+        return self._run(
+            "workspace export",
             workspace_id=workspace_id,
             path=path,
-            output_path=as_path(output_path),
+            output_path=output_path,
             include_host_hooks=include_host_hooks,
         )
-        return self._do(review.WORKSPACE_EXPORT, request)
 
     def create_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotResult:
         """Take a named snapshot of /workspace."""
-        from pyro_mcp.operations.workspaces import snapshots
-
-        request = snapshots.SnapshotRequest(workspace_id=workspace_id, snapshot_name=snapshot_name)
-        return self._do(snapshots.SNAPSHOT_CREATE, request)
+        return self._run("workspace snapshot create", workspace_id=workspace_id, snapshot_name=snapshot_name)
 
     def list_snapshots(self, workspace_id: str) -> SnapshotListResult:
         """List the snapshots of a workspace, the baseline first."""
-        from pyro_mcp.operations.workspaces import snapshots
-
-        request = snapshots.WorkspaceRequest(workspace_id=workspace_id)
-        return self._do(snapshots.SNAPSHOT_LIST, request)
+        return self._run("workspace snapshot list", workspace_id=workspace_id)
 
     def delete_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotDeleteResult:
         """Delete a snapshot; the workspace stays as it is."""
-        from pyro_mcp.operations.workspaces import snapshots
-
-        request = snapshots.SnapshotRequest(workspace_id=workspace_id, snapshot_name=snapshot_name)
-        return self._do(snapshots.SNAPSHOT_DELETE, request)
+        return self._run("workspace snapshot delete", workspace_id=workspace_id, snapshot_name=snapshot_name)
 
     def reset_workspace(self, workspace_id: str, *, snapshot: str = "baseline") -> WorkspaceResult:
         """Discard everything in a workspace and start over with the baseline or a snapshot."""
-        from pyro_mcp.operations.workspaces import snapshots
-
-        request = snapshots.ResetRequest(workspace_id=workspace_id, snapshot=snapshot)
-        return self._do(snapshots.WORKSPACE_RESET, request)
+        return self._run("workspace reset", workspace_id=workspace_id, snapshot=snapshot)
 
     def export_workspace_disk(self, workspace_id: str, *, output_path: str | PathLike[str]) -> DiskExportResult:
         """Write a stopped workspace's whole root file system as one ext4 image."""
-        from pyro_mcp.operations.workspaces import disks
-
-        request = disks.DiskExportRequest(workspace_id=workspace_id, output_path=as_path(output_path))
-        return self._do(disks.DISK_EXPORT, request)
+        return self._run("workspace disk export", workspace_id=workspace_id, output_path=output_path)
 
     def list_workspace_disk(self, workspace_id: str, *, path: str = "/", recursive: bool = False) -> DiskListResult:
         """List a directory anywhere in a stopped workspace."""
-        from pyro_mcp.operations.workspaces import disks
-
-        request = disks.DiskListRequest(workspace_id=workspace_id, path=path, recursive=recursive)
-        return self._do(disks.DISK_LIST, request)
+        return self._run("workspace disk list", workspace_id=workspace_id, path=path, recursive=recursive)
 
     def read_workspace_disk(self, workspace_id: str, path: str, *, max_bytes: int = 65536) -> DiskReadResult:
         """Read a text file anywhere in a stopped workspace."""
-        from pyro_mcp.operations.workspaces import disks
-
-        request = disks.DiskReadRequest(workspace_id=workspace_id, path=path, max_bytes=max_bytes)
-        return self._do(disks.DISK_READ, request)
+        return self._run("workspace disk read", workspace_id=workspace_id, path=path, max_bytes=max_bytes)
