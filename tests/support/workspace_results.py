@@ -6,8 +6,8 @@ from typing import Any
 
 from pyro_mcp.operations.workspaces.commands import LoggedCommand, WorkspaceExecResult, WorkspaceLogsResult
 from pyro_mcp.operations.workspaces.files import FileReadResult, FileWriteResult
+from pyro_mcp.operations.workspaces.lifecycle import NoteResult, SeedResult, WorkspaceResult
 from pyro_mcp.operations.workspaces.review import DiffCounts, DiffFileResult, DiffResult
-from pyro_mcp.operations.workspaces.values import NoteResult, SeedResult, WorkspaceResult
 
 WORKSPACE_ID = "ws_" + "a" * 20
 _AT = "2026-09-21T10:00:00.000Z"

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
         PatchApplyResult,
         SyncPushResult,
     )
-    from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, HostHookResult, SummaryResult
-    from pyro_mcp.operations.workspaces.snapshots import SnapshotDeleteResult, SnapshotListResult, SnapshotResult
-    from pyro_mcp.operations.workspaces.values import (
+    from pyro_mcp.operations.workspaces.lifecycle import (
         NoteResult,
         WorkspaceDeleteResult,
         WorkspaceListResult,
         WorkspaceResult,
     )
+    from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, HostHookResult, SummaryResult
+    from pyro_mcp.operations.workspaces.snapshots import SnapshotDeleteResult, SnapshotListResult, SnapshotResult
 
 _KINDS = {"file": "-", "directory": "d", "symlink": "l"}
 _PATCH_COLOURS = (("+++", "1"), ("---", "1"), ("diff ", "1"), ("@@", "36"), ("+", "32"), ("-", "31"))

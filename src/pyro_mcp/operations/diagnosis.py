@@ -8,12 +8,8 @@ from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Result
 from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT, environment
-from pyro_mcp.operations.run import VmExecResult  # noqa: TC001 - as below
-from pyro_mcp.operations.vms import (  # noqa: TC001 - schemas are made of annotations, at run time
-    VmDeleteResult,
-    VmNetworkInfoResult,
-    VmResult,
-)
+from pyro_mcp.operations.run import VmExecResult
+from pyro_mcp.operations.vms import VmDeleteResult, VmNetworkInfoResult, VmResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

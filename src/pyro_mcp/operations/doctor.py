@@ -113,7 +113,7 @@ def _platform(machine: host.Platform, asked: str | None, *, supported: bool) -> 
 def _environment(name: str, call: Call, findings: _Findings) -> EnvironmentReport:
     from pyro_mcp.image.boot import find_boot_source
 
-    listed = environments.ENV_LIST.handler(environments.EnvListRequest(), call)
+    listed = environments.ENV_LIST.handler(environments.EmptyRequest(), call)
     wanted = environments.ENV_INSPECT.handler(environments.EnvInspectRequest(environment=name), call)
     if wanted.state == "broken":
         findings.problems.append(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.operations.fields import about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
+from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine
 from pyro_mcp.operations.parameters import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 _SHORT_DIGEST = 12
 _BLOCK_BYTES = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvListRequest:
-    """Ask for all environments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +37,6 @@ class EnvInspectRequest:
     """Ask for everything that is known of an environment."""
 
     environment: str = field(metadata=ENVIRONMENT)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvPruneRequest:
-    """Ask for everything unused to be removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +102,7 @@ def _environment(status: EnvironmentStatus) -> Environment:
     )
 
 
-def _list(_request: EnvListRequest, call: Call) -> EnvListResult:
+def _list(_request: EmptyRequest, call: Call) -> EnvListResult:
     from pyro_mcp.image.catalog import load_catalog
     from pyro_mcp.image.environments import list_environments
 
@@ -151,7 +141,7 @@ def _inspect(request: EnvInspectRequest, call: Call) -> EnvInspectResult:
     )
 
 
-def _prune(_request: EnvPruneRequest, call: Call) -> EnvPruneResult:
+def _prune(_request: EmptyRequest, call: Call) -> EnvPruneResult:
     """Remove everything unused, and report it.
 
     Raises:
@@ -233,12 +223,10 @@ ENV_LIST = Operation(
         "List the environments that a VM can be created from, with their state on this host: installed,"
         " missing (built on first use, which takes about a minute), or broken (repaired by the next pull)."
     ),
-    request=EnvListRequest,
-    result=EnvListResult,
     handler=_list,
     effect=Effect.READ,
     cli=("env", "list"),
-    mcp="vm_list_environments",
+    tool="vm_list_environments",
     sdk="list_environments",
 )
 ENV_PULL = Operation(
@@ -248,24 +236,22 @@ ENV_PULL = Operation(
         "Install an environment into the local cache, with the kernel and the toolbox that every VM needs."
         " An intact, current install is kept; a broken one is repaired."
     ),
-    request=EnvPullRequest,
-    result=Environment,
     handler=_pull,
     effect=Effect.WRITE,
     idempotent=True,
     open_world=True,
     cli=("env", "pull"),
+    tool=None,
     sdk="pull_environment",
 )
 ENV_INSPECT = Operation(
     name="env_inspect",
     title="Inspect an environment",
     description="Show an environment's state, digests, packages, variables and recipe, verifying the install.",
-    request=EnvInspectRequest,
-    result=EnvInspectResult,
     handler=_inspect,
     effect=Effect.READ,
     cli=("env", "inspect"),
+    tool=None,
     sdk="inspect_environment",
 )
 ENV_PRUNE = Operation(
@@ -275,12 +261,11 @@ ENV_PRUNE = Operation(
         "Remove installs, templates and leftovers that no catalog entry, VM or workspace needs. Anything in"
         " use is kept."
     ),
-    request=EnvPruneRequest,
-    result=EnvPruneResult,
     handler=_prune,
     effect=Effect.DESTROY,
     idempotent=True,
     cli=("env", "prune"),
+    tool=None,
     sdk="prune_environments",
 )
 

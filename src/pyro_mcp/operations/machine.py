@@ -77,11 +77,10 @@ DOCTOR = Operation(
         " environment is installed, a VM is booted: that proves acceleration, the presence of /dev/kvm does"
         " not. Exit status 0: VMs work here; 1: they do not."
     ),
-    request=DoctorRequest,
-    result=DoctorResult,
     handler=_doctor,
     effect=Effect.READ,
     cli=("doctor",),
+    tool=None,
     sdk="doctor",
 )
 PREPARE = Operation(
@@ -93,13 +92,12 @@ PREPARE = Operation(
         " it depends on changes (the environment, the kernel, the VMM, the processor, this release) or"
         " --force is given."
     ),
-    request=PrepareRequest,
-    result=PrepareResult,
     handler=_prepare,
     effect=Effect.WRITE,
     idempotent=True,
     open_world=True,
     cli=("prepare",),
+    tool=None,
     sdk="prepare",
 )
 DEMO = Operation(
@@ -109,12 +107,11 @@ DEMO = Operation(
         "Create a VM, start it, show its network, run a command in it and delete it; print the result of"
         " each step as one JSON object."
     ),
-    request=DemoRequest,
-    result=DemoResult,
     handler=_demo,
     effect=Effect.WRITE,
     open_world=True,
     cli=("demo",),
+    tool=None,
     sdk="demo",
 )
 

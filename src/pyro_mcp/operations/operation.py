@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
 
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.model.command import Captured
@@ -31,6 +32,11 @@ class Effect(StrEnum):
     READ = "read"
     WRITE = "write"
     DESTROY = "destroy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyRequest:
+    """The request of an operation without parameters."""
 
 
 class Result:
@@ -90,29 +96,43 @@ def engine(call: Call) -> Engine:
 class Operation(Generic[Q, R]):
     """One row of the table: everything that the surfaces need to offer an operation.
 
-    Its summary is in `table`. `description` is what a model or a person reads before use, and holds
-    no data of any guest. `open_world` says that it may reach beyond this host, `idempotent` that doing it twice
-    is doing it once. `cli` is the path of words that calls it, `mcp` its tool, `sdk` its method. `only` is an option of
-    the command and the field of the result that is printed alone with it; `takes_stdin` says that -i hands the
-    command's stdin on, `is_detached` that the command runs on after the call.
+    Its summary is in `table`, the types of its request and its result are those of `handler`. `description` is what a
+    model or a person reads before use, and holds no data of any guest. `open_world` says that it may reach beyond this
+    host, `idempotent` that doing it twice is doing it once. `cli` is the path of words that calls it, `sdk` its method,
+    `tool` its tool where that has another name (None: it has no tool). `only` is an option of the command and the field
+    of the result that is printed alone with it; `takes_stdin` says that -i hands the command's stdin on, `is_detached`
+    that the command runs on after the call.
     """
 
     name: str
     title: str
     description: str
-    request: type[Q]
-    result: type[R]
     handler: Callable[[Q, Call], R]
     effect: Effect
     sdk: str
     cli: tuple[str, ...] | None = None
-    mcp: str | None = None
+    tool: str | None = ""
     idempotent: bool = False
     open_world: bool = False
     tool_description: str = ""
     only: tuple[str, str] | None = None
     takes_stdin: bool = False
     is_detached: bool = False
+
+    @property
+    def mcp(self) -> str | None:
+        """Return the name of its tool, or None if it has none."""
+        return self.name if self.tool == "" else self.tool
+
+    @property
+    def request(self) -> type[Q]:
+        """Return the type of its requests."""
+        return next(iter(_types(self.handler).values()))
+
+    @property
+    def result(self) -> type[R]:
+        """Return the type of its results."""
+        return _types(self.handler)["return"]
 
     @property
     def annotations(self) -> Mapping[str, object]:
@@ -124,6 +144,11 @@ class Operation(Generic[Q, R]):
             "idempotentHint": self.idempotent or self.effect is Effect.READ,
             "openWorldHint": self.open_world,
         }
+
+
+@cache
+def _types(handler: Callable[..., object]) -> dict[str, Any]:
+    return get_type_hints(handler)
 
 
 def captured_fields(done: Captured, kind: type[Result]) -> dict[str, Any]:

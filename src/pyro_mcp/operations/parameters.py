@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.model import limits
 from pyro_mcp.model.ids import VM_ID_PATTERN
 from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.operation import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,3 +171,18 @@ OUTPUT_PATH = host_path(
 )
 WRITTEN_TO = said("Its path on this host.")
 ONE_FILE = "workspace_diff with path=… shows one file or directory."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceRequest:
+    """Name one workspace."""
+
+    workspace_id: str = field(metadata=HANDLE)
+
+
+@dataclass(frozen=True, slots=True)
+class NoteResult(Result):
+    """Something about one file of a tree."""
+
+    name: str = field(metadata=said("Its path in the tree."))
+    reason: str = field(metadata=said("A remark about it."))

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
         PatchApplyResult,
         SyncPushResult,
     )
+    from pyro_mcp.operations.workspaces.lifecycle import WorkspaceDeleteResult, WorkspaceListResult, WorkspaceResult
     from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, SummaryResult
     from pyro_mcp.operations.workspaces.snapshots import SnapshotDeleteResult, SnapshotListResult, SnapshotResult
-    from pyro_mcp.operations.workspaces.values import WorkspaceDeleteResult, WorkspaceListResult, WorkspaceResult
 
 
 class Workspaces(Calling):

@@ -9,8 +9,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.mcp_server.schemas import ToolInput
 from pyro_mcp.operations.validation import check_request
-from pyro_mcp.operations.workspaces.lifecycle import WORKSPACE_CREATE
-from pyro_mcp.operations.workspaces.values import WorkspaceCreateRequest
+from pyro_mcp.operations.workspaces.lifecycle import WORKSPACE_CREATE, WorkspaceCreateRequest
 
 VALUE = "4815162342"
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from pyro_mcp.operations import environments
-from pyro_mcp.operations.environments import ENV_PRUNE, EnvPruneRequest
+from pyro_mcp.operations.environments import ENV_PRUNE, EmptyRequest
 from pyro_mcp.operations.runner import Runner
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def a_template(paths: Paths, name: str, manifest: object) -> Path:
 def test_templates_of_what_is_gone_go_and_count(private_paths: Paths) -> None:
     gone = a_template(private_paths, "a" * 32, {"base_digest": "1", "boot_digest": "2"})
     damaged = a_template(private_paths, "b" * 32, "{")
-    result = Runner(private_paths).run(ENV_PRUNE, EnvPruneRequest())
+    result = Runner(private_paths).run(ENV_PRUNE, EmptyRequest())
     assert not gone.exists()
     assert not damaged.exists()
     assert result.count == 2
@@ -51,8 +51,8 @@ def test_a_template_in_use_is_left_for_next_time(private_paths: Paths, monkeypat
         return False
 
     monkeypatch.setattr("pyro_mcp.workspace.machines.templates.discard_template", discard_none)
-    assert Runner(private_paths).run(ENV_PRUNE, EnvPruneRequest()).count == 0
+    assert Runner(private_paths).run(ENV_PRUNE, EmptyRequest()).count == 0
 
 
 def test_an_empty_cache_has_nothing_to_prune(private_paths: Paths) -> None:
-    assert Runner(private_paths).run(ENV_PRUNE, EnvPruneRequest()).count == 0
+    assert Runner(private_paths).run(ENV_PRUNE, EmptyRequest()).count == 0

@@ -9,14 +9,10 @@ from pyro_mcp.model.service import ServiceState
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
-from pyro_mcp.operations.parameters import ONE_FILE, OUTPUT_PATH, WRITTEN_TO
+from pyro_mcp.operations.parameters import ONE_FILE, OUTPUT_PATH, WRITTEN_TO, NoteResult, WorkspaceRequest
 from pyro_mcp.operations.workspaces.files import mode_text
-from pyro_mcp.operations.workspaces.lifecycle import seed_result
+from pyro_mcp.operations.workspaces.lifecycle import SeedResult, seed_result
 from pyro_mcp.operations.workspaces.snapshots import SnapshotFacts
-from pyro_mcp.operations.workspaces.values import (
-    NoteResult,
-    SeedResult,
-)
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
@@ -140,13 +136,6 @@ class ExportResult(Result):
     host_hooks: tuple[HostHookResult, ...] = field(metadata=said("The first hundred of them.", guest=True, most=30))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SummaryRequest:
-    """Ask what happened in a workspace."""
-
-    workspace_id: str = field(metadata=parameters.HANDLE)
-
-
 @dataclass(frozen=True, slots=True)
 class SummaryCommand(Result):
     """One command and its outcome."""
@@ -268,7 +257,7 @@ def _file(change: FileChange) -> DiffFileResult:
     )
 
 
-def _summary(request: SummaryRequest, call: Call) -> SummaryResult:
+def _summary(request: WorkspaceRequest, call: Call) -> SummaryResult:
     from pyro_mcp.workspace.review.summary import summarize_workspace
 
     with engine(call) as using:
@@ -360,12 +349,9 @@ WORKSPACE_DIFF = Operation(
         " were not in the baseline."
     ),
     tool_description=" The middle of a long patch is omitted: path=… shows one file or directory.",
-    request=DiffRequest,
-    result=DiffResult,
     handler=_diff,
     effect=Effect.READ,
     cli=("workspace", "diff"),
-    mcp="workspace_diff",
     sdk="diff_workspace",
 )
 WORKSPACE_SUMMARY = Operation(
@@ -376,12 +362,9 @@ WORKSPACE_SUMMARY = Operation(
         " and their outcomes, changed files, patches, pushes, exports, snapshots and the final state. Fits"
         " a chat message or a pull request comment."
     ),
-    request=SummaryRequest,
-    result=SummaryResult,
     handler=_summary,
     effect=Effect.READ,
     cli=("workspace", "summary"),
-    mcp="workspace_summary",
     sdk="summarize_workspace",
 )
 WORKSPACE_EXPORT = Operation(
@@ -393,12 +376,9 @@ WORKSPACE_EXPORT = Operation(
         " automatically (git hooks and settings, .envrc, editor and agent settings) are listed, and skipped"
         " if they were not in the baseline."
     ),
-    request=ExportRequest,
-    result=ExportResult,
     handler=_export,
     effect=Effect.WRITE,
     cli=("workspace", "export"),
-    mcp="workspace_export",
     sdk="export_workspace",
 )
 ROWS = (WORKSPACE_DIFF, WORKSPACE_SUMMARY, WORKSPACE_EXPORT)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
-from pyro_mcp.operations.workspaces.lifecycle import workspace_result
-from pyro_mcp.operations.workspaces.values import WorkspaceRequest, WorkspaceResult
+from pyro_mcp.operations.parameters import WorkspaceRequest
+from pyro_mcp.operations.workspaces.lifecycle import WorkspaceResult, workspace_result
 
 if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
@@ -138,12 +138,9 @@ SNAPSHOT_CREATE = Operation(
         "Take a named snapshot of a workspace's /workspace, for a later reset. Commands keep running"
         " meanwhile. Installed packages and running processes are not included."
     ),
-    request=SnapshotRequest,
-    result=SnapshotResult,
     handler=_create,
     effect=Effect.WRITE,
     cli=("workspace", "snapshot", "create"),
-    mcp="snapshot_create",
     sdk="create_snapshot",
 )
 SNAPSHOT_LIST = Operation(
@@ -152,12 +149,9 @@ SNAPSHOT_LIST = Operation(
     description=(
         "List the snapshots of a workspace: the baseline, which always exists, then the others, oldest first."
     ),
-    request=WorkspaceRequest,
-    result=SnapshotListResult,
     handler=_list,
     effect=Effect.READ,
     cli=("workspace", "snapshot", "list"),
-    mcp="snapshot_list",
     sdk="list_snapshots",
 )
 SNAPSHOT_DELETE = Operation(
@@ -166,12 +160,9 @@ SNAPSHOT_DELETE = Operation(
     description=(
         "Delete a snapshot of a workspace. The workspace itself does not change; the baseline can't be deleted."
     ),
-    request=SnapshotRequest,
-    result=SnapshotDeleteResult,
     handler=_delete,
     effect=Effect.DESTROY,
     cli=("workspace", "snapshot", "delete"),
-    mcp="snapshot_delete",
     sdk="delete_snapshot",
 )
 WORKSPACE_RESET = Operation(
@@ -182,13 +173,10 @@ WORKSPACE_RESET = Operation(
         " over with /workspace from the baseline or a named snapshot. Id, name, labels, snapshots and"
         " baseline are kept. Cheap: the normal way to try again."
     ),
-    request=ResetRequest,
-    result=WorkspaceResult,
     handler=_reset,
     effect=Effect.DESTROY,
     idempotent=True,
     cli=("workspace", "reset"),
-    mcp="workspace_reset",
     sdk="reset_workspace",
 )
 ROWS = (SNAPSHOT_CREATE, SNAPSHOT_LIST, SNAPSHOT_DELETE, WORKSPACE_RESET)

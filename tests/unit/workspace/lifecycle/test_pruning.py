@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyro_mcp.operations.environments import ENV_PRUNE, EnvPruneRequest
+from pyro_mcp.operations.environments import ENV_PRUNE, EmptyRequest
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.workspace.lifecycle.delete import delete_workspace
 from pyro_mcp.workspace.lifecycle.reset import reset_workspace
@@ -22,11 +22,11 @@ def test_a_prune_leaves_the_image_of_a_stopped_workspace(cold_yard: HostFixture)
     install_tiny_images(cold_yard.paths, content=b"the environment was upgraded")
     newer = cold_yard.workspace()
     assert newer.base != workspace.base
-    Runner(cold_yard.paths).run(ENV_PRUNE, EnvPruneRequest())
+    Runner(cold_yard.paths).run(ENV_PRUNE, EmptyRequest())
     assert Path(workspace.base.path).exists()
     assert cold_yard.do(workspace, "echo works") == "works\n"
     assert reset_workspace(cold_yard.engine, workspace.id).base == workspace.base
     for each in (workspace, newer):
         delete_workspace(cold_yard.engine, each.id)
-    Runner(cold_yard.paths).run(ENV_PRUNE, EnvPruneRequest())
+    Runner(cold_yard.paths).run(ENV_PRUNE, EmptyRequest())
     assert not Path(workspace.base.path).exists()
