@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.driver import Driver
 
 VMM_VARIABLE = "PYRO_VMM"
+NO_VMM = "none"
 ACCELERATOR_VARIABLE = "PYRO_ACCEL"
 
 
@@ -88,10 +89,15 @@ def select_driver(
 
     Raises:
         PyroError: MISSING_PROGRAM, with the command that installs it; UNSUPPORTED if KVM is required or forced and does
-            not work, saying why, or the VMM is too old; USAGE if a variable has a value that does not exist.
+            not work, saying why, or the VMM is too old; UNAVAILABLE for `PYRO_VMM=none`; USAGE if a variable has a
+            value that does not exist.
     """
     env = os.environ if env is None else env
     check_values(env)
+    if env.get(VMM_VARIABLE) == NO_VMM:
+        raise PyroError(
+            ErrorCode.UNAVAILABLE, f"{VMM_VARIABLE}={NO_VMM} forbids every VM", hint=f"Unset {VMM_VARIABLE}."
+        )
     driver = driver_of(VmmKind(env.get(VMM_VARIABLE) or VmmKind.QEMU.value), cache_dir)
     # Finding it is what says that it is missing or too old.
     driver.identity()

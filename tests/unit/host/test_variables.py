@@ -44,3 +44,7 @@ def test_variables_of_other_programs_and_of_version_3_are_no_near_misses() -> No
 
 def test_those_of_version_3_that_do_nothing_are_found() -> None:
     assert variables.former_in_use({"PYRO_RUNTIME_BUNDLE_DIR": "/x", "PYRO_VMM": "qemu"}) == ["PYRO_RUNTIME_BUNDLE_DIR"]
+
+
+def test_a_host_may_forbid_every_vm() -> None:
+    variables.check_values({"PYRO_VMM": "none"})

@@ -215,6 +215,10 @@ class TestWhatTheEnvironmentAsksFor:
             assert next(iter(variables)) in error.message
 
     @pytest.mark.usefixtures("driver")
+    def test_a_host_that_forbids_every_vm_has_no_driver(self, tmp_path: Path) -> None:
+        assert refusal(tmp_path, env={"PYRO_VMM": "none"}).code is ErrorCode.UNAVAILABLE
+
+    @pytest.mark.usefixtures("driver")
     def test_empty_variables_are_as_good_as_none(self, tmp_path: Path) -> None:
         assert select(tmp_path, env={"PYRO_ACCEL": "", "PYRO_VMM": ""}) is Accelerator.KVM
 

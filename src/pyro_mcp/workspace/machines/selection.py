@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.kinds import Accelerator, NetworkPolicy
-from pyro_mcp.vmm.selection import Selection
+from pyro_mcp.vmm.selection import NO_VMM, Selection
 
 if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
 
-_NO_VMM = "none"
 _FLAG = "allow_host_compat (--allow-host-compat) runs the command on this host itself, without isolation"
 
 
@@ -49,7 +48,7 @@ def choose(engine: Engine, demands: Demands) -> Selection:
     if demands.is_host_compat:
         return _host_compat(engine, demands)
     require_kvm = demands.require_kvm or os.environ.get("PYRO_REQUIRE_KVM", "") not in {"", "0"}
-    if os.environ.get("PYRO_VMM") != _NO_VMM:
+    if os.environ.get("PYRO_VMM") != NO_VMM:
         try:
             return engine.drivers.guest(require_kvm=require_kvm)
         except PyroError as error:
