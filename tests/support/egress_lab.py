@@ -22,8 +22,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.network import Egress, open_egress
+from pyro_mcp.host.waiting import wait_until
 from tests.support.ethernet import WireGuest
 from tests.support.pyro_cli import pyro
 
@@ -34,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PORT = 7777
 ALLOWED = ("198.51.100.10", "203.0.113.80", "2001:db8:2::10")
 HOSTS_OWN = ("192.0.2.2", "172.17.0.1", "203.0.113.7", "2001:db8:1::2", "2001:db8:77::1", "fd33::2")
+LATER = ("203.0.113.99", "2001:db8:99::1")
 LOOPBACK = ("127.0.0.1", "127.1.2.3", "127.0.0.53", "::1")
 # What may be spelled only in a packet: a kernel would not send it, and nothing can be connected to it as a control.
 SPELLINGS = (
@@ -171,6 +174,8 @@ def be_the_guest() -> dict[str, object]:
             egress.wait_ready()
             with closing(WireGuest(egress.vmm_fd, egress.guest)) as guest:
                 seen[policy] = _explore(egress, guest, everything)
+                if os.geteuid() == 0 and not private_networks:
+                    seen["later"] = _reached_later(guest)
     return seen
 
 
@@ -236,6 +241,23 @@ def _explore(egress: Egress, guest: WireGuest, targets: Iterable[str]) -> dict[s
     ports = {int(listener.rpartition(":")[2], 16) for listener in opened if listener.startswith("udp ")}
     seen["strangers_heard"] = _strangers_are_heard(guest, ports)
     return seen
+
+
+def _reached_later(guest: WireGuest) -> dict[str, str]:
+    """Give the host public addresses while the guest's network is up, and return what the guest then finds there."""
+    _addresses("other0", *(f"{address}/{128 if ':' in address else 32}" for address in LATER))
+    with _serving("host", LATER, resolver_at=LATER[0]):
+        assert all(_connects(address) for address in LATER)
+
+        def outcome() -> dict[str, str] | None:
+            found = guest.connect([(address, PORT) for address in LATER], 1.0)
+            return found if "open" not in found.values() else None
+
+        try:
+            found = wait_until(outcome, timeout_s=10.0, what="the filter to follow the host's addresses")
+        except PyroError:
+            return {}
+        return {**found, "udp": ",".join(_who_answers(guest, LATER))}
 
 
 def _who_answers(guest: WireGuest, targets: Iterable[str]) -> dict[str, str]:

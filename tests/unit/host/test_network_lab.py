@@ -108,3 +108,11 @@ def test_a_name_server_on_loopback_is_asked_through_a_stand_in_and_a_private_one
     assert seen["default"]["network"]["dns"] == ["10.213.77.3"]
     assert seen["default"]["tcp"]["10.213.77.3"] == "refused"
     assert seen["private"]["network"]["dns"] == [egress_lab.PRIVATE_RESOLVER]
+
+
+def test_an_address_that_the_host_gets_later_is_refused_too(seen: Mapping[str, Any]) -> None:
+    # Only root of the lab may give its host an address.
+    if "later" in seen:
+        assert seen["later"] == {**dict.fromkeys(egress_lab.LATER, "refused"), "udp": ""}
+    else:
+        assert os.geteuid() != 0 or "user" in ACCOUNTS

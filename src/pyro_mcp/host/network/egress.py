@@ -45,6 +45,44 @@ _MAX_LOG_BYTES = 65536
 _SEND_BUFFER_BYTES = 2 * 1024 * 1024
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 
+# Adds each address that the host gets while the network is up to the sets of the filter. It is subscribed before it
+# lists those that there are by now; $1 are those that the filter has. `nsenter` may enter, since the namespace belongs
+# to the same user. If it can't go on, it ends the network: better none than one that leads to the host.
+_FOLLOW_ADDRESSES = """\
+known=$1 nft=$2 own=$(readlink /proc/self/ns/net)
+guest() {
+	for process in /proc/[0-9]*; do
+		read -r name <"$process/comm" && [ "$name" = sleep ] || continue
+		[ "$(readlink "$process/ns/net")" != "$own" ] && echo "${process#/proc/}" && return
+	done
+}
+add() {
+	tries=100
+	until nsenter --target "$(guest)" --user --net --preserve-credentials "$nft" add element inet pyro_egress "$1" "{ $2 }"; do
+		[ $((tries -= 1)) -gt 0 ] || return
+		sleep 0.1
+	done
+}
+{
+	ip -o monitor address &
+	tries=100
+	until grep -q " 0 *$! *0*[1-9]" /proc/net/netlink || [ $((tries -= 1)) -eq 0 ]; do sleep 0.02; done
+	ip -o address
+	wait
+} | while read -r _ _ family address _; do
+	address=${address%%/*}
+	case $family in
+	inet) set=later_ipv4 ;;
+	inet6) set=later_ipv6 ;;
+	*) continue ;;
+	esac
+	case " $known " in
+	*" $address "*) ;;
+	*) add "$set" "$address" && known="$known $address" || break ;;
+	esac
+done 2>/dev/null
+kill -KILL -1
+"""
 # Becomes pasta, within limits and unprivileged. As root, where only root may open /dev/net/tun (pasta does so as the
 # unprivileged user), it first makes a node of the same device that nobody outside this mount namespace sees. setpriv
 # comes last: a change of user clears the death signal.
@@ -54,15 +92,22 @@ ulimit -n "$1" 2>/dev/null
 if [ "$2" = make-tun ]; then
 	mount -t tmpfs -o mode=0755,size=16k,nosuid,noexec tmpfs /dev/net && mknod -m 0666 /dev/net/tun c 10 200 || exit 1
 fi
-user=$3
-shift 3
-[ "$user" ] || exec "$@"
-exec setpriv --reuid "$user" --regid "$user" --clear-groups --pdeathsig KILL -- "$@"
+user=$3 follow=$4 known=$5 nft=$6
+shift 6
+unprivileged() {
+	[ "$user" ] || exec "$@"
+	exec setpriv --reuid "$user" --regid "$user" --clear-groups --pdeathsig KILL -- "$@"
+}
+# Without our ends of its sockets and pipes, which tell by their end that the network is gone.
+unprivileged /bin/sh -c "$follow" sh "$known" "$nft" </dev/null >/dev/null 2>&1 &
+unprivileged "$@"
 """
 # Runs in the namespace. pasta keeps only the standard streams open for its command, so passt's socket comes as stdin.
-# passt writes its pid once it is set up: that is the sign that the network works.
+# passt writes its pid once it is set up: that is the sign that the network works. It leaves the user namespace for one
+# of its own; `nsenter` finds the one that may change the filter by the process that sleeps.
 _IN_NAMESPACE = """\
 exec 3<&0 0</dev/null
+sleep 2147483647 3<&- >/dev/null 2>&1 &
 printf %s "$PYRO_EGRESS_RULES" | "$1" -f - || exit 1
 unset PYRO_EGRESS_RULES
 shift
@@ -194,7 +239,7 @@ def open_egress(
                 # passt opens the pipe anew, by its name in /proc.
                 os.fchown(ready_end, owner, owner)
             child = process.start(
-                [*_confined(found, owner if as_root else None), *_command(found, plan)],
+                [*_confined(found, plan, owner if as_root else None), *_command(found, plan)],
                 env={
                     "PATH": os.pathsep.join(programs.search_path()),
                     "LC_ALL": "C",
@@ -222,7 +267,7 @@ def egress_problems() -> list[PyroError]:
     return problems
 
 
-def _confined(found: dict[str, str], user: int | None) -> list[str]:
+def _confined(found: dict[str, str], plan: EgressPlan, user: int | None) -> list[str]:
     """Return what runs the rest unprivileged and in a process namespace of its own.
 
     The namespace is what ends all of it when one of them is killed: without it, Debian 12's pasta leaves its child
@@ -234,7 +279,8 @@ def _confined(found: dict[str, str], user: int | None) -> list[str]:
         outside += ["--user", "--map-current-user"]
     else:
         tun, name = "" if tun_is_open_to_all() else "make-tun", str(user)
-    return [*outside, "--", "/bin/sh", "-c", _UNPRIVILEGED, "sh", str(MAX_DESCRIPTORS), tun, name]
+    follow = [_FOLLOW_ADDRESSES, " ".join(plan.known), found["nft"]]
+    return [*outside, "--", "/bin/sh", "-c", _UNPRIVILEGED, "sh", str(MAX_DESCRIPTORS), tun, name, *follow]
 
 
 def _command(found: dict[str, str], plan: EgressPlan) -> list[str]:

@@ -13,7 +13,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import programs
 
 TUN_DEVICE = "/dev/net/tun"
-PROGRAMS = ("pasta", "passt", "nft", "unshare", "setpriv")
+PROGRAMS = ("pasta", "passt", "nft", "ip", "unshare", "nsenter", "setpriv")
 
 # What the programs say where the host is at fault.
 _KNOWN_FAILURES = (

@@ -43,6 +43,8 @@ class EgressPlan:
     rules: str
     pasta_arguments: tuple[str, ...]
     passt_arguments: tuple[str, ...]
+    #: The addresses of the host that the rules are made for.
+    known: tuple[str, ...]
 
 
 def plan_egress(surroundings: Surroundings, *, private_networks: bool = False) -> EgressPlan:
@@ -78,6 +80,7 @@ def plan_egress(surroundings: Surroundings, *, private_networks: bool = False) -
         rules=ruleset(refused, resolvers.values()),
         pasta_arguments=(*families, *_pasta_arguments(resolvers)),
         passt_arguments=(*families, *_passt_arguments(guest)),
+        known=tuple(str(interface.ip) for interface in surroundings.addresses),
     )
 
 

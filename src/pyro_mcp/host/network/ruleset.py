@@ -47,6 +47,8 @@ _UDP_SOURCE_PORTS = "32768-60999"
 
 _RULES = """\
 table inet pyro_egress {{
+	set later_ipv4 {{ type ipv4_addr; }}
+	set later_ipv6 {{ type ipv6_addr; }}
 	chain output {{
 		type filter hook output priority filter; policy drop;
 		oifname "lo" tcp flags & rst == rst accept
@@ -54,6 +56,8 @@ table inet pyro_egress {{
 		oifname "lo" icmpv6 type destination-unreachable accept
 		oifname "lo" goto refuse
 		icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+		ip daddr @later_ipv4 goto refuse
+		ip6 daddr @later_ipv6 goto refuse
 {resolvers}
 		ip daddr {{ {refused_ipv4} }} goto refuse
 		ip6 daddr {{ {refused_ipv6} }} goto refuse
