@@ -58,7 +58,8 @@ guest() {
 }
 add() {
 	tries=100
-	until nsenter --target "$(guest)" --user --net --preserve-credentials "$nft" add element inet pyro_egress "$1" "{ $2 }"; do
+	rule="add element inet pyro_egress $1 { $2 }"
+	until nsenter --target "$(guest)" --user --net --preserve-credentials "$nft" "$rule"; do
 		[ $((tries -= 1)) -gt 0 ] || return
 		sleep 0.1
 	done
