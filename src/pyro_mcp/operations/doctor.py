@@ -6,6 +6,7 @@ The report covers all problems, not just the first. Acceleration counts only whe
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,11 @@ from pyro_mcp.operations.diagnosis import (
 )
 from pyro_mcp.operations.preparation import daily_loop
 from pyro_mcp.operations.run import VmRunRequest
+from pyro_mcp.state.quarantine import quarantined
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyro_mcp.operations.diagnosis import DoctorRequest
     from pyro_mcp.operations.operation import Call
     from pyro_mcp.operations.run import VmExecResult
@@ -71,6 +75,7 @@ def examine(request: DoctorRequest, call: Call) -> DoctorResult:
     directories, found = host.look_at_directories(call.paths)
     findings.add(found)
     findings.add(host.look_at_variables())
+    findings.add([_quarantined(path) for path in quarantined(call.paths)])
     programs, found = host.look_at_programs()
     findings.add(found)
     environment = _environment(request.environment, call, findings)
@@ -95,6 +100,14 @@ def examine(request: DoctorRequest, call: Call) -> DoctorResult:
         networking=network,
         daily_loop=daily_loop(call.paths, request.environment),
         problems=tuple(findings.problems),
+    )
+
+
+def _quarantined(path: Path) -> host.Finding:
+    return host.Finding(
+        "quarantine",
+        f"{path} could not be used, and is kept until you remove it",
+        f"Take out of it what you need, then: rm -r {shlex.quote(str(path))}",
     )
 
 

@@ -56,6 +56,17 @@ def test_kvm_that_is_required_and_missing_is_a_problem(private_paths: Paths, mon
     assert "KVM is required" in report.problems[0].message
 
 
+def test_what_is_in_quarantine_is_listed_and_keeps_nothing_from_working(private_paths: Paths) -> None:
+    kept = private_paths.quarantine / "20260101T000000-ws_x life"
+    kept.mkdir(parents=True)
+    report = examine(private_paths)
+    assert report.ok
+    assert [(each.code, each.message) for each in report.problems] == [
+        ("quarantine", f"{kept} could not be used, and is kept until you remove it")
+    ]
+    assert report.problems[0].hint.endswith(f"rm -r '{kept}'")
+
+
 def test_another_platform_is_judged_unfit(private_paths: Paths) -> None:
     report = examine(private_paths, DoctorRequest(platform="darwin-arm64"))
     assert not report.platform.supported
