@@ -52,6 +52,11 @@ class VmFiles:
         return self.directory / "workspace.img"
 
     @property
+    def unfinished(self) -> Path:
+        """Return the empty file that marks a VM that has not started yet, or is of one run only: it may be removed."""
+        return self.directory / UNFINISHED
+
+    @property
     def console_log(self) -> Path:
         """Return the end of what the guest's console printed, written by the keeper at the end."""
         return self.directory / "console.log"

@@ -24,6 +24,7 @@ from pyro_mcp.state.copies import read_copy
 from pyro_mcp.state.discard import discard_vm, end_machine, is_cut_off, is_running, last_words, remove_files
 from pyro_mcp.state.filenames import DELETED, VmFiles
 from pyro_mcp.state.locks import vm_lock
+from pyro_mcp.state.quarantine import quarantine
 from pyro_mcp.state.store import is_alive
 from pyro_mcp.state.verdict import Verdict, judge
 
@@ -200,22 +201,20 @@ class _Reconciliation:
         )
 
     def _drop_damaged(self, vm_id: str) -> bool:
-        if is_vm_id(vm_id):
-            end_machine(vm_id, None)
-            remove_files(self.paths, vm_id)
         self.store.vms.delete(vm_id)
-        self.notice(f"the record of {vm_id[:40]!r} was damaged: what was left of that VM is removed")
-        return True
+        self.notice(f"the record of {vm_id[:40]!r} was damaged: it is restored from its copy if that is whole")
+        return not is_vm_id(vm_id) or self._settle_stray(vm_id)
 
     def _settle_stray(self, vm_id: str) -> bool:
-        """Take a VM without a row up again if it still is one, else remove what is left of it.
+        """Take a VM without a row up again if it still is one, else remove what is left of it, or set its disks aside.
 
         Rows are written before directories are made and deleted after those are removed, so this is for a database that
         was lost, or a removal that its maker did not live to finish.
         """
         if self.store.vms.find(vm_id) is not None:
             return False
-        vm = read_copy(VmFiles.of(self.paths, vm_id))
+        files = VmFiles.of(self.paths, vm_id)
+        vm = read_copy(files)
         if vm is not None and vm.workspace_id:
             # Which of them count is known when the workspaces have been taken up.
             if self.store.is_claimed(vm_id):
@@ -226,6 +225,9 @@ class _Reconciliation:
             self.notice(f"{vm_id} was unknown to the state database and is taken up again")
             return self._settle(vm_id)
         end_machine(vm_id, None if vm is None else vm.machine)
+        if vm is None and files.root_disk.exists() and not files.unfinished.exists():
+            aside = quarantine(self.paths, files.directory, vm_id)
+            self.notice(f"the VM {vm_id} can't be identified: its disks were moved to {aside}")
         remove_files(self.paths, vm_id)
         return True
 

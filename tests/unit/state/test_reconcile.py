@@ -19,6 +19,7 @@ from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import end_machine
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.locks import vm_lock
+from pyro_mcp.state.quarantine import quarantined
 from pyro_mcp.state.reconcile import reconcile
 from pyro_mcp.state.store import Store, is_alive, this_process
 from pyro_mcp.state.verdict import Verdict, judge
@@ -285,7 +286,7 @@ def test_after_the_database_is_lost_what_runs_is_taken_up_again_and_the_rest_rem
     running, stopped, half = house.vm(), house.vm(), house.vm()
     machine = house.run(running)
     house.furnish(stopped)
-    house.furnish(half)
+    house.furnish(half).unfinished.touch()
     kept = [
         replace(running, state=VmState.STARTED, machine=machine),
         replace(stopped, state=VmState.STOPPED, stop_reason=StopReason.USER),
@@ -309,6 +310,19 @@ def test_a_copy_that_names_another_vm_or_is_damaged_is_not_believed(house: House
     assert house.store.vms.all() == ([], [])
     assert house.is_gone(impostor)
     assert house.is_gone(damaged)
+    # They may have been VMs with work in them.
+    assert [(aside / "root.img").read_bytes() for aside in quarantined(house.paths)] == [b"disk"] * 2
+
+
+def test_a_damaged_record_of_a_vm_is_restored_from_its_copy(house: House) -> None:
+    vm = house.vm(files=True)
+    kept = replace(vm, state=VmState.STOPPED, stop_reason=StopReason.USER)
+    write_copy(VmFiles.of(house.paths, vm.id), kept)
+    house.store.vms._database.write(  # pyright: ignore[reportPrivateUsage]
+        lambda connection: connection.execute("UPDATE vms SET created_at = 1e308 WHERE id = ?", (vm.id,))
+    )
+    house.reconcile()
+    assert house.store.vms.all() == ([kept], [])
 
 
 def test_a_damaged_record_is_dropped_with_what_it_left(house: House) -> None:

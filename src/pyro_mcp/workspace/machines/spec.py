@@ -39,7 +39,9 @@ def make_directories(engine: Engine, vm: Vm) -> VmFiles:
     ensure_private_dir(engine.paths.runtime)
     ensure_private_dir(engine.paths.runtime_vms)
     require_space(engine.paths.vms)
-    ensure_private_dir(files.directory)
+    if not files.directory.exists():
+        ensure_private_dir(files.directory)
+        files.unfinished.touch(0o600)
     ensure_private_dir(files.runtime)
     return files
 
