@@ -425,9 +425,8 @@ class Execution:
 
     def _result(self) -> bytes:
         code = self._code
-        oom_killed = (
-            code == _KILLED and not self._timed_out and not self._cancelled and self.process.ran_out_of_memory()
-        )
+        # Of a command, any process may have been the victim, and its shell may have ended well.
+        oom_killed = (code == _KILLED or not self._is_task) and self.process.ran_out_of_memory()
         return _RESULT % (
             code or 0,
             _JSON_BOOL[self._timed_out],

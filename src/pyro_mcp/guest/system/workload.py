@@ -50,6 +50,7 @@ def make_cgroups() -> None:
     write_file(f"{WALLS}/pids.max", str(max(_SPARED_PIDS, min(_threads_max() - _SPARED_PIDS, _MAX_PIDS))))
     confine_devices(WALLS)
     os.mkdir(WORK)
+    write_file(f"{WALLS}/cgroup.subtree_control", "+memory")
     os.mkdir(TASKS)
     # Most of what tasks use is file cache, which they go on without.
     write_file(f"{TASKS}/memory.max", str((total_mib // 2) << 20))
@@ -65,10 +66,14 @@ def memory_kills(cgroup: str) -> int:
     """Return how many processes of a control group the kernel has killed for want of memory."""
     fd = os.open(f"{cgroup}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        lines = os.read(fd, _EVENTS_BYTES).splitlines()
+        return memory_kills_in(os.read(fd, _EVENTS_BYTES))
     finally:
         os.close(fd)
-    for line in lines:
+
+
+def memory_kills_in(events: bytes) -> int:
+    """Return what the content of a memory.events file counts as killed."""
+    for line in events.splitlines():
         name, _, count = line.partition(b" ")
         if name == b"oom_kill":
             return int(count)
@@ -118,6 +123,8 @@ class Namespaces:
         self._terminals = os.open(f"/proc/{self.pid}/root/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         # It was in there only so that its namespace has that group as its root.
         write_file(f"{CGROUPS}/cgroup.procs", str(self.pid))
+        # Each command's own group counts what the kernel kills of it.
+        write_file(f"{WORK}/cgroup.subtree_control", "+memory")
 
     def has_ended(self) -> bool:
         """Say whether their PID 1 is gone, and with it everything in them."""
@@ -173,6 +180,8 @@ class Namespaces:
         syscalls.set_name("pyro-init")
         # The agent needs no such thing: the kernel never kills the machine's own first process.
         write_file("/proc/self/oom_score_adj", "-1000")
+        # A group whose children have controllers can't be entered.
+        write_file(f"{WORK}/cgroup.subtree_control", "-memory")
         write_file(f"{WORK}/cgroup.procs", "0")
         syscalls.unshare(syscalls.CLONE_NEWCGROUP | syscalls.CLONE_NEWNS)
         syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_SLAVE)

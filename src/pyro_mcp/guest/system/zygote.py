@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.processes.process import Pipes
 from pyro_mcp.guest.processes.spawner import become, fork, read_command, rehearse, send_signal, send_signal_by_fd
-from pyro_mcp.guest.system.workload import WALLS, WORK, memory_kills, write_file
+from pyro_mcp.guest.system.workload import WALLS, WORK, memory_kills, memory_kills_in, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,8 @@ class Zygote:
         self._namespaces = namespaces
         self._surroundings = launcher.surroundings
         self._launcher = launcher
+        # A control group is used by one command after the other.
+        self._own_kills, self._all_kills = memory_kills(cgroup), launcher.memory_kills()
         try:
             self._pid = fork(self._wait)
         except OSError:
@@ -67,8 +69,8 @@ class Zygote:
         send_signal_by_fd(self.exit_fd, signal.SIGKILL)
 
     def ran_out_of_memory(self) -> bool:
-        """Say whether the kernel killed something in the workload for want of memory since that was last asked."""
-        return self._launcher.memory_kills_grew()
+        """Return whether the kernel killed a process of this command for want of memory."""
+        return self._launcher.memory_kills() != self._all_kills and memory_kills(self.cgroup) > self._own_kills
 
     def close(self) -> None:
         """Give back the descriptors, and the control group for another command."""
@@ -99,7 +101,7 @@ class ZygoteLauncher:
         self._free: list[str] = []
         self._lingering: list[str] = []
         self._count = 0
-        self._memory_kills = 0
+        self._events = -1
 
     @property
     def is_slow(self) -> bool:
@@ -114,10 +116,11 @@ class ZygoteLauncher:
         """Take a control group back: for the next command if nothing is left in it, else when that has ended."""
         (self._free if _is_empty(cgroup) else self._lingering).append(cgroup)
 
-    def memory_kills_grew(self) -> bool:
-        """Say whether the count of processes killed for want of memory has grown since the last call."""
-        before, self._memory_kills = self._memory_kills, memory_kills(WALLS)
-        return self._memory_kills > before
+    def memory_kills(self) -> int:
+        """Return how many processes of the whole workload were killed for want of memory: what is quick to ask."""
+        if self._events < 0:
+            self._events = os.open(f"{WALLS}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
+        return memory_kills_in(os.pread(self._events, _EVENTS_BYTES, 0))
 
     def kill_all(self) -> None:
         """Kill the whole workload, but for its PID 1."""
