@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
+    from pyro_mcp.vmm.driver import Machine
+
 pytestmark = pytest.mark.vm
 
 
@@ -93,3 +95,33 @@ def test_what_a_cut_off_task_left_is_removed_at_the_next_start_and_by_the_next_t
         run(session, left)
         GuestFiles(session).write(b"a", b"")
         assert run(session, "ls -d .pyro-*").stdout == kept
+
+
+def power_off(machine: Machine) -> None:
+    with AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
+        session.poweroff()
+    assert machine.wait_for_end(TIMEOUT_S)
+
+
+def test_the_files_that_name_the_guest_stay_as_its_user_left_them(bench: WorkspaceBench, disks: Disks) -> None:
+    names = "cat /etc/hosts /etc/machine-id /etc/resolv.conf; hostname"
+    with bench.running(disks) as machine:
+        with AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
+            run(session, "sed -i '$a 127.0.0.1 db.internal' /etc/hosts; echo nameserver 192.0.2.1 > /etc/resolv.conf")
+            run(session, "echo other-name > /etc/hostname")
+            before = run(session, names).stdout.splitlines()
+        power_off(machine)
+    with bench.running(disks) as machine:
+        with AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
+            assert run(session, names).stdout.splitlines() == [*before[:-1], b"other-name"]
+            assert b"db.internal" in before[3]
+            assert run(session, "getent hosts db.internal").stdout.startswith(b"127.0.0.1")
+            assert run(session, "dmesg | grep -c recovery").stdout == b"0\n"
+            run(session, "rm /etc/hosts /etc/machine-id; ln -sf /workspace/x /etc/resolv.conf; echo / > /etc/hostname")
+        power_off(machine)
+    with bench.running(disks) as machine, AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
+        script = "head -1 /etc/hosts; wc -c < /etc/machine-id; readlink /etc/resolv.conf; hostname; ls x 2>&1"
+        hosts, size, link, hostname, gone = run(session, script).stdout.splitlines()
+        assert (hosts, size, link) == (b"127.0.0.1 localhost", b"33", b"/workspace/x")
+        assert hostname == b"guest-test01"
+        assert b"No such file" in gone

@@ -13,7 +13,6 @@ from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.console import log
 from pyro_mcp.guest.disks import BASE_DEVICE, FITHAW, ROOT_DEVICE, WORKSPACE_DEVICE
 from pyro_mcp.guest.system import secrets
-from pyro_mcp.guest.system.names import BOUND_FILES, FILES
 from pyro_mcp.guest.tasks.staging import sweep
 
 _BASE = "/mnt/base"
@@ -131,7 +130,6 @@ def unmount_all() -> None:
 def assemble() -> None:
     """In the workload's new mount namespace: make the environment its root."""
     outside = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    sources = {name: os.open(f"{FILES}/{name}", os.O_PATH | os.O_CLOEXEC) for name in BOUND_FILES}
     secrets_place = os.open(secrets.PLACE, os.O_PATH | os.O_CLOEXEC)
     # Inside, no link leads out.
     os.chroot(ENVIRONMENT)
@@ -146,10 +144,6 @@ def assemble() -> None:
     secrets.show(secrets_place)
     os.close(secrets_place)
     _make_devices()
-    for name, fd in sources.items():
-        _make_file(f"/etc/{name}")
-        syscalls.mount(f"/proc/self/fd/{fd}", f"/etc/{name}", "", syscalls.MS_BIND)
-        os.close(fd)
     os.fchdir(outside)
     os.chroot(".")
     os.close(outside)
@@ -187,14 +181,3 @@ def _make_directory(path: str, mode: int) -> None:
         pass
     os.mkdir(path)
     os.chmod(path, mode)
-
-
-def _make_file(path: str) -> None:
-    """Make sure that a regular file is there to mount on; a link, as to a resolver's file in /run, is replaced."""
-    try:
-        if stat.S_ISREG(os.lstat(path).st_mode):
-            return
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))

@@ -1,52 +1,66 @@
 """What makes one guest different from every other: names, clock, random numbers.
 
-Owns the files that say so, which lie in the agent's memory and are mounted into the environment, and the kernel's
-random state. Refuses to run before `configure`: a template has none of it.
+The files that hold the names belong to the root disk. A new disk gets them from the host; one that has been used keeps
+what its user made of them, and only what is missing is added.
 """
 
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
+import re
 import socket
+import stat
 import struct
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
 
-FILES = "/run/names"
-BOUND_FILES = ("hostname", "hosts", "machine-id", "resolv.conf")
-
+_FILES = ("hostname", "hosts", "machine-id", "resolv.conf")
 # linux/random.h
 _RNDADDENTROPY = 0x40085203
 _RNDRESEEDCRNG = 0x5207
-_MAPPED_BYTES = mmap.PAGESIZE
 _NO_ID = b"0" * 32
 _HOSTS = b"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 "
-# As long as the names that the host gives, so that those fit where it was.
+# As long as the names that the host gives, so that naming a guest changes no file's size.
 _UNNAMED = b"guest-noname"
+_HOSTNAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
+_MACHINE_ID = re.compile(rb"[0-9a-f]{32}\n?")
+# Holds what we wrote to resolv.conf: other content is the user's.
+_WRITTEN = "trusted.pyro"
+_MOST_BYTES = 65536
 
 
 class Names:
-    """The guest's names. Their files are mapped from the template on, so that naming a guest is copying a few bytes."""
+    """The guest's names. On a new root disk their files are open from the template on: naming a guest fills them in."""
 
     def __init__(self) -> None:
-        os.mkdir(FILES, 0o755)
-        self._files = {name: MappedFile(f"{FILES}/{name}") for name in BOUND_FILES}
+        self._files: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
         self._random = os.open("/dev/urandom", os.O_RDWR | os.O_CLOEXEC)
         self.forget()
 
-    def forget(self) -> None:
-        """Be nobody in particular."""
-        self.set_hostname(_UNNAMED)
-        self.set_machine_id(_NO_ID)
-        self.set_resolvers([])
+    def place(self, root: str) -> None:
+        """Make the files below the /etc of a new root, for nobody in particular yet."""
+        etc = _open_etc(root)
+        for name in _FILES:
+            with suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.stat(name, dir_fd=etc, follow_symlinks=False).st_mode):
+                    # Such as a link to a resolver's file in /run.
+                    os.unlink(name, dir_fd=etc)
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._files[name] = os.open(name, flags, 0o644, dir_fd=etc)
+            self._sizes[name] = 0
+        os.close(etc)
+        os.setxattr(self._files["resolv.conf"], _WRITTEN, b"")
+        self.forget()
 
     def reseed(self, entropy: bytes) -> None:
         """Mix in what only this guest was given, and have the kernel use it from the next number on.
@@ -56,44 +70,108 @@ class Names:
         fcntl.ioctl(self._random, _RNDADDENTROPY, struct.pack("ii", len(entropy) * 8, len(entropy)) + entropy)
         fcntl.ioctl(self._random, _RNDRESEEDCRNG)
 
-    def set_hostname(self, name: bytes) -> None:
-        """Set the host's name, and let it resolve to the guest itself."""
-        socket.sethostname(name.decode("ascii"))
-        self._files["hostname"].write(name + b"\n")
-        self._files["hosts"].write(_HOSTS + name + b"\n")
+    def become(self, hostname: bytes, machine_id: bytes, resolvers: list[str]) -> None:
+        """Give a guest with a new root disk its names; no `resolvers` is no name service."""
+        socket.sethostname(hostname.decode("ascii"))
+        self._fill_in(hostname, machine_id)
+        if resolvers:
+            content = _resolv_conf(resolvers)
+            self._write("resolv.conf", content)
+            os.setxattr(self._files["resolv.conf"], _WRITTEN, content)
 
-    def set_machine_id(self, machine_id: bytes) -> None:
-        """Set /etc/machine-id: 32 hexadecimal digits."""
-        self._files["machine-id"].write(machine_id + b"\n")
+    def forget(self) -> None:
+        """Be nobody in particular: a rehearsal had names."""
+        socket.sethostname(_UNNAMED.decode())
+        if self._files:
+            self._fill_in(_UNNAMED, _NO_ID)
 
-    def set_resolvers(self, addresses: list[str]) -> None:
-        """Set the addresses of the name servers, none for no name service."""
-        self._files["resolv.conf"].write("".join(f"nameserver {address}\n" for address in addresses).encode())
+    def adopt(self, root: str, hostname: bytes, machine_id: bytes, resolvers: list[str]) -> None:
+        """Take the names of a root disk that has been used, and add what is missing there."""
+        etc = _open_etc(root)
+        found, _ = _read(etc, "hostname")
+        line = found.split(b"\n", 1)[0].strip()
+        if _HOSTNAME.fullmatch(line):
+            hostname = line
+        else:
+            _add(etc, "hostname", hostname + b"\n")
+        socket.sethostname(hostname.decode("ascii"))
+        if not _read(etc, "hosts")[0]:
+            _add(etc, "hosts", _HOSTS + hostname + b"\n")
+        if not _MACHINE_ID.fullmatch(_read(etc, "machine-id")[0]):
+            _add(etc, "machine-id", machine_id + b"\n")
+        found, written = _read(etc, "resolv.conf")
+        content = _resolv_conf(resolvers)
+        if found == written and found != content:
+            _add(etc, "resolv.conf", content, written=content)
+        os.close(etc)
+
+    def close(self) -> None:
+        """Close the files: they keep the root disk from being unmounted."""
+        for fd in self._files.values():
+            os.close(fd)
+        self._files.clear()
+
+    def _fill_in(self, hostname: bytes, machine_id: bytes) -> None:
+        self._write("hostname", hostname + b"\n")
+        self._write("hosts", _HOSTS + hostname + b"\n")
+        self._write("machine-id", machine_id + b"\n")
+
+    def _write(self, name: str, data: bytes) -> None:
+        fd = self._files[name]
+        os.pwrite(fd, data, 0)
+        if len(data) != self._sizes[name]:
+            os.ftruncate(fd, len(data))
+            self._sizes[name] = len(data)
 
 
-class MappedFile:
-    """A small file in memory. A text as long as the one before is written without asking the kernel."""
+def _resolv_conf(addresses: list[str]) -> bytes:
+    return "".join(f"nameserver {address}\n" for address in addresses).encode()
 
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self._size = 0
-        # The mapping has to be as long as anything that is written through it; what is beyond the file is not touched.
-        os.ftruncate(self._fd, _MAPPED_BYTES)
-        self._map = mmap.mmap(self._fd, _MAPPED_BYTES)
-        os.ftruncate(self._fd, 0)
 
-    def write(self, data: bytes) -> None:
-        """Make `data` the file's content."""
-        size = len(data)
-        if size == self._size:
-            self._map[:size] = data
-            return
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, data, 0)
-        # Only what fits into the mapping can be written through it later; the first time costs a page fault, now.
-        self._size = size if size <= _MAPPED_BYTES else -1
-        if self._size > 0:
-            self._map[:size] = data
+def _open_etc(root: str) -> int:
+    """Open /etc of an environment: a workload may have made a link of it, which leads nowhere outside."""
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(FileExistsError):
+            os.mkdir("etc", 0o755, dir_fd=top)
+        return syscalls.openat2(top, b"etc", os.O_RDONLY | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)
+    finally:
+        os.close(top)
+
+
+def _read(etc: int, name: str) -> tuple[bytes, bytes]:
+    """Return what a file holds, and what we wrote to it; what is not a regular file is the user's, and not empty."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=etc)
+    except FileNotFoundError:
+        return b"", b""
+    except OSError:
+        return b"\0", b""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return b"\0", b""
+        try:
+            written = os.getxattr(fd, _WRITTEN)
+        except OSError:
+            written = b"\0"
+        return os.read(fd, _MOST_BYTES), written
+    finally:
+        os.close(fd)
+
+
+def _add(etc: int, name: str, content: bytes, *, written: bytes | None = None) -> None:
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o644, dir_fd=etc)
+    except OSError:
+        # A link, or a directory: the user's own.
+        return
+    try:
+        os.write(fd, content)
+        if written is not None:
+            os.setxattr(fd, _WRITTEN, written)
+    finally:
+        os.close(fd)
 
 
 def set_clock(clock_ns: int) -> None:

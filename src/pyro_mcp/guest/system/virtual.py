@@ -83,6 +83,7 @@ class VirtualMachine:
         environment.mount_base()
         if flavour == wire.FRESH:
             environment.mount_root()
+            self._names.place(environment.ENVIRONMENT)
         self._flavour = cast("str", flavour)
         if self.lanes is not None:
             self.lanes.stop_looking()
@@ -98,11 +99,10 @@ class VirtualMachine:
         if not self._flavour or (root == wire.ROOT_MOUNTED) != (self._flavour == wire.FRESH):
             raise RefusalError(wire.CONFLICT, f"a template of flavour {self._flavour!r} can't have its root {root!r}")
         self._names.reseed(entropy)
-        self._names.set_hostname(hostname)
-        self._names.set_machine_id(machine_id)
+        resolvers: list[str] = []
         network = rest.get("network")
         if network is not None:
-            self._names.set_resolvers(names.texts_of(cast("Document", network), "dns"))
+            resolvers = names.texts_of(cast("Document", network), "dns")
             configure_network(cast("Document", network))
         wants_workspace = rest.get(wire.WORKSPACE) is True
         if rest.get(wire.INSPECT) is True:
@@ -113,6 +113,9 @@ class VirtualMachine:
             return
         if root == wire.ROOT_ATTACH:
             environment.mount_root()
+            self._names.adopt(environment.ENVIRONMENT, hostname, machine_id, resolvers)
+        else:
+            self._names.become(hostname, machine_id, resolvers)
         if wants_workspace:
             environment.mount_workspace()
 
@@ -144,6 +147,7 @@ class VirtualMachine:
         if self._namespaces is not None:
             self._namespaces.end()
             self._namespaces = None
+        self._names.close()
         if self._flavour:
             environment.unmount_all()
         os.sync()
