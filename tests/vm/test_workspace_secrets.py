@@ -298,6 +298,27 @@ def test_a_model_does_not_see_a_value_either(guests: HostFixture, values: Values
     assert [("[REDACTED]" in text) for text in texts] == [True, True, True, True, False, False, True]
 
 
+def test_redacted_text_is_written_back_with_its_values_and_a_redacted_patch_says_so(
+    guests: HostFixture, values: Values
+) -> None:
+    del guests
+    workspace_id = create(values)
+    sdk = Pyro()
+
+    def do(command: str) -> str:
+        return sdk.exec_workspace(workspace_id, command=command).stdout
+
+    do("(printf 'user = '; cat /run/pyro-secrets/A; printf '\\nport = 1\\n') > c.ini; sha256sum c.ini > sum")
+    text = sdk.read_workspace_file(workspace_id, "c.ini").content
+    assert text == "user = [REDACTED]\nport = 1\n"
+    sdk.write_workspace_file(workspace_id, "c.ini", text=text)
+    assert do("sha256sum -c sum").endswith("OK\n")
+    patch = "--- a/c.ini\n+++ b/c.ini\n@@ -1,2 +1,2 @@\n-user = [REDACTED]\n+name = [REDACTED]\n port = 1\n"
+    sdk.apply_workspace_patch(workspace_id, patch=patch)
+    assert do("sed -i s/name/user/ c.ini; sha256sum -c sum").endswith("OK\n")
+    assert sdk.diff_workspace(workspace_id).patch.startswith("# this patch can't be applied")
+
+
 def test_secrets_lie_in_memory_that_only_the_guests_root_reads(guests: HostFixture, values: Values) -> None:
     workspace_id = create(values)
 

@@ -18,6 +18,7 @@ from pyro_mcp.workspace.guest import guest_of
 if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken
     from pyro_mcp.agent.files import FileListing
+    from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -135,12 +136,28 @@ def write_file(engine: Engine, handle: str, path: str, text: str, *, cancel: Can
     name = path_below(path)
     data = encoded(text, path)
     with guest_of(engine, handle, activity=False) as use, use.session() as session:
-        written = GuestFiles(session, cancel=cancel).write(name, data)
+        files = GuestFiles(session, cancel=cancel)
+        if use.workspace.secrets and "[REDACTED]" in text:
+            data = encoded(_with_secrets(engine, use.workspace, files, name, text), path)
+        written = files.write(name, data)
         workspace_id = use.workspace.id
     shown = path_shown(name)
     summary: dict[str, object] = {"path": shown, "size_bytes": written.size_bytes, "created": written.created}
     note_activity(engine.store, engine.clock, workspace_id, event=ReviewEvent(ReviewKind.FILE_WRITE, summary))
     return WrittenText(workspace_id, shown, written.size_bytes, written.mode, written.created)
+
+
+def _with_secrets(engine: Engine, workspace: Workspace, files: GuestFiles, name: bytes, text: str) -> str:
+    from pyro_mcp.workspace.secrets.keeping import redactor_for
+    from pyro_mcp.workspace.secrets.restoring import Restorer
+
+    try:
+        before = files.read(name, max_bytes=MAX_FILE_BYTES).data
+    except PyroError as error:
+        if error.code is not ErrorCode.NOT_FOUND:
+            raise
+        return text
+    return Restorer(redactor_for(engine.paths, workspace), [(path_shown(name), before)]).restored(text)
 
 
 def encoded(text: str, path: str) -> bytes:

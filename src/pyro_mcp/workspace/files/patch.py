@@ -71,6 +71,13 @@ def apply_patch(engine: Engine, handle: str, patch: str, *, cancel: CancelToken 
         guest = agent.GuestFiles(session, cancel=cancel)
         # One byte more than a patch may touch tells that a file is larger.
         fetched = guest.fetch(names, max_file_bytes=patches.MAX_FILE_BYTES + 1)
+        if use.workspace.secrets and "[REDACTED]" in patch:
+            from pyro_mcp.workspace.secrets.keeping import redactor_for
+            from pyro_mcp.workspace.secrets.restoring import Restorer
+
+            paths = [path for path in patches.paths_of(parsed) if _name(path) in fetched]
+            files = [(path, fetched[_name(path)].data or b"") for path in paths]
+            parsed = patches.parse(Restorer(redactor_for(engine.paths, use.workspace), files).patch(patch))
         plan = patches.plan(parsed, FetchedTree(fetched))
         guest.apply([_change(each) for each in plan.changes])
         workspace_id = use.workspace.id

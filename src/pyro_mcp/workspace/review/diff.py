@@ -5,7 +5,7 @@ What the guest sends is bounded and not trusted; the diff is composed on the hos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.files import GuestFiles, TreeDiff
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 20_000
 # Of one file, and of both sides of all files together.
 MAX_FILE_BYTES = 1024 * 1024
+_REDACTED = "this patch can't be applied: secret values in it are redacted; `export` brings the files themselves"
 MAX_TOTAL_BYTES = 16 * 1024 * 1024
 
 
@@ -57,7 +58,18 @@ def diff_workspace(
         )
         workspace = use.workspace
     policy = HookPolicy(baseline=workspace.seed.host_hooks, include_all=include_host_hooks)
-    return WorkspaceDiff(workspace, compose(_below(tree, name), engine.paths.runtime, policy))
+    changes = compose(_below(tree, name), engine.paths.runtime, policy)
+    if workspace.secrets and _is_redacted(engine, workspace, changes.patch):
+        engine.notice(_REDACTED)
+        # What applies patches skips what comes before the first file.
+        changes = replace(changes, patch=f"# {_REDACTED}\n{changes.patch}")
+    return WorkspaceDiff(workspace, changes)
+
+
+def _is_redacted(engine: Engine, workspace: Workspace, patch: str) -> bool:
+    from pyro_mcp.workspace.secrets.keeping import redactor_for
+
+    return redactor_for(engine.paths, workspace).text(patch) != patch
 
 
 def _below(tree: TreeDiff, name: bytes) -> TreeDiff:

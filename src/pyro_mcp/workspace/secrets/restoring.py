@@ -1,0 +1,95 @@
+"""Put secret values back into text that was read redacted, edited, and is written back.
+
+A value is put back where the line, or the file, tells which one the mark stands for. Otherwise the text is refused: the
+mark would be written over the value.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.workspace.secrets.redactor import REDACTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyro_mcp.workspace.secrets.redactor import Redactor
+
+MARK = REDACTED.decode()
+
+
+class Restorer:
+    """Knows which values the marks in some files stand for."""
+
+    def __init__(self, redactor: Redactor, files: Iterable[tuple[str, bytes]]) -> None:
+        """Learn from files, each with its name and its content now."""
+        self._originals: dict[str, set[str]] = {}
+        self._values: set[str] = set()
+        self._names: list[str] = []
+        # A value that is spread over several lines can't be told line by line.
+        self._is_spread = False
+        for name, data in files:
+            original = data.decode("utf-8", "surrogateescape")
+            shown = redactor.text(original) if original.isascii() or _is_text(data) else original
+            if shown == original:
+                continue
+            self._names.append(name)
+            pairs = list(zip(shown.splitlines(), original.splitlines(), strict=False))
+            self._is_spread = self._is_spread or len(shown.splitlines()) != len(original.splitlines())
+            for shown_line, original_line in pairs:
+                self._originals.setdefault(shown_line, set()).add(original_line)
+                self._values |= _values(shown_line, original_line)
+
+    def restored(self, text: str) -> str:
+        """Return a text with values in place of the marks, if the files hold values.
+
+        Raises:
+            PyroError: INVALID, naming the file, if a mark may stand for more than one value.
+        """
+        if MARK not in text or not self._names:
+            return text
+        return "".join(self._line(line) for line in text.splitlines(keepends=True))
+
+    def patch(self, patch: str) -> str:
+        """Return a patch with values in place of the marks in its lines.
+
+        Raises:
+            PyroError: as `restored`.
+        """
+        if MARK not in patch or not self._names:
+            return patch
+        lines = patch.splitlines(keepends=True)
+        return "".join(line[:1] + self._line(line[1:]) if line[:1] in {" ", "+", "-"} else line for line in lines)
+
+    def _line(self, line: str) -> str:
+        if MARK not in line:
+            return line
+        body = line.rstrip("\r\n")
+        originals = self._originals.get(body, set())
+        if not self._is_spread and len(originals) == 1:
+            return originals.copy().pop() + line[len(body) :]
+        if not self._is_spread and not originals and len(self._values) == 1:
+            return line.replace(MARK, next(iter(self._values)))
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"the text holds {MARK}, which stands for a secret's value in {self._names[0][:200]}, and not which one",
+            hint="Change the other lines by a patch without that line, or the file by a command in the workspace.",
+        )
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _values(shown: str, original: str) -> set[str]:
+    if shown == original:
+        return set()
+    pattern = "(.+?)".join(re.escape(part) for part in shown.split(MARK))
+    found = re.fullmatch(pattern, original)
+    return set() if found is None else set(found.groups())
