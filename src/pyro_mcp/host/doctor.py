@@ -1,7 +1,6 @@
-"""What this host is and has: facts for `pyro doctor`.
+"""Facts about this host for `pyro doctor`, and how to fix what is wrong.
 
-Owns looking at the platform, the product's directories, the programs and `/dev/kvm`, and the command that mends what is
-wrong with each. Refuses to conclude anything from `/dev/kvm`: only a boot proves acceleration, and drivers do that.
+/dev/kvm proves nothing here: only a boot proves acceleration, and drivers do that.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ NETWORK_PROGRAMS = ("passt", "pasta", "nft", "ip")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong, and the command or step that mends it. `blocks` names the capability it costs."""
+    """Something that is wrong, and the command or step that fixes it. `blocks` names the capability it costs."""
 
     code: str
     message: str

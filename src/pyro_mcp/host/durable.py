@@ -1,7 +1,6 @@
-"""Files and directories that are there whole or not at all, also after a crash.
+"""Writing, staging, copying and removing files so that a crash leaves the old content or the new.
 
-Owns write, sync, rename, sync; staging; removal; sparse copies. Refuses to make anything visible before it is on the
-disk, and to follow a symbolic link while removing.
+Nothing becomes visible before it is on the disk. Removal follows no symbolic link.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def _open_locked(staged: Path) -> int:
-    """Open the staging file and hold its lock; whoever had it before may have renamed it away meanwhile."""
+    """Open the staging file and hold its lock; its last holder may have renamed it away meanwhile."""
     while True:
         fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -150,7 +149,7 @@ def _publish(staged: Path, target: Path, tmp_root: Path, *, replaces: bool) -> N
 
 
 def _make_locked(tmp_root: Path) -> tuple[Path, int]:
-    """Make a staging directory and hold its lock, which says that its maker lives."""
+    """Make a staging directory and hold its lock, which shows that its maker is alive."""
     while True:
         staged = tmp_root / os.urandom(8).hex()
         os.mkdir(staged, 0o700)

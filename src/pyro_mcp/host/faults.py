@@ -1,8 +1,5 @@
 """Fault points: named places where a test can make the process die, stop or fail.
 
-Owns the names' meaning and the actions. Refuses to do anything unless `PYRO_FAULT_POINT` is set: it costs one
-look into the environment otherwise.
-
 `PYRO_FAULT_POINT` holds `name[:action[:hit]]`, several separated by commas. Actions: `kill` (SIGKILL, the default),
 `stop` (SIGSTOP), `raise` (PyroError, code internal) and `no_space` (OSError ENOSPC). `hit` counts from 1, default 1.
 `PYRO_FAULT_TRACE` names a file to which the name of every point passed is appended, so that a test can
@@ -41,7 +38,7 @@ def fault_point(name: str) -> None:
 
 
 def forget_hits() -> None:
-    """Start counting hits anew, for tests that arm points inside their own process."""
+    """Start counting hits from zero, for tests that arm points inside their own process."""
     _hits.clear()
 
 

@@ -1,7 +1,6 @@
 """Locks between processes: flock on files that are never removed.
 
-Owns taking, naming and giving back a lock. Refuses to unlink a lock file: a lock whose file can vanish is held by
-two at once.
+A lock whose file can vanish is held by two at once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Where the product keeps its files on this host.
-
-Owns the three directories (cache, state, runtime), how the environment chooses them, and how they are made private.
-Refuses to know what is in a VM's directory: that is `state`'s part.
-"""
+"""Where the product keeps its files on this host: cache, state and runtime directories, all private."""
 
 from __future__ import annotations
 
@@ -145,7 +141,7 @@ def _home(env: Mapping[str, str]) -> Path:
 def ensure_private_dir(path: Path) -> Path:
     """Make `path` a directory (mode 0700) with its parents, and return it.
 
-    A directory that is there already keeps its mode, but must be this user's and writable by nobody else. A
+    An existing directory keeps its mode, but must be this user's and writable by nobody else. A
     symbolic link is accepted only if it is the user's own, so that nobody can plant one in a shared /tmp.
 
     Raises:

@@ -1,8 +1,4 @@
-"""The programs of the host that the product runs, and the packages that bring them.
-
-Owns where a program is looked for and the exact command that installs a missing one on each family of
-distributions. Refuses to install anything: the user runs the command, or `make setup` does.
-"""
+"""The programs of the host that the product runs, and the packages that bring them."""
 
 from __future__ import annotations
 

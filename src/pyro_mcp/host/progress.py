@@ -1,8 +1,4 @@
-"""Telling a person how far a long operation has got.
-
-Owns the phase lines, the bar on a terminal, and the heartbeat that keeps any silence under five seconds. Refuses to
-print anything but progress, and to write to stdout.
-"""
+"""Progress of a long operation, as lines on stderr, with a heartbeat at least every five seconds."""
 
 from __future__ import annotations
 
@@ -26,7 +22,7 @@ class Progress(Protocol):
         ...
 
     def advance(self, fraction: float | None = None, message: str = "") -> None:
-        """Say how much of the phase is done (0 to 1; None: not known), and with what it is busy."""
+        """Return how much of the phase is done (0 to 1; None: not known), and with what it is busy."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""Progress as a bar that redraws itself on a terminal.
+"""Progress as a bar on a terminal.
 
-Owns the look of it. Refuses to be imported where nobody watches: rich costs more to load than most operations.
+Imported only where somebody watches: rich takes longer to load than most operations.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Unix sockets at paths of any length.
 
-Owns binding and connecting. Refuses to trust the 108 bytes of `sun_path` (unix(7)): a longer path is reached through
-its directory's descriptor.
+A path longer than the 108 bytes of `sun_path` (unix(7)) is reached through its directory's descriptor.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def listen_unix(path: Path, backlog: int = 1, *, replaces_stale: bool = False) -
     With `replaces_stale`, a socket to which nobody listens any more is taken away first.
 
     Raises:
-        PyroError: CONFLICT if something is there already; PERMISSION and others.
+        PyroError: CONFLICT if the path exists; PERMISSION and others.
     """
     if replaces_stale and _is_stale(path):
         path.unlink(missing_ok=True)
@@ -58,7 +57,7 @@ def listen_unix(path: Path, backlog: int = 1, *, replaces_stale: bool = False) -
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise PyroError(ErrorCode.CONFLICT, f"{path} is there already", hint="Another process uses it.") from error
+            raise PyroError(ErrorCode.CONFLICT, f"{path} already exists", hint="Another process uses it.") from error
         raise from_os_error(error, f"listen at {path}") from error
     except BaseException:
         listener.close()

@@ -1,7 +1,6 @@
-"""Waiting with a name and a bound.
+"""Deadlines, and the product's only sleep.
 
-Owns the product's only sleep, and deadlines. Refuses to wait for ever, and to expire without saying what was
-waited for.
+Every wait has a name and a bound, and an error that says what was waited for.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Deadline:
 
     @property
     def expired(self) -> bool:
-        """Say whether the time is up."""
+        """Return whether the time is up."""
         return time.monotonic() >= self._end
 
     def check(self, *, tail: Callable[[], str] | None = None) -> None:

@@ -1,8 +1,7 @@
 """The boot source: the kernel and the initramfs that every guest boots, whatever its environment.
 
-Owns finding it, and when it must be packed again. Refuses to be made from anything but this installation's own agent:
-host and guest always speak the same protocol. Every command imports this module, so what builds is imported only when
-something is built.
+It holds this installation's own agent, so that host and guest speak the same protocol. Every command imports this
+module; the code that builds is imported when something is built.
 """
 
 from __future__ import annotations

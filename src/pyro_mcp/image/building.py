@@ -1,7 +1,4 @@
-"""Building an environment: from a recipe to a published root file system.
-
-Owns the steps and their order. Refuses to decide whether to build, and to build without the pull's lock.
-"""
+"""Building an environment, from a recipe to a published root file system. The caller holds the pull's lock."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ def build_environment(shelf: Shelf, paths: Paths, recipe: EnvironmentRecipe, pro
             image = contents / BASE_IMAGE
             size = filesystem.make_image(namespace, tree, image)
             fault_point("environment.after_image")
-            # Readable by whoever is handed a descriptor: the VMM may run as another user. The directory is private.
+            # Readable through a descriptor by any user: the VMM may run as another user. The directory is private.
             image.chmod(0o444)
         except OSError as error:
             raise from_os_error(error, f"write the root file system of {recipe.name}") from error

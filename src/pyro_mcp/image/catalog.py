@@ -1,8 +1,4 @@
-"""The catalog: which environments there are, and the recipe of each.
-
-Owns the data that the package carries, and its checks. Refuses to build, and to
-know what is installed.
-"""
+"""The catalog: which environments there are, and the recipe of each."""
 
 from __future__ import annotations
 

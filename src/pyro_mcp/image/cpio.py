@@ -1,7 +1,7 @@
-"""The archive format of an initramfs: cpio "newc".
+"""Writing an initramfs archive, in cpio's "newc" format.
 
-Owns the writing of archives that are the same bytes for the same content: sorted, owned by root, time zero. Refuses to
-read archives and to compress them: the kernel unpacks a plain one fastest, and the page cache shares it.
+The same content gives the same bytes: sorted, owned by root, time zero. It is not compressed: the kernel unpacks a
+plain one fastest, and the page cache shares it.
 
 The format is described in the kernel's Documentation/driver-api/early-userspace/buffer-format.rst.
 """

@@ -1,8 +1,7 @@
 """Environments on this host: installing, finding, inspecting and listing them.
 
-Owns the pull of an environment and what is said of an installed one. Refuses to use an install that is not whole
-and not what its digests say: it counts as not installed, and the next pull repairs it. Every command imports this
-module, so what builds is imported only when something is built.
+An install that is not whole, or does not match its digests, counts as not installed, and the next pull repairs it.
+Every command imports this module; the code that builds is imported when something is built.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ KIND = "environment"
 
 
 class EnvironmentState(StrEnum):
-    """Say whether an environment can be used."""
+    """Return whether an environment can be used."""
 
     INSTALLED = "installed"
     MISSING = "missing"
@@ -111,7 +110,7 @@ def install_environment(paths: Paths, name: str, progress: Progress, *, force: b
         if now.installed is not None and not now.outdated and (theirs or not force):
             return now.installed
         if now.state is EnvironmentState.BROKEN:
-            progress.phase("repair", f"the installed {name} is broken ({now.reason}): building it anew")
+            progress.phase("repair", f"the installed {name} is broken ({now.reason}): rebuilding it")
         found = _environment(build_environment(shelf(paths), paths, recipe, progress))
     assert found is not None  # noqa: S101 - publish returns an install
     return found

@@ -1,7 +1,4 @@
-"""The read-only ext4 image of an environment.
-
-Owns its size, features and identity. Refuses to mount anything, and to leave room: writes go to another disk.
-"""
+"""The read-only ext4 image of an environment. It has no room to spare: writes go to another disk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Keeping images where they are while their use is being recorded.
+"""The lock that keeps images in place while their use is being recorded.
 
-Owns the lock between those who find an image and those who remove images. Refuses to know what is needed: that is
-`prune`'s part. Every run comes through here, so it imports next to nothing.
+Every run takes it, so this module imports next to nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What the boot source is made from, and the names that follow from it.
+"""The sources of the boot source, and the labels under which it and its kit are kept.
 
-Owns the agent's sources as a guest gets them, and the labels under which kit and boot source are kept: each is named by
-all that goes into it, so that finding one takes no building. Refuses to read anything but package data and sources.
+A label is a digest of everything that goes in, so that finding an install takes no building.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """Verification of artifacts by digest at each use, made cheap by identity stamps.
 
-Owns what it means that a file is what its manifest says, and the record of when that was last proven. Refuses to repair
-anything, and to follow links.
-
 A full SHA-256 is computed only when the file's stamp (size, inode, modification and change time) differs from the one
 recorded after the last full verification. The change time can't be set by a program, so every write is noticed.
 """

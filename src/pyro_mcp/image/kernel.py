@@ -1,7 +1,6 @@
-"""The kernel image: from Debian's bzImage to the ELF file that a microVM boots.
+"""The kernel image: from Debian's bzImage to the x86-64 ELF file that a microVM boots.
 
-Owns the bzImage header (the kernel's Documentation/arch/x86/boot.rst) and the compression formats of its payload.
-Refuses anything that does not come out as an x86-64 ELF executable.
+See the kernel's Documentation/arch/x86/boot.rst for the header.
 """
 
 from __future__ import annotations

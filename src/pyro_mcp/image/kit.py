@@ -1,7 +1,6 @@
-"""The kit: what the boot source takes from Debian's packages, kept apart so that a new agent needs no new build.
+"""The kit: the parts of the boot source that come from Debian's packages (kernel, modules, busybox, toolbox).
 
-Owns the recipe of it and its building by one mmdebstrap run: the kernel, its modules, busybox and the toolbox. Refuses
-to know the agent.
+It is kept apart from the agent, so that a new agent needs no new mmdebstrap run.
 """
 
 from __future__ import annotations
@@ -175,7 +174,7 @@ def _take(tree: Path, contents: Path, recipe: KitRecipe) -> tuple[str, str]:
             (contents / "modules" / f"{module.name}.ko").write_bytes(module.data)
         (contents / "modules/order").write_bytes(order_file(modules))
         shutil.copyfile(tree / "bin/busybox", contents / "busybox")
-        # Readable by whoever is handed a descriptor: the VMM may run as another user. The directory is private.
+        # Readable through a descriptor by any user: the VMM may run as another user. The directory is private.
         (contents / "vmlinux").chmod(0o444)
         toolbox = take_toolbox(tree, contents / "toolbox", recipe.stdlib)
     except OSError as error:

@@ -1,7 +1,6 @@
-"""The manifest of an install: what it holds, and from what it was built.
+"""The manifest of an install: its content, and from what it was built.
 
-Owns the manifest's form on disk and its checks. Refuses fields of the wrong type and formats of the future; fields
-that it does not know it leaves alone, so that they can be added.
+Fields of the wrong type and newer formats are refused; unknown fields are ignored, so that some can be added.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def _artifact(path: str, value: object) -> Artifact:
 
 
 def is_digest(text: str) -> bool:
-    """Say whether `text` is a SHA-256 in hex."""
+    """Return whether `text` is a SHA-256 in hex."""
     return len(text) == 64 and _DIGITS.issuperset(text)
 
 

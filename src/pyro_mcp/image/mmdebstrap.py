@@ -1,7 +1,6 @@
 """Debian root trees, made by mmdebstrap from Debian's own archive.
 
-Owns the command line, what its output says about progress, and what its failures mean. Refuses to name a mirror:
-mmdebstrap knows Debian's, and `PYRO_DEBIAN_MIRROR` may name the user's own.
+No mirror is named here: mmdebstrap knows Debian's, and `PYRO_DEBIAN_MIRROR` may name another.
 """
 
 from __future__ import annotations

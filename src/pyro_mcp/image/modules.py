@@ -1,7 +1,6 @@
 """Kernel modules: which ones a guest needs, in the order in which they load.
 
-Owns finding modules in a kernel's tree and following what they depend on, read from the modules themselves. Refuses
-to load anything: that is the guest's part.
+Dependencies are read from the modules themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The names of environments: `debian:12`.
+"""The names of environments (`debian:12`) and of the files in an install.
 
-Owns what a name must look like, and how it stands in file names. Refuses whatever could mean something to a shell or a
-file system. Is imported by every command, so it needs nothing.
+Nothing that means something to a shell or a file system is a name. Every command imports this module, so it imports
+nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """The namespaces in which root file systems are built, as root and as an ordinary user alike.
 
-Owns the command prefix that puts a builder into them, the check that they can be had, and the removal of trees made
-in them. Refuses to build anything.
-
 An ordinary user becomes root of a user namespace: uid 0 there is the user, uids from 1 on are the range that
 /etc/subuid gives. Mount and PID namespaces are used in both cases, so that no mount and no process of a build outlives
 it, however it ends.

@@ -1,8 +1,8 @@
 """Packing the boot source: the kit's kernel, and an initramfs of the kit's parts and the agent.
 
-Owns what is in the initramfs: `/init` (starts the agent), `/toolbox` (the private Python; the agent in its library, the
+In the initramfs are `/init` (starts the agent), `/toolbox` (the private Python; the agent in its library, the
 agent's sources in /toolbox/src for tracebacks), `/modules` (kernel modules, and `order` with a line `NAME: DEPENDS…`
-for each, in the order in which they load), `/bin/busybox`, and empty directories to mount on. Refuses to run any of it.
+for each, in the order in which they load), `/bin/busybox`, and empty directories to mount on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Removing images that nothing needs any more.
 
-Owns what is needed: what the catalog names, what this installation boots, and what the caller says is referenced by
-a workspace or a VM. Refuses to touch what is being pulled.
+Needed is what the catalog names, what this installation boots, and what the caller says a workspace or VM uses. What is
+being pulled stays.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Installs on disk: named, addressed by the digest of their manifest, there whole or not at all.
+"""Installs on disk: named, addressed by the digest of their manifest, complete or absent.
 
-Owns the layout `ROOT/LABEL/current` (a manifest's digest) beside `ROOT/LABEL/DIGEST12/`, publishing, opening with
-verification, and removal. Refuses to show anything that is not complete and what its digests say.
+`ROOT/LABEL/current` holds a manifest's digest, beside `ROOT/LABEL/DIGEST12/`. Only verified installs are opened.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ class Shelf:
             try:
                 kept.add((self.current(label) or "")[: integrity.SHORT])
             except PyroError:
-                # An unreadable pointer keeps nothing: the next pull builds anew.
+                # An unreadable pointer keeps nothing: the next pull rebuilds it.
                 kept.discard("")
         return [self.root / label / name for name in self.digests(label) if name not in kept]
 

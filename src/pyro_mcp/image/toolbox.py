@@ -1,8 +1,7 @@
-"""The toolbox: the private Python that runs the agent in a guest, and its use while images are built.
+"""The toolbox: the private Python that runs the agent in a guest, and compiles code for it.
 
-Owns which files of a Debian tree make it up, how sources are compiled for it, and which part of its standard library
-a set of modules needs. Refuses to depend on the host's Python: all code for the guest is compiled by the
-toolbox's own interpreter, started through its own loader.
+The host's Python is not involved: code for the guest is compiled by the toolbox's own interpreter, started through its
+own loader.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The place where an image is built: one for each thing that is built, held under a lock.
-
-Owns the locks of pulls, the build directories, and the removal of what an interrupted build left. Refuses to
-share a place: the lock's holder has it alone.
-"""
+"""The directory in which one thing is built, held under a lock, and removed however the build ends."""
 
 from __future__ import annotations
 
@@ -58,7 +54,7 @@ def pull_lock(paths: Paths, name: str, what: str, progress: Progress) -> Generat
 
 @contextmanager
 def try_pull_lock(paths: Paths, name: str) -> Generator[bool]:
-    """Hold the right to build `name` if no other process has it; say whether that is so."""
+    """Hold the right to build `name` if no other process has it; return whether that is so."""
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock(_lock_path(paths, name), timeout_s=0, waiting_for=name))

@@ -1,4 +1,1 @@
-"""Virtual machine monitors behind one `Driver` protocol.
-
-Owns processes, devices and jails of VMs. Refuses to know what runs in the guest.
-"""
+"""Virtual machine monitors behind one `Driver` protocol. They know nothing of what runs in the guest."""

@@ -1,8 +1,7 @@
 """The contract between what wants a machine and what runs one.
 
-Owns the words (spec, plan, machine, template) and the protocols that every driver keeps, so that nothing above this
-package knows which VMM it deals with. Refuses to know what runs in the guest: a driver hands out a byte stream
-(`Transport`), and the handshake with the agent, its preparation before `save` included, is the caller's.
+Nothing above this package knows which VMM it deals with. A driver hands out a byte stream (`Transport`); the handshake
+with the agent, and its preparation before `save`, are the caller's.
 
 Who does what:
     boot     a driver starts a machine from kernel and initramfs; the caller waits for the agent
@@ -48,7 +47,7 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class BootFiles:
-    """What a cold boot needs, verified by whoever names it."""
+    """What a cold boot needs, verified by the caller."""
 
     kernel: Path
     initramfs: Path
@@ -119,7 +118,7 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that keeps a driver from working, and the command or step that mends it."""
+    """Something that keeps a driver from working, and the command or step that fixes it."""
 
     what: str
     remedy: str = ""
@@ -140,7 +139,7 @@ class DriverProbe:
 
     @property
     def usable(self) -> bool:
-        """Say whether a machine can be started."""
+        """Return whether a machine can be started."""
         return self.found and not self.problems
 
 
@@ -158,7 +157,7 @@ class Machine(Protocol):
         ...
 
     def is_alive(self) -> bool:
-        """Say whether the VMM runs; pid, start time and boot are compared."""
+        """Return whether the VMM runs; pid, start time and boot are compared."""
         ...
 
     def wait_for_end(self, timeout_s: float) -> bool:

@@ -1,8 +1,4 @@
-"""Opening the files behind a machine: disks and the guest's memory.
-
-Owns the check that they are what they must be. Refuses links, devices and pipes: a path in a private directory that
-leads elsewhere is an attack or a mistake.
-"""
+"""The file behind a guest's memory."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ if TYPE_CHECKING:
 def create_memory(size_bytes: int) -> int:
     """Make a file in memory for a guest's memory, and return its descriptor. The caller closes it.
 
-    Anybody may write to it by its mode, because QEMU opens it anew as the user it runs as; nobody else has it to open.
+    Anybody may write to it by its mode, because QEMU reopens it as the user it runs as; nobody else has it to open.
 
     Raises:
         PyroError: NO_SPACE and others.
@@ -40,10 +36,10 @@ def create_memory(size_bytes: int) -> int:
 def save_memory(fd: int, path: Path) -> None:
     """Write what is in the memory `fd` to the new file `path`, synced; untouched pages become holes.
 
-    QEMU may open the file anew as the user it runs as, to read: its directory keeps everybody else out.
+    QEMU may reopen the file as the user it runs as, to read: its directory keeps everybody else out.
 
     Raises:
-        PyroError: CONFLICT if it is there already; NO_SPACE, PERMISSION and others.
+        PyroError: CONFLICT if it exists; NO_SPACE, PERMISSION and others.
     """
     try:
         target = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -1,7 +1,6 @@
 """Keepers: the small shell processes that outlive the caller and clean up behind a VMM.
 
-Owns how a keeper is started, what it may remove, and how a VMM's life is bounded without a daemon. Refuses to know
-which VMM it keeps.
+They bound a VMM's time to live without a daemon.
 
     sh keeper.sh                     keeps the console's end, removes what must vanish with the VMM
       setpriv … timeout … VMM        dies with the keeper; killed when the time to live is up

@@ -7,7 +7,7 @@
 # Without one: waits DELAY_S seconds, then removes them. Either way it ends itself after that. LIMITS are words such as
 # n=512 for ulimit -n 512, set for the command alone.
 #
-# It is a shell script because it lives as long as the machine, and a shell is the smallest thing that does this.
+# It is a shell script because it runs as long as the machine, and a shell is the smallest thing that does this.
 # Descriptors from 3 up are the VMM's, passed through. It removes the paths it was given and nothing else, by absolute
 # name, without following links. Killing it kills the VMM: the command dies with its parent.
 set -u

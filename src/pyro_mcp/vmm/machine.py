@@ -1,7 +1,6 @@
-"""A machine under a keeper: what all machines have in common, whichever VMM runs them.
+"""A machine under a keeper: whatever all machines have in common.
 
-Owns telling whether a machine lives, waiting for its end, ending it, and reading its console. Refuses to signal a
-process whose start time or boot does not match the record.
+A process whose start time or boot does not match the record is never signalled.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class KeptMachine:
         return LaneTransport(Path(self._record.runtime_dir))
 
     def is_alive(self) -> bool:
-        """Say whether the VMM runs."""
+        """Return whether the VMM runs."""
         record = self._record
         return ProcessIdentity(record.vmm_pid, record.vmm_start_time, record.boot_id).is_running()
 

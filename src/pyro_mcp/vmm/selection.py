@@ -1,7 +1,6 @@
 """Which driver runs machines here, and with what.
 
-Owns the registry of drivers and the choice between them. Refuses to fall back to the host: whether that is allowed is
-not for this package to say.
+There is no fallback to the host here.
 
 `PYRO_VMM` (qemu, firecracker) and `PYRO_ACCEL` (kvm, tcg) force the choice. Drivers are imported when they are chosen.
 """
@@ -37,7 +36,7 @@ class Selection:
 
     @property
     def is_guest(self) -> bool:
-        """Say whether there is a guest, or the host itself runs the commands."""
+        """Return whether there is a guest, or the host itself runs the commands."""
         return self.accelerator is not Accelerator.NONE
 
     @property

@@ -1,7 +1,6 @@
 """Starting a VMM under its keeper, the same way for every driver.
 
-Owns everything that must be undone if a step fails, and what the user is told then. Refuses to know the VMM: its
-driver gives the command, and learns the machine.
+Everything is undone if a step fails.
 """
 
 from __future__ import annotations

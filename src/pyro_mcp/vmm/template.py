@@ -1,7 +1,6 @@
 """Templates on the disk: what one depends on, how it is sealed, and how it is proven unchanged before each use.
 
-Owns the key, the manifest and the verification. Refuses to make a template (a driver does, led by the workspace
-layer), and to mend one: a template that fails here is removed and made anew.
+A template that fails here is never repaired, but removed and rebuilt.
 
 A whole digest of the memory file at each use would cost more than the restore, so a file is compared by its stamp:
 size, inode, modification and change time. A change time can't be set by a program, and every write moves it, through
@@ -83,7 +82,7 @@ class FileStamp:
     sha256: str
 
     def matches(self, found: os.stat_result) -> bool:
-        """Say whether the file is still the one that was sealed, unwritten."""
+        """Return whether the file is still the one that was sealed, unwritten."""
         return (self.size_bytes, self.inode, self.mtime_ns, self.ctime_ns) == (
             found.st_size,
             found.st_ino,
@@ -152,7 +151,7 @@ def open_template(directory: Path, key: str) -> Template:
     """Return the template in `directory` if it is the one that `key` names and nobody wrote to it.
 
     Raises:
-        PyroError: NOT_FOUND if there is none; CORRUPT if it must be made anew, saying why.
+        PyroError: NOT_FOUND if there is none; CORRUPT if it must be rebuilt, and why.
     """
     template = _read_manifest(directory, key)
     for name in template.files:
@@ -239,7 +238,7 @@ def _corrupt(directory: Path, what: str) -> PyroError:
     return PyroError(
         ErrorCode.CORRUPT,
         f"the template {directory.name} {what}",
-        hint="It is made anew at the next start.",
+        hint="It is rebuilt at the next start.",
         details={"path": str(directory)},
     )
 

@@ -1,7 +1,4 @@
-"""Watchers: the small shell processes that have a machine switched off when its time is up.
-
-Owns how one is started. Refuses to know how a machine is switched off: a command does that, which the watcher asks.
-"""
+"""Watchers: the small shell processes that have a machine switched off when its time is up."""
 
 from __future__ import annotations
 

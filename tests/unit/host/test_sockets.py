@@ -50,7 +50,7 @@ def test_a_connection_blocks_without_a_timeout_left_on_it(path: Path) -> None:
 
 
 def test_a_socket_that_is_in_use_is_a_conflict(path: Path) -> None:
-    with listen_unix(path), pytest.raises(PyroError, match="is there already") as caught:
+    with listen_unix(path), pytest.raises(PyroError, match="already exists") as caught:
         listen_unix(path)
     assert caught.value.code is ErrorCode.CONFLICT
 

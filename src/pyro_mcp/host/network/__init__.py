@@ -1,8 +1,7 @@
-"""A guest's way out: the `egress` network of one VM.
+"""The `egress` network of one VM.
 
-Owns what a guest may reach and how it gets there: a network namespace per VM whose upstream is pasta, a packet filter
-in it, and passt between that namespace and the VMM's network card. Refuses to know which VMM it is, to leave anything
-behind when that VMM ends, and to forward anything towards the guest.
+Each VM has a network namespace whose upstream is pasta, a packet filter in it, and passt between that namespace and the
+VMM's network card. Nothing is forwarded towards the guest, and nothing is left when the VMM ends.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The processes that carry a guest's packets, from their start to their end.
+"""The processes that carry a guest's packets.
 
-Owns starting them unprivileged, telling whether they work, and that they end with the VMM: passt ends when the VMM's
-end of its socket closes, and the process namespace around all of them ends with any of them. Refuses to leave files:
-there is neither a socket path nor a pid file.
+They are unprivileged, leave no files, and end with the VMM: passt ends when the VMM's end of its socket closes, and the
+process namespace around all of them ends with any of them.
 """
 
 from __future__ import annotations
@@ -237,7 +236,7 @@ def open_egress(
             as_root = os.geteuid() == 0
             owner = _own_user() if user is None and as_root else user
             if as_root and owner is not None:
-                # passt opens the pipe anew, by its name in /proc.
+                # passt reopens the pipe, by its name in /proc.
                 os.fchown(ready_end, owner, owner)
             child = process.start(
                 [*_confined(found, plan, owner if as_root else None), *_command(found, plan)],

@@ -1,8 +1,4 @@
-"""What a guest's network card is told: addresses, gateway, name servers.
-
-Owns the values that go to the agent when it configures the network, and that users are shown. Refuses to choose them:
-that is `plan`'s part.
-"""
+"""The configuration of a guest's network card: addresses, gateway, name servers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What keeps a host from giving a guest a network, and what to do about it.
-
-Owns the checks that need only a look, and the reading of what pasta, nft and passt say when they fail. Refuses to mend
-anything: the host belongs to its administrator.
-"""
+"""Checks for what keeps a host from giving a guest a network, and the errors that explain it."""
 
 from __future__ import annotations
 
@@ -66,7 +62,7 @@ def check_tun() -> None:
 
 
 def tun_is_open_to_all() -> bool:
-    """Say whether any user may open the device."""
+    """Return whether any user may open the device."""
     return os.stat(TUN_DEVICE).st_mode & 0o006 == 0o006
 
 

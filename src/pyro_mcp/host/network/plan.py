@@ -1,7 +1,6 @@
-"""How one guest's network is fitted into the host's: a decision, made without touching anything.
+"""Planning one guest's network: its addresses, its name servers, and the arguments of pasta and passt.
 
-Owns the guest's addresses, which name servers it asks and how they are reached, and the arguments of pasta and passt
-that bring it about. Refuses to start them: that is `egress`'s part.
+A plan touches nothing.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ def plan_egress(surroundings: Surroundings, *, private_networks: bool = False) -
 
 
 def _wants_ipv6(surroundings: Surroundings) -> bool:
-    """Say whether to give the guest IPv6.
+    """Return whether to give the guest IPv6.
 
     A default route alone proves little: containers and test networks often have one that leads nowhere, and a guest
     would wait there. A global address, or nothing else to use, is better evidence.

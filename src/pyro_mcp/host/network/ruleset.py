@@ -1,7 +1,6 @@
 """The packet filter of a guest's network namespace, as nftables text.
 
-Owns which destinations a guest never reaches and which it reaches only by choice. Refuses to let anything through that
-no rule names: the policy of every chain is to drop.
+The policy of every chain is to drop.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What this host's own network looks like at the moment: addresses, default routes, name servers.
+"""The host's own addresses, default routes and name servers.
 
-Owns reading them, from the kernel (rtnetlink(7)) and resolv.conf(5), in the network namespace of the calling thread.
-Refuses to change or to judge them.
+They are read from the kernel (rtnetlink(7)) and resolv.conf(5), in the network namespace of the calling thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Starting, watching and ending processes: the only package that spawns or kills.
-
-Owns how a child is started (`child`), run to its end (`run`), told apart (`identity`) and ended with its whole tree
-(`end`). Refuses to know what the programs are for.
-"""
+"""Starting, watching and ending processes: the only package that spawns or kills."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Starting programs: the only module that spawns.
 
-Owns how a child is started: no shell, no inherited descriptors, its own session. Refuses to run code between fork
-and exec (`preexec_fn` can deadlock under threads).
+A child gets no shell, no inherited descriptors and a session of its own. No code runs between fork and exec, since
+`preexec_fn` can deadlock under threads.
 """
 
 from __future__ import annotations

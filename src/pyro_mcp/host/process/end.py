@@ -1,7 +1,6 @@
-"""Ending processes, surely and only the right ones.
+"""Ending processes, and only the right ones.
 
-Owns signals, kills and reaping. Refuses to signal a pid whose start time does not match, and to go on while what
-it killed still runs.
+A pid whose start time does not match is never signalled. Nothing returns while the process that it killed still runs.
 """
 
 from __future__ import annotations

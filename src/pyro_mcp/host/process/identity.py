@@ -1,8 +1,4 @@
-"""Which process a pid means, read from /proc.
-
-Owns process identity (pid, start time, boot) and the search for a process's descendants. Refuses to signal
-anything: that is `process`'s part.
-"""
+"""Process identity (pid, start time, boot) and the search for descendants, read from /proc."""
 
 from __future__ import annotations
 
@@ -28,7 +24,7 @@ class ProcessIdentity:
         return None if started is None else cls(pid, started, boot_id())
 
     def is_running(self) -> bool:
-        """Say whether this very process still runs."""
+        """Return whether this very process still runs."""
         return self.boot_id == boot_id() and start_time(self.pid) == self.start_time
 
 
@@ -46,7 +42,7 @@ class ProcessStat:
 
     @property
     def is_dead(self) -> bool:
-        """Say whether the process has ended and only waits to be reaped."""
+        """Return whether the process has ended and only waits to be reaped."""
         return self.state in _DEAD_STATES
 
 

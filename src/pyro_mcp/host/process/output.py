@@ -1,7 +1,6 @@
-"""What a child process printed, kept within bounds.
+"""The output of a child process, kept within bounds.
 
-Owns the buffers that hold a child's output. Refuses to grow with it: the middle of a long output and the end of a
-long line are dropped, and said to be.
+The middle of a long output and the end of a long line are dropped, and marked as dropped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Running programs to their end, within bounds.
-
-Owns how long a program may take, how much of its output is kept, and what its failure is called. Refuses to leave
-any of its processes behind.
-"""
+"""Running programs to their end, with bounded time and output. None of their processes is left behind."""
 
 from __future__ import annotations
 

@@ -1,6 +1,3 @@
-"""The driver without a machine: the agent as a process of this host, in a private directory.
-
-Owns host compat. Refuses to pretend that anything is isolated.
-"""
+"""The driver without a machine: the agent as a process of this host, in a private directory. It isolates nothing."""
 
 from __future__ import annotations

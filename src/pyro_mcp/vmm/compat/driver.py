@@ -1,6 +1,6 @@
-"""Host compat: the very agent that runs in guests, as a plain process under the same keeper.
+"""Host compat: the agent that runs in guests, as a plain process under the same keeper.
 
-Owns starting and ending it. Refuses templates, networks and drives: they need a guest.
+Templates, networks and drives need a guest, and are refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """QEMU's command line: one table of devices, read from top to bottom.
 
-Owns which devices a machine has and how each is connected: by a descriptor that QEMU inherits, so that its jail needs
-no path of ours. Refuses to open anything.
+Each device is connected by a descriptor that QEMU inherits, so that its jail needs no path of ours.
 
 What a template fixes (machine, processor, number and order of devices) must not depend on anything but the
 `Hardware`: a clone is started with the same and fails otherwise.
@@ -135,7 +134,7 @@ def _processor(accelerator: Accelerator) -> str:
 def _memory(shape: Shape, wiring: Wiring) -> list[str]:
     if wiring.ram is None:
         return []
-    # Opened anew by QEMU through /proc: before 8.2 for writing, even where share=off never writes to it.
+    # QEMU reopens it through /proc: before 8.2 for writing, even where share=off never writes to it.
     options = f"size={shape.mem_mib}M,mem-path=/proc/self/fd/{wiring.ram},share={wiring.ram_use.value}"
     if wiring.ram_read_only and wiring.ram_use is Ram.COPIED_ON_WRITE:
         options += ",readonly=on,rom=off"

@@ -1,7 +1,6 @@
-"""The QEMU on this host: which binary, which version, and the files without which it does not run.
+"""The QEMU on this host: its path, version, identity, and the files that it needs.
 
-Owns finding it, its minimum version, and its identity. Refuses to look twice: what running it showed is kept in the
-cache, and holds as long as every file it was read from stays what it was.
+What running it showed is cached, and holds as long as none of these files changes.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ class QemuBinary:
 
     @property
     def opens_ram_read_only(self) -> bool:
-        """Say whether a private mapping of a file that QEMU may only read is possible (`rom=off`, since 8.2)."""
+        """Return whether a private mapping of a file that QEMU may only read is possible (`rom=off`, since 8.2)."""
         return _numbers(self.version) >= (8, 2, 0)
 
     def files(self) -> tuple[str, ...]:
@@ -74,7 +73,7 @@ class QemuBinary:
         return (self.path, self.firmware, *self.libraries)
 
     def is_unchanged(self) -> bool:
-        """Say whether every file is still the one that was looked at."""
+        """Return whether every file is still the one that was looked at."""
         return _stamps(self.files()) == self.stamps
 
 

@@ -1,7 +1,4 @@
-"""The QEMU driver: boot, save, restore, attach.
-
-Owns the order of the steps and their bounds. Refuses to run QEMU without its jail.
-"""
+"""The QEMU driver: boot, save, restore, attach. QEMU never runs without its jail."""
 
 from __future__ import annotations
 
@@ -152,7 +149,7 @@ class QemuDriver:
 
     @contextmanager
     def _doubting_kvm(self, accelerator: Accelerator) -> Generator[None]:
-        """Have KVM proven anew if a machine that is started with it fails."""
+        """Have KVM proven again if a machine that is started with it fails."""
         try:
             yield
         except PyroError:
@@ -196,5 +193,5 @@ def _await_migration(monitor: QmpClient, deadline: Deadline) -> None:
         raise PyroError(
             ErrorCode.CORRUPT,
             f"QEMU could not move the machine's state: {answer.get('error-desc', event.get('status'))}",
-            hint="The template is made anew at the next start.",
+            hint="It is rebuilt at the next start.",
         )

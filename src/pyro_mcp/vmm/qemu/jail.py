@@ -1,7 +1,6 @@
 """The jail around QEMU: what of the host it can see, and who it is there.
 
-Owns the arguments of bubblewrap. Refuses to start anything, and to leave anything out quietly: where the host does not
-permit the jail, there is an error and no VM.
+Where the host does not permit the jail, there is an error and no VM.
 
 Inside: namespaces of its own (user, processes, network, IPC, host name, cgroups), no capabilities, an empty root
 file system with QEMU's binary, libraries and firmware read-only, and a /proc that shows QEMU alone. Everything else

@@ -1,7 +1,4 @@
-"""The guest kernel's command line, and the one figure of the host that goes into it.
-
-Owns each argument and its reason. Refuses to know what the initramfs does.
-"""
+"""The guest kernel's command line, with the reason for each argument."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ def kernel_line(accelerator: Accelerator, extra: Sequence[str] = ()) -> str:
 
 
 def kernel_line_revision() -> str:
-    """Return a digest of the arguments that every boot has: templates booted with others are made anew."""
+    """Return a digest of the arguments that every boot has: templates booted with others are rebuilt."""
     import hashlib
 
     return hashlib.sha256(repr((_COMMON, _TCG)).encode()).hexdigest()[:8]

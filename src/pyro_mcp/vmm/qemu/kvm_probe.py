@@ -1,7 +1,7 @@
 """Whether KVM works on this host, proven by booting a guest in it.
 
-Owns the proof, and for how long it holds: the current boot, the same kernel, QEMU and device. Refuses to believe in
-/dev/kvm: it may be there, take a machine, and never run an instruction of it.
+/dev/kvm may exist, take a machine, and never run an instruction of it. A proof holds for this boot of the host, and for
+the same kernel, QEMU and device.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Starting one QEMU: descriptors opened, jail and keeper around it, until its monitor answers.
-
-Owns which descriptor goes where. Refuses to decide what the machine does next: that is the driver's.
-"""
+"""Starting one QEMU: descriptors, jail and keeper, until its monitor answers."""
 
 from __future__ import annotations
 

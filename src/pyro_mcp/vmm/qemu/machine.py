@@ -1,7 +1,4 @@
-"""A machine that QEMU runs.
-
-Owns what only QEMU can be asked for. Refuses to wait for a monitor that does not answer longer than it is told.
-"""
+"""A machine that QEMU runs."""
 
 from __future__ import annotations
 

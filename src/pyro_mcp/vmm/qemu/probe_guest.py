@@ -1,7 +1,6 @@
-"""The smallest guest that proves that guests run: a kernel, and one program that says so and reboots.
+"""The smallest guest that proves that guests run: a kernel, and one program that reports and reboots.
 
-Owns its initramfs, made here byte by byte. Refuses to depend on anything that is built: only the kernel comes from the
-boot source.
+Its initramfs is made here byte by byte, so that only the kernel comes from the boot source.
 """
 
 from __future__ import annotations

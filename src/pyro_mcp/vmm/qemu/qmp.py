@@ -1,7 +1,6 @@
-"""The QEMU Machine Protocol, as far as the driver speaks it.
+"""The part of the QEMU Machine Protocol that the driver needs.
 
-Owns commands, events and their bounds: the process at the other end may have been taken over by its guest. Refuses
-to wait without a deadline, and to keep more than a line's worth of what it is sent.
+The process at the other end may have been taken over by its guest, so time and sizes are bounded.
 """
 
 from __future__ import annotations
