@@ -32,13 +32,20 @@ if TYPE_CHECKING:
         WorkspaceListResult,
         WorkspaceResult,
     )
-    from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, HostHookResult, SummaryResult
+    from pyro_mcp.operations.workspaces.review import (
+        DiffFileResult,
+        DiffResult,
+        ExportResult,
+        HostHookResult,
+        SummaryResult,
+    )
     from pyro_mcp.operations.workspaces.snapshots import SnapshotDeleteResult, SnapshotListResult, SnapshotResult
 
 _KINDS = {"file": "-", "directory": "d", "symlink": "l"}
 _PATCH_COLOURS = (("+++", "1"), ("---", "1"), ("diff ", "1"), ("@@", "36"), ("+", "32"), ("-", "31"))
 # Of the list of files that a patch can't bring.
 _SHOWN_FILES = 50
+_SHOWN_CHANGES = 1000
 
 
 def show_workspace_result(name: str, result: Result) -> None:
@@ -188,19 +195,25 @@ def _patched(result: PatchApplyResult) -> None:
 
 
 def _diff(result: DiffResult) -> None:
+    named = {each.name for each in result.host_hooks}
+    missing = [each for each in result.entries if not each.patched and each.path not in named]
+    # Changes of files that the project had are named before anything else.
+    _missing([each for each in missing if each.status != "added"], _SHOWN_CHANGES)
     _host_hooks(result.host_hooks, result.host_hook_count)
     if os.isatty(STDOUT):
         put("\n".join(_coloured(line) for line in printable(result.patch).split("\n")))
     else:
         put_alone(result.patch, ends_line=False)
-    named = {each.name for each in result.host_hooks}
-    beside = [each for each in result.entries if not each.patched and each.path not in named]
-    for each in beside[:_SHOWN_FILES]:
-        say(f"not in the patch: {each.status} {printable_line(each.path)} ({each.reason})")
-    if len(beside) > _SHOWN_FILES:
-        say(f"not in the patch: … and {len(beside) - _SHOWN_FILES} others")
+    _missing([each for each in missing if each.status == "added"], _SHOWN_FILES)
     counts = " ".join(f"{name}={value}" for name, value in result.summary.to_dict().items())
     say(f"[diff] workspace_id={result.workspace_id} changed={str(result.changed).lower()} {counts}")
+
+
+def _missing(files: list[DiffFileResult], most: int) -> None:
+    for each in files[:most]:
+        say(f"not in the patch: {each.status} {printable_line(each.path)} ({each.reason})")
+    if len(files) > most:
+        say(f"not in the patch: … and {len(files) - most} others")
 
 
 def _coloured(line: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from pyro_mcp.errors import PyroError
-from pyro_mcp.patches.failures import malformed, named, refused
+from pyro_mcp.patches.failures import malformed, refused
 from pyro_mcp.patches.parts import MAX_COMPONENT_BYTES, MAX_DEPTH, MAX_NAME_BYTES
 
 # "/dev/null", also with the prefix that a model puts before everything.
@@ -33,12 +33,15 @@ _DATED = re.compile(
 _MAX_DATE_BYTES = 64
 # `diff -N` dates a side that is not there to the beginning of time, in whatever zone.
 _EPOCH = re.compile(rb"(1970-01-01|1969-12-31) (\d\d):(\d\d):00(?:\.0+)? ([+-])(\d\d)(\d\d)\s*$")
-_RELATIVE_HINT = "Name files relative to /workspace, such as src/app.py."
+_RELATIVE_HINT = "Name files below /workspace, such as src/app.py."
 
 
 def decode_name(raw: bytes) -> str:
-    """Return a name as Python names files: bytes that are not UTF-8 become lone surrogates."""
-    return raw.decode("utf-8", "surrogateescape")
+    """Return a name as Python names files: bytes that are not UTF-8 become lone surrogates.
+
+    A name below /workspace, as every other call takes it, becomes the relative one.
+    """
+    return raw.decode("utf-8", "surrogateescape").removeprefix("/workspace/")
 
 
 def unquote(raw: bytes) -> bytes | None:
@@ -164,9 +167,7 @@ def checked_path(name: str, patch_line: int) -> str:
     if b"\0" in raw:
         raise refuse("a file name can't hold a NUL byte")
     if name.startswith("/"):
-        inside = name.removeprefix("/workspace/")
-        hint = f"Write {named(inside)} instead: names are relative to /workspace."
-        raise refuse("the path is absolute", hint if inside != name else _RELATIVE_HINT)
+        raise refuse("the path is absolute")
     parts = [part for part in name.split("/") if part not in {"", "."}]
     if not parts or name.endswith(("/", "/.")):
         raise refuse("that names a directory, not a file")

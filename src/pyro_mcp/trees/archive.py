@@ -1,9 +1,10 @@
 """A local tar archive (plain or gzip) as the source of a tree.
 
 One bad member fails the whole archive: absolute names, names that go up or through a link, symbolic links that leave
-the tree, hard links to anything but an earlier file, devices, fifos, setuid and setgid files, a name twice, too many,
-too large, too deep, an absurd compression ratio, truncation, damage. Nothing is unpacked on the host: members become
-entries, and their content goes to the taker.
+the tree, hard links to anything but an earlier file, setuid and setgid files, a name for a directory and for something
+else, too many, too large, too deep, an absurd compression ratio, truncation, damage. Devices and fifos are skipped. Of
+several members with one name the last counts, as for tar. Nothing is unpacked on the host: members become entries, and
+their content goes to the taker.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class ArchiveSource:
         self.notes = Notes()
         self._path = path
         self._bounds = bounds or Bounds()
+        # Of names that several members have, which member is the last; known after `check`.
+        self._last: dict[bytes, int] | None = None
 
     def check(self) -> None:
         """Read the whole archive without taking anything of it.
@@ -43,17 +46,24 @@ class ArchiveSource:
         Raises:
             PyroError: as `items` does.
         """
-        for _ in self.items():
+        rules = _Rules(self.name, self._bounds)
+        for _ in self._read(rules):
             pass
+        self._last = rules.last
 
     def items(self) -> Generator[Entry | Data]:
-        """List the archive's tree; directories that it does not name itself are made up.
+        """List the archive's tree, after `check`; directories that it does not name itself are made up.
 
         Raises:
             PyroError: INVALID, naming the member that breaks the rules; CORRUPT if it is cut off or damaged;
                 UNSUPPORTED for formats that are not read; NOT_FOUND, PERMISSION.
         """
-        rules = _Rules(self.name, self._bounds)
+        if self._last is None:
+            self.check()
+        yield from self._read(_Rules(self.name, self._bounds, self._last))
+
+    def _read(self, rules: _Rules) -> Generator[Entry | Data]:
+        self.notes = rules.notes
         decoder = TarDecoder()
         try:
             fd = _open(self._path)
@@ -63,7 +73,7 @@ class ArchiveSource:
                     for found in decoder.feed(chunk):
                         if isinstance(found, Member):
                             yield from rules.admit(found)
-                        else:
+                        elif not rules.is_skipping:
                             yield Data(found.offset, found.data)
                 # The end of a gzip file is certain without the mark that ends a tar archive.
                 decoder.finish(needs_end=not packed.compressed)
@@ -83,7 +93,15 @@ class ArchiveSource:
 class _Rules:
     """The checks of an archive's members, given those before."""
 
-    def __init__(self, name: str, bounds: Bounds) -> None:
+    def __init__(self, name: str, bounds: Bounds, last: dict[bytes, int] | None = None) -> None:
+        #: What was skipped.
+        self.notes = Notes()
+        #: The member that came last does not count.
+        self.is_skipping = False
+        #: Of names that several members have, which member is the last: found out if it was not given.
+        self.last: dict[bytes, int] = {} if last is None else last
+        self._finds_last = last is None
+        self._number = 0
         self._archive = name
         self._bounds = bounds
         self._tally = Tally(bounds, name)
@@ -104,10 +122,13 @@ class _Rules:
         except NameRefusedError as error:
             raise self._refusal(member.name, f"its name {error}") from None
         kind = _kind(member.kind)
+        self._number += 1
+        self.is_skipping = self._is_replaced(path, kind)
         if kind is None:
-            raise self._refusal(path, f"it is {member.kind.value}")
-        if path in self._others or (path in self._directories and kind is not Kind.DIRECTORY):
-            raise self._refusal(path, "that name is in the archive twice")
+            self.notes.skip(path, member.kind.value)
+            return
+        if self.is_skipping:
+            return
         yield from self._parents(path, member.mtime_ns)
         if kind is Kind.DIRECTORY:
             yield from self._directory(path, member)
@@ -129,9 +150,28 @@ class _Rules:
             target = shown_briefly(self._links.targets[leaving[0]])
             raise self._refusal(leaving[0], f"it is a symbolic link that leads out of the tree, to {target}")
 
-    def _directory(self, path: bytes, member: Member) -> Generator[Entry]:
-        if not self._directories.get(path, True):
+    def _is_replaced(self, path: bytes, kind: Kind | None) -> bool:
+        """Say whether a member does not count, because a later one has its name, or an earlier one made the directory.
+
+        Raises:
+            PyroError: INVALID if the name is a directory's and something else's.
+        """
+        if kind is None:
+            return True
+        is_directory = kind is Kind.DIRECTORY
+        if (path in self._others and is_directory) or (path in self._directories and not is_directory):
+            raise self._refusal(path, "that name is in the archive twice, for a directory and for something else")
+        if is_directory:
+            return not self._directories.get(path, True)
+        if path not in self._others:
+            return self._number < self.last.get(path, 0)
+        if not self._finds_last:
             raise self._refusal(path, "that name is in the archive twice")
+        self.last[path] = self._number
+        self._links.targets.pop(path, None)
+        return False
+
+    def _directory(self, path: bytes, member: Member) -> Generator[Entry]:
         if path not in self._directories:
             self._count(path)
         self._directories[path] = False

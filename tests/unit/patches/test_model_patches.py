@@ -417,3 +417,11 @@ def test_text_and_bytes_are_read_alike() -> None:
     patch = "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-é\n+ü\n"
     assert isinstance(parse(patch), Patch)
     assert parse(patch) == parse(patch.encode())
+
+
+@pytest.mark.parametrize("form", ["--- {0}\n+++ {0}\n", "diff --git {0} {0}\n--- {0}\n+++ {0}\n"])
+def test_a_name_below_workspace_is_the_relative_one(form: str) -> None:
+    patch = form.format("/workspace/src/x.py") + "@@ -1 +1 @@\n-a\n+b\n"
+    assert applied(patch, {"src/x.py": b"a\n"}) == {"src/x.py": b"b\n"}
+    codex = "*** Begin Patch\n*** Update File: /workspace/src/x.py\n-a\n+b\n*** End Patch\n"
+    assert applied(codex, {"src/x.py": b"a\n"}) == {"src/x.py": b"b\n"}

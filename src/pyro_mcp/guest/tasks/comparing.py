@@ -115,9 +115,10 @@ class _Comparison:
         self._directories(b"", self._new, 0, is_touched=is_touched)
 
     def first(self) -> list[_Difference]:
-        """Return the first differences, in the order of their paths."""
-        self._found.sort()
-        return self._found[: self._max_entries]
+        """Return the differences that there is room for, in the order of their paths."""
+        # What the project had comes before what was added to it: an install may add any number of files.
+        self._found.sort(key=lambda each: (each.old is None, each.path))
+        return sorted(self._found[: self._max_entries])
 
     def _directories(self, path: bytes, new: int, depth: int, *, is_touched: bool) -> None:
         """Compare two directories of the same path: all names if it was touched, else what is in it."""
@@ -285,10 +286,15 @@ class _Telling:
         self._old = old
         self._max_file_bytes = max_file_bytes
         self._room = max_total_bytes
+        self._texts: dict[bytes, list[bytes | None]] = {}
         self._output = Output()
 
     def tell(self, differences: list[_Difference]) -> None:
-        """Write them all."""
+        """Write them all, in their order."""
+        for path, old, new in differences:
+            # Of additions, no more is read than the changes leave room for.
+            if old is not None:
+                self._texts[path] = self._fitting(path, old, new)
         room = tasks.MAX_LISTING_BYTES
         for path, old, new in differences:
             targets = [
@@ -302,13 +308,7 @@ class _Telling:
         self._output.flush()
 
     def _tell(self, path: bytes, old: _Side | None, new: _Side | None, targets: list[bytes]) -> None:
-        texts = [self._text(self._old, path, old), self._text(self._new, path, new)]
-        total = sum(len(text) for text in texts if text is not None)
-        if None in texts or total > self._room:
-            # One side alone is of no use.
-            texts = [None, None]
-        else:
-            self._room -= total
+        texts = self._texts.pop(path) if old is not None else self._fitting(path, old, new)
         sides = (tasks.OLD if old is not None else 0) | (tasks.NEW if new is not None else 0)
         self._output.add(tasks.DIFFERENCE.pack(sides, len(path)) + path)
         for side, target, text in zip((old, new), targets, texts, strict=True):
@@ -319,6 +319,15 @@ class _Telling:
             # It may have grown since it was looked at.
             header = tasks.SIDE.pack(kind, mode, max(size, length), len(target), length)
             self._output.add(header + target + (text if length > 0 and text is not None else b""))
+
+    def _fitting(self, path: bytes, old: _Side | None, new: _Side | None) -> list[bytes | None]:
+        """Return the texts of both sides, None for each if one is no text or they do not fit."""
+        texts = [self._text(self._old, path, old), self._text(self._new, path, new)]
+        total = sum(len(text) for text in texts if text is not None)
+        if None in texts or total > self._room:
+            return [None, None]
+        self._room -= total
+        return texts
 
     def _text(self, root: int, path: bytes, side: _Side | None) -> bytes | None:
         """Return the text of a side, b"" where there is no file, None if it is no text or there is no room for it."""

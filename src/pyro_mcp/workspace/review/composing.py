@@ -85,14 +85,13 @@ def compose(tree: TreeDiff, scratch: Path, policy: HookPolicy | None = None) -> 
     compared = iter(compare(pairs, scratch))
     changes: list[FileChange] = []
     sections: list[bytes] = []
-    room = MAX_PATCH_BYTES
-    for draft in drafts:
-        own = [] if draft.reason else [next(compared) for _ in draft.pairs()]
+    composed = [(draft, [] if draft.reason else [next(compared) for _ in draft.pairs()]) for draft in drafts]
+    fitting = _fitting(composed)
+    for draft, own in composed:
         section = draft.section(own)
-        reason = draft.reason or _why_not(draft, section, room)
+        reason = draft.reason or _why_not(draft, section, fits=draft.entry.path in fitting)
         if not reason:
             sections.append(section)
-            room -= len(section)
         changes.append(_told(draft, [] if reason else own, reason))
     patch = b"".join(sections).decode()
     return TreeChanges(_counted(changes, tree), tuple(changes), patch, tree.truncated, hooks.notes, hooks.count)
@@ -149,8 +148,20 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
-def _why_not(draft: _Draft, section: bytes, room: int) -> str:
-    if len(section) > room:
+def _fitting(composed: list[tuple[_Draft, list[Hunks]]]) -> set[bytes]:
+    """Return the paths that the patch has room for: what the project had before what was added to it."""
+    room = MAX_PATCH_BYTES
+    fitting: set[bytes] = set()
+    for draft, hunks in sorted(composed, key=lambda each: each[0].change is Change.ADDED):
+        length = 0 if draft.reason else len(draft.section(hunks))
+        if length <= room:
+            room -= length
+            fitting.add(draft.entry.path)
+    return fitting
+
+
+def _why_not(draft: _Draft, section: bytes, *, fits: bool) -> str:
+    if not fits:
         return _FULL
     if section:
         return ""

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 20_000
 # Of one file, and of both sides of all files together.
-MAX_FILE_BYTES = 1024 * 1024
+MAX_FILE_BYTES = 8 * 1024 * 1024
 _REDACTED = "this patch can't be applied: secret values in it are redacted; `export` brings the files themselves"
-MAX_TOTAL_BYTES = 16 * 1024 * 1024
+MAX_TOTAL_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

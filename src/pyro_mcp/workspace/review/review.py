@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from pyro_mcp.model.workspace import ReviewKind
 from pyro_mcp.protocol.names import shown
+from pyro_mcp.workspace.review.changes import Change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,8 +99,7 @@ def review_of(
         commands=_telling(lines),
         changes=changes,
         no_changes_reason=no_changes_reason,
-        # Those that can be read in the diff come first: caches and other products tell a reviewer little.
-        files=tuple(sorted(entries, key=lambda each: not each.is_patched)[:MAX_FILES]),
+        files=tuple(sorted(entries, key=_rank)[:MAX_FILES]),
         added_lines=sum(each.added_lines for each in entries),
         removed_lines=sum(each.removed_lines for each in entries),
         event_count=len(noted),
@@ -172,6 +172,11 @@ def _switched(event: ReviewEvent) -> str:
     if event.kind is ReviewKind.STOP:
         return f"stopped ({brief(str(event.summary.get('reason', '?')))})"
     return "created" if event.summary.get("created") else "started again"
+
+
+def _rank(change: FileChange) -> tuple[bool, bool]:
+    """Order changes for a reviewer: of the project's own files first, and those that the diff shows."""
+    return change.change is Change.ADDED, not change.is_patched
 
 
 def _since_reset(events: Sequence[ReviewEvent]) -> list[ReviewEvent]:

@@ -153,6 +153,20 @@ def test_a_patch_leaves_out_and_names_what_a_host_tool_would_run(pyro: Pyro, ws:
     assert all(each.patched for each in all_of_it.entries)
 
 
+def test_changes_of_the_project_are_in_the_patch_however_much_was_added(pyro: Pyro, ws: str, repo: Path) -> None:
+    pyro.exec_workspace(
+        ws,
+        command="mkdir .added; for i in $(seq 20); do yes 'a line' | head -c 2000000 > .added/$i; done;"
+        " echo new >> README.md",
+    )
+    diff = pyro.diff_workspace(ws)
+    assert next(each for each in diff.entries if each.path == "README.md").patched
+    assert not all(each.patched for each in diff.entries)
+    assert git("apply", "-", cwd=repo, stdin=diff.patch.encode()).returncode == 0
+    assert (repo / "README.md").read_text(encoding="utf-8").endswith("new\n")
+    assert pyro.summarize_workspace(ws).files[0].path == "README.md"
+
+
 def test_a_hook_of_a_new_repository_is_left_out_of_the_patch(pyro: Pyro, ws: str) -> None:
     pyro.exec_workspace(
         ws, command="git init -q --bare b && cd b && rm hooks/* && echo x > hooks/update && touch refs/r"
@@ -168,7 +182,7 @@ def test_a_summary_tells_what_was_done(pyro: Pyro, ws: str, tmp_path: Path) -> N
     pyro.export_workspace(ws, "note", output_path=tmp_path / "note")
     summary = pyro.summarize_workspace(ws)
     assert (summary.command_count, summary.failed_count) == (1, 1)
-    assert [(each.path, each.status) for each in summary.files] == [("note", "added"), ("stats/mean.py", "modified")]
+    assert [(each.path, each.status) for each in summary.files] == [("stats/mean.py", "modified"), ("note", "added")]
     assert [each.kind for each in summary.events] == ["start", "patch", "file_write", "export"]
     assert "`exit 3`: **exit 3**" in summary.page
     pyro.reset_workspace(ws)
