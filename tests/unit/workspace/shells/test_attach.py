@@ -108,11 +108,13 @@ def test_the_size_of_the_terminal_is_the_shells(host: HostFixture, ident: str) -
 
 def test_ctrl_c_is_for_what_runs_in_the_shell(host: HostFixture, ident: str) -> None:
     with at_a_terminal(*ATTACH, ident) as person:
+        person.types("PS1='%'' '\n")
+        person.sees("% ")
         person.types("sh -c 'echo beg\"\"un; sleep 1000'\n")
         person.sees("begun")
         person.types("\x03")
         # A shell may drop what was typed while it handles the interrupt.
-        person.sees("$ ")
+        person.sees("% ")
         person.types("echo st''atus $?\n")
         person.sees("status 130")
         person.types("exit\n")
