@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.operations.fields import about, said
-from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine
+from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -90,16 +90,8 @@ class EnvPruneResult(Result):
 
 
 def _environment(status: EnvironmentStatus) -> Environment:
-    installed = status.installed
-    return Environment(
-        name=status.name,
-        description=status.description,
-        state=status.state.value,
-        reason=status.reason,
-        outdated=status.outdated,
-        digest=installed.digest if installed else None,
-        size_bytes=installed.size_bytes if installed else None,
-    )
+    digest, size_bytes = (status.installed.digest, status.installed.size_bytes) if status.installed else (None, None)
+    return result_of(Environment, status, digest=digest, size_bytes=size_bytes)
 
 
 def _list(_request: EmptyRequest, call: Call) -> EnvListResult:
@@ -125,12 +117,9 @@ def _inspect(request: EnvInspectRequest, call: Call) -> EnvInspectResult:
 
     status = inspect_environment(call.paths, request.environment)
     installed = status.installed
-    return EnvInspectResult(
-        name=status.name,
-        description=status.description,
-        state=status.state.value,
-        reason=status.reason,
-        outdated=status.outdated,
+    return result_of(
+        EnvInspectResult,
+        status,
         catalog_version=load_catalog().version,
         digest=installed.digest if installed else None,
         size_bytes=installed.size_bytes if installed else None,

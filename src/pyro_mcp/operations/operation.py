@@ -151,11 +151,21 @@ def _types(handler: Callable[..., object]) -> dict[str, Any]:
     return get_type_hints(handler)
 
 
-def captured_fields(done: Captured, kind: type[Result]) -> dict[str, Any]:
-    """Return what a result of this kind shows of the end of a command."""
-    shown = {each.name for each in fields(cast("Any", kind))}
-    found = {each.name: getattr(done, each.name) for each in fields(Captured) if each.name in shown}
-    return {**found, "exit_code": TIMED_OUT if done.timed_out else done.exit_code}
+def result_of(kind: type[R], value: object, /, **given: object) -> R:
+    """Make a result of this kind from what is given and, for its other fields, the same fields of `value`.
+
+    Members of a closed set are shown by their values, and a command that timed out with the exit code of that.
+    """
+    missing = [each.name for each in fields(cast("Any", kind)) if each.name not in given]
+    found = {name: getattr(value, name) for name in missing}
+    if isinstance(value, Captured) and value.timed_out:
+        found["exit_code"] = TIMED_OUT
+    return kind(**given, **{name: each.value if isinstance(each, Enum) else each for name, each in found.items()})
+
+
+def utc_or_none(epoch_s: float | None) -> str | None:
+    """Return a time as `utc_text` does, or None for none."""
+    return None if epoch_s is None else utc_text(epoch_s)
 
 
 def utc_text(epoch_s: float) -> str:

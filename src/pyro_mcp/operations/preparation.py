@@ -15,7 +15,7 @@ from pyro_mcp import __version__
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations import environments, run, vms
 from pyro_mcp.operations.diagnosis import DailyLoopReport, PrepareResult
-from pyro_mcp.operations.operation import utc_text
+from pyro_mcp.operations.operation import result_of, utc_text
 from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
 from pyro_mcp.operations.run import VmCreateRequest, VmExecRequest, VmRunRequest
 from pyro_mcp.operations.vms import VmRequest
@@ -226,15 +226,4 @@ def _since_ms(began: float) -> int:
 
 
 def _result(environment: str, prepared: Prepared, *, reused: bool, reason: str) -> PrepareResult:
-    return PrepareResult(
-        environment=environment,
-        reused=reused,
-        reason=reason,
-        execution_mode=prepared.execution_mode,
-        isolation=prepared.isolation,
-        network=prepared.network,
-        create_ms=prepared.create_ms,
-        exec_ms=prepared.exec_ms,
-        delete_ms=prepared.delete_ms,
-        prepared_at=prepared.prepared_at,
-    )
+    return result_of(PrepareResult, prepared, environment=environment, reused=reused, reason=reason)

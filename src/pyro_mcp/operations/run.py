@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, captured_fields, engine
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 
 if TYPE_CHECKING:
-    from pyro_mcp.workspace.machines.command import CommandStreams, Execution, GuestCommand
+    from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
     from pyro_mcp.workspace.vms.create import VmSpec
 
 ENVIRONMENT = said("The environment it was created from.")
@@ -85,7 +85,7 @@ def _run(request: VmRunRequest, call: Call) -> VmExecResult:
 
     with engine(call) as using:
         done = run_in_vm(using, vm_spec(request), guest_command(request), command_streams(call))
-    return execution_result(done)
+    return result_of(VmExecResult, done)
 
 
 def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
@@ -116,18 +116,6 @@ def command_streams(call: Call) -> CommandStreams:
     from pyro_mcp.workspace.machines.command import CommandStreams
 
     return CommandStreams(call.on_output, call.stdin, call.cancel, call.stream_bytes)
-
-
-def execution_result(done: Execution) -> VmExecResult:
-    """Return the outcome of a command as a result."""
-    return VmExecResult(
-        vm_id=done.vm_id,
-        environment=done.environment,
-        command=done.command,
-        execution_mode=done.execution_mode.value,
-        isolation=done.isolation.value,
-        **captured_fields(done, VmExecResult),
-    )
 
 
 VM_RUN = Operation(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
-from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, utc_text
+from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of, utc_text
 from pyro_mcp.operations.run import (
     ENVIRONMENT,
     EXECUTION_MODE,
@@ -17,7 +17,6 @@ from pyro_mcp.operations.run import (
     VmExecRequest,
     VmExecResult,
     command_streams,
-    execution_result,
     guest_command,
     vm_spec,
 )
@@ -144,7 +143,7 @@ def _exec(request: VmExecRequest, call: Call) -> VmExecResult:
 
     with engine(call) as using:
         done = exec_vm(using, request.vm_id, guest_command(request), command_streams(call))
-    return execution_result(done)
+    return result_of(VmExecResult, done)
 
 
 def _stop(request: VmRequest, call: Call) -> VmResult:
@@ -193,20 +192,15 @@ def _reap_expired(_request: EmptyRequest, call: Call) -> VmReapExpiredResult:
 
 
 def _vm(vm: Vm) -> VmResult:
-    return VmResult(
+    return result_of(
+        VmResult,
+        vm,
         vm_id=vm.id,
-        environment=vm.environment,
-        state=vm.state.value,
-        stop_reason=vm.stop_reason.value if vm.stop_reason else None,
-        execution_mode=vm.execution_mode.value if vm.execution_mode else None,
-        isolation=vm.isolation.value if vm.isolation else None,
         vcpu_count=vm.shape.vcpu_count,
         mem_mib=vm.shape.mem_mib,
-        network_policy=vm.network_policy.value,
         ttl_seconds=vm.lease.ttl_s,
         created_at=utc_text(vm.lease.created_at),
         expires_at=utc_text(vm.lease.expires_at),
-        last_error=vm.last_error,
     )
 
 

@@ -10,7 +10,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, captured_fields, engine, utc_text
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import CommandRecord
@@ -127,15 +127,7 @@ def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
             secret_env=request.secret_env,
             redactors=call.redactors,
         )
-    return WorkspaceExecResult(
-        workspace_id=done.workspace_id,
-        seq=done.seq,
-        command=done.command,
-        cwd=command.cwd,
-        execution_mode=done.execution_mode.value,
-        isolation=done.isolation.value,
-        **captured_fields(done, WorkspaceExecResult),
-    )
+    return result_of(WorkspaceExecResult, done, cwd=command.cwd)
 
 
 def _logs(request: WorkspaceLogsRequest, call: Call) -> WorkspaceLogsResult:
@@ -190,14 +182,7 @@ def _whole(using: Engine, workspace_id: str, record: CommandRecord, offset: int)
 
 
 def _logged(record: CommandRecord) -> LoggedCommand:
-    return LoggedCommand(
-        seq=record.seq,
-        command=record.command,
-        cwd=record.cwd,
-        started_at=utc_text(record.started_at),
-        error=record.error,
-        **captured_fields(record, LoggedCommand),
-    )
+    return result_of(LoggedCommand, record, started_at=utc_text(record.started_at))
 
 
 WORKSPACE_EXEC = Operation(

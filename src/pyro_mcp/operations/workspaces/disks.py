@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import OUTPUT_PATH, WRITTEN_TO
 from pyro_mcp.operations.workspaces.files import (
     FileResult,
@@ -105,15 +105,7 @@ def _read(request: DiskReadRequest, call: Call) -> DiskReadResult:
 
     with engine(call) as using:
         found = read_disk(using, request.workspace_id, request.path, max_bytes=request.max_bytes, cancel=call.cancel)
-    return DiskReadResult(
-        workspace_id=found.workspace_id,
-        path=found.path,
-        size_bytes=found.size_bytes,
-        max_bytes=request.max_bytes,
-        mode=mode_text(found.mode),
-        content=found.text,
-        truncated=found.truncated,
-    )
+    return result_of(DiskReadResult, found, max_bytes=request.max_bytes, mode=mode_text(found.mode), content=found.text)
 
 
 DISK_EXPORT = Operation(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
 from pyro_mcp.operations.parameters import NoteResult
 from pyro_mcp.protocol.names import WORKSPACE
 
@@ -210,16 +210,13 @@ def _push(request: SyncPushRequest, call: Call) -> SyncPushResult:
     with engine(call) as using:
         pushed = push_sync(using, request.workspace_id, Path(request.source_path), request.dest, cancel=call.cancel)
     report = pushed.report
-    return SyncPushResult(
+    return result_of(
+        SyncPushResult,
+        report,
         workspace_id=pushed.workspace_id,
         source_path=report.seed_path or request.source_path,
-        mode=report.mode.value,
         destination=pushed.destination,
-        entry_count=report.entry_count,
-        bytes_written=report.bytes_written,
-        skipped_count=report.skipped_count,
         skipped=tuple(NoteResult(*each) for each in report.skipped),
-        changed_count=report.changed_count,
         changed=tuple(NoteResult(*each) for each in report.changed),
     )
 
@@ -270,16 +267,7 @@ def _read(request: FileReadRequest, call: Call) -> FileReadResult:
             offset=request.offset,
             cancel=call.cancel,
         )
-    return FileReadResult(
-        workspace_id=found.workspace_id,
-        path=found.path,
-        size_bytes=found.size_bytes,
-        max_bytes=request.max_bytes,
-        offset=found.offset,
-        mode=mode_text(found.mode),
-        content=found.text,
-        truncated=found.truncated,
-    )
+    return result_of(FileReadResult, found, max_bytes=request.max_bytes, mode=mode_text(found.mode), content=found.text)
 
 
 def _write(request: FileWriteRequest, call: Call) -> FileWriteResult:
@@ -287,14 +275,7 @@ def _write(request: FileWriteRequest, call: Call) -> FileWriteResult:
 
     with engine(call) as using:
         written = write_file(using, request.workspace_id, request.path, request.text, cancel=call.cancel)
-    return FileWriteResult(
-        workspace_id=written.workspace_id,
-        path=written.path,
-        size_bytes=written.size_bytes,
-        bytes_written=written.size_bytes,
-        created=written.created,
-        mode=mode_text(written.mode),
-    )
+    return result_of(FileWriteResult, written, bytes_written=written.size_bytes, mode=mode_text(written.mode))
 
 
 def _patch(request: PatchApplyRequest, call: Call) -> PatchApplyResult:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, utc_text
+from pyro_mcp.operations.operation import (
+    Call,
+    Effect,
+    EmptyRequest,
+    Operation,
+    Result,
+    engine,
+    result_of,
+    utc_or_none,
+    utc_text,
+)
 from pyro_mcp.operations.parameters import NoteResult, WorkspaceRequest
 
 if TYPE_CHECKING:
@@ -205,10 +215,11 @@ def _list(_request: EmptyRequest, call: Call) -> WorkspaceListResult:
         # Guests that do not answer must not hold the list up, however many they are.
         until_s = time.monotonic() + _COUNT_TIMEOUT_S
         found = tuple(
-            _entry(each, service_counts(using, each, timeout_s=max(_LEAST_TIMEOUT_S, until_s - time.monotonic())))
+            (each, service_counts(using, each, timeout_s=max(_LEAST_TIMEOUT_S, until_s - time.monotonic())))
             for each in list_workspaces(using)
         )
-    return WorkspaceListResult(len(found), found)
+    entries = tuple(result_of(WorkspaceEntry, each, **_entry_fields(each, services)) for each, services in found)
+    return WorkspaceListResult(len(entries), entries)
 
 
 def _update(request: WorkspaceUpdateRequest, call: Call) -> WorkspaceResult:
@@ -260,72 +271,39 @@ def _delete(request: WorkspaceRequest, call: Call) -> WorkspaceDeleteResult:
 
 def workspace_result(workspace: Workspace, services: tuple[int, int] = (0, 0)) -> WorkspaceResult:
     """Return a workspace as users are shown it. `services` says how many it has, and how many of them run."""
-    return WorkspaceResult(
-        workspace_id=workspace.id,
-        name=workspace.name,
-        labels=dict(workspace.labels),
-        environment=workspace.environment,
-        state=workspace.state.value,
-        stop_reason=workspace.stop_reason.value if workspace.stop_reason else None,
-        execution_mode=workspace.execution_mode.value if workspace.execution_mode else None,
-        isolation=workspace.isolation.value if workspace.isolation else None,
+    return result_of(
+        WorkspaceResult,
+        workspace,
         vcpu_count=workspace.shape.vcpu_count,
         mem_mib=workspace.shape.mem_mib,
-        network_policy=workspace.network_policy.value,
         secrets=tuple(SecretResult(each.name, each.kind.value) for each in workspace.secrets),
         workspace_seed=seed_result(workspace.seed),
         ttl_seconds=workspace.ttl_s,
-        created_at=utc_text(workspace.created_at),
-        expires_at=_utc_or_none(workspace.expires_at),
-        last_activity_at=utc_text(workspace.last_activity_at),
-        reset_count=workspace.reset_count,
-        last_reset_at=_utc_or_none(workspace.last_reset_at),
-        service_count=services[0],
-        running_service_count=services[1],
-        command_count=workspace.command_count,
-        last_error=workspace.last_error,
+        last_reset_at=utc_or_none(workspace.last_reset_at),
+        **_entry_fields(workspace, services),
     )
 
 
-def _entry(workspace: Workspace, services: tuple[int, int]) -> WorkspaceEntry:
-    return WorkspaceEntry(
-        workspace_id=workspace.id,
-        name=workspace.name,
-        labels=dict(workspace.labels),
-        environment=workspace.environment,
-        state=workspace.state.value,
-        stop_reason=workspace.stop_reason.value if workspace.stop_reason else None,
-        execution_mode=workspace.execution_mode.value if workspace.execution_mode else None,
-        isolation=workspace.isolation.value if workspace.isolation else None,
-        created_at=utc_text(workspace.created_at),
-        expires_at=_utc_or_none(workspace.expires_at),
-        last_activity_at=utc_text(workspace.last_activity_at),
-        reset_count=workspace.reset_count,
-        command_count=workspace.command_count,
-        service_count=services[0],
-        running_service_count=services[1],
-    )
+def _entry_fields(workspace: Workspace, services: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "workspace_id": workspace.id,
+        "labels": dict(workspace.labels),
+        "created_at": utc_text(workspace.created_at),
+        "expires_at": utc_or_none(workspace.expires_at),
+        "last_activity_at": utc_text(workspace.last_activity_at),
+        "service_count": services[0],
+        "running_service_count": services[1],
+    }
 
 
 def seed_result(seed: SeedInfo) -> SeedResult:
     """Return what a workspace began with, as users are shown it."""
-    return SeedResult(
-        mode=seed.mode,
-        seed_path=seed.seed_path,
-        destination=seed.destination,
-        entry_count=seed.entry_count,
-        bytes_written=seed.bytes_written,
-        origin_kind=seed.origin_kind.value,
-        origin_ref=seed.origin_ref,
-        skipped_count=seed.skipped_count,
+    return result_of(
+        SeedResult,
+        seed,
         skipped=tuple(NoteResult(each.name, each.reason) for each in seed.skipped),
-        changed_count=seed.changed_count,
         changed=tuple(NoteResult(each.name, each.reason) for each in seed.changed),
     )
-
-
-def _utc_or_none(epoch_s: float | None) -> str | None:
-    return None if epoch_s is None else utc_text(epoch_s)
 
 
 WORKSPACE_CREATE = Operation(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.model.service import ServiceState
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
 from pyro_mcp.operations.parameters import ONE_FILE, OUTPUT_PATH, WRITTEN_TO, NoteResult, WorkspaceRequest
 from pyro_mcp.operations.workspaces.files import mode_text
 from pyro_mcp.operations.workspaces.lifecycle import SeedResult, seed_result
@@ -16,7 +16,7 @@ from pyro_mcp.operations.workspaces.snapshots import SnapshotFacts
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
-    from pyro_mcp.workspace.review.changes import ChangeCounts, FileChange
+    from pyro_mcp.workspace.review.changes import FileChange
     from pyro_mcp.workspace.review.review import Review
 
 
@@ -213,39 +213,23 @@ def _diff(request: DiffRequest, call: Call) -> DiffResult:
             cancel=call.cancel,
         )
     changes = found.changes
-    return DiffResult(
+    return result_of(
+        DiffResult,
+        changes,
         workspace_id=found.workspace.id,
-        changed=changes.changed,
-        host_hook_count=changes.host_hook_count,
         host_hooks=tuple(HostHookResult(*each) for each in changes.host_hooks),
-        summary=_counts(changes.counts),
+        summary=result_of(DiffCounts, changes.counts),
         entries=tuple(_file(each) for each in changes.entries),
-        truncated=changes.truncated,
-        patch=changes.patch,
-    )
-
-
-def _counts(counts: ChangeCounts) -> DiffCounts:
-    return DiffCounts(
-        total=counts.total,
-        added=counts.added,
-        modified=counts.modified,
-        deleted=counts.deleted,
-        type_changed=counts.type_changed,
-        text_patched=counts.text_patched,
-        non_text=counts.non_text,
     )
 
 
 def _file(change: FileChange) -> DiffFileResult:
     old, new = change.old, change.new
-    return DiffFileResult(
-        path=change.path,
+    return result_of(
+        DiffFileResult,
+        change,
         status=change.change.value,
         patched=change.is_patched,
-        reason=change.reason,
-        added_lines=change.added_lines,
-        removed_lines=change.removed_lines,
         old_kind=old.kind if old else None,
         new_kind=new.kind if new else None,
         old_mode=mode_text(old.mode) if old else None,
@@ -268,15 +252,9 @@ def _summary_result(review: Review) -> SummaryResult:
     from pyro_mcp.workspace.review.page import page
 
     workspace, changes = review.workspace, review.changes
-    commands = tuple(
-        SummaryCommand(each.seq, each.command, each.outcome, each.exit_code, each.timed_out, each.duration_ms)
-        for each in review.commands
-    )
-    files = tuple(
-        SummaryFile(each.path, each.change.value, each.added_lines, each.removed_lines, each.reason)
-        for each in review.files
-    )
-    return SummaryResult(
+    return result_of(
+        SummaryResult,
+        review,
         workspace_id=workspace.id,
         name=workspace.name,
         environment=workspace.environment,
@@ -286,17 +264,11 @@ def _summary_result(review: Review) -> SummaryResult:
         since=utc_text(workspace.created_at if workspace.last_reset_at is None else workspace.last_reset_at),
         reset_count=workspace.reset_count,
         workspace_seed=seed_result(workspace.seed),
-        command_count=review.command_count,
-        failed_count=review.failed_count,
-        timed_out_count=review.timed_out_count,
-        commands=commands,
+        commands=tuple(result_of(SummaryCommand, each) for each in review.commands),
         changes_known=changes is not None,
         changes_unknown_reason=review.no_changes_reason,
-        changes=None if changes is None else _counts(changes.counts),
-        added_lines=review.added_lines,
-        removed_lines=review.removed_lines,
-        files=files,
-        event_count=review.event_count,
+        changes=None if changes is None else result_of(DiffCounts, changes.counts),
+        files=tuple(result_of(SummaryFile, each, status=each.change.value) for each in review.files),
         events=tuple(SummaryEvent(utc_text(each.at), each.kind.value, each.text) for each in review.events),
         snapshots=tuple(
             SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes) for each in review.snapshots
@@ -323,16 +295,12 @@ def _export(request: ExportRequest, call: Call) -> ExportResult:
             cancel=call.cancel,
         )
     report = done.report
-    return ExportResult(
+    return result_of(
+        ExportResult,
+        report,
         workspace_id=done.workspace_id,
         path=done.path,
-        output_path=report.output_path,
-        kind=report.kind.value,
-        entry_count=report.entry_count,
-        bytes_written=report.bytes_written,
-        left_out_count=report.left_out_count,
         left_out=tuple(NoteResult(*each) for each in report.left_out),
-        host_hook_count=report.host_hook_count,
         host_hooks=tuple(HostHookResult(*each) for each in report.host_hooks),
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.model import service as bounds
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_or_none, utc_text
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.protocol.names import WORKSPACE
 
@@ -215,18 +215,14 @@ def _stop(request: ServiceRequest, call: Call) -> ServiceResult:
 
 def _service(workspace: Workspace, service: Service) -> ServiceResult:
     readiness = service.readiness
-    return ServiceResult(
+    return result_of(
+        ServiceResult,
+        service,
         workspace_id=workspace.id,
-        name=service.name,
-        state=service.state.value,
-        command=service.command,
-        cwd=service.cwd,
         readiness=None if readiness is None else {readiness.kind.value: readiness.target},
         started_at=utc_text(service.started_at),
-        ready_at=None if service.ready_at is None else utc_text(service.ready_at),
-        exit_code=service.exit_code,
+        ready_at=utc_or_none(service.ready_at),
         published_ports=tuple(PublishedPortResult("127.0.0.1", port.host, port.guest) for port in service.ports),
-        problem=service.problem,
     )
 
 

@@ -8,7 +8,7 @@ from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.model.limits import DEFAULT_STREAM_BYTES
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.protocol.names import WORKSPACE
 
@@ -213,13 +213,12 @@ def _open(request: ShellOpenRequest, call: Call) -> ShellOpenResult:
     spec = ShellSpec(request.cwd, request.cols, request.rows, request.secret_env)
     with engine(call) as using:
         opened = open_shell(using, request.workspace_id, spec)
-    return ShellOpenResult(
+    return result_of(
+        ShellOpenResult,
+        opened.info,
         workspace_id=opened.workspace_id,
         shell_id=opened.info.shell,
-        state=opened.info.state.value,
         cwd=request.cwd,
-        cols=opened.info.cols,
-        rows=opened.info.rows,
         cursor=0,
         execution_mode=opened.execution_mode.value,
         isolation=opened.isolation.value,
@@ -254,15 +253,12 @@ def _read(request: ShellReadRequest, call: Call) -> ShellReadResult:
             cancel=call.cancel,
         )
     info = reading.info
-    return ShellReadResult(
-        workspace_id=reading.workspace_id,
+    return result_of(
+        ShellReadResult,
+        reading,
         shell_id=info.shell,
-        cursor=reading.cursor,
-        next_cursor=reading.next_cursor,
         end_cursor=info.end,
         output=reading.part.text,
-        truncated=reading.truncated,
-        dropped_bytes=reading.dropped_bytes,
         plain=request.plain,
         state=info.state.value,
         exit_code=info.exit_code,
