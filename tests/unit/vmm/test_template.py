@@ -188,7 +188,7 @@ class TestAnyChangeIsNoticed:
         (sealed.directory / MANIFEST).write_text(text, "latin-1")
         error = refusal(sealed.directory)
         assert error.code is ErrorCode.CORRUPT
-        assert "anew" in error.hint
+        assert "rebuilt" in error.hint
 
     @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", ".hidden"])
     def test_a_manifest_that_names_files_elsewhere(self, sealed: Template, name: str) -> None:
