@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +32,6 @@ from tests.support.one_verb import INTERRUPTED, Running, Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
     from pyro_mcp.model import Vm
 
@@ -261,6 +261,20 @@ def fill(place: Path) -> Path:
         while True:
             file.write(bytes(65536))
     return path
+
+
+def test_disks_that_are_kept_are_flushed_and_those_of_a_run_need_not_be(guests: HostFixture) -> None:
+    vm = guests.started()
+    assert b"no-flush" not in Path(f"/proc/{vmm_of(vm)[0]}/cmdline").read_bytes()
+    seen: list[bytes] = []
+
+    def look(_stream: object, _data: bytes) -> None:
+        (record,) = [each.machine for each in guests.engine.store.vms.all()[0] if each.ephemeral]
+        assert record is not None
+        seen.append(Path(f"/proc/{record.vmm_pid}/cmdline").read_bytes())
+
+    assert guests.run("echo begun", on_output=look).exit_code == 0
+    assert b"cache.no-flush=on" in seen[0]
 
 
 def test_on_a_full_host_disk_a_guest_pauses_and_goes_on_and_others_can_be_stopped_and_deleted(
