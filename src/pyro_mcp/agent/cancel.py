@@ -1,7 +1,4 @@
-"""Cancelling an operation from another thread.
-
-Owns the flag and the waking of whoever waits. Refuses to end anything itself: the operation does, in its own order.
-"""
+"""Cancel an operation from another thread. The operation ends itself, in its own order."""
 
 from __future__ import annotations
 

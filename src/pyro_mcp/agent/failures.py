@@ -1,7 +1,6 @@
 """The agent's refusals as errors.
 
-Owns what each code means to a user. Refuses to show a guest's own words for what the host knows better, and any
-control character in them.
+A guest's own text is shown only where the host does not know better, and without control characters.
 """
 
 from __future__ import annotations
@@ -29,6 +28,11 @@ _OF_SERVICES = {
         ErrorCode.CONFLICT,
         f"{services.MAX_SERVICES} run already",
         "Stop one that is not needed any more.",
+    ),
+    wire.PORT_ANSWERED: (
+        ErrorCode.CONFLICT,
+        "something else answers already at the port that would tell when it is ready",
+        "End what listens there, or give the service another port.",
     ),
     wire.SERVICE_RUNS: (ErrorCode.CONFLICT, "it runs already", "Stop it first, or use another name."),
 }

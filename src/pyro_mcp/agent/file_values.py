@@ -1,7 +1,7 @@
-"""What is said of files in a guest, as values.
+"""Values about files in a guest.
 
-Owns their fields. Paths are bytes, relative to the area's root, and the empty one is the root itself; none holds `..`,
-begins with a slash or has a NUL. Refuses to know how they are asked for.
+Paths are bytes, relative to the area's root, and the empty one is the root itself; none holds `..`, begins with a slash
+or has a NUL.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What is said to an agent, and what it answers, as values.
-
-Owns their fields, how they look on the wire, and the checks of what a guest answered. Refuses to send anything.
-"""
+"""Requests to an agent and its answers, as values: their form on the wire, and the checks of what a guest answered."""
 
 from __future__ import annotations
 

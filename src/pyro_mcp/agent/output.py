@@ -1,7 +1,4 @@
-"""Keeping the beginning and the end of a stream of any length.
-
-Owns what is dropped, and saying so. Refuses to hold more than it was told to, but for one chunk.
-"""
+"""Keep the beginning and the end of a stream of any length, and how much was dropped between."""
 
 from __future__ import annotations
 

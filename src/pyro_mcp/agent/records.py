@@ -1,7 +1,6 @@
-"""Taking apart what a task writes: records of known shapes, from a stranger.
+"""Parse the records that a task writes. They come from a stranger: kinds, sizes, names, order and amounts are checked.
 
-Owns the checks of every field: kinds, sizes, names, order, and how much there may be of all. Refuses to keep more than
-one incomplete record and what was asked for.
+No more is kept than one incomplete record and what was asked for.
 """
 
 from __future__ import annotations

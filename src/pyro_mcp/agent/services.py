@@ -1,7 +1,6 @@
-"""A guest's services: starting, listing, stopping them, and reading what they wrote.
+"""A guest's services: starting, listing, stopping them, and reading their logs.
 
-Owns what is asked of the agent about them, and the checks of every answer. Refuses to believe a guest about its
-services: states, numbers and amounts are checked, and its words are cut and made harmless.
+Answers are not trusted: states, numbers and amounts are checked, and texts are cut and made harmless.
 """
 
 from __future__ import annotations

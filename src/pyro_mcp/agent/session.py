@@ -1,7 +1,6 @@
-"""A session: one conversation with a guest's agent.
+"""A session: one conversation with a guest's agent, for one thread.
 
-Owns the handshake and the operations. Refuses to believe the agent, to wait for it without a bound, and to be used
-by two threads at once: there are lanes enough.
+The agent is not trusted, and every wait for it is bounded.
 """
 
 from __future__ import annotations

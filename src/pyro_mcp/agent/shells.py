@@ -1,7 +1,7 @@
 """A guest's shells: opening, reading, typing, signalling, attaching to them and closing them.
 
-Owns what is asked of the agent about them, and the checks of every answer. Refuses to believe a guest about its shells:
-numbers are bounded, what was read is as long and stands where it was said to, and its words are not shown.
+Answers are not trusted: numbers are bounded, output is as long as and starts where the answer says, and the guest's own
+texts are not shown.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""One task of the agent's, as the host asks for it and hears of it.
+"""One task of the agent's, as the host asks for it: its answer, within bounds, and its errors.
 
-Owns collecting its answer, within bounds, and what each of its errors means to a user. Refuses to show a guest's own
-words where the host knows better, and any control character in them.
+A guest's own text is shown only where the host does not know better, and without control characters.
 """
 
 from __future__ import annotations

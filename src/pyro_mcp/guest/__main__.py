@@ -1,7 +1,4 @@
-"""`python -m pyro_mcp.guest --listen-fd N --root DIR`: the agent as a process on a host.
-
-Owns nothing. Refuses other arguments.
-"""
+"""`python -m pyro_mcp.guest --listen-fd N --root DIR`: the agent as a process on a host."""
 
 from __future__ import annotations
 

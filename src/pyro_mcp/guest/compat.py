@@ -1,7 +1,4 @@
-"""The agent without a machine: commands run on the host, in a private directory.
-
-Owns what `configure` and the rest mean there: nothing of the host is changed. Refuses to confine anything.
-"""
+"""The agent without a machine: commands run on the host, in a private directory, and nothing is confined."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import terminals
-from pyro_mcp.guest.desk import Desk
+from pyro_mcp.guest.desk import TaskIntake
 from pyro_mcp.guest.lane import Lane
 from pyro_mcp.guest.operations import Operations
 from pyro_mcp.guest.processes.guard import GuardLauncher
@@ -18,7 +15,7 @@ from pyro_mcp.guest.processes.spawner import Surroundings
 from pyro_mcp.guest.processes.standby import Standby
 from pyro_mcp.guest.processes.task_process import TaskLauncher
 from pyro_mcp.guest.refusal import RefusalError
-from pyro_mcp.guest.tasks.area import Grounds
+from pyro_mcp.guest.tasks.area import TaskRoots
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.loop import Loop
 
@@ -37,7 +34,7 @@ class HostDirectory:
         place = self._place = os.fsencode(os.path.realpath(root))
         surroundings = Surroundings({**os.environb, b"HOME": place, b"PWD": place}, place)
         self.standby = Standby(loop, GuardLauncher(surroundings))
-        self.desk = Desk(loop, TaskLauncher(Grounds(place, baseline=os.fsencode(baseline))), _nothing_to_thaw)
+        self.desk = TaskIntake(loop, TaskLauncher(TaskRoots(place, baseline=os.fsencode(baseline))), _nothing_to_thaw)
         self.loop = loop
 
     def open_terminal(self) -> int:

@@ -1,7 +1,4 @@
-"""The agent's own words, on the machine's console.
-
-Owns how they look. Refuses to be used for anything that a request should answer.
-"""
+"""The agent's messages on the machine's console, for errors that no request can answer."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Where tasks are taken in.
-
-Owns how one is begun, the process that waits for the next one, and that only one holds the workspace still. Refuses to
-know what tasks do.
-"""
+"""Start tasks: one process waits for the next, and only one task at a time holds the workspace still."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.loop import Loop
 
 
-class Desk:
+class TaskIntake:
     """Takes in the tasks of one machine. `thaw` lets a workspace go on that a task has held still."""
 
     def __init__(self, loop: Loop, launcher: TaskLauncher, thaw: Callable[[], None]) -> None:

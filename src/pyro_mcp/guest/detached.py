@@ -1,7 +1,4 @@
-"""Commands that no session waits for: begun with a process of those that wait, and kept by somebody else.
-
-Owns beginning one, and getting rid of one that came to nothing. Refuses to know what it is for.
-"""
+"""Start commands that no session waits for, and discard one that failed to start."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.loop import Loop
 
 
-def begin_apart(machine: Machine, body: bytes) -> Process:
+def start_detached(machine: Machine, body: bytes) -> Process:
     """Make a process run the command of an EXEC frame's body, and return it.
 
     Raises:

@@ -1,11 +1,8 @@
 """A lane: one stream of bytes between the host and the agent, and the session that it carries at the moment.
 
-Owns reading, writing without ever waiting, and noticing that the host went away or began anew. Refuses to look into
-frames.
-
-A virtio port is no connection. It stays open whoever holds its other end, so a session begins with a magic that can't
-be in what a session sends (`frames.encode_stream` sees to that); the driver hands out what the host wrote at
-once, from its start, so the magic is found at the start of what one read returns, even where a frame was cut off.
+Writing never waits. A virtio port is no connection: it stays open whoever holds its other end, so a session begins with
+a magic that can't be in what a session sends (`frames.encode_stream` sees to that). The driver hands out what the host
+wrote at once from its start, so the magic is at the start of what one read returns, even where a frame was cut off.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pyro_mcp.guest.desk import Desk
+    from pyro_mcp.guest.desk import TaskIntake
     from pyro_mcp.guest.processes.standby import Standby
     from pyro_mcp.protocol.documents import Document
     from pyro_mcp.protocol.loop import Loop
@@ -20,7 +20,7 @@ class Machine(Protocol):
         ...
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> TaskIntake:
         """Return what takes in tasks."""
         ...
 

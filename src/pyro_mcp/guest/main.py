@@ -1,7 +1,6 @@
-"""Where the agent starts: as PID 1 of a guest, or as a process on a host.
+"""Start the agent: as PID 1 of a guest, or as a process on a host.
 
-Owns the order of starting, and what happens to an error that nobody expected. Refuses to end while there is a
-machine to look after: PID 1 must not.
+As PID 1 it never ends, whatever error comes up: the machine would go with it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""What the host may ask for, apart from running a command's streams.
-
-Owns the table of operations, the checks of their fields, and that nothing runs before `configure`. Refuses to
-know whether there is a machine around it: that is `Machine`'s part (`virtual`, `compat`).
-"""
+"""What the host may ask for, apart from commands: nothing runs before `configure`."""
 
 from __future__ import annotations
 

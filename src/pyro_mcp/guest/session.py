@@ -1,8 +1,4 @@
-"""A session: what one host process says to the agent over one lane, and what it started.
-
-Owns the order of a conversation (HELLO first), the ids of requests, and that nothing a session started outlives it.
-Refuses to know what the operations do.
-"""
+"""A session: one conversation with a host process over one lane (HELLO first). What it started ends with it."""
 
 from __future__ import annotations
 

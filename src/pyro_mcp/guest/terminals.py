@@ -1,8 +1,4 @@
-"""Pseudo terminals: making one, and the bytes that one has put out.
-
-Owns the controlling end of a terminal, what of its output is kept, and what was typed and not read yet. Refuses to know
-who looks at it: whoever does is told of output and of the end.
-"""
+"""Pseudo terminals: making one, keeping the end of its output, and what was typed and not read yet."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The JSON in frames.
+"""The JSON in frames, decoded strictly where it comes from a stranger.
 
-Owns encoding, and a strict decoding for what a stranger sent. Refuses duplicate keys, numbers that are none, deep
-nesting, and anything that is not an object.
+Duplicate keys, numbers such as NaN, deep nesting, and anything that is not an object are errors.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Frames: how messages are cut out of a stream of bytes.
 
-Owns encoding, and decoding with bounded memory: a length is checked before anything is kept for it. Refuses to know
-what a body means.
-
-A frame is `u32 length`, `u32 id`, `u8 kind`, body, little endian; the length counts what follows it.
+A frame is `u32 length`, `u32 id`, `u8 kind`, body, little endian; the length counts what follows it, and is checked
+before anything is kept for it.
 """
 
 from __future__ import annotations

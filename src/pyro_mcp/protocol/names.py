@@ -1,7 +1,6 @@
-"""Names of files inside a tree: which are acceptable, and how they are shown.
+"""Names of files inside a tree: checked when they come from an archive or a guest, and shown harmlessly.
 
-Owns the one check of a name that an archive or a guest gave, and the one way of printing a name. Refuses to touch a
-file system. Names are bytes, as they are for the kernel; the root of a tree is the empty name.
+Names are bytes, as they are for the kernel; the root of a tree is the empty name.
 """
 
 from __future__ import annotations

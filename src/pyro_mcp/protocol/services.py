@@ -1,7 +1,6 @@
 """Services: commands of a guest that outlive who started them, as host and guest speak of them.
 
-Owns the names of their operations, the form of what is asked and answered, and their limits, which both sides keep.
-Refuses to act: like `wire`, it is constants only.
+Constants only, like `wire`.
 
 The body of a SERVICE frame is a JSON object with the operation in `op`. Each is answered on stderr by one JSON object,
 a report or a list of them, then by RESULT; LOGS sends a part of the log on stdout in between, and START the end of

@@ -1,7 +1,6 @@
 """Shells: terminals in a guest that outlive who opened them, as host and guest speak of them.
 
-Owns the names of their operations, the form of what is asked and answered, and their limits, which both sides keep.
-Refuses to act: like `wire`, it is constants only.
+Constants only, like `wire`.
 
 The body of a SHELL frame is a JSON object with the operation in `op`. What OPEN, WRITE, SIGNAL, RESIZE, CLOSE and LIST
 answer is a RESULT. READ and ATTACH have streams: each frame on stderr is a JSON object, first the report, then (ATTACH)

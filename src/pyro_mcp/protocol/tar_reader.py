@@ -1,10 +1,9 @@
 """Reading a tar stream, strictly, a chunk at a time.
 
-Owns the formats: ustar, POSIX pax, GNU's long names, and sparse files as GNU tar writes them (old GNU, and pax 1.0).
-The bytes come from the caller and go back to it: `TarDecoder.feed` returns what a chunk completed. Standard library
-only.
+Formats: ustar, POSIX pax, GNU's long names, and sparse files as GNU tar writes them (old GNU, and pax 1.0). The bytes
+come from the caller and go back to it: `TarDecoder.feed` returns what a chunk completed.
 
-Refuses what is ambiguous, and what nobody writes: Python's own `tarfile` takes a damaged header for the end of the
+What is ambiguous, or written by nobody, is an error: Python's own `tarfile` takes a damaged header for the end of the
 archive, and holds whole pax headers in memory, however long they are. Names come as they stand there: whether one leads
 out of a tree is the caller's question.
 """

@@ -1,9 +1,7 @@
-"""Writing a tar stream: POSIX pax, with ustar headers wherever these suffice.
+"""Write a tar stream: POSIX pax, with ustar headers wherever these suffice.
 
-Owns the headers. Sparse files are written as GNU tar does (pax, version 1.0), so that any tar of today reads the
-stream. Standard library only. Refuses nothing: names and sizes come from those who have checked them.
-
-Owners are root. Times are whole seconds, unless that takes an extended header anyway.
+Sparse files are written as GNU tar does (pax, version 1.0), so that any tar of today reads the stream. Names and sizes
+are not checked. Owners are root. Times are whole seconds, unless that takes an extended header anyway.
 """
 
 from __future__ import annotations

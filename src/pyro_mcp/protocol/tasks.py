@@ -1,7 +1,6 @@
 """Tasks: what the agent itself does with a guest's files, in a process of its own.
 
-Owns their names, the form of what they read and write, and their limits, which both sides keep. Refuses to act: like
-`wire`, it is constants only.
+Constants only, like `wire`.
 
 The body of a TASK frame is the timeout in milliseconds (u32, 0: none), flags (u8) and a JSON object: `task`, `area`,
 and what the task needs to know. Its stdin and stdout are the task's data, described below; its stderr is one JSON

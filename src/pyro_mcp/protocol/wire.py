@@ -1,9 +1,7 @@
 """The vocabulary of the wire: numbers, names and limits that host and guest agree on.
 
-Owns the generation, the kinds of frames, the names of operations and fields, and every bound. Refuses to act: it is
-constants only, because it is loaded in a guest where each executed line is paid for after every restore.
-
-Numbers and names may be added, never changed: a restored template may hold an agent of an older build.
+Constants only: it is loaded in a guest where each executed line is paid for after every restore. Numbers and names may
+be added, never changed: a restored template may hold an agent of an older build.
 """
 
 from __future__ import annotations
@@ -131,6 +129,7 @@ SHELL_FULL: Final = "shell_full"
 NO_SUCH_SERVICE: Final = "no_such_service"
 TOO_MANY_SERVICES: Final = "too_many_services"
 SERVICE_RUNS: Final = "service_runs"
+PORT_ANSWERED: Final = "port_answered"
 SYSTEM: Final = "system"
 FAILURE_CODES: Final = frozenset(
     {
@@ -149,6 +148,7 @@ FAILURE_CODES: Final = frozenset(
         NO_SUCH_SERVICE,
         TOO_MANY_SERVICES,
         SERVICE_RUNS,
+        PORT_ANSWERED,
         SYSTEM,
     }
 )

@@ -134,6 +134,17 @@ def test_a_service_is_ready_when_its_port_takes_connections(services: GuestServi
     assert services.start(start).report.state is GuestServiceState.RUNNING
 
 
+def test_a_port_that_something_else_answers_does_not_make_a_service_ready(services: GuestServices) -> None:
+    line = "import socket; s = socket.create_server(('127.0.0.1', 18577)); s.accept()[0].recv(1)"
+    ready = ReadyPort(LOOPBACK, 18577)
+    first = shell("first", f'exec python3 -c "{line}; s.accept()[0].recv(1); s.accept()"', ready=ready, timeout_s=30)
+    assert services.start(first).report.state is GuestServiceState.RUNNING
+    with pytest.raises(PyroError, match="something else answers already") as caught:
+        services.start(shell("second", "sleep 600", ready=ready, timeout_s=30))
+    assert caught.value.code is ErrorCode.CONFLICT
+    assert "second" not in [each.name for each in services.list()]
+
+
 def test_a_page_counts_when_its_status_is_good(session: AgentSession, services: GuestServices) -> None:
     run(session, "rm -rf site; mkdir site; echo hello > site/index.html")
     for path, state in (("/index.html", GuestServiceState.RUNNING), ("/missing", GuestServiceState.FAILED)):

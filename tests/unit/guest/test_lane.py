@@ -18,7 +18,7 @@ from pyro_mcp.protocol.loop import Loop
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pyro_mcp.guest.desk import Desk
+    from pyro_mcp.guest.desk import TaskIntake
     from pyro_mcp.guest.processes.standby import Standby
     from pyro_mcp.protocol.documents import Document
 
@@ -46,7 +46,7 @@ class QuietMachine:
         raise AssertionError("no command is run here")
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> TaskIntake:
         raise AssertionError("no task is done here")
 
     def prepare(self, document: Document) -> Document:

@@ -1,9 +1,7 @@
 """One command, or one task of the agent's own, from the process that waits for it to its result.
 
-Owns the flow of its three streams, within the windows that the host gives, its deadline, and its end. Refuses to keep
-more of its output than fits into the windows.
-
-An `Execution` is made, and its descriptors are registered, together with its process: before anybody asks.
+No more of its output is kept than fits into the windows that the host gives. An `Execution` is made, and its
+descriptors are registered, together with its process: before any request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Commands on a host without a machine of their own: each below a guard, a process that adopts what it detaches.
+"""Commands on a host without a machine, each below a guard: a process that adopts what the command detaches.
 
-Owns how a command's whole tree is found and killed where there are no cgroups and no namespaces. Refuses to confine:
-host compat has no walls.
+The guard finds and kills a command's whole tree where there are no cgroups and no namespaces. Nothing is confined.
 """
 
 from __future__ import annotations

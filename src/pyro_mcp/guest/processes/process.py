@@ -1,7 +1,6 @@
-"""A process that waits to become a command, made before anybody asks, and then is one.
+"""A process that is made before any request, and becomes a command.
 
-Owns its pipes, both ends of them, and what the agent may do with it. Refuses to know how it is confined: that is
-the launchers' part (`zygote` in a machine, `guard` on a host).
+The launchers confine it: `zygote` in a machine, `guard` on a host.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Forking, becoming a command, ending: the one module of the guest that does it.
+"""Forking, and becoming a command: the one module of the guest that does it.
 
-Owns how a child is forked and how a waiting child turns into a command. Refuses to let a child return into its
-parent's code.
+A child never returns into its parent's code.
 """
 
 from __future__ import annotations

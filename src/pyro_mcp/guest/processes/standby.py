@@ -1,7 +1,4 @@
-"""The one command that waits to be asked for.
-
-Owns having it ready, and noticing when the workload has killed it. Refuses to keep more than one: each costs memory.
-"""
+"""The one process that waits to become the next command: another would cost memory."""
 
 from __future__ import annotations
 

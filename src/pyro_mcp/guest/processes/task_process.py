@@ -1,7 +1,6 @@
-"""Processes that wait to be tasks: the agent's own children, outside the workload's namespaces.
+"""Processes that become tasks: the agent's own children, outside the workload's namespaces.
 
-Owns making them, their control group, and that the workspace goes on when one that held it still has ended. Refuses to
-protect them: if memory runs out, the kernel may take them.
+The kernel may kill them if memory runs out. The workspace is released when one that held it has ended.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pyro_mcp.guest.tasks.running import run_task
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.guest.tasks.area import Grounds
+    from pyro_mcp.guest.tasks.area import TaskRoots
 
 # One that waits for a disk does not die at once.
 _END_S = 2.0
@@ -104,7 +103,7 @@ class TaskLauncher:
 
     is_slow = False
 
-    def __init__(self, grounds: Grounds) -> None:
+    def __init__(self, grounds: TaskRoots) -> None:
         self.grounds = grounds
         self.alive: set[TaskProcess] = set()
 

@@ -1,8 +1,4 @@
-"""What a service has written: the last of it, in the agent's own memory.
-
-Owns reading both of its streams as they come, into one log that never grows beyond its bound. Refuses to put it on a
-disk: what a service prints may be secret.
-"""
+"""The last output of a service, in the agent's memory: never on a disk, since it may be secret."""
 
 from __future__ import annotations
 

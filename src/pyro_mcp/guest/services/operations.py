@@ -1,7 +1,6 @@
-"""Services: commands that outlive who started them, each with a name, a log, and a moment when it is ready.
+"""Services: commands that outlive the caller, each with a name, a log, and a moment when it is ready.
 
-Owns the table of them, what is asked about them, and that each ends with all it started. Refuses to hold more of them,
-or more of their output, than the limits allow.
+Each ends with everything it started.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.guest.answers import Reply
-from pyro_mcp.guest.detached import begin_apart, discard
+from pyro_mcp.guest.detached import discard, start_detached
 from pyro_mcp.guest.processes.process import failure_of
 from pyro_mcp.guest.refusal import RefusalError
-from pyro_mcp.guest.services.readiness import Readiness, check_for
+from pyro_mcp.guest.services.readiness import Readiness, check_for, refuse_if_answered
 from pyro_mcp.guest.services.service import Service
 from pyro_mcp.guest.services.tunnel import Tunnel
 from pyro_mcp.protocol import services, wire
@@ -68,7 +67,9 @@ class Services:
 
         # What can't be checked is refused before anything runs.
         make = None if wanted is None else check_for(self._machine, wanted, line)
-        process = begin_apart(self._machine, _body(argv, cwd, env))
+        if wanted is not None:
+            refuse_if_answered(wanted)
+        process = start_detached(self._machine, _body(argv, cwd, env))
         service = Service(self._machine, name, str(document["run"]), process)
         self._services[name] = service
         reply = Reply(session, ident, lambda: service.fail("abandoned"))

@@ -1,7 +1,7 @@
-"""Whether a service is ready: a file that appears, a port that takes a connection, a page, a command that succeeds.
+"""Check whether a service is ready: a file exists, a port takes a connection, a page answers, a command succeeds.
 
-Owns the checks and how often they are made: closely at first, since most services are up soon, then at the interval
-that was asked for. Refuses to wait for a check: each is part of the agent's loop.
+Checks are frequent at first, since most services are up soon, then as far apart as was asked. Each is part of the
+agent's loop, which never waits for one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pyro_mcp.guest.detached import begin_apart
+from pyro_mcp.guest.detached import start_detached
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import services, wire
 from pyro_mcp.protocol.loop import READABLE, WRITABLE
@@ -39,6 +39,8 @@ _FIRST_COMMAND_S, _CLOSE_COMMAND_S = 0.05, 0.2
 _ATTEMPT_S = 10.0
 _READ_BYTES = 65536
 _STATUS_LINE_BYTES = 64
+_LOOPBACKS = ("127.0.0.1", "::1")
+_PROBE_S = 0.2
 _OK_STATUSES = (b"2", b"3")
 
 
@@ -149,6 +151,22 @@ def check_for(machine: Machine, wanted: Document, command_body: Callable[[str], 
             raise RefusalError(wire.BAD_REQUEST, f"there is no check of the kind {kind!r}")
 
 
+def refuse_if_answered(wanted: Document) -> None:
+    """Check that nothing answers yet at the guest's own port that will tell when a service is ready.
+
+    Raises:
+        RefusalError: if something does: the service would be taken for ready whatever becomes of it.
+    """
+    for host in cast("list[object]", wanted.get("hosts") or []):
+        if host not in _LOOPBACKS:
+            continue
+        with socket.socket(socket.AF_INET6 if ":" in str(host) else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            # The guest itself accepts or refuses at once.
+            probe.settimeout(_PROBE_S)
+            if not probe.connect_ex((str(host), cast("int", wanted["port"]))):
+                raise RefusalError(wire.PORT_ANSWERED, f"port {wanted['port']} is answered already")
+
+
 class FileCheck:
     """Is there a file?"""
 
@@ -245,7 +263,7 @@ class CommandCheck:
         self._loop = machine.loop
         self._tell = tell
         self._over = False
-        self._process: Process = begin_apart(machine, body)
+        self._process: Process = start_detached(machine, body)
         pipes = self._process.pipes
         pipes.close("stdin")
         pipes.close_theirs()

@@ -1,7 +1,6 @@
-"""Shells: a program at a terminal each, which stays when whoever opened it goes.
+"""Shells: each a program at a terminal, which stays when the caller that opened it goes.
 
-Owns the table of them, what is asked about them, and that each ends with all it started. Refuses to hold more of them,
-or more of their output, than the limits allow.
+Each ends with everything it started.
 """
 
 from __future__ import annotations

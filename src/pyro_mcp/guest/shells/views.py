@@ -1,7 +1,6 @@
-"""Looking at a shell: reading a part of its output, and being attached to it.
+"""Reading a part of a shell's output, and attaching to it.
 
-Owns waiting for output to pause, and sending output as the host takes it. Refuses to hold a shell up: who is too slow
-for it misses something, and is told so.
+A shell is never held up: a caller that is too slow misses output, and is told how much.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The first moments of a guest: kernel file systems, modules, lanes.
+"""Boot a guest: kernel file systems, modules, lanes.
 
-Owns what PID 1 does before it can talk. Refuses to wait for a device: lanes are opened as the kernel announces them.
+No device is waited for: lanes are opened as the kernel announces them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Which device nodes the workload may open: the harmless ones, whatever nodes it makes or mounts for itself.
 
-Owns the program that the kernel runs at each open of a device in the workload's cgroup. Refuses lanes, disks, memory
-and the console: with them the workload could speak for the agent, or write below its own file systems.
+With lanes, disks, memory or the console the workload could speak for the agent, or write below its own file systems.
 
-The kernel calls it with `struct bpf_cgroup_dev_ctx` (linux/bpf.h) and lets the access pass if it returns 1. The
-instruction format is described in the kernel's Documentation/bpf/instruction-set.rst.
+The kernel calls the program with `struct bpf_cgroup_dev_ctx` (linux/bpf.h) and lets the access pass if it returns 1.
+The instruction format is described in the kernel's Documentation/bpf/instruction-set.rst.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Conversations that the agent has with itself before a template is taken.
+"""Conversations of the agent with itself before a template is taken.
 
-Owns them. Refuses to leave a trace but what they are for: programs and libraries in memory, Python code adapted to
-its use, and memory pages of the agent's own, so that a clone's first command meets none of that for the first time.
+Afterwards programs and libraries are in memory, Python code is adapted to its use, and the agent's memory pages are its
+own: a clone's first command meets none of that for the first time.
 """
 
 from __future__ import annotations

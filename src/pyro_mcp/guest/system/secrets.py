@@ -1,11 +1,8 @@
-"""Secrets of a workspace in the guest: files in memory, which the workload finds below /run.
+"""Secrets of a workspace in the guest: files in memory, below /run for the workload.
 
-Owns where they lie and how they get there. Refuses to lay them on a disk, and to have any before `configure`: what is
-in a template is in all of its clones.
-
-They lie in a file system of their own in the agent's part of the machine, made with the template. Whatever becomes of
-the workload's namespaces, new ones show them again, and what is done to the files in there takes no room from the
-agent.
+There are none before `configure`, since what is in a template is in all of its clones. They are in a file system of
+their own, outside the workload: new namespaces show them again, and what is done to the files there takes no memory
+from the agent.
 """
 
 from __future__ import annotations

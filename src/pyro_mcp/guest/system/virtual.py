@@ -1,7 +1,6 @@
-"""The agent's machine when it is a virtual one.
+"""The agent's machine when it is a virtual one: `prepare` for a template, `configure` after a restore, `power_off`.
 
-Owns the steps from a booted kernel to a guest that runs commands: `prepare` at template time, `configure` after a
-restore, `power_off` at the end. Refuses to do in `configure` what `prepare` could have done.
+Whatever `prepare` can do is not left to `configure`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.console import log
-from pyro_mcp.guest.desk import Desk
+from pyro_mcp.guest.desk import TaskIntake
 from pyro_mcp.guest.processes import spawner
 from pyro_mcp.guest.processes.spawner import Surroundings
 from pyro_mcp.guest.processes.standby import Standby
@@ -21,7 +20,7 @@ from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.guest.system import environment, names, rehearsal, secrets, workload
 from pyro_mcp.guest.system.network import configure_network
 from pyro_mcp.guest.system.zygote import ZygoteLauncher
-from pyro_mcp.guest.tasks.area import Grounds
+from pyro_mcp.guest.tasks.area import TaskRoots
 from pyro_mcp.protocol import wire
 
 if TYPE_CHECKING:
@@ -64,8 +63,8 @@ class VirtualMachine:
     def __init__(self, loop: Loop) -> None:
         self._launcher = ZygoteLauncher(Surroundings(_ENVIRONMENT, _WORKSPACE), self._enter_workload)
         self.standby = Standby(loop, self._launcher)
-        self._grounds = Grounds(os.fsencode(environment.WORKSPACE_PLACE), root=os.fsencode(environment.ENVIRONMENT))
-        self.desk = Desk(loop, _ConfinedLauncher(self._grounds, self), environment.thaw_workspace)
+        self._grounds = TaskRoots(os.fsencode(environment.WORKSPACE_PLACE), root=os.fsencode(environment.ENVIRONMENT))
+        self.desk = TaskIntake(loop, _ConfinedLauncher(self._grounds, self), environment.thaw_workspace)
         self.lanes: Lanes | None = None
         self.loop = loop
         self._names = names.Names()
@@ -189,7 +188,7 @@ class _ConfinedLauncher(TaskLauncher):
     # Forking alone takes longer here than many a task.
     is_slow = True
 
-    def __init__(self, grounds: Grounds, machine: VirtualMachine) -> None:
+    def __init__(self, grounds: TaskRoots, machine: VirtualMachine) -> None:
         super().__init__(grounds)
         self._machine = machine
         self._memory_kills = 0

@@ -1,10 +1,9 @@
-"""Where the workload lives: its namespaces, its control group, its own PID 1.
+"""The workload's namespaces, control group, and PID 1.
 
-Owns setting them up and entering them. Refuses to let the workload see the agent, or take its memory and processes.
-
-The agent stands outside. Its children are born into the workload's PID namespace, whose first process does
-nothing but adopt and reap. The mount namespace has the environment as its root and nothing of the agent's beside it;
-what the agent mounts below the environment later propagates into it.
+The agent stands outside: the workload can neither see it nor take its memory and processes. The agent's children are
+born into the workload's PID namespace, whose first process does nothing but adopt and reap. The mount namespace has
+the environment as its root and nothing of the agent's beside it; what the agent mounts below the environment later
+propagates into it.
 """
 
 from __future__ import annotations

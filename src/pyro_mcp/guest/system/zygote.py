@@ -1,7 +1,6 @@
-"""Processes that wait inside the workload's namespaces: forked, confined and connected before anybody asks for them.
+"""Processes that wait inside the workload's namespaces: forked, confined and connected before any request.
 
-Owns making them, a control group for each command, and killing that group. Refuses to do after a request what can be
-done before.
+Each command has a control group of its own, which is killed as a whole.
 """
 
 from __future__ import annotations

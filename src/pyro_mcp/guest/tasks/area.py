@@ -1,10 +1,10 @@
-"""The trees that tasks work on, and the way from a name to a file in one.
+"""The trees that tasks work on, and resolving a name to a file in one.
 
-Owns that no way leads out: names are resolved by the kernel, below a descriptor of the area's root (openat2(2)),
-whatever links the workload makes or swaps meanwhile. Refuses names that leave, and files that opening would act on.
+No name leads out: the kernel resolves it below a descriptor of the area's root (openat2(2)), whatever links the
+workload makes or swaps meanwhile.
 
 Absolute links are followed in a guest as the workload means them, from the environment's root, as long as they end in
-the area: the workspace is a file system of its own, so where a file lies tells that.
+the area: the workspace is a file system of its own, so a file's device tells where it is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_LINKS = 40
 _ATTEMPTS = 64
 
 
-class Grounds:
+class TaskRoots:
     """Where things are, for tasks. `root` is the environment's, in a guest; `baseline` is a directory on a host."""
 
     __slots__ = ("baseline", "inspecting", "root", "workspace")
@@ -51,7 +51,7 @@ class Grounds:
 class Area:
     """A tree. Its descriptors live as long as the task's process."""
 
-    def __init__(self, grounds: Grounds, name: object) -> None:
+    def __init__(self, grounds: TaskRoots, name: object) -> None:
         """Open it.
 
         Raises:

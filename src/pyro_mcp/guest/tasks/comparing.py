@@ -1,10 +1,7 @@
-"""What differs between the workspace and its baseline.
-
-Owns the task DIFF: the way through both trees, and what is told of each difference. Refuses to read what can't have
-changed, to read more than it may tell, and to follow links.
+"""Compare the workspace with its baseline: the task DIFF. No link is followed.
 
 The baseline is a copy of the workspace's first disk, so in a guest an inode that is the same on both disks is a file
-that was not touched, and a directory that was not touched still has its names. On a host everything is looked at.
+that was not changed, and an unchanged directory still has its names. On a host everything is compared.
 """
 
 from __future__ import annotations
@@ -60,7 +57,7 @@ def compare_trees(area: Area, *, max_entries: int, max_file_bytes: int, max_tota
     comparison = _Comparison(new, old, touched, max_entries)
     comparison.run()
     differences = comparison.first()
-    _Telling(new, old, max_file_bytes, max_total_bytes).tell(differences)
+    _DifferenceWriter(new, old, max_file_bytes, max_total_bytes).tell(differences)
     return {"total": comparison.total}
 
 
@@ -278,7 +275,7 @@ class _Comparison:
             self._found = self.first()
 
 
-class _Telling:
+class _DifferenceWriter:
     """Writes differences, with the texts of both sides as far as there is room."""
 
     def __init__(self, new: int, old: int, max_file_bytes: int, max_total_bytes: int) -> None:

@@ -1,8 +1,7 @@
-"""The whole root of a stopped guest on one disk.
+"""Copy the whole root of a stopped guest to one disk: the task EXPORT.
 
-Owns the task EXPORT: files with their owners, modes, times, extended attributes, hard links and holes, and device
-nodes. Refuses to copy what is below /run, /proc, /sys and /dev, which belongs to a running system, and to write to
-any other disk than that in the baseline's place.
+Files keep owners, modes, times, extended attributes, hard links and holes; device nodes are kept too. What is below
+/run, /proc, /sys and /dev belongs to a running system and stays out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Why a task could not be done.
-
-Owns the way from an error of the system to the host's closed set of codes. Refuses to say anything to the host itself.
-"""
+"""Errors of tasks, with the codes that the host knows."""
 
 from __future__ import annotations
 

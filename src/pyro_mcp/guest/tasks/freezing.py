@@ -1,7 +1,6 @@
-"""Holding the workspace still, so that its disk can be copied.
+"""Hold the workspace still while its disk is copied: the task FREEZE.
 
-Owns the task FREEZE. Refuses to hold it for longer than it may: at the end of its stdin, or of that time, it lets go.
-Whatever else ends this process, the agent lets go then.
+It is released at the end of stdin or after a fixed time; if this process ends otherwise, the agent releases it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Which files of a disk were touched since a copy of it was made, told from the two disks' inode tables.
+"""Find the files of a disk that changed since a copy of it was made, from the two disks' inode tables.
 
-Owns reading these tables from the devices, which is all that a comparison of thousands of files then needs: an inode
-that is the same, byte for byte, is a file that nobody has changed in any way since. Refuses (None) disks of another
-shape than the product makes, and two that are not of the same: then each file has to be looked at.
+An inode that is the same byte for byte is a file that nobody has changed since: comparing thousands of files takes
+no more than that. The answer is None for disks of another form than the product makes, and for two that differ in
+form: then each file has to be compared.
 
-What is read of a mounted disk is what the kernel has in memory of it: ext4 keeps its tables in the device's page cache.
+Reading a mounted disk's device gives what the kernel has in memory: ext4 keeps its tables in the device's page cache.
 Times that it keeps elsewhere until they are written (`lazytime`) are there after syncfs(2).
 """
 

@@ -1,7 +1,4 @@
-"""Listing files, and how full their disk is.
-
-Owns the two tasks LIST and USAGE. Refuses to follow links below what was asked for.
-"""
+"""List files, and measure how full their disk is: the tasks LIST and USAGE. No link is followed below the path."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A tree as a tar stream.
+"""Send a tree as a tar stream: the task PACK.
 
-Owns the task PACK. Refuses to follow links: they are sent as what they are, as are devices and fifos, for the host to
-leave out and say so. Sockets can't be in such a stream, and are left out here.
+No link is followed: links, devices and fifos are sent as what they are, for the host to leave out and report. Sockets
+can't be in such a stream.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""One task, from the host's request to the answer.
-
-Owns the table of tasks, the checks of their fields, and how their end is told. Refuses to run in the agent's process.
-"""
+"""Run one task, in its process, from the request to the answer."""
 
 from __future__ import annotations
 
@@ -28,14 +25,14 @@ from pyro_mcp.protocol.documents import decode_trusted, encode_document
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pyro_mcp.guest.tasks.area import Grounds
+    from pyro_mcp.guest.tasks.area import TaskRoots
     from pyro_mcp.protocol.documents import Document
 
 _OPEN_FILES = 16384
 _FAILED = 1
 
 
-def run_task(body: bytes, grounds: Grounds) -> int:
+def run_task(body: bytes, grounds: TaskRoots) -> int:
     """Do what a TASK frame says, tell how that went, and return the exit status."""
     document = decode_trusted(body[tasks.TASK.size :])
     status = 0
@@ -94,7 +91,7 @@ class _Fields:
         return self._document.get(name) is True
 
 
-def _perform(document: Document, grounds: Grounds) -> Mapping[str, object]:
+def _perform(document: Document, grounds: TaskRoots) -> Mapping[str, object]:
     name, area = document.get("task"), Area(grounds, document.get("area"))
     task = _TASKS.get(cast("str", name))
     if task is None or (name in _CHANGING and grounds.inspecting):

@@ -1,7 +1,4 @@
-"""The data of a task: what it reads from its stdin and writes to its stdout.
-
-Owns gathering small pieces into large ones. Refuses to go on after an input that ended too early.
-"""
+"""A task's stdin and stdout. Small pieces are gathered into large ones."""
 
 from __future__ import annotations
 

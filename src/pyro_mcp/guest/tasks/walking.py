@@ -1,8 +1,4 @@
-"""Going through a tree that may change meanwhile.
-
-Owns the way down, from descriptor to descriptor, through real directories only. Refuses to follow links, to be led out,
-and to go deeper than any tree of sense.
-"""
+"""Walk a tree that may change meanwhile, through real directories only, from descriptor to descriptor."""
 
 from __future__ import annotations
 
