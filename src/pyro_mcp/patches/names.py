@@ -166,6 +166,8 @@ def checked_path(name: str, patch_line: int) -> str:
 
     if b"\0" in raw:
         raise refuse("a file name can't hold a NUL byte")
+    # With a prefix before it, as in a//workspace/x.
+    name = name.removeprefix("/workspace/")
     if name.startswith("/"):
         raise refuse("the path is absolute")
     parts = [part for part in name.split("/") if part not in {"", "."}]
