@@ -66,21 +66,32 @@ def begin_workspace(paths: Paths, files: WorkspaceFiles, life: int) -> None:
         ensure_private_dir(directory)
 
 
-def finish_workspace(paths: Paths, files: WorkspaceFiles, workspace: Workspace) -> None:
-    """Make a new workspace, whose disks are synced, one that can be identified without the database, durably.
+def sync_workspace(paths: Paths, files: WorkspaceFiles, life: int, made_at: float) -> None:
+    """Put on the disk what a new workspace consists of besides its disks; takes a while, and needs no guest.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
     """
-    write_life_record(files, workspace.life, BASELINE, workspace.created_at)
+    write_life_record(files, life, BASELINE, made_at)
     try:
-        for directory in (files.lives, files.snapshots):
+        for directory in (files.lives, files.snapshots, paths.workspaces, paths.state):
             fsync_dir(directory)
+    except OSError as error:
+        raise from_os_error(error, f"make {files.directory}") from error
+
+
+def finish_workspace(files: WorkspaceFiles, workspace: Workspace) -> None:
+    """Make a new workspace, which is synced, one that can be identified without the database, durably.
+
+    Raises:
+        PyroError: NO_SPACE, PERMISSION and others.
+    """
+    try:
         # Without its mark and not identified yet, it would be moved to quarantine, not removed.
         os.unlink(files.unfinished)
         write_workspace_copy(files, workspace)
-        fsync_dir(paths.workspaces)
-        fsync_dir(paths.state)
+        # The root disk may be younger than the rest.
+        fsync_dir(files.life(workspace.life))
     except OSError as error:
         raise from_os_error(error, f"make {files.directory}") from error
 

@@ -103,7 +103,7 @@ def _created(
         started = replace(workspace, seed=seed, state=WorkspaceState.STARTED, owner=None, vm_id=running.vm.id)
         started = renewed(engine.clock, started)
         # First, so that every workspace that is reported can be identified without the database.
-        finish_workspace(engine.paths, files, started)
+        finish_workspace(files, started)
         event = ReviewEvent(ReviewKind.START, {"environment": workspace.environment, "created": True})
         workspace = engine.store.workspaces.update(
             workspace.id,

@@ -10,10 +10,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
-from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
+from pyro_mcp.state.workspace_files import sync_workspace
 from pyro_mcp.trees.seed import seed_disk
 from pyro_mcp.workspace.machines.disks import copy_into, make_sparse, sync_disk
 
@@ -38,6 +38,9 @@ class Seeding:
         self, engine: Engine, spec: WorkspaceSpec, files: WorkspaceFiles, life: int, *, has_disks: bool
     ) -> None:
         self._spec = spec
+        self._engine = engine
+        self._files = files
+        self._life = life
         self._has_disks = has_disks
         self._disk = files.workspace_disk(life) if has_disks else files.workspace_tree(life)
         self._baseline = files.baseline_disk if has_disks else files.baseline_tree
@@ -119,7 +122,7 @@ class Seeding:
         sync_disk(self._disk)
         self._laid.set()
         sync_disk(self._baseline)
-        fsync_dir(self._baseline.parent)
+        self._sync_rest()
         fault_point("ws_seed.synced")
 
     def _make_trees(self) -> None:
@@ -129,6 +132,11 @@ class Seeding:
         fault_point("ws_seed.filled")
         copy_tree(self._disk, self._baseline)
         sync_tree(self._baseline)
+        self._sync_rest()
+
+    def _sync_rest(self) -> None:
+        engine = self._engine
+        sync_workspace(engine.paths, self._files, self._life, engine.clock.wall_s())
 
     def _check(self) -> None:
         if self._error is not None:
