@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NEW_FILE_MODE = 0o644
 _CHUNK_BYTES = 256 * 1024
 _NO_CONTENT = -1
+# How often a name may be exchanged between two looks at it.
+_ATTEMPTS = 20
 # Nothing is there: not at its end, nor on the way, nor where a link could lead.
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
 
@@ -100,23 +102,29 @@ def fetch_files(area: Area, *, count: int, max_file_bytes: int, max_total_bytes:
 
 def _straight(area: Area, path: bytes) -> int:
     """Open what stands at a path; -1 if nothing does."""
-    try:
-        return area.open_straight(path, OPEN_FILE | os.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EXDEV):
-            return -1
-        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES):
+    for _ in range(_ATTEMPTS):
+        try:
+            return area.open_straight(path, OPEN_FILE | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EXDEV):
+                return -1
+            if error.errno not in (errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES):
+                raise failure(error, path) from None
+            was_denied = error.errno == errno.EACCES
+        try:
+            # A link, or what can't be opened.
+            fd = area.open_straight(path, os.O_PATH | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno in _NOTHING:
+                return -1
             raise failure(error, path) from None
-    try:
-        # A link, or what can't be opened.
-        fd = area.open_straight(path, os.O_PATH | os.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno in _NOTHING:
-            return -1
-        raise failure(error, path) from None
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        raise TaskError(tasks.DENIED, path)
-    return fd
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+        if was_denied:
+            break
+        # It was a link a moment ago.
+    raise TaskError(tasks.DENIED, path)
 
 
 def _read(fd: int, most: int) -> bytes:
