@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CancelToken:
-    """Says that an operation is not wanted any more. Any thread may say it, at any time, more than once."""
+    """Cancels an operation: from any thread, at any time, more than once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,23 +23,23 @@ class CancelToken:
 
     @property
     def cancelled(self) -> bool:
-        """Say whether it has been said."""
+        """Return whether it was cancelled."""
         return self._cancelled
 
     def cancel(self) -> None:
-        """Say it, and wake whoever waits for something else meanwhile."""
+        """Cancel, and wake the threads that wait for something else meanwhile."""
         with self._lock:
             self._cancelled = True
             for fd in self._watchers:
                 os.eventfd_write(fd, 1)
 
     def check(self) -> None:
-        """Raise CANCELLED if it has been said."""
+        """Raise CANCELLED if it was cancelled."""
         if self._cancelled:
             raise self.error()
 
     def error(self) -> PyroError:
-        """Make the error of an operation that was cancelled."""
+        """Return the error of a cancelled operation."""
         return PyroError(ErrorCode.CANCELLED, "the operation was cancelled")
 
     @contextmanager

@@ -136,7 +136,7 @@ class Channel:
         return ready
 
     def send_now(self) -> None:
-        """Send what can be sent without waiting, and let go of errors: for last words."""
+        """Send what can be sent without waiting, and ignore errors: for a last message."""
         try:
             self._send()
         except PyroError:

@@ -114,7 +114,7 @@ class GuestFiles:
         return FileContent(bytes(data), number(done, "size"), number(done, "mode", most=_MAX_MODE))
 
     def write(self, path: bytes, data: bytes) -> Written:
-        """Write a file at once: whoever reads it sees all of it or what was there before, whose mode it keeps."""
+        """Write a file atomically: a reader sees all of it or the previous content, whose mode it keeps."""
         request = self._request(tasks.WRITE, "write a file", tasks.FINISHES, path=path, size=len(data))
         done = self._run(request, stdin=data)
         return Written(number(done, "size"), number(done, "mode", most=_MAX_MODE), flag(done, "created"))
@@ -185,7 +185,7 @@ class GuestFiles:
         """Hold /workspace still, with all that was written to it on its disk, for up to ten seconds.
 
         Raises:
-            PyroError: TIMEOUT, after the block, if it was let go before the end of it; CONFLICT if it is frozen
+            PyroError: TIMEOUT, after the block, if it was thawed before the end of it; CONFLICT if it is frozen
                 already. What the block raises goes first.
         """
         seen: list[bool] = []

@@ -42,7 +42,7 @@ class Flavour(StrEnum):
 
     #: Its root disk is mounted: each clone gets a copy of it.
     FRESH = wire.FRESH
-    #: A clone mounts a root disk that is there already.
+    #: A clone mounts a root disk that already exists.
     ATTACH = wire.ATTACH
 
 

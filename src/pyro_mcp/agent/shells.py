@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
 
 TIMEOUT_S = 15.0
-# Whoever is attached may think for long.
+# A person who is attached may think for long.
 ATTACH_TIMEOUT_S = 365 * 86_400.0
 _MAX_COUNT = 1 << 60
 

@@ -1,4 +1,4 @@
-"""Answers that a request gets later than at once. Whoever asked may be gone by then."""
+"""Answers to requests that take a while. The caller may be gone by then."""
 
 from __future__ import annotations
 

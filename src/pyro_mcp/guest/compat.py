@@ -83,7 +83,7 @@ def _nothing_to_thaw() -> None:
 
 
 def host_loop(listen_fd: int, root: str, baseline: str, agent_digest: str) -> Loop:
-    """Return the loop of an agent for whoever connects to the listening socket; it ends when told to power off."""
+    """Return the loop of an agent that serves a listening socket until it is powered off."""
     loop = Loop()
     machine = HostDirectory(root, baseline, loop)
     operations = Operations(machine, agent_digest=agent_digest)

@@ -45,7 +45,7 @@ class TaskIntake:
         """End all tasks, and let the workspace go on."""
         self.standby.drop()
         self._launcher.end_all()
-        # Whoever has held it, the workload too: what is written from here on would wait for ever.
+        # The workload may have frozen it too: every write from here on would wait for ever.
         self._thaw()
 
     def _let_go(self) -> None:

@@ -42,7 +42,7 @@ class Operations:
         }
 
     def ready(self) -> bytes:
-        """Return the document of READY, which is made anew only when it changes."""
+        """Return the document of READY, which is rebuilt only when it changes."""
         if not self._ready:
             document: Document = {
                 "generation": wire.GENERATION,

@@ -87,7 +87,7 @@ class Session:
             self.loop.later((machine.desk.standby if is_task else machine.standby).replenish)
 
     def execute_again(self, ident: int, body: bytes) -> None:
-        """Begin a command anew whose process never got to know of it."""
+        """Restart a command whose process never received it."""
         self._executions.pop(ident, None)
         self._perform(ident, self._execute, body)
 

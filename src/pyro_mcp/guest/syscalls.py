@@ -108,7 +108,7 @@ def prctl(option: int, value: int) -> None:
 def keep_freed_memory() -> None:
     """Let the allocator keep what is freed, up to a bound, instead of giving it back; see mallopt(3).
 
-    The buffers of bulk data come and go: otherwise their pages would be given back and cleared anew for each.
+    The buffers of bulk data come and go: otherwise their pages would be given back and cleared again for each.
     """
     for option, value in ((_M_MMAP_THRESHOLD, 4 << 20), (_M_TRIM_THRESHOLD, 16 << 20), (_M_TOP_PAD, 1 << 20)):
         _libc.mallopt(option, value)

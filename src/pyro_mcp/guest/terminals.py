@@ -114,7 +114,7 @@ class Terminal:
         return [size for size in self.sizes[first:] if size[0] <= end]
 
     def resize(self, cols: int, rows: int) -> None:
-        """Change its size; whoever sits at it is told by the kernel."""
+        """Change its size; the kernel signals the programs at it."""
         if self._fd >= 0:
             fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
         if self.sizes and self.sizes[-1][0] == self.end:
@@ -156,7 +156,7 @@ class Terminal:
                 return
 
     def close(self) -> None:
-        """Hang up: the kernel tells whoever sits at it."""
+        """Hang up: the kernel signals the programs at it."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             if not self._resting:

@@ -5,7 +5,7 @@ Constants only, like `wire`.
 The body of a SHELL frame is a JSON object with the operation in `op`. What OPEN, WRITE, SIGNAL, RESIZE, CLOSE and LIST
 answer is a RESULT. READ and ATTACH have streams: each frame on stderr is a JSON object, first the report, then (ATTACH)
 what was skipped for want of speed; on stdout come bytes of the terminal's output; RESULT ends them. The host's DATA
-is what is typed on an attached terminal, EOF means nothing, and CANCEL ends the reading or lets go of the terminal.
+is what is typed on an attached terminal, EOF means nothing, and CANCEL ends the reading or detaches from the terminal.
 
 Everything that a terminal has put out is counted from 0. The last KEPT_BYTES of it can be read, and with each part
 up to CONTEXT_BYTES of what came before it, so that who draws it knows what the screen looked like.

@@ -308,7 +308,7 @@ class TarDecoder:
         return self._begin_sparse_content()
 
     def _begin_sparse_content(self) -> Member:
-        assert self._member is not None  # noqa: S101 - set by whoever led here
+        assert self._member is not None  # noqa: S101 - set on every way here
         name, size = self._member.name, self._member.size
         end = 0
         for offset, length in self._segments:

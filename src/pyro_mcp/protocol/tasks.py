@@ -60,7 +60,7 @@ DIFFERENCE: Final = struct.Struct("<BH")
 OLD: Final = 1
 NEW: Final = 2
 SIDE: Final = struct.Struct("<BHqHi")
-#: FREEZE writes this when all stands still, and lets go at the end of its stdin, or after so long.
+#: FREEZE writes this once the workspace is frozen, and thaws it at the end of its stdin, or after so long.
 FROZEN: Final = b"frozen"
 MAX_FREEZE_S: Final = 10
 

@@ -68,7 +68,7 @@ class Shells:
         loop = self._machine.loop
         shell = Shell(name, process, terminals.Terminal(loop, controlling, cols, rows), loop)
         self._shells[name] = shell
-        # Whoever opens it and does not live to hear of it has no use for it.
+        # A caller that is gone before the answer has no use for it.
         answer = Answer(session, ident, lambda: self._drop(shell))
 
         def on_started(mask: int) -> None:

@@ -56,7 +56,7 @@ class Shell:
         }
 
     def notify(self) -> None:
-        """Tell whoever looks at it that something has changed."""
+        """Tell its readers that something has changed."""
         for view in self.views.copy():
             view.on_change()
 

@@ -66,7 +66,7 @@ def mount_root() -> None:
 
 
 def mount_workspace() -> None:
-    """Mount the workspace's disk. It appears in the workload's namespaces too, for who waits there already."""
+    """Mount the workspace's disk. It appears in the workload's namespaces too, for the processes that wait there."""
     # An earlier workload may have left a link there, or nothing at all.
     _make_directory(WORKSPACE_PLACE, _DIRECTORIES[WORKSPACE])
     syscalls.mount(WORKSPACE_DEVICE, WORKSPACE_PLACE, "ext4", syscalls.MS_NODEV | syscalls.MS_NOATIME, _DISK_OPTIONS)

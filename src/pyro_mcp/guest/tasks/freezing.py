@@ -43,10 +43,10 @@ def freeze(area: Area) -> Document:
         try:
             fcntl.ioctl(fd, FITHAW, 0)
         except OSError:
-            # The workload has let go before.
+            # The workload has thawed it before.
             is_in_time = False
     if not is_in_time:
-        raise TaskError(tasks.TOO_LONG_FROZEN, message="it was let go before the host was done")
+        raise TaskError(tasks.TOO_LONG_FROZEN, message="it was thawed before the host was done")
     return {}
 
 
