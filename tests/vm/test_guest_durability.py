@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import AgentSession
-from pyro_mcp.agent.files import Delete, GuestFiles, Write
+from pyro_mcp.agent.file_values import Delete, Write
+from pyro_mcp.agent.files import GuestFiles
 from tests.support.agents import TIMEOUT_S, run
 from tests.support.workspace_guest import Disks, WorkspaceBench, workspace_bench
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import AgentSession
-from pyro_mcp.agent.files import Area, DiffChange, FileKind, GuestFiles
+from pyro_mcp.agent.file_values import Area
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.progress import Silent
+from pyro_mcp.model.kinds import DiffChange, FileKind
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.trees.seed import seed_disk
 from tests.support.agents import TIMEOUT_S, run

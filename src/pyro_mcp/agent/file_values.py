@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from pyro_mcp.protocol import tasks
+
+if TYPE_CHECKING:
+    from pyro_mcp.model.kinds import DiffChange, FileKind
 
 
 class Area(StrEnum):
@@ -18,15 +22,6 @@ class Area(StrEnum):
     WORKSPACE = tasks.WORKSPACE
     #: The whole root, in a guest that is only looked at.
     ROOT = tasks.ROOT
-
-
-class FileKind(StrEnum):
-    """Say what a file is."""
-
-    FILE = "file"
-    DIRECTORY = "directory"
-    LINK = "symlink"
-    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +95,6 @@ class Unpacked:
 
     entry_count: int
     bytes_written: int
-
-
-class DiffChange(StrEnum):
-    """Say what became of one name. Other permissions alone count as a modification."""
-
-    ADDED = "added"
-    MODIFIED = "modified"
-    DELETED = "deleted"
-    TYPE_CHANGED = "type_changed"
 
 
 @dataclass(frozen=True, slots=True)

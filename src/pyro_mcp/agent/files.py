@@ -16,13 +16,10 @@ from pyro_mcp.agent.answers import flag, number
 from pyro_mcp.agent.file_values import (
     Area,
     Delete,
-    DiffChange,
     DiffEntry,
-    DiffSide,
     Fetched,
     FileContent,
     FileEntry,
-    FileKind,
     FileListing,
     TreeDiff,
     Unpacked,
@@ -43,25 +40,6 @@ if TYPE_CHECKING:
     from pyro_mcp.agent.exchange import Input
     from pyro_mcp.agent.session import AgentSession
     from pyro_mcp.protocol.documents import Document
-
-__all__ = [
-    "Area",
-    "Delete",
-    "DiffChange",
-    "DiffEntry",
-    "DiffSide",
-    "Fetched",
-    "FileContent",
-    "FileEntry",
-    "FileKind",
-    "FileListing",
-    "GuestFiles",
-    "TreeDiff",
-    "Unpacked",
-    "Usage",
-    "Write",
-    "Written",
-]
 
 SMALL_TIMEOUT_S = 30.0
 DIFF_TIMEOUT_S = 300.0

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from pyro_mcp.agent.file_values import DiffChange, DiffEntry, DiffSide, Fetched, FileEntry, FileKind
+from pyro_mcp.agent.file_values import DiffEntry, DiffSide, Fetched, FileEntry
 from pyro_mcp.agent.messages import breach
+from pyro_mcp.model.kinds import DiffChange, FileKind
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.names import MAX_PATH_BYTES, MAX_TARGET_BYTES, NameRefusedError, clean_name
 

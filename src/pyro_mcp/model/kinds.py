@@ -84,3 +84,21 @@ class StopReason(StrEnum):
     TTL = "ttl"
     HOST_REBOOT = "host_reboot"
     LOST = "lost"  # the guest or its VMM ended by itself: poweroff, panic, kill
+
+
+class FileKind(StrEnum):
+    """Say what stands at a path, without following a link."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "symlink"
+    OTHER = "other"
+
+
+class DiffChange(StrEnum):
+    """Say what became of one name. Other permissions alone count as a modification."""
+
+    ADDED = "added"
+    MODIFIED = "modified"
+    DELETED = "deleted"
+    TYPE_CHANGED = "type_changed"

@@ -9,17 +9,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.kinds import FileKind
 from pyro_mcp.patches.applying import apply_hunks
 from pyro_mcp.patches.failures import MAX_LISTED_FAILURES, combined, conflict, named, refused
 from pyro_mcp.patches.names import possible_path
 from pyro_mcp.patches.parts import MAX_FILE_BYTES, MAX_TOTAL_BYTES, Action, FilePatch, Patch
-from pyro_mcp.patches.targets import Kind, Tree, parents, resolve
+from pyro_mcp.patches.targets import Tree, parents, resolve
 from pyro_mcp.patches.text import Budget
 
 if TYPE_CHECKING:
     from pyro_mcp.patches.parts import Hunk
 
-_KINDS = {Kind.DIRECTORY: "a directory", Kind.LINK: "a symbolic link", Kind.OTHER: "no regular file"}
+_KINDS = {FileKind.DIRECTORY: "a directory", FileKind.LINK: "a symbolic link", FileKind.OTHER: "no regular file"}
 _LOOK = "List the files to see what is there, and name the file as it stands."
 _NEW_MODE = 0o644
 
@@ -171,7 +172,7 @@ class _Draft:
             )
             for path in self._written
             for parent in parents(path)
-            if self._kind(parent) is Kind.FILE
+            if self._kind(parent) is FileKind.FILE
         ]
 
     def changes(self) -> tuple[Change, ...]:
@@ -192,7 +193,7 @@ class _Draft:
             raise self._conflict(
                 file, path, "the patch creates the file, but has written it before", "created_twice", _LOOK
             )
-        if kind is Kind.FILE and path not in self._moved_away:
+        if kind is FileKind.FILE and path not in self._moved_away:
             if self._content(path, file).data == data:
                 hint = "Leave the file out of the patch."
                 raise self._conflict(file, path, "is already there, with exactly this content", "already_applied", hint)
@@ -327,23 +328,23 @@ class _Draft:
     def _stands(self, path: str) -> bool:
         if path in self._written:
             return True
-        return self._kind(path) is not None and all(self._tree.kind(up) is Kind.DIRECTORY for up in parents(path))
+        return self._kind(path) is not None and all(self._tree.kind(up) is FileKind.DIRECTORY for up in parents(path))
 
-    def _kind(self, path: str) -> Kind | None:
+    def _kind(self, path: str) -> FileKind | None:
         if path in self._written:
-            return Kind.FILE
+            return FileKind.FILE
         return None if path in self._removed else self._tree.kind(path)
 
     def _refuse_links(self, path: str, file: FilePatch) -> None:
         for parent in parents(path):
             kind = self._tree.kind(parent)
-            if kind is Kind.LINK or kind is Kind.OTHER:
+            if kind is FileKind.LINK or kind is FileKind.OTHER:
                 text = f"{named(parent)} on its way is {_KINDS[kind]}, and is not followed"
                 raise self._conflict(file, path, text, "link", "Name the file by the path where it really is.")
             if kind is None:
                 return
 
-    def _refuse_missing(self, path: str, kind: Kind | None, file: FilePatch) -> None:
+    def _refuse_missing(self, path: str, kind: FileKind | None, file: FilePatch) -> None:
         if kind is None and file.action is Action.DELETE:
             hint = "Leave the file out of the patch."
             raise self._conflict(file, path, "the patch deletes the file, but it is not there", "already_applied", hint)
@@ -354,8 +355,8 @@ class _Draft:
             raise self._conflict(file, path, "the file is not there", "missing", hint)
         self._refuse_kind(path, kind, file)
 
-    def _refuse_kind(self, path: str, kind: Kind | None, file: FilePatch) -> None:
-        if kind is not None and kind is not Kind.FILE:
+    def _refuse_kind(self, path: str, kind: FileKind | None, file: FilePatch) -> None:
+        if kind is not None and kind is not FileKind.FILE:
             hint = "Patches change regular files only; use a command in the workspace."
             raise self._conflict(file, path, f"is {_KINDS[kind]}", "not_a_file", hint)
 

@@ -5,7 +5,6 @@ Links on the way, and names that could mean two files, are refused.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from pyro_mcp.patches.failures import named, refused
@@ -15,16 +14,9 @@ from pyro_mcp.patches.parts import Action, FilePatch, Patch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pyro_mcp.model.kinds import FileKind
+
 _BACKUPS = (".orig", ".bak", ".old", "~")
-
-
-class Kind(StrEnum):
-    """Say what stands at a path, without following a link."""
-
-    FILE = "file"
-    DIRECTORY = "directory"
-    LINK = "link"
-    OTHER = "other"
 
 
 class Tree(Protocol):
@@ -33,7 +25,7 @@ class Tree(Protocol):
     Only the paths of `paths_of` are ever asked for. Answers must not change while a plan is made.
     """
 
-    def kind(self, path: str) -> Kind | None:
+    def kind(self, path: str) -> FileKind | None:
         """Return what stands there, or None for nothing; links are not followed, nor looked behind."""
         ...
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import CancelToken
-from pyro_mcp.agent.files import Delete, GuestFiles, Write
+from pyro_mcp.agent.file_values import Delete, Write
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.agent.messages import TaskRequest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.waiting import wait_until

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyro_mcp.agent.files import Delete, FileKind, GuestFiles, Write
+from pyro_mcp.agent.file_values import Delete, Write
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.kinds import FileKind
 from tests.support.agents import run
 
 if TYPE_CHECKING:

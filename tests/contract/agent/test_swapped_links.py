@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import CancelToken, ExecRequest
-from pyro_mcp.agent.files import Delete, GuestFiles, Write
+from pyro_mcp.agent.file_values import Delete, Write
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from tests.support.agents import run
 

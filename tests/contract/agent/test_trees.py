@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import ExecRequest
-from pyro_mcp.agent.files import DiffChange, FileKind, GuestFiles
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
+from pyro_mcp.model.kinds import DiffChange, FileKind
 from pyro_mcp.trees.entries import Kind
 from pyro_mcp.trees.outgoing import stream_tree
 from pyro_mcp.trees.receive import receive_tree
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyro_mcp.agent import AgentSession
-    from pyro_mcp.agent.files import TreeDiff
+    from pyro_mcp.agent.file_values import TreeDiff
     from tests.contract.agent.conftest import WorkspaceGuest
 
     Shell = Callable[[str], bytes]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import AgentSession, ExecRequest, exchange, files, session
-from pyro_mcp.agent.files import GuestFiles, Write
+from pyro_mcp.agent.file_values import Write
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.agent.services import GuestServices
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import wire

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyro_mcp.agent import AgentSession, files, session
-from pyro_mcp.agent.files import Delete, FileKind, GuestFiles, Write
+from pyro_mcp.agent.file_values import Delete, Write
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.kinds import FileKind
 from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.frames import encode
 from tests.support.agents import PairTransport

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyro_mcp.patches import Action, Delete, Kind, Write
+from pyro_mcp.model.kinds import FileKind
+from pyro_mcp.patches import Action, Delete, Write
 from pyro_mcp.patches.names import git_names
 from tests.unit.patches.trees import MemoryTree, applied, git_apply, git_diff, planned, refusal
 
@@ -251,9 +252,11 @@ def test_what_is_not_text_is_refused_by_its_name(patch: str, message: str) -> No
     assert error.hint
 
 
-@pytest.mark.parametrize("kind", [Kind.LINK, Kind.DIRECTORY, Kind.OTHER])
-def test_what_is_no_regular_file_in_the_tree_is_left_alone(kind: Kind) -> None:
-    what = {Kind.LINK: "a symbolic link", Kind.DIRECTORY: "a directory", Kind.OTHER: "no regular file"}[kind]
+@pytest.mark.parametrize("kind", [FileKind.LINK, FileKind.DIRECTORY, FileKind.OTHER])
+def test_what_is_no_regular_file_in_the_tree_is_left_alone(kind: FileKind) -> None:
+    what = {FileKind.LINK: "a symbolic link", FileKind.DIRECTORY: "a directory", FileKind.OTHER: "no regular file"}[
+        kind
+    ]
     for patch in (
         "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n",
         "--- a/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n",

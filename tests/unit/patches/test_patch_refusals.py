@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyro_mcp.errors import ErrorCode
-from pyro_mcp.patches import Kind
+from pyro_mcp.model.kinds import FileKind
 from tests.unit.patches.trees import Files, MemoryTree, outcome, refusal
 
 NUMBERS = {"f": b"one\ntwo\nthree\nfour\nfive\n"}
@@ -462,7 +462,7 @@ def test_no_link_on_the_way_is_followed() -> None:
         "diff --git a/g b/d/g\nrename from g\nrename to d/g\n",
         "diff --git a/d/f b/h\ncopy from d/f\ncopy to h\n",
     ):
-        tree = MemoryTree({"g": b"", "d/f": b"a\n"}, special={"d": Kind.LINK})
+        tree = MemoryTree({"g": b"", "d/f": b"a\n"}, special={"d": FileKind.LINK})
         error = refusal(patch, tree)
         assert error.message.endswith("d on its way is a symbolic link, and is not followed")
         assert error.details["reason"] == "link"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.patches import Delete, Kind, Plan, Write, parse, paths_of, plan
+from pyro_mcp.model.kinds import FileKind
+from pyro_mcp.patches import Delete, Plan, Write, parse, paths_of, plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,16 +33,16 @@ class MemoryTree:
 
     files: Files
     modes: dict[str, int] = field(default_factory=dict[str, int])
-    special: dict[str, Kind] = field(default_factory=dict[str, Kind])
+    special: dict[str, FileKind] = field(default_factory=dict[str, FileKind])
     asked: set[str] = field(default_factory=set[str])
 
-    def kind(self, path: str) -> Kind | None:
+    def kind(self, path: str) -> FileKind | None:
         self.asked.add(path)
         if path in self.special:
             return self.special[path]
         if path in self.files:
-            return Kind.FILE
-        return Kind.DIRECTORY if any(name.startswith(path + "/") for name in self.files) else None
+            return FileKind.FILE
+        return FileKind.DIRECTORY if any(name.startswith(path + "/") for name in self.files) else None
 
     def read(self, path: str) -> bytes | None:
         self.asked.add(path)

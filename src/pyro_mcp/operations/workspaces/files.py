@@ -15,7 +15,7 @@ from pyro_mcp.protocol.names import WORKSPACE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyro_mcp.agent.files import FileEntry
+    from pyro_mcp.agent.file_values import FileEntry
 
 _READ_ON = "workspace_file_read with offset=N and max_bytes=20000 continues at byte N."
 

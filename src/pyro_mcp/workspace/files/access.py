@@ -17,7 +17,7 @@ from pyro_mcp.workspace.guest import guest_of
 
 if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken
-    from pyro_mcp.agent.files import FileListing
+    from pyro_mcp.agent.file_values import FileListing
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
 

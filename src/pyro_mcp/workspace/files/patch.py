@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyro_mcp import patches
-from pyro_mcp.agent import files as agent
+from pyro_mcp.agent import file_values as agent
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.workspace.guest import guest_of
@@ -18,14 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyro_mcp.agent import CancelToken
+    from pyro_mcp.model.kinds import FileKind
     from pyro_mcp.workspace.engine import Engine
 
-_KINDS = {
-    agent.FileKind.FILE: patches.Kind.FILE,
-    agent.FileKind.DIRECTORY: patches.Kind.DIRECTORY,
-    agent.FileKind.LINK: patches.Kind.LINK,
-    agent.FileKind.OTHER: patches.Kind.OTHER,
-}
 # How much of a patch a reviewer is shown.
 _LISTED_FILES = 50
 
@@ -44,10 +40,10 @@ class FetchedTree:
     def __init__(self, fetched: Mapping[bytes, agent.Fetched]) -> None:
         self._fetched = fetched
 
-    def kind(self, path: str) -> patches.Kind | None:
+    def kind(self, path: str) -> FileKind | None:
         """Return what stands there."""
         found = self._fetched.get(_name(path))
-        return None if found is None else _KINDS[found.kind]
+        return None if found is None else found.kind
 
     def read(self, path: str) -> bytes | None:
         """Return a file's content."""
@@ -68,7 +64,7 @@ def apply_patch(engine: Engine, handle: str, patch: str, *, cancel: CancelToken 
     parsed = patches.parse(patch)
     names = [_name(path) for path in patches.paths_of(parsed)]
     with guest_of(engine, handle, activity=False) as use, use.session() as session:
-        guest = agent.GuestFiles(session, cancel=cancel)
+        guest = GuestFiles(session, cancel=cancel)
         # One byte more than a patch may touch tells that a file is larger.
         fetched = guest.fetch(names, max_file_bytes=patches.MAX_FILE_BYTES + 1)
         if use.workspace.secrets and "[REDACTED]" in patch:

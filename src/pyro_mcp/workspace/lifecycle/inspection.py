@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession, Flavour
-from pyro_mcp.agent.files import Area, GuestFiles
+from pyro_mcp.agent.file_values import Area
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pyro_mcp.model.kinds import DiffChange
     from pyro_mcp.trees.hooks.gate import HostHookNote
-
-
-class Change(StrEnum):
-    """Say what became of one name."""
-
-    ADDED = "added"
-    MODIFIED = "modified"
-    DELETED = "deleted"
-    TYPE_CHANGED = "type_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +28,7 @@ class FileChange:
     """
 
     path: str
-    change: Change
+    change: DiffChange
     old: SideFacts | None
     new: SideFacts | None
     added_lines: int = 0

@@ -11,10 +11,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyro_mcp.model.kinds import DiffChange
 from pyro_mcp.protocol.names import shown
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.workspace.review import git_patch
-from pyro_mcp.workspace.review.changes import Change, ChangeCounts, FileChange, SideFacts, TreeChanges
+from pyro_mcp.workspace.review.changes import ChangeCounts, FileChange, SideFacts, TreeChanges
 from pyro_mcp.workspace.review.git_patch import SYMLINK, Blob
 from pyro_mcp.workspace.review.host_hooks import PatchHooks
 from pyro_mcp.workspace.review.hunks import Hunks, compare
@@ -22,7 +23,7 @@ from pyro_mcp.workspace.review.hunks import Hunks, compare
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyro_mcp.agent.files import DiffEntry, DiffSide, TreeDiff
+    from pyro_mcp.agent.file_values import DiffEntry, DiffSide, TreeDiff
 
 # Of the patch; the guest's side bounds what goes into it.
 MAX_PATCH_BYTES = 16 * 1024 * 1024
@@ -39,7 +40,6 @@ class _Draft:
     """One entry: what git knows of its sides, or why the patch can't have it."""
 
     entry: DiffEntry
-    change: Change
     old: Blob | None = None
     new: Blob | None = None
     reason: str = ""
@@ -98,27 +98,18 @@ def compose(tree: TreeDiff, scratch: Path, policy: HookPolicy | None = None) -> 
 
 
 def _drafted(entry: DiffEntry, hooks: PatchHooks) -> _Draft:
-    change = _change(entry.old, entry.new)
     is_link = any(side is not None and side.kind.value == _LINK for side in (entry.old, entry.new))
     if git_patch.is_gits_own(entry.path, is_link=is_link):
-        return _Draft(entry, change, reason=_GITS_OWN)
+        return _Draft(entry, reason=_GITS_OWN)
     if reason := hooks.reason(entry):
-        return _Draft(entry, change, reason=reason)
+        return _Draft(entry, reason=reason)
     sides: list[Blob | None] = []
     for side in (entry.old, entry.new):
         found = _blob(side)
         if isinstance(found, str):
-            return _Draft(entry, change, reason=found)
+            return _Draft(entry, reason=found)
         sides.append(found)
-    return _Draft(entry, change, sides[0], sides[1])
-
-
-def _change(old: DiffSide | None, new: DiffSide | None) -> Change:
-    if old is None:
-        return Change.ADDED
-    if new is None:
-        return Change.DELETED
-    return Change.MODIFIED if old.kind == new.kind else Change.TYPE_CHANGED
+    return _Draft(entry, sides[0], sides[1])
 
 
 def _blob(side: DiffSide | None) -> Blob | str | None:
@@ -152,7 +143,7 @@ def _fitting(composed: list[tuple[_Draft, list[Hunks]]]) -> set[bytes]:
     """Return the paths that the patch has room for: what the project had before what was added to it."""
     room = MAX_PATCH_BYTES
     fitting: set[bytes] = set()
-    for draft, hunks in sorted(composed, key=lambda each: each[0].change is Change.ADDED):
+    for draft, hunks in sorted(composed, key=lambda each: each[0].entry.change is DiffChange.ADDED):
         length = 0 if draft.reason else len(draft.section(hunks))
         if length <= room:
             room -= length
@@ -189,7 +180,7 @@ def _without_implied(entries: tuple[DiffEntry, ...]) -> list[DiffEntry]:
 def _told(draft: _Draft, hunks: list[Hunks], reason: str) -> FileChange:
     return FileChange(
         path=shown(draft.entry.path) or ".",
-        change=draft.change,
+        change=draft.entry.change,
         old=_facts(draft.entry.old),
         new=_facts(draft.entry.new),
         added_lines=sum(each.added for each in hunks),
@@ -210,10 +201,10 @@ def _counted(changes: list[FileChange], tree: TreeDiff) -> ChangeCounts:
     patched = sum(each.is_patched for each in changes)
     return ChangeCounts(
         total=max(tree.total, len(changes)) if tree.truncated else len(changes),
-        added=by_change[Change.ADDED],
-        modified=by_change[Change.MODIFIED],
-        deleted=by_change[Change.DELETED],
-        type_changed=by_change[Change.TYPE_CHANGED],
+        added=by_change[DiffChange.ADDED],
+        modified=by_change[DiffChange.MODIFIED],
+        deleted=by_change[DiffChange.DELETED],
+        type_changed=by_change[DiffChange.TYPE_CHANGED],
         text_patched=patched,
         non_text=len(changes) - patched,
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pyro_mcp.agent.files import GuestFiles, TreeDiff
+from pyro_mcp.agent.file_values import TreeDiff
+from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.workspace.files.paths import path_below

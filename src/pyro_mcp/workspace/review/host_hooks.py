@@ -10,7 +10,7 @@ from pyro_mcp.trees.hooks.gate import HookGate
 from pyro_mcp.trees.hooks.table import Repositories, rule_for, rule_in_repository
 
 if TYPE_CHECKING:
-    from pyro_mcp.agent.files import DiffEntry, DiffSide
+    from pyro_mcp.agent.file_values import DiffEntry, DiffSide
     from pyro_mcp.trees.hooks.gate import HookPolicy, HostHookNote
     from pyro_mcp.trees.hooks.table import Rule
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pyro_mcp.workspace.review.changes import Change
+from pyro_mcp.model.kinds import DiffChange
 from pyro_mcp.workspace.review.review import brief
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB")
 _MARKS = {
-    Change.ADDED: "added",
-    Change.MODIFIED: "modified",
-    Change.DELETED: "deleted",
-    Change.TYPE_CHANGED: "another kind",
+    DiffChange.ADDED: "added",
+    DiffChange.MODIFIED: "modified",
+    DiffChange.DELETED: "deleted",
+    DiffChange.TYPE_CHANGED: "another kind",
 }
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
+from pyro_mcp.model.kinds import DiffChange
 from pyro_mcp.model.workspace import ReviewKind
 from pyro_mcp.protocol.names import shown
-from pyro_mcp.workspace.review.changes import Change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,7 +176,7 @@ def _switched(event: ReviewEvent) -> str:
 
 def _rank(change: FileChange) -> tuple[bool, bool]:
     """Order changes for a reviewer: of the project's own files first, and those that the diff shows."""
-    return change.change is Change.ADDED, not change.is_patched
+    return change.change is DiffChange.ADDED, not change.is_patched
 
 
 def _since_reset(events: Sequence[ReviewEvent]) -> list[ReviewEvent]:

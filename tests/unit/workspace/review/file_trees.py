@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from pyro_mcp.agent.files import DiffChange, DiffEntry, DiffSide, FileKind, TreeDiff
+from pyro_mcp.agent.file_values import DiffEntry, DiffSide, TreeDiff
+from pyro_mcp.model.kinds import DiffChange, FileKind
 
 if TYPE_CHECKING:
     from pathlib import Path

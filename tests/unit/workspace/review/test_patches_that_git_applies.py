@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyro_mcp.agent.files import FileKind
 from pyro_mcp.host.durable import remove_tree
+from pyro_mcp.model.kinds import FileKind
 from pyro_mcp.workspace.review.composing import compose
 from tests.support.thorough import examples
 from tests.unit.patches.trees import MemoryTree, git, planned
