@@ -19,8 +19,10 @@ def test_what_was_acknowledged_survives_power_cuts_at_random_moments(tmp_path: P
     outcomes = list(cut_power(Plan(cuts=4, seconds=3, processes=2, size_mib=256), tmp_path))
     assert len(outcomes) == 4
     assert [str(each) for each in outcomes if each.faults or each.aside] == []
+    assert all(each.examined for each in outcomes)
 
 
 def test_a_real_guest_starts_again_after_a_power_cut(tmp_path: Path) -> None:
     (outcome,) = cut_power(Plan(cuts=1, seconds=1, processes=1, guests=True, size_mib=1024), tmp_path)
     assert (outcome.faults, outcome.aside) == ((), ())
+    assert outcome.examined

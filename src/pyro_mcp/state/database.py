@@ -240,7 +240,7 @@ class Database:
             raise from_os_error(error, f"move the damaged {self.path} aside") from error
         self._notice(
             f"the state database could not be used ({reason}); it was moved to {aside}, and a new one was made."
-            " What still runs is taken up again."
+            " Machines that still run are restored."
         )
         self._forget_oldest()
 
@@ -287,7 +287,7 @@ class Database:
         """Return what keeps files from being opened at all: SQLite does not say."""
         fds: list[int] = []
         try:
-            # More than are open for a database: some were given back by now.
+            # More than a database has open: some have been closed since.
             for _ in range(_DESCRIPTORS):
                 fds.append(os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))  # noqa: PERF401 - each must be closed
         except OSError as error:

@@ -134,7 +134,7 @@ def processes_naming(vm_id: str) -> list[ProcessIdentity]:
 
 
 def is_keeper(arguments: list[str]) -> bool:
-    """Say whether these are the arguments of a VM's keeper, remover or watcher (see `vmm.keeper`, `vmm.watcher`)."""
+    """Return whether these are the arguments of a VM's keeper, remover or watcher (see `vmm.keeper`, `vmm.watcher`)."""
     return len(arguments) > 1 and arguments[1].endswith(("/keeper.sh", "/watcher.sh"))
 
 
@@ -147,7 +147,7 @@ def _arguments(pid: int) -> list[str]:
 
 
 def discard_workspace(store: Store, paths: Paths, workspace: Workspace) -> None:
-    """End the workspace's VMs, remove its files, and forget it. What was removed does not come back after a power cut.
+    """End the workspace's VMs, remove its files, and forget it. It does not come back after a power cut.
 
     Raises:
         PyroError: TIMEOUT if a process survives SIGKILL; PERMISSION and others. It is then `deleting`, and the next
@@ -202,7 +202,7 @@ def discard_vms(store: Store, paths: Paths, workspace_id: str, *, but: str = "")
 
 
 def discard_vm_if_there(store: Store, paths: Paths, vm_id: str) -> None:
-    """End and forget a VM that another process may have taken away by now.
+    """End and forget a VM that another process may have removed already.
 
     Raises:
         PyroError: TIMEOUT if a process survives SIGKILL; BUSY, PERMISSION and others.

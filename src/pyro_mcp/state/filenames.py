@@ -20,8 +20,8 @@ VM_LOCKS = "vms.lock"
 TEMPLATE_LOCKS = "templates.lock"
 # Stands for a baseline where there is none, so that one template fits every kind of VM.
 BASELINE_PLACEHOLDER = "no-baseline.img"
-# What such a name begins with (a workspace's directory) or ends with (a snapshot's record) is deleted: what is left of
-# it is removed, whatever the database says.
+# The prefix of a deleted workspace's directory, and the suffix of a deleted snapshot's record: the rest is removed,
+# whatever the database says.
 DELETED = "deleted-"
 DELETED_SUFFIX = ".deleted"
 UNFINISHED = "unfinished"

@@ -124,7 +124,7 @@ def begin_command(store: Store, workspace_id: str, record: CommandRecord) -> int
 
 
 def end_command(store: Store, clock: Clock, workspace_id: str, record: CommandRecord) -> None:
-    """Record how a command ended. One of a life that is over by now is forgotten already, and stays so.
+    """Record how a command ended. A command of a generation that is over is forgotten, and stays so.
 
     Raises:
         PyroError: NO_SPACE, BUSY and others of the store.

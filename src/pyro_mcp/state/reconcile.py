@@ -50,8 +50,8 @@ _DYING_S = 1.0
 def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None], watch: Watch) -> list[str]:
     """Make the store agree with what runs and lies on the disk; return the ids of VMs that were deleted.
 
-    `watch` starts what ends a workspace's VM when its time is up, where that has been killed. What can't be mended now,
-    because another process has it or it resists, is left for the next time; what resists is told to `notice`.
+    `watch` replaces a killed process that ends a workspace's VM when its time is up. Anything that another process has
+    locked, or that fails, is left for the next time; failures are reported to `notice`.
 
     Raises:
         PyroError: the store itself can't be used.
@@ -62,7 +62,7 @@ def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], 
 
 
 def restore_workspaces(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None], watch: Watch) -> None:
-    """Restore the records of workspaces that can't be read; a look at the others does not find them.
+    """Restore the records of workspaces that can't be read; reconciling does not find them.
 
     Raises:
         PyroError: the store itself can't be used.
@@ -148,7 +148,7 @@ class _Reconciliation:
         return True
 
     def _needs_something(self, row: sqlite3.Row, vm: Vm | None) -> bool:
-        """Say whether a workspace has to be looked at more closely."""
+        """Return whether a workspace has to be settled."""
         if row["owner_pid"] is not None:
             return not _owner_lives(row)
         if row["state"] in _STABLE:
@@ -206,7 +206,7 @@ class _Reconciliation:
         return not is_vm_id(vm_id) or self._settle_stray(vm_id)
 
     def _settle_stray(self, vm_id: str) -> bool:
-        """Take a VM without a row up again if it still is one, else remove what is left of it, or set its disks aside.
+        """Restore a VM without a row if its copy describes one; otherwise remove it, or move its disks to quarantine.
 
         Rows are written before directories are made and deleted after those are removed, so this is for a database that
         was lost, or a removal that its maker did not live to finish.
@@ -216,13 +216,13 @@ class _Reconciliation:
         files = VmFiles.of(self.paths, vm_id)
         vm = read_copy(files)
         if vm is not None and vm.workspace_id:
-            # Which of them count is known when the workspaces have been taken up.
+            # Which VMs workspaces claim is known once the workspaces are restored.
             if self.store.is_claimed(vm_id):
                 self.store.vms.insert(vm)
                 return False
         elif vm is not None and self._is_worth_keeping(vm):
             self.store.vms.insert(vm)
-            self.notice(f"{vm_id} was unknown to the state database and is taken up again")
+            self.notice(f"{vm_id} was unknown to the state database and is restored")
             return self._settle(vm_id)
         end_machine(vm_id, None if vm is None else vm.machine)
         if vm is None and files.root_disk.exists() and not files.unfinished.exists():
@@ -259,7 +259,7 @@ def undo_start(store: Store, paths: Paths, vm: Vm, error: str = "") -> None:
     files = VmFiles.of(paths, vm.id)
     remove_tree(files.runtime)
     if not was_stopped:
-        # What a VM that never ran has on disk is half a copy of the template's, at most.
+        # A VM that never ran has at most half a copy of the template's disk.
         remove_tree(files.directory)
     fault_point("start.undone")
     before = VmState.STOPPED if was_stopped else VmState.CREATED

@@ -98,7 +98,7 @@ CREATE TABLE snapshots (
 ) STRICT, WITHOUT ROWID
 """
 
-# Texts that a guest wrote can be long, so the rows lie outside the index. What may hold any bytes is JSON.
+# Texts that a guest wrote can be long, so the rows lie outside the index. Values that may hold any bytes are JSON.
 _COMMANDS = """
 CREATE TABLE commands (
     workspace_id TEXT NOT NULL,

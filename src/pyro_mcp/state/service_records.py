@@ -127,7 +127,7 @@ def end_publisher(service: Service) -> None:
 
 
 def is_published(service: Service) -> bool:
-    """Say whether the process that carries a service's ports is there."""
+    """Return whether the process that carries a service's ports is there."""
     publisher = service.publisher
     return (
         publisher is not None and ProcessIdentity(publisher.pid, publisher.start_time, publisher.boot_id).is_running()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.state.workspaces import WorkspaceTable
 
-# What tells whether a workspace needs anything, without reading all of it.
+# The columns that show whether a workspace needs anything.
 _GLANCE = (
     "SELECT id, state, vm_id, boot_id, deadline_boottime_s, owner_pid, owner_start_time, owner_boot_id FROM workspaces"
 )
@@ -55,7 +55,7 @@ class Store:
         return self._database.read(lambda connection: connection.execute(_GLANCE).fetchall())
 
     def is_claimed(self, vm_id: str) -> bool:
-        """Say whether a workspace says that this VM runs it."""
+        """Return whether a workspace names this VM as its own."""
         query = "SELECT 1 FROM workspaces WHERE vm_id = ?"
         return self._database.read(lambda connection: connection.execute(query, (vm_id,)).fetchone()) is not None
 
@@ -86,5 +86,5 @@ def this_process() -> Owner:
 
 
 def is_alive(owner: Owner) -> bool:
-    """Say whether the owner's process still runs: that very one, in this boot."""
+    """Return whether the owner's process, of this boot, still runs."""
     return ProcessIdentity(owner.pid, owner.start_time, owner.boot_id).is_running()

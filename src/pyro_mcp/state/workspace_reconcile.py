@@ -174,7 +174,7 @@ class WorkspaceReconciler:
         self.notice(f"the record of the workspace {known[0].title} was damaged: it was restored from its copy")
 
     def settle_stray(self, workspace_id: str) -> None:
-        """Take a workspace without a row up again, or remove the rest of one whose creation did not end.
+        """Restore a workspace without a row, or remove the rest of one whose creation did not end.
 
         Rows are written before directories are made, and deleted after those have another name; so the database was
         lost, or has lost its last transactions.
@@ -196,7 +196,7 @@ class WorkspaceReconciler:
         self._take_up_vm(known[0].vm_id)
         self._take_up(*known)
         self.notice(
-            f"the workspace {known[0].title} was unknown to the state database and is taken up again;"
+            f"the workspace {known[0].title} was unknown to the state database and is restored;"
             " the history of its commands is lost"
         )
         self.settle(workspace_id)
@@ -220,7 +220,7 @@ class WorkspaceReconciler:
             except PyroError as error:
                 if error.code is not ErrorCode.CONFLICT or attempt.name is None:
                     raise
-                self.notice(f"another workspace is called {name} by now: {workspace.id} has no name any more")
+                self.notice(f"another workspace has the name {name}: {workspace.id} has lost it")
         files = WorkspaceFiles(self.paths, workspace.id)
         self.store.workspaces.put_snapshots(workspace.id, snapshots_on_disk(files, snapshots))
         sweep_workspace(self.store, self.paths, workspace, self.notice, can_adopt=not workspace.vm_id)
@@ -248,7 +248,7 @@ def _holds_nothing(directory: Path) -> bool:
 
 
 def is_overdue(workspace: Workspace, clock: Clock) -> bool:
-    """Say whether a workspace that runs should have been switched off by now."""
+    """Return whether a running workspace should have been stopped by now."""
     return workspace.boot_id == clock.boot_id() and clock.boottime_s() >= workspace.deadline_boottime_s
 
 

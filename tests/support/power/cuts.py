@@ -44,12 +44,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one cut left: `number` is the log's entry, `faults` what was acknowledged and is not there."""
+    """What one cut left: `number` is the log's entry, `faults` what was acknowledged and is not there.
+
+    `examined` is how often the content of a workspace was compared.
+    """
 
     number: int
     is_volatile: bool
     faults: tuple[str, ...]
     aside: tuple[str, ...]
+    examined: int
 
     def __str__(self) -> str:
         """Return a line for a person."""
@@ -63,7 +67,6 @@ def cut_power(plan: Plan, directory: Path) -> Iterator[Outcome]:
     (directory / "seed" / "seed").write_text("seed\n")
     with logged_disk(directory, plan.size_mib * _MIB) as disk:
         env = _environment(directory, disk.place, plan)
-        first = disk.position()
         journals = [directory / f"journal-{number}" for number in range(plan.processes)]
         with ExitStack() as stack:
             workers = [
@@ -88,8 +91,11 @@ def cut_power(plan: Plan, directory: Path) -> Iterator[Outcome]:
     replay = Replay(disk, directory)
     try:
         choice = random.Random(plan.seed)
-        after_first = [n for n, entry in enumerate(replay.entries) if entry.begin >= first]
-        for number in sorted(choice.choices(after_first, k=plan.cuts)):
+        # Before the first answer and after the last deletion there is nothing to lose.
+        deeds = [deed for journal in journals for deed in read_journal(journal)]
+        first, last = min(deed.end or 0 for deed in deeds), max(deed.begin for deed in deeds)
+        moments = [n for n, entry in enumerate(replay.entries) if first <= entry.begin <= last]
+        for number in sorted(choice.choices(moments, k=plan.cuts)):
             is_volatile = choice.random() < 0.5
             image = replay.cut(number, choice if is_volatile else None)
             yield _judged(directory, env, image, replay.entries[number].begin, number, is_volatile, journals, plan)
@@ -111,7 +117,9 @@ def _judged(
     other_boot.write_text(f"{number:08x}-0000-4000-8000-{random.Random(number).getrandbits(48):012x}\n")
     done = process.run(
         [
-            *("unshare", "--mount", "sh", "-c", _IN_ANOTHER_BOOT, "sh", other_boot),
+            # A jail can't mount /proc where something lies over a part of it, so guests see the same boot.
+            *("unshare", "--mount", "sh", "-c", 'exec "$@"' if plan.guests else _IN_ANOTHER_BOOT, "sh"),
+            *(() if plan.guests else (other_boot,)),
             *(sys.executable, "-m", "tests.support.power.judge", image, directory / "place", str(position)),
             *(str(plan.seed + number), *journals),
         ],
@@ -119,7 +127,7 @@ def _judged(
         timeout_s=_PATIENCE_S,
     )
     found = json.loads(done.text.splitlines()[-1])
-    return Outcome(number, is_volatile, tuple(found["faults"]), tuple(found["aside"]))
+    return Outcome(number, is_volatile, tuple(found["faults"]), tuple(found["aside"]), found["examined"])
 
 
 def _environment(directory: Path, place: Path, plan: Plan) -> dict[str, str]:

@@ -80,6 +80,7 @@ class _Judge:
         self._worlds = worlds
         self._choice = choice
         self.faults: list[str] = []
+        self.examined = 0
 
     def examine(self) -> None:
         listed = {each.workspace_id: each for each in self._pyro.list_workspaces().workspaces}
@@ -132,6 +133,7 @@ class _Judge:
             found.append(self._pyro.exec_workspace(workspace, command=command, timeout_seconds=300).stdout)
 
         self._attempt(workspace, f"exec after {snapshot or 'the cut'}", run)
+        self.examined += len(found)
         wanted = sorted(f"seed\n{each}" for each in allowed)
         self.faults += [
             f"{workspace} {snapshot}: {text!r} is in it, not one of {wanted}" for text in found if text not in wanted
@@ -158,7 +160,7 @@ def main() -> None:
         judge = _Judge(pyro, worlds, random.Random(int(seed)))
         judge.examine()
     aside = sorted(path.name for place in ("quarantine/*", "*.unusable-*") for path in state.glob(place))
-    print(json.dumps({"faults": judge.faults, "aside": aside, "workspaces": len(worlds)}))
+    print(json.dumps({"faults": judge.faults, "aside": aside, "examined": judge.examined}))
 
 
 if __name__ == "__main__":

@@ -278,7 +278,7 @@ def test_a_database_that_is_lost_under_a_running_vm_loses_nothing(yard: HostFixt
         os.truncate(f"{yard.paths.database}{suffix}", 5000 if not suffix else 0)
     yard.engine.close()
     assert status_vm(yard.engine, vm.id) == vm
-    assert any("taken up again" in notice for notice in yard.said.notices)
+    assert any("is restored" in notice for notice in yard.said.notices)
     assert others.run("exec", vm.id, "echo still here").stdout == "still here\n"
     assert yard.remains() == []
 
