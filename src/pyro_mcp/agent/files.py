@@ -46,8 +46,8 @@ DIFF_TIMEOUT_S = 300.0
 STREAM_TIMEOUT_S = 3600.0
 # How long data may stand still or trickle. At the end of an unpacking the guest writes its disk.
 STALL_S = 60.0
-UNPACK_STALL_S = 120.0
-DIFF_STALL_S = 120.0
+UNPACK_STALL_S = 90.0
+DIFF_STALL_S = 90.0
 FREEZE_TIMEOUT_S = tasks.MAX_FREEZE_S + 20.0
 #: Of all that one `fetch` brings.
 MAX_FETCH_BYTES = 80 * 1024 * 1024
