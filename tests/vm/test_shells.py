@@ -121,7 +121,33 @@ def test_a_progress_bar_is_one_line(desk: TaskIntake) -> None:
     assert "\nat 100%\ndone\n" in seen
 
 
-def test_state_stays_between_calls_and_python_can_be_talked_to(desk: TaskIntake) -> None:
+def test_enter_is_the_key_and_not_a_line_feed(desk: Desk) -> None:
+    cursor = desk.pyro.write_shell(
+        desk.workspace_id, desk.shell_id, input="stty raw -echo; echo re''ady; head -c 4 | od -An -tx1; stty sane"
+    ).cursor
+    desk.sees("ready", cursor)
+    desk.does("A", "41 0d", newline=True)
+    desk.does("B\n", "42 0d", newline=False)
+
+
+def test_several_lines_are_pasted_where_a_program_supports_it(desk: Desk) -> None:
+    # Typed, the second line would be what `read` reads.
+    assert "[]" in desk.does("read -t 0 x\necho \"[$x]\"", "[]")
+    # Without readline nobody has asked for it: the lines are typed one by one.
+    desk.does("exec bash --noediting", "/workspace# ")
+    desk.does("read x\nwas typed", "/workspace# ")
+    desk.does("echo \"<$x>\"", "<was typed>")
+
+
+def test_waiting_for_a_pause_begins_with_the_first_prompt(desk: Desk) -> None:
+    with Pyro() as pyro:
+        shell = pyro.open_shell(desk.workspace_id).shell_id
+        pyro.write_shell(desk.workspace_id, shell, input="echo $((40 + 2))")
+        seen = pyro.read_shell(desk.workspace_id, shell, plain=True, wait_for_idle_ms=300).output
+    assert "/workspace# " in seen
+
+
+def test_state_stays_between_calls_and_python_can_be_talked_to(desk: Desk) -> None:
     desk.does("cd /tmp; X=日本", "/tmp# ")
     assert "日本 /tmp\n" in desk.does("echo $X $PWD", "日本 /tmp\n")
     desk.does("python3", ">>> ")

@@ -140,7 +140,8 @@ class ExecRequest:
     """A command. What is not UTF-8 in it is written with surrogates, as `os.fsdecode` does.
 
     `env` is added to what the agent gives every command. It is killed, with all that descends from it, after
-    `timeout_s` seconds. With `is_last`, no other command is expected, and the agent makes nothing ready for one.
+    `timeout_s` seconds. With `is_last`, no other command is expected, and the agent makes nothing ready for one. With
+    `is_line`, the arguments are a shell, -c and a command line, which bash runs instead where the guest has it.
     """
 
     argv: tuple[str, ...]
@@ -148,6 +149,7 @@ class ExecRequest:
     cwd: str = WORKSPACE
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     is_last: bool = False
+    is_line: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no kernel would run.
@@ -184,6 +186,7 @@ class ExecRequest:
             PyroError: INVALID if it is too long for a frame.
         """
         flags = (wire.EXEC_STDIN if stdin else 0) | (wire.EXEC_LAST if self.is_last else 0)
+        flags |= wire.EXEC_LINE if self.is_line else 0
         timeout_ms = _milliseconds(self.timeout_s)
         texts = [self.cwd, *self.argv, *(f"{name}={value}" for name, value in self.env.items())]
         body = _EXEC.pack(timeout_ms, flags, len(self.argv), len(self.env)) + b"".join(

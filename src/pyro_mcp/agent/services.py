@@ -91,12 +91,14 @@ Ready = ReadyFile | ReadyPort | ReadyCommand
 
 @dataclass(frozen=True, slots=True)
 class ServiceStart:
-    """What is to be started. `run` tells this start of the name from all others."""
+    """What is to be started. `run` tells this start of the name from all others; `is_line` as
+    in `ExecRequest`."""
 
     name: str
     run: str
     argv: tuple[str, ...]
     cwd: str
+    is_line: bool = False
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     ready: Ready | None = None
     timeout_s: float = 30.0
@@ -180,6 +182,7 @@ class GuestServices:
             "service": start.name,
             "run": start.run,
             "argv": list(start.argv),
+            "line": start.is_line,
             "cwd": start.cwd,
             "env": dict(start.env),
             "ready": _ready(start),

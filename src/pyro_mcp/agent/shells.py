@@ -6,6 +6,7 @@ texts are not shown.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
@@ -28,6 +29,8 @@ TIMEOUT_S = 15.0
 # A person who is attached may think for long.
 ATTACH_TIMEOUT_S = 365 * 86_400.0
 _MAX_COUNT = 1 << 60
+# Pasted, such a character would be text, not a key.
+_KEY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class ShellState(StrEnum):
@@ -132,13 +135,24 @@ class GuestShells:
             raise breach("a list of shells that is none")
         return tuple(_info(each) for each in cast("list[object]", found))
 
-    def write(self, shell: str, text: str) -> ShellInfo:
-        """Type a text.
+    def write(self, shell: str, text: str, *, enter: bool = False) -> ShellInfo:
+        """Type a text, and press Enter after it if `enter`. Line breaks in it are Enter too.
+
+        Several lines without other control characters are pasted at once if the program has asked for that.
 
         Raises:
             PyroError: NOT_FOUND; CONFLICT if nobody is there to read it; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        return self._asked(shell, {"op": shells.WRITE, "shell": shell, "input": text}, f"write to the shell {shell}")
+        keys = text.replace("\r\n", "\r").replace("\n", "\r")
+        block = keys.rstrip("\r")
+        is_block = "\r" in block and not _KEY.search(block)
+        fields = {
+            "op": shells.WRITE,
+            "shell": shell,
+            "input": keys + "\r" * enter,
+            "paste": len(block) if is_block else 0,
+        }
+        return self._asked(shell, fields, f"write to the shell {shell}")
 
     def signal(self, shell: str, number: ShellSignal) -> ShellInfo:
         """Signal what runs in the foreground.

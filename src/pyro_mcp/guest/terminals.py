@@ -38,6 +38,9 @@ _WRITE_BYTES = 4096
 _KEPT_BYTES = shells.KEPT_BYTES + shells.CONTEXT_BYTES
 # Dropping from the front is done in steps.
 _SLACK_BYTES = 64 * 1024
+_BLANK = ord(" ")
+# xterm's mode 2004, bracketed paste.
+_PASTES_ON, _PASTES_OFF = b"\x1b[?2004h", b"\x1b[?2004l"
 
 
 def open_controlling_end(name: str, directory: int | None) -> int:
@@ -74,6 +77,11 @@ class Terminal:
         self.start = 0
         self.sizes: list[tuple[int, int, int]] = []
         self.output_s = self.input_s = time.monotonic()
+        #: Whether a program has asked for pasted text to be marked as such.
+        self.takes_pastes = False
+        #: Whether more has come out than the echo of what was typed.
+        self.has_spoken = False
+        self._echo_bytes = 0
         self.on_output: Callable[[], None] | None = None
         self._loop = loop
         self._fd = controlling
@@ -135,6 +143,8 @@ class Terminal:
         self.input_s = time.monotonic()
         was_waiting = bool(self._pending)
         self._pending += data
+        # A control character is echoed as two.
+        self._echo_bytes += len(data) + sum(byte < _BLANK for byte in data) if not self.has_spoken else 0
         if not was_waiting:
             self._type()
 
@@ -200,11 +210,20 @@ class Terminal:
             self._kept += data
         if count:
             self.output_s = time.monotonic()
+            self._notice(count)
             if len(self._kept) > _KEPT_BYTES + _SLACK_BYTES:
                 surplus = len(self._kept) - _KEPT_BYTES
                 del self._kept[:surplus]
                 self.start += surplus
         return count > 0
+
+    def _notice(self, count: int) -> None:
+        """Look at the last `count` bytes that have come out."""
+        self.has_spoken = self.has_spoken or self.end > self._echo_bytes
+        since = max(0, len(self._kept) - count - len(_PASTES_ON) + 1)
+        on, off = self._kept.rfind(_PASTES_ON, since), self._kept.rfind(_PASTES_OFF, since)
+        if on != off:
+            self.takes_pastes = on > off
 
     def _tell(self) -> None:
         if self.on_output is not None:

@@ -45,7 +45,7 @@ VM_ID = about(
     completes="vm",
 )
 COMMAND = about(
-    "A string is run by the shell (sh -c); a list is a program and its arguments, without a shell.",
+    "A string is run by bash (sh if there is none); a list is a program and its arguments, without a shell.",
     place=Place.COMMAND,
     names="COMMAND",
 )

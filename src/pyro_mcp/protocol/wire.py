@@ -32,6 +32,8 @@ EXEC_STDIN: Final = 1
 EXEC_LAST: Final = 2
 #: The agent's own: the last text names the terminal that the command sits at, its arguments are shells to choose from.
 EXEC_TERMINAL: Final = 4
+#: The arguments are a shell, -c and a command line: the line is run by bash where there is one, else by that shell.
+EXEC_LINE: Final = 8
 
 # Frames from the host.
 HELLO: Final = 1

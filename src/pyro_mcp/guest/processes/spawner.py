@@ -106,7 +106,7 @@ def rehearse(surroundings: Surroundings) -> None:
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        os.write(writing, pack_command(_EXEC.pack(0, 0, 3, 1) + b"/\0/\0-c\0\0PATH=\0"))
+        os.write(writing, pack_command(_EXEC.pack(0, wire.EXEC_LINE, 3, 1) + b"/\0/\0-c\0\0PATH=\0"))
         body = read_command(reading)
         if body is not None:
             _run(body, Surroundings(surroundings.environment.copy(), surroundings.workspace), -1)
@@ -141,7 +141,18 @@ def _run(body: bytes, surroundings: Surroundings, stdin_fd: int) -> NoReturn:
         _become_shell(argv, environment)
     if flags & wire.EXEC_STDIN:
         os.dup2(stdin_fd, 0)
+    if flags & wire.EXEC_LINE:
+        _execute_line(argv, environment)
     _execute(argv, environment)
+
+
+def _execute_line(argv: list[bytes], environment: dict[bytes, bytes]) -> None:
+    """Become bash with a shell's arguments; return if there is no bash."""
+    try:
+        _execute([b"bash", *argv[1:]], environment)
+    except RefusalError as refusal:
+        if refusal.code != wire.COMMAND_NOT_FOUND:
+            raise
 
 
 def _sit_at(terminal: bytes) -> None:

@@ -63,13 +63,14 @@ class Services:
         wanted = cast("Document | None", document.get("ready"))
 
         def line(command: str) -> bytes:
-            return _body(["/bin/sh", "-c", command], cwd, env)
+            return _body(["/bin/sh", "-c", command], cwd, env, wire.EXEC_LINE)
 
         # What can't be checked is refused before anything runs.
         make = None if wanted is None else check_for(self._machine, wanted, line)
         if wanted is not None:
             refuse_if_answered(wanted)
-        process = start_detached(self._machine, _body(argv, cwd, env))
+        flags = wire.EXEC_LINE if document.get("line") is True else 0
+        process = start_detached(self._machine, _body(argv, cwd, env, flags))
         service = Service(self._machine, name, str(document["run"]), process)
         self._services[name] = service
         reply = Reply(session, ident, lambda: service.fail("abandoned"))
@@ -160,8 +161,8 @@ class Services:
         return service
 
 
-def _body(argv: list[str], cwd: str, env: dict[str, str]) -> bytes:
+def _body(argv: list[str], cwd: str, env: dict[str, str], flags: int) -> bytes:
     texts = [cwd, *argv, *(f"{name}={value}" for name, value in env.items())]
     # What is no UTF-8 stands as surrogates.
     packed = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in texts)
-    return _EXEC.pack(0, 0, len(argv), len(env)) + packed
+    return _EXEC.pack(0, flags, len(argv), len(env)) + packed

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _PROGRAMS = (b"bash", b"sh")
 _TERM = b"TERM=xterm-256color"
+# What a terminal puts around text that is pasted, for a program that has asked for it.
+_PASTE, _PASTED = "\x1b[200~", "\x1b[201~"
 
 
 class Shells:
@@ -140,7 +142,10 @@ class Shells:
 
     def _write(self, session: Conversation, ident: int, document: Document) -> None:
         shell = self._shell(document)
-        shell.terminal.write(_bytes(document["input"]))
+        text, pasted = str(document["input"]), cast("int", document.get("paste", 0))
+        if pasted and shell.terminal.takes_pastes:
+            text = f"{_PASTE}{text[:pasted]}{_PASTED}{text[pasted:]}"
+        shell.terminal.write(_bytes(text))
         session.reply(ident, shell.report())
 
     def _signal(self, session: Conversation, ident: int, document: Document) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 # By then a shell has said its first words, or has none to say.
-_FIRST_WORDS_S = 5.0
+_FIRST_WORDS_S = 20.0
 
 
 class View:
@@ -147,7 +147,7 @@ class Reading(View):
         shell, terminal = self.shell, self.shell.terminal
         if not self._idle_s or shell.exit_code is not None:
             return 0.0
-        if not terminal.end:
+        if not terminal.has_spoken:
             # Before its first prompt a shell has not paused, it has not begun.
             return min(self._asked_s + _FIRST_WORDS_S, self._latest_s) - time.monotonic()
         quiet_since_s = max(terminal.output_s, terminal.input_s)

@@ -53,6 +53,11 @@ def mount_base() -> None:
     syscalls.mount(BASE_DEVICE, _BASE, "ext4", syscalls.MS_RDONLY | syscalls.MS_NODEV)
 
 
+def login_shell() -> bytes:
+    """Return the shell that the environment has for people."""
+    return b"/bin/bash" if os.path.lexists(f"{_BASE}/bin/bash") else b"/bin/sh"
+
+
 def mount_root() -> None:
     """Mount the root disk, and the environment: the base with the root disk's changes."""
     syscalls.mount(ROOT_DEVICE, _ROOT, "ext4", syscalls.MS_NODEV | syscalls.MS_NOATIME, _DISK_OPTIONS)

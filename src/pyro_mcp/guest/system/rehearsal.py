@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_MS = 20_000
 _READ_BYTES = 65536
+_LINE_SHELL = "/bin/sh"
 # More than the clock may be wrong by, so that it is set.
 _CLOCK_STEP_NS = 1_000_000_000
 
@@ -79,4 +80,5 @@ def _configuration() -> bytes:
 
 def _execution(argv: Sequence[str]) -> bytes:
     texts = b"".join(text.encode() + b"\0" for text in ("/workspace", *argv))
-    return struct.pack(wire.EXEC_FORMAT, _TIMEOUT_MS, wire.EXEC_LAST, len(argv), 0) + texts
+    flags = wire.EXEC_LAST | (wire.EXEC_LINE if argv[0] == _LINE_SHELL else 0)
+    return struct.pack(wire.EXEC_FORMAT, _TIMEOUT_MS, flags, len(argv), 0) + texts

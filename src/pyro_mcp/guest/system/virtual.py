@@ -34,6 +34,10 @@ _ENVIRONMENT = {
     b"PATH": b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     b"HOME": b"/root",
     b"LANG": b"C.UTF-8",
+    b"USER": b"root",
+    b"LOGNAME": b"root",
+    # Commands have no terminal; shells, which have one, name it.
+    b"TERM": b"dumb",
 }
 _WORKSPACE = os.fsencode(environment.WORKSPACE)
 # What most first commands need is read into memory once, in the template.
@@ -50,6 +54,9 @@ _SETTINGS = {
     # an answer, so that connecting ends after these retries: 7 s instead of 127.
     "/proc/sys/net/ipv4/tcp_rmem": "4096 131072 262144",
     "/proc/sys/net/ipv4/tcp_syn_retries": "2",
+    # The kernel's defaults grow with memory: what watches a project's files finds here what a desktop gives it.
+    "/proc/sys/fs/inotify/max_user_watches": "524288",
+    "/proc/sys/fs/inotify/max_user_instances": "1024",
 }
 # And of its block devices: behind them is a file of the host's, which schedules by itself.
 _DISK_SETTINGS = {"scheduler": "none", "wbt_lat_usec": "0", "iostats": "0", "add_random": "0"}
@@ -80,6 +87,7 @@ class VirtualMachine:
             raise RefusalError(wire.BAD_REQUEST, f"can't prepare for {flavour!r} after {self._flavour!r}")
         _tune_kernel()
         environment.mount_base()
+        self._launcher.surroundings.environment[b"SHELL"] = environment.login_shell()
         if flavour == wire.FRESH:
             environment.mount_root()
             self._names.place(environment.ENVIRONMENT)

@@ -18,6 +18,16 @@ mkdir -p workspace etc/default usr/sbin
 chmod 0755 workspace
 echo LANG=C.UTF-8 >etc/default/locale
 
+# Commits made in a guest need some identity; whatever a repository or a user sets takes precedence.
+printf '[user]\n\tname = pyro\n\temail = pyro@localhost\n' >etc/gitconfig
+chmod 0644 etc/gitconfig
+
+if [ -d etc/sudoers.d ]; then
+    chroot . useradd --uid 1000 --user-group --create-home --shell /bin/bash user
+    echo 'user ALL=(ALL:ALL) NOPASSWD: ALL' >etc/sudoers.d/user
+    chmod 0440 etc/sudoers.d/user
+fi
+
 # Packages must not start daemons: a guest has services of its own, and this is nobody's machine to administer.
 printf '#!/bin/sh\nexit 101\n' >usr/sbin/policy-rc.d
 chmod 0755 usr/sbin/policy-rc.d

@@ -72,7 +72,8 @@ class ShellReadRequest:
     wait_for_idle_ms: int | None = field(
         default=None,
         metadata=about(
-            "Wait until the output has paused this long, at most 45 seconds, or the shell exits.",
+            "Wait until the output has paused this long, at most 45 seconds, or the shell exits. A new shell is"
+            " waited for until it prints its prompt.",
             ge=0,
             le=30_000,
             unit="milliseconds",
@@ -88,7 +89,8 @@ class ShellWriteRequest:
     shell_id: str = field(metadata=_SHELL)
     input: str = field(
         metadata=about(
-            "Text to type. Control characters are keys: \\u0003 is Ctrl-C, \\u0004 Ctrl-D, \\u001b Escape.",
+            "Text to type; a line break in it is Enter. Control characters are keys: \\u0003 is Ctrl-C, \\u0004"
+            " Ctrl-D, \\u001b Escape. Several lines are pasted at once if the program supports that.",
             names="TEXT",
             max_length=_MAX_INPUT_CHARS,
         )
@@ -268,10 +270,12 @@ def _read(request: ShellReadRequest, call: Call) -> ShellReadResult:
 def _write(request: ShellWriteRequest, call: Call) -> ShellWriteResult:
     from pyro_mcp.workspace.shells.shell import write_shell
 
-    text = request.input + "\n" * request.newline
     with engine(call) as using:
-        workspace_id, info = write_shell(using, request.workspace_id, request.shell_id, text)
-    return ShellWriteResult(workspace_id, info.shell, len(text), info.end, info.state.value)
+        workspace_id, info = write_shell(
+            using, request.workspace_id, request.shell_id, request.input, enter=request.newline
+        )
+    typed = len(request.input) + request.newline
+    return ShellWriteResult(workspace_id, info.shell, typed, info.end, info.state.value)
 
 
 def _signal(request: ShellSignalRequest, call: Call) -> ShellSignalResult:

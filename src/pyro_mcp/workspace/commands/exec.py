@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pyro_mcp.agent import ExecRequest, Stream
+from pyro_mcp.agent import Stream
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.kinds import ExecutionMode, Isolation
@@ -137,9 +137,7 @@ def _run(job: _Job, record: CommandRecord) -> WorkspaceExecution:
 
 def _converse(job: _Job, kept: CommandOutput) -> ExecResult:
     command, streams = job.command, job.streams
-    request = ExecRequest(
-        command.argv, timeout_s=command.timeout_s, cwd=command.cwd, env={**job.use.vm.variables, **job.variables}
-    )
+    request = command.request({**job.use.vm.variables, **job.variables})
     timeout_s = max(float(command.timeout_s), CONNECT_TIMEOUT_S)
     with job.use.command_session(job.engine, timeout_s=timeout_s, cancel=streams.cancel) as session:
         if job.redactor is None:

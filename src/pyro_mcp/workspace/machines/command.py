@@ -18,7 +18,7 @@ from pyro_mcp.vmm.paused import continued
 from pyro_mcp.workspace.machines.boot import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pyro_mcp.agent import CancelToken, ExecResult, GuestConfig
     from pyro_mcp.model.kinds import ExecutionMode, Isolation
@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GuestCommand:
-    """A command: a line for the guest's shell (`str`), or a program and its arguments."""
+    """A command: a line for the guest's shell (`str`), or a program and its arguments.
+
+    `env` is added to the environment's own variables. Its values are recorded nowhere.
+    """
 
     command: str | tuple[str, ...]
     timeout_s: int = DEFAULT_TIMEOUT_S
     cwd: str = WORKSPACE
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what no guest could run.
@@ -53,8 +57,19 @@ class GuestCommand:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """Return the argument vector."""
+        """Return the argument vector; that of a line is for a guest without bash."""
         return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command
+
+    @property
+    def is_line(self) -> bool:
+        """Return whether it is a line for the guest's shell."""
+        return isinstance(self.command, str)
+
+    def request(self, variables: Mapping[str, str]) -> ExecRequest:
+        """Return what the guest's agent is asked to run."""
+        return ExecRequest(
+            self.argv, timeout_s=self.timeout_s, cwd=self.cwd, env={**variables, **self.env}, is_line=self.is_line
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +146,7 @@ def run_command(
         PyroError: what the agent client raises; a lost guest's console is shown with it.
     """
     output = Output(streams)
-    request = ExecRequest(command.argv, timeout_s=command.timeout_s, cwd=command.cwd, env=vm.variables)
+    request = command.request(vm.variables)
     try:
         with (
             continued(machine),

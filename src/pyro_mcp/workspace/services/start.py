@@ -70,6 +70,7 @@ def start_service(
             run=run,
             argv=spec.argv,
             cwd=spec.cwd,
+            is_line=isinstance(spec.command, str),
             env={**use.vm.variables, **variables},
             ready=ready,
             timeout_s=spec.ready_timeout_s,

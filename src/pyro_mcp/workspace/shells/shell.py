@@ -136,8 +136,8 @@ def list_shells(engine: Engine, handle: str) -> tuple[str, tuple[ShellInfo, ...]
 MAX_INPUT_BYTES = 256 * 1024
 
 
-def write_shell(engine: Engine, handle: str, shell_id: str, text: str) -> tuple[str, ShellInfo]:
-    """Type a text, and return the workspace's id and where the output stood then.
+def write_shell(engine: Engine, handle: str, shell_id: str, text: str, *, enter: bool = False) -> tuple[str, ShellInfo]:
+    """Type a text, press Enter after it if `enter`, and return the workspace's id and where the output stood then.
 
     Raises:
         PyroError: INVALID for a text that is too long or none; NOT_FOUND; CONFLICT if the shell has exited, or
@@ -158,7 +158,7 @@ def write_shell(engine: Engine, handle: str, shell_id: str, text: str) -> tuple[
             hint=f"At most {MAX_INPUT_BYTES} can be typed at once: write longer data to a file.",
         )
     with shells_of(engine, handle, activity=True) as use:
-        return use.workspace.id, use.shells.write(shell_id, text)
+        return use.workspace.id, use.shells.write(shell_id, text, enter=enter)
 
 
 def signal_shell(engine: Engine, handle: str, shell_id: str, number: ShellSignal) -> tuple[str, ShellInfo]:
