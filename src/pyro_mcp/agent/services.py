@@ -91,8 +91,10 @@ Ready = ReadyFile | ReadyPort | ReadyCommand
 
 @dataclass(frozen=True, slots=True)
 class ServiceStart:
-    """What is to be started. `run` tells this start of the name from all others; `is_line` as
-    in `ExecRequest`."""
+    """What is to be started. `run` tells this start of the name from all others.
+
+    `is_line` is that of `ExecRequest`.
+    """
 
     name: str
     run: str

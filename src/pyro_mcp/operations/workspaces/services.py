@@ -239,8 +239,8 @@ SERVICE_START = Operation(
         '\n\nGive a readiness check if possible: {"tcp": "127.0.0.1:8080"}, {"http":'
         ' "http://127.0.0.1:8080/health"}, {"file": "/workspace/ready"} or {"command":'
         ' "pg_isready"}. Use this, not workspace_exec with &, for servers and databases: a'
-        " service has a state, a log and a readiness check. Run the program in the foreground (no -d, no daemon). A name can"
-        " be reused once its service has ended."
+        " service has a state, a log and a readiness check. Run the program in the foreground (no -d, no"
+        " daemon). A name can be reused once its service has ended."
     ),
     handler=_start,
     effect=Effect.WRITE,
