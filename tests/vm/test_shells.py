@@ -27,7 +27,7 @@ ENVIRONMENT = "debian:12"
 SEEN_TIMEOUT_S = 30.0
 
 
-class TaskIntake:
+class Desk:
     """A shell in a workspace, and somebody who types and reads."""
 
     def __init__(self, pyro: Pyro, workspace_id: str) -> None:
@@ -91,19 +91,19 @@ def leaves_no_shell(ident: str) -> Generator[None]:
 
 
 @pytest.fixture
-def desk(ident: str) -> Generator[TaskIntake]:
+def desk(ident: str) -> Generator[Desk]:
     with Pyro() as pyro:
-        yield TaskIntake(pyro, ident)
+        yield Desk(pyro, ident)
 
 
-def test_a_file_is_edited_with_vim(desk: TaskIntake) -> None:
+def test_a_file_is_edited_with_vim(desk: Desk) -> None:
     desk.does("LD_LIBRARY_PATH=.vim .vim/vim -u NONE poem", "violets are blue\n~")
     desk.does("Goand so are you\x1b", "violets are blue\nand so are you", newline=False)
     assert desk.does(":wq", "/workspace# ").rstrip().endswith("/workspace#")
     assert "violets are blue\nand so are you\n" in desk.does("cat poem", "and so are you\n")
 
 
-def test_less_shows_pages_and_leaves_the_shell_as_it_was(desk: TaskIntake) -> None:
+def test_less_shows_pages_and_leaves_the_shell_as_it_was(desk: Desk) -> None:
     first = desk.does("seq 200 | less", ":")
     assert first.splitlines()[0] == "1"
     assert desk.does(" ", "46", newline=False).splitlines()[0] == "24"
@@ -111,12 +111,12 @@ def test_less_shows_pages_and_leaves_the_shell_as_it_was(desk: TaskIntake) -> No
     assert desk.does("q", "/workspace# ", newline=False).strip().endswith("/workspace#")
 
 
-def test_top_is_a_readable_table(desk: TaskIntake) -> None:
+def test_top_is_a_readable_table(desk: Desk) -> None:
     assert "PID USER" in desk.does("top", "COMMAND")
     desk.does("q", "/workspace# ", newline=False)
 
 
-def test_a_progress_bar_is_one_line(desk: TaskIntake) -> None:
+def test_a_progress_bar_is_one_line(desk: Desk) -> None:
     seen = desk.does("for i in 10 50 100; do printf '\\rat %d%%' $i; sleep 0.1; done; echo; echo do''ne", "\ndone\n")
     assert "\nat 100%\ndone\n" in seen
 
@@ -155,7 +155,7 @@ def test_state_stays_between_calls_and_python_can_be_talked_to(desk: Desk) -> No
     desk.does("exit()", "/tmp# ")
 
 
-def test_raw_output_by_cursor_is_always_the_same(desk: TaskIntake) -> None:
+def test_raw_output_by_cursor_is_always_the_same(desk: Desk) -> None:
     desk.does("seq 3000", "\n3000\n")
     whole = desk.pyro.read_shell(desk.workspace_id, desk.shell_id, max_chars=262_144).output
     parts: list[str] = []
@@ -228,7 +228,7 @@ def test_a_person_attaches_edits_and_comes_back(ident: str) -> None:
         assert person.status() == 3
 
 
-def test_a_killed_client_leaves_the_shell_at_work(desk: TaskIntake) -> None:
+def test_a_killed_client_leaves_the_shell_at_work(desk: Desk) -> None:
     with at_a_terminal("workspace", "shell", "attach", desk.workspace_id, desk.shell_id) as person:
         person.types('sh -c \'echo beg""un; sleep 2; echo fini""shed > result\'\n')
         person.sees("begun")
@@ -237,12 +237,12 @@ def test_a_killed_client_leaves_the_shell_at_work(desk: TaskIntake) -> None:
     assert "finished\n" in desk.does("cat result", "finished\n")
 
 
-def test_a_workload_that_kills_everything_takes_its_shells_and_no_more(desk: TaskIntake) -> None:
+def test_a_workload_that_kills_everything_takes_its_shells_and_no_more(desk: Desk) -> None:
     desk.pyro.exec_workspace(desk.workspace_id, command="kill -9 -1")
     reading = desk.pyro.read_shell(desk.workspace_id, desk.shell_id, wait_for_idle_ms=30_000)
     assert (reading.state, reading.exit_code) == ("exited", 137)
     assert [each.state for each in desk.pyro.list_shells(desk.workspace_id).shells] == ["exited"]
-    other = TaskIntake(desk.pyro, desk.workspace_id)
+    other = Desk(desk.pyro, desk.workspace_id)
     other.does("echo he''re", "here\n")
 
 
@@ -279,7 +279,7 @@ def test_a_secret_is_redacted_however_it_is_read() -> None:
             pyro.delete_workspace(ident)
 
 
-def test_models_see_no_escape_sequence(desk: TaskIntake) -> None:
+def test_models_see_no_escape_sequence(desk: Desk) -> None:
     from pyro_mcp.mcp_server.shaping import shape_result
 
     cursor = desk.pyro.write_shell(
