@@ -41,9 +41,9 @@ def ident(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         pyro.delete_workspace(ident)
 
 
-def output(ident: str, line: str, **how: int) -> str:
+def output(ident: str, line: str) -> str:
     with Pyro() as pyro:
-        done = pyro.exec_workspace(ident, command=line, **how)
+        done = pyro.exec_workspace(ident, command=line, timeout_seconds=120)
     assert done.exit_code == 0, (line, done.stdout, done.stderr)
     return done.stdout
 
