@@ -152,7 +152,7 @@ def _explained(engine: Engine, before: Workspace, machine: Machine, error: PyroE
         return _lost(before, "was deleted meanwhile", "Create another workspace.")
     if now.life != before.life or now.state is WorkspaceState.RESETTING:
         return _lost(before, "was reset meanwhile", "Run the command again, in the workspace as it is now.")
-    again = "Run the command again: it is started for that."
+    again = "Run the command again; the workspace starts by itself."
     if now.state is not WorkspaceState.STOPPED or now.stop_reason is not StopReason.LOST:
         return _lost(before, "was stopped meanwhile", again)
     return _lost(before, f"has lost its guest: {now.last_error or 'it ended by itself'}", again)

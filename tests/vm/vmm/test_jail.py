@@ -159,6 +159,14 @@ def test_an_exec_from_it_is_its_death(machine: QemuMachine) -> None:
     assert not canary.exists()
 
 
+def test_qemu_misses_no_system_call(machine: QemuMachine) -> None:
+    machine.shutdown(0.0)
+    assert machine.wait_for_end(TIMEOUT_S)
+    printed = machine.console_tail()
+    assert "qemu" in printed
+    assert "not implemented" not in printed
+
+
 def test_its_limits_are_set(machine: QemuMachine) -> None:
     limits = {line[:26].strip(): line[26:47].strip() for line in (proc(machine) / "limits").read_text().splitlines()}
     assert limits["Max core file size"] == "0"
