@@ -22,7 +22,7 @@ _OF_SERVICES = {
     wire.NO_SUCH_SERVICE: (
         ErrorCode.NOT_FOUND,
         "there is no such service",
-        "A list of services shows those that there are. They end when the workspace is stopped or reset.",
+        "`pyro workspace service list` lists its services. They end when the workspace is stopped or reset.",
     ),
     wire.TOO_MANY_SERVICES: (
         ErrorCode.CONFLICT,

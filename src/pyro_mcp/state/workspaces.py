@@ -227,7 +227,7 @@ def no_workspace(handle: str) -> PyroError:
     return PyroError(
         ErrorCode.NOT_FOUND,
         f"there is no workspace {handle[:_SHOWN_CHARS]!r}",
-        hint="`pyro workspace list` shows those that there are.",
+        hint="`pyro workspace list` lists the workspaces.",
         details={"workspace": handle[:_SHOWN_CHARS]},
     )
 

@@ -18,14 +18,14 @@ import struct
 
 _MEASURED = {
     "read": 0, "write": 1, "close": 3, "poll": 7, "lseek": 8, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12,
-    "rt_sigaction": 13, "rt_sigprocmask": 14, "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20, "access": 21,
-    "madvise": 28, "sendmsg": 46, "recvmsg": 47, "listen": 50, "getsockname": 51, "getpeername": 52, "setsockopt": 54,
-    "getsockopt": 55, "exit": 60, "fcntl": 72, "fdatasync": 75, "unlink": 87, "readlink": 89, "sysinfo": 99,
-    "statfs": 137, "fstatfs": 138, "arch_prctl": 158, "gettid": 186, "futex": 202, "sched_getaffinity": 204,
-    "set_tid_address": 218, "clock_nanosleep": 230, "exit_group": 231, "epoll_wait": 232, "epoll_ctl": 233,
-    "set_mempolicy": 238, "get_mempolicy": 239, "openat": 257, "newfstatat": 262, "ppoll": 271, "set_robust_list": 273, "accept4": 288, "signalfd4": 289,
-    "eventfd2": 290, "epoll_create1": 291, "preadv": 295, "pwritev": 296, "prlimit64": 302, "seccomp": 317,
-    "getrandom": 318, "memfd_create": 319, "rseq": 334,
+    "rt_sigaction": 13, "rt_sigprocmask": 14, "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20,
+    "access": 21, "madvise": 28, "sendmsg": 46, "recvmsg": 47, "listen": 50, "getsockname": 51, "getpeername": 52,
+    "setsockopt": 54, "getsockopt": 55, "exit": 60, "fcntl": 72, "fdatasync": 75, "unlink": 87, "readlink": 89,
+    "sysinfo": 99, "statfs": 137, "fstatfs": 138, "arch_prctl": 158, "gettid": 186, "futex": 202,
+    "sched_getaffinity": 204, "set_tid_address": 218, "clock_nanosleep": 230, "exit_group": 231, "epoll_wait": 232,
+    "epoll_ctl": 233, "set_mempolicy": 238, "get_mempolicy": 239, "openat": 257, "newfstatat": 262, "ppoll": 271,
+    "set_robust_list": 273, "accept4": 288, "signalfd4": 289, "eventfd2": 290, "epoll_create1": 291, "preadv": 295,
+    "pwritev": 296, "prlimit64": 302, "seccomp": 317, "getrandom": 318, "memfd_create": 319, "rseq": 334,
     # bubblewrap needs it to become QEMU; from then on QEMU's own sandbox kills for it.
     "execve": 59,
 }  # fmt: skip

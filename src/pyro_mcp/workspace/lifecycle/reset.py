@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.machines.images import Images
 
 _BLOCK_BYTES = 512
-_GONE_HINT = "Reset it to another snapshot: `pyro workspace snapshot list` shows those that there are."
+_GONE_HINT = "Reset it to another snapshot; `pyro workspace snapshot list` lists them."
 
 
 def reset_workspace(engine: Engine, handle: str, *, snapshot: str = BASELINE) -> Workspace:

@@ -154,7 +154,7 @@ def find_snapshot(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
         raise PyroError(
             ErrorCode.NOT_FOUND,
             f"the workspace {workspace.title} has no snapshot {name[:80]!r}",
-            hint="`pyro workspace snapshot list` shows those that there are.",
+            hint="`pyro workspace snapshot list` lists its snapshots.",
             details={"workspace_id": workspace.id},
         )
     return snapshot

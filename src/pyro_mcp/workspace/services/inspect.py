@@ -146,7 +146,7 @@ def no_service(workspace: Workspace, name: str) -> PyroError:
     return PyroError(
         ErrorCode.NOT_FOUND,
         f"the workspace {workspace.title} has no service {name[:64]!r}",
-        hint="`pyro workspace service list` shows those that there are. They end when it is stopped or reset.",
+        hint="`pyro workspace service list` lists its services. They end when the workspace is stopped or reset.",
         details={"workspace_id": workspace.id, "service": name[:64]},
     )
 
