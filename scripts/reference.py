@@ -67,7 +67,8 @@ def command_section(shape: Shape, description: str) -> list[str]:
             continue
         lines.append(f"| `{argument(each)}` | {meaning(each)} | {default(each)} |")
         if each.from_file:
-            lines.append(f"| `{each.from_file} FILE` | The same, read from a file of this host. | |")
+            what = "One NAME=VALUE per line, from a file" if each.kind is Kind.PAIRS else "The same, read from a file"
+            lines.append(f"| `{each.from_file} FILE` | {what} of this host. | |")
     if shape.only:
         lines.append(f"| `{shape.only}` | Print only that. | |")
     if shape.takes_stdin:
@@ -83,7 +84,8 @@ def argument(parameter: Parameter) -> str:
         return parameter.names
     if parameter.kind is Kind.CLAIM:
         return parameter.option
-    return f"{parameter.option} {parameter.names or ('N' if parameter.kind.is_whole else 'TEXT')}"
+    option = f"{parameter.short}, {parameter.option}" if parameter.short else parameter.option
+    return f"{option} {parameter.names or ('N' if parameter.kind.is_whole else 'TEXT')}"
 
 
 def meaning(parameter: Parameter) -> str:

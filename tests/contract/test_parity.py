@@ -54,7 +54,7 @@ SIGNATURES = {
     "run_in_vm": (
         "(environment: str, command: str | Sequence[str], *, vcpu_count: int = 1, mem_mib: int = 1024,"
         " timeout_seconds: int = 30, ttl_seconds: int = 600, network: bool = False, allow_host_compat: bool = False,"
-        " require_kvm: bool = False)"
+        " require_kvm: bool = False, env: Mapping[str, str] | None = None, cwd: str = /workspace)"
     ),
     "create_workspace": (
         "(environment: str, *, vcpu_count: int = 1, mem_mib: int = 1024, ttl_seconds: int = 3600,"
@@ -73,7 +73,8 @@ SIGNATURES = {
     "delete_workspace": "(workspace_id: str)",
     "exec_workspace": (
         "(workspace_id: str, *, command: str | Sequence[str], timeout_seconds: int = 30,"
-        " secret_env: Mapping[str, str] | None = None)"
+        " secret_env: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None,"
+        " cwd: str = /workspace)"
     ),
     "open_shell": (
         "(workspace_id: str, *, cwd: str = /workspace, cols: int = 120, rows: int = 30,"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pyro_mcp import Pyro
+from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
+from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.vm
 
 ENVIRONMENT = "debian:12"
+# Records and journals are smaller, disks are not.
+_JOURNAL_BYTES = 4 * 1024 * 1024
 BASH_LINES = (
     "set -o pipefail; ! (false | true)",
     "source /dev/null",
@@ -33,6 +38,8 @@ def ident(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """Create one workspace, of a repository, for all tests of this module."""
     seed = tmp_path_factory.mktemp("seed")
     (seed / "a").write_text("a\n")
+    (seed / "src").mkdir()
+    (seed / "src" / "b").write_text("b\n")
     for arguments in (["init", "-q"], ["add", "-A"], [*AUTHOR, "commit", "-qm", "first"]):
         process.run(["git", *arguments], cwd=seed, timeout_s=30)
     with Pyro() as pyro:
@@ -56,6 +63,25 @@ def test_a_command_finds_what_a_login_sets(ident: str) -> None:
     names = ("HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG")
     found = output(ident, "; ".join(f"echo ${name}" for name in names)).splitlines()
     assert found == ["/root", "root", "root", "/bin/bash", "dumb", "C.UTF-8"]
+
+
+def test_variables_and_a_directory_are_given_and_values_are_kept_nowhere(ident: str) -> None:
+    line = "echo $PWD ${#TOKEN} $LANG"
+    with Pyro() as pyro:
+        done = pyro.exec_workspace(ident, command=line, env={"TOKEN": "hunter-2", "LANG": "C"}, cwd="src")
+        assert (done.exit_code, done.stdout, done.cwd) == (0, "/workspace/src 8 C\n", "/workspace/src")
+        kept = [each.to_dict() for each in (done, pyro.logs_workspace(ident), pyro.summarize_workspace(ident))]
+        assert "hunter-2" not in json.dumps(kept)
+        paths = Paths.from_environment()
+        files = [
+            each for each in paths.workspaces.rglob("*") if each.is_file() and each.stat().st_size < _JOURNAL_BYTES
+        ]
+        assert files
+        assert not [each for each in files if b"hunter-2" in each.read_bytes()]
+        with pytest.raises(PyroError, match="the variable 'A=B' can't be set"):
+            pyro.exec_workspace(ident, command="true", env={"A=B": "c"})
+        with pytest.raises(PyroError, match="can't run a command in '/nowhere'"):
+            pyro.exec_workspace(ident, command="true", cwd="/nowhere")
 
 
 def test_limits_are_those_of_a_desktop(ident: str) -> None:

@@ -38,6 +38,8 @@ def collected(parameter: Parameter, given: Mapping[str, Any], command: str) -> o
     value = given[parameter.name]
     if parameter.keys:
         return value
+    if parameter.kind is Kind.PAIRS and parameter.from_file:
+        return _variables(parameter, value or [], given.get(parameter.name + FILE_SUFFIX) or [], command)
     if parameter.kind is Kind.PAIRS:
         return None if value is None else _pairs(parameter, value, command)
     if parameter.kind is Kind.TEXTS:
@@ -59,6 +61,21 @@ def _pairs(parameter: Parameter, given: list[str], command: str) -> dict[str, st
             raise UsageError(f"{parameter.option} gives {name[:60]!r} twice", hint=with_help(command, "Give it once."))
         pairs[name] = value if sign else name
     return pairs
+
+
+def _variables(parameter: Parameter, given: list[str], files: list[str], command: str) -> dict[str, str] | None:
+    """Return the variables of files, then those given; a bare name takes the value that this process has, if any."""
+    listed = [(parameter.from_file, line) for path in files for line in _text_of(path, parameter).splitlines()]
+    lines = [(option, line) for option, line in listed if line.strip() and not line.lstrip().startswith("#")]
+    variables: dict[str, str] = {}
+    for option, text in [*lines, *((parameter.option, text) for text in given)]:
+        name, sign, value = text.partition("=")
+        if not name:
+            # The rest may be a value, which is not shown.
+            raise UsageError(f"{option} has a variable without a name", hint=with_help(command, "Give NAME=VALUE."))
+        if sign or name in os.environ:
+            variables[name] = value if sign else os.environ[name]
+    return variables or None
 
 
 def _records(

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _WIDTH, _NARROWEST = 100, 40
 # Kinds whose option may be given several times.
 COLLECTED = frozenset({Kind.TEXTS, Kind.PAIRS, Kind.RECORDS})
+_FROM_FILE = {
+    Kind.RECORDS: "A file with the value instead.",
+    Kind.PAIRS: "A file of this host with one NAME=VALUE per line (repeatable).",
+}
 HELP_OPTIONS = frozenset({"-h", "--help"})
 
 
@@ -162,7 +166,7 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
         if parameter.from_file and not collects:
             home = parser.add_mutually_exclusive_group(required=parameter.required)
         home.add_argument(
-            parameter.option,
+            *filter(None, (parameter.short, parameter.option)),
             dest=parameter.name,
             type=_whole if parameter.kind.is_whole else str,
             action="append" if collects else "store",
@@ -176,8 +180,8 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
                 parameter.from_file,
                 dest=parameter.name + FILE_SUFFIX,
                 action="append" if collects else "store",
-                metavar="NAME=FILE" if collects else "FILE",
-                help=f"{'A file' if collects else 'A file of this host (- is stdin)'} with the value instead.",
+                metavar="NAME=FILE" if parameter.kind is Kind.RECORDS else "FILE",
+                help=_FROM_FILE.get(parameter.kind, "A file of this host (- is stdin) with the value instead."),
             )
 
 

@@ -61,6 +61,7 @@ class Parameter(NamedTuple):
     names: str
     completes: str
     called: str
+    short: str
     from_file: str
     is_host_path: bool
     is_output: bool
@@ -86,6 +87,7 @@ def about(
     names: str = "",
     completes: str = "",
     called: str = "",
+    short: str = "",
     from_file: str = "",
     is_host_path: bool = False,
     is_output: bool = False,
@@ -96,8 +98,8 @@ def about(
 
     `unit` is shown in help texts, `form` completes "Give …" when the value is refused, `names` is the word that
     stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `workspace`).
-    `called` is the option where it is not the field's name, `from_file` a second option that names a file of the host
-    with the value. A host path may be given to the SDK as any path; `is_output` marks one that is
+    `called` is the option where it is not the field's name, `short` its one-letter form, `from_file` a second option
+    that names a file of the host with the value. A host path may be given to the SDK as any path; `is_output` marks one that is
     written. Where a field holds a text by one of a few `keys`,
     each is an option of its own, and what it maps to stands for the text in usage lines. A field that is not
     `in_mcp` is no argument of a tool.
@@ -114,6 +116,7 @@ def about(
         "names": names,
         "completes": completes,
         "called": called,
+        "short": short,
         "from_file": from_file,
         "is_host_path": is_host_path or None,
         "is_output": is_output or None,
@@ -158,6 +161,7 @@ def parameters(request: type) -> tuple[Parameter, ...]:
                 names=told.get("names", ""),
                 completes=told.get("completes", ""),
                 called=told.get("called", ""),
+                short=told.get("short", ""),
                 from_file=told.get("from_file", ""),
                 is_host_path=told.get("is_host_path", False),
                 is_output=told.get("is_output", False),

@@ -49,6 +49,20 @@ COMMAND = about(
     place=Place.COMMAND,
     names="COMMAND",
 )
+ENV = about(
+    "Environment variables to set: name to value. The values are recorded nowhere.",
+    names="NAME[=VALUE]",
+    short="-e",
+    from_file="--env-file",
+)
+CWD = about(
+    "Working directory; relative paths are below /workspace.",
+    names="PATH",
+    short="-w",
+    max_length=4096,
+    pattern=r"(?s)^.+$",
+    form="a path in the guest, such as src",
+)
 VCPU_COUNT = about("Virtual CPUs.", ge=limits.MIN_VCPU_COUNT, le=limits.MAX_VCPU_COUNT)
 MEM_MIB = about("Memory in MiB.", ge=limits.MIN_MEM_MIB, le=limits.MAX_MEM_MIB, unit="MiB")
 TIMEOUT_SECONDS = about(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
+from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
+    from pyro_mcp.operations.workspaces.commands import WorkspaceExecRequest
     from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
     from pyro_mcp.workspace.vms.create import VmSpec
 
@@ -36,6 +39,8 @@ class VmRunRequest:
     network: bool = field(default=False, metadata=parameters.NETWORK)
     allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
     require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
+    env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
+    cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +109,13 @@ def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
     )
 
 
-def guest_command(request: VmRunRequest | VmExecRequest) -> GuestCommand:
+def guest_command(request: VmRunRequest | VmExecRequest | WorkspaceExecRequest) -> GuestCommand:
     """Return the command that a request names."""
     from pyro_mcp.workspace.machines.command import GuestCommand
 
-    return GuestCommand(request.command, request.timeout_seconds)
+    env, cwd = getattr(request, "env", None), getattr(request, "cwd", WORKSPACE)
+    # What is absolute stays as it is.
+    return GuestCommand(request.command, request.timeout_seconds, posixpath.join(WORKSPACE, cwd), env or {})
 
 
 def command_streams(call: Call) -> CommandStreams:

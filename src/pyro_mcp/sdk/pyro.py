@@ -14,7 +14,7 @@ from pyro_mcp.sdk.shells import Shells
 from pyro_mcp.sdk.workspaces import Workspaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
     from typing import Self
@@ -98,6 +98,8 @@ class Pyro(Workspaces, Shells, Services):
         network: bool = False,
         allow_host_compat: bool = False,
         require_kvm: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/workspace",
     ) -> VmExecResult:
         """Run one command in a fresh VM, and delete the VM. A text is run by the shell, a list is taken as it is."""
         return self._run(
@@ -111,6 +113,8 @@ class Pyro(Workspaces, Shells, Services):
             network=network,
             allow_host_compat=allow_host_compat,
             require_kvm=require_kvm,
+            env=env,
+            cwd=cwd,
         )
 
     def create_vm(

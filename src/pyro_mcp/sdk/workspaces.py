@@ -107,6 +107,8 @@ class Workspaces(Calling):
         command: str | Sequence[str],
         timeout_seconds: int = 30,
         secret_env: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/workspace",
     ) -> WorkspaceExecResult:
         """Run a command in a workspace. A string is run by the shell, a list without one."""
         return self._run(
@@ -115,6 +117,8 @@ class Workspaces(Calling):
             command=command,
             timeout_seconds=timeout_seconds,
             secret_env=secret_env,
+            env=env,
+            cwd=cwd,
         )
 
     def logs_workspace(self, workspace_id: str, *, seq: int | None = None, offset: int = 0) -> WorkspaceLogsResult:

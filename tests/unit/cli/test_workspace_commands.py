@@ -210,6 +210,22 @@ def test_logs_show_each_command_with_its_outcome_and_output(
     assert f"pyro workspace logs {WORKSPACE_ID} --seq 2" in captured.err
 
 
+def test_exec_takes_variables_from_options_files_and_its_own_environment(
+    runner: Callable[[Any], FakeRunner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    file = tmp_path / "env"
+    file.write_text("# a comment\n\nA=of the file\nB=b=c\n")
+    monkeypatch.setenv("HERE", "own")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    fake = runner(lambda *_: exec_result(exit_code=0))
+    options = ["-e", "A=1", "--env", "HERE", "-e", "NOWHERE", "-e", "EMPTY=", "--env-file", str(file), "-w", "src"]
+    assert main(["workspace", "exec", "w", *options, "--", "true"]) == 0
+    assert asked(fake).env == {"A": "1", "B": "b=c", "HERE": "own", "EMPTY": ""}
+    assert asked(fake).cwd == "src"
+    assert main(["workspace", "exec", "w", "-e", "=hunter-2", "--", "true"]) == 2
+    assert "hunter-2" not in capfd.readouterr().err
+
+
 def test_exec_streams_and_ends_with_the_commands_status(runner: Callable[[Any], FakeRunner], capfd: Capture) -> None:
     taken: list[int | None] = []
 

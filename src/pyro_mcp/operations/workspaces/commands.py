@@ -11,6 +11,7 @@ from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
+from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import CommandRecord
@@ -30,6 +31,8 @@ class WorkspaceExecRequest:
     command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
     timeout_seconds: int = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
+    env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
+    cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +116,10 @@ class WorkspaceLogsResult(Result):
 
 
 def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
-    from pyro_mcp.operations.run import command_streams
+    from pyro_mcp.operations.run import command_streams, guest_command
     from pyro_mcp.workspace.commands.exec import exec_workspace
-    from pyro_mcp.workspace.machines.command import GuestCommand
 
-    command = GuestCommand(request.command, request.timeout_seconds)
+    command = guest_command(request)
     with engine(call) as using:
         done = exec_workspace(
             using,
@@ -189,7 +191,7 @@ WORKSPACE_EXEC = Operation(
     name="workspace_exec",
     title="Run a command in a workspace",
     description=(
-        "Run a command in a workspace, in /workspace, as root. Its changes persist, and it is recorded in"
+        "Run a command in a workspace, as root. Its changes persist, and it is recorded in"
         " the workspace's history. On timeout its whole process tree is killed. A failing command is a"
         " result, not an error: check exit_code, stdout and stderr."
     ),

@@ -54,6 +54,14 @@ class GuestCommand:
                 "the command holds a NUL character, which no program can be given",
                 hint="Pass binary data on stdin.",
             )
+        for name, value in self.env.items():
+            if not name or "=" in name or "\0" in name + value:
+                # The value is not shown: it may be a secret.
+                raise PyroError(
+                    ErrorCode.INVALID,
+                    f"the variable {name[:100]!r} can't be set",
+                    hint="A name is not empty and has no =; neither it nor its value holds a NUL character.",
+                )
 
     @property
     def argv(self) -> tuple[str, ...]:
