@@ -11,8 +11,8 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations.host_access import HostAccess, host_access, project_around
 from pyro_mcp.operations.workspaces.disks import DiskExportRequest
 from pyro_mcp.operations.workspaces.files import SyncPushRequest
+from pyro_mcp.operations.workspaces.lifecycle import WorkspaceCreateRequest
 from pyro_mcp.operations.workspaces.review import ExportRequest
-from pyro_mcp.operations.workspaces.values import WorkspaceCreateRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
