@@ -100,7 +100,7 @@ def about(
     stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `workspace`).
     `called` is the option where it is not the field's name, `short` its one-letter form, `from_file` a second option
     that names a file of the host with the value. A host path may be given to the SDK as any path; `is_output` marks one
-    that is written. Where a field holds a text by one of a few `keys`, each is an option of its own, and what it maps to
+    that is written. Where a field holds a text by one of a few `keys`, each is an option, and what it maps to
     stands for the text in usage lines. A field that is not `in_mcp` is no argument of a tool.
     """
     known: dict[str, object] = {
