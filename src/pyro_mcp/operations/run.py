@@ -16,7 +16,6 @@ from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engin
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
-    from pyro_mcp.operations.workspaces.commands import WorkspaceExecRequest
     from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
     from pyro_mcp.workspace.vms.create import VmSpec
 
@@ -88,8 +87,9 @@ class VmExecRequest:
 def _run(request: VmRunRequest, call: Call) -> VmExecResult:
     from pyro_mcp.workspace.vms.run import run_in_vm
 
+    command = guest_command(request.command, request.timeout_seconds, env=request.env, cwd=request.cwd)
     with engine(call) as using:
-        done = run_in_vm(using, vm_spec(request), guest_command(request), command_streams(call))
+        done = run_in_vm(using, vm_spec(request), command, command_streams(call))
     return result_of(VmExecResult, done)
 
 
@@ -109,13 +109,13 @@ def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
     )
 
 
-def guest_command(request: VmRunRequest | VmExecRequest | WorkspaceExecRequest) -> GuestCommand:
-    """Return the command that a request names."""
+def guest_command(
+    command: str | tuple[str, ...], timeout_s: int, *, env: dict[str, str] | None = None, cwd: str = WORKSPACE
+) -> GuestCommand:
+    """Return the command that a request describes; a relative `cwd` is below /workspace."""
     from pyro_mcp.workspace.machines.command import GuestCommand
 
-    env, cwd = getattr(request, "env", None), getattr(request, "cwd", WORKSPACE)
-    # What is absolute stays as it is.
-    return GuestCommand(request.command, request.timeout_seconds, posixpath.join(WORKSPACE, cwd), env or {})
+    return GuestCommand(command, timeout_s, posixpath.join(WORKSPACE, cwd), env or {})
 
 
 def command_streams(call: Call) -> CommandStreams:

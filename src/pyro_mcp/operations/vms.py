@@ -142,7 +142,9 @@ def _exec(request: VmExecRequest, call: Call) -> VmExecResult:
     from pyro_mcp.workspace.vms.run import exec_vm
 
     with engine(call) as using:
-        done = exec_vm(using, request.vm_id, guest_command(request), command_streams(call))
+        done = exec_vm(
+            using, request.vm_id, guest_command(request.command, request.timeout_seconds), command_streams(call)
+        )
     return result_of(VmExecResult, done)
 
 

@@ -210,6 +210,10 @@ def test_logs_show_each_command_with_its_outcome_and_output(
     assert f"pyro workspace logs {WORKSPACE_ID} --seq 2" in captured.err
 
 
+def answers_zero(_operation: object, _request: object, _call: object) -> object:
+    return exec_result(exit_code=0)
+
+
 def test_exec_takes_variables_from_options_files_and_its_own_environment(
     runner: Callable[[Any], FakeRunner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
@@ -217,7 +221,7 @@ def test_exec_takes_variables_from_options_files_and_its_own_environment(
     file.write_text("# a comment\n\nA=of the file\nB=b=c\n")
     monkeypatch.setenv("HERE", "own")
     monkeypatch.delenv("NOWHERE", raising=False)
-    fake = runner(lambda *_: exec_result(exit_code=0))
+    fake = runner(answers_zero)
     options = ["-e", "A=1", "--env", "HERE", "-e", "NOWHERE", "-e", "EMPTY=", "--env-file", str(file), "-w", "src"]
     assert main(["workspace", "exec", "w", *options, "--", "true"]) == 0
     assert asked(fake).env == {"A": "1", "B": "b=c", "HERE": "own", "EMPTY": ""}

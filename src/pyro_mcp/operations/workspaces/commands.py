@@ -119,7 +119,7 @@ def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
     from pyro_mcp.operations.run import command_streams, guest_command
     from pyro_mcp.workspace.commands.exec import exec_workspace
 
-    command = guest_command(request)
+    command = guest_command(request.command, request.timeout_seconds, env=request.env, cwd=request.cwd)
     with engine(call) as using:
         done = exec_workspace(
             using,
