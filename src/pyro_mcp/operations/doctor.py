@@ -68,7 +68,7 @@ def examine(request: DoctorRequest, call: Call) -> DoctorResult:
         PyroError: NOT_FOUND for an environment that neither the catalog nor the cache has.
     """
     findings = _Findings()
-    call.progress.phase("look", "platform, directories, programs")
+    call.progress.phase("check", "platform, directories, programs")
     machine = host.look_at_platform()
     platform_findings = host.check_platform(machine, request.platform)
     findings.add(platform_findings)
@@ -150,7 +150,7 @@ def _driver(call: Call, findings: _Findings) -> tuple[Selection | None, DriverPr
     if os.environ.get("PYRO_VMM") == "none":
         findings.add([host.Finding("unavailable", "PYRO_VMM=none forbids every VM", "Unset PYRO_VMM.", "vm_boot")])
         return None, None
-    call.progress.phase("acceleration", "a small guest shows whether KVM works, unless that is known")
+    call.progress.phase("acceleration", "testing KVM with a small guest, unless the result is known")
     source = find_boot_source(call.paths)
     required = os.environ.get("PYRO_REQUIRE_KVM", "") not in {"", "0"}
     try:

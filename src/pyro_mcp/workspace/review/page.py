@@ -37,7 +37,8 @@ def _head(review: Review) -> list[str]:
     title = f"{workspace.name} ({workspace.id})" if workspace.name else workspace.id
     ran = ", ".join(str(each.value) for each in (workspace.execution_mode, workspace.isolation) if each)
     since = workspace.created_at if workspace.last_reset_at is None else workspace.last_reset_at
-    begun = f"last of {workspace.reset_count} resets" if workspace.reset_count else "created"
+    resets = workspace.reset_count
+    begun = ("reset" if resets == 1 else f"last of {resets} resets") if resets else "created"
     stopped = f" ({workspace.stop_reason.value})" if workspace.stop_reason else ""
     facts = [workspace.environment, workspace.state.value + stopped, ran, f"{begun} {_clock(since)}"]
     return [f"# Workspace {title}", "", " · ".join(each for each in facts if each), _seed(workspace.seed)]

@@ -143,17 +143,18 @@ def event_text(event: ReviewEvent) -> str:
     def fact(name: str) -> str:
         return brief(str(event.summary.get(name, "?")))
 
+    entries = _count(event, "entry_count", "entry", "entries")
     match event.kind:
         case ReviewKind.PATCH:
-            return f"patched {fact('file_count')} files (+{fact('added')} -{fact('removed')})"
+            return f"patched {_count(event, 'file_count', 'file', 'files')} (+{fact('added')} -{fact('removed')})"
         case ReviewKind.FILE_WRITE:
-            return f"wrote {fact('path')} ({fact('size_bytes')} bytes)"
+            return f"wrote {fact('path')} ({_count(event, 'size_bytes', 'byte', 'bytes')})"
         case ReviewKind.SYNC:
-            return f"pushed {fact('source_path')} to {fact('destination')} ({fact('entry_count')} entries)"
+            return f"pushed {fact('source_path')} to {fact('destination')} ({entries})"
         case ReviewKind.EXPORT if event.summary.get("disk"):
             return f"exported the whole disk to {fact('output_path')}"
         case ReviewKind.EXPORT:
-            return f"exported {fact('path')} to {fact('output_path')} ({fact('entry_count')} entries)"
+            return f"exported {fact('path')} to {fact('output_path')} ({entries})"
         case ReviewKind.SNAPSHOT:
             return f"{'deleted' if event.summary.get('deleted') else 'took'} snapshot {fact('name')}"
         case ReviewKind.RESET:
@@ -166,6 +167,11 @@ def event_text(event: ReviewEvent) -> str:
             return f"ran command {fact('command_seq')}"
         case _:
             assert_never(event.kind)
+
+
+def _count(event: ReviewEvent, name: str, one: str, many: str) -> str:
+    value = event.summary.get(name, "?")
+    return brief(f"{value} {one if value == 1 else many}")
 
 
 def _switched(event: ReviewEvent) -> str:

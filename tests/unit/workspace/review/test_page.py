@@ -121,6 +121,14 @@ def test_a_workspace_in_which_nothing_happened_has_a_page_too(tmp_path: Path) ->
     assert text.endswith("Snapshots: none. Services: none.\n")
 
 
+def test_one_of_a_kind_is_in_the_singular() -> None:
+    summary: dict[str, object] = {"path": "/workspace/a", "output_path": "/tmp/a", "entry_count": 1}
+    event = ReviewEvent(ReviewKind.EXPORT, summary, 1)
+    text = page(a_review(workspace=replace(WORKSPACE, reset_count=1, last_reset_at=0.0), events=(event,)))
+    assert "reset 1970-01-01 00:00:00 UTC" in text
+    assert "(1 entry)" in text
+
+
 def test_what_can_not_be_compared_is_said() -> None:
     stopped = replace(
         WORKSPACE, state=WorkspaceState.STOPPED, stop_reason=StopReason.TTL, reset_count=2, last_reset_at=0.0
