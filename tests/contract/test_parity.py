@@ -54,7 +54,8 @@ SIGNATURES = {
     "run_in_vm": (
         "(environment: str, command: str | Sequence[str], *, vcpu_count: int = 1, mem_mib: int = 1024,"
         " timeout_seconds: int = 30, ttl_seconds: int = 600, network: bool = False, allow_host_compat: bool = False,"
-        " require_kvm: bool = False, env: Mapping[str, str] | None = None, cwd: str = /workspace)"
+        " require_kvm: bool = False, env: Mapping[str, str] | None = None, cwd: str = /workspace,"
+        " user: str | None = None)"
     ),
     "create_workspace": (
         "(environment: str, *, vcpu_count: int = 1, mem_mib: int = 1024, ttl_seconds: int = 3600,"
@@ -74,7 +75,7 @@ SIGNATURES = {
     "exec_workspace": (
         "(workspace_id: str, *, command: str | Sequence[str], timeout_seconds: int = 30,"
         " secret_env: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None,"
-        " cwd: str = /workspace)"
+        " cwd: str = /workspace, user: str | None = None)"
     ),
     "open_shell": (
         "(workspace_id: str, *, cwd: str = /workspace, cols: int = 120, rows: int = 30,"

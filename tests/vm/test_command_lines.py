@@ -84,6 +84,17 @@ def test_variables_and_a_directory_are_given_and_values_are_kept_nowhere(ident: 
             pyro.exec_workspace(ident, command="true", cwd="/nowhere")
 
 
+def test_a_command_runs_as_a_user_with_what_that_users_login_sets(ident: str) -> None:
+    line = "id -un; id -Gn; echo $HOME $USER $SHELL; echo ok >/dev/stdout; sudo -n id -un"
+    with Pyro() as pyro:
+        for user in ("user", "1000"):
+            done = pyro.exec_workspace(ident, command=line, user=user)
+            assert done.stdout == "user\nuser\n/home/user user /bin/bash\nok\nroot\n"
+        with pytest.raises(PyroError, match="the guest has no user 'nobody-here'") as caught:
+            pyro.exec_workspace(ident, command="true", user="nobody-here")
+    assert caught.value.details["agent_code"] == "no_such_user"
+
+
 def test_limits_are_those_of_a_desktop(ident: str) -> None:
     line = "ulimit -Hn; ulimit -Sn; cat /proc/sys/fs/inotify/max_user_{watches,instances}"
     hard, soft, watches, instances = map(int, output(ident, line).split())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MAX_WORDS_CHARS = 500
 _MAX_NAME_CHARS = 200
 _EXIT_CODES = (126, 127)
-_OF_SERVICES = {
+_REASONS = {
     wire.NO_SUCH_SERVICE: (
         ErrorCode.NOT_FOUND,
         "there is no such service",
@@ -34,6 +34,7 @@ _OF_SERVICES = {
         "something else answers already at the port that would tell when it is ready",
         "End what listens there, or give the service another port.",
     ),
+    wire.SHELL_EXITED: (ErrorCode.CONFLICT, "it has exited", "Close it, and open another."),
     wire.SERVICE_RUNS: (ErrorCode.CONFLICT, "it runs already", "Stop it first, or use another name."),
 }
 
@@ -50,8 +51,8 @@ def failure_error(document: Document, what: str, request: ExecRequest | None = N
     details: dict[str, object] = {"agent_code": code}
     if document.get("exit_code") in _EXIT_CODES:
         details["exit_code"] = document["exit_code"]
-    if code in _OF_SERVICES:
-        kind, why, hint = _OF_SERVICES[code]
+    if code in _REASONS:
+        kind, why, hint = _REASONS[code]
         return PyroError(kind, f"the guest can't {what}: {why}", hint=hint, details=details)
     kind, message, hint = _meaning(code, words, what, request)
     return PyroError(kind, message, hint=hint, details=details)
@@ -68,6 +69,9 @@ def _meaning(code: str, words: str, what: str, request: ExecRequest | None) -> t
         case wire.CWD_UNUSABLE:
             where = f"run a command in {request.cwd[:_MAX_NAME_CHARS]!r}" if request else what
             return ErrorCode.NOT_FOUND, f"the guest can't {where}", "Check that the directory exists."
+        case wire.NO_SUCH_USER:
+            who = repr(request.user[:_MAX_NAME_CHARS]) if request else "of that name"
+            return ErrorCode.NOT_FOUND, f"the guest has no user {who}", "Create it in the guest, or name another."
         case wire.ARGUMENTS_TOO_LONG:
             hint = "Pass the data on stdin or in a file."
             return ErrorCode.INVALID, f"the arguments of {name} are too long", hint
@@ -77,8 +81,6 @@ def _meaning(code: str, words: str, what: str, request: ExecRequest | None) -> t
         case wire.TOO_MANY_SHELLS:
             hint = "Close one that is not needed any more; one that has exited counts until it is closed."
             return ErrorCode.CONFLICT, f"the guest can't {what}: there are {shells.MAX_SHELLS} already", hint
-        case wire.SHELL_EXITED:
-            return ErrorCode.CONFLICT, f"the guest can't {what}: it has exited", "Close it, and open another."
         case wire.SHELL_FULL:
             hint = "What runs in it reads nothing: signal it, or wait until it does."
             return ErrorCode.CONFLICT, f"the guest can't {what}: too much was written that no program has read", hint

@@ -142,6 +142,7 @@ class ExecRequest:
     `env` is added to what the agent gives every command. It is killed, with all that descends from it, after
     `timeout_s` seconds. With `is_last`, no other command is expected, and the agent makes nothing ready for one. With
     `is_line`, the arguments are a shell, -c and a command line, which bash runs instead where the guest has it.
+    Without a `user` it is root's.
     """
 
     argv: tuple[str, ...]
@@ -150,6 +151,7 @@ class ExecRequest:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     is_last: bool = False
     is_line: bool = False
+    user: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no kernel would run.
@@ -159,7 +161,7 @@ class ExecRequest:
         """
         if not self.argv:
             raise PyroError(ErrorCode.INVALID, "there is no command to run", hint="Give one after `--`.")
-        for text in (*self.argv, self.cwd, *self.env, *self.env.values()):
+        for text in (*self.argv, self.cwd, self.user, *self.env, *self.env.values()):
             if "\0" in text:
                 raise PyroError(
                     ErrorCode.INVALID,
@@ -186,9 +188,10 @@ class ExecRequest:
             PyroError: INVALID if it is too long for a frame.
         """
         flags = (wire.EXEC_STDIN if stdin else 0) | (wire.EXEC_LAST if self.is_last else 0)
-        flags |= wire.EXEC_LINE if self.is_line else 0
+        flags |= (wire.EXEC_LINE if self.is_line else 0) | (wire.EXEC_USER if self.user else 0)
         timeout_ms = _milliseconds(self.timeout_s)
         texts = [self.cwd, *self.argv, *(f"{name}={value}" for name, value in self.env.items())]
+        texts += [self.user] if self.user else []
         body = _EXEC.pack(timeout_ms, flags, len(self.argv), len(self.env)) + b"".join(
             os.fsencode(text) + b"\0" for text in texts
         )

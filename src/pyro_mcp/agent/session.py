@@ -184,6 +184,7 @@ class AgentSession:
                 shell would make of that); CANCELLED; TIMEOUT if the agent does not even answer after the command's
                 own timeout; GUEST_LOST, PROTOCOL.
         """
+        self._check_user(request)
         return self._exec(None, request, stdin, on_output, cancel)
 
     def begin(
@@ -200,7 +201,17 @@ class AgentSession:
         Raises:
             PyroError: as `configure` and `exec`.
         """
+        self._check_user(request)
         return self._exec(config, request, stdin, on_output, cancel)
+
+    def _check_user(self, request: ExecRequest) -> None:
+        """Refuse a user where the agent knows of none: it would run the command as its own."""
+        if request.user and wire.USERS not in self.ready(timeout_s=CONFIGURE_TIMEOUT_S).features:
+            raise PyroError(
+                ErrorCode.UNSUPPORTED,
+                "commands can't be run as another user here",
+                hint="It takes a guest, started by this version of pyro: stop and start it, or create another.",
+            )
 
     def task(
         self,

@@ -63,6 +63,14 @@ CWD = about(
     pattern=r"(?s)^.+$",
     form="a path in the guest, such as src",
 )
+USER = about(
+    "User to run it as, by name or number. Root by default.",
+    names="USER",
+    short="-u",
+    max_length=64,
+    pattern="^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+    form="the name or number of a user of the guest",
+)
 VCPU_COUNT = about("Virtual CPUs.", ge=limits.MIN_VCPU_COUNT, le=limits.MAX_VCPU_COUNT)
 MEM_MIB = about("Memory in MiB.", ge=limits.MIN_MEM_MIB, le=limits.MAX_MEM_MIB, unit="MiB")
 TIMEOUT_SECONDS = about(

@@ -40,6 +40,7 @@ class VmRunRequest:
     require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
     env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
     cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
+    user: str | None = field(default=None, metadata=parameters.USER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,9 @@ class VmExecRequest:
 def _run(request: VmRunRequest, call: Call) -> VmExecResult:
     from pyro_mcp.workspace.vms.run import run_in_vm
 
-    command = guest_command(request.command, request.timeout_seconds, env=request.env, cwd=request.cwd)
+    command = guest_command(
+        request.command, request.timeout_seconds, env=request.env, cwd=request.cwd, user=request.user
+    )
     with engine(call) as using:
         done = run_in_vm(using, vm_spec(request), command, command_streams(call))
     return result_of(VmExecResult, done)
@@ -110,12 +113,17 @@ def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
 
 
 def guest_command(
-    command: str | tuple[str, ...], timeout_s: int, *, env: dict[str, str] | None = None, cwd: str = WORKSPACE
+    command: str | tuple[str, ...],
+    timeout_s: int,
+    *,
+    env: dict[str, str] | None = None,
+    cwd: str = WORKSPACE,
+    user: str | None = None,
 ) -> GuestCommand:
     """Return the command that a request describes; a relative `cwd` is below /workspace."""
     from pyro_mcp.workspace.machines.command import GuestCommand
 
-    return GuestCommand(command, timeout_s, posixpath.join(WORKSPACE, cwd), env or {})
+    return GuestCommand(command, timeout_s, posixpath.join(WORKSPACE, cwd), env or {}, user or "")
 
 
 def command_streams(call: Call) -> CommandStreams:

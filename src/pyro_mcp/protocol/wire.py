@@ -34,6 +34,9 @@ EXEC_LAST: Final = 2
 EXEC_TERMINAL: Final = 4
 #: The arguments are a shell, -c and a command line: the line is run by bash where there is one, else by that shell.
 EXEC_LINE: Final = 8
+#: The last text (before a terminal) names the user. Only for an agent with the feature USERS: others would use root.
+EXEC_USER: Final = 16
+USERS: Final = "users"
 
 # Frames from the host.
 HELLO: Final = 1
@@ -123,6 +126,7 @@ CONFLICT: Final = "conflict"
 COMMAND_NOT_FOUND: Final = "command_not_found"
 COMMAND_NOT_EXECUTABLE: Final = "command_not_executable"
 CWD_UNUSABLE: Final = "cwd_unusable"
+NO_SUCH_USER: Final = "no_such_user"
 ARGUMENTS_TOO_LONG: Final = "arguments_too_long"
 NO_SUCH_SHELL: Final = "no_such_shell"
 TOO_MANY_SHELLS: Final = "too_many_shells"
@@ -142,6 +146,7 @@ FAILURE_CODES: Final = frozenset(
         COMMAND_NOT_FOUND,
         COMMAND_NOT_EXECUTABLE,
         CWD_UNUSABLE,
+        NO_SUCH_USER,
         ARGUMENTS_TOO_LONG,
         NO_SUCH_SHELL,
         TOO_MANY_SHELLS,

@@ -100,6 +100,7 @@ class Pyro(Workspaces, Shells, Services):
         require_kvm: bool = False,
         env: Mapping[str, str] | None = None,
         cwd: str = "/workspace",
+        user: str | None = None,
     ) -> VmExecResult:
         """Run one command in a fresh VM, and delete the VM. A text is run by the shell, a list is taken as it is."""
         return self._run(
@@ -115,6 +116,7 @@ class Pyro(Workspaces, Shells, Services):
             require_kvm=require_kvm,
             env=env,
             cwd=cwd,
+            user=user,
         )
 
     def create_vm(

@@ -109,6 +109,7 @@ class Workspaces(Calling):
         secret_env: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str = "/workspace",
+        user: str | None = None,
     ) -> WorkspaceExecResult:
         """Run a command in a workspace. A string is run by the shell, a list without one."""
         return self._run(
@@ -119,6 +120,7 @@ class Workspaces(Calling):
             secret_env=secret_env,
             env=env,
             cwd=cwd,
+            user=user,
         )
 
     def logs_workspace(self, workspace_id: str, *, seq: int | None = None, offset: int = 0) -> WorkspaceLogsResult:

@@ -127,11 +127,14 @@ def _run(body: bytes, surroundings: Surroundings, stdin_fd: int) -> NoReturn:
     _, flags, argument_count, _ = _EXEC.unpack_from(body)
     texts = body[_EXEC.size : -1].split(b"\0")
     terminal = texts.pop() if flags & wire.EXEC_TERMINAL else None
+    user = texts.pop() if flags & wire.EXEC_USER else None
     last = 1 + argument_count
     argv = texts[1:last]
     if not argv or not argv[0]:
         raise RefusalError(wire.BAD_REQUEST, "there is no command", exit_code=126)
     environment = surroundings.environment
+    if user is not None:
+        _become_user(user, environment)
     for variable in texts[last:]:
         name, _, value = variable.partition(b"=")
         environment[name] = value
@@ -153,6 +156,31 @@ def _execute_line(argv: list[bytes], environment: dict[bytes, bytes]) -> None:
     except RefusalError as refusal:
         if refusal.code != wire.COMMAND_NOT_FOUND:
             raise
+
+
+def _become_user(user: bytes, environment: dict[bytes, bytes]) -> None:
+    """Give the calling process the identity of a user, by name or number, and the variables that a login sets."""
+    found = [entry for entry in _entries("/etc/passwd", 7) if user in {entry[0], entry[2]}]
+    if not found:
+        raise RefusalError(wire.NO_SUCH_USER, f"there is no user {os.fsdecode(user)!r}", exit_code=126)
+    name, _, uid, gid, _, home, shell = found[0]
+    groups = [int(entry[2]) for entry in _entries("/etc/group", 4) if name in entry[3].split(b",")]
+    # So that what reopens /dev/stdout and /dev/stderr may.
+    for fd in (1, 2):
+        os.fchown(fd, int(uid), int(gid))
+    os.setgroups([int(gid), *groups])
+    os.setgid(int(gid))
+    os.setuid(int(uid))
+    environment.update({b"HOME": home, b"USER": name, b"LOGNAME": name, b"SHELL": shell or b"/bin/sh"})
+
+
+def _entries(path: str, fields: int) -> list[list[bytes]]:
+    try:
+        with open(path, "rb") as file:
+            entries = [line.split(b":") for line in file.read().splitlines()]
+    except OSError:
+        return []
+    return [entry for entry in entries if len(entry) == fields and entry[2].isdigit()]
 
 
 def _sit_at(terminal: bytes) -> None:

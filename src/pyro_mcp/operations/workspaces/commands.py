@@ -33,6 +33,7 @@ class WorkspaceExecRequest:
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
     env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
     cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
+    user: str | None = field(default=None, metadata=parameters.USER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,9 @@ def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
     from pyro_mcp.operations.run import command_streams, guest_command
     from pyro_mcp.workspace.commands.exec import exec_workspace
 
-    command = guest_command(request.command, request.timeout_seconds, env=request.env, cwd=request.cwd)
+    command = guest_command(
+        request.command, request.timeout_seconds, env=request.env, cwd=request.cwd, user=request.user
+    )
     with engine(call) as using:
         done = exec_workspace(
             using,

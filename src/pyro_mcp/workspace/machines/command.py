@@ -32,12 +32,14 @@ class GuestCommand:
     """A command: a line for the guest's shell (`str`), or a program and its arguments.
 
     `env` is added to the environment's own variables. Its values are recorded nowhere.
+    Without a `user` it is run as root.
     """
 
     command: str | tuple[str, ...]
     timeout_s: int = DEFAULT_TIMEOUT_S
     cwd: str = WORKSPACE
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    user: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no guest could run.
@@ -76,7 +78,12 @@ class GuestCommand:
     def request(self, variables: Mapping[str, str]) -> ExecRequest:
         """Return what the guest's agent is asked to run."""
         return ExecRequest(
-            self.argv, timeout_s=self.timeout_s, cwd=self.cwd, env={**variables, **self.env}, is_line=self.is_line
+            self.argv,
+            timeout_s=self.timeout_s,
+            cwd=self.cwd,
+            env={**variables, **self.env},
+            is_line=self.is_line,
+            user=self.user,
         )
 
 
