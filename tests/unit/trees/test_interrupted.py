@@ -263,7 +263,7 @@ def test_a_staging_directory_of_a_process_that_was_killed_is_found_by_its_note(t
     argv = [sys.executable, "-c", NOTED, place / "out", notes]
     with process.start(argv, stdin=process.PIPE, stdout=process.PIPE) as child:
         assert child.stdout is not None
-        assert os.read(child.stdout, 6) == b"ready\n"
+        assert os.read(child.stdout, 5) == b"ready"
         staging.sweep_noted(notes)
         assert len(os.listdir(place)) == len(os.listdir(notes)) == 1
         child.send_signal(signal.SIGKILL)
