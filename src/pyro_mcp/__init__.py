@@ -1,8 +1,7 @@
 """Disposable workspaces for chat-based coding agents: a real virtual machine each.
 
-Owns the public import names, loaded on first use (their types stand in the stub beside this file). Refuses to import
-anything eagerly: `pyro --version`, and the guest's initramfs, which carries this file, must not pay for what they do
-not use.
+The public names are loaded on first use (their types are in the stub beside this file). Nothing is imported eagerly:
+`pyro --version`, and the guest's initramfs, which carries this file, must not pay for code they do not use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""`python -m pyro_mcp`: the same as `pyro`.
-
-Owns nothing. Refuses to be imported for anything else.
-"""
+"""`python -m pyro_mcp`: the same as `pyro`. Not for import."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The one error type of the product and its closed set of codes.
 
-Owns what an error is: a stable code, a sentence of fact that names the object, a hint that says what to do,
-and details for machines. Refuses to print, to log and to know about exit statuses: that is the surfaces' part.
+An error is a stable code, a sentence of fact that names the object, a hint that says what to do, and details for
+machines. Printing, logging and exit statuses are the surfaces' part.
 """
 
 from __future__ import annotations

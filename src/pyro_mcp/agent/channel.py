@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.frames import Frame
 
 READ_BYTES = 65536
-# What an earlier session may have left in a lane: the rings of the device and the VMM's buffers hold far less.
+# The most that an earlier session may have left in a lane: the device's rings and the VMM's buffers hold far less.
 _MAX_STALE_BYTES = 16 * 1024 * 1024
 # A signal that arrives just before the poll, or in another thread, does not interrupt it, and its handler runs only
 # after it: so no poll is longer than a person waits for Ctrl-C.

@@ -283,7 +283,7 @@ class Pump:
     """The caller's stdin, on its way to the guest."""
 
     def __init__(self, source: Readable | int | bytes) -> None:
-        #: What to wait for before reading, if there is such a thing.
+        #: The descriptor to wait for before reading, if there is one.
         self.fd = _descriptor(source)
         self._source = source
         self._at = 0

@@ -64,7 +64,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What stands at a path; no link was followed on the way. `data` is the beginning of a regular file."""
+    """The entry at a path; no link was followed on the way. `data` is the beginning of a regular file."""
 
     kind: FileKind
     mode: int
@@ -91,7 +91,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What a stream brought: names, the root not among them, and bytes of content."""
+    """The contents of a stream: names, not counting the root, and bytes of content."""
 
     entry_count: int
     bytes_written: int
@@ -99,7 +99,7 @@ class Unpacked:
 
 @dataclass(frozen=True, slots=True)
 class DiffSide:
-    """What stands at a name on one side. `content` is None for what is no UTF-8 text, too large, or over budget."""
+    """The entry of a name on one side. `content` is None if it is not UTF-8 text, too large, or over budget."""
 
     kind: FileKind
     mode: int

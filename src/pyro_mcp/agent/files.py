@@ -1,6 +1,6 @@
 """The files of a guest, from the host: one method for each task, with its bounds of time and size.
 
-What comes back is not trusted: kinds, names, order and amounts are checked, and what does not fit is a breach of the
+Answers are not trusted: kinds, names, order and amounts are checked, and anything unexpected is a breach of the
 protocol.
 """
 
@@ -129,9 +129,9 @@ class GuestFiles:
         return number(self._run(request, on_data=on_data), "entries")
 
     def unpack(self, dest: bytes, chunks: Iterable[bytes]) -> Unpacked:
-        """Lay a tar stream into a directory, which is made if need be. What it names is replaced; all else stays.
+        """Unpack a tar stream into a directory, made if missing. Names in the stream are replaced, others stay.
 
-        Not atomic. A failure of `chunks` is passed on, and what was laid by then stays.
+        Not atomic. A failure of `chunks` is passed on, and files unpacked by then stay.
         """
         request = self._request(
             tasks.UNPACK, "unpack files", timeout_s=STREAM_TIMEOUT_S, stall_s=UNPACK_STALL_S, path=dest
@@ -164,7 +164,7 @@ class GuestFiles:
 
         Raises:
             PyroError: TIMEOUT, after the block, if it was thawed before the end of it; CONFLICT if it is frozen
-                already. What the block raises goes first.
+                already. An exception of the block has priority.
         """
         seen: list[bool] = []
         parser = Records(records.marks(tasks.FROZEN, lambda: seen.append(True)))

@@ -55,7 +55,7 @@ class RootDisk(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """What is done before a template is taken."""
+    """The preparations before a template is taken."""
 
     flavour: Flavour = Flavour.FRESH
 
@@ -66,7 +66,7 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class GuestConfig:
-    """What makes a clone one particular guest. The clock's time is added when it is sent.
+    """The values that make a clone one particular guest. The clock's time is added when it is sent.
 
     With `workspace` it has the workspace's disk on /workspace. With `inspect`, which takes a template of the flavour
     `attach`, nothing runs in it and nothing is written to its disks: their files can be listed and read.
@@ -109,7 +109,7 @@ class GuestConfig:
 
 
 class Request(Protocol):
-    """What has streams and ends with a result: a command, or a task of the agent's own."""
+    """A request that has streams and ends with a result: a command, or a task of the agent's own."""
 
     @property
     def kind(self) -> int:
@@ -137,7 +137,7 @@ class Request(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExecRequest:
-    """A command. What is not UTF-8 in it is written with surrogates, as `os.fsdecode` does.
+    """A command. Bytes that are not UTF-8 are surrogates, as `os.fsdecode` makes them.
 
     `env` is added to what the agent gives every command. It is killed, with all that descends from it, after
     `timeout_s` seconds. With `is_last`, no other command is expected, and the agent makes nothing ready for one. With
@@ -254,7 +254,7 @@ class ExecResult:
 
 @dataclass(frozen=True, slots=True)
 class GuestInfo:
-    """What an agent says of itself. It may be lying."""
+    """An agent's description of itself. It may be lying."""
 
     generation: int
     agent: str

@@ -91,7 +91,7 @@ Ready = ReadyFile | ReadyPort | ReadyCommand
 
 @dataclass(frozen=True, slots=True)
 class ServiceStart:
-    """What is to be started. `run` tells this start of the name from all others.
+    """A service to start. `run` tells this start of the name from all others.
 
     `is_line` is that of `ExecRequest`.
     """

@@ -266,7 +266,7 @@ class AgentSession:
         """Have the agent begin something; enter the block when `until` says so, and let it end with the block.
 
         Raises:
-            PyroError: as `task`, before the block or after it. What the block raises goes first.
+            PyroError: as `task`, before the block or after it. An exception of the block has priority.
         """
         hearing, stdin = Hearing(request, on_data, root), HeldInput()
         exchange = Exchange(self._channel, request, stdin=stdin, on_output=hearing.take, cancel=cancel)

@@ -51,7 +51,7 @@ class ShellSignal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ShellInfo:
-    """A shell, as its guest claims it to be. What came out before `first` can't be read any more."""
+    """A shell, as its guest describes it. Output before `first` can't be read any more."""
 
     shell: str
     state: ShellState
@@ -174,7 +174,7 @@ class GuestShells:
         return self._asked(shell, fields, f"resize the terminal of the shell {shell}")
 
     def close(self, shell: str) -> ShellInfo:
-        """End a shell with all that it started, and forget its output. What is returned is its end.
+        """End a shell with all that it started, drop its output, and return how it ended.
 
         Raises:
             PyroError: NOT_FOUND; TIMEOUT, GUEST_LOST, PROTOCOL.

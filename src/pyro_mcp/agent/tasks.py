@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MAX_WORDS_CHARS = 500
 _LOOK = "List the files to see what is there."
-#: What each code means, what is said of the path, and what may help.
+#: By code of the guest: our code, the text after the path, and a hint.
 _MEANINGS: dict[str, tuple[ErrorCode, str, str]] = {
     tasks.MISSING: (ErrorCode.NOT_FOUND, "does not exist", _LOOK),
     tasks.OUTSIDE: (ErrorCode.INVALID, "leads outside {root}", "Name a file by a path that stays inside it."),
@@ -38,7 +38,7 @@ _MEANINGS: dict[str, tuple[ErrorCode, str, str]] = {
 
 
 class Hearing:
-    """What a task says: its data goes on as it comes, its answer is kept."""
+    """The output of a task: its data is passed on as it comes, its answer is kept."""
 
     def __init__(self, request: TaskRequest, on_data: Callable[[bytes], None] | None, root: str) -> None:
         self._request = request

@@ -1,4 +1,4 @@
-"""What commands, shells and services need of the session and the lane that a request came over, as protocols."""
+"""Protocols of the session and the lane of a request, as far as commands, shells and services need them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Typed(Protocol):
 
 
 class Ongoing(Protocol):
-    """What a session has begun and not answered yet."""
+    """A request that a session has begun and not answered yet."""
 
     @property
     def stdin(self) -> Typed:

@@ -1,8 +1,8 @@
 """A lane: one stream of bytes between the host and the agent, and the session that it carries at the moment.
 
-Writing never waits. A virtio port is no connection: it stays open whoever holds its other end, so a session begins with
-a magic that can't be in what a session sends (`frames.encode_stream` sees to that). The driver hands out what the host
-wrote at once from its start, so the magic is at the start of what one read returns, even where a frame was cut off.
+Writing never waits. A virtio port is no connection: it stays open when its other end is closed, so a session begins
+with a magic that can't be in what a session sends (`frames.encode_stream` sees to that). The driver hands out what the
+host wrote at once from its start, so the magic is at the start of what one read returns, even if a frame was cut off.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Lane:
             self._has_host = False
             self._end_session()
             self._loop.change(self._fd, self._mask())
-        # What a host writes can overtake the news that it is connected.
+        # The host's first bytes can arrive before the event that it is connected.
         while self._read_once(self._read_bytes):
             continue
         if self._session is not None and self._doubt is None:

@@ -1,4 +1,4 @@
-"""What the agent runs in: a virtual machine (`system.virtual`) or a directory of the host (`compat`)."""
+"""The agent's surroundings: a virtual machine (`system.virtual`) or a directory of the host (`compat`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Machine(Protocol):
-    """What the agent runs in."""
+    """The machine that the agent runs in."""
 
     @property
     def standby(self) -> Standby:

@@ -1,4 +1,4 @@
-"""What the host may ask for, apart from commands: nothing runs before `configure`."""
+"""Requests of the host other than commands. Nothing runs before `configure`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session: one conversation with a host process over one lane (HELLO first). What it started ends with it."""
+"""A session: one conversation with a host process over one lane (HELLO first). Everything it started ends with it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Session:
             raise FrameError(f"a frame of kind {kind} {'after' if self._greeted else 'before'} HELLO")
         else:
             execution = self._executions.get(ident)
-            # What is for a command that has just ended is late, not wrong.
+            # A frame for a command that has just ended is late, not wrong.
             if execution is not None:
                 self._control(execution, kind, body)
 

@@ -131,7 +131,7 @@ class Terminal:
         del self.sizes[: -shells.MAX_SIZES]
 
     def write(self, data: bytes) -> None:
-        """Type. What nobody reads yet waits.
+        """Type. Input that nobody reads yet waits.
 
         Raises:
             RefusalError: if too much waits already, or nobody is there any more.

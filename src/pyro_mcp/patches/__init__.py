@@ -1,17 +1,17 @@
 r"""Patches: a unified diff, as git or a model writes it, turned into the complete list of changes to a tree.
 
-Owns reading, placing and refusing; everything here is a pure function of the patch and of a `Tree` that answers for
-the files it names. Refuses to write, to run git, and to guess: a patch applies exactly, or an error says what was
-expected, what stands there and what to do.
+Everything here is a pure function of the patch and of a `Tree` that answers for the files it names: nothing is written,
+git is not run, and nothing is guessed. A patch applies exactly, or an error says what was expected, what was found and
+what to do.
 
     patch = parse(text)                # PyroError INVALID, with the patch's line
     tree = …                           # answers for paths_of(patch)
     changes = plan(patch, tree).changes
 
-What is taken in spite of its letter: wrong or missing counts; wrong or missing line numbers, where the old lines
-stand in one place only; an empty line for an unchanged empty one; LF for a file's CRLF (the file's line ends stay, and
-its missing last newline too); names without a/ and b/; fences and prose around. What is not: fuzz, other white space,
-a choice between two places.
+Tolerated: wrong or missing counts; wrong or missing line numbers, where the old lines occur in one place only; an empty
+line for an unchanged empty one; LF for a file's CRLF (the file keeps its line ends, and its missing last newline);
+names without a/ and b/; fences and prose around the patch. Not tolerated: fuzz, other white space, a choice between two
+places.
 
 Why no library reads the patches. Tried on model-written ones, with these results:
 

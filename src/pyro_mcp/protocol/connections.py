@@ -1,6 +1,6 @@
 """One TCP connection of the many that a lane carries, as both ends of the lane handle it.
 
-What was sent arrives, then the end or the reset. So a socket that takes no more is still read to its end before the
+Bytes sent arrive before the end or the reset does. So a socket that takes no more is still read to its end before the
 other end of the lane is told, and a reset waits until the socket has taken everything before it: `LINGER_S` at most.
 """
 
@@ -175,7 +175,7 @@ class Connection:
         if connection is None or not self._pending:
             return
         try:
-            # What can't be delivered is taken as well: the other end must not wait for credit.
+            # Bytes that can't be delivered are taken as well: the other end must not wait for credit.
             sent = len(self._pending) if self._broken else connection.send(self._pending)
         except BlockingIOError:
             return

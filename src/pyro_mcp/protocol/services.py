@@ -4,8 +4,8 @@ Constants only, like `wire`.
 
 The body of a SERVICE frame is a JSON object with the operation in `op`. Each is answered on stderr by one JSON object,
 a report or a list of them, then by RESULT; LOGS sends a part of the log on stdout in between, and START the end of
-it if the service failed. START is answered when the service is ready or has failed: whoever is gone by then has
-started nothing.
+it if the service failed. START is answered when the service is ready or has failed: if the caller is gone by then,
+nothing has been started.
 
 PUBLISH goes on until the service ends. It carries many TCP connections to the service's ports, of which the host tells
 one from another by numbers that it chooses. Both the host's DATA and the guest's STDOUT begin with MUX (number, word)
@@ -23,7 +23,7 @@ LOGS: Final = "logs"
 STOP: Final = "stop"
 PUBLISH: Final = "publish"
 
-# What a service is.
+# States of a service.
 STARTING: Final = "starting"
 RUNNING: Final = "running"
 EXITED: Final = "exited"

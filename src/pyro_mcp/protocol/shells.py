@@ -25,7 +25,7 @@ RESIZE: Final = "resize"
 CLOSE: Final = "close"
 LIST: Final = "list"
 
-# What a shell is.
+# States of a shell.
 RUNNING: Final = "running"
 EXITED: Final = "exited"
 

@@ -3,7 +3,7 @@
 Formats: ustar, POSIX pax, GNU's long names, and sparse files as GNU tar writes them (old GNU, and pax 1.0). The bytes
 come from the caller and go back to it: `TarDecoder.feed` returns what a chunk completed.
 
-What is ambiguous, or written by nobody, is an error: Python's own `tarfile` takes a damaged header for the end of the
+Anything ambiguous, or that no program writes, is an error: Python's `tarfile` takes a damaged header for the end of the
 archive, and holds whole pax headers in memory, however long they are. Names come as they stand there: whether one leads
 out of a tree is the caller's question.
 """
@@ -36,7 +36,7 @@ _MEANT_FOR_ONE = (b"path", b"linkpath", b"size", b"GNU.sparse")
 
 
 class TarError(ValueError):
-    """What is wrong with the stream, and with which member. The text completes "the archive …"."""
+    """The stream is damaged, and at which member. The text completes "the archive …"."""
 
 
 class TarFormatError(TarError):
@@ -44,7 +44,7 @@ class TarFormatError(TarError):
 
 
 class MemberKind(StrEnum):
-    """What a member is."""
+    """The kind of a member."""
 
     FILE = "a file"
     DIRECTORY = "a directory"
@@ -117,7 +117,7 @@ class TarDecoder:
         self._map_lines: int = 0
         self._map_wanted: int = 0
         self._padding: int = 0
-        # What of the content is still to come: the parts of the file, and how much of the first has been.
+        # The content still to come: the parts of the file, and how much of the first has been read.
         self._parts: list[tuple[int, int]] = []
         self._part: int = 0
         self._within: int = 0

@@ -37,7 +37,7 @@ FREEZE: Final = "freeze"
 USAGE: Final = "usage"
 EXPORT: Final = "export"
 
-# What a file is.
+# Kinds of files.
 FILE: Final = 1
 DIRECTORY: Final = 2
 LINK: Final = 3

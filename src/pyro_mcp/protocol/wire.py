@@ -19,10 +19,10 @@ LANE_PREFIX: Final = "lane"
 VSOCK_PORT: Final = 5252
 
 #: HELLO's body: our nonce, the generation we speak, the time in nanoseconds since the epoch (0: leave the clock alone).
-#: What may follow is for later generations.
+#: Later generations may add to it.
 HELLO_FORMAT: Final = "<16sIq"
 #: CONFIGURE's body begins with the time in nanoseconds since the epoch, entropy, the machine id, and the length of the
-#: host name that follows. What follows that is a JSON object with the rest; nothing stands for an empty one.
+#: host name that follows. After it comes a JSON object with the rest; nothing stands for an empty one.
 CONFIGURE_FORMAT: Final = "<q64s32sB"
 ENTROPY_BYTES: Final = 64
 #: EXEC's body begins with the timeout in milliseconds (0: none), flags, and the numbers of arguments and variables. The
@@ -76,7 +76,7 @@ STDIN_STREAM: Final = 0
 STDOUT_STREAM: Final = 1
 STDERR_STREAM: Final = 2
 
-#: What the guest accepts, and how long the body of each kind may be.
+#: The kinds that the guest accepts, and how long the body of each may be.
 HOST_LIMITS: Final[dict[int, int]] = {
     HELLO: 4096,
     REQUEST: MAX_JSON_BYTES,
@@ -90,7 +90,7 @@ HOST_LIMITS: Final[dict[int, int]] = {
     SHELL: MAX_JSON_BYTES,
     SERVICE: MAX_JSON_BYTES,
 }
-#: What the host accepts.
+#: The kinds that the host accepts.
 GUEST_LIMITS: Final[dict[int, int]] = {
     READY: 4096,
     STDOUT: MAX_DATA_BYTES,

@@ -305,8 +305,8 @@ class Execution:
         timeout_ms, flags = tasks.TASK.unpack_from(body)
         launch(self.process, body)
         if not flags & tasks.FREEZES:
-            # Its streams end when it has answered, before it is gone: nobody needs to wait for that. What it held
-            # still, though, goes on only then.
+            # Its streams end when it has answered, before it is gone: nobody needs to wait for that. Processes that a
+            # task has frozen, though, continue only when it is gone.
             self.process.pipes.close_theirs()
         self._finishes = flags & tasks.FINISHES != 0
         if timeout_ms:
@@ -390,7 +390,7 @@ class Execution:
         self._stderr.drain()
         self.settle()
         if not self._finished:
-            # What stays readable for ever would keep the loop awake.
+            # A descriptor that stays readable would keep the loop awake.
             self.loop.remove(self.process.exit_fd)
             self._stdout.stop_if_closed()
             self._stderr.stop_if_closed()

@@ -17,7 +17,7 @@ from pyro_mcp.protocol import wire
 if TYPE_CHECKING:
     from pyro_mcp.protocol.loop import Loop
 
-# What a pipe takes without anybody reading (pipe(7)), and the most that any user may ask for.
+# How much a pipe takes with nobody reading (pipe(7)), and the most that any user may ask for.
 _PIPE_BYTES = 65536
 _MAX_PIPE_BYTES = 1024 * 1024
 _READ_BYTES = 65536

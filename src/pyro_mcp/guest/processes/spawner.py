@@ -59,7 +59,7 @@ def send_signal_by_fd(pidfd: int, number: int) -> None:
 
 
 class Surroundings:
-    """What a command finds around it: variables, and where `/workspace` is."""
+    """The environment of a command: variables, and where `/workspace` is."""
 
     __slots__ = ("environment", "workspace")
 

@@ -43,7 +43,7 @@ class TaskProcess:
         launcher.alive.add(self)
 
     def status(self) -> int:
-        """Reap it, and return the exit code. What its end has to bring with it is done by then."""
+        """Reap it, run what has to follow its end, and return the exit code."""
         self._launcher.alive.discard(self)
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
@@ -51,7 +51,7 @@ class TaskProcess:
         try:
             _, status = os.waitpid(self._pid, 0)
         except ChildProcessError:
-            # On a host, children are not waited for. What it said tells how it ended.
+            # On a host, children are not waited for. Its answer tells how it ended.
             return 0
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code

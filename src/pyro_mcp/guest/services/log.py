@@ -17,7 +17,7 @@ _READ_BYTES = 65536
 _REST_S = 0.004
 # Dropping from the front is done in steps.
 _SLACK_BYTES = 256 * 1024
-# What is left in the pipes when the service has ended is bounded by what they hold.
+# When the service has ended, no more than the pipes hold is left to read.
 _DRAINS = 32
 
 

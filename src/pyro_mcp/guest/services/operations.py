@@ -65,7 +65,7 @@ class Services:
         def line(command: str) -> bytes:
             return _body(["/bin/sh", "-c", command], cwd, env, wire.EXEC_LINE)
 
-        # What can't be checked is refused before anything runs.
+        # A check that can't be made is refused before anything runs.
         make = None if wanted is None else check_for(self._machine, wanted, line)
         if wanted is not None:
             refuse_if_answered(wanted)
@@ -163,6 +163,6 @@ class Services:
 
 def _body(argv: list[str], cwd: str, env: dict[str, str], flags: int) -> bytes:
     texts = [cwd, *argv, *(f"{name}={value}" for name, value in env.items())]
-    # What is no UTF-8 stands as surrogates.
+    # Bytes that are not UTF-8 are surrogates here.
     packed = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in texts)
     return _EXEC.pack(0, flags, len(argv), len(env)) + packed

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _PROGRAMS = (b"bash", b"sh")
 _TERM = b"TERM=xterm-256color"
-# What a terminal puts around text that is pasted, for a program that has asked for it.
+# A terminal puts these around pasted text, for a program that has asked for it.
 _PASTE, _PASTED = "\x1b[200~", "\x1b[201~"
 
 

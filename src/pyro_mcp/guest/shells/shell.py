@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.loop import Deadline, Loop
 
 
-# What a closed shell may take to end by itself.
+# How long a closed shell may take to end by itself.
 _HANG_UP_S = 1.0
 
 

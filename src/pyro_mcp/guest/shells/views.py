@@ -27,7 +27,7 @@ _FIRST_WORDS_S = 20.0
 
 
 class View:
-    """What somebody sees of a shell, from the request to its result."""
+    """One client's view of a shell, from the request to its result."""
 
     def __init__(self, shell: Shell, session: Conversation, ident: int) -> None:
         self.shell = shell
@@ -152,7 +152,7 @@ class Reading(View):
             return min(self._asked_s + _FIRST_WORDS_S, self._latest_s) - time.monotonic()
         quiet_since_s = max(terminal.output_s, terminal.input_s)
         if terminal.end <= self._cursor:
-            # What was typed may have an effect that takes a moment to show.
+            # The effect of input may take a moment to show.
             quiet_since_s = max(quiet_since_s, self._asked_s)
         return min(quiet_since_s + self._idle_s, self._latest_s) - time.monotonic()
 

@@ -66,7 +66,7 @@ def mount_root() -> None:
         os.makedirs(path, exist_ok=True)
     options = f"lowerdir={_BASE},upperdir={upper},workdir={work}"
     syscalls.mount("overlay", ENVIRONMENT, "overlay", syscalls.MS_NODEV, options)
-    # What is mounted below it later, in the agent's namespace, appears in the workload's too.
+    # Later mounts below it, in the agent's namespace, appear in the workload's too.
     syscalls.mount("none", ENVIRONMENT, "", syscalls.MS_SHARED)
 
 

@@ -1,4 +1,4 @@
-"""What makes one guest different from every other: names, clock, random numbers.
+"""Everything that makes a guest different from all others: names, clock, random numbers.
 
 The files that hold the names belong to the root disk. A new disk gets them from the host; one that has been used keeps
 what its user made of them, and only what is missing is added.

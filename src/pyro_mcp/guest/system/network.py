@@ -1,6 +1,6 @@
 """The guest's network interface, set by ioctl: no program is run for it.
 
-What may be reached is decided on the host, out of the guest's reach.
+Which networks may be reached is decided on the host, out of the guest's reach.
 
 The request structures are `struct ifreq`, `struct rtentry` (netdevice(7), rtnetlink's older sibling in net/route.h),
 `struct in6_ifreq` and `struct in6_rtmsg` (linux/ipv6.h, linux/ipv6_route.h).

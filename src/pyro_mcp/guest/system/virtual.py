@@ -40,7 +40,7 @@ _ENVIRONMENT = {
     b"TERM": b"dumb",
 }
 _WORKSPACE = os.fsencode(environment.WORKSPACE)
-# What most first commands need is read into memory once, in the template.
+# The template runs these so that the files most first commands need are in memory.
 _REHEARSED = (("/bin/sh", "-c", "true"), ("true",), ("/usr/bin/python3", "-c", "pass"), ("/bin/bash", "-ic", ":"))
 # Python adapts a function's code after some calls (8 in 3.11), and each of its instructions at the next run.
 _REPETITIONS = 12
@@ -181,7 +181,7 @@ class VirtualMachine:
         for _ in range(_REPETITIONS):
             spawner.rehearse(self._launcher.surroundings)
             rehearsal.converse(self.loop, self, _REHEARSED[:1])
-        # What is here now stays; scanning it again would copy every page of it in each clone.
+        # The objects of now stay; scanning them again would copy all their pages in each clone.
         gc.collect()
         gc.freeze()
         # The fork shares all pages with the child: what the agent writes first is copied now, not in each clone.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 CGROUPS = "/run/cgroup"
-# What holds the workload in is set one level above the group that it sees as the root: it has no way to there.
+# The workload's limits are set one level above the group that it sees as the root: it has no way to there.
 WALLS = f"{CGROUPS}/walls"
 WORK = f"{WALLS}/work"
 #: Where the agent's own tasks are: outside the walls, and with a bound of their own.

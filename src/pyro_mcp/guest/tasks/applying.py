@@ -128,7 +128,7 @@ class _Transaction:
             self._move(self._staging, staged, directory, name, syscalls.RENAME_NOREPLACE)
             return
         self._move(self._staging, staged, directory, name, syscalls.RENAME_EXCHANGE)
-        # What was there a moment ago may have been exchanged by somebody else.
+        # The file may have been exchanged by somebody else a moment ago.
         self._require_file(state_of(self._staging, staged), path)
 
     def _remove(self, path: bytes) -> None:

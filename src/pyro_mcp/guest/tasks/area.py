@@ -117,7 +117,7 @@ class Area:
         return self._directory(path, lambda part: self.open(part, os.O_RDONLY | os.O_DIRECTORY), None)
 
     def make_directory_straight(self, path: bytes, made: list[tuple[int, bytes]]) -> int:
-        """Do the same through no link. What is made is added to `made`, as the directory above and the name in it.
+        """Do the same through no link. Each one made is added to `made`, as the directory above and the name in it.
 
         Raises:
             TaskError: if something else is on the way.

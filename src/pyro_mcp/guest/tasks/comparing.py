@@ -113,7 +113,7 @@ class _Comparison:
 
     def first(self) -> list[_Difference]:
         """Return the differences that there is room for, in the order of their paths."""
-        # What the project had comes before what was added to it: an install may add any number of files.
+        # Files that the project had come before added ones: an install may add any number of files.
         self._found.sort(key=lambda each: (each.old is None, each.path))
         return sorted(self._found[: self._max_entries])
 

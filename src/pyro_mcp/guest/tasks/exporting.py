@@ -1,7 +1,7 @@
 """Copy the whole root of a stopped guest to one disk: the task EXPORT.
 
-Files keep owners, modes, times, extended attributes, hard links and holes; device nodes are kept too. What is below
-/run, /proc, /sys and /dev belongs to a running system and stays out.
+Files keep owners, modes, times, extended attributes, hard links and holes; device nodes are kept too. The contents of
+/run, /proc, /sys and /dev belong to a running system and stay out.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class _Copy:
             os.fchown(theirs, found.st_uid, found.st_gid)
         os.fchmod(theirs, stat.S_IMODE(found.st_mode))
         for attribute in os.listxattr(ours):
-            # What was removed meanwhile, or only the file system that it is on knows.
+            # The attribute was removed meanwhile, or only its own file system supports it.
             with suppress(OSError):
                 os.setxattr(theirs, attribute, os.getxattr(ours, attribute))
 

@@ -123,7 +123,7 @@ class _Packer:
 
 
 def _send(fd: int, offset: int, length: int) -> None:
-    """Write a part of a file. What the header promised has to come: zeroes, where nothing is left."""
+    """Write a part of a file, as long as the header promised: zeroes stand in for content that is gone."""
     end = offset + length
     while offset < end:
         sent = os.sendfile(STDOUT, fd, offset, min(end - offset, _SEND_BYTES))

@@ -68,7 +68,7 @@ def _told(error: TaskError) -> Document:
 
 
 class _Fields:
-    """What a task needs to know. The host is trusted: only the types are looked at."""
+    """The parameters of a task. The host is trusted: only the types are checked."""
 
     def __init__(self, document: Document) -> None:
         self._document = document

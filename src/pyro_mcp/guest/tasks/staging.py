@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.guest.tasks.area import Area
 
-# What file systems return that have no unnamed files.
+# Errors of file systems that have no unnamed files.
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR)
 _STAGED = re.compile(rb"\.pyro-[0-9a-f]{16}")
 # The disk as a whole is quicker for more files than this.
@@ -40,7 +40,7 @@ class StagedFile:
             self.fd = os.open(b".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=directory)
         except OSError as error:
             if error.errno == errno.EPERM and not os.fstat(directory).st_nlink:
-                # What ext4 says of a directory that was removed meanwhile.
+                # ext4 reports a directory that was removed meanwhile like this.
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
             if error.errno not in _NO_UNNAMED_FILES:
                 raise

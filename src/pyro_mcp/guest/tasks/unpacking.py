@@ -1,7 +1,7 @@
 """Laying a tar stream into a directory: the task UNPACK.
 
-What the stream names is replaced, what it does not name stays. Below the directory no link is followed, and no file
-takes the place of a directory or the other way round.
+Names in the stream are replaced, others stay. Below the directory no link is followed, and no file takes the place of a
+directory or the other way round.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ATTEMPTS = 20
 _KEPT_MODE = 0o777
 _ENTERABLE = 0o700
 _BUFFER_BYTES = 128 * 1024
-# What is to come of a file's content is not read into memory if it is so much.
+# A file's content is not read into memory if this much of it or more is to come.
 _LARGE_BYTES = 64 * 1024
 
 

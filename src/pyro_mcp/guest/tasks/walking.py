@@ -15,7 +15,7 @@ from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-# What was there a moment ago and is not now, or is something else.
+# Errors for an entry that was removed or replaced a moment ago.
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 
 
