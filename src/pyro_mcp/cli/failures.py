@@ -75,6 +75,6 @@ def report(error: PyroError, words: Sequence[str]) -> None:
 
 
 def error_text(error: PyroError) -> str:
-    """Return the error as a person reads it. What a guest or a file wrote into it can't move the cursor."""
+    """Return the error as a person reads it. Text from a guest or a file in it can't move the cursor."""
     text = f"{styled('error:', '31', STDERR)} {printable(error.message)}"
     return f"{text}\n{styled('hint:', '36', STDERR)}  {printable(error.hint)}" if error.hint else text

@@ -30,7 +30,7 @@ HELP_OPTIONS = frozenset({"-h", "--help"})
 
 
 class Parsed(NamedTuple):
-    """What a command line asked for."""
+    """A parsed command line."""
 
     request: Any
     json: bool

@@ -1,15 +1,15 @@
-"""What of a command the parser needs to know."""
+"""The shape of a command, as far as the parser needs it."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-# What argparse calls those options that are no field of a request, and the options that name a file with the value.
+# argparse's names for options that are no field of a request, and for those that name a file with the value.
 JSON, ONLY, STDIN, FILE_SUFFIX = "json", "print only", "pass stdin", " file"
 
 
 class Shape(NamedTuple):
-    """What of a command the parser needs to know."""
+    """The shape of a command, as far as the parser needs it."""
 
     words: tuple[str, ...]
     description: str

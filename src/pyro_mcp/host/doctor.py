@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What kind of machine this is."""
+    """The kind of this machine."""
 
     name: str
     distribution: str

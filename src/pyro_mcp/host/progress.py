@@ -15,7 +15,7 @@ HEARTBEAT_S = 4.0
 
 
 class Progress(Protocol):
-    """What an operation tells of itself while it runs."""
+    """Reports of an operation while it runs."""
 
     def phase(self, name: str, message: str = "") -> None:
         """Begin the phase `name`, saying in a few words what it does."""

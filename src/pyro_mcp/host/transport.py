@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LaneUse(StrEnum):
-    """What a lane is claimed for. Each use has lanes that the others do not take."""
+    """The use that a lane is claimed for. Each has lanes that the others do not take."""
 
     #: May last as long as a command: there are as many as commands may run at once, and more wait in order.
     COMMAND = "command"

@@ -1,1 +1,1 @@
-"""What guests boot from: the boot source (kernel and initramfs) and the environments (root file systems)."""
+"""Images that guests boot from: the boot source (kernel and initramfs) and the environments (root file systems)."""

@@ -25,7 +25,7 @@ KIND = "boot"
 
 @dataclass(frozen=True, slots=True)
 class BootSource:
-    """What a guest boots: verified files on this host."""
+    """The verified files on this host that a guest boots."""
 
     digest: str
     directory: Path

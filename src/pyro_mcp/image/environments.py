@@ -65,7 +65,7 @@ class InstalledEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentStatus:
-    """What is known of one environment: `reason` says why it is broken, `outdated` that its recipe has changed."""
+    """The state of one environment: `reason` says why it is broken, `outdated` that its recipe has changed."""
 
     name: str
     description: str

@@ -33,7 +33,7 @@ _EPOCH = "1735689600"
 
 @dataclass(frozen=True, slots=True)
 class TreeSize:
-    """What a tree takes: its entries, the blocks of its content, and that content in bytes."""
+    """The size of a tree: its entries, the blocks of its content, and that content in bytes."""
 
     entries: int
     blocks: int

@@ -33,7 +33,7 @@ _SETTLE_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """What a file must be: its SHA-256 in hex, and its size in bytes (None: not known)."""
+    """The expected SHA-256 of a file in hex, and its size in bytes (None: not known)."""
 
     sha256: str
     size: int | None = None

@@ -37,7 +37,7 @@ KIND = "boot-kit"
 
 @dataclass(frozen=True, slots=True)
 class KitRecipe:
-    """What the kit is made of."""
+    """The sources of the kit."""
 
     suite: str
     packages: tuple[str, ...]

@@ -22,7 +22,7 @@ _DIGITS = set("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an install says of itself. `facts` is everything but the kind, the name and the artifacts."""
+    """An install's description of itself. `facts` is everything but the kind, the name and the artifacts."""
 
     kind: str
     name: str

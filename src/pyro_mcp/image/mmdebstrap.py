@@ -40,7 +40,7 @@ _LIST_INSTALLED = f"""dpkg-query --root="$1" -W -f '{_MARK}${{Package}}_${{Versi
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """What goes into a tree. `hook` and `options` end up in shell and apt: they come from package data only."""
+    """The contents of a tree. `hook` and `options` end up in shell and apt: they come from package data only."""
 
     suite: str
     variant: str
@@ -52,7 +52,7 @@ class Bootstrap:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run installed: the version of each package, and of mmdebstrap itself."""
+    """The packages that a run installed, with the version of each, and the version of mmdebstrap itself."""
 
     packages: dict[str, str]
     tool: str

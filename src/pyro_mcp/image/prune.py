@@ -1,7 +1,7 @@
 """Removing images that nothing needs any more.
 
-Needed is what the catalog names, what this installation boots, and what the caller says a workspace or VM uses. What is
-being pulled stays.
+Needed images are those that the catalog names, that this installation boots, and that the caller says a workspace or VM
+uses. Images being pulled stay.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """What a prune did; `skipped` names what was being pulled at the time, `swept` counts remains of killed pulls."""
+    """The result of a prune; `skipped` names images that were being pulled, `swept` counts remains of killed pulls."""
 
     removed: tuple[Removed, ...]
     skipped: tuple[str, ...]
@@ -58,7 +58,7 @@ def prune(paths: Paths, keep: Collection[str] = ()) -> PruneResult:
     Raises:
         PyroError: BUSY if images are in use all the time for a minute; PERMISSION and others.
     """
-    # What builds is not loaded by those who only hold images in place (`using_images`): every start does.
+    # Building code is not loaded by callers that only hold images in place (`using_images`), as every start does.
     from pyro_mcp.image import kit
 
     removed: list[Removed] = []

@@ -95,7 +95,7 @@ class Shelf:
         digest = integrity.digest_of(data)
         home = ensure_private_dir(self.root / label)
         target = home / digest[: integrity.SHORT]
-        # What is there under this digest either is the same, or is broken: a new copy is right in both cases.
+        # An existing copy under this digest is either the same or broken: a new copy is right in both cases.
         with durable.staged_dir(self.tmp, target, replaces=True) as staged:
             for name in {path.split("/")[0] for path in found.artifacts}:
                 os.rename(contents / name, staged / name)

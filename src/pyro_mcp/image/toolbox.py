@@ -31,7 +31,7 @@ _STDLIB_LEVEL = 2
 
 @dataclass(frozen=True, slots=True)
 class StdlibRules:
-    """What of the standard library is taken: package data."""
+    """The modules of the standard library that are taken: package data."""
 
     always: tuple[str, ...]
     blocked: tuple[str, ...]

@@ -89,7 +89,7 @@ class CallProgress:
             return self._changed
 
     def text(self) -> str:
-        """Return what there is to say now; it is no news afterwards."""
+        """Return the current progress, and mark it as read."""
         with self._lock:
             self._changed = False
             return progress_text(self._phase, self._message)
@@ -98,7 +98,7 @@ class CallProgress:
 async def call_tool(
     tool: Tool, arguments: dict[str, Any] | None, runner: Runner, limiter: anyio.CapacityLimiter, report: Report
 ) -> CallToolResult:
-    """Answer one call. What the tool could not do is an answer too, marked as an error."""
+    """Answer one call. A failure of the tool is an answer too, marked as an error."""
     try:
         request = tool.input.parse(arguments or {})
         return _answer(shape_result(await _run(tool, request, runner, limiter, report)), is_error=False)

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 MAX_LINE_BYTES = 32 * 1024 * 1024
 HEAD_BYTES = 4096
 _SURROGATES = re.compile("[\ud800-\udfff]")
-# What an object begins with, as far as it is members without structure: an id there is the message's own.
+# The beginning of an object, as far as its members are scalars: an id there is the message's own.
 _SCALAR = r'"(?:[^"\\]|\\.)*"|-?[0-9.eE+-]+|true|false|null'
 _MEMBER = re.compile(rf'\s*"(?P<key>\w+)"\s*:\s*(?P<value>{_SCALAR})\s*(?=[,}}])', re.ASCII)
 

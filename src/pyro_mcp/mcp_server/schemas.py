@@ -104,8 +104,9 @@ class ToolInput:
 def output_schema(operation: Operation[Any, Any], *, guest_note: bool) -> dict[str, object]:
     """Return the schema of a tool's structured result: names and types, of the operation's result or an error.
 
-    Clients check whatever is structured against it, so that errors must be part of it and nothing is required. What the
-    fields mean is in the reference: a model pays for these lists with every request, and results explain themselves.
+    Clients check all structured content against it, so that errors must be part of it and nothing is required. The
+    fields are described in the reference: a model pays for these lists with every request, and results explain
+    themselves.
     """
     schema = TypeAdapter(operation.result).json_schema(mode="serialization")
     kept = {name: {"type": _types(each)} for name, each in schema.get("properties", {}).items()}

@@ -32,7 +32,7 @@ NAME = "pyro-mcp"
 
 
 class HasRunner(Protocol):
-    """What a server can be made from: a `Pyro`, for one."""
+    """The source of a server: a `Pyro`, for one."""
 
     @property
     def runner(self) -> Runner:

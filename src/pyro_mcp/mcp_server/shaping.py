@@ -30,7 +30,7 @@ MAX_ITEMS = 200
 # Of each text in a list, however long the list is.
 MIN_SHARE_CHARS = 300
 RUN_AGAIN = "run it again with less output, for example piped through grep, head or tail, to see them"
-# What stands around the words of `rest` where something was left out, with numbers of any size.
+# The text around the words of `rest` where something was left out, with numbers of any size.
 _NOTE_CHARS = 100
 
 

@@ -143,7 +143,7 @@ class LineWriter:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._lock = anyio.Lock()
-        # What a cancelled task has not finished stands before the next line.
+        # The rest that a cancelled task has not finished comes before the next line.
         self._rest = bytearray()
         self._pollable = _is_pollable(fd)
 

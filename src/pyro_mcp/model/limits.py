@@ -37,7 +37,7 @@ MIN_FREE_BYTES = 64 * 1024**2
 JOURNAL_STREAM_BYTES = 64 * 1024
 MAX_KEPT_STREAM_BYTES = 8 * 1024 * 1024
 
-# What a result keeps of each stream of a command, unless its caller asks for less; the middle of what is longer is
+# A result keeps this much of each stream of a command, unless its caller asks for less; the middle of longer ones is
 # dropped, and the result says so.
 DEFAULT_STREAM_BYTES = 1024 * 1024
 #: The exit code of a command that ran out of time, as timeout(1) has it.

@@ -1,4 +1,4 @@
-"""What the product does: one row for each operation, from which every surface is derived.
+"""The operations of the product: one row for each, from which every surface is derived.
 
 Nothing here talks to a terminal, a chat host or a guest: surfaces are above it, verbs below.
 """

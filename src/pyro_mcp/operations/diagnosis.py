@@ -60,7 +60,7 @@ class Problem(Result):
 
 @dataclass(frozen=True, slots=True)
 class PlatformReport(Result):
-    """What kind of machine this is."""
+    """The kind of this machine."""
 
     name: str = field(metadata=said("The platform checked."))
     supported: bool = field(metadata=said("Whether the product runs there."))
@@ -102,7 +102,7 @@ class VmmReport(Result):
 
 @dataclass(frozen=True, slots=True)
 class AccelerationReport(Result):
-    """What executes a guest's instructions."""
+    """How a guest's instructions are executed."""
 
     accelerator: str = field(metadata=said("kvm, tcg, or none."))
     isolation: str = field(metadata=said("The isolation that results will report: kvm, tcg, none."))
@@ -126,7 +126,7 @@ class EnvironmentReport(Result):
 
 @dataclass(frozen=True, slots=True)
 class CapabilityReport(Result):
-    """What works here."""
+    """The features that work here."""
 
     vm_boot: bool = field(metadata=said("A VM boots."))
     guest_exec: bool = field(metadata=said("A command runs in it."))
@@ -153,7 +153,7 @@ class DailyLoopReport(Result):
 
 @dataclass(frozen=True, slots=True)
 class DoctorResult(Result):
-    """What this machine can do, and what is wrong with it."""
+    """The capabilities of this machine, and its problems."""
 
     ok: bool = field(metadata=said("Whether VMs boot and run commands here."))
     version: str = field(metadata=said("Version of pyro-mcp."))
@@ -175,7 +175,7 @@ class DoctorResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class PrepareResult(Result):
-    """What was prepared."""
+    """The result of a preparation."""
 
     environment: str = field(metadata=said("The environment."))
     reused: bool = field(metadata=said("Whether an earlier preparation was still valid, so that nothing was done."))

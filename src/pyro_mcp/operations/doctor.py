@@ -44,7 +44,7 @@ _PROOF_TIMEOUT_S = 60
 
 
 class _Findings:
-    """What is wrong, in the order in which it was found, and what it costs."""
+    """The problems, in the order in which they were found, and what they cost."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []

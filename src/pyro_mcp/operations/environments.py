@@ -81,7 +81,7 @@ class EnvInspectResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class EnvPruneResult(Result):
-    """What a prune removed."""
+    """The images that a prune removed."""
 
     count: int = field(metadata=said("Number of directories removed."))
     freed_bytes: int = field(metadata=said("Disk space freed."))

@@ -44,7 +44,7 @@ class Kind(StrEnum):
 class Parameter(NamedTuple):
     """One field of a request, as surfaces see it."""
 
-    # A named tuple, since every command makes this class anew, and a frozen dataclass takes ten times as long to make.
+    # A named tuple, since every command makes this class again, and a frozen dataclass takes ten times as long to make.
 
     name: str
     kind: Kind

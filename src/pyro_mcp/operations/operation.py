@@ -40,7 +40,7 @@ class EmptyRequest:
 
 
 class Result:
-    """What every result can do. Its fields are public: they are added, never renamed."""
+    """The base of every result. Its fields are public: they are added, never renamed."""
 
     __slots__ = ()
 

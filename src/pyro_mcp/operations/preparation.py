@@ -42,7 +42,7 @@ _REACH_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What a preparation depends on, by the name in which a change is reported, and the template that it made."""
+    """The inputs of a preparation, by the name in which a change is reported, and the template that it made."""
 
     facts: dict[str, str]
     template: Path

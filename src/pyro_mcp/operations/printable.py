@@ -13,7 +13,7 @@ import re
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # Colours: worth nothing to a model or in a message.
 _COLOURS = re.compile("\x1b\\[[0-9;:]{0,64}m")
-# What a stream may do to a terminal: colours, erasing and moving within the line.
+# A stream may do this to a terminal: colours, erasing and moving within the line.
 _HARMLESS = "\\[[0-9;:]{0,64}[mKGCD]"
 _REFUSED = re.compile(f"\x1b(?!{_HARMLESS})|[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # The longest unfinished beginning of a harmless sequence, kept until the rest of it comes.

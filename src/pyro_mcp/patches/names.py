@@ -22,7 +22,7 @@ _ESCAPES = {
 }  # fmt: skip
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)", re.DOTALL)
-# What diff, hg and svn put after a name: a date and time, or a revision in parentheses.
+# diff, hg and svn put this after a name: a date and time, or a revision in parentheses.
 _DATED = re.compile(
     rb"[ \t]+(?:"
     rb"\d{4}-\d\d-\d\d[ \t]+\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:[ \t]+(?:[+-]\d{4}|[A-Z]{1,5}))?"

@@ -134,7 +134,7 @@ class _Draft:
         """
         source, target = resolve(self._patch, file, self._stands)
         if not self._failed.isdisjoint({source, target}):
-            # What an earlier part was to leave is not known.
+            # The result of an earlier part is not known.
             return ()
         try:
             failures = self._apply(source, target, file)

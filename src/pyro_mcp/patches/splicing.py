@@ -137,7 +137,7 @@ class Image:
             result += edit.lines
             at = edit.end
         result += self.lines[at:]
-        # What was the end of the file may have got lines after it.
+        # The old last line of the file may now be followed by others.
         for index, line in enumerate(result[:-1]):
             if not line.endswith(LF):
                 result[index] = line + self.usual_ending

@@ -24,7 +24,7 @@ CRLF = b"\r\n"
 MAX_SEARCHED_BYTES = 256 << 20
 # Saying why hunks do not fit must not cost more than trying did; without this, it is said in fewer words.
 MAX_DIAGNOSED_BYTES = 64 << 20
-# What handling a line by itself costs, in bytes searched in the same time.
+# The cost of handling a line by itself, in bytes searched in the same time.
 LINE_COST_BYTES = 32
 
 

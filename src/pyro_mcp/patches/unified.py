@@ -1,6 +1,7 @@
 """Parse unified diffs as git, diff, hg, svn and models write them into files and hunks.
 
-What can't be applied as text is refused: binary patches, links, submodules, combined diffs of merges, context diffs.
+Changes that can't be applied as text are refused: binary patches, links, submodules, combined diffs of merges, context
+diffs.
 Text between the files of a patch is skipped, as git does.
 """
 

@@ -1,6 +1,6 @@
 """The names of all files that belong to a VM or a workspace on this host.
 
-What a driver puts into the runtime directory (sockets, locks) is named by the driver; the directory is removed whole.
+Files that a driver puts into the runtime directory (sockets, locks) are named there; the directory is removed whole.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is said of a workspace whose guest ended without writing its disks."""
+"""The warning about a workspace whose guest ended without writing its disks."""
 
 from __future__ import annotations
 

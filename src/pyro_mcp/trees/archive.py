@@ -94,7 +94,7 @@ class _Rules:
     """The checks of an archive's members, given those before."""
 
     def __init__(self, name: str, bounds: Bounds, last: dict[bytes, int] | None = None) -> None:
-        #: What was skipped.
+        #: Notes on skipped members.
         self.notes = Notes()
         #: The member that came last does not count.
         self.is_skipping = False
@@ -268,7 +268,7 @@ class _Unpacker:
         is_full = False
         try:
             while True:
-                # What came out may have been all there was room for: then there is more without reading.
+                # A full output buffer means that there may be more without reading.
                 if not rest and not is_full:
                     rest = os.read(self._fd, _CHUNK_BYTES)
                     read += len(rest)

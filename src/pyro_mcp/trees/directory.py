@@ -29,7 +29,7 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 _MAX_NAMED = 10
 # Of a file with more holes than that, the small ones are read as the zeroes that they are.
 _MAX_SEGMENTS = 50_000
-# What is said of a name that is gone by now, or is something else: ENXIO is a socket, ELOOP and EINVAL are links.
+# Errors for a name that is gone by now, or is something else: ENXIO is a socket, ELOOP and EINVAL are links.
 _CHANGED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ESTALE}
 GONE = "changed while the tree was read, and was left out"
 RETOUCHED = "changed while it was read"

@@ -111,7 +111,7 @@ class TreeStream:
             done = 0
             while done < length:
                 wanted = min(length - done, _CHUNK_BYTES)
-                # What the header promised has to come: zeroes, where nothing is left. The source notes the change.
+                # The header promised this much: zeroes, where nothing is left. The source notes the change.
                 content = _read(entry.fd, wanted, offset + done).ljust(wanted, b"\0")
                 yield content
                 done += wanted

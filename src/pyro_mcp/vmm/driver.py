@@ -47,7 +47,7 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class BootFiles:
-    """What a cold boot needs, verified by the caller."""
+    """The files of a cold boot, verified by the caller."""
 
     kernel: Path
     initramfs: Path
@@ -56,9 +56,9 @@ class BootFiles:
 
 
 class HostTree(NamedTuple):
-    """What stands for a guest's disks where the host itself runs its commands: directories."""
+    """The directories that stand for a guest's disks where the host itself runs its commands."""
 
-    #: What its commands find as `/workspace`.
+    #: The directory that its commands see as `/workspace`.
     workspace: Path
     #: The same as it was created; nothing writes to it.
     baseline: Path
@@ -66,7 +66,7 @@ class HostTree(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
-    """What a machine is made of.
+    """The parts of a machine.
 
     `runtime_dir` (sockets, locks) and `state_dir` (console.log) are private directories of this machine alone, made by
     the caller. `ttl_s` bounds the life of the VMM although no daemon watches it. When the VMM ends for any reason, the
@@ -109,7 +109,7 @@ class RestorePlan:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What a driver can do beyond booting."""
+    """The features of a driver beyond booting."""
 
     templates: bool
     network: bool
@@ -126,13 +126,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class DriverProbe:
-    """What looking at this host showed about one driver. Nothing is booted to find out."""
+    """The state of one driver on this host. Nothing is booted to find out."""
 
     kind: VmmKind
     found: bool
     path: str = ""
     version: str = ""
-    #: What could be tried, best first; only a boot proves KVM (`vmm.qemu.kvm_probe`).
+    #: The accelerators to try, best first; only a boot proves KVM (`vmm.qemu.kvm_probe`).
     accelerators: tuple[Accelerator, ...] = ()
     problems: tuple[Problem, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict[str, object])

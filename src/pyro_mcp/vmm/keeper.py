@@ -36,7 +36,7 @@ _AFTER_TTL_S = 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a VMM may use at most, in the kernel's own terms (getrlimit(2)). It never dumps its core."""
+    """The limits of a VMM, in the kernel's own terms (getrlimit(2)). It never dumps its core."""
 
     #: Private writable memory: the guest's, where it is mapped copy on write, and the VMM's own.
     data_bytes: int

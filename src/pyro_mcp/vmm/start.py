@@ -37,7 +37,7 @@ M = TypeVar("M", bound=KeptMachine)
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run under the keeper, the descriptors it inherits, and (root only) the uid and groups that it gets."""
+    """The program to run under the keeper, the descriptors it inherits, and (root only) its uid and groups."""
 
     argv: Sequence[str]
     pass_fds: Sequence[int]

@@ -53,7 +53,7 @@ class TemplateParts:
     generation: int
     #: Digest of the environment's base image; "" for a template that has none mounted.
     base_digest: str
-    #: What the guest had done when it was saved, such as `fresh` or `attach`.
+    #: The state of the guest when it was saved, such as `fresh` or `attach`.
     flavour: str
     #: Of this host's processor, by `host_cpu`.
     cpu: str
@@ -73,7 +73,7 @@ class TemplateParts:
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What one file of a template was when it was sealed."""
+    """The state of one file of a template when it was sealed."""
 
     size_bytes: int
     inode: int

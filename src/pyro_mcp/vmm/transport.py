@@ -1,7 +1,7 @@
 """Lanes: the Unix sockets over which many processes at once talk to one guest.
 
-A lane is claimed with a lock on `lanes/N.lock` of the runtime directory. Whoever waits for one holds a lock on a file
-`lanes/USE.TIME-PID.lock`, so that lanes are given in order, and a killed waiter holds nobody up.
+A lane is claimed with a lock on `lanes/N.lock` of the runtime directory. A process that waits for one holds a lock on a
+file `lanes/USE.TIME-PID.lock`, so that lanes are given in order, and a killed waiter holds nobody up.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class LaneTransport:
                 return False
             finally:
                 os.close(fd)
-            # Whoever waited there was killed.
+            # The process that waited there was killed.
             with suppress(FileNotFoundError):
                 os.unlink(self._lock_path(f"{use}.{waiting}"))
         return True

@@ -13,7 +13,7 @@ shift 4
 
 vmm_runs() {
     read -r line <"/proc/$pid/stat" || return 1
-    # What follows the name, which may hold anything; the 20th word of it is field 22.
+    # The name may hold anything; after it, the 20th word is field 22.
     set -- ${line##*) }
     [ "$1" != Z ] && [ "${20}" = "$started" ]
 } 2>/dev/null

@@ -152,8 +152,8 @@ class Egress:
     def vmm_fd(self) -> int:
         """Return the VMM's end: a connected stream socket, for `-netdev stream,addr.type=fd`.
 
-        Frames that are sent before the network is ready wait in the socket. Whoever starts the VMM hands it a copy;
-        when the last copy is closed, the network ends.
+        Frames that are sent before the network is ready wait in the socket. The process that starts the VMM hands it a
+        copy; when the last copy is closed, the network ends.
         """
         return self._vmm_end.fileno()
 

@@ -11,7 +11,7 @@ from pyro_mcp.host import programs
 TUN_DEVICE = "/dev/net/tun"
 PROGRAMS = ("pasta", "passt", "nft", "ip", "unshare", "nsenter", "setpriv")
 
-# What the programs say where the host is at fault.
+# Messages of the programs where the host is at fault.
 _KNOWN_FAILURES = (
     (
         "no external routable interface",

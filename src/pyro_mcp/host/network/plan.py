@@ -36,7 +36,7 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 @dataclass(frozen=True, slots=True)
 class EgressPlan:
-    """What one guest's network consists of."""
+    """The parts of one guest's network."""
 
     guest: GuestNetwork
     rules: str

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 KILL_TIMEOUT_S = 10.0
-# What another part of this process reaped (or SIGCHLD ignored) has no status left to read.
+# A child that another part of this process reaped (or that ended with SIGCHLD ignored) has no status left to read.
 UNKNOWN_STATUS = 255
 
 # Children that outlive their `Child`; they stay zombies until somebody asks for their status.

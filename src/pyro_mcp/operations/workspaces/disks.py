@@ -56,7 +56,7 @@ class DiskExportResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class DiskListResult(Result):
-    """What stands at a path of a stopped workspace's file system."""
+    """The entry at a path of a stopped workspace's file system."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     path: str = field(metadata=parameters.FULL_PATH)

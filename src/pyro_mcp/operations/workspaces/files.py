@@ -97,7 +97,7 @@ class PatchApplyRequest:
 
 @dataclass(frozen=True, slots=True)
 class SyncPushResult(Result):
-    """What was pushed."""
+    """The result of a push."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     source_path: str = field(metadata=said("The directory or archive of this host."))
@@ -125,7 +125,7 @@ class FileResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class FileListResult(Result):
-    """What stands at a path, and below it if asked for."""
+    """The entries at a path, and below it if asked for."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     path: str = field(metadata=parameters.FULL_PATH)
@@ -169,7 +169,7 @@ class FileWriteResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class PatchedFile(Result):
-    """What a patch did with one file."""
+    """A change that a patch made to one file."""
 
     path: str = field(metadata=said("Its path below /workspace.", guest=True))
     action: str = field(metadata=said("The change: create, modify, delete, rename, copy."))

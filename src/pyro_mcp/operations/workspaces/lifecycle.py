@@ -72,7 +72,7 @@ class WorkspaceUpdateRequest:
 
 @dataclass(frozen=True, slots=True)
 class SeedResult(Result):
-    """What a workspace began with."""
+    """The initial content of a workspace."""
 
     mode: str = field(metadata=said("The kind of seed: empty, directory, tar_archive."))
     seed_path: str | None = field(metadata=said("The directory or archive of this host."))

@@ -65,7 +65,7 @@ class DiffCounts(Result):
 
 @dataclass(frozen=True, slots=True)
 class DiffFileResult(Result):
-    """One file that differs. What does not apply is null: the old side of a new file, for example."""
+    """One file that differs. Fields that do not apply are null: the old side of a new file, for example."""
 
     path: str = field(metadata=said("Its path below /workspace.", guest=True))
     status: str = field(metadata=said("Its status: added, modified, deleted, type_changed."))
@@ -97,7 +97,7 @@ class HostHookResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class DiffResult(Result):
-    """What differs between a workspace and its baseline."""
+    """The differences between a workspace and its baseline."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     changed: bool = field(metadata=said("Whether anything differs."))
@@ -170,7 +170,7 @@ class SummaryEvent(Result):
 
 @dataclass(frozen=True, slots=True)
 class SummaryResult(Result):
-    """What happened in a workspace since it was created or last reset. The lists hold what fits on a page."""
+    """The activity in a workspace since it was created or last reset. The lists hold what fits on a page."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     name: str | None = field(metadata=said("Its name."))

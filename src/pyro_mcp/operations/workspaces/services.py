@@ -142,7 +142,7 @@ class ServiceListResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class ServiceLogsResult(Result):
-    """What a service wrote."""
+    """The output of a service."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     name: str = field(metadata=said("The service's name."))

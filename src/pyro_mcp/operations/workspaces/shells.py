@@ -179,7 +179,7 @@ class ShellReadResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class ShellWriteResult(Result):
-    """What was typed."""
+    """The result of typing into a shell."""
 
     workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
     shell_id: str = field(metadata=_SHELL_ID)

@@ -167,7 +167,7 @@ def rule_for(path: bytes, kind: Kind) -> Rule | None:
     name = parts[-1]
     rule = _NAMES.get(name) or _by_ending(name)
     if (rule is None or rule.is_instruction) and not _DIRECTORIES.isdisjoint(parts):
-        # What is in an agent's settings is not harmless for being called README or AGENTS.
+        # A file in an agent's settings is not harmless because it is called README or AGENTS.
         below = (_below(part, parts[at + 1 :], kind) for at, part in enumerate(parts))
         rule = next((found for found in below if found is not None), rule)
     if rule is None and len(parts) > 1:

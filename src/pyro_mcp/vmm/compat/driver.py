@@ -39,7 +39,7 @@ _SAY_PID = 'printf \'{"child-pid": %d}\' "$$" >"/proc/self/fd/$0"; exec "$@"'
 class CompatMachine(KeptMachine):
     """A running, or ended, agent on this host."""
 
-    # What a command left running has no namespace that ends with the agent.
+    # Processes that a command left running have no namespace that ends with the agent.
     has_tree = True
 
 

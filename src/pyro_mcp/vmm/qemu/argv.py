@@ -2,7 +2,7 @@
 
 Each device is connected by a descriptor that QEMU inherits, so that its jail needs no path of ours.
 
-What a template fixes (machine, processor, number and order of devices) must not depend on anything but the
+The parts that a template fixes (machine, processor, number and order of devices) must not depend on anything but the
 `Hardware`: a clone is started with the same and fails otherwise.
 """
 
@@ -37,7 +37,7 @@ class Ram(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What a guest sees, and a template fixes."""
+    """The hardware that a guest sees, and a template fixes."""
 
     shape: Shape
     accelerator: Accelerator
@@ -158,7 +158,7 @@ def _drives(drives: tuple[DriveWiring, ...]) -> list[str]:
             "drop-cache": "off",
         }
         if not drive.read_only:
-            # What the guest's file system frees, the host gets back.
+            # The host gets back the blocks that the guest's file system frees.
             options["discard"] = "unmap"
         if drive.volatile:
             options["cache.no-flush"] = "on"

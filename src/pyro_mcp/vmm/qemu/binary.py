@@ -1,6 +1,6 @@
 """The QEMU on this host: its path, version, identity, and the files that it needs.
 
-What running it showed is cached, and holds as long as none of these files changes.
+The results of running it are cached, and valid as long as none of these files changes.
 """
 
 from __future__ import annotations

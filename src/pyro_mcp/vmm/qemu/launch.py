@@ -35,7 +35,7 @@ _BOOT_FILE_BYTES = 1024 * _MIB
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to start: hardware, the guest's memory, and a kernel or nothing (then it waits to be restored)."""
+    """A machine to start: hardware, the guest's memory, and a kernel or nothing (then it waits to be restored)."""
 
     spec: MachineSpec
     hardware: argv.Hardware

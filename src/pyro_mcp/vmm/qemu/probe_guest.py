@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-#: What the console shows once user space has run.
+#: The console shows this once user space has run.
 SIGN_OF_LIFE = "pyro-probe: user space runs"
 
 _LOAD_ADDRESS = 0x400000

@@ -123,7 +123,7 @@ def command_output(engine: Engine, handle: str, seq: int, stream: Stream) -> byt
 
     Raises:
         PyroError: NOT_FOUND if there is no such command, or its output was short or has been dropped since: the record
-            has then what there is.
+            then has all that is left.
     """
     workspace = find_workspace(engine, handle)
     path = WorkspaceFiles(engine.paths, workspace.id).commands(workspace.life) / output_name(seq, stream)

@@ -1,4 +1,4 @@
-"""What commands and patches have changed in a workspace, for a reviewer: diffs and the summary page.
+"""Changes that commands and patches made to a workspace, for a reviewer: diffs and the summary page.
 
 Only `diff` and `summary` talk to a guest; the other modules turn facts that they are given into text.
 """

@@ -1,6 +1,6 @@
 """Diff a workspace against its baseline.
 
-What the guest sends is bounded and not trusted; the diff is composed on the host.
+The guest's answers are bounded and not trusted; the diff is composed on the host.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def diff_workspace(
     changes = compose(_below(tree, name), engine.paths.runtime, policy)
     if workspace.secrets and _is_redacted(engine, workspace, changes.patch):
         engine.notice(_REDACTED)
-        # What applies patches skips what comes before the first file.
+        # Programs that apply patches skip text before the first file.
         changes = replace(changes, patch=f"# {_REDACTED}\n{changes.patch}")
     return WorkspaceDiff(workspace, changes)
 

@@ -1,7 +1,7 @@
 """One file's change in git's patch format, as `git apply` takes it.
 
-What git's text patches can't express has no patch: directories, devices, content that is not UTF-8 text, permissions
-other than the executable bit.
+There is no patch for changes that git's text patches can't express: directories, devices, content that is not UTF-8
+text, permissions other than the executable bit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _QUOTED_BYTES = {
     0x07: "\\a", 0x08: "\\b", 0x09: "\\t", 0x0A: "\\n", 0x0B: "\\v", 0x0C: "\\f", 0x0D: "\\r",
     0x22: '\\"', 0x5C: "\\\\",
 }  # fmt: skip
-# What git would quote, or what would make a person read another name than the one that stands there.
+# Characters that git would quote, or that would make a person read another name than the real one.
 _ODD = re.compile('[\x00-\x1f\x7f-\xa0"\\\\\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ud800-\udfff]')
 
 _GIT_DIRECTORIES = frozenset({b".git", b"git~1"})

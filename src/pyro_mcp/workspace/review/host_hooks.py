@@ -33,7 +33,7 @@ class PatchHooks:
         return self._gate.count
 
     def reason(self, entry: DiffEntry) -> str:
-        """Return why a change may not be in the patch, or nothing. What is gone runs no more."""
+        """Return why a change may not be in the patch, or nothing. A deleted file can't run."""
         new = entry.new
         if new is None:
             return ""

@@ -11,7 +11,7 @@ import json
 from enum import StrEnum
 from typing import NamedTuple
 
-#: What may stand between the characters of a form where lines are broken. No form begins or ends with one.
+#: Characters that may separate those of a form where lines are broken. No form begins or ends with one.
 BLANKS = b" \r\n"
 #: base64's alphabet for URLs, as the standard one.
 STANDARD_BASE64 = bytes.maketrans(b"-_", b"+/")
@@ -38,9 +38,9 @@ class Form(NamedTuple):
 
 
 _ALPHANUMERIC = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-#: What is left as it is in a URL: by RFC 3986, by Python, by browsers (a part, a whole), by forms, by PHP.
+#: Characters not escaped in a URL: by RFC 3986, by Python, by browsers (a part, a whole), by forms, by PHP.
 _URL_SAFE = (b"-._~", b"-._~/", b"-._~!'()*", b"-._~!'()*;,/?:@&=+$#", b"-._*", b"-._")
-#: What bash puts a backslash before (printf %q), and within double quotes (declare -p).
+#: Characters that bash escapes with a backslash (printf %q), and those within double quotes (declare -p).
 _BASH_SPECIAL = b"!\"$&'()*,;<>?[\\]^`{|} "
 _QUOTED_SPECIAL = b'"$\\`'
 _ANSI_C = {7: b"\\a", 8: b"\\b", 9: b"\\t", 10: b"\\n", 11: b"\\v", 12: b"\\f", 13: b"\\r", 27: b"\\E"}
@@ -55,7 +55,7 @@ def forms_of(value: str) -> list[Form]:
     forms = [Form(core, Likeness.EXACT)]
     forms += [Form(_base64_core(core, before), Likeness.BASE64) for before in range(3)]
     forms.append(Form(core.hex().encode(), Likeness.DIGITS))
-    # What has an escape in it is told from the value by that: whether the rest of it is in upper case does not matter.
+    # A form with an escape in it differs from the value by that: the case of the rest does not matter.
     escaped = [*_in_urls(core), *_in_json(text), *_in_c(core)]
     forms += [Form(each, Likeness.ANY_CASE) for each in escaped if each != core]
     forms += [Form(each, Likeness.EXACT) for each in (*_in_shell(core), *_in_python(text)) if each != core]

@@ -1,6 +1,6 @@
 """Redact the output streams of one command.
 
-What is held back when a command was cut off is dropped: it may be the beginning of a value.
+Output still held back when a command is cut off is dropped: it may be the beginning of a value.
 """
 
 from __future__ import annotations

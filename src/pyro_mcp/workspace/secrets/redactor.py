@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 REDACTED = b"[REDACTED]"
 
-# Streams are searched without blanks, in lower case and in one alphabet of base64. What is found is then compared
-# exactly.
+# Streams are searched without blanks, in lower case and in one alphabet of base64. Matches are then compared exactly.
 _FOLDED = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_", b"abcdefghijklmnopqrstuvwxyz+/")
 _BLANK_RUN = re.compile(rb"[ \r\n]+")
 _INK_RUN = re.compile(rb"[^ \r\n]+")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What is compared at each place; and how far apart the places are at most.
+# How many bytes are compared at each place, and how far apart the places are at most.
 _PART_BYTES = 8
 _MOST_APART = 32
 #: The shortest text that can be looked for like that with profit.

@@ -174,7 +174,7 @@ def agreed(service: Service, report: ServiceReport | None) -> Service:
         case GuestServiceState.RUNNING:
             if is_starting or service.ready_at is not None:
                 return service
-            # Whoever started it did not live to say so.
+            # The process that started it ended before it could record this.
             return replace(service, owner=None, ready_at=service.started_at + report.ready_ms / 1000)
         case GuestServiceState.EXITED:
             return replace(service, state=ServiceState.EXITED, exit_code=report.exit_code, owner=None)

@@ -33,7 +33,7 @@ def shown_part(
 ) -> Part:
     """Return what is shown of an output. With a redactor it needs its context, and to be drawn plain also.
 
-    What may be the beginning of a character or of a secret is left for the next part, unless nothing can come any more.
+    A possible beginning of a character or of a secret is left for the next part, unless nothing can come any more.
     """
     pieces = _pieces(output, is_last=is_last, redactor=redactor)
     if not plain:

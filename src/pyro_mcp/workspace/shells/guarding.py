@@ -19,7 +19,7 @@ _ALLOWED = re.compile(
     # Not ESC c alone, and not [ ] P X ^ _, which begin what is longer.
     r"|\x1b[ #%()*+\-./][0-~]|\x1b[0-OQ-WY\\`-~]"
 )
-# What of that terminals answer: status and cursor (n), attributes (c, x), modes ($p), presentation ($w), state ($u),
+# Those that terminals answer: status and cursor (n), attributes (c, x), modes ($p), presentation ($w), state ($u),
 # checksums (*y), extents ("v), locators ('), version (>q), keyboard (?u, ?m), graphics (?S); and the size, as soon as
 # its reports are switched on (2048).
 _QUERY = re.compile(

@@ -47,7 +47,7 @@ class PersonTerminal:
             try:
                 rest = rest[os.write(self._stdout, rest) :]
             except BlockingIOError:
-                # Whoever shares it made it non-blocking.
+                # Another process that shares it made it non-blocking.
                 poller = select.poll()
                 poller.register(self._stdout, select.POLLOUT)
                 poller.poll()

@@ -67,7 +67,7 @@ def start_vm(engine: Engine, vm_id: str) -> Vm:
         except BaseException as error:
             undo_start(engine.store, engine.paths, vm, error.message if isinstance(error, PyroError) else "")
             raise
-        # What waited for the end of the lease to remove the disk: the new machine has one of its own.
+        # The process that waited for the end of the lease to remove the disk: the new machine has one of its own.
         if left_behind[0]:
             process.kill(*left_behind, tree=True)
         return vm
