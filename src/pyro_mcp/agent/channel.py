@@ -32,7 +32,7 @@ _MAX_POLL_S = 0.5
 
 
 class Bound:
-    """A deadline that our own slowness moves: what the guest is not to blame for does not count."""
+    """A deadline that our own slowness moves: time that the guest is not to blame for does not count."""
 
     def __init__(self, timeout_s: float, what: str) -> None:
         self._timeout_s = timeout_s

@@ -114,7 +114,7 @@ class GuestFiles:
         return found
 
     def apply(self, changes: Sequence[Write | Delete]) -> None:
-        """Make all the changes, or none: what stands in the way of one is an error, and nothing has changed then."""
+        """Make all the changes, or none: if one can't be made, that is an error, and nothing has changed."""
         if len(changes) > tasks.MAX_CHANGES:
             raise PyroError(ErrorCode.INVALID, f"{len(changes)} changes at once, of at most {tasks.MAX_CHANGES}")
         request = self._request(tasks.APPLY, "change files", tasks.FINISHES, count=len(changes))

@@ -57,7 +57,7 @@ class ReadyFile:
     path: str
 
     def fields(self) -> Document:
-        """Return what the agent is told."""
+        """Return the check as the agent reads it."""
         return {"kind": services.READY_FILE, "path": self.path}
 
 
@@ -70,7 +70,7 @@ class ReadyPort:
     request: str = ""
 
     def fields(self) -> Document:
-        """Return what the agent is told."""
+        """Return the check as the agent reads it."""
         kind = services.READY_HTTP if self.request else services.READY_TCP
         return {"kind": kind, "hosts": list(self.hosts), "port": self.port, "request": self.request}
 
@@ -82,7 +82,7 @@ class ReadyCommand:
     command: str
 
     def fields(self) -> Document:
-        """Return what the agent is told."""
+        """Return the check as the agent reads it."""
         return {"kind": services.READY_COMMAND, "command": self.command}
 
 

@@ -101,7 +101,7 @@ class AgentSession:
         self._channel.close()
 
     def ready(self, *, timeout_s: float) -> GuestInfo:
-        """Wait for the agent's answer to the greeting, and return what it says of itself.
+        """Wait for the agent's answer to the greeting, and return its description of itself.
 
         Raises:
             PyroError: UNSUPPORTED if it is of another generation; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -323,7 +323,7 @@ class AgentSession:
         return result
 
     def _within(self, converse: Callable[[], _T]) -> _T:
-        """Do a part of the conversation. If it breaks off in the middle, it is over: what comes would fit nothing."""
+        """Do a part of the conversation. If it breaks off, the session is over: later frames would fit nothing."""
         try:
             return converse()
         except PyroError as error:

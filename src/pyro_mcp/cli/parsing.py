@@ -134,7 +134,7 @@ def usage_line(shape: Shape) -> str:
 
 
 def help_text(parameter: Parameter) -> str:
-    """Return what help says of one parameter: its description, unit and default."""
+    """Return the help of one parameter: its description, unit and default."""
     text = parameter.description
     if parameter.kind.is_whole:
         unit = f" {parameter.unit}" if parameter.unit else ""

@@ -17,7 +17,7 @@ _COLOURS = {"installed": _GOOD, "started": _GOOD, "broken": _BAD, "failed": _BAD
 
 
 def facts(document: dict[str, object], indent: str = "") -> str:
-    """Return an object's fields, one to a line; what is empty is left out, and so are long lists."""
+    """Return an object's fields, one to a line, without empty ones and long lists."""
     lines: list[str] = []
     for key, value in document.items():
         if value is None or value in ("", [], {}):

@@ -70,7 +70,7 @@ class HostDirectory:
         os.sync()
 
     def power_off(self) -> None:
-        """End the agent when its answer is out; what it started ends with it."""
+        """End the agent when its answer is out; processes it started end with it."""
         self.desk.close()
         self.loop.later(self._stop)
 

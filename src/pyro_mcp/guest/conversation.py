@@ -39,7 +39,7 @@ class Ongoing(Protocol):
         ...
 
     def abandon(self) -> None:
-        """End it: there is nobody left to be told."""
+        """End it: nobody is left to answer."""
         ...
 
 

@@ -94,7 +94,7 @@ class Lane:
     def _mask(self) -> int:
         mask = READABLE if self._has_host else READABLE | ON_EDGE
         if self._resting:
-            # That the host is gone is told anyhow.
+            # The host's end is reported anyway.
             mask &= ~READABLE
         return mask | WRITABLE if self._blocked else mask
 

@@ -1,4 +1,4 @@
-"""A request that the agent refuses, as the host is told."""
+"""The error that reports a refused request to the host."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def name_of(controlling: int) -> str:
 class Terminal:
     """The controlling end of a pseudo terminal, and the last of what came out of it.
 
-    `start` and `end` count bytes since the beginning; what is before `start` is gone. `on_output` is called when there
+    `start` and `end` count bytes since the beginning; output before `start` is gone. `on_output` is called when there
     is more, or when there can be no more.
     """
 

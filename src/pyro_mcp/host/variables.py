@@ -1,6 +1,6 @@
 """The environment variables of the product: their values, and names that were probably meant to be one of them.
 
-Other programs have variables that begin with `PYRO_` too; nothing is said about those.
+Other programs have variables that begin with `PYRO_` too; those are ignored.
 """
 
 from __future__ import annotations

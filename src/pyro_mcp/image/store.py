@@ -50,7 +50,7 @@ class Shelf:
         """Return the digest of the label's current install, or None if there is none.
 
         Raises:
-            PyroError: CORRUPT if what stands there is no digest.
+            PyroError: CORRUPT if the content is no digest.
         """
         try:
             with open(self.root / label / CURRENT, "rb") as file:

@@ -41,7 +41,7 @@ class Profile:
         return (*self.chosen, *(str(row.mcp) for row in rows if row.mcp not in self.chosen))
 
     def description_of(self, row: Operation[Any, Any]) -> str:
-        """Return what this selection says of a tool."""
+        """Return the description of a tool in this selection."""
         return self.says.get(str(row.mcp), row.description + row.tool_description)
 
 

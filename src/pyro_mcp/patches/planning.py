@@ -32,7 +32,7 @@ class Write:
     path: str
     data: bytes
     mode: int
-    # Nothing stands there yet, so that the write must not replace anything.
+    # No file exists there yet, so the write must not replace anything.
     created: bool
 
 

@@ -41,7 +41,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Say where a hunk goes, and whether its lines stand there but for their line ends."""
+    """Return where a hunk goes, and whether its lines are there except for their line ends."""
 
     start: int
     other_ends: bool = False

@@ -26,7 +26,7 @@ class Tree(Protocol):
     """
 
     def kind(self, path: str) -> FileKind | None:
-        """Return what stands there, or None for nothing; links are not followed, nor looked behind."""
+        """Return the entry there, or None; links are not followed."""
         ...
 
     def read(self, path: str) -> bytes | None:

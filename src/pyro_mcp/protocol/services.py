@@ -31,7 +31,7 @@ FAILED: Final = "failed"
 STOPPED: Final = "stopped"
 STATES: Final = frozenset({STARTING, RUNNING, EXITED, FAILED, STOPPED})
 
-# How it is told that a service is ready.
+# How a service is found to be ready.
 READY_FILE: Final = "file"
 READY_TCP: Final = "tcp"
 READY_HTTP: Final = "http"

@@ -68,7 +68,7 @@ def link_header(path: bytes, target: bytes, mode: int, mtime_ns: int) -> bytes:
 
 
 def special_header(path: bytes, mode: int, mtime_ns: int) -> bytes:
-    """Return the header of a fifo or a device, whose number is not told: nobody is to make one from it."""
+    """Return the header of a fifo or a device, without its number: nobody is to make one from it."""
     kind = _SPECIAL.get(stat.S_IFMT(mode), b"6")
     return _header(path, kind, stat.S_IMODE(mode), mtime_ns)
 

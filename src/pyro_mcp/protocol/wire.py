@@ -108,7 +108,7 @@ POWEROFF: Final = "poweroff"
 #: Keeps a secret in memory: `name` and `value`.
 KEEP: Final = "keep"
 
-# Flavours of a template, and what `configure` is told about the root disk.
+# Flavours of a template, and the values of `configure` for the root disk.
 FRESH: Final = "fresh"
 ATTACH: Final = "attach"
 ROOT_MOUNTED: Final = "mounted"

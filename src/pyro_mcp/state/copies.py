@@ -1,4 +1,4 @@
-"""Records beside the disks, by which VMs, workspaces, lives and snapshots are identified if the database is lost.
+"""Records beside the disks, by which VMs, workspaces, generations and snapshots are identified if the database is lost.
 
 While the database has the row, the row is the truth. Each record holds a checksum, so that one changed byte is noticed.
 """

@@ -81,11 +81,11 @@ class WorkspaceFiles:
     baseline.img             its first `/workspace`, read-only (on the host itself: the directory `baseline`)
     snapshots/ID.img         (`snapshots/ID`)
     snapshots/ID.json        which snapshot that is
-    lives/N/root.img         the disks of its Nth life, which ends with a reset
+    lives/N/root.img         the disks of its Nth generation, which ends with a reset
     lives/N/workspace.img    (`lives/N/workspace`)
-    lives/N/life.json        which life that is
-    lives/N/unfinished       there until a reset has made all that the life needs
-    lives/N/commands/        the whole output of commands whose output is long
+    lives/N/life.json        which generation this is
+    lives/N/unfinished       there until a reset has made all that the generation needs
+    lives/N/commands/        the full output of commands whose output is long
 
     Not a dataclass: every start loads this module, and making one takes longer than all the rest of it.
     """
@@ -119,7 +119,7 @@ class WorkspaceFiles:
 
     @property
     def lives(self) -> Path:
-        """Return the directory of lives."""
+        """Return the directory of generations."""
         return self.directory / "lives"
 
     @property

@@ -48,7 +48,7 @@ def named_lock(
     waiting_for: str,
     holder: Callable[[], str] | None = None,
 ) -> Generator[None]:
-    """Hold the lock `name` of the lock file `path`, which is made if need be. With a timeout of 0 it is tried once.
+    """Hold the lock `name` of the lock file `path`, made if missing. With a timeout of 0 it is tried once.
 
     Two names share a lock by chance once in 2^62 pairs; then one waits for the other, nothing worse.
 

@@ -33,7 +33,7 @@ def judge(
     is_running: Callable[[MachineRecord], bool],
     is_claimed: bool = False,
 ) -> Verdict:
-    """Say what a VM needs, given who lives.
+    """Return what to do with a VM, given which processes are alive.
 
     A VM whose time is up goes, whichever process has it. One on which a living process works is left to that. Half-done
     work of a dead process is undone or finished; a VM whose one command was cut off goes, as after every command.

@@ -1,4 +1,4 @@
-"""Making a workspace's record and its directory agree: its lives and its snapshots.
+"""Making a workspace's record and its directory agree: its generations and its snapshots.
 
 Removed is only what is superseded, marked as unfinished or marked as deleted. A life or snapshot that the database does
 not know is adopted if its own record is whole, and else moved to quarantine. The caller holds the workspace's lock.

@@ -166,7 +166,7 @@ def _existing(output: Path) -> PyroError:
 
 
 def _make(output: Path, parent_fd: int) -> tuple[str, int]:
-    """Make a directory with a name of its own and lock it, which says that its maker lives."""
+    """Make a directory with a name of its own and lock it: the lock shows that its maker is alive."""
     while True:
         name = f"{PREFIX}{os.urandom(8).hex()}"
         try:

@@ -62,7 +62,7 @@ class InstalledDrivers:
         return driver_of(kind, self._paths.cache)
 
     def _kernel(self) -> Path:
-        """Return the kernel by which KVM is proven, building the boot source that it is in if need be."""
+        """Return the kernel by which KVM is proven, building its boot source if necessary."""
         from pyro_mcp.image.boot import ensure_boot_source
 
         return ensure_boot_source(self._paths, self._progress).vmlinux

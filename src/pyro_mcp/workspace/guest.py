@@ -80,7 +80,7 @@ class GuestUse:
 
 @contextmanager
 def guest_of(engine: Engine, handle: str, *, activity: bool = True) -> Generator[GuestUse]:
-    """Yield the guest of a workspace, starting it if need be. With `activity`, the use renews its time to live.
+    """Yield the guest of a workspace, starting it if necessary. With `activity`, the use renews its time to live.
 
     Raises:
         PyroError: NOT_FOUND; CONFLICT if it is being created, reset or deleted; what keeps it from starting. An error

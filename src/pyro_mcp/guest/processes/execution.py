@@ -332,7 +332,7 @@ class Execution:
         self.process.kill()
 
     def abandon(self) -> None:
-        """Kill the command and forget it: there is nobody left to be told."""
+        """Kill the command and forget it: nobody is left to answer."""
         if not self._finished:
             self._finished = True
             self._stdout.stop()
@@ -343,7 +343,7 @@ class Execution:
                 return
             self._cancel_deadline()
             self.stdin.close()
-            # It may take a while to die; what is left of it is cleaned up when it has.
+            # It may take a while to die; its remains are cleaned up afterwards.
             self.process.kill()
 
     def settle(self) -> None:
@@ -415,7 +415,7 @@ class Execution:
         else:
             self.send(wire.RESULT, self._result())
         if self._code is None:
-            # A task that has answered: what is left of it is cleaned up when it is gone.
+            # A task that has answered: its remains are cleaned up when it is gone.
             self.stdin.close()
         else:
             self.loop.later(self._clean_up)

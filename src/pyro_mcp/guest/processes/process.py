@@ -122,7 +122,7 @@ class Process(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what the agent holds of one that has ended; what it left running goes on."""
+        """Release what the agent holds of one that has ended; processes it left running go on."""
         ...
 
 

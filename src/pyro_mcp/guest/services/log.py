@@ -22,7 +22,7 @@ _DRAINS = 32
 
 
 class ServiceLog:
-    """The last of what came out of two pipes. `start` and `end` count bytes; what is before `start` is gone."""
+    """The last output of two pipes. `start` and `end` count bytes; output before `start` is gone."""
 
     def __init__(self, loop: Loop) -> None:
         self.start = 0

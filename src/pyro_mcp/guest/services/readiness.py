@@ -273,7 +273,7 @@ class CommandCheck:
         self._loop.add(self._process.exit_fd, self._on_exit)
 
     def close(self) -> None:
-        """Kill it, if it has not ended; what is held of it is given back when it has."""
+        """Kill it, if it has not ended; its resources are released when it has."""
         if not self._over:
             self._over = True
             self._process.kill()

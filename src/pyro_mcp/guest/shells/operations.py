@@ -126,7 +126,7 @@ class Shells:
         process.kill()
 
     def _drop(self, shell: Shell) -> None:
-        """Forget a shell; what is left of it is cleared away when its program is gone."""
+        """Forget a shell; its remains are cleaned up when its program is gone."""
         if self._shells.get(shell.name) is shell:
             del self._shells[shell.name]
         for view in shell.views.copy():

@@ -1,6 +1,6 @@
 """Reading a part of a shell's output, and attaching to it.
 
-A shell is never held up: a caller that is too slow misses output, and is told how much.
+A shell is never held up: a caller that is too slow misses output, and gets the number of bytes lost.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class View:
         self.finish(cancelled=True)
 
     def abandon(self) -> None:
-        """End it: there is nobody left to be told."""
+        """End it: nobody is left to answer."""
         self._end()
 
     def on_change(self) -> None:

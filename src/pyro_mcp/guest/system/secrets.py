@@ -44,7 +44,7 @@ def keep(document: Document) -> None:
     """Keep the secret that a request holds.
 
     Raises:
-        RefusalError: if it has no name that a file can have, or no value; what is said then does not hold it.
+        RefusalError: if it has no name that a file can have, or no value; the message does not contain it.
     """
     name, value = text_of(document, "name"), text_of(document, "value")
     if not name.isascii() or not name.isidentifier():

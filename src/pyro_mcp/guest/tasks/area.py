@@ -134,7 +134,7 @@ class Area:
         return self._directory(path, enter, made)
 
     def place(self, path: bytes) -> tuple[int, bytes, bytes]:
-        """Return where a file is to be written: its directory, which is made if need be, its name there, and its path.
+        """Return where to write a file: its directory, which is made if missing, its name there, and its path.
 
         A link is followed, also one that leads to nothing yet.
 

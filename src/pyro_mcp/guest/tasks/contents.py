@@ -76,7 +76,7 @@ def _put(file: StagedFile, staging: int, directory: int, name: bytes) -> None:
 
 
 def fetch_files(area: Area, *, count: int, max_file_bytes: int, max_total_bytes: int) -> Document:
-    """Read names, and write what stands there. No link is followed on the way."""
+    """Read names, and write the entries there. No link is followed on the way."""
     source, output = Input(), Output()
     total = 0
     for index in range(count):

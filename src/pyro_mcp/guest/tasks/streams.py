@@ -11,7 +11,7 @@ from pyro_mcp.protocol import tasks
 STDIN, STDOUT, STDERR = 0, 1, 2
 _GATHERED_BYTES = 128 * 1024
 READ_BYTES = 1024 * 1024
-# Enough for names and headers; what is larger is better not read, but spliced.
+# Enough for names and headers; larger data is better spliced than read.
 _HEADERS_BYTES = 16 * 1024
 # The most that any user may ask for (pipe(7)).
 _PIPE_BYTES = 1024 * 1024

@@ -33,7 +33,7 @@ _LARGE_BYTES = 64 * 1024
 
 
 def unpack_files(area: Area, path: bytes) -> Document:
-    """Read a stream, and lay it."""
+    """Read a stream, and unpack it."""
     widen(STDIN)
     os.umask(0)
     unpacker = _Unpacker(area.make_directory(path), path)

@@ -11,7 +11,7 @@ _DEAD_STATES = "ZXx"
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process, told apart from every other that ever has the same pid."""
+    """A process, distinguished from every other that ever has the same pid."""
 
     pid: int
     start_time: int

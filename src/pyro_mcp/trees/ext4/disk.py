@@ -300,7 +300,7 @@ def _free_directory(blank: Blank, inode: int) -> None:
 
 
 def _whole_blocks(entry: Entry) -> list[tuple[int, int]]:
-    """Return the parts of a file that hold data, widened to whole blocks: what is between is zeroes anyway."""
+    """Return the parts of a file that hold data, widened to whole blocks: the rest is zeroes anyway."""
     if entry.segments is None:
         return [(0, entry.size)] if entry.size else []
     parts: list[tuple[int, int]] = []

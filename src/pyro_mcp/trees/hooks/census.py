@@ -44,7 +44,7 @@ class Digest:
         self._head = bytearray()
 
     def add(self, offset: int, data: memoryview | bytes) -> None:
-        """Take a piece of the content; what lies before it and was not given is zeroes."""
+        """Take a piece of the content; bytes before it that were not given are zeroes."""
         while self._position < offset:
             self._take(bytes(min(offset - self._position, _READ_BYTES)))
         self._take(data)

@@ -41,7 +41,7 @@ class FetchedTree:
         self._fetched = fetched
 
     def kind(self, path: str) -> FileKind | None:
-        """Return what stands there."""
+        """Return the entry there."""
         found = self._fetched.get(_name(path))
         return None if found is None else found.kind
 

@@ -40,7 +40,7 @@ class Pushed:
 
 
 def push_sync(engine: Engine, handle: str, source: Path, dest: str, *, cancel: CancelToken | None = None) -> Pushed:
-    """Push a tree of the host into a directory of a workspace; what stands there otherwise stays.
+    """Push a tree of the host into a directory of a workspace; other files there stay.
 
     Raises:
         PyroError: what refuses the source, before anything is written; what the guest could not write, with a hint.

@@ -44,7 +44,7 @@ def images_for(engine: Engine, environment: str) -> Images:
 
 
 def find_environment_or_none(engine: Engine, environment: str) -> InstalledEnvironment | None:
-    """Return an environment if it is installed and whole; what is broken counts as not installed."""
+    """Return an environment if it is installed and whole; a broken one counts as not installed."""
     try:
         return find_environment(engine.paths, environment)
     except PyroError as error:

@@ -33,7 +33,7 @@ _LOCK_TIMEOUT_S = 180.0
 
 @contextmanager
 def using_template(engine: Engine, request: TemplateRequest) -> Generator[Template]:
-    """Yield the template, making it first if need be; nobody removes it meanwhile.
+    """Yield the template, making it first if necessary; nobody removes it meanwhile.
 
     Raises:
         PyroError: whatever keeps it from being made.

@@ -43,7 +43,7 @@ class Hunks:
 def compare(pairs: Sequence[tuple[bytes, bytes]], scratch: Path) -> list[Hunks]:
     """Return the hunks that lead from the first text of each pair to the second.
 
-    The texts stand in files below `scratch` meanwhile, a directory of the product's that is made if need be.
+    The texts stand in files below `scratch` meanwhile, a directory of the product's that is made if missing.
 
     Raises:
         PyroError: MISSING_PROGRAM, NO_SPACE, PERMISSION.

@@ -110,7 +110,7 @@ def review_of(
 
 
 def command_line(record: CommandRecord) -> CommandLine:
-    """Return what a page says of a command."""
+    """Return the page's text about a command."""
     if record.timed_out:
         outcome = "timed out"
     elif record.exit_code is None:

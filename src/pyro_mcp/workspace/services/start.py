@@ -46,7 +46,7 @@ _RUN_BYTES = 8
 def start_service(
     engine: Engine, handle: str, spec: ServiceSpec, *, cancel: CancelToken | None = None
 ) -> tuple[Workspace, Service]:
-    """Start a service in a workspace, which is started if need be, and return when it is ready.
+    """Start a service in a workspace, which is started if necessary, and return when it is ready.
 
     Raises:
         PyroError: NOT_FOUND; CONFLICT if a service of its name runs, or a port is taken; UNSUPPORTED if the workspace
@@ -114,7 +114,7 @@ def _start(
         with use.session(use=LaneUse.COMMAND) as session:
             started = GuestServices(session, cancel=cancel).start(start)
     except BaseException:
-        # It never was: what was there before under the name is there again.
+        # It never started: the name has its previous service again.
         with suppress(PyroError):
             _take_back(records, service, previous)
         raise

@@ -47,7 +47,7 @@ def shown_part(
 
 
 def _pieces(output: ShellOutput, *, is_last: bool, redactor: Redactor | None) -> list[tuple[str, int]]:
-    """Return the text of an output in pieces, each with its number of bytes; what is a secret is a piece of its own."""
+    """Return the text of an output in pieces, each with its number of bytes; a secret is a piece of its own."""
     whole, start = output.context + output.data, len(output.context)
     spans, end = ([], len(whole)) if redactor is None else redactor.covered(whole)
     if is_last:

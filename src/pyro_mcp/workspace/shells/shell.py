@@ -91,7 +91,7 @@ class OpenedShell:
 
 
 def open_shell(engine: Engine, handle: str, spec: ShellSpec) -> OpenedShell:
-    """Open a shell, in a workspace that is started for it if need be.
+    """Open a shell, in a workspace that is started for it if necessary.
 
     Raises:
         PyroError: NOT_FOUND if the directory is not there; CONFLICT if there are too many; as `guest_of`.

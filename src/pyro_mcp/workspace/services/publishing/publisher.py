@@ -85,7 +85,7 @@ def publisher(
         pairs = ",".join(f"{listener.fileno()}:{port.guest}" for listener, port in listeners)
         child = process.start(
             own_python(_CARRY, runtime_dir, vm_id, service, run, pairs),
-            # Nothing of the caller's environment: it may hold secrets, and the process lives on.
+            # Nothing of the caller's environment: it may hold secrets, and the process outlives the caller.
             env={"PATH": os.pathsep.join(programs.search_path())},
             cwd="/",
             stdin=process.PIPE,
