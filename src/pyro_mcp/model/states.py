@@ -1,4 +1,4 @@
-"""The life of a VM and of a workspace: their states, and which may follow which.
+"""States of VMs and workspaces, and which may follow which.
 
     VM          (none) → creating → created → starting → started → stopping → stopped → deleting → (none)
     workspace   (none) → creating → started ⇄ stopped, by way of stopping and starting; resetting leads back to started
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class VmState(StrEnum):
-    """Name where a VM stands in its life."""
+    """State of a VM."""
 
     CREATING = "creating"
     CREATED = "created"
@@ -87,7 +87,7 @@ _HINTS: Mapping[VmState, str] = {
 
 
 class WorkspaceState(StrEnum):
-    """Name where a workspace stands in its life."""
+    """State of a workspace."""
 
     CREATING = "creating"
     STARTED = "started"

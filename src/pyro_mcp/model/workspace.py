@@ -79,10 +79,10 @@ class SecretSource:
 class Workspace:
     """One workspace.
 
-    `life` counts from 1 and grows with each reset: the disks of a life lie in a directory of its own, and the row says
-    which one counts. `vm_id` is the VM that runs it, "" when none does. `owner` is set while a process works on it.
-    `expires_at` (seconds since the epoch) is for people, and None while nothing runs that could expire; the deadline
-    that counts is `deadline_boottime_s` in the boot `boot_id`.
+    `life` is the current generation: it counts from 1 and grows with each reset. The disks of each generation are in a
+    directory of their own. `vm_id` is the VM that runs it, "" when none does. `owner` is set while a process works on
+    it. `expires_at` (seconds since the epoch) is for people, and None while nothing runs that could expire; the
+    deadline that counts is `deadline_boottime_s` in the boot `boot_id`.
     """
 
     id: str

@@ -44,7 +44,7 @@ class PrepareRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoRequest:
-    """Ask for a one-shot life to be shown."""
+    """Ask for a demonstration of one VM from create to delete."""
 
     network: bool = field(default=False, metadata=parameters.NETWORK)
 
@@ -191,7 +191,7 @@ class PrepareResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class DemoResult(Result):
-    """A one-shot life, step by step."""
+    """One VM from create to delete, step by step."""
 
     environment: str = field(metadata=said("The environment."))
     created: VmResult = field(metadata=said("The VM, created."))

@@ -36,7 +36,7 @@ def _prepare(request: PrepareRequest, call: Call) -> PrepareResult:
 
 
 def _demo(request: DemoRequest, call: Call) -> DemoResult:
-    """Live a one-shot life and return what each step answered.
+    """Take one VM from create to delete, and return the result of each step.
 
     Raises:
         PyroError: the step that failed; the VM is gone then, too.

@@ -179,9 +179,9 @@ class Pyro(Workspaces, Shells, Services):
         return self._run("doctor", environment=environment, platform=platform)
 
     def prepare(self, environment: str = "debian:12", *, network: bool = False, force: bool = False) -> PrepareResult:
-        """Install an environment, warm what makes the next VM start fast, and prove a one-shot life."""
+        """Install an environment, prepare a fast start of the next VM, and prove it by running one."""
         return self._run("prepare", environment=environment, network=network, force=force)
 
     def demo(self, *, network: bool = False) -> DemoResult:
-        """Show a one-shot life, step by step."""
+        """Take one VM from create to delete, and show each step."""
         return self._run("demo", network=network)

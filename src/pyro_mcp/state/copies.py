@@ -83,7 +83,7 @@ def read_workspace_copy(files: WorkspaceFiles) -> tuple[Workspace, list[Snapshot
 
 
 def write_life_record(files: WorkspaceFiles, life: int, snapshot: str, made_at: float) -> None:
-    """Write, durably, which life of which workspace lies here, and what it was made from.
+    """Write, durably, which generation of which workspace this is, and what it was made from.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -93,7 +93,7 @@ def write_life_record(files: WorkspaceFiles, life: int, snapshot: str, made_at: 
 
 
 def is_whole_life(files: WorkspaceFiles, life: int) -> bool:
-    """Return whether the directory of a life has a record of its own that is whole."""
+    """Return whether the directory of a generation has an undamaged record of its own."""
     record = _read(files.life_record(life))
     return record is not None and (record.get("workspace_id"), record.get("life")) == (files.workspace_id, life)
 

@@ -145,15 +145,15 @@ class WorkspaceFiles:
         return self.snapshots / f"{snapshot_id}.json"
 
     def life_record(self, number: int) -> Path:
-        """Return the file that identifies a life if the database is lost."""
+        """Return the file that identifies a generation if the database is lost."""
         return self.life(number) / "life.json"
 
     def life_unfinished(self, number: int) -> Path:
-        """Return the empty file that marks a life that was never used: it may be removed."""
+        """Return the empty file that marks a generation that was never used: it may be removed."""
         return self.life(number) / UNFINISHED
 
     def life(self, number: int) -> Path:
-        """Return the directory of one life."""
+        """Return the directory of one generation."""
         return self.lives / str(number)
 
     def root_disk(self, life: int) -> Path:

@@ -106,7 +106,7 @@ LOCK_TIMEOUT_S = 45.0
 
 @contextmanager
 def vm_lock(paths: Paths, vm_id: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> Generator[None]:
-    """Hold the right to change the VM's life.
+    """Hold the right to change the VM's state.
 
     Raises:
         PyroError: BUSY if another process keeps it for longer than `timeout_s`.
@@ -117,7 +117,7 @@ def vm_lock(paths: Paths, vm_id: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> G
 
 @contextmanager
 def workspace_lock(paths: Paths, workspace_id: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> Generator[None]:
-    """Hold the right to change the workspace's life.
+    """Hold the right to change the workspace's state.
 
     Raises:
         PyroError: BUSY if another process keeps it for longer than `timeout_s`.

@@ -38,9 +38,9 @@ _NAME_CHARS = 50
 def sweep_workspace(
     store: Store, paths: Paths, workspace: Workspace, notice: Callable[[str], None], *, can_adopt: bool = False
 ) -> Workspace:
-    """Settle the files of a workspace, none of whose VMs may run on another life than its own; return its record.
+    """Settle the files of a workspace, whose VMs may run on its own generation only; return its record.
 
-    With `can_adopt` nothing runs in it, and a newer life that the database does not know can become the current one.
+    With `can_adopt` nothing runs in it, and a newer generation that the database does not know can become current.
 
     Raises:
         PyroError: PERMISSION and others.
@@ -97,7 +97,7 @@ def finish_workspace(files: WorkspaceFiles, workspace: Workspace) -> None:
 
 
 def begin_life(files: WorkspaceFiles, life: int) -> None:
-    """Make the directory of a new life, marked as unfinished, in place of what an interrupted reset left.
+    """Make the directory of a new generation, marked as unfinished, replacing the remains of an interrupted reset.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -108,7 +108,7 @@ def begin_life(files: WorkspaceFiles, life: int) -> None:
 
 
 def finish_life(files: WorkspaceFiles, life: int, snapshot: str, made_at: float) -> None:
-    """Make a new life, whose disks are synced, one that can be identified without the database, durably.
+    """Make a new generation, whose disks are synced, identifiable without the database, durably.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -199,10 +199,10 @@ class _Sweep:
         return self._adopt(max(newer))
 
     def _is_abandoned(self, life: int) -> bool:
-        """Return whether a life that the database does not know is what is left of a reset that did not end."""
+        """Return whether a generation that the database does not know was left by an unfinished reset."""
         if os.path.lexists(self.files.life_unfinished(life)):
             return True
-        # The reset is known, and not to have ended; the life before it is removed only after it has.
+        # The reset is known, and not to have ended; the generation before it is removed only after it has.
         return self.workspace.state is WorkspaceState.RESETTING and self.files.life(self.workspace.life).exists()
 
     def _adopt(self, life: int) -> Workspace:

@@ -201,7 +201,7 @@ class Machine(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back this process's descriptors; the machine goes on."""
+        """Close this process's descriptors; the machine keeps running."""
         ...
 
 

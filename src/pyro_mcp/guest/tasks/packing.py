@@ -60,7 +60,7 @@ class _Packer:
         self._first_names: dict[tuple[int, int], bytes] = {}
 
     def pack(self, directory: int, name: bytes, path: bytes, *, is_root: bool = False) -> None:
-        """Write what stands under a name. It may have gone by now."""
+        """Write the entry of a name. It may be gone by now."""
         try:
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
             mode = found.st_mode

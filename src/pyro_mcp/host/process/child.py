@@ -118,7 +118,7 @@ class Child:
             os.close(fd)
 
     def close(self) -> None:
-        """Give back the descriptors; a process that still runs goes on without us."""
+        """Close the descriptors; a process that still runs continues without us."""
         for fd in (self.stdin, self.stdout, self.stderr, self.pidfd):
             if fd is not None and fd >= 0:
                 os.close(fd)

@@ -226,7 +226,7 @@ class DataArea:
         self._position += count
 
     def _extend(self, physical: int, count: int) -> None:
-        """Say where the file's next blocks are; the first may be its last one so far, which was not full."""
+        """Return where the file's next blocks are; the first may be its last one so far, if that was not full."""
         logical = self._position // BLOCK_BYTES
         extents = self._extents
         if extents:

@@ -49,7 +49,7 @@ class QmpClient:
         self.close()
 
     def close(self) -> None:
-        """Disconnect; the VMM goes on."""
+        """Disconnect; the VMM keeps running."""
         self._socket.close()
 
     def negotiate(self, deadline: Deadline) -> None:

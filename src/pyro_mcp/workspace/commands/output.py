@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.workspace.engine import Engine
 
-# Of one life of a workspace; the oldest go first.
+# Of one generation of a workspace; the oldest are dropped first.
 MAX_KEPT_BYTES = 256 * 1024 * 1024
 
 

@@ -49,7 +49,7 @@ class ReadText:
 
     @property
     def truncated(self) -> bool:
-        """Say whether the file goes on after this part, or began before it."""
+        """Return whether the file continues after this part, or began before it."""
         return self.byte_count < self.size_bytes
 
 

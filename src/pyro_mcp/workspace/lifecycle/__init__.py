@@ -1,1 +1,1 @@
-"""The life of a workspace: create, seed, start, stop, expire, reset, snapshots, delete, and looking workspaces up."""
+"""The lifecycle of a workspace: create, seed, start, stop, expire, reset, snapshots, delete, and lookup."""

@@ -86,7 +86,7 @@ def machine_up(
     life: int,
     meanwhile: Callable[[], object] | None = None,
 ) -> Generator[StartedMachine]:
-    """Bring up the machine of a VM that is already recorded, on the disks of `life`. The block makes it count.
+    """Bring up the machine of a VM already recorded, on the disks of generation `life`. The block makes it count.
 
     `meanwhile` is called when the machine runs, before its guest is told who it is. If it, the bringing up or the block
     fails, the VM is taken away.

@@ -32,7 +32,7 @@ DETACH_KEY = 0x1D
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """How it ended. `exit_code` is None for a shell that goes on."""
+    """How it ended. `exit_code` is None for a shell that keeps running."""
 
     workspace_id: str
     shell_id: str
