@@ -84,6 +84,8 @@ class MachineSpec:
     network_fd: int | None = None
     remove_at_end: tuple[Path, ...] = ()
     remove_at_ttl: tuple[Path, ...] = ()
+    #: The command that has the guest write its disks, run when the host shuts down. For guests alone.
+    flush: tuple[str, ...] = ()
     #: For host compat alone.
     host_tree: HostTree | None = None
 

@@ -1,6 +1,7 @@
 """Keepers: the small shell processes that outlive the caller and clean up behind a VMM.
 
 They bound a VMM's time to live without a daemon.
+A workspace's has the guest write its disks first when the host shuts down.
 
     sh keeper.sh                     keeps the console's end, removes what must vanish with the VMM
       setpriv … timeout … VMM        dies with the keeper; killed when the time to live is up
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,11 +62,12 @@ def start_keeper(
     user: int | None = None,
     groups: Sequence[int] = (),
     limits: Limits | None = None,
+    flush: Sequence[str] = (),
 ) -> Child:
     """Start `command` under a keeper that removes the paths `remove` once it has ended. Detached.
 
     `user` (root only) is the uid and gid that the command gets, besides `groups`; the keeper itself stays what this
-    process is.
+    process is. With `flush`, SIGTERM to both runs that command, for at most 5 seconds, before the VMM is killed.
 
     Raises:
         PyroError: MISSING_PROGRAM, INVALID, UNAVAILABLE.
@@ -78,7 +81,8 @@ def start_keeper(
         *command,
     ]
     limited = "" if limits is None else limits.words
-    return _start(["0", os.fspath(console), limited, *_removals(remove), *bounded], pass_fds)
+    flushed = f"exec {shlex.join(flush)}" if flush else ""
+    return _start(["0", os.fspath(console), limited, flushed, *_removals(remove), *bounded], pass_fds)
 
 
 def start_remover(paths: Sequence[Path], *, after_s: float) -> Child:
@@ -87,7 +91,7 @@ def start_remover(paths: Sequence[Path], *, after_s: float) -> Child:
     Raises:
         PyroError: MISSING_PROGRAM, INVALID, UNAVAILABLE.
     """
-    return _start([str(_whole_seconds(after_s) + _AFTER_TTL_S), os.devnull, "", *_removals(paths)], ())
+    return _start([str(_whole_seconds(after_s) + _AFTER_TTL_S), os.devnull, "", "", *_removals(paths)], ())
 
 
 def _start(arguments: list[str], pass_fds: Sequence[int]) -> Child:

@@ -44,6 +44,7 @@ class Command:
     user: int | None = None
     groups: Sequence[int] = ()
     limits: Limits | None = None
+    flush: Sequence[str] = ()
 
 
 def _nothing_known(words: str) -> PyroError | None:
@@ -90,6 +91,7 @@ def started(
                 user=command.user,
                 groups=command.groups,
                 limits=command.limits,
+                flush=command.flush,
             )
         # Ours are closed now: if the VMM dies, nobody holds the other ends of its sockets and pipes.
         stack.enter_context(keeper)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,6 +138,37 @@ class TestLimits:
         ) as keeper:
             assert (Path(f"/proc/{keeper.pid}/limits")).read_text() == Path("/proc/self/limits").read_text()
             keeper.kill()
+
+
+# As QEMU does, it prints to its console, and has a handler of its own.
+VMM = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: print("hit", flush=True))
+print("up", flush=True)
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(600)
+"""
+
+
+class TestFlush:
+    @pytest.mark.parametrize("flush", ["echo flushed > {}", "echo flushed > {}; exec sleep 600"])
+    def test_sigterm_to_all_flushes_within_a_bound_and_then_ends_the_command(self, tmp_path: Path, flush: str) -> None:
+        (tmp_path / "doomed").write_bytes(b"x")
+        with start_keeper(
+            ["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", VMM, str(tmp_path / "up")],
+            console=tmp_path / "console",
+            ttl_s=60,
+            remove=[tmp_path / "doomed"],
+            pass_fds=(),
+            flush=["/bin/sh", "-c", flush.format(shlex.quote(str(tmp_path / "a file")))],
+        ) as keeper:
+            wait_until((tmp_path / "up").exists, timeout_s=60, what="the command to run")
+            for each in (keeper, *tree_of(keeper.pid)):
+                process.send_signal(each.pid, each.start_time, signal.SIGTERM)
+            keeper.wait(60)
+        assert (tmp_path / "a file").read_text() == "flushed\n"
+        assert (tmp_path / "console").read_text() == "up\n"
+        assert not (tmp_path / "doomed").exists()
 
 
 class TestTimeToLive:

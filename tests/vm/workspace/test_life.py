@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from typing import TYPE_CHECKING
@@ -11,9 +12,12 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
+from pyro_mcp.host.process import ProcessIdentity
+from pyro_mcp.host.process.identity import tree_of
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import ExecutionMode, StopReason
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.vmm.machine import CLEAN_UP_TIMEOUT_S
 from pyro_mcp.workspace.commands.exec import exec_workspace
 from pyro_mcp.workspace.files.disk import export_disk, list_disk, read_disk
 from pyro_mcp.workspace.lifecycle.delete import delete_workspace
@@ -61,6 +65,24 @@ def test_what_was_seeded_is_there_and_stop_and_start_keep_everything(guests: Hos
     again = guests.do(workspace, "cat /root/file file; ls /run/file 2>&1 | wc -l; dmesg | grep -c recovery || true")
     assert again == "root\nwork\n1\n0\n"
     assert guests.do(workspace, "hostname") == workspace.id.replace("_", "-")[:12] + "\n"
+    delete_workspace(guests.engine, workspace.id)
+    assert guests.remains() == []
+
+
+def test_a_host_that_shuts_down_loses_nothing_that_a_command_wrote(guests: HostFixture) -> None:
+    workspace = guests.workspace()
+    guests.do(workspace, "echo work > file; echo root > /root/file; sleep 600 >/dev/null 2>&1 &")
+    machine = guests.engine.store.vms.get(workspace.vm_id).machine
+    assert machine is not None
+    keeper = ProcessIdentity(machine.keeper_pid, machine.keeper_start_time, machine.boot_id)
+    for each in [keeper, *tree_of(keeper.pid)]:
+        process.send_signal(each.pid, each.start_time, signal.SIGTERM)
+    # The bound for the guest, and the keeper's clean-up.
+    assert process.wait_for_exit(keeper.pid, keeper.start_time, timeout_s=5 + CLEAN_UP_TIMEOUT_S)
+    assert process.wait_for_exit(machine.vmm_pid, machine.vmm_start_time, timeout_s=CLEAN_UP_TIMEOUT_S)
+    assert not os.path.exists(machine.runtime_dir)
+    assert start_workspace(guests.engine, workspace.id).state is STARTED
+    assert guests.do(workspace, "cat file /root/file; dmesg | grep -c recovery || true") == "work\nroot\n0\n"
     delete_workspace(guests.engine, workspace.id)
     assert guests.remains() == []
 

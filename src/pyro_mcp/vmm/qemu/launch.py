@@ -109,6 +109,7 @@ def _prepare(binary: QemuBinary, launch: Launch, info_fd: int, inherited: ExitSt
         user=jail.outer_uid(),
         groups=jail.groups(hardware.accelerator),
         limits=_limits(launch, wiring),
+        flush=spec.flush,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.vmm.paused import is_stuck
+from pyro_mcp.vmm.transport import LaneTransport
 
 if TYPE_CHECKING:
     from pyro_mcp.model.machine import MachineRecord
@@ -43,3 +45,15 @@ def power_off(engine: Engine, record: MachineRecord, *, timeout_s: float = POWER
         return True
     finally:
         machine.close()
+
+
+def flush(arguments: list[str]) -> None:
+    """Have the guest behind the runtime directory write its disks and switch itself off. A VM's keeper runs this.
+
+    Raises:
+        PyroError: GUEST_LOST, TIMEOUT and others.
+    """
+    (runtime_dir,) = arguments
+    transport = LaneTransport(Path(runtime_dir))
+    with AgentSession.open(transport, timeout_s=_CONNECT_TIMEOUT_S, use=LaneUse.STOP) as session:
+        session.poweroff(timeout_s=POWEROFF_TIMEOUT_S)

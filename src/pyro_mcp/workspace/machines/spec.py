@@ -5,11 +5,13 @@ The guest relies on the order of the drives.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.host.process.own_python import own_python
 from pyro_mcp.protocol import wire
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.vmm.driver import Drive, MachineSpec
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.machines.images import Images
+
+_FLUSH = "pyro_mcp.workspace.machines.power_off:flush"
 
 
 def make_directories(engine: Engine, vm: Vm) -> VmFiles:
@@ -96,6 +100,7 @@ def machine_spec(
         remove_at_end=(files.runtime, *_disks(files, drives)) if vm.ephemeral else (files.runtime,),
         # A workspace's disks lie elsewhere, and no timer removes them.
         remove_at_ttl=() if vm.ephemeral or vm.workspace_id else (files.directory,),
+        flush=tuple(own_python(_FLUSH, os.fspath(files.runtime))) if vm.workspace_id else (),
         host_tree=host_tree,
     )
 
