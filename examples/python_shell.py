@@ -18,7 +18,7 @@ class Shell:
     def read(self, cursor: int) -> str:
         """Return the rendered output since a cursor, once it has paused."""
         reading = self._pyro.read_shell(
-            self._workspace_id, self.shell_id, cursor=cursor, plain=True, wait_for_idle_ms=1500
+            self._workspace_id, self.shell_id, cursor=cursor, plain=True, wait_for_idle_ms=2000
         )
         return reading.output
 

@@ -169,6 +169,8 @@ def test_a_killed_client_takes_nothing_with_it(host: HostFixture, ident: str) ->
 def test_two_people_at_one_shell_see_the_same(host: HostFixture, ident: str) -> None:
     shell = open_shell(host.engine, ident, ShellSpec()).info.shell
     with at_a_terminal(*ATTACH, ident, shell) as one, at_a_terminal(*ATTACH, ident, shell) as other:
+        one.sees("# ")
+        other.sees("# ")
         one.types("echo from o''ne\n")
         one.sees("from one")
         other.sees("from one")
