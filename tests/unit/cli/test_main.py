@@ -254,7 +254,8 @@ def test_ctrl_c_while_it_starts_up_is_130_without_a_traceback(private_paths: Pat
     for _ in range(2):
         begun.send_signal(signal.SIGINT)
     _, said = begun.communicate(timeout=30)
-    assert begun.returncode in {0, INTERRUPTED}
+    # While Python tears itself down, SIGINT ends the process as it does by default: 130 in a shell as well.
+    assert begun.returncode in {0, INTERRUPTED, -signal.SIGINT}
     assert said in {b"", b"error: interrupted\n"}
 
 
