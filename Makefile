@@ -31,10 +31,10 @@ images: setup
 	@for name in $(TEST_ENVIRONMENTS); do $(BIN)/pyro env pull $$name || exit; done
 
 test: setup ## Run unit, contract and guest tests in parallel; ARGS="tests/unit -k name" selects.
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@scripts/test $(ARGS)
 
 test-all: setup ## Run the tests with every kill point and generated example: about half an hour.
-	PYRO_TEST_ALL=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@PYRO_TEST_ALL=1 scripts/test $(ARGS)
 
 soak: images ## Run a thousand VMs and check that nothing grows: about half an hour.
 	PYRO_TEST_LIVES=1000 $(BIN)/python -m pytest tests/vm/test_one_shot_vms.py -k many_lives $(ARGS)

@@ -197,7 +197,7 @@ def test_a_creation_that_is_killed_leaves_no_network(
     # What was recorded as started is a workspace like any other; anything less is gone.
     left = pyro_json("workspace", "list")["workspaces"]
     assert [each["state"] for each in left] == (["started"] if point == "ws_create.started" else [])
-    assert bool(carriers()) == bool(left)
+    wait_until(lambda: bool(carriers()) == bool(left), timeout_s=5, what="the network of what is gone to end")
     for each in left:
         delete_workspace(guests.engine, each["workspace_id"])
     assert_no_carriers()
