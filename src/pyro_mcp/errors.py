@@ -7,11 +7,8 @@ machines. Printing, logging and exit statuses are the surfaces' part.
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class ErrorCode(StrEnum):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 
 class CancelToken:

@@ -5,16 +5,14 @@ No more is kept than one incomplete record and what was asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Generator, Sequence
+from typing import TypeAlias
 
 from pyro_mcp.agent.file_values import DiffEntry, DiffSide, Fetched, FileEntry
 from pyro_mcp.agent.messages import breach
 from pyro_mcp.model.kinds import DiffChange, FileKind
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.names import MAX_PATH_BYTES, MAX_TARGET_BYTES, NameRefusedError, clean_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
 
 #: Yields how many bytes it wants next, and is sent them; of a record's first ones, the negative of their number.
 Parser: TypeAlias = "Generator[int, bytes]"

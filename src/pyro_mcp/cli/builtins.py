@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from pyro_mcp.cli.parsing import parse
 from pyro_mcp.cli.shape import Shape
@@ -12,9 +12,6 @@ from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about
 from pyro_mcp.operations.table import begins
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ No other command loads this module: it builds the parsers of all commands.
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import shtab
 
@@ -20,10 +21,6 @@ from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.operations.fields import parameters
 from pyro_mcp.operations.profiles import MODES, PROFILES
 from pyro_mcp.operations.table import all_operations
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 # Asks pyro itself, by the name that it was called by: ids and names are in the first two columns of the list.
 _BASH = """

@@ -5,16 +5,13 @@ No traceback is printed unless `PYRO_DEBUG=1` asks for one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyro_mcp.cli.streams import STDERR, ReaderGone, put_json, say, styled
 from pyro_mcp.cli.usage import UsageError
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.operations.printable import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _NOT_STARTED = (126, 127)
 FAILED, USAGE, COULD_NOT_RUN, INTERRUPTED = 1, 2, 125, 130

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, STDIN, Shape
 from pyro_mcp.cli.streams import STDOUT, put
 from pyro_mcp.cli.usage import UsageError, suggestion, with_help
 from pyro_mcp.operations.fields import Kind, Parameter, Place, parameters
 from pyro_mcp.operations.validation import check_request
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _WIDTH, _NARROWEST = 100, 40
 # Kinds whose option may be given several times.

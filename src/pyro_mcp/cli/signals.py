@@ -6,12 +6,9 @@ The first signal becomes a KeyboardInterrupt, so that everything acquired is rel
 from __future__ import annotations
 
 import signal
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import FrameType
+from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 from pyro_mcp.cli.streams import STDOUT, styled
 from pyro_mcp.operations.printable import printable_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _GOOD, _BAD, _ODD = "32", "31", "33"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from pyro_mcp.errors import ErrorCode, PyroError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _CUTOFF = 0.5
 

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import gc
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pyro_mcp.guest.console import log_exception
 from pyro_mcp.protocol.loop import Loop
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def main() -> None:

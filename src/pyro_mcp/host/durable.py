@@ -9,15 +9,12 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.faults import fault_point
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 _FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
 _LONG_PATH_BYTES = 2048  # PATH_MAX is 4096, NAME_MAX 255

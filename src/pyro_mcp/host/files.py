@@ -5,12 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def open_regular(path: Path, what: str, *, writable: bool = False) -> int:

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.waiting import wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from pathlib import Path
 
 _MAX_OWNER_BYTES = 32
 

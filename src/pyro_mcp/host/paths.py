@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PROGRAM = "pyro-mcp"
 

@@ -10,14 +10,11 @@ import os
 import socket
 import stat
 import struct
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from pathlib import Path
 
 MAX_ADDRESS_BYTES = 107
 

@@ -6,12 +6,9 @@ Other programs have variables that begin with `PYRO_` too; those are ignored.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from pyro_mcp.errors import ErrorCode, PyroError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PREFIX = "PYRO_"
 #: Each variable with the values that it takes; none stands for a path or an address.

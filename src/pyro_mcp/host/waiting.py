@@ -6,12 +6,10 @@ Every wait has a name and a bound, and an error that says what was waited for.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from pyro_mcp.errors import ErrorCode, PyroError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 T = TypeVar("T")
 

@@ -6,14 +6,12 @@ Fields of the wrong type and newer formats are refused; unknown fields are ignor
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.image.integrity import Artifact
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FILE_NAME = "manifest.json"
 FORMAT = 1

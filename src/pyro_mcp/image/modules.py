@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 _SIGNATURE = b"~Module signature appended~\n"
 _SIGNATURE_INFO = struct.Struct(">8xI")  # struct module_signature, linux/module_signature.h

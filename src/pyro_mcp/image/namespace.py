@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import durable, process, programs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 _PROBE_TIMEOUT_S = 20.0
 _REMOVE_TIMEOUT_S = 300.0

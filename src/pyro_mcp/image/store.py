@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import durable
@@ -16,10 +17,6 @@ from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.image import integrity, manifest
 from pyro_mcp.image.integrity import Artifact
 from pyro_mcp.image.manifest import Manifest, is_digest
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
 
 CURRENT = "current"
 _MAX_MANIFEST_BYTES = 4 * 1024 * 1024

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 LOADER = "ld-linux-x86-64.so.2"
 _DATA = Path(__file__).with_name("data")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.ids import SNAPSHOT_PREFIX, WORKSPACE_PREFIX
 from pyro_mcp.model.workspace import BASELINE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_NAME_CHARS = 63
 MAX_LABELS = 64

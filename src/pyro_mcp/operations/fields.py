@@ -6,12 +6,10 @@ keys are ours. This module imports no pydantic and resolves no annotations at ru
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, cast
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import NamedTuple, cast
 
 
 class Place(StrEnum):

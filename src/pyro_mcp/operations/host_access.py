@@ -7,18 +7,16 @@ directory that the server was given, no link leads there, and nothing is written
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations.fields import Kind, parameters
 from pyro_mcp.trees.entries import Kind as EntryKind
 from pyro_mcp.trees.hooks.home import home_rule_for
 from pyro_mcp.trees.hooks.table import rule_for
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Q = TypeVar("Q")
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pyro_mcp.model import limits
 from pyro_mcp.model.ids import VM_ID_PATTERN
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Result
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 DEFAULT_ENVIRONMENT = "debian:12"
 _WORD = "[a-z0-9]+(?:[._-][a-z0-9]+)*"

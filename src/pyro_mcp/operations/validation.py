@@ -5,13 +5,11 @@ Only the request itself is checked: whether an environment or a VM exists is up 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations.fields import Kind, Parameter, parameters
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # execve(2): one argument is at most 32 pages, whatever the limit on all together.
 MAX_ARGUMENT_BYTES = 131072 - 1

@@ -7,16 +7,13 @@ headings in place of line numbers. Codex's leniency is not copied: a hunk has to
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.patches.failures import malformed, visible, within_hunk
 from pyro_mcp.patches.hunks import goes_on, is_file_header, is_hunk_header, read_header, read_hunk
 from pyro_mcp.patches.names import header_name
 from pyro_mcp.patches.parts import MAX_FILES, MAX_HUNKS, Action, FilePatch, Hunk, Range
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _FILE = re.compile(rb"\*\*\* (?P<said>Add|Update|Delete) File: *(?P<name>.+)$")
 _MOVE = re.compile(rb"\*\*\* Move to: *(?P<name>.+)$")

@@ -5,12 +5,9 @@ Foreign bytes are made visible here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pyro_mcp.errors import ErrorCode, PyroError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MAX_SHOWN_CHARS = 160
 MAX_SHOWN_LINES = 3

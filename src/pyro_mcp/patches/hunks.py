@@ -6,14 +6,12 @@ No change is dropped silently: a line that could be one more change is an error,
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from pyro_mcp.patches.failures import malformed, visible
 from pyro_mcp.patches.parts import Hunk, HunkLine, Mark, Range
 from pyro_mcp.patches.text import CRLF, LF
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _NUMBERS = r"[ \t]*(\d{1,9})(?!\d)(?:[ \t]*,[ \t]*(\d{1,9})(?!\d))?"
 _RANGE = re.compile(rf"@@[ \t]*-{_NUMBERS}[ \t]*\+{_NUMBERS}[ \t]*(?:@@(?P<heading>.*))?".encode(), re.DOTALL)

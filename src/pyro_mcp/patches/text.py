@@ -7,14 +7,11 @@ Nothing is decoded or trimmed.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 LF = b"\n"
 CRLF = b"\r\n"

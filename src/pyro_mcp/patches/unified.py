@@ -8,7 +8,7 @@ Text between the files of a patch is skipped, as git does.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.patches.envelope import begins_file
@@ -16,9 +16,6 @@ from pyro_mcp.patches.failures import malformed, named, within_hunk
 from pyro_mcp.patches.hunks import is_file_header, is_hunk_header, read_header, read_hunk
 from pyro_mcp.patches.names import git_names, header_name, share_a_file
 from pyro_mcp.patches.parts import MAX_FILES, MAX_HUNKS, Action, FilePatch, Hunk
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _HEADER_HINT = "Begin each file with its two lines, --- a/PATH and +++ b/PATH (/dev/null for a file that is not there)."
 _BINARY = re.compile(rb"(?:GIT binary patch$|(?:Binary files|Files) .* differ$)")

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, cast
 
 from pyro_mcp.protocol.wire import MAX_JSON_BYTES, MAX_JSON_DEPTH
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 #: What JSON can hold; the values of a decoded document.
 Document = dict[str, object]

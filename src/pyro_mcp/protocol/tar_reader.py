@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Generator
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
+from typing import NamedTuple
 
 BLOCK_BYTES = 512
 _MAX_HEADER_BYTES = 1024 * 1024

@@ -10,10 +10,7 @@ import errno
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from collections.abc import Sequence
 
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)

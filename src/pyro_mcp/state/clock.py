@@ -6,15 +6,12 @@ Within one boot the wall clock is not trusted: it can be set.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 from pyro_mcp.host.process.identity import boot_id
 from pyro_mcp.model.vm import Lease
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def _boottime_s() -> float:

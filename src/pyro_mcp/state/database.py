@@ -12,8 +12,10 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.faults import fault_point
@@ -22,10 +24,6 @@ from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.state import schema
 from pyro_mcp.state.filenames import STORE_LOCK
 from pyro_mcp.state.wal_anchor import WalAnchor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 T = TypeVar("T")
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.files import open_plain
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Below this, freeing takes no longer than starting a process.
 _LARGE_BLOCKS = 4 * 1024 * 1024 // 512

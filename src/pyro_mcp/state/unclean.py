@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 # Linux writes what is dirty for 30 s, looks for it each 5 s, and ext4 commits each 5 s.
 WRITEBACK_S = 40.0

@@ -19,10 +19,7 @@ import os
 import struct
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 # The bytes that SQLite locks to read (src/os.h: SHARED_FIRST, SHARED_SIZE).
 _SHARED_FIRST = 0x40000000 + 2

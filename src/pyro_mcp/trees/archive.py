@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.protocol.names import MAX_TARGET_BYTES, NameRefusedError, clean_name, parent_of, shown_briefly
 from pyro_mcp.protocol.tar_reader import Member, MemberKind, TarDecoder, TarError, TarFormatError
 from pyro_mcp.trees.entries import KEPT_MODE, Bounds, Data, Entry, Kind, Notes, Tally, TreeMode, data_bytes, too_much
 from pyro_mcp.trees.links import LinkMap, TangledError
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from pathlib import Path
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK_BYTES = 256 * 1024

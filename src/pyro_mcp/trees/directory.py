@@ -12,17 +12,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join, shown_briefly
 from pyro_mcp.protocol.tar_writer import data_segments
 from pyro_mcp.trees.entries import KEPT_MODE, Bounds, Entry, Kind, Notes, Tally, TreeMode, data_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
-    from pathlib import Path
 
 _OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY

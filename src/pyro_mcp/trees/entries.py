@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol.names import shown_briefly
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 NO_CONTENT = -1
 MAX_NOTES = 100

@@ -11,17 +11,14 @@ import fcntl
 import os
 import re
 import stat
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 PREFIX = ".pyro-export-"
 _STAGED = re.compile(re.escape(PREFIX) + "[0-9a-f]{16}")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import from_os_error
 from pyro_mcp.host.durable import sparse_copy
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def create_memory(size_bytes: int) -> int:

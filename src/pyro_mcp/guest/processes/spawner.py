@@ -12,14 +12,12 @@ import os
 import signal
 import struct
 import termios
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
 from pyro_mcp.guest.console import log_exception
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import wire
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _WORKSPACE = b"/workspace"

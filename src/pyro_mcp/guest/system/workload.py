@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls, terminals
 from pyro_mcp.guest.processes.spawner import fork, send_signal
 from pyro_mcp.guest.system import boot
 from pyro_mcp.guest.system.devices import confine_devices
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
 
 CGROUPS = "/run/cgroup"
 # The workload's limits are set one level above the group that it sees as the root: it has no way to there.

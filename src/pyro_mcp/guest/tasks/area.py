@@ -12,14 +12,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.protocol import tasks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Generator
+from typing import NamedTuple
 
 from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 # Errors for an entry that was removed or replaced a moment ago.
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)

@@ -8,15 +8,12 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import from_os_error
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 RESOLV_CONF = "/etc/resolv.conf"
 # glibc asks no more than this many (resolv.conf(5), MAXNS).

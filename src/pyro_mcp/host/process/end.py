@@ -9,15 +9,12 @@ import errno
 import os
 import select
 import signal
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import from_os_error
 from pyro_mcp.host.process.identity import read_stat, tree_of
 from pyro_mcp.host.waiting import Deadline
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 KILL_TIMEOUT_S = 10.0
 # A child that another part of this process reaped (or that ended with SIGCHLD ignored) has no status left to read.

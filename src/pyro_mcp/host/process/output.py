@@ -5,10 +5,7 @@ The middle of a long output and the end of a long line are dropped, and marked a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
 MAX_LINE_BYTES = 8192
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.process.child import DEVNULL, PIPE, STDOUT, Child, start
 from pyro_mcp.host.process.output import BoundedOutput, LineSplitter
 from pyro_mcp.host.waiting import Deadline
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 _PIPE_BYTES = 1024 * 1024

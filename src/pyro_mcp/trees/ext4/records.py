@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import stat
 import struct
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pyro_mcp.trees.ext4.blank import BLOCK_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
 
 # A target of this length and less stands in the inode itself.
 MAX_FAST_LINK_BYTES = 59

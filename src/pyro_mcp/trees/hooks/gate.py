@@ -6,18 +6,16 @@ Only those in the baseline may, unless the user asks for all.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from pyro_mcp.protocol.names import join, shown, shown_briefly
 from pyro_mcp.trees.entries import MAX_NOTES, Kind
 from pyro_mcp.trees.hooks.census import HostHook
 from pyro_mcp.trees.hooks.home import home_rule_for
 from pyro_mcp.trees.hooks.table import Rule, may_lead_to_hooks, rule_for
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
 
 # More than any name in the table has.
 _LANDING_PARTS = 5

@@ -11,14 +11,11 @@ as what may be behind it. The table is of names, not of patterns: it is consulte
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyro_mcp.trees.entries import Kind
 from pyro_mcp.trees.hooks.git_config import MAX_BYTES, may_run_programs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,12 @@ import json
 import os
 import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import durable, process, programs
 from pyro_mcp.vmm.template import VmmIdentity
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROGRAM = "qemu-system-x86_64"
 # The first with `-netdev stream`; also the one in Debian 12, which still gets security updates there.

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import mmap
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from pyro_mcp.model.kinds import Accelerator
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 _COMMON = (
     "console=ttyS0",

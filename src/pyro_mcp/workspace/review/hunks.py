@@ -8,18 +8,15 @@ applies as well.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.host.process import run
 from pyro_mcp.host.programs import find_program
 from pyro_mcp.trees.staging import staged_beside
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 # All pairs together. GNU diff looks for the best answer up to a cost, and for any answer beyond it.
 DIFF_TIMEOUT_S = 20.0

@@ -6,10 +6,7 @@ candidates, to be confirmed by a search.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from collections.abc import Sequence
 
 # How many bytes are compared at each place, and how far apart the places are at most.
 _PART_BYTES = 8

@@ -6,8 +6,9 @@ Checks that could never succeed are refused: a page behind TLS, a host name that
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from pyro_mcp.agent.services import Ready, ReadyCommand, ReadyFile, ReadyPort
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -23,9 +24,6 @@ from pyro_mcp.model.service import (
 )
 from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.workspace.machines.command import GuestCommand
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _LOOPBACK = ("127.0.0.1", "::1")
 _ANY = {"localhost", "0.0.0.0", "::", "*", ""}  # noqa: S104 - what people write for a server that listens on all

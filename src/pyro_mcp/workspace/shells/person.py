@@ -7,14 +7,11 @@ import select
 import signal
 import termios
 import tty
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from types import FrameType
 
 from pyro_mcp.protocol.shells import MAX_COLS, MAX_ROWS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from types import FrameType
 
 _DEFAULT_SIZE = (80, 24)
 

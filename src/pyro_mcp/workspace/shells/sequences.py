@@ -6,15 +6,12 @@ Titles, clipboard, mouse, colours and unknown sequences are removed.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pyte.modes as modes
 from pyte.screens import Screen
 
 from pyro_mcp.workspace.shells.screen import TerminalScreen
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _MAX_PARAMETER = 9999
 _MAX_PARAMETER_CHARS = 6

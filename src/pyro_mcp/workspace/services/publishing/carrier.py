@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.services import publish_request
 from pyro_mcp.agent.session import AgentSession
@@ -22,9 +22,6 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.vmm.transport import LaneTransport
 from pyro_mcp.workspace.services.publishing.relay import Relay
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 READY = "ok"
 _TIMEOUT_S = 10.0

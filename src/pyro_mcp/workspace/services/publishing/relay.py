@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.messages import breach
 from pyro_mcp.protocol import services, wire
 from pyro_mcp.protocol.connections import LINGER_S, MUX, Connection
 from pyro_mcp.protocol.frames import Decoder, FrameError, encode
 from pyro_mcp.protocol.loop import GONE, READABLE, WRITABLE, Loop
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 _PORT = struct.Struct("<H")
 _READ_BYTES = 256 * 1024
