@@ -31,7 +31,7 @@ _REASONS = {
     ),
     wire.PORT_ANSWERED: (
         ErrorCode.CONFLICT,
-        "something else answers already at the port that would tell when it is ready",
+        "something else answers, or is being started, at the port that would tell when it is ready",
         "End what listens there, or give the service another port.",
     ),
     wire.SHELL_EXITED: (ErrorCode.CONFLICT, "it has exited", "Close it, and open another."),

@@ -109,7 +109,11 @@ class ServiceStart:
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """A service, as its guest claims it to be. Of its log, the bytes from `first` to `end` can be read."""
+    """A service, as its guest claims it to be. Of its log, the bytes from `first` to `end` can be read.
+
+    `left_running` is the number of processes that the command left in the background when it exited with 0. They are
+    killed then.
+    """
 
     name: str
     run: str
@@ -118,6 +122,7 @@ class ServiceReport:
     ready_ms: int
     problem: ServiceProblem
     detail: str
+    left_running: int
     first: int
     end: int
 
@@ -163,6 +168,14 @@ class ServiceRequest:
             return encode_document(self.fields)
         except DocumentError as error:
             raise PyroError(ErrorCode.INVALID, f"the guest can't {self.what}: {error}") from None
+
+
+def explain_left(report: ServiceReport) -> str:
+    """Return what to add to "it exited" if its command went to the background; else nothing."""
+    if not report.left_running:
+        return ""
+    count = "a process" if report.left_running == 1 else f"{report.left_running} processes"
+    return f" and left {count} in the background, ended with it: a service has to run in the foreground"
 
 
 class GuestServices:
@@ -279,6 +292,7 @@ def _report(value: object) -> ServiceReport:
         ready_ms=number(document, "ready_ms"),
         problem=ServiceProblem(problem),
         detail=words,
+        left_running=number({"left_running": 0, **document}, "left_running"),
         first=first,
         end=end,
     )

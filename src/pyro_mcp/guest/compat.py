@@ -20,6 +20,7 @@ from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.loop import Loop
 
 if TYPE_CHECKING:
+    from pyro_mcp.guest.machine import FileVersion
     from pyro_mcp.protocol.documents import Document
 
 _WORKSPACE = b"/workspace"
@@ -41,11 +42,15 @@ class HostDirectory:
         """Return the controlling end of one of the host's pseudo terminals."""
         return terminals.open_controlling_end("/dev/ptmx", None)
 
-    def has_file(self, path: bytes) -> bool:
-        """Say whether there is something at an absolute path; /workspace is the directory."""
+    def file_version(self, path: bytes) -> FileVersion | None:
+        """Return the version of what is at an absolute path, or None; /workspace is the directory."""
         if path.startswith(_WORKSPACE) and path[len(_WORKSPACE) : len(_WORKSPACE) + 1] in b"/":
             path = self._place + path[len(_WORKSPACE) :]
-        return os.path.exists(path)
+        try:
+            found = os.stat(path)
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_ctime_ns
 
     def prepare(self, document: Document) -> Document:
         """Do nothing: there is nothing to wait for later."""

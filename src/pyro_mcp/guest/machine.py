@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
     from pyro_mcp.protocol.loop import Loop
 
+    # Inode, size, and when it was changed last.
+    FileVersion = tuple[int, int, int]
+
 
 class Machine(Protocol):
     """The machine that the agent runs in."""
@@ -38,8 +41,8 @@ class Machine(Protocol):
         """Return the controlling end of a new pseudo terminal, which the workload finds by the number it has there."""
         ...
 
-    def has_file(self, path: bytes) -> bool:
-        """Say whether the workload finds something at an absolute path."""
+    def file_version(self, path: bytes) -> FileVersion | None:
+        """Return the version of what the workload finds at an absolute path, or None if it finds nothing."""
         ...
 
     def prepare(self, document: Document) -> Document:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from pyro_mcp.agent.services import (
     ReadyPort,
     ServiceProblem,
     ServiceStart,
+    explain_left,
 )
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.waiting import wait_until
@@ -139,10 +141,47 @@ def test_a_port_that_something_else_answers_does_not_make_a_service_ready(servic
     ready = ReadyPort(LOOPBACK, 18577)
     first = shell("first", f'exec python3 -c "{line}; s.accept()[0].recv(1); s.accept()"', ready=ready, timeout_s=30)
     assert services.start(first).report.state is GuestServiceState.RUNNING
-    with pytest.raises(PyroError, match="something else answers already") as caught:
+    with pytest.raises(PyroError, match="something else answers, or is being started") as caught:
         services.start(shell("second", "sleep 600", ready=ready, timeout_s=30))
     assert caught.value.code is ErrorCode.CONFLICT
     assert "second" not in [each.name for each in services.list()]
+
+
+def test_two_services_are_not_started_at_one_port_at_a_time(guest: Guest, services: GuestServices) -> None:
+    ready = ReadyPort(("127.0.0.1",), 18578)
+    slow = shell("slow", "until test -e go; do sleep 0.1; done; exit 1", ready=ready, timeout_s=60)
+    with guest.session() as session, ThreadPoolExecutor() as pool:
+        starting = pool.submit(GuestServices(session).start, slow)
+        wait_until(lambda: "slow" in [each.name for each in services.list()], timeout_s=20, what="the first start")
+        with pytest.raises(PyroError, match="is being started"):
+            services.start(shell("second", "sleep 600", ready=ReadyPort(LOOPBACK, 18578), timeout_s=30))
+        services.stop("slow", grace_s=0.1)
+        assert starting.result().report.state is GuestServiceState.STOPPED
+
+
+def test_a_file_of_an_earlier_start_does_not_make_a_service_ready(
+    session: AgentSession, services: GuestServices
+) -> None:
+    run(session, "touch stale.flag")
+    ready = ReadyFile("/workspace/stale.flag")
+    stale = services.start(shell("stale", "exec sleep 600", ready=ready, timeout_s=0.5)).report
+    assert (stale.problem, stale.detail[:31]) == (ServiceProblem.NOT_READY, "the file is older than this sta")
+    line = "sleep 0.3; touch stale.flag; exec sleep 600"
+    assert services.start(shell("fresh", line, ready=ready, timeout_s=20)).report.ready_ms >= 300
+
+
+def test_a_command_that_goes_to_the_background_is_explained(services: GuestServices) -> None:
+    daemon = "(setsid sleep 600 & setsid sleep 600 &) ; exit 0"
+    ready = ReadyPort(LOOPBACK, 18579)
+    failed = services.start(shell("daemon", daemon, ready=ready, timeout_s=30)).report
+    assert (failed.problem, failed.exit_code, failed.left_running) == (ServiceProblem.EXITED, 0, 2)
+    assert "left 2 processes in the background" in explain_left(failed)
+    services.start(shell("later", f"sleep 0.5; {daemon}"))
+    wait_for_state(services, "later", GuestServiceState.EXITED)
+    assert {each.name: each.left_running for each in services.list()}["later"] == 2
+    services.start(shell("brief", "sleep 0.3"))
+    wait_for_state(services, "brief", GuestServiceState.EXITED)
+    assert {each.name: each.left_running for each in services.list()}["brief"] == 0
 
 
 def test_a_page_counts_when_its_status_is_good(session: AgentSession, services: GuestServices) -> None:

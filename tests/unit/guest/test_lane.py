@@ -37,7 +37,7 @@ class QuietMachine:
     def open_terminal(self) -> int:
         raise AssertionError("no shell is opened here")
 
-    def has_file(self, path: bytes) -> bool:
+    def file_version(self, path: bytes) -> None:
         del path
         raise AssertionError("no service is started here")
 

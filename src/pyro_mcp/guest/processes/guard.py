@@ -30,7 +30,8 @@ class GuardedProcess:
         self.exit_fd, self._exit_theirs = os.pipe2(os.O_CLOEXEC)
         self._agent = os.getpid()
         try:
-            self._pidfd = os.pidfd_open(fork(self._guard))
+            self._pid = fork(self._guard)
+            self._pidfd = os.pidfd_open(self._pid)
         except OSError:
             self.pipes.close_all()
             os.close(self.exit_fd)
@@ -47,6 +48,10 @@ class GuardedProcess:
     def ask_to_end(self) -> None:
         """Send SIGTERM to everything below the guard."""
         send_signal_by_fd(self._pidfd, signal.SIGUSR1)
+
+    def count_left(self) -> int:
+        """Return how many processes are below the guard."""
+        return len(_descendants(self._pid))
 
     def kill(self) -> None:
         """Kill everything below the guard."""
@@ -90,7 +95,7 @@ class GuardedProcess:
             if killing:
                 _kill_descendants()
             elif number == signal.SIGUSR1:
-                _signal_all(_descendants(), signal.SIGTERM)
+                _signal_all(_descendants(os.getpid()), signal.SIGTERM)
         return 0
 
     def _reap(self, pid: int) -> bool:
@@ -141,7 +146,7 @@ def _tell(fd: int, code: int) -> None:
 
 
 def _kill_descendants() -> None:
-    victims = _descendants()
+    victims = _descendants(os.getpid())
     # Those that stand still can't fork while the others die; whatever slipped through is found at the next death.
     for number in (signal.SIGSTOP, signal.SIGKILL):
         _signal_all(victims, number)
@@ -155,9 +160,9 @@ def _signal_all(pids: list[int], number: int) -> None:
             continue
 
 
-def _descendants() -> list[int]:
+def _descendants(pid: int) -> list[int]:
     found: list[int] = []
-    pending = [os.getpid()]
+    pending = [pid]
     while pending:
         below = _children(pending.pop())
         found += below

@@ -113,6 +113,10 @@ class Process(Protocol):
         """Send SIGTERM to the command and whatever descends from it."""
         ...
 
+    def count_left(self) -> int:
+        """Return how many processes that descend from the command are left, once it has ended and was reaped."""
+        ...
+
     def kill(self) -> None:
         """Kill the command and whatever descends from it, however it was detached."""
         ...

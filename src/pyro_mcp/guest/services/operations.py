@@ -68,10 +68,11 @@ class Services:
         # A check that can't be made is refused before anything runs.
         make = None if wanted is None else check_for(self._machine, wanted, line)
         if wanted is not None:
-            refuse_if_answered(wanted)
+            starting = (each for each in self._services.values() if each.state == services.STARTING)
+            refuse_if_answered(wanted, [each.wanted for each in starting])
         flags = wire.EXEC_LINE if document.get("line") is True else 0
         process = start_detached(self._machine, _body(argv, cwd, env, flags))
-        service = Service(self._machine, name, str(document["run"]), process)
+        service = Service(self._machine, name, str(document["run"]), wanted, process)
         self._services[name] = service
         reply = Reply(session, ident, lambda: service.fail("abandoned"))
         service.when_started.append(lambda: reply.give(service.report(), self._last_words(service)))

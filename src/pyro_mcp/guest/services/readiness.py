@@ -18,9 +18,9 @@ from pyro_mcp.protocol import services, wire
 from pyro_mcp.protocol.loop import READABLE, WRITABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from pyro_mcp.guest.machine import Machine
+    from pyro_mcp.guest.machine import FileVersion, Machine
     from pyro_mcp.guest.processes.process import Process
     from pyro_mcp.protocol.documents import Document
     from pyro_mcp.protocol.loop import Deadline, Loop
@@ -39,7 +39,6 @@ _FIRST_COMMAND_S, _CLOSE_COMMAND_S = 0.05, 0.2
 _ATTEMPT_S = 10.0
 _READ_BYTES = 65536
 _STATUS_LINE_BYTES = 64
-_LOOPBACKS = ("127.0.0.1", "::1")
 _PROBE_S = 0.2
 _OK_STATUSES = (b"2", b"3")
 
@@ -139,9 +138,10 @@ def check_for(machine: Machine, wanted: Document, command_body: Callable[[str], 
     match wanted["kind"]:
         case services.READY_FILE:
             path = os.fsencode(str(wanted["path"]))
-            return lambda tell: FileCheck(machine, path, tell)
+            before = machine.file_version(path)
+            return lambda tell: FileCheck(before, machine.file_version(path), tell)
         case services.READY_TCP | services.READY_HTTP:
-            addresses = [(str(host), cast("int", wanted["port"])) for host in cast("list[object]", wanted["hosts"])]
+            addresses = _addresses(wanted)
             request = str(wanted.get("request") or "").encode("ascii")
             return lambda tell: PortCheck(machine.loop, addresses, request, tell)
         case services.READY_COMMAND:
@@ -151,27 +151,46 @@ def check_for(machine: Machine, wanted: Document, command_body: Callable[[str], 
             raise RefusalError(wire.BAD_REQUEST, f"there is no check of the kind {kind!r}")
 
 
-def refuse_if_answered(wanted: Document) -> None:
-    """Check that nothing answers yet at the guest's own port that will tell when a service is ready.
+def refuse_if_answered(wanted: Document, others: Iterable[Document | None]) -> None:
+    """Check that nobody but the service can answer at the guest's own port that will tell when it is ready.
+
+    `others` are the checks of the services that are starting.
 
     Raises:
-        RefusalError: if something does: the service would be taken for ready whatever becomes of it.
+        RefusalError: if somebody does, or may soon: the service would be taken for ready whatever becomes of it.
     """
-    for host in cast("list[object]", wanted.get("hosts") or []):
-        if host not in _LOOPBACKS:
-            continue
-        with socket.socket(socket.AF_INET6 if ":" in str(host) else socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # The guest itself accepts or refuses at once.
+    addresses = set(_addresses(wanted))
+    for host, port in addresses:
+        if any((host, port) in _addresses(other or {}) for other in others) or _is_taken(host, port):
+            raise RefusalError(wire.PORT_ANSWERED, f"port {port} is answered already")
+
+
+def _addresses(wanted: Document) -> list[tuple[str, int]]:
+    return [(str(host), cast("int", wanted["port"])) for host in cast("list[object]", wanted.get("hosts") or [])]
+
+
+def _is_taken(host: str, port: int) -> bool:
+    """Say whether something listens at an address of this guest's: where it does not, connecting is refused at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as local:
+            local.bind((host, 0))
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.settimeout(_PROBE_S)
-            if not probe.connect_ex((str(host), cast("int", wanted["port"]))):
-                raise RefusalError(wire.PORT_ANSWERED, f"port {wanted['port']} is answered already")
+            return probe.connect_ex((host, port)) != errno.ECONNREFUSED
+    except OSError:
+        # Not this guest's own, or no such protocol here.
+        return False
 
 
 class FileCheck:
-    """Is there a file?"""
+    """Is there a file, and not the one that an earlier start left behind?"""
 
-    def __init__(self, machine: Machine, path: bytes, tell: Tell) -> None:
-        tell("" if machine.has_file(path) else "there is no such file")
+    def __init__(self, before: FileVersion | None, now: FileVersion | None, tell: Tell) -> None:
+        if now is None:
+            tell("there is no such file")
+        else:
+            tell("" if now != before else "the file is older than this start, and has not changed since")
 
     def close(self) -> None:
         """Do nothing: it was answered at once."""

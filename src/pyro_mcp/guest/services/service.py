@@ -25,14 +25,18 @@ _LIVE = {services.STARTING, services.RUNNING}
 class Service:
     """A command, from the moment that it is asked for until it is forgotten."""
 
-    def __init__(self, machine: Machine, name: str, run: str, process: Process) -> None:
+    def __init__(self, machine: Machine, name: str, run: str, wanted: Document | None, process: Process) -> None:
         self.name = name
         self.run = run
+        #: The check that tells when it is ready.
+        self.wanted = wanted
         self.state = services.STARTING
         self.exit_code: int | None = None
         self.ready_ms = 0
         self.problem = ""
         self.detail = ""
+        #: How many processes its command had left running when it ended well: one that went to the background.
+        self.left_running = 0
         self.log = ServiceLog(machine.loop)
         self.tunnels: list[Tunnel] = []
         self.when_started: list[Callable[[], None]] = []
@@ -60,6 +64,7 @@ class Service:
             "ready_ms": self.ready_ms,
             "problem": self.problem,
             "detail": self.detail,
+            "left_running": self.left_running,
             "first": self.log.start,
             "end": self.log.end,
         }
@@ -117,6 +122,8 @@ class Service:
         self._loop.remove(self._process.exit_fd)
         self.exit_code = self._process.status()
         self._stop_checking()
+        if not self.exit_code and not self._stopping:
+            self.left_running = self._process.count_left()
         if self._stopping:
             self.state = services.STOPPED
         elif self.state == services.STARTING:

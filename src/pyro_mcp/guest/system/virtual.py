@@ -26,6 +26,7 @@ from pyro_mcp.protocol import wire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyro_mcp.guest.machine import FileVersion
     from pyro_mcp.guest.system.boot import Lanes
     from pyro_mcp.protocol.documents import Document
     from pyro_mcp.protocol.loop import Loop
@@ -134,9 +135,9 @@ class VirtualMachine:
         """Show the workload a secret."""
         secrets.keep(document)
 
-    def has_file(self, path: bytes) -> bool:
-        """Say whether the workload finds something at an absolute path."""
-        return self._enter_workload().has_file(path)
+    def file_version(self, path: bytes) -> FileVersion | None:
+        """Return the version of what the workload finds at an absolute path, or None."""
+        return self._enter_workload().file_version(path)
 
     def set_clock(self, clock_ns: int) -> None:
         """Set the clock."""

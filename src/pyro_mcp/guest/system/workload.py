@@ -12,11 +12,15 @@ import os
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls, terminals
 from pyro_mcp.guest.processes.spawner import fork, send_signal
 from pyro_mcp.guest.system import boot
 from pyro_mcp.guest.system.devices import confine_devices
+
+if TYPE_CHECKING:
+    from pyro_mcp.guest.machine import FileVersion
 
 CGROUPS = "/run/cgroup"
 # The workload's limits are set one level above the group that it sees as the root: it has no way to there.
@@ -149,19 +153,20 @@ class Namespaces:
         """Return the controlling end of a new pseudo terminal of theirs."""
         return terminals.open_controlling_end("ptmx", self._terminals)
 
-    def has_file(self, path: bytes) -> bool:
-        """Say whether something is to be found at an absolute path of theirs."""
+    def file_version(self, path: bytes) -> FileVersion | None:
+        """Return the version of what is at an absolute path of theirs, or None."""
+        fds: list[int] = []
         try:
-            root = os.open(f"/proc/{self.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            fds.append(os.open(f"/proc/{self.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            how = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+            fds.append(syscalls.openat2(fds[0], path, os.O_PATH, how))
+            found = os.fstat(fds[1])
         except OSError:
-            return False
-        try:
-            os.close(syscalls.openat2(root, path, os.O_PATH, syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS))
-        except OSError:
-            return False
+            return None
         finally:
-            os.close(root)
-        return True
+            for fd in fds:
+                os.close(fd)
+        return found.st_ino, found.st_size, found.st_ctime_ns
 
     def enter(self, cgroup: str) -> None:
         """In a child of the agent: become part of the workload, in one of its control groups."""

@@ -61,6 +61,10 @@ class Zygote:
             with suppress(ProcessLookupError):
                 send_signal(int(pid), signal.SIGTERM)
 
+    def count_left(self) -> int:
+        """Return how many processes are in its control group."""
+        return len(_read(f"{self.cgroup}/cgroup.procs").split())
+
     def kill(self) -> None:
         """Kill everything in its control group."""
         write_file(f"{self.cgroup}/cgroup.kill", "1")

@@ -43,9 +43,9 @@ class ServiceStartRequest:
         default=None,
         metadata=about(
             (
-                "Readiness check, made inside the guest: one of file (a path that exists), tcp (HOST:PORT that"
-                " accepts a connection), http (a URL that answers 2xx or 3xx), command (a shell command that"
-                " succeeds)."
+                "Readiness check, made inside the guest: one of file (a path that appears, or changes), tcp"
+                " (HOST:PORT that accepts a connection), http (a URL that answers 2xx or 3xx), command (a shell"
+                " command that succeeds)."
             ),
             called="--ready",
             keys={"file": "PATH", "tcp": "HOST:PORT", "http": "URL", "command": "COMMAND"},

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from pyro_mcp.agent import AgentSession
-from pyro_mcp.agent.services import GuestServices, GuestServiceState, ServiceReport
+from pyro_mcp.agent.services import GuestServices, GuestServiceState, ServiceReport, explain_left
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.service import Service, ServiceState
 from pyro_mcp.model.states import WorkspaceState
@@ -177,7 +177,9 @@ def agreed(service: Service, report: ServiceReport | None) -> Service:
             # The process that started it ended before it could record this.
             return replace(service, owner=None, ready_at=service.started_at + report.ready_ms / 1000)
         case GuestServiceState.EXITED:
-            return replace(service, state=ServiceState.EXITED, exit_code=report.exit_code, owner=None)
+            left = explain_left(report)
+            problem = f"its command exited{left}" if left else service.problem
+            return replace(service, state=ServiceState.EXITED, exit_code=report.exit_code, owner=None, problem=problem)
         case GuestServiceState.STOPPED:
             return replace(service, state=ServiceState.STOPPED, exit_code=report.exit_code, owner=None)
         case GuestServiceState.FAILED:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyro_mcp.agent.services import GuestServices, GuestServiceState, ServiceProblem, ServiceStart
+from pyro_mcp.agent.services import GuestServices, GuestServiceState, ServiceProblem, ServiceStart, explain_left
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.transport import LaneUse
@@ -179,7 +179,7 @@ def _failed(
     elif report.state is GuestServiceState.STOPPED:
         code, why = ErrorCode.CONFLICT, "was stopped while it started"
     else:
-        why = f"exited with {report.exit_code} before it was ready"
+        why = f"exited with {report.exit_code} before it was ready{explain_left(report)}"
     state = ServiceState.STOPPED if report.state is GuestServiceState.STOPPED else ServiceState.FAILED
     records.update(
         service.name,
