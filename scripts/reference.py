@@ -85,12 +85,12 @@ def argument(parameter: Parameter) -> str:
     if parameter.kind is Kind.CLAIM:
         return parameter.option
     option = f"{parameter.short}, {parameter.option}" if parameter.short else parameter.option
-    return f"{option} {parameter.names or ('N' if parameter.kind.is_whole else 'TEXT')}"
+    return f"{option} {parameter.names or ('N' if parameter.kind.has_range else 'TEXT')}"
 
 
 def meaning(parameter: Parameter) -> str:
     """Return a parameter's description and bounds."""
-    if not parameter.kind.is_whole:
+    if not parameter.kind.has_range:
         return parameter.description
     unit = f" {parameter.unit}" if parameter.unit else ""
     return f"{parameter.description} {parameter.minimum} to {parameter.maximum}{unit}."

@@ -10,7 +10,7 @@ import pytest
 from pyro_mcp import Pyro
 from pyro_mcp.cli.execution import shape_of
 from pyro_mcp.cli.parsing import make_parser
-from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, STDIN
+from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, QUIET, STDIN
 from pyro_mcp.mcp_server.schemas import ToolInput
 from pyro_mcp.operations.fields import Kind, Place, parameters
 from pyro_mcp.operations.profiles import PROFILES
@@ -26,6 +26,7 @@ SDK_TYPES = {
     Kind.OPTIONAL_TEXT: "str | None",
     Kind.WHOLE: "int",
     Kind.OPTIONAL_WHOLE: "int | None",
+    Kind.NUMBER: "float | None",
     Kind.CLAIM: "bool",
     Kind.COMMAND: "str | Sequence[str]",
     Kind.TEXTS: "Sequence[str] | None",
@@ -33,7 +34,7 @@ SDK_TYPES = {
     Kind.RECORDS: "Sequence[Mapping[str, str]] | None",
 }
 HOST_PATH_TYPES = {Kind.TEXT: "str | PathLike[str]", Kind.OPTIONAL_TEXT: "str | PathLike[str] | None"}
-JSON_TYPES = {Kind.TEXT: "string", Kind.WHOLE: "integer", Kind.CLAIM: "boolean"}
+JSON_TYPES = {Kind.TEXT: "string", Kind.WHOLE: "integer", Kind.NUMBER: "number", Kind.CLAIM: "boolean"}
 # The public contract, sections 3, 4 and 5.1 to 5.5, and what this version adds to it (all of it optional).
 SIGNATURES = {
     "list_environments": "()",
@@ -45,7 +46,7 @@ SIGNATURES = {
         " allow_host_compat: bool = False, *, require_kvm: bool = False)"
     ),
     "start_vm": "(vm_id: str)",
-    "exec_vm": "(vm_id: str, *, command: str | Sequence[str], timeout_seconds: int = 30)",
+    "exec_vm": "(vm_id: str, *, command: str | Sequence[str], timeout_seconds: float | None = 30)",
     "stop_vm": "(vm_id: str)",
     "delete_vm": "(vm_id: str)",
     "status_vm": "(vm_id: str)",
@@ -53,9 +54,9 @@ SIGNATURES = {
     "reap_expired": "()",
     "run_in_vm": (
         "(environment: str, command: str | Sequence[str], *, vcpu_count: int = 1, mem_mib: int = 1024,"
-        " timeout_seconds: int = 30, ttl_seconds: int = 600, network: bool = False, allow_host_compat: bool = False,"
-        " require_kvm: bool = False, env: Mapping[str, str] | None = None, cwd: str = /workspace,"
-        " user: str | None = None)"
+        " timeout_seconds: float | None = 30, ttl_seconds: int = 600, network: bool = False,"
+        " allow_host_compat: bool = False, require_kvm: bool = False, env: Mapping[str, str] | None = None,"
+        " cwd: str = /workspace, user: str | None = None)"
     ),
     "create_workspace": (
         "(environment: str, *, vcpu_count: int = 1, mem_mib: int = 1024, ttl_seconds: int = 3600,"
@@ -73,7 +74,7 @@ SIGNATURES = {
     "start_workspace": "(workspace_id: str)",
     "delete_workspace": "(workspace_id: str)",
     "exec_workspace": (
-        "(workspace_id: str, *, command: str | Sequence[str], timeout_seconds: int = 30,"
+        "(workspace_id: str, *, command: str | Sequence[str], timeout_seconds: float | None = 30,"
         " secret_env: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None,"
         " cwd: str = /workspace, user: str | None = None)"
     ),
@@ -180,6 +181,7 @@ def test_a_method_has_the_contracts_signature(method: str) -> None:
 def test_a_command_has_the_fields_of_the_request(row: Operation[Any, Any]) -> None:
     actions = {action.dest: action for action in make_parser(shape_of(row))._actions}
     beside = {"help", JSON, *([ONLY] if row.only else []), *([STDIN] if row.takes_stdin else [])}
+    beside |= {QUIET} if shape_of(row).quiet else set()
     known = {each.name: each for each in parameters(row.request) if each.place is not Place.COMMAND}
     files = {each.name + FILE_SUFFIX for each in known.values() if each.from_file}
     assert set(actions) == {*beside, *known, *files}

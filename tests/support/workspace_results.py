@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from pyro_mcp.operations.workspaces.commands import LoggedCommand, WorkspaceExecResult, WorkspaceLogsResult
 from pyro_mcp.operations.workspaces.files import FileReadResult, FileWriteResult
-from pyro_mcp.operations.workspaces.lifecycle import NoteResult, SeedResult, WorkspaceResult
+from pyro_mcp.operations.workspaces.lifecycle import (
+    NoteResult,
+    SeedResult,
+    WorkspaceEntry,
+    WorkspaceListResult,
+    WorkspaceResult,
+)
 from pyro_mcp.operations.workspaces.review import DiffCounts, DiffFileResult, DiffResult
 
 WORKSPACE_ID = "ws_" + "a" * 20
@@ -143,3 +150,11 @@ def diff(**changed: Any) -> DiffResult:
         "patch": "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-1\r\n+2\r\n",
     }
     return DiffResult(**{**facts, **changed})
+
+
+def workspaces(*made: WorkspaceResult) -> WorkspaceListResult:
+    """Return a list of these workspaces."""
+    entries = tuple(
+        WorkspaceEntry(**{each.name: getattr(one, each.name) for each in fields(WorkspaceEntry)}) for one in made
+    )
+    return WorkspaceListResult(len(entries), entries)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.limits import NO_TIMEOUT_S
 from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.documents import DocumentError, decode_strict, encode_document
 from pyro_mcp.protocol.names import WORKSPACE
@@ -24,7 +25,6 @@ _CONFIGURE = struct.Struct(wire.CONFIGURE_FORMAT)
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _MAX_HOSTNAME_CHARS = 64
 _MACHINE_ID_CHARS = 32
-_MAX_TIMEOUT_MS = 0xFFFFFFFF
 _MAX_TEXT_CHARS = 100
 _MAX_FEATURES = 64
 _MAX_EXIT_CODE = 255
@@ -237,7 +237,8 @@ class TaskRequest:
 
 
 def _milliseconds(timeout_s: float) -> int:
-    return min(max(1, int(timeout_s * 1000)), _MAX_TIMEOUT_MS)
+    # A deadline that far is none.
+    return max(1, int(timeout_s * 1000)) if timeout_s < NO_TIMEOUT_S else 0
 
 
 @dataclass(frozen=True, slots=True)

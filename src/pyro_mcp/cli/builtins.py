@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, fields
 from importlib import import_module
 
 from pyro_mcp.cli.parsing import parse
+from pyro_mcp.cli.quiet import quiet_help
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about
+from pyro_mcp.operations.operation import EmptyRequest
 from pyro_mcp.operations.table import begins
 
 
@@ -58,15 +60,17 @@ class Builtin:
     """One command of the command line's own."""
 
     shape: Shape
-    #: `module:function`, loaded when it is called. It takes the fields of the request and returns the exit status.
+    #: `module:function`, loaded when it is called. It takes the fields of the request, and `parsed` if the command
+    #: takes --json, and returns the exit status.
     handler: str
 
     def execute(self, arguments: Sequence[str]) -> int:
         """Parse the arguments and run the command; return its exit status."""
-        request = parse(self.shape, arguments).request
+        parsed = parse(self.shape, arguments)
         module, _, function = self.handler.partition(":")
+        given = {each.name: getattr(parsed.request, each.name) for each in fields(parsed.request)}
         return getattr(import_module(module), function)(
-            **{each.name: getattr(request, each.name) for each in fields(request)}
+            **given, **({"parsed": parsed} if self.shape.takes_json else {})
         )
 
 
@@ -128,7 +132,16 @@ ATTACH = Builtin(
     ),
     "pyro_mcp.cli.attaching:attach",
 )
-BUILTINS = (SERVE, COMPLETION, ATTACH)
+PS = Builtin(
+    Shape(
+        ("ps",),
+        "List the workspaces that are running; pyro workspace list shows the others, too.",
+        EmptyRequest,
+        quiet=quiet_help("workspace_list"),
+    ),
+    "pyro_mcp.cli.running:list_running",
+)
+BUILTINS = (SERVE, COMPLETION, ATTACH, PS)
 
 
 def execute_builtin(words: Sequence[str]) -> int:

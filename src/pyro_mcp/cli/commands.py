@@ -8,10 +8,23 @@ from __future__ import annotations
 from pyro_mcp.operations import table
 
 BUILTINS = {
+    "ps": "List the workspaces that are running.",
     "completion": "Print a shell completion script.",
     "workspace shell attach": "Attach your terminal to a shell.",
     "mcp serve": "Serve MCP over stdio, for a chat host.",
 }
+_ALIASES = {"ws": ("workspace",), "images": ("env", "list")}
+_VERBS = {"ls": "list", "rm": "delete"}
 # By the words that several commands begin with; those within a group come after it.
 GROUPS = {**table.GROUPS, "mcp": "Chat hosts: the MCP server."}
 SUMMARIES = {**table.SUMMARIES, **BUILTINS}
+
+
+def expanded(words: list[str]) -> list[str]:
+    """Return a command line with the short names of commands replaced: ws, images, and ls and rm in any group."""
+    if words[:1] and words[0] in _ALIASES:
+        words = [*_ALIASES[words[0]], *words[1:]]
+    for at in range(1, min(len(words), table.LONGEST)):
+        if words[at] in _VERBS and " ".join([*words[:at], _VERBS[words[at]]]) in SUMMARIES:
+            return [*words[:at], _VERBS[words[at]], *words[at + 1 :]]
+    return words

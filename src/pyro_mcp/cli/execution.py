@@ -7,9 +7,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.cli.parsing import parse
+from pyro_mcp.cli.quiet import ids, quiet_help
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.cli.signals import interruptible
-from pyro_mcp.cli.streams import STDERR, put_alone, put_json
+from pyro_mcp.cli.streams import STDERR, put, put_alone, put_json, say
 from pyro_mcp.host.progress import Lines, Silent
 from pyro_mcp.operations.fields import Place, parameters
 from pyro_mcp.operations.runner import Runner
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from pyro_mcp.cli.parsing import Parsed
-    from pyro_mcp.operations.operation import Operation
+    from pyro_mcp.host.progress import Progress
+    from pyro_mcp.operations.operation import Operation, Result
+
+_QUIET_RUN = "print what the command writes only, without phases and summary"
+# Commands that take several ids.
+_MANY = frozenset({"workspace_delete", "workspace_stop", "workspace_start", "vm_delete"})
 
 
 def execute(operation: Operation[Any, Any], arguments: Sequence[str]) -> int:
@@ -38,19 +44,65 @@ def execute(operation: Operation[Any, Any], arguments: Sequence[str]) -> int:
 def shape_of(operation: Operation[Any, Any]) -> Shape:
     """Return what the parser needs to know of an operation."""
     only = f"--{operation.only[0]}" if operation.only else ""
+    runs = any(each.place is Place.COMMAND for each in parameters(operation.request)) and not operation.is_detached
     return Shape(
-        operation.cli or (), operation.description, operation.request, only=only, takes_stdin=operation.takes_stdin
+        operation.cli or (),
+        operation.description,
+        operation.request,
+        only=only,
+        quiet=_QUIET_RUN if runs else quiet_help(operation.name),
+        takes_stdin=operation.takes_stdin,
+        takes_many=operation.name in _MANY,
     )
 
 
 def _execute(operation: Operation[Any, Any], parsed: Parsed) -> int:
+    if parsed.others:
+        return _execute_all(operation, parsed)
+    with _progress(parsed) as progress:
+        return present(operation, _result(operation, parsed.request, progress), parsed)
+
+
+def _result(operation: Operation[Any, Any], request: object, progress: Progress) -> Result:
     from dataclasses import replace
 
     runner = Runner()
+    return runner.run(operation, request, replace(runner.call(), progress=progress))
+
+
+def _execute_all(operation: Operation[Any, Any], parsed: Parsed) -> int:
+    """Do it with each that was named; what fails does not keep it from the others. Status 1 if any failed."""
+    from pyro_mcp.cli.failures import FAILED, error_text
+    from pyro_mcp.errors import ErrorCode, PyroError
+
+    documents: list[object] = []
+    status = 0
     with _progress(parsed) as progress:
-        result = runner.run(operation, parsed.request, replace(runner.call(), progress=progress))
+        for request in (parsed.request, *parsed.others):
+            try:
+                result = _result(operation, request, progress)
+            except PyroError as error:
+                if error.code is ErrorCode.CANCELLED:
+                    raise
+                status = FAILED
+                documents.append({"ok": False, "error": error.to_json()})
+                if not parsed.json:
+                    say(error_text(error))
+                continue
+            documents.append(result.to_dict())
+            if not parsed.json:
+                present(operation, result, parsed)
+    if parsed.json:
+        put_json({"count": len(documents), "results": documents})
+    return status
+
+
+def present(operation: Operation[Any, Any], result: Result, parsed: Parsed) -> int:
+    """Write a result as the command line asked for it; return the exit status."""
     if parsed.json:
         put_json(result.to_dict())
+    elif parsed.quiet:
+        put(ids(operation.name, result))
     elif parsed.only and operation.only is not None:
         put_alone(str(getattr(result, operation.only[1])), ends_line=operation.only[1].endswith("_id"))
     else:

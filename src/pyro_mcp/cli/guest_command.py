@@ -5,6 +5,7 @@ A guest's output never drives the user's terminal: it is filtered on its way to 
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pyro_mcp.host.progress import Lines
     from pyro_mcp.operations.operation import Operation
     from pyro_mcp.operations.printable import TerminalFilter
+    from pyro_mcp.operations.run import VmExecRequest, VmRunRequest
+    from pyro_mcp.operations.workspaces.commands import WorkspaceExecRequest
 
 # The command's own output is their sign of life.
 _SHORT_PHASES = frozenset({"create", "start", "execute"})
@@ -39,20 +42,35 @@ def execute_in_guest(operation: Operation[Any, Any], parsed: Parsed) -> int:
     with _Output() as output, PhaseLines(label) as phases:
         call = replace(
             runner.call(),
-            progress=Silent() if parsed.json else phases,
+            progress=Silent() if parsed.json or parsed.quiet else phases,
             on_output=None if parsed.json else output.take,
             stdin=_stdin(operation, parsed),
         )
         result = runner.run(operation, parsed.request, call)
+    status = TIMED_OUT if result.timed_out else int(result.exit_code)
     if parsed.json:
         put_json(result.to_dict())
-    else:
+        return status
+    if not parsed.quiet:
         where = f"workspace_id={result.workspace_id}" if operation.takes_stdin else f"environment={result.environment}"
         say(
             f"[{label}] {where} execution_mode={result.execution_mode}"
             f" exit_code={result.exit_code} duration_ms={result.duration_ms}"
         )
-    return TIMED_OUT if result.timed_out else int(result.exit_code)
+    if result.timed_out:
+        say(f"[{label}] {_limit_reached(parsed.request)}")
+    return status
+
+
+def _limit_reached(request: VmRunRequest | VmExecRequest | WorkspaceExecRequest) -> str:
+    """Return what says that a command ran out of time, after how long, and how to give it more."""
+    from pyro_mcp.operations.run import VmRunRequest, time_limit
+
+    limit_s = (time_limit(request) if isinstance(request, VmRunRequest) else request.timeout_seconds) or 0
+    return (
+        f"timed out: it was killed after its time limit of {limit_s:g} s;"
+        f" --timeout {math.ceil(2 * limit_s)}s gives it more, --timeout none all it takes"
+    )
 
 
 class PhaseLines:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from pyro_mcp.cli.commands import GROUPS, SUMMARIES
-from pyro_mcp.cli.streams import put, say
+from pyro_mcp.cli.streams import STDOUT, put, say
 from pyro_mcp.operations.table import begins
 
 if TYPE_CHECKING:
@@ -43,8 +44,18 @@ def _unknown(word: str, group: str) -> PyroError:
     known = {rest for rest, _ in _below(group)}
     known |= {each.partition(" ")[0] for each in known}
     command = f"pyro {group}".rstrip()
-    hint = with_help(group, suggestion(word, sorted(known)))
+    hint = with_help(group, suggestion(word, sorted(known), destructive=_destructive(group)))
     return UsageError(f"{command} has no command {word[:60]!r}", hint=hint)
+
+
+def _destructive(group: str) -> set[str]:
+    """Return the commands of a group, without its words, that destroy something."""
+    from pyro_mcp.operations.operation import Effect
+    from pyro_mcp.operations.table import all_operations
+
+    inside = f"{group} ".lstrip()
+    commands = [" ".join(row.cli or ()) for row in all_operations() if row.effect is Effect.DESTROY]
+    return {command.removeprefix(inside) for command in commands if command.startswith(inside)}
 
 
 def overview() -> str:
@@ -57,7 +68,11 @@ def overview() -> str:
             lines += [
                 _line(command, summary) for command, summary in SUMMARIES.items() if command.startswith(f"{group} ")
             ]
-    lines += ["", "pyro COMMAND --help shows a command in detail; pyro --version shows the release."]
+    lines += [
+        "",
+        "Short: ws for workspace, ls for list, rm for delete, images for env list.",
+        "pyro COMMAND --help shows a command in detail; pyro --version shows the release.",
+    ]
     return "\n".join(lines)
 
 
@@ -83,4 +98,7 @@ def _help(text: str, *, asked_for: bool) -> int:
 
 
 def _line(name: str, summary: str) -> str:
-    return f"  {name:<{_WIDTH}} {summary}"
+    line = f"  {name:<{_WIDTH}} {summary}"
+    if os.isatty(STDOUT) and len(line) > os.get_terminal_size(STDOUT).columns:
+        return f"  {name}\n      {summary}"
+    return line

@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     ensure_standard_streams()
     try:
+        from pyro_mcp.cli.commands import expanded
+
+        words = expanded(words)
         _warn_of_variables()
         return _dispatch(words)
     except ReaderGone:

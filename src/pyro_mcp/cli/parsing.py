@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
-from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, STDIN, Shape
+from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, QUIET, STDIN, Shape
 from pyro_mcp.cli.streams import STDOUT, put
 from pyro_mcp.cli.usage import UsageError, suggestion, with_help
 from pyro_mcp.operations.fields import Kind, Parameter, Place, parameters
@@ -28,12 +28,14 @@ HELP_OPTIONS = frozenset({"-h", "--help"})
 
 
 class Parsed(NamedTuple):
-    """A parsed command line."""
+    """A parsed command line. `others` are requests for the other things that were named."""
 
     request: Any
     json: bool
     only: bool = False
+    quiet: bool = False
     stdin: bool = False
+    others: tuple[Any, ...] = ()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,7 +66,9 @@ def parse(shape: Shape, arguments: Sequence[str]) -> Parsed:
     known = parameters(shape.request)
     before, command = _split(arguments, known)
     parser = make_parser(shape)
-    found, unknown = parser.parse_known_args(before)
+    # With several positional arguments, options may stand between them.
+    take = parser.parse_known_intermixed_args if shape.takes_many else parser.parse_known_args
+    found, unknown = take(before)
     if unknown:
         raise _unknown(shape, parser, unknown, before)
     given = vars(found)
@@ -78,9 +82,14 @@ def parse(shape: Shape, arguments: Sequence[str]) -> Parsed:
             values[parameter.name] = collected(parameter, given, shape.path)
         else:
             values[parameter.name] = given[parameter.name]
-    request = shape.request(**values)
-    _check(shape, request)
-    return Parsed(request, *(bool(given.get(name)) for name in (JSON, ONLY, STDIN)))
+    first = known[0].name if shape.takes_many else ""
+    named = list(dict.fromkeys(values[first])) if first else [None]
+    requests = [shape.request(**(values | {first: each} if first else values)) for each in named]
+    for request in requests:
+        _check(shape, request)
+    return Parsed(
+        requests[0], *(bool(given.get(name)) for name in (JSON, ONLY, QUIET, STDIN)), others=tuple(requests[1:])
+    )
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
@@ -105,12 +114,14 @@ def make_parser(shape: Shape) -> argparse.ArgumentParser:
 
 def fill_parser(parser: argparse.ArgumentParser, shape: Shape) -> None:
     """Add a command's arguments to a parser."""
-    for parameter in parameters(shape.request):
+    for number, parameter in enumerate(parameters(shape.request)):
         if parameter.place is not Place.COMMAND:
-            _add(parser, parameter)
+            _add(parser, parameter, is_many=shape.takes_many and not number)
     if shape.only:
         said = f"print the {shape.only.removeprefix('--').removesuffix('-only')} only"
         parser.add_argument(shape.only, dest=ONLY, action="store_true", help=said)
+    if shape.quiet:
+        parser.add_argument("-q", "--quiet", dest=QUIET, action="store_true", help=shape.quiet)
     if shape.takes_stdin:
         parser.add_argument("-i", dest=STDIN, action="store_true", help="pass stdin to the command")
     if shape.takes_json:
@@ -124,6 +135,7 @@ def usage_line(shape: Shape) -> str:
     options = any(p.place is Place.OPTION for p in parameters(shape.request))
     positionals = [p for p in parameters(shape.request) if p.place is Place.POSITIONAL]
     parts += [p.names if p.required else f"[{p.names}]" for p in positionals]
+    parts[-1] += "…" * shape.takes_many
     if options or shape.takes_json:
         parts.append("[options]")
     if any(p.place is Place.COMMAND for p in parameters(shape.request)):
@@ -134,7 +146,7 @@ def usage_line(shape: Shape) -> str:
 def help_text(parameter: Parameter) -> str:
     """Return the help of one parameter: its description, unit and default."""
     text = parameter.description
-    if parameter.kind.is_whole:
+    if parameter.kind.has_range:
         unit = f" {parameter.unit}" if parameter.unit else ""
         default = "" if parameter.default is None else f"; default: {parameter.default}"
         text += f" ({parameter.minimum} to {parameter.maximum}{unit}{default})"
@@ -143,10 +155,13 @@ def help_text(parameter: Parameter) -> str:
     return text
 
 
-def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
+def _add(parser: argparse.ArgumentParser, parameter: Parameter, *, is_many: bool = False) -> None:
     said = help_text(parameter).replace("%", "%%")
     if parameter.place is Place.POSITIONAL:
         optional: dict[str, Any] = {} if parameter.required else {"nargs": "?", "default": parameter.default}
+        if is_many:
+            optional = {"nargs": "+"}
+            said += " (repeatable)"
         parser.add_argument(parameter.name, metavar=parameter.names, help=said, **optional)
     elif parameter.kind is Kind.CLAIM:
         action = argparse.BooleanOptionalAction if parameter.default is True else "store_true"
@@ -161,18 +176,26 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
     else:
         collects = parameter.kind in COLLECTED
         home: Any = parser
-        if parameter.from_file and not collects:
+        if parameter.also or (parameter.from_file and not collects):
             home = parser.add_mutually_exclusive_group(required=parameter.required)
         home.add_argument(
             *filter(None, (parameter.short, parameter.option)),
             dest=parameter.name,
-            type=_whole if parameter.kind.is_whole else str,
+            type=_READ.get(parameter.kind, str),
             action="append" if collects else "store",
             default=parameter.default,
             required=parameter.required and not parameter.from_file,
-            metavar=parameter.names or ("N" if parameter.kind.is_whole else "TEXT"),
+            metavar=parameter.names or ("N" if parameter.kind.has_range else "TEXT"),
             help=said + (" (repeatable)" if collects else ""),
         )
+        if parameter.also:
+            names, read, example = _ALSO[parameter.unit]
+            if parameter.kind is Kind.NUMBER:
+                example = example.replace(" or ", ", ") + " or none"
+            said = f"Same as {parameter.option}{example}."
+            home.add_argument(
+                parameter.also, dest=parameter.name, type=read, default=parameter.default, metavar=names, help=said
+            )
         if parameter.from_file:
             home.add_argument(
                 parameter.from_file,
@@ -181,6 +204,18 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter) -> None:
                 metavar="NAME=FILE" if parameter.kind is Kind.RECORDS else "FILE",
                 help=_FROM_FILE.get(parameter.kind, "A file of this host (- is stdin) with the value instead."),
             )
+
+
+def _seconds(text: str) -> float | None:
+    from pyro_mcp.cli.units import seconds
+
+    return seconds(text)
+
+
+def _mebibytes(text: str) -> int:
+    from pyro_mcp.cli.units import mebibytes
+
+    return mebibytes(text)
 
 
 def _keyed(key: str, text: str) -> dict[str, str]:
@@ -192,6 +227,15 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number") from None
+
+
+_READ: dict[Kind, Callable[[str], object]] = {Kind.WHOLE: _whole, Kind.OPTIONAL_WHOLE: _whole, Kind.NUMBER: _seconds}
+# Of each unit: the word that stands for the value, how it is read, what it may look like.
+_ALSO: dict[str, tuple[str, Callable[[str], object], str]] = {
+    "": ("N", _whole, ""),
+    "seconds": ("DURATION", _seconds, ", such as 90s, 5m or 1h30m"),
+    "MiB": ("SIZE", _mebibytes, ", such as 512m or 2g"),
+}
 
 
 def _split(arguments: Sequence[str], known: tuple[Parameter, ...]) -> tuple[list[str], list[str] | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 # argparse's names for options that are no field of a request, and for those that name a file with the value.
-JSON, ONLY, STDIN, FILE_SUFFIX = "json", "print only", "pass stdin", " file"
+JSON, ONLY, QUIET, STDIN, FILE_SUFFIX = "json", "print only", "quiet", "pass stdin", " file"
 
 
 class Shape(NamedTuple):
@@ -17,7 +17,11 @@ class Shape(NamedTuple):
     takes_json: bool = True
     #: The option that prints one field of the result alone.
     only: str = ""
+    #: The help of -q; "" if the command does not take it.
+    quiet: str = ""
     takes_stdin: bool = False
+    #: Whether its first argument may be given several times.
+    takes_many: bool = False
 
     @property
     def path(self) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import cast
 
 from pyro_mcp.cli.streams import STDOUT, styled
 from pyro_mcp.operations.printable import printable_line
 
+_GAP = "  "
+# Columns that are never left out, and how narrow a column may be cut.
+_ALWAYS, _LEAST = 2, 8
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _GOOD, _BAD, _ODD = "32", "31", "33"
 _COLOURS = {"installed": _GOOD, "started": _GOOD, "broken": _BAD, "failed": _BAD, "outdated": _ODD}
@@ -30,14 +36,44 @@ def facts(document: dict[str, object], indent: str = "") -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return rows under their heads, columns aligned."""
+    """Return rows under their heads, columns aligned. On a narrow terminal the last columns are left out or cut.
+
+    The first two are always there, whole.
+    """
     cells = [[_text(value) for value in row] for row in rows]
-    widths = [max(len(line[column]) for line in [list(heads), *cells]) for column in range(len(heads))]
     lines = [list(heads), *cells]
-    plain = ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    room = _room(widths)
+    plain = [
+        _GAP.join(f"{_cut(cell, width):<{width}}" for cell, width in zip(line, room, strict=False)).rstrip()
+        for line in lines
+    ]
     return "\n".join(
         [styled(plain[0], "1", STDOUT), *(_coloured(line, row) for line, row in zip(plain[1:], cells, strict=True))]
     )
+
+
+def _room(widths: list[int]) -> list[int]:
+    """Return how wide each column is to be, of those that there is room for."""
+    left = os.get_terminal_size(STDOUT).columns if os.isatty(STDOUT) else sum(widths) + len(_GAP) * len(widths)
+    room: list[int] = []
+    for number, width in enumerate(widths):
+        if number >= _ALWAYS and left < width:
+            return [*room, left] if left >= _LEAST else room
+        room.append(width)
+        left -= width + len(_GAP)
+    return room
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else cell[: width - 1] + "…"
+
+
+def age(utc: str) -> str:
+    """Return how long ago a time was (as results show it) in its largest unit, such as 5m."""
+    from pyro_mcp.cli.units import brief_age
+
+    return brief_age(time.time() - datetime.fromisoformat(utc).timestamp())
 
 
 def size(value: object) -> str:

@@ -16,11 +16,16 @@ class UsageError(PyroError):
         super().__init__(ErrorCode.USAGE, message, hint=hint)
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "Did you mean …?" for the known words that are close to `word`, or ""."""
+def suggestion(word: str, known: Iterable[str], *, destructive: Iterable[str] = ()) -> str:
+    """Return "Did you mean …?" for the known words that are close to `word`, or "".
+
+    If the closest word is a `destructive` one, nothing is suggested: another would not be what was meant.
+    """
     import difflib
 
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=_CUTOFF)
+    dangerous = set(destructive)
+    close = [] if close[:1] and close[0] in dangerous else [each for each in close if each not in dangerous]
     return f"Did you mean {' or '.join(close)}?" if close else ""
 
 

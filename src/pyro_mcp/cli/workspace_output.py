@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from pyro_mcp.cli.streams import STDOUT, put, put_alone, say, styled
-from pyro_mcp.cli.tables import facts, size, table
+from pyro_mcp.cli.tables import age, facts, size, table
 from pyro_mcp.operations.printable import printable, printable_line
 
 if TYPE_CHECKING:
@@ -83,6 +83,16 @@ def _workspace(result: WorkspaceResult) -> None:
     _notes("changed while it was read", result.workspace_seed.changed_count, result.workspace_seed.changed)
 
 
+def _done(verb: str) -> Callable[[WorkspaceResult], None]:
+    """Return what says on one line that a workspace was changed."""
+
+    def show(result: WorkspaceResult) -> None:
+        name = f" ({printable_line(result.name)})" if result.name else ""
+        put(f"{verb} {result.workspace_id}{name}")
+
+    return show
+
+
 def _entries(count: int) -> str:
     return "1 entry" if count == 1 else f"{count} entries"
 
@@ -105,15 +115,15 @@ def _list(result: WorkspaceListResult) -> None:
             each.workspace_id,
             each.name,
             each.state,
+            f"{age(each.last_activity_at)} ago",
             each.environment,
+            " ".join(f"{key}={value}" for key, value in each.labels.items()),
             each.isolation,
             each.command_count,
-            each.last_activity_at,
-            " ".join(f"{key}={value}" for key, value in each.labels.items()),
         )
         for each in result.workspaces
     ]
-    heads = ("WORKSPACE", "NAME", "STATE", "ENVIRONMENT", "ISOLATION", "COMMANDS", "LAST ACTIVITY", "LABELS")
+    heads = ("WORKSPACE", "NAME", "STATE", "ACTIVE", "ENVIRONMENT", "LABELS", "ISOLATION", "COMMANDS")
     put(table(heads, rows))
 
 
@@ -268,10 +278,10 @@ def _disk_exported(result: DiskExportResult) -> None:
 _SHOWING: dict[str, Callable[[Any], None]] = {
     "workspace_create": _workspace,
     "workspace_list": _list,
-    "workspace_update": _workspace,
+    "workspace_update": _done("updated"),
     "workspace_status": _workspace,
-    "workspace_stop": _workspace,
-    "workspace_start": _workspace,
+    "workspace_stop": _done("stopped"),
+    "workspace_start": _done("started"),
     "workspace_delete": _deleted,
     "workspace_logs": _logs,
     "workspace_sync_push": _pushed,
@@ -285,7 +295,7 @@ _SHOWING: dict[str, Callable[[Any], None]] = {
     "snapshot_create": _snapshot,
     "snapshot_list": _snapshots,
     "snapshot_delete": _snapshot_deleted,
-    "workspace_reset": _workspace,
+    "workspace_reset": _done("reset"),
     "workspace_disk_export": _disk_exported,
     "workspace_disk_list": _files,
     "workspace_disk_read": _content,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.model.limits import NoneGiven
 from pyro_mcp.operations.fields import Kind, parameters
 from pyro_mcp.operations.validation import shown
 
@@ -43,6 +44,8 @@ class ToolInput:
             taken = ("description",) if parameter.kind is Kind.TEXTS else _TAKEN_BY_PYDANTIC
             told = {key: value for key, value in field.metadata.items() if key in taken}
             default = ... if field.default is MISSING else field.default
+            if isinstance(default, NoneGiven):
+                default = int(default)
             definitions[name] = (hints[name], Field(default, **told))
         config = ConfigDict(extra="forbid", title=operation.mcp)
         self._model: type[BaseModel] = create_model(f"{operation.name}_input", __config__=config, **definitions)
@@ -58,7 +61,8 @@ class ToolInput:
             model = self._model.model_validate(dict(arguments))
         except ValidationError as error:
             raise self._refusal(error) from None
-        return self._request(**{name: getattr(model, name) for name in self._names})
+        # What was left out gets the request's own default, which may be one that can be told from a value given.
+        return self._request(**{name: getattr(model, name) for name in self._names if name in model.model_fields_set})
 
     def _refusal(self, error: ValidationError) -> PyroError:
         problems: dict[str, str] = {}
@@ -92,6 +96,8 @@ class ToolInput:
     def _form(self, name: str, message: str) -> str:
         for parameter in parameters(self._request):
             if parameter.name == name:
+                if parameter.kind is Kind.NUMBER:
+                    return f"{name} is a number from {parameter.minimum} to {parameter.maximum}, or null for no limit."
                 if parameter.kind.is_whole:
                     return f"{name} is a whole number from {parameter.minimum} to {parameter.maximum}."
                 if parameter.kind is Kind.COMMAND:

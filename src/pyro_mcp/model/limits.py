@@ -25,8 +25,19 @@ DEFAULT_WORKSPACE_TTL_S = 3600
 WORKSPACE_MACHINE_TTL_S = 10 * 366 * 24 * 3600
 
 DEFAULT_TIMEOUT_S = 30
-MIN_TIMEOUT_S = 1
+MIN_TIMEOUT_S = 0.001
 MAX_TIMEOUT_S = 24 * 3600
+#: What stands for no limit where there must be one.
+NO_TIMEOUT_S = 365 * 86_400.0
+
+
+class NoneGiven(int):
+    """A default that can be told from the same number given on purpose."""
+
+
+#: The time limit of a one-shot command; NETWORK_TIMEOUT_S if none was given and it has a network.
+ONE_SHOT_TIMEOUT_S = NoneGiven(DEFAULT_TIMEOUT_S)
+NETWORK_TIMEOUT_S = 120
 
 # The virtual size of the disk that takes a VM's writes (root overlay); the file is sparse.
 ROOT_DISK_BYTES = 16 * 1024**3
@@ -73,13 +84,20 @@ def check_ttl(ttl_s: int) -> int:
     return check_range("ttl_seconds", ttl_s, MIN_TTL_S, MAX_TTL_S)
 
 
-def check_timeout(timeout_s: int) -> int:
+def check_timeout(timeout_s: float) -> float:
     """Return a command's timeout if it is within bounds.
 
     Raises:
         PyroError: INVALID.
     """
-    return check_range("timeout_seconds", timeout_s, MIN_TIMEOUT_S, MAX_TIMEOUT_S)
+    if isinstance(timeout_s, bool) or not MIN_TIMEOUT_S <= timeout_s <= MAX_TIMEOUT_S:
+        raise PyroError(
+            ErrorCode.INVALID,
+            f"timeout_seconds is {timeout_s!r}",
+            hint=f"Give a number of seconds from {MIN_TIMEOUT_S} to {MAX_TIMEOUT_S}, or none.",
+            details={"parameter": "timeout_seconds", "minimum": MIN_TIMEOUT_S, "maximum": MAX_TIMEOUT_S},
+        )
+    return timeout_s
 
 
 def check_range(name: str, value: int, low: int, high: int) -> int:

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     OPTIONAL_TEXT = "str | None"
     WHOLE = "int"
     OPTIONAL_WHOLE = "int | None"
+    NUMBER = "float | None"
     CLAIM = "bool"
     COMMAND = "str | tuple[str, ...]"
     TEXTS = "tuple[str, ...] | None"
@@ -37,6 +38,11 @@ class Kind(StrEnum):
     def is_whole(self) -> bool:
         """Say whether it is a number."""
         return self in {Kind.WHOLE, Kind.OPTIONAL_WHOLE}
+
+    @property
+    def has_range(self) -> bool:
+        """Say whether it is a number, whole or not."""
+        return self.is_whole or self is Kind.NUMBER
 
 
 class Parameter(NamedTuple):
@@ -50,8 +56,8 @@ class Parameter(NamedTuple):
     required: bool
     default: object
     place: Place
-    minimum: int | None
-    maximum: int | None
+    minimum: float | None
+    maximum: float | None
     pattern: str | None
     max_length: int | None
     unit: str
@@ -60,6 +66,7 @@ class Parameter(NamedTuple):
     completes: str
     called: str
     short: str
+    also: str
     from_file: str
     is_host_path: bool
     is_output: bool
@@ -75,8 +82,8 @@ class Parameter(NamedTuple):
 def about(
     description: str,
     *,
-    ge: int | None = None,
-    le: int | None = None,
+    ge: float | None = None,
+    le: float | None = None,
     pattern: str | None = None,
     max_length: int | None = None,
     place: Place = Place.OPTION,
@@ -86,6 +93,7 @@ def about(
     completes: str = "",
     called: str = "",
     short: str = "",
+    also: str = "",
     from_file: str = "",
     is_host_path: bool = False,
     is_output: bool = False,
@@ -96,10 +104,11 @@ def about(
 
     `unit` is shown in help texts, `form` completes "Give …" when the value is refused, `names` is the word that
     stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `workspace`).
-    `called` is the option where it is not the field's name, `short` its one-letter form, `from_file` a second option
-    that names a file of the host with the value. A host path may be given to the SDK as any path; `is_output` marks one
-    that is written. Where a field holds a text by one of a few `keys`, each is an option, and what it maps to
-    stands for the text in usage lines. A field that is not `in_mcp` is no argument of a tool.
+    `called` is the option where it is not the field's name, `short` its one-letter form, `also` a second option
+    that takes the value as people write it (5m, 2g), `from_file` one that names a file of the host with the value. A
+    host path may be given to the SDK as any path; `is_output` marks one that is written. Where a field holds a text by
+    one of a few `keys`, each is an option, and what it maps to stands for the text in usage lines. A field
+    that is not `in_mcp` is no argument of a tool.
     """
     known: dict[str, object] = {
         "description": description,
@@ -114,6 +123,7 @@ def about(
         "completes": completes,
         "called": called,
         "short": short,
+        "also": also,
         "from_file": from_file,
         "is_host_path": is_host_path or None,
         "is_output": is_output or None,
@@ -159,6 +169,7 @@ def parameters(request: type) -> tuple[Parameter, ...]:
                 completes=told.get("completes", ""),
                 called=told.get("called", ""),
                 short=told.get("short", ""),
+                also=told.get("also", ""),
                 from_file=told.get("from_file", ""),
                 is_host_path=told.get("is_host_path", False),
                 is_output=told.get("is_output", False),

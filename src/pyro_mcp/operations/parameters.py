@@ -68,19 +68,24 @@ USER = about(
     pattern="^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
     form="the name or number of a user of the guest",
 )
-VCPU_COUNT = about("Virtual CPUs.", ge=limits.MIN_VCPU_COUNT, le=limits.MAX_VCPU_COUNT)
-MEM_MIB = about("Memory in MiB.", ge=limits.MIN_MEM_MIB, le=limits.MAX_MEM_MIB, unit="MiB")
-TIMEOUT_SECONDS = about(
-    "Timeout of the command. When it expires, the whole process tree is killed and exit_code is 124.",
-    ge=limits.MIN_TIMEOUT_S,
-    le=limits.MAX_TIMEOUT_S,
-    unit="seconds",
-)
+VCPU_COUNT = about("Virtual CPUs.", ge=limits.MIN_VCPU_COUNT, le=limits.MAX_VCPU_COUNT, also="--cpus")
+MEM_MIB = about("Memory in MiB.", ge=limits.MIN_MEM_MIB, le=limits.MAX_MEM_MIB, unit="MiB", also="--memory")
+_TIMEOUT = "Timeout of the command. When it expires, the whole process tree is killed and exit_code is 124."
+
+
+def timeout(description: str = _TIMEOUT) -> Mapping[str, object]:
+    """Return the metadata of a command's time limit."""
+    return about(description, ge=limits.MIN_TIMEOUT_S, le=limits.MAX_TIMEOUT_S, unit="seconds", also="--timeout")
+
+
+TIMEOUT_SECONDS = timeout()
+ONE_SHOT_TIMEOUT = timeout(f"{_TIMEOUT} With a network the default is {limits.NETWORK_TIMEOUT_S}.")
 VM_TTL_SECONDS = about(
     "Time to live of the VM. When it expires, the VM is deleted with its disk.",
     ge=limits.MIN_TTL_S,
     le=limits.MAX_TTL_S,
     unit="seconds",
+    also="--ttl",
 )
 NETWORK = about("Give the VM internet access. It never reaches this host, its network or cloud metadata.")
 ALLOW_HOST_COMPAT = about(
@@ -110,6 +115,7 @@ WORKSPACE_TTL_SECONDS = about(
     ge=limits.MIN_TTL_S,
     le=limits.MAX_TTL_S,
     unit="seconds",
+    also="--ttl",
 )
 NETWORK_POLICY = about(
     ("Network access: off (none), egress (the internet, never this host or its network), or egress+published-ports."),

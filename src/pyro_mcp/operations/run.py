@@ -33,7 +33,7 @@ class VmRunRequest:
     command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
     vcpu_count: int = field(default=limits.DEFAULT_VCPU_COUNT, metadata=parameters.VCPU_COUNT)
     mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=parameters.MEM_MIB)
-    timeout_seconds: int = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
+    timeout_seconds: float | None = field(default=limits.ONE_SHOT_TIMEOUT_S, metadata=parameters.ONE_SHOT_TIMEOUT)
     ttl_seconds: int = field(default=limits.DEFAULT_TTL_S, metadata=parameters.VM_TTL_SECONDS)
     network: bool = field(default=False, metadata=parameters.NETWORK)
     allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
@@ -82,18 +82,22 @@ class VmExecRequest:
 
     vm_id: str = field(metadata=parameters.VM_ID)
     command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
-    timeout_seconds: int = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
+    timeout_seconds: float | None = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
 
 
 def _run(request: VmRunRequest, call: Call) -> VmExecResult:
     from pyro_mcp.workspace.vms.run import run_in_vm
 
-    command = guest_command(
-        request.command, request.timeout_seconds, env=request.env, cwd=request.cwd, user=request.user
-    )
+    command = guest_command(request.command, time_limit(request), env=request.env, cwd=request.cwd, user=request.user)
     with engine(call) as using:
         done = run_in_vm(using, vm_spec(request), command, command_streams(call))
     return result_of(VmExecResult, done)
+
+
+def time_limit(request: VmRunRequest) -> float | None:
+    """Return the time limit of a one-shot command, in seconds: with a network the default is longer."""
+    asked = request.timeout_seconds
+    return limits.NETWORK_TIMEOUT_S if isinstance(asked, limits.NoneGiven) and request.network else asked
 
 
 def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
@@ -114,7 +118,7 @@ def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
 
 def guest_command(
     command: str | tuple[str, ...],
-    timeout_s: int,
+    timeout_s: float | None,
     *,
     env: dict[str, str] | None = None,
     cwd: str = WORKSPACE,

@@ -94,7 +94,8 @@ FAMILIES: dict[str, dict[str, str]] = {
     },
 }
 SUMMARIES = {command: summary for commands in FAMILIES.values() for command, summary in commands.items()}
-_LONGEST = 3
+#: How many words a command has at most.
+LONGEST = 3
 # The words that several commands begin with.
 GROUPS = {
     "env": "Environments: the root file systems VMs start from.",
@@ -122,7 +123,7 @@ def all_operations() -> tuple[Operation[Any, Any], ...]:
 
 def find_command(words: Sequence[str]) -> Operation[Any, Any] | None:
     """Return the row that these words of the command line begin with, or None."""
-    for count in range(1, _LONGEST + 1):
+    for count in range(1, LONGEST + 1):
         command = " ".join(words[:count])
         if command in SUMMARIES:
             name = next(name for name, commands in FAMILIES.items() if command in commands)

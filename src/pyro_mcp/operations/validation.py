@@ -50,6 +50,8 @@ def _breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
     match parameter.kind:
         case Kind.WHOLE | Kind.OPTIONAL_WHOLE:
             return _whole_breach(parameter, value)
+        case Kind.NUMBER:
+            return None if value is None else _number_breach(parameter, value)
         case Kind.CLAIM:
             return None if isinstance(value, bool) else (f"is {shown(value)}", "Give true or false.")
         case Kind.COMMAND:
@@ -74,6 +76,13 @@ def _whole_breach(parameter: Parameter, value: object) -> tuple[str, str] | None
         return None
     unit = f" ({parameter.unit})" if parameter.unit else ""
     return f"is {shown(value)}", f"Give a whole number from {low} to {high}{unit}."
+
+
+def _number_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
+    low, high = parameter.minimum or 0, parameter.maximum or 0
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high:
+        return None
+    return f"is {shown(value)}", f"Give a number from {low} to {high} ({parameter.unit}), or none for no limit."
 
 
 def _text_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:

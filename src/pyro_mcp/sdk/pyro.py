@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyro_mcp.model.limits import ONE_SHOT_TIMEOUT_S
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.sdk.services import Services
 from pyro_mcp.sdk.shells import Shells
@@ -93,7 +94,7 @@ class Pyro(Workspaces, Shells, Services):
         *,
         vcpu_count: int = 1,
         mem_mib: int = 1024,
-        timeout_seconds: int = 30,
+        timeout_seconds: float | None = ONE_SHOT_TIMEOUT_S,
         ttl_seconds: int = 600,
         network: bool = False,
         allow_host_compat: bool = False,
@@ -146,7 +147,7 @@ class Pyro(Workspaces, Shells, Services):
         """Start a VM that was created or stopped."""
         return self._run("vm start", vm_id=vm_id)
 
-    def exec_vm(self, vm_id: str, *, command: str | Sequence[str], timeout_seconds: int = 30) -> VmExecResult:
+    def exec_vm(self, vm_id: str, *, command: str | Sequence[str], timeout_seconds: float | None = 30) -> VmExecResult:
         """Run one command in a VM, then delete the VM."""
         return self._run("vm exec", vm_id=vm_id, command=command, timeout_seconds=timeout_seconds)
 

@@ -105,7 +105,7 @@ class Workspaces(Calling):
         workspace_id: str,
         *,
         command: str | Sequence[str],
-        timeout_seconds: int = 30,
+        timeout_seconds: float | None = 30,
         secret_env: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str = "/workspace",

@@ -7,15 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pyro_mcp import __version__
-from pyro_mcp.cli import execution, guest_command
 from pyro_mcp.cli.main import INTERRUPTED, main
 from pyro_mcp.errors import ErrorCode, PyroError
-from tests.support.fake_runner import VM_ID, FakeRunner, exec_result, vm_result
+from tests.support.fake_runner import VM_ID, exec_result, vm_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,22 +24,6 @@ if TYPE_CHECKING:
 
     Answer = Callable[[Operation[Any, Any], Any, Call], Any]
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def runner(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], FakeRunner]:
-    """Let the test say what operations answer."""
-
-    def install(answer: Any) -> FakeRunner:
-        def same(*_: object) -> object:
-            return answer
-
-        fake = FakeRunner(cast("Answer", answer) if callable(answer) else same)
-        for module in (execution, guest_command):
-            monkeypatch.setattr(module, "Runner", lambda: fake)
-        return fake
-
-    return install
 
 
 def raising(error: Exception) -> Any:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyro_mcp.cli import execution, guest_command
 from pyro_mcp.cli.main import main
 from pyro_mcp.operations.table import all_operations
 from pyro_mcp.operations.workspaces.review import HostHookResult
-from tests.support.fake_runner import FakeRunner
 from tests.support.workspace_results import (
     WORKSPACE_ID,
     diff,
@@ -28,23 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.support.fake_runner import FakeRunner
+
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def runner(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], FakeRunner]:
-    """Let the test say what operations answer."""
-
-    def install(answer: Any) -> FakeRunner:
-        def same(*_: object) -> object:
-            return answer
-
-        fake = FakeRunner(cast("Any", answer) if callable(answer) else same)
-        for module in (execution, guest_command):
-            monkeypatch.setattr(module, "Runner", lambda: fake)
-        return fake
-
-    return install
 
 
 def asked(fake: FakeRunner) -> Any:

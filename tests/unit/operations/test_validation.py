@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.image import catalog
 from pyro_mcp.operations.environments import EnvPullRequest
-from pyro_mcp.operations.run import VmRunRequest
+from pyro_mcp.operations.run import VmRunRequest, time_limit
 from pyro_mcp.operations.validation import MAX_ARGUMENT_BYTES, check_request
 from pyro_mcp.operations.vms import VmRequest
 
@@ -42,7 +42,6 @@ def test_the_defaults_are_within_the_bounds() -> None:
         ("vcpu_count", 1.5),
         ("vcpu_count", "1"),
         ("mem_mib", 0),
-        ("timeout_seconds", 0),
         ("ttl_seconds", 0),
     ],
 )
@@ -52,6 +51,25 @@ def test_a_number_out_of_bounds_names_the_field_and_the_bounds(field: str, value
     assert error.message == f"{field} is {value!r}"
     assert error.hint.startswith("Give a whole number from ")
     assert error.details == {"parameter": field}
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.0, 86_401, True, "30", float("nan"), float("inf")])
+def test_a_time_limit_out_of_bounds_names_the_field_and_the_bounds(value: object) -> None:
+    error = refusal(a_run(timeout_seconds=value))
+    assert error.message == f"timeout_seconds is {value!r}"
+    assert error.hint == "Give a number from 0.001 to 86400 (seconds), or none for no limit."
+
+
+@pytest.mark.parametrize("value", [0.25, 30, 86_400, None])
+def test_a_time_limit_may_be_a_fraction_or_none(value: object) -> None:
+    check_request(a_run(timeout_seconds=value))
+
+
+def test_a_command_on_a_network_has_more_time_unless_a_limit_is_given() -> None:
+    assert time_limit(a_run()) == 30
+    assert time_limit(a_run(network=True)) == 120
+    assert time_limit(a_run(network=True, timeout_seconds=30)) == 30
+    assert time_limit(a_run(network=True, timeout_seconds=None)) is None
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class WorkspaceExecRequest:
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
-    timeout_seconds: int = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
+    timeout_seconds: float | None = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
     env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
     cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)

@@ -138,7 +138,7 @@ def _run(job: _Job, record: CommandRecord) -> WorkspaceExecution:
 def _converse(job: _Job, kept: CommandOutput) -> ExecResult:
     command, streams = job.command, job.streams
     request = command.request({**job.use.vm.variables, **job.variables})
-    timeout_s = max(float(command.timeout_s), CONNECT_TIMEOUT_S)
+    timeout_s = max(command.limit_s, CONNECT_TIMEOUT_S)
     with job.use.command_session(job.engine, timeout_s=timeout_s, cancel=streams.cancel) as session:
         if job.redactor is None:
             return session.exec(request, stdin=streams.stdin, on_output=kept.take, cancel=streams.cancel)

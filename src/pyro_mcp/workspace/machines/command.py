@@ -12,7 +12,13 @@ from pyro_mcp.agent import AgentSession, ExecRequest, OutputBuffer, Stream
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.model.command import Captured
-from pyro_mcp.model.limits import CONNECT_TIMEOUT_S, DEFAULT_STREAM_BYTES, DEFAULT_TIMEOUT_S, check_timeout
+from pyro_mcp.model.limits import (
+    CONNECT_TIMEOUT_S,
+    DEFAULT_STREAM_BYTES,
+    DEFAULT_TIMEOUT_S,
+    NO_TIMEOUT_S,
+    check_timeout,
+)
 from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.vmm.paused import continued
 from pyro_mcp.workspace.machines.boot import explained
@@ -32,11 +38,11 @@ class GuestCommand:
     """A command: a line for the guest's shell (`str`), or a program and its arguments.
 
     `env` is added to the environment's own variables. Its values are recorded nowhere.
-    Without a `user` it is run as root.
+    Without a `timeout_s` it has no limit, without a `user` it is run as root.
     """
 
     command: str | tuple[str, ...]
-    timeout_s: int = DEFAULT_TIMEOUT_S
+    timeout_s: float | None = DEFAULT_TIMEOUT_S
     cwd: str = WORKSPACE
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     user: str = ""
@@ -47,7 +53,8 @@ class GuestCommand:
         Raises:
             PyroError: INVALID.
         """
-        check_timeout(self.timeout_s)
+        if self.timeout_s is not None:
+            check_timeout(self.timeout_s)
         if not self.command or not self.argv[0]:
             raise PyroError(ErrorCode.INVALID, "the command is empty", hint="Give a command to run.")
         if any("\0" in part for part in self.argv):
@@ -66,6 +73,11 @@ class GuestCommand:
                 )
 
     @property
+    def limit_s(self) -> float:
+        """Return after how long it is killed, at the latest."""
+        return NO_TIMEOUT_S if self.timeout_s is None else float(self.timeout_s)
+
+    @property
     def argv(self) -> tuple[str, ...]:
         """Return the argument vector; that of a line is for a guest without bash."""
         return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command
@@ -79,7 +91,7 @@ class GuestCommand:
         """Return what the guest's agent is asked to run."""
         return ExecRequest(
             self.argv,
-            timeout_s=self.timeout_s,
+            timeout_s=self.limit_s,
             cwd=self.cwd,
             env={**variables, **self.env},
             is_line=self.is_line,
@@ -166,7 +178,7 @@ def run_command(
         with (
             continued(machine),
             AgentSession.open(
-                machine.transport, timeout_s=max(CONNECT_TIMEOUT_S, command.timeout_s), use=LaneUse.COMMAND
+                machine.transport, timeout_s=max(CONNECT_TIMEOUT_S, command.limit_s), use=LaneUse.COMMAND
             ) as session,
         ):
             if config is None:

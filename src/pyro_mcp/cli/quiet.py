@@ -1,0 +1,45 @@
+"""`-q`: the ids alone, of a list or of something that was made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.operations.printable import printable_line
+
+if TYPE_CHECKING:
+    from pyro_mcp.operations.operation import Result
+
+# By operation: the field of a result that holds a list, if it is one, and the field of an item that is its id.
+IDS: dict[str, tuple[str, str]] = {
+    "env_list": ("environments", "name"),
+    "vm_list": ("vms", "vm_id"),
+    "workspace_list": ("workspaces", "workspace_id"),
+    "snapshot_list": ("snapshots", "snapshot_name"),
+    "shell_list": ("shells", "shell_id"),
+    "service_list": ("services", "name"),
+    "workspace_file_list": ("entries", "path"),
+    "workspace_disk_list": ("entries", "path"),
+    "vm_create": ("", "vm_id"),
+    "workspace_create": ("", "workspace_id"),
+    "shell_open": ("", "shell_id"),
+    "service_start": ("", "name"),
+    "snapshot_create": ("", "snapshot_name"),
+}
+
+
+def quiet_help(operation: str) -> str:
+    """Return the help of -q for an operation, "" if it has no ids to print."""
+    match IDS.get(operation):
+        case None:
+            return ""
+        case "", name:
+            return f"print the {name.removeprefix('snapshot_').replace('_', ' ')} only"
+        case _, name:
+            return f"print the {name.removeprefix('snapshot_').replace('_', ' ')}s only"
+
+
+def ids(operation: str, result: Result) -> str:
+    """Return the ids in a result, one a line."""
+    items, name = IDS[operation]
+    found: list[Any] = list(getattr(result, items)) if items else [result]
+    return "\n".join(printable_line(str(getattr(each, name))) for each in found)
