@@ -13,8 +13,24 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
+VERSION = ["--version"], ["-V"]
 OK, INTERRUPTED, READER_GONE = 0, 130, 141
+
+
+def run() -> NoReturn:
+    """Run the command line of this process, and end it.
+
+    It ends without Python's own clean-up, during which a Ctrl-C would hide the exit status of a command that is done.
+    """
+    status = main()
+    try:
+        # Ours is written already; argparse's help is not.
+        sys.stdout.flush()
+    except OSError:
+        status = READER_GONE
+    os._exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         _set_signals()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words in (["--version"], ["-V"]):
-        return _version()
+    if words in VERSION and _version():
+        return OK
     from pyro_mcp.cli.streams import ReaderGone, ensure_standard_streams
 
     ensure_standard_streams()
@@ -58,6 +74,8 @@ def _set_signals() -> None:
     # In a background job of a shell it is ignored, and stays so.
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # pyright: ignore[reportUnknownMemberType]
         _signal.signal(_signal.SIGINT, leave)  # pyright: ignore[reportUnknownMemberType]
+    # scripts/launcher/pyro blocks it; one that arrived while Python started is delivered now.
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_signal.SIGINT,))  # pyright: ignore[reportUnknownMemberType]
 
 
 def _warn_of_variables() -> None:
@@ -69,14 +87,24 @@ def _warn_of_variables() -> None:
         say(f"warning: {name} has no effect: did you mean {meant}?")
 
 
-def _version() -> int:
+def _version() -> bool:
+    """Write the version without loading anything more; return False if that failed: `_dispatch` reports why."""
     from pyro_mcp import __version__
 
-    os.write(1, f"pyro {__version__}\n".encode())
-    return OK
+    try:
+        os.write(1, f"pyro {__version__}\n".encode())
+    except OSError:
+        return False
+    return True
 
 
 def _dispatch(words: list[str]) -> int:
+    if words in VERSION:
+        from pyro_mcp import __version__
+        from pyro_mcp.cli.streams import put
+
+        put(f"pyro {__version__}")
+        return OK
     from pyro_mcp.operations.table import begins, find_command
 
     operation = find_command(words)
