@@ -110,9 +110,9 @@ def python_page() -> str:
         "# Python",
         "",
         "`from pyro_mcp import Pyro`. Every method raises `PyroError` (`code`, `message`, `hint`, `details`)",
-        "on failure, and returns a frozen result with `.to_dict()`. A command's non-zero exit is a result, not an",
-        "error. A `Pyro` can be shared between threads; `Pyro.create_server(profile=…)` returns an MCP server",
-        "that uses it.",
+        'on failure. Results are dictionaries whose keys are attributes too: `result["stdout"]`, `result.stdout`,',
+        "`json.dumps(result)`. A command's non-zero exit is a result, not an error. A `Pyro` can be shared between",
+        "threads; `Pyro.create_server(profile=…)` returns an MCP server that uses it.",
     ]
     documented: set[type] = set()
     for row in all_operations():
@@ -121,16 +121,19 @@ def python_page() -> str:
         arguments = [each for name, each in signature.parameters.items() if name != "self"]
         shown = str(signature.replace(parameters=arguments)).replace("'", "")
         lines += ["", f"## Pyro.{row.sdk}", "", "```python", f"{row.sdk}{shown}", "```", "", row.description]
+        if row.result.__name__ not in shown:
+            documented.add(row.result)
         lines += result_tables(row.result, documented)
     return "\n".join(lines) + "\n"
 
 
 def result_tables(result: type, documented: set[type]) -> list[str]:
     """Return tables of the fields of a result and its nested results, each only at its first occurrence."""
-    if result in documented:
+    inner = [found for hint in get_type_hints(result).values() for found in results_in(hint)]
+    if result in documented and documented.issuperset(inner):
         return ["", f"Returns `{result.__name__}`: see above."]
     lines: list[str] = []
-    waiting = [result]
+    waiting = [result, *inner]
     while waiting:
         kind = waiting.pop(0)
         if kind in documented:

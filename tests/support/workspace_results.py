@@ -97,7 +97,7 @@ def logged(**changed: Any) -> LoggedCommand:
 
 
 def logs(*commands: LoggedCommand) -> WorkspaceLogsResult:
-    return WorkspaceLogsResult(WORKSPACE_ID, len(commands), commands)
+    return WorkspaceLogsResult(WORKSPACE_ID, len(commands), list(commands))
 
 
 def file_read(content: str, **changed: Any) -> FileReadResult:
@@ -154,7 +154,5 @@ def diff(**changed: Any) -> DiffResult:
 
 def workspaces(*made: WorkspaceResult) -> WorkspaceListResult:
     """Return a list of these workspaces."""
-    entries = tuple(
-        WorkspaceEntry(**{each.name: getattr(one, each.name) for each in fields(WorkspaceEntry)}) for one in made
-    )
+    entries = [WorkspaceEntry(**{each.name: one[each.name] for each in fields(WorkspaceEntry)}) for one in made]
     return WorkspaceListResult(len(entries), entries)

@@ -105,7 +105,7 @@ class TestRun:
         document = pyro_json("run", "debian:12", "--", "sh", "-c", "echo out; echo err >&2")
         assert document["stdout"] == "out\n"
         assert document["stderr"] == "err\n"
-        assert document["command"] == ["sh", "-c", "echo out; echo err >&2"]
+        assert document["command"] == "sh -c 'echo out; echo err >&2'"
         assert document["execution_mode"] == "guest_virtio_serial"
         assert document["isolation"] in {"kvm", "tcg"}
 

@@ -70,7 +70,7 @@ def test_variables_and_a_directory_are_given_and_values_are_kept_nowhere(ident: 
     with Pyro() as pyro:
         done = pyro.exec_workspace(ident, command=line, env={"TOKEN": "hunter-2", "LANG": "C"}, cwd="src")
         assert (done.exit_code, done.stdout, done.cwd) == (0, "/workspace/src 8 C\n", "/workspace/src")
-        kept = [each.to_dict() for each in (done, pyro.logs_workspace(ident), pyro.summarize_workspace(ident))]
+        kept = [done, pyro.logs_workspace(ident), pyro.summarize_workspace(ident)]
         assert "hunter-2" not in json.dumps(kept)
         paths = Paths.from_environment()
         files = [

@@ -89,7 +89,7 @@ def _execute_all(operation: Operation[Any, Any], parsed: Parsed) -> int:
                 if not parsed.json:
                     say(error_text(error))
                 continue
-            documents.append(result.to_dict())
+            documents.append(result)
             if not parsed.json:
                 present(operation, result, parsed)
     if parsed.json:
@@ -100,7 +100,7 @@ def _execute_all(operation: Operation[Any, Any], parsed: Parsed) -> int:
 def present(operation: Operation[Any, Any], result: Result, parsed: Parsed) -> int:
     """Write a result as the command line asked for it; return the exit status."""
     if parsed.json:
-        put_json(result.to_dict())
+        put_json(result)
     elif parsed.quiet:
         put(ids(operation.name, result))
     elif parsed.only and operation.only is not None:

@@ -49,7 +49,7 @@ def execute_in_guest(operation: Operation[Any, Any], parsed: Parsed) -> int:
         result = runner.run(operation, parsed.request, call)
     status = TIMED_OUT if result.timed_out else int(result.exit_code)
     if parsed.json:
-        put_json(result.to_dict())
+        put_json(result)
         return status
     if not parsed.quiet:
         where = f"workspace_id={result.workspace_id}" if operation.takes_stdin else f"environment={result.environment}"

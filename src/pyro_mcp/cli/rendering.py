@@ -33,7 +33,7 @@ def show(operation: Operation[Any, Any], result: Result) -> None:
 def render(operation: Operation[Any, Any], result: Result) -> str:
     """Return the text for a result."""
     renderer = _RENDERERS.get(operation.name)
-    return renderer(result) if renderer else facts(result.to_dict())
+    return renderer(result) if renderer else facts(result)
 
 
 def _env_list(result: EnvListResult) -> str:
@@ -73,7 +73,7 @@ def _demo(result: Result) -> str:
     import json
 
     # The demo's product is one JSON object, with --json or without.
-    return json.dumps(result.to_dict(), indent=2)
+    return json.dumps(result, indent=2)
 
 
 def _doctor(result: DoctorResult) -> str:

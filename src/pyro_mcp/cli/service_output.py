@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 
 def _service(result: ServiceResult) -> None:
-    document = result.to_dict()
-    document["published_ports"] = ", ".join(_port(each) for each in result.published_ports)
-    document["command"] = _command(result)
-    put(facts(document))
+    put(facts({**result, "published_ports": ", ".join(map(_port, result.published_ports))}))
 
 
 def _list(result: ServiceListResult) -> None:
@@ -37,7 +34,7 @@ def _list(result: ServiceListResult) -> None:
             each.exit_code,
             each.ready_at,
             ", ".join(_port(port) for port in each.published_ports),
-            _command(each),
+            each.command,
         )
         for each in result.services
     ]
@@ -49,12 +46,6 @@ def _logs(result: ServiceLogsResult) -> None:
         put_alone(result.log, ends_line=not result.log.endswith("\n"))
     told = f"state={result.state} log_bytes={result.log_bytes} truncated={str(result.truncated).lower()}"
     say(f"[logs] workspace_id={result.workspace_id} service={printable_line(result.name)} {told}")
-
-
-def _command(result: ServiceResult) -> str:
-    from shlex import join
-
-    return result.command if isinstance(result.command, str) else join(result.command)
 
 
 def _port(port: PublishedPortResult) -> str:

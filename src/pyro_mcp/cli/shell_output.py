@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _opened(result: ShellOpenResult) -> None:
-    put(facts(result.to_dict()))
+    put(facts(result))
 
 
 def _listed(result: ShellListResult) -> None:

@@ -63,11 +63,11 @@ def show_workspace_result(name: str, result: Result) -> None:
 
 
 def _fields(result: Result) -> None:
-    put(facts(result.to_dict()))
+    put(facts(result))
 
 
 def _workspace(result: WorkspaceResult) -> None:
-    document = result.to_dict()
+    document: dict[str, object] = dict(result)
     seed = cast("dict[str, object]", document.pop("workspace_seed"))
     labels = ", ".join(f"{key}={value}" for key, value in result.labels.items())
     shape = f"{document.pop('vcpu_count')} CPU, {document.pop('mem_mib')} MiB"
@@ -97,7 +97,7 @@ def _entries(count: int) -> str:
     return "1 entry" if count == 1 else f"{count} entries"
 
 
-def _notes(what: str, count: int, notes: tuple[NoteResult, ...]) -> None:
+def _notes(what: str, count: int, notes: list[NoteResult]) -> None:
     if count:
         say(f"{count} {what}:")
         for note in notes:
@@ -146,9 +146,6 @@ def _logs(result: WorkspaceLogsResult) -> None:
 
 
 def _command_line(command: LoggedCommand) -> str:
-    from shlex import join
-
-    text = command.command if isinstance(command.command, str) else join(command.command)
     if command.timed_out:
         outcome = "timed out"
     elif command.exit_code is None:
@@ -156,7 +153,7 @@ def _command_line(command: LoggedCommand) -> str:
     else:
         outcome = f"exit {command.exit_code}"
     took = f", {command.duration_ms} ms" if command.exit_code is not None else ""
-    return printable_line(f"#{command.seq} {command.started_at} [{outcome}{took}] {text}")
+    return printable_line(f"#{command.seq} {command.started_at} [{outcome}{took}] {command.command}")
 
 
 def _pushed(result: SyncPushResult) -> None:
@@ -215,7 +212,7 @@ def _diff(result: DiffResult) -> None:
     else:
         put_alone(result.patch, ends_line=False)
     _missing([each for each in missing if each.status == "added"], _SHOWN_FILES)
-    counts = " ".join(f"{name}={value}" for name, value in result.summary.to_dict().items())
+    counts = " ".join(f"{name}={value}" for name, value in result.summary.items())
     say(f"[diff] workspace_id={result.workspace_id} changed={str(result.changed).lower()} {counts}")
 
 
@@ -244,7 +241,7 @@ def _exported(result: ExportResult) -> None:
     _notes("left out", result.left_out_count, result.left_out)
 
 
-def _host_hooks(hooks: tuple[HostHookResult, ...], count: int) -> None:
+def _host_hooks(hooks: list[HostHookResult], count: int) -> None:
     for hook in hooks:
         name = printable_line(hook.name)
         if hook.is_instruction:

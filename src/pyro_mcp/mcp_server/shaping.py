@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 from pyro_mcp.mcp_server.schemas import GUEST_NOTE_FIELD, LEFT_OUT_FIELD
-from pyro_mcp.operations.operation import Result, plain
+from pyro_mcp.operations.operation import Result
 from pyro_mcp.operations.printable import printable
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def marked_fields(kind: type) -> tuple[str, ...]:
 
 def results_in(hint: object) -> list[type]:
     """Return the results that a field of this type may hold."""
-    if isinstance(hint, type) and is_dataclass(hint):
+    if isinstance(hint, type) and issubclass(hint, Result):
         return [hint]
     return [found for each in get_args(hint) for found in results_in(each)]
 
@@ -75,7 +75,7 @@ def _shaped(result: Result, notes: list[str], path: str, share: int) -> dict[str
     # Every result is a dataclass, which its base can't say.
     for field in fields(cast("Any", result)):
         name = f"{path}{field.name}"
-        document[field.name] = _value(getattr(result, field.name), name, field.metadata, notes, share)
+        document[field.name] = _value(result[field.name], name, field.metadata, notes, share)
     return document
 
 
@@ -87,15 +87,15 @@ def _value(value: object, name: str, told: Mapping[str, Any], notes: list[str], 
         return bounded(readable(value), limit, told.get("rest") or RUN_AGAIN)
     if isinstance(value, Result):
         return _shaped(value, notes, f"{name}.", share)
-    if isinstance(value, tuple):
-        items = cast("tuple[object, ...]", value)
+    if isinstance(value, list):
+        items = cast("list[object]", value)
         most = told.get("most") or MAX_ITEMS
         kept = items[-most:] if told.get("last") else items[:most]
         if len(kept) < len(items):
             rest = told.get("rest", "")
             notes.append(f"{name}: {len(items) - len(kept)} of {len(items)} are left out here. {rest}".rstrip())
         return [_value(each, f"{name}[]", {**told, "most": 0}, notes, max(1, len(kept))) for each in kept]
-    return plain(value)
+    return value
 
 
 def shape_error(error: PyroError) -> dict[str, object]:

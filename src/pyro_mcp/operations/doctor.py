@@ -99,7 +99,7 @@ def examine(request: DoctorRequest, call: Call) -> DoctorResult:
         ),
         networking=network,
         daily_loop=daily_loop(call.paths, request.environment),
-        problems=tuple(findings.problems),
+        problems=findings.problems,
     )
 
 
@@ -137,7 +137,7 @@ def _environment(name: str, call: Call, findings: _Findings) -> EnvironmentRepor
         state=wanted.state,
         reason=wanted.reason,
         catalog_version=listed.catalog_version,
-        installed=tuple(each.name for each in listed.environments if each.state == "installed"),
+        installed=[each.name for each in listed.environments if each.state == "installed"],
         boot_source="installed" if find_boot_source(call.paths) else "missing",
     )
 

@@ -39,54 +39,50 @@ class EnvInspectRequest:
     environment: str = field(metadata=ENVIRONMENT)
 
 
-@dataclass(frozen=True, slots=True)
 class Environment(Result):
     """One environment and its state on this host."""
 
-    name: str = field(metadata=said("Its name, as other calls take it."))
-    description: str = field(metadata=said("What it contains."))
-    state: str = field(metadata=said("installed, missing, or broken (the next pull repairs it)."))
-    reason: str = field(metadata=said("Why it is broken."))
-    outdated: bool = field(metadata=said("Whether a pull would rebuild it from a changed recipe."))
-    digest: str | None = field(metadata=said("Identity of the install."))
-    size_bytes: int | None = field(metadata=said("Size of its root file system image."))
+    name: str = said("Its name, as other calls take it.")
+    description: str = said("What it contains.")
+    state: str = said("installed, missing, or broken (the next pull repairs it).")
+    reason: str = said("Why it is broken.")
+    outdated: bool = said("Whether a pull would rebuild it from a changed recipe.")
+    digest: str | None = said("Identity of the install.")
+    size_bytes: int | None = said("Size of its root file system image.")
 
 
-@dataclass(frozen=True, slots=True)
 class EnvListResult(Result):
     """All environments of the catalog, and what else is installed."""
 
-    catalog_version: str = field(metadata=said("Version of the catalog that this release carries."))
-    count: int = field(metadata=said("Number of entries."))
-    environments: tuple[Environment, ...] = field(metadata=said("The environments, in the catalog's order."))
+    catalog_version: str = said("Version of the catalog that this release carries.")
+    count: int = said("Number of entries.")
+    environments: list[Environment] = said("The environments, in the catalog's order.")
 
 
-@dataclass(frozen=True, slots=True)
 class EnvInspectResult(Result):
     """One environment in full."""
 
-    name: str = field(metadata=said("Its name, as other calls take it."))
-    description: str = field(metadata=said("What it contains."))
-    state: str = field(metadata=said("installed, missing, or broken (the next pull repairs it)."))
-    reason: str = field(metadata=said("Why it is broken."))
-    outdated: bool = field(metadata=said("Whether a pull would rebuild it from a changed recipe."))
-    catalog_version: str = field(metadata=said("Version of the catalog that this release carries."))
-    digest: str | None = field(metadata=said("Identity of the install."))
-    size_bytes: int | None = field(metadata=said("Size of its root file system image."))
-    path: str | None = field(metadata=said("Directory of the install."))
-    variables: dict[str, str] = field(metadata=said("Environment variables set for commands."))
-    packages: dict[str, str] = field(metadata=said("Version of each installed package."))
-    manifest: dict[str, object] = field(metadata=said("The install's manifest: recipe, digests, tools."))
+    name: str = said("Its name, as other calls take it.")
+    description: str = said("What it contains.")
+    state: str = said("installed, missing, or broken (the next pull repairs it).")
+    reason: str = said("Why it is broken.")
+    outdated: bool = said("Whether a pull would rebuild it from a changed recipe.")
+    catalog_version: str = said("Version of the catalog that this release carries.")
+    digest: str | None = said("Identity of the install.")
+    size_bytes: int | None = said("Size of its root file system image.")
+    path: str | None = said("Directory of the install.")
+    variables: dict[str, str] = said("Environment variables set for commands.")
+    packages: dict[str, str] = said("Version of each installed package.")
+    manifest: dict[str, object] = said("The install's manifest: recipe, digests, tools.")
 
 
-@dataclass(frozen=True, slots=True)
 class EnvPruneResult(Result):
     """The images that a prune removed."""
 
-    count: int = field(metadata=said("Number of directories removed."))
-    freed_bytes: int = field(metadata=said("Disk space freed."))
-    removed: tuple[str, ...] = field(metadata=said("The directories removed."))
-    skipped: tuple[str, ...] = field(metadata=said("Entries skipped because they are being pulled."))
+    count: int = said("Number of directories removed.")
+    freed_bytes: int = said("Disk space freed.")
+    removed: list[str] = said("The directories removed.")
+    skipped: list[str] = said("Entries skipped because they are being pulled.")
 
 
 def _environment(status: EnvironmentStatus) -> Environment:
@@ -98,7 +94,7 @@ def _list(_request: EmptyRequest, call: Call) -> EnvListResult:
     from pyro_mcp.image.catalog import load_catalog
     from pyro_mcp.image.environments import list_environments
 
-    found = tuple(_environment(status) for status in list_environments(call.paths))
+    found = [_environment(status) for status in list_environments(call.paths)]
     return EnvListResult(load_catalog().version, len(found), found)
 
 
@@ -152,8 +148,8 @@ def _prune(_request: EmptyRequest, call: Call) -> EnvPruneResult:
     return EnvPruneResult(
         count=len(removed) + len(templates),
         freed_bytes=done.freed_bytes + freed_bytes,
-        removed=(*removed, *templates),
-        skipped=done.skipped,
+        removed=[*removed, *templates],
+        skipped=list(done.skipped),
     )
 
 

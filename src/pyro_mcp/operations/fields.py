@@ -7,9 +7,9 @@ keys are ours. This module imports no pydantic and resolves no annotations at ru
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, field, fields
 from enum import StrEnum
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 
 class Place(StrEnum):
@@ -133,31 +133,29 @@ def about(
     return {key: value for key, value in known.items() if value is not None and value != ""}
 
 
-def said(
-    description: str, *, guest: bool = False, rest: str = "", most: int = 0, last: bool = False
-) -> Mapping[str, object]:
-    """Return the metadata of a result's field; `guest` marks text that a guest has written.
+def said(description: str, *, guest: bool = False, rest: str = "", most: int = 0, last: bool = False) -> Any:  # noqa: ANN401 - the field's own type
+    """Declare a result's field; `guest` marks text that a guest has written.
 
     Where a model reads it, `most` characters (of a text) or items (of a list) are shown, of a list the first or the
     `last`, and `rest` says how to get at what was left out.
     """
     known: dict[str, object] = {"description": description, "guest": guest, "rest": rest, "most": most, "last": last}
-    return {key: value for key, value in known.items() if value}
+    return field(metadata={key: value for key, value in known.items() if value})
 
 
 def parameters(request: type) -> tuple[Parameter, ...]:
     """Return the fields of a request's class, in order."""
     found: list[Parameter] = []
-    for field in fields(request):
-        told = field.metadata
-        required = field.default is MISSING and field.default_factory is MISSING
+    for each in fields(request):
+        told = each.metadata
+        required = each.default is MISSING and each.default_factory is MISSING
         found.append(
             Parameter(
-                name=field.name,
-                kind=Kind(cast("str", field.type)),
+                name=each.name,
+                kind=Kind(cast("str", each.type)),
                 description=told["description"],
                 required=required,
-                default=None if required else field.default,
+                default=None if required else each.default,
                 place=told.get("place", Place.OPTION),
                 minimum=told.get("ge"),
                 maximum=told.get("le"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, dataclass_transform, get_args, get_origin, get_type_hints
 
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.model.command import Captured
 from pyro_mcp.model.limits import DEFAULT_STREAM_BYTES, TIMED_OUT
+from pyro_mcp.operations.fields import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,31 +40,49 @@ class EmptyRequest:
     """The request of an operation without parameters."""
 
 
-class Result:
-    """The base of every result. Its fields are public: they are added, never renamed."""
+@dataclass_transform(eq_default=False, frozen_default=True, field_specifiers=(said,))
+class Result(dict[str, Any]):
+    """The base of every result: a mapping that JSON has, whose keys are attributes too.
 
-    __slots__ = ()
+    A subclass declares its fields, in order, as `name: type = said(…)`. They are public: added, never renamed.
+    """
 
-    def to_dict(self) -> dict[str, object]:
-        """Return the result as a JSON object."""
-        return cast("dict[str, object]", plain(self))
+    if not TYPE_CHECKING:  # so that each subclass has the signature and the attributes that it declares
+
+        def __init__(self, *values: object, **given: object) -> None:
+            found = dict(zip((each.name for each in fields(self)), values, strict=False)) | given
+            super().__init__({each.name: _json(found.pop(each.name)) for each in fields(self)})
+            if found:
+                raise TypeError(f"{type(self).__name__} has no field {', '.join(found)}")
+
+        def __getattr__(self, name: str) -> object:
+            try:
+                return self[name]
+            except KeyError:
+                raise AttributeError(f"{type(self).__name__} has no field {name!r}", name=name, obj=self) from None
+
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError(f"{name} can't be assigned to", name=name, obj=self)
+
+    def __init_subclass__(cls) -> None:
+        dataclass(init=False, repr=False, eq=False)(cls)
+
+    def __repr__(self) -> str:
+        from reprlib import Repr
+
+        short = Repr()
+        short.maxstring = short.maxother = 60
+        shown = ", ".join(f"{name}={short.repr(value)}" for name, value in self.items())
+        return f"{type(self).__name__}({shown})"
 
 
-def plain(value: object) -> object:
-    """Return a value as what JSON has: dataclasses and mappings as objects, sequences as lists, enums by value."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
+def _json(value: object) -> object:
+    """Return a value as JSON has it: sequences as lists, members of a closed set as their values."""
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, str):
-        return value
-    if is_dataclass(value):
-        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, (tuple, list)):
-        return [plain(each) for each in cast("tuple[object, ...]", value)]
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in cast("dict[str, object]", value).items()}
-    raise TypeError(f"{type(value).__name__} can't be part of a result")
+        return [_json(each) for each in cast("tuple[object, ...]", value)]
+    return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,20 +166,37 @@ class Operation(Generic[Q, R]):
 
 
 @cache
-def _types(handler: Callable[..., object]) -> dict[str, Any]:
-    return get_type_hints(handler)
+def _types(declared: object) -> dict[str, Any]:
+    return get_type_hints(declared)
 
 
 def result_of(kind: type[R], value: object, /, **given: object) -> R:
     """Make a result of this kind from what is given and, for its other fields, the same fields of `value`.
 
-    Members of a closed set are shown by their values, and a command that timed out with the exit code of that.
+    Results in it are made in the same way from the values in their places (from tuples, field by field). Times
+    (`…_at`) are shown as text, a command's arguments as one line, and a timed out command with the exit code of that.
     """
+    hints = _types(kind)
     missing = [each.name for each in fields(cast("Any", kind)) if each.name not in given]
     found = {name: getattr(value, name) for name in missing}
     if isinstance(value, Captured) and value.timed_out:
         found["exit_code"] = TIMED_OUT
-    return kind(**given, **{name: each.value if isinstance(each, Enum) else each for name, each in found.items()})
+    return kind(**{name: _shown(name, each, hints[name]) for name, each in (given | found).items()})
+
+
+def _shown(name: str, value: object, hint: object) -> object:
+    if isinstance(value, float) and name.endswith("_at"):
+        return utc_text(value)
+    if name == "command" and isinstance(value, (tuple, list)):
+        import shlex
+
+        return shlex.join(cast("tuple[str, ...]", value))
+    kinds = [each for each in (hint, *get_args(hint)) if isinstance(each, type) and issubclass(each, Result)]
+    if not kinds or value is None or isinstance(value, Result):
+        return value
+    if get_origin(hint) is list:
+        return [_shown(name, each, kinds[0]) for each in cast("tuple[object, ...]", value)]
+    return kinds[0](*cast("tuple[object, ...]", value)) if isinstance(value, tuple) else result_of(kinds[0], value)
 
 
 def utc_or_none(epoch_s: float | None) -> str | None:

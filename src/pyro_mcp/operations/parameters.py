@@ -149,12 +149,12 @@ CLEAR_LABELS = about("Keys of labels to remove.", names="KEY", called="--clear-l
 MAX_BYTES = about("Maximum number of bytes to read.", ge=1, le=MAX_FILE_BYTES, unit="bytes")
 OFFSET = about("Byte offset to start reading at.", ge=0, le=MAX_FILE_BYTES, unit="bytes")
 RECURSIVE = about("List subdirectories too.")
-WORKSPACE_ID = said("Id of the workspace.")
-FILE_MODE = said("Its permission bits, as chmod takes them.")
-FILE_SIZE = said("Its size.")
-FULL_PATH = said("Its full path in the guest.")
-SKIPPED = said("Skipped entries (sockets, devices and so on), the first hundred.", most=20)
-CHANGED = said("Files that changed while they were read, the first hundred.", most=20)
+WORKSPACE_ID = "Id of the workspace."
+FILE_MODE = "Its permission bits, as chmod takes them."
+FILE_SIZE = "Its size."
+FULL_PATH = "Its full path in the guest."
+SKIPPED = "Skipped entries (sockets, devices and so on), the first hundred."
+CHANGED = "Files that changed while they were read, the first hundred."
 
 
 def path(description: str, *, place: Place = Place.POSITIONAL, names: str = "PATH") -> Mapping[str, object]:
@@ -194,7 +194,7 @@ OUTPUT_PATH = host_path(
     called="--output",
     is_output=True,
 )
-WRITTEN_TO = said("Its path on this host.")
+WRITTEN_TO = "Its path on this host."
 ONE_FILE = "workspace_diff with path=… shows one file or directory."
 
 
@@ -205,9 +205,8 @@ class WorkspaceRequest:
     workspace_id: str = field(metadata=HANDLE)
 
 
-@dataclass(frozen=True, slots=True)
 class NoteResult(Result):
     """Something about one file of a tree."""
 
-    name: str = field(metadata=said("Its path in the tree."))
-    reason: str = field(metadata=said("A remark about it."))
+    name: str = said("Its path in the tree.")
+    reason: str = said("A remark about it.")

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
     from pyro_mcp.workspace.vms.create import VmSpec
 
-ENVIRONMENT = said("The environment it was created from.")
-VM_ID = said("Id of the VM.")
-EXECUTION_MODE = said("Where the command ran: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
-ISOLATION = said("Its isolation from this host: kvm, tcg (a VM in software), none.")
+ENVIRONMENT = "The environment it was created from."
+VM_ID = "Id of the VM."
+EXECUTION_MODE = "Where the command ran: guest_virtio_serial, guest_vsock, or host_compat (no VM)."
+ISOLATION = "Its isolation from this host: kvm, tcg (a VM in software), none."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,24 +43,23 @@ class VmRunRequest:
     user: str | None = field(default=None, metadata=parameters.USER)
 
 
-@dataclass(frozen=True, slots=True)
 class VmExecResult(Result):
     """The result of one command, whatever its exit code."""
 
-    vm_id: str = field(metadata=VM_ID)
-    environment: str = field(metadata=ENVIRONMENT)
-    command: str | tuple[str, ...] = field(metadata=said("The command as given."))
-    execution_mode: str = field(metadata=EXECUTION_MODE)
-    isolation: str = field(metadata=ISOLATION)
-    exit_code: int = field(metadata=said("Its exit status; 128+N if signal N killed it; 124 if it timed out."))
-    timed_out: bool = field(metadata=said("Whether it was killed because it timed out."))
-    duration_ms: int = field(metadata=said("Duration of the run."))
-    stdout: str = field(metadata=said("Its stdout; the middle is omitted if it is long.", guest=True))
-    stderr: str = field(metadata=said("Its stderr; the middle is omitted if it is long.", guest=True))
-    stdout_bytes: int = field(metadata=said("Total size of its stdout."))
-    stderr_bytes: int = field(metadata=said("Total size of its stderr."))
-    stdout_truncated: bool = field(metadata=said("Whether part of stdout was omitted."))
-    stderr_truncated: bool = field(metadata=said("Whether part of stderr was omitted."))
+    vm_id: str = said(VM_ID)
+    environment: str = said(ENVIRONMENT)
+    command: str = said("The command, as a line for a shell.")
+    execution_mode: str = said(EXECUTION_MODE)
+    isolation: str = said(ISOLATION)
+    exit_code: int = said("Its exit status; 128+N if signal N killed it; 124 if it timed out.")
+    timed_out: bool = said("Whether it was killed because it timed out.")
+    duration_ms: int = said("Duration of the run.")
+    stdout: str = said("Its stdout; the middle is omitted if it is long.", guest=True)
+    stderr: str = said("Its stderr; the middle is omitted if it is long.", guest=True)
+    stdout_bytes: int = said("Total size of its stdout.")
+    stderr_bytes: int = said("Total size of its stderr.")
+    stdout_truncated: bool = said("Whether part of stdout was omitted.")
+    stderr_truncated: bool = said("Whether part of stderr was omitted.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.operations.operation import engine
+from pyro_mcp.operations.operation import Result, engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,14 +97,10 @@ def _redactor(workspace_id: str, call: Call) -> Redactor | None:
 def _redacted(value: object, redactor: Redactor, *, is_quoted: bool = False) -> object:
     if isinstance(value, str):
         return redactor.text(value) if is_quoted else value
-    if isinstance(value, tuple):
-        return tuple(_redacted(each, redactor, is_quoted=is_quoted) for each in cast("tuple[object, ...]", value))
-    if not is_dataclass(value) or isinstance(value, type):
-        return value
-    changes: dict[str, Any] = {}
-    for each in fields(value):
-        before = getattr(value, each.name)
-        after = _redacted(before, redactor, is_quoted=bool(each.metadata.get("guest")) or each.name in _QUOTING)
-        if after != before:
-            changes[each.name] = after
-    return replace(value, **changes) if changes else value
+    if isinstance(value, list):
+        return [_redacted(each, redactor, is_quoted=is_quoted) for each in cast("list[object]", value)]
+    if isinstance(value, Result):
+        for each in fields(cast("Any", value)):
+            is_marked = bool(each.metadata.get("guest")) or each.name in _QUOTING
+            value[each.name] = _redacted(value[each.name], redactor, is_quoted=is_marked)
+    return value

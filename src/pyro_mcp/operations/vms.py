@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
-from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of, utc_text
+from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of
 from pyro_mcp.operations.run import (
     ENVIRONMENT,
     EXECUTION_MODE,
@@ -35,69 +35,63 @@ class VmRequest:
     vm_id: str = field(metadata=parameters.VM_ID)
 
 
-@dataclass(frozen=True, slots=True)
 class VmResult(Result):
     """One VM and its state."""
 
-    vm_id: str = field(metadata=VM_ID)
-    environment: str = field(metadata=ENVIRONMENT)
-    state: str = field(metadata=said("Its state: created, started, stopped, failed, or in between."))
-    stop_reason: str | None = field(metadata=said("Why it stopped: user, ttl, host_reboot, lost."))
-    execution_mode: str | None = field(metadata=EXECUTION_MODE)
-    isolation: str | None = field(metadata=ISOLATION)
-    vcpu_count: int = field(metadata=said("Virtual CPUs."))
-    mem_mib: int = field(metadata=said("Memory in MiB."))
-    network_policy: str = field(metadata=said("Its network policy: off, egress."))
-    ttl_seconds: int = field(metadata=said("Its time to live."))
-    created_at: str = field(metadata=said("When it was created (UTC)."))
-    expires_at: str = field(metadata=said("When it expires (UTC)."))
-    last_error: str = field(metadata=said("The last error."))
+    vm_id: str = said(VM_ID)
+    environment: str = said(ENVIRONMENT)
+    state: str = said("Its state: created, started, stopped, failed, or in between.")
+    stop_reason: str | None = said("Why it stopped: user, ttl, host_reboot, lost.")
+    execution_mode: str | None = said(EXECUTION_MODE)
+    isolation: str | None = said(ISOLATION)
+    vcpu_count: int = said("Virtual CPUs.")
+    mem_mib: int = said("Memory in MiB.")
+    network_policy: str = said("Its network policy: off, egress.")
+    ttl_seconds: int = said("Its time to live.")
+    created_at: str = said("When it was created (UTC).")
+    expires_at: str = said("When it expires (UTC).")
+    last_error: str = said("The last error.")
 
 
-@dataclass(frozen=True, slots=True)
 class VmListResult(Result):
     """All VMs."""
 
-    count: int = field(metadata=said("Number of entries."))
-    vms: tuple[VmResult, ...] = field(metadata=said("The VMs, newest first."))
+    count: int = said("Number of entries.")
+    vms: list[VmResult] = said("The VMs, newest first.")
 
 
-@dataclass(frozen=True, slots=True)
 class VmDeleteResult(Result):
     """A VM that is gone."""
 
-    vm_id: str = field(metadata=VM_ID)
-    deleted: bool = field(metadata=said("Always true: a failed deletion is an error."))
+    vm_id: str = said(VM_ID)
+    deleted: bool = said("Always true: a failed deletion is an error.")
 
 
-@dataclass(frozen=True, slots=True)
 class InterfaceAddressResult(Result):
     """An address of a VM's network card, inside its private network."""
 
-    address: str = field(metadata=said("The address."))
-    prefix_length: int = field(metadata=said("Length of the network's prefix."))
-    gateway: str = field(metadata=said("Its gateway."))
+    address: str = said("The address.")
+    prefix_length: int = said("Length of the network's prefix.")
+    gateway: str = said("Its gateway.")
 
 
-@dataclass(frozen=True, slots=True)
 class VmNetworkInfoResult(Result):
     """A VM's network."""
 
-    vm_id: str = field(metadata=VM_ID)
-    network_policy: str = field(metadata=said("Its network policy: off, egress."))
-    has_network: bool = field(metadata=said("Whether its network card is connected."))
-    ipv4: InterfaceAddressResult | None = field(metadata=said("Its IPv4 address."))
-    ipv6: InterfaceAddressResult | None = field(metadata=said("Its IPv6 address."))
-    dns: tuple[str, ...] = field(metadata=said("Its name servers, in order of use."))
-    mtu: int | None = field(metadata=said("Largest packet it sends, in bytes."))
+    vm_id: str = said(VM_ID)
+    network_policy: str = said("Its network policy: off, egress.")
+    has_network: bool = said("Whether its network card is connected.")
+    ipv4: InterfaceAddressResult | None = said("Its IPv4 address.")
+    ipv6: InterfaceAddressResult | None = said("Its IPv6 address.")
+    dns: list[str] = said("Its name servers, in order of use.")
+    mtu: int | None = said("Largest packet it sends, in bytes.")
 
 
-@dataclass(frozen=True, slots=True)
 class VmReapExpiredResult(Result):
     """The VMs that were cleared away."""
 
-    count: int = field(metadata=said("Number of VMs."))
-    vm_ids: tuple[str, ...] = field(metadata=said("Their ids."))
+    count: int = said("Number of VMs.")
+    vm_ids: list[str] = said("Their ids.")
 
 
 def network_result(found: NetworkInfo) -> VmNetworkInfoResult:
@@ -110,7 +104,7 @@ def network_result(found: NetworkInfo) -> VmNetworkInfoResult:
         has_network=found.network is not None,
         ipv4=_address(known.get("ipv4")),
         ipv6=_address(known.get("ipv6")),
-        dns=tuple(str(each) for each in cast("list[object]", known.get("dns") or [])),
+        dns=[str(each) for each in cast("list[object]", known.get("dns") or [])],
         mtu=mtu if isinstance(mtu, int) else None,
     )
 
@@ -174,7 +168,7 @@ def _list(_request: EmptyRequest, call: Call) -> VmListResult:
     from pyro_mcp.workspace.vms.status import list_vms
 
     with engine(call) as using:
-        found = tuple(_vm(vm) for vm in reversed(list_vms(using)))
+        found = [_vm(vm) for vm in reversed(list_vms(using))]
     return VmListResult(len(found), found)
 
 
@@ -189,7 +183,7 @@ def _reap_expired(_request: EmptyRequest, call: Call) -> VmReapExpiredResult:
     from pyro_mcp.workspace.vms.delete import reap_expired
 
     with engine(call) as using:
-        gone = tuple(reap_expired(using))
+        gone = list(reap_expired(using))
     return VmReapExpiredResult(len(gone), gone)
 
 
@@ -201,8 +195,8 @@ def _vm(vm: Vm) -> VmResult:
         vcpu_count=vm.shape.vcpu_count,
         mem_mib=vm.shape.mem_mib,
         ttl_seconds=vm.lease.ttl_s,
-        created_at=utc_text(vm.lease.created_at),
-        expires_at=utc_text(vm.lease.expires_at),
+        created_at=vm.lease.created_at,
+        expires_at=vm.lease.expires_at,
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.operations.diagnosis import DemoResult, DoctorResult, PrepareResult
-    from pyro_mcp.operations.environments import EnvInspectResult, Environment, EnvListResult, EnvPruneResult
+    from pyro_mcp.operations.environments import EnvInspectResult, Environment, EnvPruneResult
     from pyro_mcp.operations.run import VmExecResult
     from pyro_mcp.operations.vms import (
         VmDeleteResult,
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 class Pyro(Workspaces, Shells, Services):
     """Workspaces and disposable virtual machines.
 
-    Every method raises `PyroError` (code, message, hint) for what it could not do, and returns a frozen result with
-    `.to_dict()`. `progress` receives the progress of long operations; by default it is discarded.
+    Every method raises `PyroError` (code, message, hint) for what it could not do. Results are dictionaries whose keys
+    are attributes too: `result["stdout"]`, `result.stdout`, `json.dumps(result)`. `progress` receives the progress of
+    long operations; by default it is discarded.
     """
 
     def __init__(
@@ -71,9 +72,9 @@ class Pyro(Workspaces, Shells, Services):
 
         return pyro_mcp.create_server(self, profile=profile, mode=mode, allow_paths=allow_paths)
 
-    def list_environments(self) -> EnvListResult:
+    def list_environments(self) -> list[Environment]:
         """List the environments, and say which are installed."""
-        return self._run("env list")
+        return self._run("env list").environments
 
     def pull_environment(self, environment: str, *, force: bool = False) -> Environment:
         """Install an environment into the local cache."""

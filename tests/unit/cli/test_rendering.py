@@ -25,12 +25,12 @@ def environment(**changed: object) -> Environment:
 
 
 def test_environments_stand_in_a_table() -> None:
-    listed = (
+    listed = [
         environment(),
         environment(name="debian:13", state="missing", size_bytes=None, digest=None),
         environment(name="debian:14", outdated=True),
         environment(name="debian:15", state="broken", reason="base.img is\ngone\x1b[2J"),
-    )
+    ]
     lines = render(ENV_LIST, EnvListResult("1", len(listed), listed)).splitlines()
     assert lines[0].split() == ["ENVIRONMENT", "STATE", "SIZE", "CONTENT"]
     assert lines[1].split() == ["debian:12", "installed", "237.0", "MiB", "Debian"]
@@ -40,19 +40,19 @@ def test_environments_stand_in_a_table() -> None:
 
 
 def test_what_was_pruned_is_listed() -> None:
-    text = render(ENV_PRUNE, EnvPruneResult(1, 1536, ("environment debian:12 abc",), ("debian:13",)))
+    text = render(ENV_PRUNE, EnvPruneResult(1, 1536, ["environment debian:12 abc"], ["debian:13"]))
     assert text == "removed environment debian:12 abc\nskipped, since it is being pulled: debian:13\nfreed 1.5 KiB"
 
 
 def test_vms_stand_in_a_table_or_there_are_none() -> None:
-    assert render(VM_LIST, VmListResult(0, ())) == "no VMs"
-    lines = render(VM_LIST, VmListResult(1, (vm_result(isolation="tcg"),))).splitlines()
+    assert render(VM_LIST, VmListResult(0, [])) == "no VMs"
+    lines = render(VM_LIST, VmListResult(1, [vm_result(isolation="tcg")])).splitlines()
     assert lines[1].split()[:4] == [VM_ID, "created", "debian:12", "tcg"]
 
 
 def test_clearing_away_names_what_went() -> None:
-    assert render(VM_REAP_EXPIRED, VmReapExpiredResult(0, ())) == "no expired VMs"
-    assert render(VM_REAP_EXPIRED, VmReapExpiredResult(1, (VM_ID,))) == f"deleted {VM_ID}"
+    assert render(VM_REAP_EXPIRED, VmReapExpiredResult(0, [])) == "no expired VMs"
+    assert render(VM_REAP_EXPIRED, VmReapExpiredResult(1, [VM_ID])) == f"deleted {VM_ID}"
 
 
 def test_a_result_without_a_form_of_its_own_is_a_list_of_facts() -> None:

@@ -175,7 +175,7 @@ def test_logs_show_each_command_with_its_outcome_and_output(
     runner(
         logs(
             logged(seq=2, command="pytest -q", exit_code=1, stdout="1 failed\n", stderr="x", stdout_truncated=True),
-            logged(seq=4, command=("echo", "a b"), stdout="a b\n"),
+            logged(seq=4, command="echo 'a b'", stdout="a b\n"),
             logged(seq=6, command="sleep 9", exit_code=124, timed_out=True),
             logged(seq=8, command="x", exit_code=None, error="the guest was lost"),
         )

@@ -67,7 +67,7 @@ def test_the_default_profile_is_workspace_core() -> None:
 
 def test_names_and_words_of_a_guest_are_harmless_however_deep_they_stand() -> None:
     entry = FileResult(f"/workspace/{NASTY}", "symlink", 1, "0777", "2026-09-21T10:00:00.000Z", NASTY)
-    shown = document(FileListResult(WORKSPACE_ID, "/workspace", False, 1, False, (entry,)), "workspace_file_list")
+    shown = document(FileListResult(WORKSPACE_ID, "/workspace", False, 1, False, [entry]), "workspace_file_list")
     text = json.dumps(shown, ensure_ascii=False)
     assert printable(text) == text
     assert "^[]52;c;x^G ignore" in shown["entries"][0]["path"]
@@ -75,7 +75,7 @@ def test_names_and_words_of_a_guest_are_harmless_however_deep_they_stand() -> No
 
 
 def test_a_long_list_is_cut_and_says_how_to_see_the_rest() -> None:
-    entries = tuple(FileResult(f"/workspace/{n}", "file", 1, "0644", "", None) for n in range(1000))
+    entries = [FileResult(f"/workspace/{n}", "file", 1, "0644", "", None) for n in range(1000)]
     shown = document(FileListResult(WORKSPACE_ID, "/workspace", True, 1000, False, entries), "workspace_file_list")
     assert len(shown["entries"]) == 200
     assert shown["entries"][0]["path"] == "/workspace/0"

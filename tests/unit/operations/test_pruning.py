@@ -34,7 +34,7 @@ def test_templates_of_what_is_gone_go_and_count(private_paths: Paths) -> None:
     assert not damaged.exists()
     assert result.count == 2
     assert result.freed_bytes >= 2 * 8192
-    assert result.removed == ("template aaaaaaaaaaaa", "template bbbbbbbbbbbb")
+    assert result.removed == ["template aaaaaaaaaaaa", "template bbbbbbbbbbbb"]
 
 
 def test_templates_that_vms_stand_on_stay(private_paths: Paths) -> None:

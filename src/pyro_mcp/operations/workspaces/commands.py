@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
@@ -51,68 +51,57 @@ class WorkspaceLogsRequest:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class WorkspaceExecResult(Result):
     """The result of one command, whatever its exit code."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    seq: int = field(metadata=said("Its number in the workspace's history."))
-    command: str | tuple[str, ...] = field(metadata=said("The command as given."))
-    cwd: str = field(metadata=said("Its working directory."))
-    execution_mode: str = field(
-        metadata=said("Where it ran: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
-    )
-    isolation: str = field(metadata=said("Its isolation from this host: kvm, tcg (a VM in software), none."))
-    exit_code: int = field(metadata=said(f"{_EXIT_CODE}."))
-    timed_out: bool = field(metadata=said("Whether it was killed because it timed out."))
-    oom_killed: bool = field(metadata=said("Whether the guest ran out of memory and killed one of its processes."))
-    duration_ms: int = field(metadata=said("Duration of the run."))
-    stdout: str = field(
-        metadata=said("Its stdout; the middle is omitted if it is long.", guest=True, most=20_000, rest=_REST)
-    )
-    stderr: str = field(
-        metadata=said("Its stderr; the middle is omitted if it is long.", guest=True, most=20_000, rest=_REST)
-    )
-    stdout_bytes: int = field(metadata=said("Total size of its stdout."))
-    stderr_bytes: int = field(metadata=said("Total size of its stderr."))
-    stdout_truncated: bool = field(metadata=said("Whether part of stdout was omitted."))
-    stderr_truncated: bool = field(metadata=said("Whether part of stderr was omitted."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    seq: int = said("Its number in the workspace's history.")
+    command: str = said("The command, as a line for a shell.")
+    cwd: str = said("Its working directory.")
+    execution_mode: str = said("Where it ran: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
+    isolation: str = said("Its isolation from this host: kvm, tcg (a VM in software), none.")
+    exit_code: int = said(f"{_EXIT_CODE}.")
+    timed_out: bool = said("Whether it was killed because it timed out.")
+    oom_killed: bool = said("Whether the guest ran out of memory and killed one of its processes.")
+    duration_ms: int = said("Duration of the run.")
+    stdout: str = said("Its stdout; the middle is omitted if it is long.", guest=True, most=20_000, rest=_REST)
+    stderr: str = said("Its stderr; the middle is omitted if it is long.", guest=True, most=20_000, rest=_REST)
+    stdout_bytes: int = said("Total size of its stdout.")
+    stderr_bytes: int = said("Total size of its stderr.")
+    stdout_truncated: bool = said("Whether part of stdout was omitted.")
+    stderr_truncated: bool = said("Whether part of stderr was omitted.")
 
 
-@dataclass(frozen=True, slots=True)
 class LoggedCommand(Result):
     """One command that was run."""
 
-    seq: int = field(metadata=said("Its number in the workspace's history."))
-    command: str | tuple[str, ...] = field(metadata=said("The command as given."))
-    cwd: str = field(metadata=said("Its working directory."))
-    started_at: str = field(metadata=said("When it was started (UTC)."))
-    exit_code: int | None = field(metadata=said(f"{_EXIT_CODE}; null if it is still running or has no result."))
-    timed_out: bool = field(metadata=said("Whether it was killed because it timed out."))
-    oom_killed: bool = field(metadata=said("Whether the guest ran out of memory and killed one of its processes."))
-    duration_ms: int = field(metadata=said("Duration of the run."))
-    stdout: str = field(metadata=said("Its stdout; the middle is omitted if it is long.", guest=True, most=1500))
-    stderr: str = field(metadata=said("Its stderr; the middle is omitted if it is long.", guest=True, most=1500))
-    stdout_bytes: int = field(metadata=said("Total size of its stdout."))
-    stderr_bytes: int = field(metadata=said("Total size of its stderr."))
-    stdout_truncated: bool = field(metadata=said("Whether part of stdout was omitted."))
-    stderr_truncated: bool = field(metadata=said("Whether part of stderr was omitted."))
-    error: str = field(metadata=said("Why it has no result."))
+    seq: int = said("Its number in the workspace's history.")
+    command: str = said("The command, as a line for a shell.")
+    cwd: str = said("Its working directory.")
+    started_at: str = said("When it was started (UTC).")
+    exit_code: int | None = said(f"{_EXIT_CODE}; null if it is still running or has no result.")
+    timed_out: bool = said("Whether it was killed because it timed out.")
+    oom_killed: bool = said("Whether the guest ran out of memory and killed one of its processes.")
+    duration_ms: int = said("Duration of the run.")
+    stdout: str = said("Its stdout; the middle is omitted if it is long.", guest=True, most=1500)
+    stderr: str = said("Its stderr; the middle is omitted if it is long.", guest=True, most=1500)
+    stdout_bytes: int = said("Total size of its stdout.")
+    stderr_bytes: int = said("Total size of its stderr.")
+    stdout_truncated: bool = said("Whether part of stdout was omitted.")
+    stderr_truncated: bool = said("Whether part of stderr was omitted.")
+    error: str = said("Why it has no result.")
 
 
-@dataclass(frozen=True, slots=True)
 class WorkspaceLogsResult(Result):
     """The commands that were run since the workspace was created or reset."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    count: int = field(metadata=said("Number of entries."))
-    commands: tuple[LoggedCommand, ...] = field(
-        metadata=said(
-            "The commands, oldest first.",
-            most=20,
-            last=True,
-            rest="workspace_logs with seq=N shows command number N.",
-        )
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    count: int = said("Number of entries.")
+    commands: list[LoggedCommand] = said(
+        "The commands, oldest first.",
+        most=20,
+        last=True,
+        rest="workspace_logs with seq=N shows command number N.",
     )
 
 
@@ -143,9 +132,9 @@ def _logs(request: WorkspaceLogsRequest, call: Call) -> WorkspaceLogsResult:
         workspace_id = find_workspace(using, request.workspace_id).id
         records = logs_workspace(using, workspace_id)
         if request.seq is None:
-            commands = tuple(_logged(each) for each in records)
+            commands = [result_of(LoggedCommand, each) for each in records]
         else:
-            commands = (_whole(using, workspace_id, _one(records, request.seq), request.offset),)
+            commands = [_whole(using, workspace_id, _one(records, request.seq), request.offset)]
     return WorkspaceLogsResult(workspace_id, len(records), commands)
 
 
@@ -181,13 +170,9 @@ def _whole(using: Engine, workspace_id: str, record: CommandRecord, offset: int)
                 is_part = len(data) < total
         shown[stream] = (data[offset:].decode("utf-8", "replace"), is_part or offset > 0)
     (stdout, stdout_cut), (stderr, stderr_cut) = shown[Stream.STDOUT], shown[Stream.STDERR]
-    return replace(
-        _logged(record), stdout=stdout, stderr=stderr, stdout_truncated=stdout_cut, stderr_truncated=stderr_cut
+    return result_of(
+        LoggedCommand, record, stdout=stdout, stderr=stderr, stdout_truncated=stdout_cut, stderr_truncated=stderr_cut
     )
-
-
-def _logged(record: CommandRecord) -> LoggedCommand:
-    return result_of(LoggedCommand, record, started_at=utc_text(record.started_at))
 
 
 WORKSPACE_EXEC = Operation(

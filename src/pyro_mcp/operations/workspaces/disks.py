@@ -43,40 +43,37 @@ class DiskReadRequest:
     max_bytes: int = field(default=parameters.DEFAULT_READ_BYTES, metadata=parameters.MAX_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
 class DiskExportResult(Result):
     """The image of a workspace's file system."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    output_path: str = field(metadata=WRITTEN_TO)
-    format: str = field(metadata=said("Its format: a raw ext4 image."))
-    size_bytes: int = field(metadata=said("Its size; it is sparse."))
-    used_bytes: int = field(metadata=said("How much of it holds data."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    output_path: str = said(WRITTEN_TO)
+    format: str = said("Its format: a raw ext4 image.")
+    size_bytes: int = said("Its size; it is sparse.")
+    used_bytes: int = said("How much of it holds data.")
 
 
-@dataclass(frozen=True, slots=True)
 class DiskListResult(Result):
     """The entry at a path of a stopped workspace's file system."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    path: str = field(metadata=parameters.FULL_PATH)
-    recursive: bool = field(metadata=said("Whether subdirectories were listed too."))
-    count: int = field(metadata=said("Number of entries listed."))
-    truncated: bool = field(metadata=said("Whether more entries exist than were listed."))
-    entries: tuple[FileResult, ...] = field(metadata=said("The entries, sorted by path.", most=200))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    path: str = said(parameters.FULL_PATH)
+    recursive: bool = said("Whether subdirectories were listed too.")
+    count: int = said("Number of entries listed.")
+    truncated: bool = said("Whether more entries exist than were listed.")
+    entries: list[FileResult] = said("The entries, sorted by path.", most=200)
 
 
-@dataclass(frozen=True, slots=True)
 class DiskReadResult(Result):
     """A text file of a stopped workspace's file system, or its beginning."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    path: str = field(metadata=parameters.FULL_PATH)
-    size_bytes: int = field(metadata=parameters.FILE_SIZE)
-    max_bytes: int = field(metadata=said("The maximum number of bytes requested."))
-    mode: str = field(metadata=parameters.FILE_MODE)
-    content: str = field(metadata=said("The content.", guest=True, most=20_000))
-    truncated: bool = field(metadata=said("Whether the file is longer than this content."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    path: str = said(parameters.FULL_PATH)
+    size_bytes: int = said(parameters.FILE_SIZE)
+    max_bytes: int = said("The maximum number of bytes requested.")
+    mode: str = said(parameters.FILE_MODE)
+    content: str = said("The content.", guest=True, most=20_000)
+    truncated: bool = said("Whether the file is longer than this content.")
 
 
 def _export(request: DiskExportRequest, call: Call) -> DiskExportResult:

@@ -95,111 +95,99 @@ class PatchApplyRequest:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class SyncPushResult(Result):
     """The result of a push."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    source_path: str = field(metadata=said("The directory or archive of this host."))
-    mode: str = field(metadata=said("Its kind: directory, tar_archive."))
-    destination: str = field(metadata=said("The directory in the workspace that it was copied into."))
-    entry_count: int = field(metadata=said("Number of files, directories and links copied."))
-    bytes_written: int = field(metadata=said("Bytes of content copied."))
-    skipped_count: int = field(metadata=said("Number of entries skipped."))
-    skipped: tuple[NoteResult, ...] = field(metadata=parameters.SKIPPED)
-    changed_count: int = field(metadata=said("Number of files that changed while they were read."))
-    changed: tuple[NoteResult, ...] = field(metadata=parameters.CHANGED)
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    source_path: str = said("The directory or archive of this host.")
+    mode: str = said("Its kind: directory, tar_archive.")
+    destination: str = said("The directory in the workspace that it was copied into.")
+    entry_count: int = said("Number of files, directories and links copied.")
+    bytes_written: int = said("Bytes of content copied.")
+    skipped_count: int = said("Number of entries skipped.")
+    skipped: list[NoteResult] = said(parameters.SKIPPED, most=20)
+    changed_count: int = said("Number of files that changed while they were read.")
+    changed: list[NoteResult] = said(parameters.CHANGED, most=20)
 
 
-@dataclass(frozen=True, slots=True)
 class FileResult(Result):
     """One file, directory or link."""
 
-    path: str = field(metadata=said("Its full path in the guest.", guest=True))
-    kind: str = field(metadata=said("Its kind: file, directory, symlink, other."))
-    size_bytes: int = field(metadata=parameters.FILE_SIZE)
-    mode: str = field(metadata=parameters.FILE_MODE)
-    modified_at: str = field(metadata=said("When it was last changed (UTC, by the guest's clock)."))
-    link_target: str | None = field(metadata=said("Target of a symbolic link.", guest=True))
+    path: str = said("Its full path in the guest.", guest=True)
+    kind: str = said("Its kind: file, directory, symlink, other.")
+    size_bytes: int = said(parameters.FILE_SIZE)
+    mode: str = said(parameters.FILE_MODE)
+    modified_at: str = said("When it was last changed (UTC, by the guest's clock).")
+    link_target: str | None = said("Target of a symbolic link.", guest=True)
 
 
-@dataclass(frozen=True, slots=True)
 class FileListResult(Result):
     """The entries at a path, and below it if asked for."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    path: str = field(metadata=parameters.FULL_PATH)
-    recursive: bool = field(metadata=said("Whether subdirectories were listed too."))
-    count: int = field(metadata=said("Number of entries listed."))
-    truncated: bool = field(metadata=said("Whether more entries exist than were listed."))
-    entries: tuple[FileResult, ...] = field(
-        metadata=said(
-            "The entries, sorted by path.",
-            most=200,
-            rest="workspace_file_list with the path of a directory lists less.",
-        )
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    path: str = said(parameters.FULL_PATH)
+    recursive: bool = said("Whether subdirectories were listed too.")
+    count: int = said("Number of entries listed.")
+    truncated: bool = said("Whether more entries exist than were listed.")
+    entries: list[FileResult] = said(
+        "The entries, sorted by path.",
+        most=200,
+        rest="workspace_file_list with the path of a directory lists less.",
     )
 
 
-@dataclass(frozen=True, slots=True)
 class FileReadResult(Result):
     """A text file, or the beginning of it."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    path: str = field(metadata=parameters.FULL_PATH)
-    size_bytes: int = field(metadata=parameters.FILE_SIZE)
-    max_bytes: int = field(metadata=said("The maximum number of bytes requested."))
-    offset: int = field(metadata=said("Byte offset of the content in the file."))
-    mode: str = field(metadata=parameters.FILE_MODE)
-    content: str = field(metadata=said("The content.", guest=True, most=20_000, rest=_READ_ON))
-    truncated: bool = field(metadata=said("Whether the file is longer than this content."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    path: str = said(parameters.FULL_PATH)
+    size_bytes: int = said(parameters.FILE_SIZE)
+    max_bytes: int = said("The maximum number of bytes requested.")
+    offset: int = said("Byte offset of the content in the file.")
+    mode: str = said(parameters.FILE_MODE)
+    content: str = said("The content.", guest=True, most=20_000, rest=_READ_ON)
+    truncated: bool = said("Whether the file is longer than this content.")
 
 
-@dataclass(frozen=True, slots=True)
 class FileWriteResult(Result):
     """A file that was written."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    path: str = field(metadata=parameters.FULL_PATH)
-    size_bytes: int = field(metadata=parameters.FILE_SIZE)
-    bytes_written: int = field(metadata=said("Bytes written."))
-    created: bool = field(metadata=said("Whether the file is new."))
-    mode: str = field(metadata=parameters.FILE_MODE)
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    path: str = said(parameters.FULL_PATH)
+    size_bytes: int = said(parameters.FILE_SIZE)
+    bytes_written: int = said("Bytes written.")
+    created: bool = said("Whether the file is new.")
+    mode: str = said(parameters.FILE_MODE)
 
 
-@dataclass(frozen=True, slots=True)
 class PatchedFile(Result):
     """A change that a patch made to one file."""
 
-    path: str = field(metadata=said("Its path below /workspace.", guest=True))
-    action: str = field(metadata=said("The change: create, modify, delete, rename, copy."))
-    source: str | None = field(metadata=said("The old path of a renamed or copied file.", guest=True))
-    added_lines: int = field(metadata=said("Number of lines added."))
-    removed_lines: int = field(metadata=said("Number of lines removed."))
+    path: str = said("Its path below /workspace.", guest=True)
+    action: str = said("The change: create, modify, delete, rename, copy.")
+    source: str | None = said("The old path of a renamed or copied file.", guest=True)
+    added_lines: int = said("Number of lines added.")
+    removed_lines: int = said("Number of lines removed.")
 
 
-@dataclass(frozen=True, slots=True)
 class PatchCounts(Result):
     """How many files a patch changed, by what it did with them."""
 
-    total: int = field(metadata=said("All files."))
-    added: int = field(metadata=said("Created or copied."))
-    modified: int = field(metadata=said("Modified."))
-    deleted: int = field(metadata=said("Deleted."))
-    renamed: int = field(metadata=said("Renamed."))
+    total: int = said("All files.")
+    added: int = said("Created or copied.")
+    modified: int = said("Modified.")
+    deleted: int = said("Deleted.")
+    renamed: int = said("Renamed.")
 
 
-@dataclass(frozen=True, slots=True)
 class PatchApplyResult(Result):
     """A patch that was applied, all of it."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    changed: bool = field(metadata=said("Always true: a patch that changes nothing is an error."))
-    summary: PatchCounts = field(metadata=said("Number of files changed."))
-    entries: tuple[PatchedFile, ...] = field(metadata=said("The files, in the patch's order.", most=200))
-    notes: tuple[str, ...] = field(
-        metadata=said("Deviations from the patch as written, such as wrong line numbers.", guest=True, most=50)
-    )
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    changed: bool = said("Always true: a patch that changes nothing is an error.")
+    summary: PatchCounts = said("Number of files changed.")
+    entries: list[PatchedFile] = said("The files, in the patch's order.", most=200)
+    notes: list[str] = said("Deviations from the patch as written, such as wrong line numbers.", guest=True, most=50)
 
 
 def _push(request: SyncPushRequest, call: Call) -> SyncPushResult:
@@ -216,8 +204,6 @@ def _push(request: SyncPushRequest, call: Call) -> SyncPushResult:
         workspace_id=pushed.workspace_id,
         source_path=report.seed_path or request.source_path,
         destination=pushed.destination,
-        skipped=tuple(NoteResult(*each) for each in report.skipped),
-        changed=tuple(NoteResult(*each) for each in report.changed),
     )
 
 
@@ -232,12 +218,12 @@ def _list(request: FileListRequest, call: Call) -> FileListResult:
     )
 
 
-def file_results(entries: Iterable[FileEntry], *, root: str = WORKSPACE) -> tuple[FileResult, ...]:
+def file_results(entries: Iterable[FileEntry], *, root: str = WORKSPACE) -> list[FileResult]:
     """Return entries of a listing as users are shown them."""
     from pyro_mcp.protocol.names import shown
     from pyro_mcp.workspace.files.paths import path_shown
 
-    return tuple(
+    return [
         FileResult(
             path=path_shown(each.path, root=root),
             kind=each.kind.value,
@@ -247,7 +233,7 @@ def file_results(entries: Iterable[FileEntry], *, root: str = WORKSPACE) -> tupl
             link_target=None if each.link_target is None else shown(each.link_target),
         )
         for each in entries
-    )
+    ]
 
 
 def mode_text(mode: int) -> str:
@@ -288,7 +274,7 @@ def _patch(request: PatchApplyRequest, call: Call) -> PatchApplyResult:
     def name(path: str) -> str:
         return shown(path.encode("utf-8", "surrogateescape"))
 
-    entries = tuple(
+    entries = [
         PatchedFile(
             name(each.path),
             each.action.value,
@@ -297,7 +283,8 @@ def _patch(request: PatchApplyRequest, call: Call) -> PatchApplyResult:
             each.removed,
         )
         for each in done.plan.files
-    )
+    ]
+    notes = list(done.plan.notes)
     counts = Counter(each.action for each in entries)
     summary = PatchCounts(
         total=len(entries),
@@ -306,7 +293,7 @@ def _patch(request: PatchApplyRequest, call: Call) -> PatchApplyResult:
         deleted=counts["delete"],
         renamed=counts["rename"],
     )
-    return PatchApplyResult(done.workspace_id, changed=True, summary=summary, entries=entries, notes=done.plan.notes)
+    return PatchApplyResult(done.workspace_id, changed=True, summary=summary, entries=entries, notes=notes)
 
 
 SYNC_PUSH = Operation(

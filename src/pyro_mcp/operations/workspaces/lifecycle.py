@@ -17,22 +17,20 @@ from pyro_mcp.operations.operation import (
     Result,
     engine,
     result_of,
-    utc_or_none,
-    utc_text,
 )
 from pyro_mcp.operations.parameters import NoteResult, WorkspaceRequest
 
 if TYPE_CHECKING:
-    from pyro_mcp.model.workspace import SeedInfo, Workspace
+    from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.secrets.values import Secret
 
 # How long guests may take to report their services: one of them, or all in a list together.
 _COUNT_TIMEOUT_S, _LEAST_TIMEOUT_S = 0.5, 0.02
-_STATE = said("Its state: started, stopped, failed, or in between (creating, starting, stopping, resetting, deleting).")
-_STOP_REASON = said("Why it stopped: user, ttl, host_reboot, lost.")
-_EXECUTION_MODE = said("Where its commands run: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
-_ISOLATION = said("Its isolation from this host: kvm, tcg (a VM in software), none.")
+_STATE = "Its state: started, stopped, failed, or in between (creating, starting, stopping, resetting, deleting)."
+_STOP_REASON = "Why it stopped: user, ttl, host_reboot, lost."
+_EXECUTION_MODE = "Where its commands run: guest_virtio_serial, guest_vsock, or host_compat (no VM)."
+_ISOLATION = "Its isolation from this host: kvm, tcg (a VM in software), none."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,101 +68,93 @@ class WorkspaceUpdateRequest:
     clear_labels: tuple[str, ...] | None = field(default=None, metadata=parameters.CLEAR_LABELS)
 
 
-@dataclass(frozen=True, slots=True)
 class SeedResult(Result):
     """The initial content of a workspace."""
 
-    mode: str = field(metadata=said("The kind of seed: empty, directory, tar_archive."))
-    seed_path: str | None = field(metadata=said("The directory or archive of this host."))
-    destination: str = field(metadata=said("Where it was copied to in the guest."))
-    entry_count: int = field(metadata=said("Number of files, directories and links copied."))
-    bytes_written: int = field(metadata=said("Bytes of content copied."))
-    origin_kind: str = field(metadata=said("Who chose it: empty, manual_seed_path, project_path, repo_url."))
-    origin_ref: str | None = field(metadata=said("What exactly was chosen, of a repository for example."))
-    skipped_count: int = field(metadata=said("Number of entries skipped."))
-    skipped: tuple[NoteResult, ...] = field(metadata=parameters.SKIPPED)
-    changed_count: int = field(metadata=said("Number of files that changed while they were read."))
-    changed: tuple[NoteResult, ...] = field(metadata=parameters.CHANGED)
+    mode: str = said("The kind of seed: empty, directory, tar_archive.")
+    seed_path: str | None = said("The directory or archive of this host.")
+    destination: str = said("Where it was copied to in the guest.")
+    entry_count: int = said("Number of files, directories and links copied.")
+    bytes_written: int = said("Bytes of content copied.")
+    origin_kind: str = said("Who chose it: empty, manual_seed_path, project_path, repo_url.")
+    origin_ref: str | None = said("What exactly was chosen, of a repository for example.")
+    skipped_count: int = said("Number of entries skipped.")
+    skipped: list[NoteResult] = said(parameters.SKIPPED, most=20)
+    changed_count: int = said("Number of files that changed while they were read.")
+    changed: list[NoteResult] = said(parameters.CHANGED, most=20)
 
 
-@dataclass(frozen=True, slots=True)
 class SecretResult(Result):
     """A secret that a workspace has; its value is never shown."""
 
-    name: str = field(metadata=said("Its name."))
-    source_kind: str = field(metadata=said("Where its value came from: literal, file."))
+    name: str = said("Its name.")
+    source_kind: str = said("Where its value came from: literal, file.")
 
 
-@dataclass(frozen=True, slots=True)
 class WorkspaceResult(Result):
     """One workspace."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    name: str | None = field(metadata=said("Its name."))
-    labels: dict[str, str] = field(metadata=said("Its labels."))
-    environment: str = field(metadata=said("The environment it was created from."))
-    state: str = field(metadata=_STATE)
-    stop_reason: str | None = field(metadata=_STOP_REASON)
-    execution_mode: str | None = field(metadata=_EXECUTION_MODE)
-    isolation: str | None = field(metadata=_ISOLATION)
-    vcpu_count: int = field(metadata=said("Virtual CPUs."))
-    mem_mib: int = field(metadata=said("Memory in MiB."))
-    network_policy: str = field(metadata=said("Its network policy: off, egress, egress+published-ports."))
-    secrets: tuple[SecretResult, ...] = field(metadata=said("Its secrets, without their values."))
-    workspace_seed: SeedResult = field(metadata=said("Its seed."))
-    ttl_seconds: int = field(metadata=said("Its idle timeout."))
-    created_at: str = field(metadata=said("When it was created (UTC)."))
-    expires_at: str | None = field(metadata=said("When it will be stopped if it stays idle (UTC)."))
-    last_activity_at: str = field(metadata=said("When something last changed it (UTC)."))
-    reset_count: int = field(metadata=said("Number of resets."))
-    last_reset_at: str | None = field(metadata=said("When it was last reset (UTC)."))
-    service_count: int = field(metadata=said("Number of services."))
-    running_service_count: int = field(metadata=said("Number of services that are running."))
-    command_count: int = field(metadata=said("Number of commands run since it was created or reset."))
-    last_error: str = field(metadata=said("The last error."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    name: str | None = said("Its name.")
+    labels: dict[str, str] = said("Its labels.")
+    environment: str = said("The environment it was created from.")
+    state: str = said(_STATE)
+    stop_reason: str | None = said(_STOP_REASON)
+    execution_mode: str | None = said(_EXECUTION_MODE)
+    isolation: str | None = said(_ISOLATION)
+    vcpu_count: int = said("Virtual CPUs.")
+    mem_mib: int = said("Memory in MiB.")
+    network_policy: str = said("Its network policy: off, egress, egress+published-ports.")
+    secrets: list[SecretResult] = said("Its secrets, without their values.")
+    workspace_seed: SeedResult = said("Its seed.")
+    ttl_seconds: int = said("Its idle timeout.")
+    created_at: str = said("When it was created (UTC).")
+    expires_at: str | None = said("When it will be stopped if it stays idle (UTC).")
+    last_activity_at: str = said("When something last changed it (UTC).")
+    reset_count: int = said("Number of resets.")
+    last_reset_at: str | None = said("When it was last reset (UTC).")
+    service_count: int = said("Number of services.")
+    running_service_count: int = said("Number of services that are running.")
+    command_count: int = said("Number of commands run since it was created or reset.")
+    last_error: str = said("The last error.")
 
 
-@dataclass(frozen=True, slots=True)
 class WorkspaceEntry(Result):
     """One workspace in a list."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    name: str | None = field(metadata=said("Its name."))
-    labels: dict[str, str] = field(metadata=said("Its labels."))
-    environment: str = field(metadata=said("The environment it was created from."))
-    state: str = field(metadata=_STATE)
-    stop_reason: str | None = field(metadata=_STOP_REASON)
-    execution_mode: str | None = field(metadata=_EXECUTION_MODE)
-    isolation: str | None = field(metadata=_ISOLATION)
-    created_at: str = field(metadata=said("When it was created (UTC)."))
-    expires_at: str | None = field(metadata=said("When it will be stopped if it stays idle (UTC)."))
-    last_activity_at: str = field(metadata=said("When something last changed it (UTC)."))
-    reset_count: int = field(metadata=said("Number of resets."))
-    command_count: int = field(metadata=said("Number of commands run since it was created or reset."))
-    service_count: int = field(metadata=said("Number of services."))
-    running_service_count: int = field(metadata=said("Number of services that are running."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    name: str | None = said("Its name.")
+    labels: dict[str, str] = said("Its labels.")
+    environment: str = said("The environment it was created from.")
+    state: str = said(_STATE)
+    stop_reason: str | None = said(_STOP_REASON)
+    execution_mode: str | None = said(_EXECUTION_MODE)
+    isolation: str | None = said(_ISOLATION)
+    created_at: str = said("When it was created (UTC).")
+    expires_at: str | None = said("When it will be stopped if it stays idle (UTC).")
+    last_activity_at: str = said("When something last changed it (UTC).")
+    reset_count: int = said("Number of resets.")
+    command_count: int = said("Number of commands run since it was created or reset.")
+    service_count: int = said("Number of services.")
+    running_service_count: int = said("Number of services that are running.")
 
 
-@dataclass(frozen=True, slots=True)
 class WorkspaceListResult(Result):
     """All workspaces."""
 
-    count: int = field(metadata=said("Number of entries."))
-    workspaces: tuple[WorkspaceEntry, ...] = field(
-        metadata=said(
-            "The workspaces, most recently active first.",
-            most=100,
-            rest="Delete workspaces that are no longer needed.",
-        )
+    count: int = said("Number of entries.")
+    workspaces: list[WorkspaceEntry] = said(
+        "The workspaces, most recently active first.",
+        most=100,
+        rest="Delete workspaces that are no longer needed.",
     )
 
 
-@dataclass(frozen=True, slots=True)
 class WorkspaceDeleteResult(Result):
     """A workspace that is gone."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    deleted: bool = field(metadata=said("Always true: a failed deletion is an error."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    deleted: bool = said("Always true: a failed deletion is an error.")
 
 
 def service_counts(using: Engine, workspace: Workspace, *, timeout_s: float = _COUNT_TIMEOUT_S) -> tuple[int, int]:
@@ -214,11 +204,11 @@ def _list(_request: EmptyRequest, call: Call) -> WorkspaceListResult:
     with engine(call) as using:
         # Guests that do not answer must not hold the list up, however many they are.
         until_s = time.monotonic() + _COUNT_TIMEOUT_S
-        found = tuple(
+        found = [
             (each, service_counts(using, each, timeout_s=max(_LEAST_TIMEOUT_S, until_s - time.monotonic())))
             for each in list_workspaces(using)
-        )
-    entries = tuple(result_of(WorkspaceEntry, each, **_entry_fields(each, services)) for each, services in found)
+        ]
+    entries = [result_of(WorkspaceEntry, each, **_entry_fields(each, services)) for each, services in found]
     return WorkspaceListResult(len(entries), entries)
 
 
@@ -276,10 +266,9 @@ def workspace_result(workspace: Workspace, services: tuple[int, int] = (0, 0)) -
         workspace,
         vcpu_count=workspace.shape.vcpu_count,
         mem_mib=workspace.shape.mem_mib,
-        secrets=tuple(SecretResult(each.name, each.kind.value) for each in workspace.secrets),
-        workspace_seed=seed_result(workspace.seed),
+        secrets=[SecretResult(each.name, each.kind.value) for each in workspace.secrets],
+        workspace_seed=workspace.seed,
         ttl_seconds=workspace.ttl_s,
-        last_reset_at=utc_or_none(workspace.last_reset_at),
         **_entry_fields(workspace, services),
     )
 
@@ -288,22 +277,9 @@ def _entry_fields(workspace: Workspace, services: tuple[int, int]) -> dict[str, 
     return {
         "workspace_id": workspace.id,
         "labels": dict(workspace.labels),
-        "created_at": utc_text(workspace.created_at),
-        "expires_at": utc_or_none(workspace.expires_at),
-        "last_activity_at": utc_text(workspace.last_activity_at),
         "service_count": services[0],
         "running_service_count": services[1],
     }
-
-
-def seed_result(seed: SeedInfo) -> SeedResult:
-    """Return what a workspace began with, as users are shown it."""
-    return result_of(
-        SeedResult,
-        seed,
-        skipped=tuple(NoteResult(each.name, each.reason) for each in seed.skipped),
-        changed=tuple(NoteResult(each.name, each.reason) for each in seed.changed),
-    )
 
 
 WORKSPACE_CREATE = Operation(

@@ -11,7 +11,7 @@ from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
 from pyro_mcp.operations.parameters import ONE_FILE, OUTPUT_PATH, WRITTEN_TO, NoteResult, WorkspaceRequest
 from pyro_mcp.operations.workspaces.files import mode_text
-from pyro_mcp.operations.workspaces.lifecycle import SeedResult, seed_result
+from pyro_mcp.operations.workspaces.lifecycle import SeedResult
 from pyro_mcp.operations.workspaces.snapshots import SnapshotFacts
 from pyro_mcp.protocol.names import WORKSPACE
 
@@ -48,157 +48,140 @@ class ExportRequest:
     include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
 
 
-@dataclass(frozen=True, slots=True)
 class DiffCounts(Result):
     """How many files differ."""
 
-    total: int = field(metadata=said("All files that differ."))
-    added: int = field(metadata=said("New files."))
-    modified: int = field(metadata=said("Files with changed content or permissions."))
-    deleted: int = field(metadata=said("Deleted files."))
-    type_changed: int = field(metadata=said("Files whose kind changed, such as a link instead of a file."))
-    text_patched: int = field(metadata=said("Number of files in the patch."))
-    non_text: int = field(
-        metadata=said("Number of files that the patch can't express: binary files, directories, and so on.")
-    )
+    total: int = said("All files that differ.")
+    added: int = said("New files.")
+    modified: int = said("Files with changed content or permissions.")
+    deleted: int = said("Deleted files.")
+    type_changed: int = said("Files whose kind changed, such as a link instead of a file.")
+    text_patched: int = said("Number of files in the patch.")
+    non_text: int = said("Number of files that the patch can't express: binary files, directories, and so on.")
 
 
-@dataclass(frozen=True, slots=True)
 class DiffFileResult(Result):
     """One file that differs. Fields that do not apply are null: the old side of a new file, for example."""
 
-    path: str = field(metadata=said("Its path below /workspace.", guest=True))
-    status: str = field(metadata=said("Its status: added, modified, deleted, type_changed."))
-    patched: bool = field(metadata=said("Whether the patch contains the change."))
-    reason: str = field(metadata=said("Why it does not."))
-    added_lines: int = field(metadata=said("Number of lines added."))
-    removed_lines: int = field(metadata=said("Number of lines removed."))
-    old_kind: str | None = field(metadata=said("Its old kind: file, directory, symlink, other."))
-    new_kind: str | None = field(metadata=said("Its new kind."))
-    old_mode: str | None = field(metadata=said("Its old permission bits."))
-    new_mode: str | None = field(metadata=said("Its new permission bits."))
-    old_size_bytes: int | None = field(metadata=said("Its old size."))
-    new_size_bytes: int | None = field(metadata=said("Its new size."))
-    old_target: str | None = field(metadata=said("The old target of a symbolic link.", guest=True))
-    new_target: str | None = field(metadata=said("The new target of a symbolic link.", guest=True))
+    path: str = said("Its path below /workspace.", guest=True)
+    status: str = said("Its status: added, modified, deleted, type_changed.")
+    patched: bool = said("Whether the patch contains the change.")
+    reason: str = said("Why it does not.")
+    added_lines: int = said("Number of lines added.")
+    removed_lines: int = said("Number of lines removed.")
+    old_kind: str | None = said("Its old kind: file, directory, symlink, other.")
+    new_kind: str | None = said("Its new kind.")
+    old_mode: str | None = said("Its old permission bits.")
+    new_mode: str | None = said("Its new permission bits.")
+    old_size_bytes: int | None = said("Its old size.")
+    new_size_bytes: int | None = said("Its new size.")
+    old_target: str | None = said("The old target of a symbolic link.", guest=True)
+    new_target: str | None = said("The new target of a symbolic link.", guest=True)
 
 
-@dataclass(frozen=True, slots=True)
 class HostHookResult(Result):
     """A file that a tool of the host would run automatically."""
 
-    name: str = field(metadata=said("Its path in the patch or the export.", guest=True))
-    tool: str = field(metadata=said("The tool that would run it."))
-    kept: bool = field(metadata=said("Whether it is included: it was in the baseline, or it was asked for."))
-    is_instruction: bool = field(
-        metadata=said("Whether it is text that agents follow, such as AGENTS.md: always included, and worth reading.")
+    name: str = said("Its path in the patch or the export.", guest=True)
+    tool: str = said("The tool that would run it.")
+    kept: bool = said("Whether it is included: it was in the baseline, or it was asked for.")
+    is_instruction: bool = said(
+        "Whether it is text that agents follow, such as AGENTS.md: always included, and worth reading."
     )
 
 
-@dataclass(frozen=True, slots=True)
 class DiffResult(Result):
     """The differences between a workspace and its baseline."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    changed: bool = field(metadata=said("Whether anything differs."))
-    host_hook_count: int = field(
-        metadata=said("Number of changed files that a tool of this host would run automatically.")
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    changed: bool = said("Whether anything differs.")
+    host_hook_count: int = said("Number of changed files that a tool of this host would run automatically.")
+    host_hooks: list[HostHookResult] = said(
+        "The first hundred of them; those omitted from the patch come first.", guest=True, most=30
     )
-    host_hooks: tuple[HostHookResult, ...] = field(
-        metadata=said("The first hundred of them; those omitted from the patch come first.", guest=True, most=30)
-    )
-    summary: DiffCounts = field(metadata=said("Counts of changed files."))
-    entries: tuple[DiffFileResult, ...] = field(metadata=said("The files, sorted by path.", most=100, rest=ONE_FILE))
-    truncated: bool = field(metadata=said("Whether more files differ than were listed; total counts them all."))
-    patch: str = field(
-        metadata=said(
-            "The changes as one patch that git apply accepts in the tree that the workspace was seeded from.",
-            guest=True,
-            most=20_000,
-            rest=ONE_FILE,
-        )
+    summary: DiffCounts = said("Counts of changed files.")
+    entries: list[DiffFileResult] = said("The files, sorted by path.", most=100, rest=ONE_FILE)
+    truncated: bool = said("Whether more files differ than were listed; total counts them all.")
+    patch: str = said(
+        "The changes as one patch that git apply accepts in the tree that the workspace was seeded from.",
+        guest=True,
+        most=20_000,
+        rest=ONE_FILE,
     )
 
 
-@dataclass(frozen=True, slots=True)
 class ExportResult(Result):
     """The result of an export."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    path: str = field(metadata=parameters.FULL_PATH)
-    output_path: str = field(metadata=WRITTEN_TO)
-    kind: str = field(metadata=said("Its kind: file, directory."))
-    entry_count: int = field(metadata=said("Number of files, directories and links exported."))
-    bytes_written: int = field(metadata=said("Bytes of content exported."))
-    left_out_count: int = field(metadata=said("Number of entries skipped: devices, links that lead outside."))
-    left_out: tuple[NoteResult, ...] = field(metadata=said("The first hundred of them.", guest=True, most=30))
-    host_hook_count: int = field(metadata=said("Number of files that a tool of this host would run automatically."))
-    host_hooks: tuple[HostHookResult, ...] = field(metadata=said("The first hundred of them.", guest=True, most=30))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    path: str = said(parameters.FULL_PATH)
+    output_path: str = said(WRITTEN_TO)
+    kind: str = said("Its kind: file, directory.")
+    entry_count: int = said("Number of files, directories and links exported.")
+    bytes_written: int = said("Bytes of content exported.")
+    left_out_count: int = said("Number of entries skipped: devices, links that lead outside.")
+    left_out: list[NoteResult] = said("The first hundred of them.", guest=True, most=30)
+    host_hook_count: int = said("Number of files that a tool of this host would run automatically.")
+    host_hooks: list[HostHookResult] = said("The first hundred of them.", guest=True, most=30)
 
 
-@dataclass(frozen=True, slots=True)
 class SummaryCommand(Result):
     """One command and its outcome."""
 
-    seq: int = field(metadata=said("Its number in the workspace's history."))
-    command: str = field(metadata=said("The command, on one line."))
-    outcome: str = field(metadata=said("Its outcome, in words.", guest=True))
-    exit_code: int | None = field(metadata=said("Its exit status; null if it has none."))
-    timed_out: bool = field(metadata=said("Whether it was killed because it timed out."))
-    duration_ms: int = field(metadata=said("Duration of the run."))
+    seq: int = said("Its number in the workspace's history.")
+    command: str = said("The command, on one line.")
+    outcome: str = said("Its outcome, in words.", guest=True)
+    exit_code: int | None = said("Its exit status; null if it has none.")
+    timed_out: bool = said("Whether it was killed because it timed out.")
+    duration_ms: int = said("Duration of the run.")
 
 
-@dataclass(frozen=True, slots=True)
 class SummaryFile(Result):
     """One file that differs from the baseline."""
 
-    path: str = field(metadata=said("Its path below /workspace.", guest=True))
-    status: str = field(metadata=said("Its status: added, modified, deleted, type_changed."))
-    added_lines: int = field(metadata=said("Number of lines added."))
-    removed_lines: int = field(metadata=said("Number of lines removed."))
-    reason: str = field(metadata=said("Why the diff's patch does not contain it, if so."))
+    path: str = said("Its path below /workspace.", guest=True)
+    status: str = said("Its status: added, modified, deleted, type_changed.")
+    added_lines: int = said("Number of lines added.")
+    removed_lines: int = said("Number of lines removed.")
+    reason: str = said("Why the diff's patch does not contain it, if so.")
 
 
-@dataclass(frozen=True, slots=True)
 class SummaryEvent(Result):
     """One thing that was done besides commands."""
 
-    at: str = field(metadata=said("When (UTC)."))
-    kind: str = field(metadata=said("Its kind: patch, sync, snapshot, export, reset, file_write, start, stop."))
-    text: str = field(metadata=said("The event, in words.", guest=True))
+    at: str = said("When (UTC).")
+    kind: str = said("Its kind: patch, sync, snapshot, export, reset, file_write, start, stop.")
+    text: str = said("The event, in words.", guest=True)
 
 
-@dataclass(frozen=True, slots=True)
 class SummaryResult(Result):
     """The activity in a workspace since it was created or last reset. The lists hold what fits on a page."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    name: str | None = field(metadata=said("Its name."))
-    environment: str = field(metadata=said("The environment it was created from."))
-    state: str = field(metadata=said("Its state: started, stopped, failed, or in between."))
-    execution_mode: str | None = field(metadata=said("Where its commands run."))
-    isolation: str | None = field(metadata=said("Its isolation from this host: kvm, tcg, none."))
-    since: str = field(metadata=said("When it was created or last reset (UTC)."))
-    reset_count: int = field(metadata=said("Number of resets."))
-    workspace_seed: SeedResult = field(metadata=said("Its seed."))
-    command_count: int = field(metadata=said("Number of commands run."))
-    failed_count: int = field(metadata=said("Number of commands with a non-zero exit status."))
-    timed_out_count: int = field(metadata=said("Number of commands that timed out."))
-    commands: tuple[SummaryCommand, ...] = field(metadata=said("The last commands, and earlier ones that failed."))
-    changes_known: bool = field(metadata=said("Whether it could be compared with its baseline."))
-    changes_unknown_reason: str = field(metadata=said("Why it could not.", guest=True))
-    changes: DiffCounts | None = field(metadata=said("Counts of files changed since the baseline."))
-    added_lines: int = field(metadata=said("Total number of lines added."))
-    removed_lines: int = field(metadata=said("Total number of lines removed."))
-    files: tuple[SummaryFile, ...] = field(metadata=said("The first of the files that differ."))
-    event_count: int = field(metadata=said("Number of events other than commands."))
-    events: tuple[SummaryEvent, ...] = field(metadata=said("The last of them."))
-    snapshots: tuple[SnapshotFacts, ...] = field(metadata=said("The snapshots.", most=50))
-    service_count: int = field(metadata=said("Number of services."))
-    running_service_count: int = field(metadata=said("Number of services that are running."))
-    page: str = field(
-        metadata=said("The summary as one page for a chat message or a pull request comment.", guest=True)
-    )
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    name: str | None = said("Its name.")
+    environment: str = said("The environment it was created from.")
+    state: str = said("Its state: started, stopped, failed, or in between.")
+    execution_mode: str | None = said("Where its commands run.")
+    isolation: str | None = said("Its isolation from this host: kvm, tcg, none.")
+    since: str = said("When it was created or last reset (UTC).")
+    reset_count: int = said("Number of resets.")
+    workspace_seed: SeedResult = said("Its seed.")
+    command_count: int = said("Number of commands run.")
+    failed_count: int = said("Number of commands with a non-zero exit status.")
+    timed_out_count: int = said("Number of commands that timed out.")
+    commands: list[SummaryCommand] = said("The last commands, and earlier ones that failed.")
+    changes_known: bool = said("Whether it could be compared with its baseline.")
+    changes_unknown_reason: str = said("Why it could not.", guest=True)
+    changes: DiffCounts | None = said("Counts of files changed since the baseline.")
+    added_lines: int = said("Total number of lines added.")
+    removed_lines: int = said("Total number of lines removed.")
+    files: list[SummaryFile] = said("The first of the files that differ.")
+    event_count: int = said("Number of events other than commands.")
+    events: list[SummaryEvent] = said("The last of them.")
+    snapshots: list[SnapshotFacts] = said("The snapshots.", most=50)
+    service_count: int = said("Number of services.")
+    running_service_count: int = said("Number of services that are running.")
+    page: str = said("The summary as one page for a chat message or a pull request comment.", guest=True)
 
 
 def _diff(request: DiffRequest, call: Call) -> DiffResult:
@@ -217,9 +200,8 @@ def _diff(request: DiffRequest, call: Call) -> DiffResult:
         DiffResult,
         changes,
         workspace_id=found.workspace.id,
-        host_hooks=tuple(HostHookResult(*each) for each in changes.host_hooks),
-        summary=result_of(DiffCounts, changes.counts),
-        entries=tuple(_file(each) for each in changes.entries),
+        summary=changes.counts,
+        entries=[_file(each) for each in changes.entries],
     )
 
 
@@ -228,7 +210,7 @@ def _file(change: FileChange) -> DiffFileResult:
     return result_of(
         DiffFileResult,
         change,
-        status=change.change.value,
+        status=change.change,
         patched=change.is_patched,
         old_kind=old.kind if old else None,
         new_kind=new.kind if new else None,
@@ -263,16 +245,13 @@ def _summary_result(review: Review) -> SummaryResult:
         isolation=workspace.isolation.value if workspace.isolation else None,
         since=utc_text(workspace.created_at if workspace.last_reset_at is None else workspace.last_reset_at),
         reset_count=workspace.reset_count,
-        workspace_seed=seed_result(workspace.seed),
-        commands=tuple(result_of(SummaryCommand, each) for each in review.commands),
+        workspace_seed=workspace.seed,
         changes_known=changes is not None,
         changes_unknown_reason=review.no_changes_reason,
-        changes=None if changes is None else result_of(DiffCounts, changes.counts),
-        files=tuple(result_of(SummaryFile, each, status=each.change.value) for each in review.files),
-        events=tuple(SummaryEvent(utc_text(each.at), each.kind.value, each.text) for each in review.events),
-        snapshots=tuple(
-            SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes) for each in review.snapshots
-        ),
+        changes=None if changes is None else changes.counts,
+        files=[result_of(SummaryFile, each, status=each.change) for each in review.files],
+        events=[SummaryEvent(utc_text(each.at), each.kind.value, each.text) for each in review.events],
+        snapshots=[SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes) for each in review.snapshots],
         service_count=len(review.services),
         running_service_count=sum(each.state is ServiceState.RUNNING for each in review.services),
         page=page(review),
@@ -300,8 +279,6 @@ def _export(request: ExportRequest, call: Call) -> ExportResult:
         report,
         workspace_id=done.workspace_id,
         path=done.path,
-        left_out=tuple(NoteResult(*each) for each in report.left_out),
-        host_hooks=tuple(HostHookResult(*each) for each in report.host_hooks),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.model import service as bounds
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_or_none, utc_text
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.protocol.names import WORKSPACE
 
@@ -102,61 +102,53 @@ class ServiceLogsRequest:
     all: bool = field(default=False, metadata=about("Show the whole log that is kept."))
 
 
-@dataclass(frozen=True, slots=True)
 class PublishedPortResult(Result):
     """A port of this host that leads to one of the guest's."""
 
-    host: str = field(metadata=said("The address of this host: 127.0.0.1."))
-    host_port: int = field(metadata=said("The port of this host."))
-    guest_port: int = field(metadata=said("The port in the guest."))
+    host: str = said("The address of this host: 127.0.0.1.")
+    host_port: int = said("The port of this host.")
+    guest_port: int = said("The port in the guest.")
 
 
-@dataclass(frozen=True, slots=True)
 class ServiceResult(Result):
     """A service."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    name: str = field(metadata=said("The service's name."))
-    state: str = field(
-        metadata=said("Its state: running, exited (by itself), failed (never became ready), or stopped.")
-    )
-    command: str | tuple[str, ...] = field(metadata=said("The command as given."))
-    cwd: str = field(metadata=said("Its working directory."))
-    readiness: dict[str, str] | None = field(metadata=said("Its readiness check as given."))
-    started_at: str = field(metadata=said("When it was started (UTC)."))
-    ready_at: str | None = field(metadata=said("When it became ready (UTC); null if it never did."))
-    exit_code: int | None = field(metadata=said("Its exit status once it has ended; 128+N if signal N killed it."))
-    published_ports: tuple[PublishedPortResult, ...] = field(metadata=said("Its published ports while it is running."))
-    problem: str = field(metadata=said("Why it failed, or its current problem.", guest=True))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    name: str = said("The service's name.")
+    state: str = said("Its state: running, exited (by itself), failed (never became ready), or stopped.")
+    command: str = said("The command, as a line for a shell.")
+    cwd: str = said("Its working directory.")
+    readiness: dict[str, str] | None = said("Its readiness check as given.")
+    started_at: str = said("When it was started (UTC).")
+    ready_at: str | None = said("When it became ready (UTC); null if it never did.")
+    exit_code: int | None = said("Its exit status once it has ended; 128+N if signal N killed it.")
+    published_ports: list[PublishedPortResult] = said("Its published ports while it is running.")
+    problem: str = said("Why it failed, or its current problem.", guest=True)
 
 
-@dataclass(frozen=True, slots=True)
 class ServiceListResult(Result):
     """The services of a workspace."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    count: int = field(metadata=said("Number of entries."))
-    running_count: int = field(metadata=said("Number of services that are running."))
-    services: tuple[ServiceResult, ...] = field(metadata=said("The services, oldest first.", most=20))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    count: int = said("Number of entries.")
+    running_count: int = said("Number of services that are running.")
+    services: list[ServiceResult] = said("The services, oldest first.", most=20)
 
 
-@dataclass(frozen=True, slots=True)
 class ServiceLogsResult(Result):
     """The output of a service."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    name: str = field(metadata=said("The service's name."))
-    state: str = field(metadata=said("Its state: running, exited, failed, stopped."))
-    log: str = field(
-        metadata=said(
-            "Its stdout and stderr, in order of arrival.",
-            guest=True,
-            most=20_000,
-            rest="service_logs with a smaller tail_lines shows the end in full.",
-        )
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    name: str = said("The service's name.")
+    state: str = said("Its state: running, exited, failed, stopped.")
+    log: str = said(
+        "Its stdout and stderr, in order of arrival.",
+        guest=True,
+        most=20_000,
+        rest="service_logs with a smaller tail_lines shows the end in full.",
     )
-    log_bytes: int = field(metadata=said("Total size of its output."))
-    truncated: bool = field(metadata=said("Whether earlier output was omitted."))
+    log_bytes: int = said("Total size of its output.")
+    truncated: bool = said("Whether earlier output was omitted.")
 
 
 def _start(request: ServiceStartRequest, call: Call) -> ServiceResult:
@@ -182,7 +174,7 @@ def _list(request: WorkspaceRequest, call: Call) -> ServiceListResult:
 
     with engine(call) as using:
         workspace, services = list_services(using, request.workspace_id)
-    results = tuple(_service(workspace, each) for each in services)
+    results = [_service(workspace, each) for each in services]
     return ServiceListResult(workspace.id, len(results), sum(each.state == "running" for each in results), results)
 
 
@@ -220,9 +212,7 @@ def _service(workspace: Workspace, service: Service) -> ServiceResult:
         service,
         workspace_id=workspace.id,
         readiness=None if readiness is None else {readiness.kind.value: readiness.target},
-        started_at=utc_text(service.started_at),
-        ready_at=utc_or_none(service.ready_at),
-        published_ports=tuple(PublishedPortResult("127.0.0.1", port.host, port.guest) for port in service.ports),
+        published_ports=[PublishedPortResult("127.0.0.1", port.host, port.guest) for port in service.ports],
     )
 
 

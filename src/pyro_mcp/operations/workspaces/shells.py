@@ -24,9 +24,9 @@ _SHELL = about(
     form="the id that shell_open returned, such as sh_…",
     names="SHELL",
 )
-_SHELL_ID = said("Id of the shell.")
-_STATE = said("running, or exited.")
-_EXIT_CODE = said("Its exit status once it has exited; 128+N if signal N killed it.")
+_SHELL_ID = "Id of the shell."
+_STATE = "running, or exited."
+_EXIT_CODE = "Its exit status once it has exited; 128+N if signal N killed it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,93 +120,82 @@ class ShellCloseRequest:
     shell_id: str = field(metadata=_SHELL)
 
 
-@dataclass(frozen=True, slots=True)
 class ShellFacts(Result):
     """One shell, as it is."""
 
-    shell_id: str = field(metadata=_SHELL_ID)
-    state: str = field(metadata=_STATE)
-    exit_code: int | None = field(metadata=_EXIT_CODE)
-    end_cursor: int = field(metadata=said("Where its output ends."))
-    cols: int = field(metadata=said("Terminal columns."))
-    rows: int = field(metadata=said("Terminal rows."))
+    shell_id: str = said(_SHELL_ID)
+    state: str = said(_STATE)
+    exit_code: int | None = said(_EXIT_CODE)
+    end_cursor: int = said("Where its output ends.")
+    cols: int = said("Terminal columns.")
+    rows: int = said("Terminal rows.")
 
 
-@dataclass(frozen=True, slots=True)
 class ShellListResult(Result):
     """The shells of a workspace."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    count: int = field(metadata=said("Number of entries."))
-    shells: tuple[ShellFacts, ...] = field(metadata=said("The shells as the guest reports them, oldest first."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    count: int = said("Number of entries.")
+    shells: list[ShellFacts] = said("The shells as the guest reports them, oldest first.")
 
 
-@dataclass(frozen=True, slots=True)
 class ShellOpenResult(Result):
     """A shell that runs."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    shell_id: str = field(metadata=_SHELL_ID)
-    state: str = field(metadata=_STATE)
-    cwd: str = field(metadata=said("The directory it started in."))
-    cols: int = field(metadata=said("Terminal columns."))
-    rows: int = field(metadata=said("Terminal rows."))
-    cursor: int = field(metadata=said("Where its output begins."))
-    execution_mode: str = field(
-        metadata=said("Where it runs: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
-    )
-    isolation: str = field(metadata=said("Its isolation from this host: kvm, tcg (a VM in software), none."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    shell_id: str = said(_SHELL_ID)
+    state: str = said(_STATE)
+    cwd: str = said("The directory it started in.")
+    cols: int = said("Terminal columns.")
+    rows: int = said("Terminal rows.")
+    cursor: int = said("Where its output begins.")
+    execution_mode: str = said("Where it runs: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
+    isolation: str = said("Its isolation from this host: kvm, tcg (a VM in software), none.")
 
 
-@dataclass(frozen=True, slots=True)
 class ShellReadResult(Result):
     """A part of a shell's output."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    shell_id: str = field(metadata=_SHELL_ID)
-    cursor: int = field(metadata=said("Where this output starts; later than requested if some was dropped."))
-    next_cursor: int = field(metadata=said("Where to continue reading."))
-    end_cursor: int = field(metadata=said("Where the output ended when it was read."))
-    output: str = field(metadata=said("Output of the shell and its programs.", guest=True, most=80_000))
-    truncated: bool = field(metadata=said("Whether there is more at next_cursor, or earlier output was dropped."))
-    dropped_bytes: int = field(
-        metadata=said("Bytes dropped between the requested cursor and this output: only the last MiB is kept.")
-    )
-    plain: bool = field(metadata=said("Whether the output is rendered as a person would see it."))
-    state: str = field(metadata=_STATE)
-    exit_code: int | None = field(metadata=_EXIT_CODE)
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    shell_id: str = said(_SHELL_ID)
+    cursor: int = said("Where this output starts; later than requested if some was dropped.")
+    next_cursor: int = said("Where to continue reading.")
+    end_cursor: int = said("Where the output ended when it was read.")
+    output: str = said("Output of the shell and its programs.", guest=True, most=80_000)
+    truncated: bool = said("Whether there is more at next_cursor, or earlier output was dropped.")
+    dropped_bytes: int = said("Bytes dropped between the requested cursor and this output: only the last MiB is kept.")
+    plain: bool = said("Whether the output is rendered as a person would see it.")
+    state: str = said(_STATE)
+    exit_code: int | None = said(_EXIT_CODE)
 
 
-@dataclass(frozen=True, slots=True)
 class ShellWriteResult(Result):
     """The result of typing into a shell."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    shell_id: str = field(metadata=_SHELL_ID)
-    input_chars: int = field(metadata=said("Number of characters typed, including Enter."))
-    cursor: int = field(metadata=said("End of the output before this call: read from here to see the effect."))
-    state: str = field(metadata=_STATE)
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    shell_id: str = said(_SHELL_ID)
+    input_chars: int = said("Number of characters typed, including Enter.")
+    cursor: int = said("End of the output before this call: read from here to see the effect.")
+    state: str = said(_STATE)
 
 
-@dataclass(frozen=True, slots=True)
 class ShellSignalResult(Result):
     """A signal that was sent."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    shell_id: str = field(metadata=_SHELL_ID)
-    signal: str = field(metadata=said("The signal sent to the foreground process."))
-    cursor: int = field(metadata=said("End of the output before this call: read from here to see the effect."))
-    state: str = field(metadata=said("State of the shell right after it: running, or exited."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    shell_id: str = said(_SHELL_ID)
+    signal: str = said("The signal sent to the foreground process.")
+    cursor: int = said("End of the output before this call: read from here to see the effect.")
+    state: str = said("State of the shell right after it: running, or exited.")
 
 
-@dataclass(frozen=True, slots=True)
 class ShellCloseResult(Result):
     """A shell that was ended."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    shell_id: str = field(metadata=_SHELL_ID)
-    closed: bool = field(metadata=said("Always true: the shell and everything it started are gone."))
-    exit_code: int | None = field(metadata=said("Its exit status; 128+N if signal N killed it."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    shell_id: str = said(_SHELL_ID)
+    closed: bool = said("Always true: the shell and everything it started are gone.")
+    exit_code: int | None = said("Its exit status; 128+N if signal N killed it.")
 
 
 def _open(request: ShellOpenRequest, call: Call) -> ShellOpenResult:
@@ -232,9 +221,9 @@ def _list(request: WorkspaceRequest, call: Call) -> ShellListResult:
 
     with engine(call) as using:
         workspace_id, found = list_shells(using, request.workspace_id)
-    shells = tuple(
+    shells = [
         ShellFacts(each.shell, each.state.value, each.exit_code, each.end, each.cols, each.rows) for each in found
-    )
+    ]
     return ShellListResult(workspace_id, len(shells), shells)
 
 

@@ -49,43 +49,37 @@ class ResetRequest:
     )
 
 
-@dataclass(frozen=True, slots=True)
 class SnapshotFacts(Result):
     """One snapshot."""
 
-    snapshot_name: str = field(metadata=said("Its name."))
-    created_at: str = field(metadata=said("When it was taken (UTC)."))
-    size_bytes: int = field(metadata=said("Disk space used on this host."))
+    snapshot_name: str = said("Its name.")
+    created_at: str = said("When it was taken (UTC).")
+    size_bytes: int = said("Disk space used on this host.")
 
 
-@dataclass(frozen=True, slots=True)
 class SnapshotResult(Result):
     """A snapshot that was made."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    snapshot_name: str = field(metadata=said("Its name."))
-    created_at: str = field(metadata=said("When it was taken (UTC)."))
-    size_bytes: int = field(metadata=said("Disk space used on this host."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    snapshot_name: str = said("Its name.")
+    created_at: str = said("When it was taken (UTC).")
+    size_bytes: int = said("Disk space used on this host.")
 
 
-@dataclass(frozen=True, slots=True)
 class SnapshotListResult(Result):
     """All snapshots of a workspace."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    count: int = field(metadata=said("Number of snapshots, including the baseline."))
-    snapshots: tuple[SnapshotFacts, ...] = field(
-        metadata=said("The baseline, then the others, oldest first.", most=100)
-    )
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    count: int = said("Number of snapshots, including the baseline.")
+    snapshots: list[SnapshotFacts] = said("The baseline, then the others, oldest first.", most=100)
 
 
-@dataclass(frozen=True, slots=True)
 class SnapshotDeleteResult(Result):
     """A snapshot that is gone."""
 
-    workspace_id: str = field(metadata=parameters.WORKSPACE_ID)
-    snapshot_name: str = field(metadata=said("Its name."))
-    deleted: bool = field(metadata=said("Always true: a failed deletion is an error."))
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    snapshot_name: str = said("Its name.")
+    deleted: bool = said("Always true: a failed deletion is an error.")
 
 
 def _create(request: SnapshotRequest, call: Call) -> SnapshotResult:
@@ -102,10 +96,10 @@ def _list(request: WorkspaceRequest, call: Call) -> SnapshotListResult:
 
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
-        found = tuple(
+        found = [
             SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes)
             for each in list_snapshots(using, workspace_id)
-        )
+        ]
     return SnapshotListResult(workspace_id, len(found), found)
 
 
