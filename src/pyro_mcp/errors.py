@@ -7,7 +7,8 @@ machines. Printing, logging and exit statuses are the surfaces' part.
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 
 
@@ -114,3 +115,12 @@ def from_os_error(error: OSError, doing: str, *, hint: str = "") -> PyroError:
     reason = error.strerror or str(error)
     details: dict[str, object] = {"errno": errno.errorcode.get(error.errno or 0, "unknown")}
     return PyroError(code, f"could not {doing}: {reason}", hint=hint or default_hint, details=details)
+
+
+@contextmanager
+def os_errors(doing: str, *, hint: str = "") -> Generator[None]:
+    """Raise an OSError of the block as a PyroError; `doing` and `hint` are those of `from_os_error`."""
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error, doing, hint=hint) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pyro_mcp.cli.shape import FILE_SUFFIX
 from pyro_mcp.cli.streams import STDIN
 from pyro_mcp.cli.usage import UsageError, with_help
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.operations.fields import Kind
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _text_of(path: str, parameter: Parameter) -> str:
     """Return the content of a file, or of stdin."""
     most = parameter.max_length or _MOST_BYTES
     name = "stdin" if path == "-" else path
-    try:
+    with os_errors(f"read {name}"):
         fd = os.dup(STDIN) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             data = bytearray()
@@ -110,8 +110,6 @@ def _text_of(path: str, parameter: Parameter) -> str:
                 data += more
         finally:
             os.close(fd)
-    except OSError as error:
-        raise from_os_error(error, f"read {name}") from error
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -13,7 +13,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.host.faults import fault_point
 
 _FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
@@ -49,7 +49,7 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
         PyroError: NO_SPACE, PERMISSION and others.
     """
     staged = path.with_name(f".{path.name}.new")
-    try:
+    with os_errors(f"write {path}"):
         fd = _open_locked(staged)
         try:
             _fill(fd, data, mode)
@@ -63,8 +63,6 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.close(fd)
         fault_point("atomic_write.before_dir_sync")
         fsync_dir(path.parent)
-    except OSError as error:
-        raise from_os_error(error, f"write {path}") from error
 
 
 def _open_locked(staged: Path) -> int:
@@ -112,19 +110,18 @@ def staged_dir(tmp_root: Path, target: Path, *, replaces: bool = False) -> Gener
         PyroError: NO_SPACE, PERMISSION and others.
     """
     staged, fd = _make_locked(tmp_root)
-    try:
-        yield staged
-        sync_tree(staged)
-        fault_point("staged_dir.before_rename")
-        _publish(staged, target, tmp_root, replaces=replaces)
-        fault_point("staged_dir.before_dir_sync")
-        fsync_dir(target.parent)
-    except OSError as error:
-        raise from_os_error(error, f"make {target}") from error
-    finally:
-        if os.path.lexists(staged):
-            remove_tree(staged)
-        os.close(fd)
+    with os_errors(f"make {target}"):
+        try:
+            yield staged
+            sync_tree(staged)
+            fault_point("staged_dir.before_rename")
+            _publish(staged, target, tmp_root, replaces=replaces)
+            fault_point("staged_dir.before_dir_sync")
+            fsync_dir(target.parent)
+        finally:
+            if os.path.lexists(staged):
+                remove_tree(staged)
+            os.close(fd)
 
 
 def _publish(staged: Path, target: Path, tmp_root: Path, *, replaces: bool) -> None:
@@ -278,7 +275,7 @@ def sparse_copy(src_fd: int, dst_fd: int) -> None:
     Raises:
         PyroError: NO_SPACE and others; INVALID if the source shrinks meanwhile.
     """
-    try:
+    with os_errors("copy a disk image"):
         try:
             fcntl.ioctl(dst_fd, _FICLONE, src_fd)
         except OSError as error:
@@ -290,8 +287,6 @@ def sparse_copy(src_fd: int, dst_fd: int) -> None:
         os.ftruncate(dst_fd, size)
         for start, end in _extents(src_fd, size):
             _copy_range(src_fd, dst_fd, start, end)
-    except OSError as error:
-        raise from_os_error(error, "copy a disk image") from error
 
 
 def _extents(fd: int, size: int) -> Generator[tuple[int, int]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.host.waiting import wait_until
 
 _MAX_OWNER_BYTES = 32
@@ -43,10 +43,8 @@ def file_lock(path: Path, *, shared: bool = False, timeout_s: float, waiting_for
 
 
 def _open(path: Path) -> int:
-    try:
+    with os_errors(f"open the lock file {path}"):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise from_os_error(error, f"open the lock file {path}") from error
 
 
 def _take(fd: int, path: Path, kind: int, timeout_s: float, waiting_for: str) -> None:

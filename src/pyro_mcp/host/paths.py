@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 
 PROGRAM = "pyro-mcp"
 
@@ -156,7 +156,7 @@ def ensure_private_dir(path: Path) -> Path:
     except OSError as error:
         raise from_os_error(error, f"make the directory {path}", hint=hint) from error
     uid = os.geteuid()
-    try:
+    with os_errors(f"use the directory {path}", hint=hint):
         link = os.lstat(path)
         found = os.stat(path)
         if not stat.S_ISDIR(found.st_mode):
@@ -170,6 +170,4 @@ def ensure_private_dir(path: Path) -> Path:
                 f"{path} can be written by other users",
                 hint=f"Run chmod go-w {path}, or choose another place.",
             )
-    except OSError as error:
-        raise from_os_error(error, f"use the directory {path}", hint=hint) from error
     return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import os_errors
 from pyro_mcp.host import programs
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.image import filesystem, integrity
@@ -49,15 +49,13 @@ def build_environment(shelf: Shelf, paths: Paths, recipe: EnvironmentRecipe, pro
         fault_point("environment.after_build")
         progress.phase("image", f"writing the root file system of {recipe.name}")
         _empty_directories(namespace, tree)
-        try:
+        with os_errors(f"write the root file system of {recipe.name}"):
             contents.mkdir()
             image = contents / BASE_IMAGE
             size = filesystem.make_image(namespace, tree, image)
             fault_point("environment.after_image")
             # Readable through a descriptor by any user: the VMM may run as another user. The directory is private.
             image.chmod(0o444)
-        except OSError as error:
-            raise from_os_error(error, f"write the root file system of {recipe.name}") from error
         progress.advance(0.7, "computing its digest")
         manifest = _manifest(shelf, recipe, result, integrity.measure(image), size)
         fault_point("environment.before_publish")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import durable
 from pyro_mcp.host.files import open_plain
 from pyro_mcp.host.waiting import wait_until
@@ -53,14 +53,12 @@ def measure(path: Path) -> Artifact:
     Raises:
         PyroError: NOT_FOUND, PERMISSION and others.
     """
-    try:
+    with os_errors(f"read {path}"):
         fd = open_plain(path)
         try:
             return _measure(fd)
         finally:
             os.close(fd)
-    except OSError as error:
-        raise from_os_error(error, f"read {path}") from error
 
 
 def _measure(fd: int) -> Artifact:

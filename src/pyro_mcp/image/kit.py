@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import programs
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.image import integrity
@@ -162,7 +162,7 @@ def _build(paths: Paths, name: str, progress: Progress) -> Kit:
 
 def _take(tree: Path, contents: Path, recipe: KitRecipe) -> tuple[str, str]:
     """Take what the kit needs out of the tree; return the kernel's release and the name of the interpreter."""
-    try:
+    with os_errors("take the boot source out of the packages"):
         images = sorted((tree / "boot").glob("vmlinuz-*"))
         if not images:
             raise PyroError(ErrorCode.BUILD_FAILED, "the packages hold no kernel")
@@ -177,6 +177,4 @@ def _take(tree: Path, contents: Path, recipe: KitRecipe) -> tuple[str, str]:
         # Readable through a descriptor by any user: the VMM may run as another user. The directory is private.
         (contents / "vmlinux").chmod(0o444)
         toolbox = take_toolbox(tree, contents / "toolbox", recipe.stdlib)
-    except OSError as error:
-        raise from_os_error(error, "take the boot source out of the packages") from error
     return release, toolbox.version

@@ -12,7 +12,7 @@ import shutil
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import os_errors
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.image import cpio, integrity
 from pyro_mcp.image.inputs import INIT, agent_sources, boot_label
@@ -46,13 +46,11 @@ def pack_boot_source(shelf: Shelf, paths: Paths, kit: Kit, progress: Progress) -
         place = stack.enter_context(workshop(paths, shelf.lock_name(boot_label()), Namespace((), mapped=False)))
         contents = place / "contents"
         fault_point("boot.before_pack")
-        try:
+        with os_errors("pack the initramfs"):
             contents.mkdir()
             _write_initramfs(contents / INITRAMFS, kit, place)
             _link_or_copy(kit.vmlinux, contents / VMLINUX)
             os.chmod(contents / INITRAMFS, 0o444)
-        except OSError as error:
-            raise from_os_error(error, "pack the initramfs") from error
         artifacts = {
             INITRAMFS: integrity.measure(contents / INITRAMFS),
             VMLINUX: kit.install.manifest.artifacts[VMLINUX],

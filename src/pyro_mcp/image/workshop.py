@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import durable
 from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.paths import ensure_private_dir
@@ -73,14 +73,13 @@ def workshop(paths: Paths, name: str, namespace: Namespace) -> Generator[Path]:
     The caller holds the pull lock of `name`, so what is found there was left by a build that was killed.
     """
     place = ensure_private_dir(_places(paths)) / name
-    try:
-        namespace.remove_tree(place)
-        os.mkdir(place, 0o700)
-        yield place
-    except OSError as error:
-        raise from_os_error(error, f"build {name} in {place}") from error
-    finally:
-        namespace.remove_tree(place)
+    with os_errors(f"build {name} in {place}"):
+        try:
+            namespace.remove_tree(place)
+            os.mkdir(place, 0o700)
+            yield place
+        finally:
+            namespace.remove_tree(place)
 
 
 def sweep(paths: Paths) -> int:

@@ -10,7 +10,7 @@ import os
 from binascii import crc32
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.errors import PyroError, from_os_error
+from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host.durable import atomic_write
 from pyro_mcp.host.files import open_plain
 from pyro_mcp.model.ids import is_snapshot_id
@@ -36,7 +36,7 @@ def write_copy(files: VmFiles, vm: Vm) -> None:
         PyroError: NO_SPACE, PERMISSION and others.
     """
     staged = files.record.with_suffix(".new")
-    try:
+    with os_errors(f"write {files.record}"):
         fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             rest = memoryview(_sealed(vm_to_row(vm)))
@@ -45,8 +45,6 @@ def write_copy(files: VmFiles, vm: Vm) -> None:
         finally:
             os.close(fd)
         os.rename(staged, files.record)
-    except OSError as error:
-        raise from_os_error(error, f"write {files.record}") from error
 
 
 def read_copy(files: VmFiles) -> Vm | None:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.paths import ensure_private_dir
@@ -193,10 +193,8 @@ class Database:
 
     def _migrate(self) -> None:
         """Bring the file to the newest version; one that is not there begins at version 0, empty."""
-        try:
+        with os_errors(f"open {self.path}"):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        except OSError as error:
-            raise from_os_error(error, f"open {self.path}") from error
         connection = _connection(self.path)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -229,13 +227,11 @@ class Database:
     def _move_aside(self, reason: str) -> None:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         aside = self.path.with_name(f"{self.path.name}.unusable-{stamp}-{os.urandom(3).hex()}")
-        try:
+        with os_errors(f"move the damaged {self.path} aside"):
             for suffix in _SUFFIXES:
                 with suppress(FileNotFoundError):
                     os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
                 fault_point("store.moving_aside")
-        except OSError as error:
-            raise from_os_error(error, f"move the damaged {self.path} aside") from error
         self._notice(
             f"the state database could not be used ({reason}); it was moved to {aside}, and a new one was made."
             " Machines that still run are restored."

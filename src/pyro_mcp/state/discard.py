@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import PyroError, from_os_error
+from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import fsync_dir, remove_tree
 from pyro_mcp.host.faults import fault_point
@@ -181,12 +181,9 @@ def mark_deleted(paths: Paths, workspace_id: str) -> Path:
         PyroError: PERMISSION and others.
     """
     deleted = paths.workspaces / f"{DELETED}{workspace_id}"
-    try:
-        with suppress(FileNotFoundError):
-            os.rename(WorkspaceFiles(paths, workspace_id).directory, deleted)
-            fsync_dir(paths.workspaces)
-    except OSError as error:
-        raise from_os_error(error, f"delete the files of {workspace_id}") from error
+    with os_errors(f"delete the files of {workspace_id}"), suppress(FileNotFoundError):
+        os.rename(WorkspaceFiles(paths, workspace_id).directory, deleted)
+        fsync_dir(paths.workspaces)
     return deleted
 
 

@@ -21,7 +21,7 @@ import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import from_os_error, os_errors
 from pyro_mcp.host.locks import gets_lock, lock_is_held
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.state.filenames import VM_LOCKS
@@ -66,14 +66,12 @@ def named_lock(
 
 def _open(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
+    with os_errors(f"open the lock file {path}"):
         try:
             return os.open(path, flags, 0o600)
         except FileNotFoundError:
             ensure_private_dir(path.parent)
             return os.open(path, flags, 0o600)
-    except OSError as error:
-        raise from_os_error(error, f"open the lock file {path}") from error
 
 
 def _byte_of(name: str) -> int:

@@ -10,7 +10,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.paths import ensure_private_dir
@@ -63,11 +63,9 @@ class ServiceRecords:
         path = self._path(service.name)
         fresh = path.with_suffix(".new")
         # Not synced to the disk: after a crash of the host, there is no VM that it could be about.
-        try:
+        with os_errors(f"record the service {service.name}"):
             fresh.write_bytes(json.dumps(_to_json(service)).encode())
             os.replace(fresh, path)
-        except OSError as error:
-            raise from_os_error(error, f"record the service {service.name}") from error
 
     def update(self, name: str, run: str, change: Callable[[Service], Service]) -> Service | None:
         """Replace a record by what `change` makes of it, if it still is of that run; return what is there then.

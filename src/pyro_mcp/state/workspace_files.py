@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import from_os_error, os_errors
 from pyro_mcp.host.durable import fsync_dir, remove_tree
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.ids import is_snapshot_id
@@ -73,11 +73,9 @@ def sync_workspace(paths: Paths, files: WorkspaceFiles, life: int, made_at: floa
         PyroError: NO_SPACE, PERMISSION and others.
     """
     write_life_record(files, life, BASELINE, made_at)
-    try:
+    with os_errors(f"make {files.directory}"):
         for directory in (files.lives, files.snapshots, paths.workspaces, paths.state):
             fsync_dir(directory)
-    except OSError as error:
-        raise from_os_error(error, f"make {files.directory}") from error
 
 
 def finish_workspace(files: WorkspaceFiles, workspace: Workspace) -> None:
@@ -86,14 +84,12 @@ def finish_workspace(files: WorkspaceFiles, workspace: Workspace) -> None:
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
     """
-    try:
+    with os_errors(f"make {files.directory}"):
         # Without its mark and not identified yet, it would be moved to quarantine, not removed.
         os.unlink(files.unfinished)
         write_workspace_copy(files, workspace)
         # The root disk may be younger than the rest.
         fsync_dir(files.life(workspace.life))
-    except OSError as error:
-        raise from_os_error(error, f"make {files.directory}") from error
 
 
 def begin_life(files: WorkspaceFiles, life: int) -> None:
@@ -113,12 +109,10 @@ def finish_life(files: WorkspaceFiles, life: int, snapshot: str, made_at: float)
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
     """
-    try:
+    with os_errors(f"make {files.life(life)}"):
         os.unlink(files.life_unfinished(life))
         write_life_record(files, life, snapshot, made_at)
         fsync_dir(files.lives)
-    except OSError as error:
-        raise from_os_error(error, f"make {files.life(life)}") from error
 
 
 def hide_snapshot(files: WorkspaceFiles, snapshot_id: str) -> None:
@@ -129,15 +123,13 @@ def hide_snapshot(files: WorkspaceFiles, snapshot_id: str) -> None:
     """
     record = files.snapshot_record(snapshot_id)
     mark = _mark(files, snapshot_id)
-    try:
+    with os_errors(f"delete the snapshot {snapshot_id}"):
         try:
             os.rename(record, mark)
         except FileNotFoundError:
             # An earlier version made the snapshot.
             _touch(mark)
         fsync_dir(files.snapshots)
-    except OSError as error:
-        raise from_os_error(error, f"delete the snapshot {snapshot_id}") from error
 
 
 def remove_snapshot_files(files: WorkspaceFiles, snapshot_id: str) -> None:
@@ -282,10 +274,8 @@ def _mark(files: WorkspaceFiles, snapshot_id: str) -> Path:
 
 
 def _touch(path: Path) -> None:
-    try:
+    with os_errors(f"make {path}"):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    except OSError as error:
-        raise from_os_error(error, f"make {path}") from error
 
 
 def _entries(directory: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join, shown_briefly
 from pyro_mcp.protocol.tar_writer import data_segments
 from pyro_mcp.trees.entries import KEPT_MODE, Bounds, Entry, Kind, Notes, Tally, TreeMode, data_bytes
@@ -88,14 +88,12 @@ class DirectorySource:
             raise self._unreadable_error()
 
     def _open_root(self, levels: list[_Level]) -> Entry:
-        try:
+        with os_errors(f"read the directory {self._path}"):
             # The directory that the user named may be a link; what is in it may not.
             fd = os.open(self._path, _OPEN_DIRECTORY & ~os.O_NOFOLLOW)
             levels.append(_Level(fd, b""))
             self._list(levels[0])
             return Entry(b"", Kind.DIRECTORY, 0o755, os.fstat(fd).st_mtime_ns)
-        except OSError as error:
-            raise from_os_error(error, f"read the directory {self._path}") from error
 
     def _enter(self, levels: list[_Level], name: bytes) -> Entry | None:
         """Open the next directory below the last level, or say why it is left out."""
@@ -144,19 +142,18 @@ class DirectorySource:
             except OSError as error:
                 self._note_failure(error, path)
                 continue
-            try:
-                before = os.fstat(fd)
-                if not stat.S_ISREG(before.st_mode):
-                    self.notes.change(path, GONE)
-                elif not self._unreadable:
-                    yield self._file(fd, path, before)
-                    after = os.fstat(fd)
-                    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-                        self.notes.change(path, RETOUCHED)
-            except OSError as error:
-                raise from_os_error(error, f"read {self._shown(path)}") from error
-            finally:
-                os.close(fd)
+            with os_errors(f"read {self._shown(path)}"):
+                try:
+                    before = os.fstat(fd)
+                    if not stat.S_ISREG(before.st_mode):
+                        self.notes.change(path, GONE)
+                    elif not self._unreadable:
+                        yield self._file(fd, path, before)
+                        after = os.fstat(fd)
+                        if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+                            self.notes.change(path, RETOUCHED)
+                finally:
+                    os.close(fd)
         level.files.clear()
 
     def _file(self, fd: int, path: bytes, found: os.stat_result) -> Entry:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import os_errors
 from pyro_mcp.protocol import tar_writer
 from pyro_mcp.trees.entries import NO_CONTENT, Entry, Kind, data_bytes
 from pyro_mcp.trees.hooks.census import HookCensus
@@ -66,14 +66,12 @@ class TreeStream:
 
     def _gathered(self) -> Generator[bytes]:
         pending = bytearray()
-        try:
+        with os_errors(f"read {self._source.name}"):
             for piece in self._pieces():
                 pending += piece
                 if len(pending) >= _CHUNK_BYTES:
                     yield bytes(pending)
                     pending.clear()
-        except OSError as error:
-            raise from_os_error(error, f"read {self._source.name}") from error
         yield bytes(pending)
 
     def _pieces(self) -> Generator[bytes | memoryview]:

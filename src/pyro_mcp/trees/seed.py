@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import from_os_error, os_errors
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.trees.entries import Entry, TreeMode
 from pyro_mcp.trees.ext4.blank import make_blank
@@ -46,10 +46,8 @@ def seed_disk(
     """
     opened = open_source(source, avoid=(*avoid, disk_path.parent)) if isinstance(source, Path) else source
     blank = make_blank(size_bytes)
-    try:
+    with os_errors(f"make the disk {disk_path}"):
         fd = os.open(disk_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise from_os_error(error, f"make the disk {disk_path}") from error
     try:
         os.ftruncate(fd, size_bytes)
         disk = Disk(fd, blank)

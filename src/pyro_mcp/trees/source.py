@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.trees.directory import DirectorySource
 
 if TYPE_CHECKING:
@@ -25,10 +25,8 @@ def open_source(path: Path, *, avoid: Iterable[Path] = ()) -> TreeSource:
         PyroError: NOT_FOUND; INVALID for anything that is no directory and no archive; PERMISSION.
     """
     path = Path(os.path.abspath(path))
-    try:
+    with os_errors(f"read {path}", hint="Give a directory, or a .tar, .tar.gz or .tgz file."):
         found = os.stat(path)
-    except OSError as error:
-        raise from_os_error(error, f"read {path}", hint="Give a directory, or a .tar, .tar.gz or .tgz file.") from error
     if stat.S_ISDIR(found.st_mode):
         return DirectorySource(path, avoid=avoid)
     if stat.S_ISREG(found.st_mode) and path.name.lower().endswith(_SUFFIXES):

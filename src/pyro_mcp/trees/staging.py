@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 
@@ -166,10 +166,8 @@ def _make(output: Path, parent_fd: int) -> tuple[str, int]:
     """Make a directory with a name of its own and lock it: the lock shows that its maker is alive."""
     while True:
         name = f"{PREFIX}{os.urandom(8).hex()}"
-        try:
+        with os_errors(f"write to the directory {output.parent}"):
             os.mkdir(name, 0o700, dir_fd=parent_fd)
-        except OSError as error:
-            raise from_os_error(error, f"write to the directory {output.parent}") from error
         fd = _open_own(name, parent_fd)
         if fd is None:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import os_errors
 from pyro_mcp.host.durable import sparse_copy
 
 
@@ -17,7 +17,7 @@ def create_memory(size_bytes: int) -> int:
     Raises:
         PyroError: NO_SPACE and others.
     """
-    try:
+    with os_errors("make the guest's memory"):
         fd = os.memfd_create("guest-memory", os.MFD_CLOEXEC)
         try:
             os.fchmod(fd, 0o666)
@@ -25,8 +25,6 @@ def create_memory(size_bytes: int) -> int:
         except BaseException:
             os.close(fd)
             raise
-    except OSError as error:
-        raise from_os_error(error, "make the guest's memory") from error
     return fd
 
 
@@ -38,7 +36,7 @@ def save_memory(fd: int, path: Path) -> None:
     Raises:
         PyroError: CONFLICT if it exists; NO_SPACE, PERMISSION and others.
     """
-    try:
+    with os_errors(f"write the memory file {path}"):
         target = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             os.fchmod(target, 0o666)
@@ -46,5 +44,3 @@ def save_memory(fd: int, path: Path) -> None:
             os.fsync(target)
         finally:
             os.close(target)
-    except OSError as error:
-        raise from_os_error(error, f"write the memory file {path}") from error

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.machine import MachineRecord
@@ -117,10 +117,8 @@ def started(
 def _open_console(spec: MachineSpec) -> int:
     """Make the console's file, and keep it readable here however soon it is removed."""
     path = spec.state_dir / CONSOLE
-    try:
+    with os_errors(f"make the console log {path}"):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise from_os_error(error, f"make the console log {path}") from error
 
 
 def _record(

@@ -15,7 +15,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import durable
 from pyro_mcp.host.files import open_plain
 
@@ -178,16 +178,13 @@ def host_cpu(cpuinfo: str = "/proc/cpuinfo") -> str:
     """Return a digest of what this host's processor is and can do."""
     wanted = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")
     found: list[str] = []
-    try:
-        with open(cpuinfo, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line == "\n" and found:
-                    break
-                name, _, value = line.partition(":")
-                if name.strip() in wanted:
-                    found.append(f"{name.strip()}={' '.join(sorted(value.split()))}")
-    except OSError as error:
-        raise from_os_error(error, f"read {cpuinfo}") from error
+    with os_errors(f"read {cpuinfo}"), open(cpuinfo, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line == "\n" and found:
+                break
+            name, _, value = line.partition(":")
+            if name.strip() in wanted:
+                found.append(f"{name.strip()}={' '.join(sorted(value.split()))}")
     return _digest("\n".join(found).encode())[:16]
 
 
@@ -252,22 +249,21 @@ def _open_regular(path: Path) -> int:
 
 def _stamp(path: Path) -> FileStamp:
     fd = _open_regular(path)
-    try:
-        # A guest's memory written through a mapping has its times final only once it is on the disk.
-        os.fsync(fd)
-        digest = _digest_of_data(fd)
-        found = os.fstat(fd)
-    except OSError as error:
-        raise from_os_error(error, f"seal {path}") from error
-    finally:
-        os.close(fd)
+    with os_errors(f"seal {path}"):
+        try:
+            # A guest's memory written through a mapping has its times final only once it is on the disk.
+            os.fsync(fd)
+            digest = _digest_of_data(fd)
+            found = os.fstat(fd)
+        finally:
+            os.close(fd)
     return FileStamp(found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, digest)
 
 
 def _mapped_writes_are_noted(directory: Path) -> bool:
     """Try out whether a write through a shared mapping moves a file's change time on this file system."""
     path = directory / f".write-probe-{os.getpid()}"
-    try:
+    with os_errors(f"try the file system of {directory}"):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.unlink(path)
@@ -283,8 +279,6 @@ def _mapped_writes_are_noted(directory: Path) -> bool:
             return os.fstat(fd).st_mtime_ns != 0
         finally:
             os.close(fd)
-    except OSError as error:
-        raise from_os_error(error, f"try the file system of {directory}") from error
 
 
 def _digest(data: bytes) -> str:

@@ -12,7 +12,7 @@ import socket
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import PyroError, from_os_error
+from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host import process, programs
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.network.obstacles import (
@@ -218,12 +218,10 @@ def open_egress(
     check_tun()
     plan = plan_egress(surroundings or Surroundings.observe(), private_networks=private_networks)
     with ExitStack() as stack:
-        try:
+        with os_errors("make the sockets of a guest's network"):
             vmm_end, passt_end = (stack.enter_context(end) for end in socket.socketpair())
             log, log_end = (stack.enter_context(end) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
             ready, ready_end = os.pipe2(os.O_CLOEXEC)
-        except OSError as error:
-            raise from_os_error(error, "make the sockets of a guest's network") from error
         stack.callback(os.close, ready)
         for end in (vmm_end, passt_end):
             _enlarge_send_buffer(end)

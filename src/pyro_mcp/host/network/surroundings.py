@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import from_os_error, os_errors
 
 RESOLV_CONF = "/etc/resolv.conf"
 # glibc asks no more than this many (resolv.conf(5), MAXNS).
@@ -53,11 +53,9 @@ class Surroundings:
         Raises:
             PyroError: if the kernel or resolv.conf can't be read.
         """
-        try:
+        with os_errors("ask the kernel for this host's addresses and routes"):
             defaults = set(_default_route_families())
             addresses = tuple(_addresses())
-        except OSError as error:
-            raise from_os_error(error, "ask the kernel for this host's addresses and routes") from error
         return cls(
             addresses=addresses,
             default_ipv4=socket.AF_INET in defaults,

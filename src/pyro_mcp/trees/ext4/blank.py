@@ -14,7 +14,7 @@ import os
 import struct
 from dataclasses import dataclass
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import process
 
 BLOCK_BYTES = 4096
@@ -118,24 +118,22 @@ def make_blank(size_bytes: int) -> Blank:
     """
     if size_bytes < _MIN_DISK_BYTES or size_bytes % BLOCK_BYTES:
         raise PyroError(ErrorCode.INVALID, f"a workspace's disk can't have {size_bytes} bytes")
-    try:
+    with os_errors("prepare a disk in memory"):
         fd = os.memfd_create("blank", os.MFD_CLOEXEC)
-    except OSError as error:
-        raise from_os_error(error, "prepare a disk in memory") from error
-    try:
-        os.ftruncate(fd, size_bytes)
-        options = "lazy_journal_init=1,packed_meta_blocks=1,root_owner=0:0"
-        shape = f"-q -F -t ext4 -O {_FEATURES} -b {BLOCK_BYTES} -I {INODE_BYTES} -i 16384 -m 0 -J size={_JOURNAL_MIB}"
-        process.run(
-            ["mke2fs", *shape.split(), "-L", LABEL, "-E", options, f"/proc/self/fd/{fd}"],
-            timeout_s=_TIMEOUT_S,
-            pass_fds=(fd,),
-        )
-        return Blank(_used_blocks(fd, size_bytes))
-    except OSError as error:
-        raise from_os_error(error, "prepare a disk in memory") from error
-    finally:
-        os.close(fd)
+        try:
+            os.ftruncate(fd, size_bytes)
+            options = "lazy_journal_init=1,packed_meta_blocks=1,root_owner=0:0"
+            shape = (
+                f"-q -F -t ext4 -O {_FEATURES} -b {BLOCK_BYTES} -I {INODE_BYTES} -i 16384 -m 0 -J size={_JOURNAL_MIB}"
+            )
+            process.run(
+                ["mke2fs", *shape.split(), "-L", LABEL, "-E", options, f"/proc/self/fd/{fd}"],
+                timeout_s=_TIMEOUT_S,
+                pass_fds=(fd,),
+            )
+            return Blank(_used_blocks(fd, size_bytes))
+        finally:
+            os.close(fd)
 
 
 def _used_blocks(fd: int, size_bytes: int) -> dict[int, bytearray]:

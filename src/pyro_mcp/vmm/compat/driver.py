@@ -10,7 +10,7 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import programs
 from pyro_mcp.host.process.own_python import own_python
 from pyro_mcp.host.waiting import Deadline
@@ -97,7 +97,7 @@ class CompatDriver:
 
 def _prepare(spec: MachineSpec, info_fd: int, inherited: ExitStack) -> Command:
     root = spec.state_dir / ROOT if spec.host_tree is None else spec.host_tree.workspace
-    try:
+    with os_errors(f"make the directories of {spec.vm_id}"):
         os.makedirs(root, 0o700, exist_ok=True)
         (listener,) = listen_lanes(spec.runtime_dir, 1)
         inherited.enter_context(listener)
@@ -105,8 +105,6 @@ def _prepare(spec: MachineSpec, info_fd: int, inherited: ExitStack) -> Command:
         # One listening socket takes all connections, under the names that lanes have.
         for lane in range(1, LANES):
             os.symlink(lane_path(spec.runtime_dir, 0).name, lane_path(spec.runtime_dir, lane))
-    except OSError as error:
-        raise from_os_error(error, f"make the directories of {spec.vm_id}") from error
     agent = [
         # Of this very package, so that host and agent are of one version.
         *own_python("pyro_mcp.guest.main:serve_host"),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.waiting import Deadline
@@ -161,7 +161,7 @@ class QemuDriver:
 
 
 def _write_state(monitor: QmpClient, path: Path, deadline: Deadline) -> None:
-    try:
+    with os_errors(f"write {path}"):
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             monitor.execute("migrate-set-capabilities", deadline, capabilities=_CAPABILITIES)
@@ -171,8 +171,6 @@ def _write_state(monitor: QmpClient, path: Path, deadline: Deadline) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-    except OSError as error:
-        raise from_os_error(error, f"write {path}") from error
 
 
 def _load_state(monitor: QmpClient, fd: int, deadline: Deadline) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import os_errors
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.filenames import WorkspaceFiles
@@ -100,10 +100,8 @@ def export_disk(engine: Engine, handle: str, output: Path, *, cancel: CancelToke
         sync_disk(image)
         size_bytes = os.stat(image).st_size
         fault_point("ws_disk.exported")
-        try:
+        with os_errors(f"write {output}"):
             staging.publish()
-        except OSError as error:
-            raise from_os_error(error, f"write {output}") from error
     summary: dict[str, object] = {"disk": True, "output_path": str(output), "used_bytes": used_bytes}
     note_activity(engine.store, engine.clock, workspace.id, event=ReviewEvent(ReviewKind.EXPORT, summary))
     return ExportedDisk(workspace.id, output, size_bytes, used_bytes)
@@ -121,8 +119,6 @@ def _need_of(engine: Engine, workspace: Workspace) -> int:
     parts = [files.root_disk(workspace.life), files.workspace_disk(workspace.life)]
     if workspace.base is not None:
         parts.append(Path(workspace.base.path))
-    try:
+    with os_errors(f"read the disks of {workspace.title}", hint=RESCUE_HINT):
         blocks = sum(os.stat(part).st_blocks for part in parts)
-    except OSError as error:
-        raise from_os_error(error, f"read the disks of {workspace.title}", hint=RESCUE_HINT) from error
     return blocks * _BLOCK_BYTES * 5 // 4

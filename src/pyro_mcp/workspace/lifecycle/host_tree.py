@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import from_os_error
+from pyro_mcp.errors import os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.trees.entries import NO_CONTENT, Entry, Kind, TreeMode
@@ -41,7 +41,7 @@ def lay_tree(
         return SeedReport(TreeMode.EMPTY, None)
     progress.phase("seed", opened.name)
     hooks = HookCensus()
-    try:
+    with os_errors(f"lay {opened.name} into {directory}"):
         fd = os.open(directory, _OPEN_DIRECTORY)
         try:
             with TreeWriter(fd) as writer:
@@ -56,8 +56,6 @@ def lay_tree(
                 laying.end_file()
         finally:
             os.close(fd)
-    except OSError as error:
-        raise from_os_error(error, f"lay {opened.name} into {directory}") from error
     return report_on(opened, laying.entry_count, laying.bytes_written, hooks.found())
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import Flavour
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import MIN_FREE_BYTES
@@ -162,9 +162,7 @@ def _source(engine: Engine, workspace: Workspace, snapshot: str) -> Path:
     else:
         snapshot_id = find_snapshot(engine, workspace, snapshot).id
         source = files.snapshot_tree(snapshot_id) if workspace.is_host_compat else files.snapshot_disk(snapshot_id)
-    try:
+    with os_errors(f"read the {snapshot} of {workspace.title}", hint=_GONE_HINT):
         size_bytes = os.lstat(source).st_blocks * _BLOCK_BYTES
-    except OSError as error:
-        raise from_os_error(error, f"read the {snapshot} of {workspace.title}", hint=_GONE_HINT) from error
     require_space(files.directory, size_bytes + MIN_FREE_BYTES)
     return source

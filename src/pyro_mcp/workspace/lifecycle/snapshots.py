@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.agent.files import GuestFiles
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host.durable import fsync_dir, remove_tree, sparse_copy
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.files import open_regular
@@ -234,35 +234,31 @@ def copy_disk(source: Path, target: Path) -> None:
         PyroError: NO_SPACE and others; CONFLICT if the target is there.
     """
     reading = open_regular(source, "the disk")
-    try:
-        writing = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os_errors(f"copy {source} to {target}"):
         try:
-            sparse_copy(reading, writing)
+            writing = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                sparse_copy(reading, writing)
+            finally:
+                os.close(writing)
         finally:
-            os.close(writing)
-    except OSError as error:
-        raise from_os_error(error, f"copy {source} to {target}") from error
-    finally:
-        os.close(reading)
+            os.close(reading)
 
 
 def _sync_read_only(disk: Path) -> None:
     fd = open_regular(disk, "the disk")
-    try:
-        os.fchmod(fd, 0o400)
-        os.fsync(fd)
-    except OSError as error:
-        raise from_os_error(error, f"write {disk}") from error
-    finally:
-        os.close(fd)
+    with os_errors(f"write {disk}"):
+        try:
+            os.fchmod(fd, 0o400)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _publish(staged: Path, target: Path) -> None:
-    try:
+    with os_errors(f"make {target}"):
         os.rename(staged, target)
         fsync_dir(target.parent)
-    except OSError as error:
-        raise from_os_error(error, f"make {target}") from error
 
 
 def _size_of(path: Path) -> int:

@@ -9,7 +9,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import sparse_copy
 from pyro_mcp.host.faults import fault_point
@@ -39,10 +39,8 @@ def require_space(place: Path, wanted_bytes: int = MIN_FREE_BYTES) -> None:
     Raises:
         PyroError: NO_SPACE, saying how much is free and where.
     """
-    try:
+    with os_errors(f"look at {place}"):
         found = os.statvfs(place)
-    except OSError as error:
-        raise from_os_error(error, f"look at {place}") from error
     free = found.f_bavail * found.f_frsize
     # Some file systems (btrfs) count no inodes and report 0 of 0.
     if free >= wanted_bytes and (found.f_favail > 0 or found.f_files == 0):
@@ -114,12 +112,11 @@ def make_sparse(path: Path, size_bytes: int) -> None:
         PyroError: NO_SPACE and others; CONFLICT if it already exists.
     """
     fd = _create(path)
-    try:
-        os.ftruncate(fd, size_bytes)
-    except OSError as error:
-        raise from_os_error(error, f"make the disk {path}") from error
-    finally:
-        os.close(fd)
+    with os_errors(f"make the disk {path}"):
+        try:
+            os.ftruncate(fd, size_bytes)
+        finally:
+            os.close(fd)
 
 
 def copy_into(source: Path, target: Path) -> None:
@@ -146,12 +143,11 @@ def sync_disk(path: Path) -> None:
         PyroError: NO_SPACE and others.
     """
     fd = open_regular(path, "the disk")
-    try:
-        os.fdatasync(fd)
-    except OSError as error:
-        raise from_os_error(error, f"sync {path}") from error
-    finally:
-        os.close(fd)
+    with os_errors(f"sync {path}"):
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
 
 class BackgroundWork:
@@ -224,7 +220,5 @@ def has_size(path: Path, size_bytes: int) -> bool:
 
 
 def _create(path: Path) -> int:
-    try:
+    with os_errors(f"make the disk {path}"):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise from_os_error(error, f"make the disk {path}") from error

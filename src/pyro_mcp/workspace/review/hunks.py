@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.host.process import run
 from pyro_mcp.host.programs import find_program
@@ -70,13 +70,11 @@ def _run_diff(pairs: list[tuple[bytes, bytes]], scratch: Path) -> dict[int, byte
     program = find_program("diff")
     ensure_private_dir(scratch)
     with staged_beside(scratch / f"review-{os.urandom(8).hex()}") as staging:
-        try:
+        with os_errors(f"write to the directory {scratch}"):
             for side, name in enumerate(_SIDES):
                 os.mkdir(name, 0o700, dir_fd=staging.fd)
                 for number, pair in enumerate(pairs):
                     _write(f"{name}/{number}", pair[side], staging.fd)
-        except OSError as error:
-            raise from_os_error(error, f"write to the directory {scratch}") from error
         size = sum(len(old) + len(new) for old, new in pairs)
         try:
             done = run(

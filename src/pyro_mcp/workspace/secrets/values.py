@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.model.workspace import SecretKind, SecretSource
 
 MAX_SECRETS = 64
@@ -53,15 +53,13 @@ def secret_from_file(name: str, path: Path) -> Secret:
     """
     check_name(name)
     what = f"read the secret {name} from {path}"
-    try:
+    with os_errors(what):
         # Without O_NONBLOCK, opening a pipe would wait for its other end.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             data = _content(fd)
         finally:
             os.close(fd)
-    except OSError as error:
-        raise from_os_error(error, what) from error
     if data is None:
         raise PyroError(ErrorCode.INVALID, f"could not {what}: it is not a regular file")
     try:
