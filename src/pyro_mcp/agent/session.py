@@ -17,6 +17,7 @@ from pyro_mcp.agent.failures import failure_error
 from pyro_mcp.agent.messages import breach, decode, guest_info
 from pyro_mcp.agent.tasks import Hearing
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.closing import Closing
 from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import encode_document
@@ -25,8 +26,6 @@ from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from types import TracebackType
-    from typing import Self
 
     from pyro_mcp.agent.cancel import CancelToken
     from pyro_mcp.agent.exchange import Input, OnOutput
@@ -51,7 +50,7 @@ SYNC_TIMEOUT_S = 30.0
 POWEROFF_TIMEOUT_S = 10.0
 
 
-class AgentSession:
+class AgentSession(Closing):
     """A conversation. As a context manager it is ended on leaving, and with it all that it started in the guest."""
 
     def __init__(self, channel: Channel, expected_generation: int) -> None:
@@ -87,14 +86,6 @@ class AgentSession:
         hello = struct.pack(wire.HELLO_FORMAT, nonce, expected_generation, time.time_ns())
         channel.queue(wire.LANE_MAGIC + encode(0, wire.HELLO, hello))
         return cls(channel, expected_generation)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the conversation; the agent kills what still runs for it. May be called again."""

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.cli.streams import STDERR, STDIN, STDOUT, ReaderGone, put_json, say, write
 from pyro_mcp.errors import PyroError
+from pyro_mcp.host.closing import Closing
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.model.limits import TIMED_OUT
 from pyro_mcp.operations.printable import printable_line
 from pyro_mcp.operations.runner import Runner
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from pyro_mcp.agent import Stream
@@ -73,7 +73,7 @@ def _limit_reached(request: VmRunRequest | VmExecRequest | WorkspaceExecRequest)
     )
 
 
-class PhaseLines:
+class PhaseLines(Closing):
     """Progress as the contract's phase lines on stderr; phases that may take long get a sign of life, too."""
 
     def __init__(self, label: str) -> None:
@@ -104,14 +104,6 @@ class PhaseLines:
             self._lines.close()
             self._lines = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 class _Output:
     """The guest's two streams on their way to ours."""
@@ -129,9 +121,7 @@ class _Output:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             self._finish()
         except (ReaderGone, PyroError):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from pyro_mcp.host.closing import Closing
+
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self, TextIO
+    from typing import TextIO
 
 HEARTBEAT_S = 4.0
 
@@ -36,7 +36,7 @@ class Silent:
         """Ignore it."""
 
 
-class Lines(AbstractContextManager["Lines"]):
+class Lines(Closing):
     """Progress as lines of text: one for each phase, and one whenever nothing was said for four seconds."""
 
     def __init__(self, stream: TextIO, *, heartbeat_s: float = HEARTBEAT_S) -> None:
@@ -49,14 +49,6 @@ class Lines(AbstractContextManager["Lines"]):
         self._latest = ""
         self._began = 0.0
         self._said = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def phase(self, name: str, message: str = "") -> None:
         """Print the phase's line, and begin to count its time."""

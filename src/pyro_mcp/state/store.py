@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pyro_mcp.host.closing import Closing
 from pyro_mcp.host.process.identity import ProcessIdentity
 from pyro_mcp.model.vm import Owner
 from pyro_mcp.state.database import Database
@@ -16,8 +17,6 @@ from pyro_mcp.state.vms import VmTable
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
-    from types import TracebackType
-    from typing import Self
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.state.workspaces import WorkspaceTable
@@ -28,7 +27,7 @@ _GLANCE = (
 )
 
 
-class Store:
+class Store(Closing):
     """The open state store. A context manager."""
 
     def __init__(self, paths: Paths, notice: Callable[[str], None]) -> None:
@@ -58,14 +57,6 @@ class Store:
         """Return whether a workspace names this VM as its own."""
         query = "SELECT 1 FROM workspaces WHERE vm_id = ?"
         return self._database.read(lambda connection: connection.execute(query, (vm_id,)).fetchone()) is not None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the database; may be called again."""

@@ -34,7 +34,6 @@ from pyro_mcp.trees.tree_writer import TreeWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from pyro_mcp.host.progress import Progress
@@ -129,9 +128,7 @@ class TreeReceiver:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._open is not None:
             os.close(self._open.fd)
             self._open = None

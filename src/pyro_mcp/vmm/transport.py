@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, assert_never
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.closing import Closing
 from pyro_mcp.host.sockets import connect_unix, listen_unix
 from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.host.waiting import wait_until
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
 LOCKS = "lanes"
 _LOOK_INTERVAL_S = 0.02
@@ -58,7 +57,7 @@ def listen_lanes(runtime_dir: Path, lanes: int = LANES) -> list[socket.socket]:
     return listeners
 
 
-class LaneConnection:
+class LaneConnection(Closing):
     """A connected lane, held until it is closed."""
 
     def __init__(self, connected: socket.socket, lock_fd: int) -> None:
@@ -76,14 +75,6 @@ class LaneConnection:
         fd, self._lock_fd = self._lock_fd, -1
         if fd >= 0:
             os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class LaneTransport:

@@ -7,6 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pyro_mcp.host.closing import Closing
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.state.clock import system_clock
 from pyro_mcp.state.reconcile import reconcile, restore_workspaces
@@ -15,9 +16,6 @@ from pyro_mcp.state.store import Store
 from pyro_mcp.workspace.drivers import InstalledDrivers
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.model.vm import Vm
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.drivers import Drivers
 
 
-class Engine:
+class Engine(Closing):
     """The product in one user's directories. A context manager; threads may share it.
 
     Notices beside a result (a database was replaced, a template rebuilt) go to `progress`.
@@ -47,14 +45,6 @@ class Engine:
         self._opening = threading.Lock()
         self._store: Store | None = None
         self._uses_reserve = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def store(self) -> Store:

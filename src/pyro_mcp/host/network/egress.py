@@ -27,7 +27,6 @@ from pyro_mcp.host.network.surroundings import Surroundings
 from pyro_mcp.host.waiting import Deadline
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from pyro_mcp.host.network.guest import GuestNetwork
@@ -143,9 +142,7 @@ class Egress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close() if kind is None else self.kill()
 
     @property

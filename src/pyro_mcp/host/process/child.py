@@ -21,7 +21,6 @@ from pyro_mcp.host.waiting import Deadline
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
 DEVNULL = subprocess.DEVNULL
@@ -61,9 +60,7 @@ class Child:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             if kind is not None or not self.detached:
                 self.kill()

@@ -12,11 +12,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.closing import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
-    from typing import Self
 
     from pyro_mcp.host.waiting import Deadline
 
@@ -32,21 +31,13 @@ class ConnectionLostError(PyroError):
     """QEMU closed its monitor: it has ended."""
 
 
-class QmpClient:
+class QmpClient(Closing):
     """One connection to a monitor. QEMU serves one at a time; further ones wait in its backlog."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
         self._buffer = bytearray()
         self._events: list[Message] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Disconnect; the VMM keeps running."""

@@ -20,7 +20,6 @@ from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from pyro_mcp.workspace.engine import Engine
@@ -39,9 +38,7 @@ class CommandOutput:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         for kept in self._kept.values():
             kept.close()
 

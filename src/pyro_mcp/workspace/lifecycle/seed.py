@@ -18,7 +18,6 @@ from pyro_mcp.trees.seed import seed_disk
 from pyro_mcp.workspace.machines.disks import copy_into, make_sparse, sync_disk
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from pyro_mcp.host.progress import Progress
@@ -66,9 +65,7 @@ class Seeding:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is not None:
             self._call_off()
             # An error of the seed says more than that the VMM did not find the disk.

@@ -20,7 +20,6 @@ from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from pyro_mcp.host.paths import Paths
@@ -163,9 +162,7 @@ class BackgroundWork:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._thread.join()
 
     def finish(self) -> None:

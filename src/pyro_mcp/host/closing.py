@@ -1,0 +1,21 @@
+"""The base of what is closed at the end of a `with` block."""
+
+from __future__ import annotations
+
+from typing import Self
+
+
+class Closing:
+    """A context manager that calls its own `close` at the end of the block."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what this holds."""
+        raise NotImplementedError
