@@ -1,4 +1,7 @@
-"""Watchers: the small shell processes that have a machine switched off when its time is up."""
+"""Watchers: the small shell processes that have a machine switched off when its time is up.
+
+They also lower the priority of one that computes, and give it back.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from pyro_mcp.host.process import Child
     from pyro_mcp.model.machine import MachineRecord
 
+# How often it finds out whether the machine computes.
+PERIOD_S = 5
 SCRIPT = Path(__file__).with_name("watcher.sh")
 
 
@@ -29,6 +34,7 @@ def start_watcher(name: str, machine: MachineRecord, command: Sequence[str], *, 
             "/bin/sh",
             SCRIPT,
             str(max(1, math.ceil(after_s))),
+            str(PERIOD_S),
             str(machine.vmm_pid),
             str(machine.vmm_start_time),
             name,

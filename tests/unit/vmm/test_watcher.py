@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +13,7 @@ from pyro_mcp.host import process
 from pyro_mcp.host.process.identity import boot_id, tree_of
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import Accelerator, MachineRecord, VmmKind
+from pyro_mcp.vmm import watcher as watcher_module
 from pyro_mcp.vmm.watcher import start_watcher
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ def vmm() -> Generator[Child]:
         yield child
 
 
-def watching(vmm: Child, script: str, *arguments: str, start_time: int | None = None) -> Child:
+def watching(vmm: Child, script: str, *arguments: str, start_time: int | None = None, after_s: float = 0.1) -> Child:
     record = MachineRecord(
         kind=VmmKind.QEMU,
         accelerator=Accelerator.TCG,
@@ -39,7 +43,7 @@ def watching(vmm: Child, script: str, *arguments: str, start_time: int | None = 
         vmm_pid=vmm.pid,
         vmm_start_time=vmm.start_time if start_time is None else start_time,
     )
-    return start_watcher("vm_test", record, ["/bin/sh", "-c", script, "sh", *arguments], after_s=0.1)
+    return start_watcher("vm_test", record, ["/bin/sh", "-c", script, "sh", *arguments], after_s=after_s)
 
 
 def test_it_ends_when_it_is_told_that_there_is_nothing_more_to_watch(vmm: Child) -> None:
@@ -62,6 +66,30 @@ def test_the_vmm_is_killed_if_nobody_can_say(vmm: Child, script: str) -> None:
     with watching(vmm, script) as watcher:
         watcher.wait(PATIENCE_S)
     assert vmm.wait(PATIENCE_S) == -9
+
+
+def nice_of(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+def test_a_vmm_that_computes_gets_a_lower_priority_and_one_that_rests_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watcher_module, "PERIOD_S", 1)
+    with (
+        process.start(["/bin/sh", "-c", "read line; while :; do :; done"], stdin=process.PIPE) as busy,
+        watching(busy, "echo 0", after_s=600) as watcher,
+    ):
+        own = nice_of(busy.pid)
+        busy.close_stdin()
+        wait_until(lambda: nice_of(busy.pid) == own + 7, timeout_s=PATIENCE_S, what="a lower priority")
+        busy.send_signal(signal.SIGSTOP)
+        # An ordinary user's process keeps it.
+        may_return = os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_NICE)[0] >= 20 - own
+        after = own if may_return else own + 7
+        wait_until(lambda: nice_of(busy.pid) == after, timeout_s=PATIENCE_S, what="its own priority")
+        busy.kill()
+        assert watcher.wait(PATIENCE_S) == 0
 
 
 def test_a_process_that_only_has_the_pid_is_left_alone(vmm: Child, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -17,6 +18,7 @@ from pyro_mcp.host.process.identity import tree_of
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import ExecutionMode, StopReason
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.vmm import watcher
 from pyro_mcp.vmm.machine import CLEAN_UP_TIMEOUT_S
 from pyro_mcp.workspace.commands.exec import exec_workspace
 from pyro_mcp.workspace.files.disk import export_disk, list_disk, read_disk
@@ -31,6 +33,7 @@ from pyro_mcp.workspace.machines.command import GuestCommand
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pyro_mcp.model import MachineRecord
     from tests.support.host_fixture import HostFixture
     from tests.support.one_verb import Verbs
 
@@ -142,9 +145,14 @@ def test_three_processes_share_a_workspace(guests: HostFixture, others: Verbs, s
     assert guests.remains() == []
 
 
-def lose_guest(guests: HostFixture, workspace_id: str) -> None:
+def machine_of(guests: HostFixture, workspace_id: str) -> MachineRecord:
     machine = guests.engine.store.vms.get(find_workspace(guests.engine, workspace_id).vm_id).machine
     assert machine is not None
+    return machine
+
+
+def lose_guest(guests: HostFixture, workspace_id: str) -> None:
+    machine = machine_of(guests, workspace_id)
     process.kill(machine.vmm_pid, machine.vmm_start_time)
 
 
@@ -180,6 +188,26 @@ def test_a_workspace_whose_time_is_up_is_stopped_with_all_that_was_written(guest
     delete_workspace(guests.engine, workspace.id)
     wait_until(lambda: guests.processes() == [], timeout_s=PATIENCE_S, what="its watcher to end")
     assert guests.remains() == []
+
+
+def test_a_guest_that_computes_leaves_the_processor_to_others_until_it_rests(
+    guests: HostFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "PERIOD_S", 1)
+    workspace = guests.workspace()
+    machine = machine_of(guests, workspace.id)
+    own = os.getpriority(os.PRIO_PROCESS, machine.keeper_pid)
+
+    def priorities() -> set[int]:
+        tasks = os.listdir(f"/proc/{machine.vmm_pid}/task")
+        return {os.getpriority(os.PRIO_PROCESS, int(task)) - own for task in tasks}
+
+    guests.do(workspace, "touch /tmp/on; (while test -e /tmp/on; do :; done) > /dev/null 2>&1 &")
+    wait_until(lambda: priorities() == {0, 7}, timeout_s=PATIENCE_S, what="its virtual processor to have a lower one")
+    guests.do(workspace, "rm /tmp/on")
+    may_return = os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_NICE)[0] >= 20 - own
+    if may_return:
+        wait_until(lambda: priorities() == {0}, timeout_s=PATIENCE_S, what="it to have its own again")
 
 
 def test_the_disk_of_a_stopped_workspace_is_listed_read_and_exported(
