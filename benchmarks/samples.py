@@ -32,6 +32,7 @@ _BUSY_GUESTS, _BUSY_COMMANDS = 20, 40
 # The time after which busy guests count as such.
 _COMPUTING_S = 12
 _COMPUTE = ["sh", "-c", "touch /tmp/compute; (while test -e /tmp/compute; do :; done) > /dev/null 2>&1 &"]
+_OUTPUT = ["dd", "if=/dev/zero", "bs=8192", "count=2048", "status=none"]
 _GIT_DAEMON = ["git", "daemon", "--listen=127.0.0.1", "--port=9418", "--base-path=/workspace"]
 
 
@@ -83,7 +84,7 @@ def _create(setting: Setting) -> Generator[Step]:
 @contextmanager
 def _command(setting: Setting, command: list[str]) -> Generator[Step]:
     with setting.workspace() as workspace_id:
-        yield Step(lambda: setting.pyro.exec_workspace(workspace_id, command=command))
+        yield Step(lambda: setting.pyro.exec_workspace(workspace_id, command=command, timeout_seconds=120))
 
 
 @contextmanager
@@ -212,6 +213,7 @@ ROWS: dict[str, tuple[str, Callable[[Setting], AbstractContextManager[Step]]]] =
     "exec-true": ("workspace: exec of true", lambda setting: _command(setting, _TRUE)),
     "exec-true-busy": ("workspace: exec of true beside 20 busy guests, p95 of 40", _command_beside_busy_guests),
     "exec-python": ("workspace: exec of python3 -c pass", lambda setting: _command(setting, ["python3", "-c", "pass"])),
+    "output": ("workspace: exec, 16 MiB of output, 8 KiB pieces", lambda setting: _command(setting, _OUTPUT)),
     "reset": ("workspace: reset → first true done", _reset),
     "stop": ("workspace: stop", _stop),
     "start": ("workspace: start", _start),

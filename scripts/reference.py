@@ -58,7 +58,7 @@ def cli_page() -> str:
 def command_section(shape: Shape, description: str) -> list[str]:
     """Return the section of one command."""
     lines = [f"## pyro {shape.path}", "", "```", usage_line(shape), "```", "", description]
-    known = [each for each in parameters(shape.request) if each.place is not Place.COMMAND]
+    known = [each for each in shape.parameters if each.place is not Place.COMMAND]
     if known or shape.takes_json:
         lines += ["", "| argument | meaning | default |", "| --- | --- | --- |"]
     for each in known:

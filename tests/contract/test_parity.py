@@ -34,6 +34,9 @@ SDK_TYPES = {
     Kind.RECORDS: "Sequence[Mapping[str, str]] | None",
 }
 RETURNS = {"list_environments": "list[Environment]"}
+OWN_SDK_TYPES = {"stdin": "Stdin | None"}
+# Arguments of methods that pass a command's output on as it comes.
+LIVE = {"on_stdout", "on_stderr"}
 HOST_PATH_TYPES = {Kind.TEXT: "str | PathLike[str]", Kind.OPTIONAL_TEXT: "str | PathLike[str] | None"}
 JSON_TYPES = {Kind.TEXT: "string", Kind.WHOLE: "integer", Kind.NUMBER: "number", Kind.CLAIM: "boolean"}
 # The public contract, sections 3, 4 and 5.1 to 5.5, and what this version adds to it (all of it optional).
@@ -47,7 +50,13 @@ SIGNATURES = {
         " allow_host_compat: bool = False, *, require_kvm: bool = False)"
     ),
     "start_vm": "(vm_id: str)",
-    "exec_vm": "(vm_id: str, *, command: str | Sequence[str], timeout_seconds: float | None = 30)",
+    "exec_vm": (
+        "(vm_id: str, *, command: str | Sequence[str], timeout_seconds: float | None = 30,"
+        " env: Mapping[str, str] | None = None, cwd: str = /workspace,"
+        " user: str | None = None, stdin: Stdin | None = None, merge_stderr: bool = False,"
+        " max_output_bytes: int = 1048576, keep: str = ends, on_stdout: Callable[[str], object] | None = None,"
+        " on_stderr: Callable[[str], object] | None = None)"
+    ),
     "stop_vm": "(vm_id: str)",
     "delete_vm": "(vm_id: str)",
     "status_vm": "(vm_id: str)",
@@ -57,7 +66,9 @@ SIGNATURES = {
         "(environment: str, command: str | Sequence[str], *, vcpu_count: int = 1, mem_mib: int = 1024,"
         " timeout_seconds: float | None = 30, ttl_seconds: int = 600, network: bool = False,"
         " allow_host_compat: bool = False, require_kvm: bool = False, env: Mapping[str, str] | None = None,"
-        " cwd: str = /workspace, user: str | None = None)"
+        " cwd: str = /workspace, user: str | None = None, stdin: Stdin | None = None, merge_stderr: bool = False,"
+        " max_output_bytes: int = 1048576, keep: str = ends, on_stdout: Callable[[str], object] | None = None,"
+        " on_stderr: Callable[[str], object] | None = None)"
     ),
     "create_workspace": (
         "(environment: str, *, vcpu_count: int = 1, mem_mib: int = 1024, ttl_seconds: int = 3600,"
@@ -77,7 +88,9 @@ SIGNATURES = {
     "exec_workspace": (
         "(workspace_id: str, *, command: str | Sequence[str], timeout_seconds: float | None = 30,"
         " secret_env: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None,"
-        " cwd: str = /workspace, user: str | None = None)"
+        " cwd: str = /workspace, user: str | None = None, stdin: Stdin | None = None, merge_stderr: bool = False,"
+        " max_output_bytes: int = 1048576, keep: str = ends, on_stdout: Callable[[str], object] | None = None,"
+        " on_stderr: Callable[[str], object] | None = None)"
     ),
     "open_shell": (
         "(workspace_id: str, *, cwd: str = /workspace, cols: int = 120, rows: int = 30,"
@@ -160,10 +173,13 @@ def test_the_sdk_has_the_operations_and_nothing_else() -> None:
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_method_has_the_fields_of_the_request(row: Operation[Any, Any]) -> None:
     known = {each.name: each for each in parameters(row.request)}
-    assert set(sdk_parameters(row)) == set(known)
+    live = LIVE if "merge_stderr" in known else set[str]()
+    assert set(sdk_parameters(row)) == set(known) | live
     for name, each in sdk_parameters(row).items():
+        if name in live:
+            continue
         types = HOST_PATH_TYPES if known[name].is_host_path else SDK_TYPES
-        assert each.annotation == types[known[name].kind], name
+        assert each.annotation == OWN_SDK_TYPES.get(name, types[known[name].kind]), name
         assert (each.default is inspect.Parameter.empty) is known[name].required, name
         if not known[name].required:
             assert each.default == known[name].default, name
@@ -184,7 +200,7 @@ def test_a_command_has_the_fields_of_the_request(row: Operation[Any, Any]) -> No
     actions = {action.dest: action for action in make_parser(shape_of(row))._actions}
     beside = {"help", JSON, *([ONLY] if row.only else []), *([STDIN] if row.takes_stdin else [])}
     beside |= {QUIET} if shape_of(row).quiet else set()
-    known = {each.name: each for each in parameters(row.request) if each.place is not Place.COMMAND}
+    known = {each.name: each for each in shape_of(row).parameters if each.place is not Place.COMMAND}
     files = {each.name + FILE_SUFFIX for each in known.values() if each.from_file}
     assert set(actions) == {*beside, *known, *files}
     for name, each in known.items():

@@ -28,8 +28,8 @@ _COMMAND: dict[str, Any] = {
     "duration_ms": 12,
     "stdout": "",
     "stderr": "",
-    "stdout_bytes": 0,
-    "stderr_bytes": 0,
+    "stdout_size_bytes": 0,
+    "stderr_size_bytes": 0,
     "stdout_truncated": False,
     "stderr_truncated": False,
 }

@@ -94,7 +94,7 @@ def test_a_flood_is_bounded_and_harmless() -> None:
         assert "\x1b" not in shown
         assert shown.startswith("^[]52;c;x")
         assert shown.endswith("end^[[2J")
-        assert result.structured_content["stdout_bytes"] > 5_000_000
+        assert result.structured_content["stdout_size_bytes"] > 5_000_000
 
     talk(body)
 

@@ -126,7 +126,7 @@ def test_long_output_is_bounded_and_the_rest_can_be_fetched() -> None:
     async def body(agent: Agent) -> None:
         ws = (await agent("workspace_create", environment="debian:12"))["workspace_id"]
         done = await agent("workspace_exec", workspace_id=ws, command="seq -w 1 100000; printf '\\033]0;t\\007'")
-        assert done["stdout_bytes"] > 700_000
+        assert done["stdout_size_bytes"] > 700_000
         assert done["stdout_truncated"] is True
         assert len(done["stdout"]) <= 20_000
         assert "workspace_logs with this seq and offset=N" in done["stdout"]

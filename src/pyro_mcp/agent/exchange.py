@@ -7,6 +7,7 @@ and, for bulk data, when too little of it moves.
 from __future__ import annotations
 
 import io
+import math
 import os
 import select
 import struct
@@ -42,8 +43,15 @@ class Readable(Protocol):
         """Return its descriptor, or raise OSError if it has none."""
         ...
 
+    def seekable(self) -> bool:
+        """Return whether it has a position, which its descriptor may be ahead of."""
+        ...
+
 
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
+# A stream that lasts gets a larger window, and is acknowledged less often: each time wakes the agent.
+_WINDOW_GROWTH_BYTES = 768 * 1024
+_LATER_CREDIT_BYTES = 256 * 1024
 # How much longer than the command's own timeout the agent may take to say that it is over.
 GRACE_S = 10.0
 CANCEL_GRACE_S = 5.0
@@ -99,7 +107,7 @@ class Exchange:
 
     def begin(self) -> None:
         """Let the time run in which the guest has to end it."""
-        timeout_s = self._request.timeout_s + GRACE_S
+        timeout_s = math.inf if self._request.timeout_s is None else self._request.timeout_s + GRACE_S
         self._bound = Bound(timeout_s, f"the guest to {self._request.what}")
         self._started_s = time.monotonic()
         self._watch_progress()
@@ -240,6 +248,7 @@ class Receiver:
         self._stream = stream
         self._on_output = on_output
         self._window = wire.WINDOW_BYTES
+        self._growth_bytes, self._credit_bytes = _WINDOW_GROWTH_BYTES, wire.CREDIT_BYTES
         self._unacknowledged = 0
 
     def take(self, data: bytes) -> int:
@@ -252,9 +261,10 @@ class Receiver:
         if self._on_output is not None and data:
             self._on_output(self._stream, data)
         self._unacknowledged += count
-        if self._unacknowledged < wire.CREDIT_BYTES:
+        if self._unacknowledged < self._credit_bytes:
             return 0
-        credit, self._unacknowledged = self._unacknowledged, 0
+        credit, self._unacknowledged = self._unacknowledged + self._growth_bytes, 0
+        self._growth_bytes, self._credit_bytes = 0, _LATER_CREDIT_BYTES
         self._window += credit
         return credit
 
@@ -336,7 +346,7 @@ def _descriptor(source: Readable | int | bytes) -> int | None:
     if isinstance(source, bytes):
         return None
     try:
-        return source.fileno()
+        return None if source.seekable() else source.fileno()
     except OSError:
         # Such as io.BytesIO, which says so with a subclass of OSError.
         return None

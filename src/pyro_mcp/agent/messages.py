@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model.limits import NO_TIMEOUT_S
 from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.documents import DocumentError, decode_strict, encode_document
 from pyro_mcp.protocol.names import WORKSPACE
@@ -25,6 +24,7 @@ _CONFIGURE = struct.Struct(wire.CONFIGURE_FORMAT)
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _MAX_HOSTNAME_CHARS = 64
 _MACHINE_ID_CHARS = 32
+_MAX_TIMEOUT_MS = 0xFFFFFFFF
 _MAX_TEXT_CHARS = 100
 _MAX_FEATURES = 64
 _MAX_EXIT_CODE = 255
@@ -117,8 +117,8 @@ class Request(Protocol):
         ...
 
     @property
-    def timeout_s(self) -> float:
-        """Return after how many seconds the guest ends it."""
+    def timeout_s(self) -> float | None:
+        """Return after how many seconds the guest ends it; None is never."""
         ...
 
     @property
@@ -140,18 +140,19 @@ class ExecRequest:
     """A command. Bytes that are not UTF-8 are surrogates, as `os.fsdecode` makes them.
 
     `env` is added to what the agent gives every command. It is killed, with all that descends from it, after
-    `timeout_s` seconds. With `is_last`, no other command is expected, and the agent makes nothing ready for one. With
-    `is_line`, the arguments are a shell, -c and a command line, which bash runs instead where the guest has it.
-    Without a `user` it is root's.
+    `timeout_s` seconds, if that is not None. With `is_last`, no other command is expected, and the agent makes nothing
+    ready for one. With `is_line`, the arguments are a shell, -c and a command line, which bash runs instead where the
+    guest has it. Without a `user` it is root's. With `merge_stderr`, what it writes to stderr comes in stdout.
     """
 
     argv: tuple[str, ...]
-    timeout_s: float
+    timeout_s: float | None
     cwd: str = WORKSPACE
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     is_last: bool = False
     is_line: bool = False
     user: str = ""
+    merge_stderr: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no kernel would run.
@@ -189,7 +190,8 @@ class ExecRequest:
         """
         flags = (wire.EXEC_STDIN if stdin else 0) | (wire.EXEC_LAST if self.is_last else 0)
         flags |= (wire.EXEC_LINE if self.is_line else 0) | (wire.EXEC_USER if self.user else 0)
-        timeout_ms = _milliseconds(self.timeout_s)
+        flags |= wire.EXEC_MERGE if self.merge_stderr else 0
+        timeout_ms = 0 if self.timeout_s is None else _milliseconds(self.timeout_s)
         texts = [self.cwd, *self.argv, *(f"{name}={value}" for name, value in self.env.items())]
         texts += [self.user] if self.user else []
         body = _EXEC.pack(timeout_ms, flags, len(self.argv), len(self.env)) + b"".join(
@@ -238,7 +240,7 @@ class TaskRequest:
 
 def _milliseconds(timeout_s: float) -> int:
     # A deadline that far is none.
-    return max(1, int(timeout_s * 1000)) if timeout_s < NO_TIMEOUT_S else 0
+    return min(max(1, int(timeout_s * 1000)), _MAX_TIMEOUT_MS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,10 @@ class OutputBuffer:
         """Return the end, as far as it is not in the beginning."""
         return bytes(self._tail[-self._tail_bytes :]) if self._tail_bytes else b""
 
+    def data(self) -> bytes:
+        """Return what is kept."""
+        return bytes(self._head) + self.tail
+
     def text(self) -> str:
         """Return what is kept as text, with a line in place of what was dropped.
 

@@ -175,7 +175,7 @@ class AgentSession(Closing):
                 shell would make of that); CANCELLED; TIMEOUT if the agent does not even answer after the command's
                 own timeout; GUEST_LOST, PROTOCOL.
         """
-        self._check_user(request)
+        self._check_features(request)
         return self._exec(None, request, stdin, on_output, cancel)
 
     def begin(
@@ -192,17 +192,22 @@ class AgentSession(Closing):
         Raises:
             PyroError: as `configure` and `exec`.
         """
-        self._check_user(request)
+        self._check_features(request)
         return self._exec(config, request, stdin, on_output, cancel)
 
-    def _check_user(self, request: ExecRequest) -> None:
-        """Refuse a user where the agent knows of none: it would run the command as its own."""
-        if request.user and wire.USERS not in self.ready(timeout_s=CONFIGURE_TIMEOUT_S).features:
-            raise PyroError(
-                ErrorCode.UNSUPPORTED,
-                "commands can't be run as another user here",
-                hint="It takes a guest, started by this version of pyro: stop and start it, or create another.",
-            )
+    def _check_features(self, request: ExecRequest) -> None:
+        """Refuse what the agent would ignore: an older one, or one on a host."""
+        wanted = {
+            wire.USERS: (bool(request.user), "run as another user"),
+            wire.MERGE: (request.merge_stderr, "run with one stream for stdout and stderr"),
+        }
+        for feature, (is_wanted, what) in wanted.items():
+            if is_wanted and feature not in self.ready(timeout_s=CONFIGURE_TIMEOUT_S).features:
+                raise PyroError(
+                    ErrorCode.UNSUPPORTED,
+                    f"commands can't be {what} here",
+                    hint="It takes a guest, started by this version of pyro: stop and start it, or create another.",
+                )
 
     def task(
         self,

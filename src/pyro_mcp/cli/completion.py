@@ -18,7 +18,6 @@ from pyro_mcp.cli.parsing import fill_parser
 from pyro_mcp.cli.shape import FILE_SUFFIX, Shape
 from pyro_mcp.cli.streams import put
 from pyro_mcp.model.kinds import NetworkPolicy
-from pyro_mcp.operations.fields import parameters
 from pyro_mcp.operations.profiles import MODES, PROFILES
 from pyro_mcp.operations.table import all_operations
 
@@ -73,8 +72,8 @@ def _shapes() -> list[Shape]:
 
 def _offer(parser: argparse.ArgumentParser, shape: Shape) -> None:
     """Set what a shell offers for the values of a command's arguments."""
-    offers = {parameter.name: _values(parameter.completes) for parameter in parameters(shape.request)}
-    asked = {parameter.name: parameter.completes for parameter in parameters(shape.request)}
+    offers = {parameter.name: _values(parameter.completes) for parameter in shape.parameters}
+    asked = {parameter.name: parameter.completes for parameter in shape.parameters}
     for action in parser._actions:
         if values := offers.get(action.dest):
             action.choices = list(values)

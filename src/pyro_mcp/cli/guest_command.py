@@ -64,9 +64,9 @@ def execute_in_guest(operation: Operation[Any, Any], parsed: Parsed) -> int:
 
 def _limit_reached(request: VmRunRequest | VmExecRequest | WorkspaceExecRequest) -> str:
     """Return what says that a command ran out of time, after how long, and how to give it more."""
-    from pyro_mcp.operations.run import VmRunRequest, time_limit
+    from pyro_mcp.operations.guest_commands import time_limit
 
-    limit_s = (time_limit(request) if isinstance(request, VmRunRequest) else request.timeout_seconds) or 0
+    limit_s = time_limit(request) or 0
     return (
         f"timed out: it was killed after its time limit of {limit_s:g} s;"
         f" --timeout {math.ceil(2 * limit_s)}s gives it more, --timeout none all it takes"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, QUIET, STDIN, Shape
 from pyro_mcp.cli.streams import STDOUT, put
 from pyro_mcp.cli.usage import UsageError, suggestion, with_help
-from pyro_mcp.operations.fields import Kind, Parameter, Place, parameters
+from pyro_mcp.operations.fields import Kind, Parameter, Place
 from pyro_mcp.operations.validation import check_request
 
 _WIDTH, _NARROWEST = 100, 40
@@ -63,7 +63,7 @@ def parse(shape: Shape, arguments: Sequence[str]) -> Parsed:
     Raises:
         UsageError: an unknown option, a missing argument, a value out of bounds.
     """
-    known = parameters(shape.request)
+    known = shape.parameters
     before, command = _split(arguments, known)
     parser = make_parser(shape)
     # With several positional arguments, options may stand between them.
@@ -114,7 +114,7 @@ def make_parser(shape: Shape) -> argparse.ArgumentParser:
 
 def fill_parser(parser: argparse.ArgumentParser, shape: Shape) -> None:
     """Add a command's arguments to a parser."""
-    for number, parameter in enumerate(parameters(shape.request)):
+    for number, parameter in enumerate(shape.parameters):
         if parameter.place is not Place.COMMAND:
             _add(parser, parameter, is_many=shape.takes_many and not number)
     if shape.only:
@@ -132,13 +132,13 @@ def fill_parser(parser: argparse.ArgumentParser, shape: Shape) -> None:
 def usage_line(shape: Shape) -> str:
     """Return how a command is called, on one line."""
     parts = ["pyro", *shape.words]
-    options = any(p.place is Place.OPTION for p in parameters(shape.request))
-    positionals = [p for p in parameters(shape.request) if p.place is Place.POSITIONAL]
+    options = any(p.place is Place.OPTION for p in shape.parameters)
+    positionals = [p for p in shape.parameters if p.place is Place.POSITIONAL]
     parts += [p.names if p.required else f"[{p.names}]" for p in positionals]
     parts[-1] += "…" * shape.takes_many
     if options or shape.takes_json:
         parts.append("[options]")
-    if any(p.place is Place.COMMAND for p in parameters(shape.request)):
+    if any(p.place is Place.COMMAND for p in shape.parameters):
         parts.append("-- COMMAND…")
     return " ".join(parts)
 
@@ -268,7 +268,7 @@ def _check(shape: Shape, request: object) -> None:
 
 def _unknown(shape: Shape, parser: argparse.ArgumentParser, unknown: list[str], before: list[str]) -> UsageError:
     word = unknown[0]
-    takes_command = any(parameter.place is Place.COMMAND for parameter in parameters(shape.request))
+    takes_command = any(parameter.place is Place.COMMAND for parameter in shape.parameters)
     if word.startswith("-"):
         options = [string for action in parser._actions for string in action.option_strings]
         hint = suggestion(word.partition("=")[0], options)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pyro_mcp.operations.fields import parameters
+
+if TYPE_CHECKING:
+    from pyro_mcp.operations.fields import Parameter
 
 # argparse's names for options that are no field of a request, and for those that name a file with the value.
 JSON, ONLY, QUIET, STDIN, FILE_SUFFIX = "json", "print only", "quiet", "pass stdin", " file"
@@ -27,3 +32,8 @@ class Shape(NamedTuple):
     def path(self) -> str:
         """Return the command as it is typed, without `pyro`."""
         return " ".join(self.words)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Return the fields of the request that the command line gives."""
+        return tuple(each for each in parameters(self.request) if each.in_cli)

@@ -27,8 +27,6 @@ WORKSPACE_MACHINE_TTL_S = 10 * 366 * 24 * 3600
 DEFAULT_TIMEOUT_S = 30
 MIN_TIMEOUT_S = 0.001
 MAX_TIMEOUT_S = 24 * 3600
-#: What stands for no limit where there must be one.
-NO_TIMEOUT_S = 365 * 86_400.0
 
 
 class NoneGiven(int):
@@ -48,9 +46,10 @@ MIN_FREE_BYTES = 64 * 1024**2
 JOURNAL_STREAM_BYTES = 64 * 1024
 MAX_KEPT_STREAM_BYTES = 8 * 1024 * 1024
 
-# A result keeps this much of each stream of a command, unless its caller asks for less; the middle of longer ones is
-# dropped, and the result says so.
+# A result keeps this much of each stream of a command, unless its caller asks for something else; the middle of longer
+# ones is dropped, and the result says so.
 DEFAULT_STREAM_BYTES = 1024 * 1024
+MAX_STREAM_BYTES = 64 * 1024 * 1024
 #: The exit code of a command that ran out of time, as timeout(1) has it.
 TIMED_OUT = 124
 

@@ -44,6 +44,11 @@ class Kind(StrEnum):
         """Say whether it is a number, whole or not."""
         return self.is_whole or self is Kind.NUMBER
 
+    @property
+    def is_optional(self) -> bool:
+        """Say whether it may be None."""
+        return self.value.endswith(" | None")
+
 
 class Parameter(NamedTuple):
     """One field of a request, as surfaces see it."""
@@ -72,6 +77,7 @@ class Parameter(NamedTuple):
     is_output: bool
     keys: Mapping[str, str]
     in_mcp: bool
+    in_cli: bool
 
     @property
     def option(self) -> str:
@@ -99,6 +105,7 @@ def about(
     is_output: bool = False,
     keys: Mapping[str, str] | None = None,
     in_mcp: bool = True,
+    in_cli: bool = True,
 ) -> Mapping[str, object]:
     """Return the metadata of a request's field.
 
@@ -108,7 +115,7 @@ def about(
     that takes the value as people write it (5m, 2g), `from_file` one that names a file of the host with the value. A
     host path may be given to the SDK as any path; `is_output` marks one that is written. Where a field holds a text by
     one of a few `keys`, each is an option, and what it maps to stands for the text in usage lines. A field
-    that is not `in_mcp` is no argument of a tool.
+    that is not `in_mcp` is no argument of a tool, one that is not `in_cli` no option of a command.
     """
     known: dict[str, object] = {
         "description": description,
@@ -129,6 +136,7 @@ def about(
         "is_output": is_output or None,
         "keys": keys,
         "in_mcp": None if in_mcp else False,
+        "in_cli": None if in_cli else False,
     }
     return {key: value for key, value in known.items() if value is not None and value != ""}
 
@@ -173,6 +181,7 @@ def parameters(request: type) -> tuple[Parameter, ...]:
                 is_output=told.get("is_output", False),
                 keys=told.get("keys", {}),
                 in_mcp=told.get("in_mcp", True),
+                in_cli=told.get("in_cli", True),
             )
         )
     return tuple(found)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, dataclass_transfo
 
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.model.command import Captured
-from pyro_mcp.model.limits import DEFAULT_STREAM_BYTES, TIMED_OUT
+from pyro_mcp.model.limits import MAX_STREAM_BYTES, TIMED_OUT
 from pyro_mcp.operations.fields import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyro_mcp.agent import CancelToken, Stream
+    from pyro_mcp.agent.exchange import Input
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.operations.host_access import HostAccess
@@ -89,8 +90,8 @@ def _json(value: object) -> object:
 class Call:
     """How an operation is to be carried out: what a surface gives it besides the request.
 
-    `on_output` gets a guest's output as it comes. `stdin` is a descriptor, or None for an empty input. Of each stream
-    a result keeps `stream_bytes`, half of them from the beginning and half from the end. `redactors` are those that the
+    `on_output` gets a guest's output as it comes. `stdin` is a descriptor, a file, bytes, or None for an empty input.
+    Of each stream a result keeps at most `stream_bytes`. `redactors` are those that the
     operation made, by the workspace's id, so that its result can be redacted without reading the secrets again.
     """
 
@@ -98,8 +99,8 @@ class Call:
     progress: Progress = field(default_factory=Silent)
     cancel: CancelToken | None = None
     on_output: Callable[[Stream, bytes], None] | None = None
-    stdin: int | None = None
-    stream_bytes: int = DEFAULT_STREAM_BYTES
+    stdin: Input = None
+    stream_bytes: int = MAX_STREAM_BYTES
     host_access: HostAccess | None = None
     redactors: dict[str, Redactor] = field(default_factory=dict[str, "Redactor"])
 

@@ -80,6 +80,23 @@ def timeout(description: str = _TIMEOUT) -> Mapping[str, object]:
 
 TIMEOUT_SECONDS = timeout()
 ONE_SHOT_TIMEOUT = timeout(f"{_TIMEOUT} With a network the default is {limits.NETWORK_TIMEOUT_S}.")
+STDIN = about("Text to pass to the command on stdin.", in_cli=False)
+MERGE_STDERR = about("Return stderr in stdout, in the order in which it was written.", in_cli=False, in_mcp=False)
+MAX_OUTPUT_BYTES = about(
+    "How much of each stream the result keeps.",
+    ge=0,
+    le=limits.MAX_STREAM_BYTES,
+    unit="bytes",
+    in_cli=False,
+    in_mcp=False,
+)
+KEEP = about(
+    "What it keeps of a longer stream: its beginning and end (ends), or its end (tail).",
+    pattern="^(ends|tail)$",
+    form="ends or tail",
+    in_cli=False,
+    in_mcp=False,
+)
 VM_TTL_SECONDS = about(
     "Time to live of the VM. When it expires, the VM is deleted with its disk.",
     ge=limits.MIN_TTL_S,

@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
+from pyro_mcp.operations.guest_commands import CommandResult, command_result, command_streams, guest_command
+from pyro_mcp.operations.operation import Call, Effect, Operation, engine
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
-    from pyro_mcp.workspace.machines.command import CommandStreams, GuestCommand
     from pyro_mcp.workspace.vms.create import VmSpec
 
 ENVIRONMENT = "The environment it was created from."
@@ -41,9 +40,13 @@ class VmRunRequest:
     env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
     cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
     user: str | None = field(default=None, metadata=parameters.USER)
+    stdin: str | None = field(default=None, metadata=parameters.STDIN)
+    merge_stderr: bool = field(default=False, metadata=parameters.MERGE_STDERR)
+    max_output_bytes: int = field(default=limits.DEFAULT_STREAM_BYTES, metadata=parameters.MAX_OUTPUT_BYTES)
+    keep: str = field(default="ends", metadata=parameters.KEEP)
 
 
-class VmExecResult(Result):
+class VmExecResult(CommandResult):
     """The result of one command, whatever its exit code."""
 
     vm_id: str = said(VM_ID)
@@ -53,11 +56,12 @@ class VmExecResult(Result):
     isolation: str = said(ISOLATION)
     exit_code: int = said("Its exit status; 128+N if signal N killed it; 124 if it timed out.")
     timed_out: bool = said("Whether it was killed because it timed out.")
+    oom_killed: bool = said("Whether the guest ran out of memory and killed one of its processes.")
     duration_ms: int = said("Duration of the run.")
     stdout: str = said("Its stdout; the middle is omitted if it is long.", guest=True)
     stderr: str = said("Its stderr; the middle is omitted if it is long.", guest=True)
-    stdout_bytes: int = said("Total size of its stdout.")
-    stderr_bytes: int = said("Total size of its stderr.")
+    stdout_size_bytes: int = said("Total size of its stdout.")
+    stderr_size_bytes: int = said("Total size of its stderr.")
     stdout_truncated: bool = said("Whether part of stdout was omitted.")
     stderr_truncated: bool = said("Whether part of stderr was omitted.")
 
@@ -82,21 +86,21 @@ class VmExecRequest:
     vm_id: str = field(metadata=parameters.VM_ID)
     command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
     timeout_seconds: float | None = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
+    env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
+    cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
+    user: str | None = field(default=None, metadata=parameters.USER)
+    stdin: str | None = field(default=None, metadata=parameters.STDIN)
+    merge_stderr: bool = field(default=False, metadata=parameters.MERGE_STDERR)
+    max_output_bytes: int = field(default=limits.DEFAULT_STREAM_BYTES, metadata=parameters.MAX_OUTPUT_BYTES)
+    keep: str = field(default="ends", metadata=parameters.KEEP)
 
 
 def _run(request: VmRunRequest, call: Call) -> VmExecResult:
     from pyro_mcp.workspace.vms.run import run_in_vm
 
-    command = guest_command(request.command, time_limit(request), env=request.env, cwd=request.cwd, user=request.user)
     with engine(call) as using:
-        done = run_in_vm(using, vm_spec(request), command, command_streams(call))
-    return result_of(VmExecResult, done)
-
-
-def time_limit(request: VmRunRequest) -> float | None:
-    """Return the time limit of a one-shot command, in seconds: with a network the default is longer."""
-    asked = request.timeout_seconds
-    return limits.NETWORK_TIMEOUT_S if isinstance(asked, limits.NoneGiven) and request.network else asked
+        done = run_in_vm(using, vm_spec(request), guest_command(request), command_streams(call, request))
+    return command_result(VmExecResult, done)
 
 
 def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
@@ -113,27 +117,6 @@ def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
         allow_host_compat=request.allow_host_compat,
         require_kvm=request.require_kvm,
     )
-
-
-def guest_command(
-    command: str | tuple[str, ...],
-    timeout_s: float | None,
-    *,
-    env: dict[str, str] | None = None,
-    cwd: str = WORKSPACE,
-    user: str | None = None,
-) -> GuestCommand:
-    """Return the command that a request describes; a relative `cwd` is below /workspace."""
-    from pyro_mcp.workspace.machines.command import GuestCommand
-
-    return GuestCommand(command, timeout_s, posixpath.join(WORKSPACE, cwd), env or {}, user or "")
-
-
-def command_streams(call: Call) -> CommandStreams:
-    """Return where a command's streams go in this call."""
-    from pyro_mcp.workspace.machines.command import CommandStreams
-
-    return CommandStreams(call.on_output, call.stdin, call.cancel, call.stream_bytes)
 
 
 VM_RUN = Operation(

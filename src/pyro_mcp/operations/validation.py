@@ -13,7 +13,7 @@ from pyro_mcp.operations.fields import Kind, Parameter, parameters
 
 # execve(2): one argument is at most 32 pages, whatever the limit on all together.
 MAX_ARGUMENT_BYTES = 131072 - 1
-MAX_COMMAND_BYTES = 512 * 1024
+MAX_COMMAND_BYTES = 2 * 1024 * 1024
 _SHOWN_CHARS = 60
 _TOO_LONG = (
     f"One argument may have {MAX_ARGUMENT_BYTES} bytes, all together {MAX_COMMAND_BYTES}: pass longer data on stdin."
@@ -45,13 +45,13 @@ def shown(value: object) -> str:
 
 def _breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
     """Return what is wrong with the value and what to do about it, or None."""
-    if value is None and not parameter.required and parameter.default is None:
+    if value is None and parameter.kind.is_optional:
         return None
     match parameter.kind:
         case Kind.WHOLE | Kind.OPTIONAL_WHOLE:
             return _whole_breach(parameter, value)
         case Kind.NUMBER:
-            return None if value is None else _number_breach(parameter, value)
+            return _number_breach(parameter, value)
         case Kind.CLAIM:
             return None if isinstance(value, bool) else (f"is {shown(value)}", "Give true or false.")
         case Kind.COMMAND:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
+from pyro_mcp.operations.guest_commands import command_result, command_streams, guest_command
 from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of
 from pyro_mcp.operations.run import (
     ENVIRONMENT,
@@ -16,8 +17,6 @@ from pyro_mcp.operations.run import (
     VmCreateRequest,
     VmExecRequest,
     VmExecResult,
-    command_streams,
-    guest_command,
     vm_spec,
 )
 
@@ -136,10 +135,8 @@ def _exec(request: VmExecRequest, call: Call) -> VmExecResult:
     from pyro_mcp.workspace.vms.run import exec_vm
 
     with engine(call) as using:
-        done = exec_vm(
-            using, request.vm_id, guest_command(request.command, request.timeout_seconds), command_streams(call)
-        )
-    return result_of(VmExecResult, done)
+        done = exec_vm(using, request.vm_id, guest_command(request), command_streams(call, request))
+    return command_result(VmExecResult, done)
 
 
 def _stop(request: VmRequest, call: Call) -> VmResult:

@@ -37,6 +37,9 @@ EXEC_LINE: Final = 8
 #: The last text (before a terminal) names the user. Only for an agent with the feature USERS: others would use root.
 EXEC_USER: Final = 16
 USERS: Final = "users"
+#: Its stderr is its stdout. Only for an agent with the feature MERGE.
+EXEC_MERGE: Final = 32
+MERGE: Final = "merge"
 
 # Frames from the host.
 HELLO: Final = 1
@@ -64,7 +67,8 @@ FAILURE: Final = 20
 MAX_DATA_BYTES: Final = 64 * 1024
 MAX_JSON_BYTES: Final = 1024 * 1024
 MAX_JSON_DEPTH: Final = 16
-MAX_EXEC_BYTES: Final = 1024 * 1024
+#: More than execve(2) takes: arguments and variables of 2 MiB.
+MAX_EXEC_BYTES: Final = 3 * 1024 * 1024
 #: A stream's sender may be this many bytes ahead of what its receiver has acknowledged with CREDIT.
 WINDOW_BYTES: Final = 256 * 1024
 #: A receiver acknowledges at least every so many bytes.

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
+from codecs import getincrementaldecoder
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias, cast
 
 from pyro_mcp.operations.fields import Kind, parameters
 from pyro_mcp.operations.table import find_command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyro_mcp.agent import Stream
+    from pyro_mcp.agent.exchange import Input
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.operations.fields import Parameter
     from pyro_mcp.operations.runner import Runner
+
+#: What a command may be given to read.
+Stdin: TypeAlias = str | bytes | bytearray | memoryview | BinaryIO | TextIO
 
 
 class Calling:
@@ -22,17 +31,54 @@ class Calling:
         self.runner = runner
         self._progress = progress
 
-    def _run(self, command: str, /, **given: Any) -> Any:  # noqa: ANN401 - each method declares its types
+    def _run(
+        self,
+        command: str,
+        /,
+        *,
+        stdin: Stdin | None = None,
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
+        **given: Any,  # noqa: ANN401 - each method declares its types
+    ) -> Any:  # noqa: ANN401 - as above
         """Run the operation with this name on the command line; its request's fields are given by name."""
         operation = find_command(command.split(" "))
         if operation is None:
             raise LookupError(command)
         known = {each.name: each for each in parameters(operation.request)}
         request = operation.request(**{name: _held(known[name], value) for name, value in given.items()})
-        call = self.runner.call()
+        call = replace(self.runner.call(), stdin=_readable(stdin), on_output=_live(on_stdout, on_stderr))
         if self._progress is not None:
             call = replace(call, progress=self._progress)
         return self.runner.run(operation, request, call)
+
+
+def _readable(stdin: Stdin | None) -> Input:
+    """Return an input as bytes, or as a binary file."""
+    if isinstance(stdin, str):
+        return stdin.encode("utf-8", "surrogateescape")
+    if isinstance(stdin, (bytearray, memoryview)):
+        return bytes(stdin)
+    if isinstance(stdin, io.TextIOBase) and not hasattr(stdin, "buffer"):
+        return _readable(stdin.read())
+    return cast("Input", getattr(stdin, "buffer", stdin))
+
+
+def _live(
+    on_stdout: Callable[[str], object] | None, on_stderr: Callable[[str], object] | None
+) -> Callable[[Stream, bytes], None] | None:
+    """Return what passes output on as text, whose characters are never cut."""
+    if on_stdout is None and on_stderr is None:
+        return None
+    decoders = {name: getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
+    takers = {"stdout": on_stdout, "stderr": on_stderr}
+
+    def take(stream: Stream, data: bytes) -> None:
+        taker, text = takers[stream.value], decoders[stream.value].decode(data)
+        if taker is not None and text:
+            taker(text)
+
+    return take
 
 
 def _held(parameter: Parameter, value: Any) -> object:  # noqa: ANN401 - as above

@@ -15,7 +15,7 @@ from pyro_mcp.sdk.shells import Shells
 from pyro_mcp.sdk.workspaces import Workspaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
     from typing import Self
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         VmReapExpiredResult,
         VmResult,
     )
+    from pyro_mcp.sdk.calling import Stdin
 
 
 class Pyro(Workspaces, Shells, Services):
@@ -103,6 +104,12 @@ class Pyro(Workspaces, Shells, Services):
         env: Mapping[str, str] | None = None,
         cwd: str = "/workspace",
         user: str | None = None,
+        stdin: Stdin | None = None,
+        merge_stderr: bool = False,
+        max_output_bytes: int = 1048576,
+        keep: str = "ends",
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
     ) -> VmExecResult:
         """Run one command in a fresh VM, and delete the VM. A text is run by the shell, a list is taken as it is."""
         return self._run(
@@ -119,6 +126,12 @@ class Pyro(Workspaces, Shells, Services):
             env=env,
             cwd=cwd,
             user=user,
+            stdin=stdin,
+            merge_stderr=merge_stderr,
+            max_output_bytes=max_output_bytes,
+            keep=keep,
+            on_stdout=on_stdout,
+            on_stderr=on_stderr,
         )
 
     def create_vm(
@@ -148,9 +161,38 @@ class Pyro(Workspaces, Shells, Services):
         """Start a VM that was created or stopped."""
         return self._run("vm start", vm_id=vm_id)
 
-    def exec_vm(self, vm_id: str, *, command: str | Sequence[str], timeout_seconds: float | None = 30) -> VmExecResult:
+    def exec_vm(
+        self,
+        vm_id: str,
+        *,
+        command: str | Sequence[str],
+        timeout_seconds: float | None = 30,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/workspace",
+        user: str | None = None,
+        stdin: Stdin | None = None,
+        merge_stderr: bool = False,
+        max_output_bytes: int = 1048576,
+        keep: str = "ends",
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
+    ) -> VmExecResult:
         """Run one command in a VM, then delete the VM."""
-        return self._run("vm exec", vm_id=vm_id, command=command, timeout_seconds=timeout_seconds)
+        return self._run(
+            "vm exec",
+            vm_id=vm_id,
+            command=command,
+            timeout_seconds=timeout_seconds,
+            env=env,
+            cwd=cwd,
+            user=user,
+            stdin=stdin,
+            merge_stderr=merge_stderr,
+            max_output_bytes=max_output_bytes,
+            keep=keep,
+            on_stdout=on_stdout,
+            on_stderr=on_stderr,
+        )
 
     def stop_vm(self, vm_id: str) -> VmResult:
         """Stop a VM and keep its disk."""

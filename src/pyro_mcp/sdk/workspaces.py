@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.sdk.calling import Calling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
 
     from pyro_mcp.operations.workspaces.commands import WorkspaceExecResult, WorkspaceLogsResult
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.workspaces.lifecycle import WorkspaceDeleteResult, WorkspaceListResult, WorkspaceResult
     from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, SummaryResult
     from pyro_mcp.operations.workspaces.snapshots import SnapshotDeleteResult, SnapshotListResult, SnapshotResult
+    from pyro_mcp.sdk.calling import Stdin
 
 
 class Workspaces(Calling):
@@ -110,6 +111,12 @@ class Workspaces(Calling):
         env: Mapping[str, str] | None = None,
         cwd: str = "/workspace",
         user: str | None = None,
+        stdin: Stdin | None = None,
+        merge_stderr: bool = False,
+        max_output_bytes: int = 1048576,
+        keep: str = "ends",
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
     ) -> WorkspaceExecResult:
         """Run a command in a workspace. A string is run by the shell, a list without one."""
         return self._run(
@@ -121,6 +128,12 @@ class Workspaces(Calling):
             env=env,
             cwd=cwd,
             user=user,
+            stdin=stdin,
+            merge_stderr=merge_stderr,
+            max_output_bytes=max_output_bytes,
+            keep=keep,
+            on_stdout=on_stdout,
+            on_stderr=on_stderr,
         )
 
     def logs_workspace(self, workspace_id: str, *, seq: int | None = None, offset: int = 0) -> WorkspaceLogsResult:

@@ -118,7 +118,7 @@ def test_many_arguments_arrive(session: AgentSession) -> None:
 
 
 def test_arguments_beyond_a_frame_are_refused_before_anything_is_sent(session: AgentSession) -> None:
-    error = refused(session, "true", *["x" * 100_000] * 11)
+    error = refused(session, "true", *["x" * 100_000] * 32)
     assert error.code is ErrorCode.INVALID
     assert "stdin" in error.hint
 

@@ -118,7 +118,7 @@ def test_the_tools_of_the_default_profile_cost_a_model_little() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_result_is_the_same_in_structure_and_in_text(mode: Mode) -> None:
-    answer = call(FakePyro(exec_result(stdout="hello\n", stdout_bytes=6, exit_code=3)), RUN, mode=mode)
+    answer = call(FakePyro(exec_result(stdout="hello\n", stdout_size_bytes=6, exit_code=3)), RUN, mode=mode)
     assert not answer.is_error
     assert answer.structured_content["stdout"] == "hello\n"
     assert answer.structured_content["exit_code"] == 3

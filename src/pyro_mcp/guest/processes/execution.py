@@ -13,6 +13,7 @@ import struct
 import sys
 import termios
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.processes.process import failure_of, launch, linger, was_asked_in_vain
@@ -31,9 +32,12 @@ _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 # After a command has ended, what it left running may still be writing its last words.
 _LAST_WORDS_S = 0.1
-# Pieces smaller than this, one after the other within this time, are collected.
-_SMALL_BYTES = 4096
+# A command that writes again within this time is left alone for as long, so that its pieces are collected; in a pipe
+# with room for them, since one that filled up meanwhile would hold it up.
 _REST_S = 0.004
+_SHORT_REST_S = 0.001
+_SMALL_BYTES = 4096
+_PIPE_BYTES = 512 * 1024
 _KILLED = 128 + signal.SIGKILL
 # Written out by hand: it is on the way of every command.
 _RESULT = (
@@ -46,7 +50,18 @@ _JSON_BOOL = (b"false", b"true")
 class Output:
     """One of the two streams that a command writes."""
 
-    __slots__ = ("_execution", "_kind", "_owed_bytes", "_paused", "_read_s", "_window", "closed", "fd", "sent_bytes")
+    __slots__ = (
+        "_execution",
+        "_is_wide",
+        "_kind",
+        "_owed_bytes",
+        "_paused",
+        "_read_s",
+        "_window",
+        "closed",
+        "fd",
+        "sent_bytes",
+    )
 
     def __init__(self, execution: Execution, fd: int, kind: int) -> None:
         self.fd = fd
@@ -58,6 +73,7 @@ class Output:
         self._paused = False
         self._owed_bytes = 0
         self._read_s = 0.0
+        self._is_wide = False
         execution.loop.add(fd, self._on_event)
 
     @property
@@ -115,23 +131,29 @@ class Output:
             self._execution.loop.remove(self.fd)
             self._resume()
             return
-        try:
-            data = os.read(self.fd, room)
-        except BlockingIOError:
-            return
-        self._send(data)
+        sent_bytes = self.sent_bytes
+        with suppress(BlockingIOError):
+            while room and not self.closed:
+                self._send(os.read(self.fd, room))
+                if self.sent_bytes - sent_bytes < _SMALL_BYTES:
+                    break
+                room = self._room()
         self.stop_if_closed()
         self._execution.settle()
-        if 0 < len(data) < _SMALL_BYTES and not self.closed:
+        if room and not self.closed:
             now = time.monotonic()
-            if now - self._read_s < _REST_S:
-                self._rest()
+            if now - self._read_s < 2 * _REST_S:
+                self._rest(_REST_S if self.sent_bytes - sent_bytes < _SMALL_BYTES else _SHORT_REST_S)
             self._read_s = now
 
-    def _rest(self) -> None:
-        """Let a command that writes in many small pieces go on for a while: each of them would wake the agent."""
+    def _rest(self, rest_s: float) -> None:
+        """Let a command that writes in many pieces go on for a while: each of them would wake the agent."""
+        if not self._is_wide:
+            self._is_wide = True
+            with suppress(OSError):  # on a host, its user may have no more room for pipes
+                fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._execution.loop.remove(self.fd)
-        self._execution.loop.at(_REST_S, self._rise)
+        self._execution.loop.at(rest_s, self._rise)
 
     def _rise(self) -> None:
         if not self.closed:

@@ -17,9 +17,8 @@ from pyro_mcp.protocol import wire
 if TYPE_CHECKING:
     from pyro_mcp.protocol.loop import Loop
 
-# How much a pipe takes with nobody reading (pipe(7)), and the most that any user may ask for.
+# How much a pipe takes with nobody reading (pipe(7)). Any user may ask for a megabyte, root for more.
 _PIPE_BYTES = 65536
-_MAX_PIPE_BYTES = 1024 * 1024
 _READ_BYTES = 65536
 
 
@@ -154,7 +153,7 @@ def launch(process: Process, body: bytes) -> None:
     pipes = process.pipes
     try:
         if len(request) > _PIPE_BYTES:
-            fcntl.fcntl(pipes.request, fcntl.F_SETPIPE_SZ, _MAX_PIPE_BYTES)
+            fcntl.fcntl(pipes.request, fcntl.F_SETPIPE_SZ, len(request))
         sent = os.write(pipes.request, request)
     except BrokenPipeError:
         raise

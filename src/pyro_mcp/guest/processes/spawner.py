@@ -142,6 +142,8 @@ def _run(body: bytes, surroundings: Surroundings, stdin_fd: int) -> NoReturn:
         _become_shell(argv, environment)
     if flags & wire.EXEC_STDIN:
         os.dup2(stdin_fd, 0)
+    if flags & wire.EXEC_MERGE:
+        os.dup2(1, 2)
     if flags & wire.EXEC_LINE:
         _execute_line(argv, environment)
     _execute(argv, environment)

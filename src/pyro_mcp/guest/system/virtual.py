@@ -66,7 +66,7 @@ _DISK_SETTINGS = {"scheduler": "none", "wbt_lat_usec": "0", "iostats": "0", "add
 class VirtualMachine:
     """A guest, with the agent as its PID 1."""
 
-    features = ("exec", "tasks", "shells", "services", "network", "power", "workspace", wire.USERS)
+    features = ("exec", "tasks", "shells", "services", "network", "power", "workspace", wire.USERS, wire.MERGE)
 
     def __init__(self, loop: Loop) -> None:
         self._launcher = ZygoteLauncher(Surroundings(_ENVIRONMENT, _WORKSPACE), self._enter_workload)

@@ -10,6 +10,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import about, said
+from pyro_mcp.operations.guest_commands import CommandResult, command_result, command_streams, guest_command
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.protocol.names import WORKSPACE
 
@@ -34,6 +35,10 @@ class WorkspaceExecRequest:
     env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
     cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
     user: str | None = field(default=None, metadata=parameters.USER)
+    stdin: str | None = field(default=None, metadata=parameters.STDIN)
+    merge_stderr: bool = field(default=False, metadata=parameters.MERGE_STDERR)
+    max_output_bytes: int = field(default=limits.DEFAULT_STREAM_BYTES, metadata=parameters.MAX_OUTPUT_BYTES)
+    keep: str = field(default="ends", metadata=parameters.KEEP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class WorkspaceLogsRequest:
     )
 
 
-class WorkspaceExecResult(Result):
+class WorkspaceExecResult(CommandResult):
     """The result of one command, whatever its exit code."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
@@ -66,8 +71,8 @@ class WorkspaceExecResult(Result):
     duration_ms: int = said("Duration of the run.")
     stdout: str = said("Its stdout; the middle is omitted if it is long.", guest=True, most=20_000, rest=_REST)
     stderr: str = said("Its stderr; the middle is omitted if it is long.", guest=True, most=20_000, rest=_REST)
-    stdout_bytes: int = said("Total size of its stdout.")
-    stderr_bytes: int = said("Total size of its stderr.")
+    stdout_size_bytes: int = said("Total size of its stdout.")
+    stderr_size_bytes: int = said("Total size of its stderr.")
     stdout_truncated: bool = said("Whether part of stdout was omitted.")
     stderr_truncated: bool = said("Whether part of stderr was omitted.")
 
@@ -85,8 +90,8 @@ class LoggedCommand(Result):
     duration_ms: int = said("Duration of the run.")
     stdout: str = said("Its stdout; the middle is omitted if it is long.", guest=True, most=1500)
     stderr: str = said("Its stderr; the middle is omitted if it is long.", guest=True, most=1500)
-    stdout_bytes: int = said("Total size of its stdout.")
-    stderr_bytes: int = said("Total size of its stderr.")
+    stdout_size_bytes: int = said("Total size of its stdout.")
+    stderr_size_bytes: int = said("Total size of its stderr.")
     stdout_truncated: bool = said("Whether part of stdout was omitted.")
     stderr_truncated: bool = said("Whether part of stderr was omitted.")
     error: str = said("Why it has no result.")
@@ -106,22 +111,19 @@ class WorkspaceLogsResult(Result):
 
 
 def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
-    from pyro_mcp.operations.run import command_streams, guest_command
     from pyro_mcp.workspace.commands.exec import exec_workspace
 
-    command = guest_command(
-        request.command, request.timeout_seconds, env=request.env, cwd=request.cwd, user=request.user
-    )
+    command = guest_command(request)
     with engine(call) as using:
         done = exec_workspace(
             using,
             request.workspace_id,
             command,
-            command_streams(call),
+            command_streams(call, request),
             secret_env=request.secret_env,
             redactors=call.redactors,
         )
-    return result_of(WorkspaceExecResult, done, cwd=command.cwd)
+    return command_result(WorkspaceExecResult, done, cwd=command.cwd)
 
 
 def _logs(request: WorkspaceLogsRequest, call: Call) -> WorkspaceLogsResult:
@@ -132,7 +134,7 @@ def _logs(request: WorkspaceLogsRequest, call: Call) -> WorkspaceLogsResult:
         workspace_id = find_workspace(using, request.workspace_id).id
         records = logs_workspace(using, workspace_id)
         if request.seq is None:
-            commands = [result_of(LoggedCommand, each) for each in records]
+            commands = [_logged(each) for each in records]
         else:
             commands = [_whole(using, workspace_id, _one(records, request.seq), request.offset)]
     return WorkspaceLogsResult(workspace_id, len(records), commands)
@@ -170,9 +172,12 @@ def _whole(using: Engine, workspace_id: str, record: CommandRecord, offset: int)
                 is_part = len(data) < total
         shown[stream] = (data[offset:].decode("utf-8", "replace"), is_part or offset > 0)
     (stdout, stdout_cut), (stderr, stderr_cut) = shown[Stream.STDOUT], shown[Stream.STDERR]
-    return result_of(
-        LoggedCommand, record, stdout=stdout, stderr=stderr, stdout_truncated=stdout_cut, stderr_truncated=stderr_cut
-    )
+    return _logged(record, stdout=stdout, stderr=stderr, stdout_truncated=stdout_cut, stderr_truncated=stderr_cut)
+
+
+def _logged(record: CommandRecord, **given: object) -> LoggedCommand:
+    sizes = {"stdout_size_bytes": record.stdout_bytes, "stderr_size_bytes": record.stderr_bytes}
+    return result_of(LoggedCommand, record, **sizes, **given)
 
 
 WORKSPACE_EXEC = Operation(

@@ -13,7 +13,6 @@ from pyro_mcp.agent import Stream
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.kinds import ExecutionMode, Isolation
-from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.workspace import CommandRecord
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import begin_command, end_command
@@ -138,8 +137,7 @@ def _run(job: _Job, record: CommandRecord) -> WorkspaceExecution:
 def _converse(job: _Job, kept: CommandOutput) -> ExecResult:
     command, streams = job.command, job.streams
     request = command.request({**job.use.vm.variables, **job.variables})
-    timeout_s = max(command.limit_s, CONNECT_TIMEOUT_S)
-    with job.use.command_session(job.engine, timeout_s=timeout_s, cancel=streams.cancel) as session:
+    with job.use.command_session(job.engine, timeout_s=command.patience_s, cancel=streams.cancel) as session:
         if job.redactor is None:
             return session.exec(request, stdin=streams.stdin, on_output=kept.take, cancel=streams.cancel)
         from pyro_mcp.workspace.secrets.output import RedactedOutput

@@ -16,7 +16,7 @@ from pyro_mcp.model.limits import (
     CONNECT_TIMEOUT_S,
     DEFAULT_STREAM_BYTES,
     DEFAULT_TIMEOUT_S,
-    NO_TIMEOUT_S,
+    MAX_TIMEOUT_S,
     check_timeout,
 )
 from pyro_mcp.protocol.names import WORKSPACE
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pyro_mcp.agent import CancelToken, ExecResult, GuestConfig
+    from pyro_mcp.agent.exchange import Input
     from pyro_mcp.model.kinds import ExecutionMode, Isolation
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.vmm.driver import Machine
@@ -46,6 +47,7 @@ class GuestCommand:
     cwd: str = WORKSPACE
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     user: str = ""
+    merge_stderr: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no guest could run.
@@ -73,14 +75,14 @@ class GuestCommand:
                 )
 
     @property
-    def limit_s(self) -> float:
-        """Return after how long it is killed, at the latest."""
-        return NO_TIMEOUT_S if self.timeout_s is None else float(self.timeout_s)
-
-    @property
     def argv(self) -> tuple[str, ...]:
         """Return the argument vector; that of a line is for a guest without bash."""
         return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command
+
+    @property
+    def patience_s(self) -> float:
+        """Return how long it may wait for its turn."""
+        return MAX_TIMEOUT_S if self.timeout_s is None else max(CONNECT_TIMEOUT_S, self.timeout_s)
 
     @property
     def is_line(self) -> bool:
@@ -91,11 +93,12 @@ class GuestCommand:
         """Return what the guest's agent is asked to run."""
         return ExecRequest(
             self.argv,
-            timeout_s=self.limit_s,
+            timeout_s=self.timeout_s,
             cwd=self.cwd,
             env={**variables, **self.env},
             is_line=self.is_line,
             user=self.user,
+            merge_stderr=self.merge_stderr,
         )
 
 
@@ -103,14 +106,15 @@ class GuestCommand:
 class CommandStreams:
     """Where a command's streams go while it runs, and how it is called off.
 
-    `on_output` gets output as it comes. `stdin` is a descriptor, or None for an empty input. The result keeps
-    `stream_bytes` of each stream, half from its beginning and half from its end.
+    `on_output` gets output as it comes. `stdin` is a descriptor, a file, bytes, or None for an empty input. The result
+    keeps `stream_bytes` of each stream, half from its beginning and half from its end, or all from its end.
     """
 
     on_output: Callable[[Stream, bytes], None] | None = None
-    stdin: int | None = None
+    stdin: Input = None
     cancel: CancelToken | None = None
     stream_bytes: int = DEFAULT_STREAM_BYTES
+    keep_tail: bool = False
 
     def check(self) -> None:
         """Raise CANCELLED if the command was called off before it began."""
@@ -120,7 +124,7 @@ class CommandStreams:
 
 @dataclass(frozen=True, slots=True)
 class Execution(Captured):
-    """How a command in a VM ended."""
+    """How a command in a VM ended. `…_data` are the bytes that are kept of a stream."""
 
     vm_id: str
     environment: str
@@ -128,13 +132,15 @@ class Execution(Captured):
     execution_mode: ExecutionMode
     isolation: Isolation
     exit_code: int = field(kw_only=True)
+    stdout_data: bytes = field(default=b"", kw_only=True, repr=False)
+    stderr_data: bytes = field(default=b"", kw_only=True, repr=False)
 
 
 class Output:
     """A command's output: passed on as it comes, its beginning and end kept."""
 
     def __init__(self, streams: CommandStreams) -> None:
-        half = streams.stream_bytes // 2
+        half = streams.stream_bytes if streams.keep_tail else streams.stream_bytes // 2
         self._pass_on = streams.on_output
         self._kept = {stream: OutputBuffer(streams.stream_bytes - half, half) for stream in Stream}
 
@@ -151,6 +157,8 @@ class Output:
             **{each.name: getattr(result, each.name) for each in fields(result)},
             "stdout": stdout.text(),
             "stderr": stderr.text(),
+            "stdout_data": stdout.data(),
+            "stderr_data": stderr.data(),
             "stdout_truncated": stdout.truncated,
             "stderr_truncated": stderr.truncated,
         }
@@ -177,9 +185,7 @@ def run_command(
     try:
         with (
             continued(machine),
-            AgentSession.open(
-                machine.transport, timeout_s=max(CONNECT_TIMEOUT_S, command.limit_s), use=LaneUse.COMMAND
-            ) as session,
+            AgentSession.open(machine.transport, timeout_s=command.patience_s, use=LaneUse.COMMAND) as session,
         ):
             if config is None:
                 result = session.exec(request, stdin=streams.stdin, on_output=output.take, cancel=streams.cancel)

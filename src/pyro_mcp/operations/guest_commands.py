@@ -1,0 +1,72 @@
+"""What the operations that run a command in a guest have in common: their requests, streams and results."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from pyro_mcp.model import limits
+from pyro_mcp.operations.operation import Call, Result, result_of
+from pyro_mcp.protocol.names import WORKSPACE
+
+if TYPE_CHECKING:
+    from pyro_mcp.operations.run import VmExecRequest, VmRunRequest
+    from pyro_mcp.operations.workspaces.commands import WorkspaceExecRequest
+    from pyro_mcp.workspace.machines.command import CommandStreams, Execution, GuestCommand
+
+    CommandRequest: TypeAlias = VmRunRequest | VmExecRequest | WorkspaceExecRequest
+
+
+class CommandResult(Result):
+    """The base of what shows how a command ended. The bytes of its output are beside the mapping, which JSON has."""
+
+    @property
+    def stdout_bytes(self) -> bytes:
+        """Return its stdout as bytes: what the text shows of it, without the line in place of what was omitted."""
+        return self.__dict__.get("_stdout", b"")
+
+    @property
+    def stderr_bytes(self) -> bytes:
+        """Return its stderr as bytes."""
+        return self.__dict__.get("_stderr", b"")
+
+
+_Command = TypeVar("_Command", bound=CommandResult)
+
+
+def command_result(kind: type[_Command], done: Execution, **given: object) -> _Command:
+    """Return the result of a command that was run."""
+    sizes = {"stdout_size_bytes": done.stdout_bytes, "stderr_size_bytes": done.stderr_bytes}
+    result = result_of(kind, done, **sizes, **given)
+    result.__dict__.update(_stdout=done.stdout_data, _stderr=done.stderr_data)
+    return result
+
+
+def time_limit(request: CommandRequest) -> float | None:
+    """Return the time limit of a command, in seconds: the default is longer for a one-shot VM with a network."""
+    asked = request.timeout_seconds
+    has_network = getattr(request, "network", False)
+    return limits.NETWORK_TIMEOUT_S if isinstance(asked, limits.NoneGiven) and has_network else asked
+
+
+def guest_command(request: CommandRequest) -> GuestCommand:
+    """Return the command that a request describes; a relative `cwd` is below /workspace."""
+    from pyro_mcp.workspace.machines.command import GuestCommand
+
+    return GuestCommand(
+        request.command,
+        time_limit(request),
+        posixpath.join(WORKSPACE, request.cwd),
+        request.env or {},
+        request.user or "",
+        request.merge_stderr,
+    )
+
+
+def command_streams(call: Call, request: CommandRequest) -> CommandStreams:
+    """Return where a command's streams go in this call."""
+    from pyro_mcp.workspace.machines.command import CommandStreams
+
+    stdin = call.stdin if request.stdin is None else request.stdin.encode("utf-8", "surrogateescape")
+    stream_bytes = min(call.stream_bytes, request.max_output_bytes)
+    return CommandStreams(call.on_output, stdin, call.cancel, stream_bytes, request.keep == "tail")
