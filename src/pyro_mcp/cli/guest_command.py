@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from pyro_mcp.agent import Stream
     from pyro_mcp.cli.parsing import Parsed
     from pyro_mcp.host.progress import Lines
+    from pyro_mcp.operations.guest_commands import CommandRequest
     from pyro_mcp.operations.operation import Operation
     from pyro_mcp.operations.printable import TerminalFilter
-    from pyro_mcp.operations.run import VmExecRequest, VmRunRequest
-    from pyro_mcp.operations.workspaces.commands import WorkspaceExecRequest
 
 # The command's own output is their sign of life.
 _SHORT_PHASES = frozenset({"create", "start", "execute"})
@@ -62,7 +61,7 @@ def execute_in_guest(operation: Operation[Any, Any], parsed: Parsed) -> int:
     return status
 
 
-def _limit_reached(request: VmRunRequest | VmExecRequest | WorkspaceExecRequest) -> str:
+def _limit_reached(request: CommandRequest) -> str:
     """Return what says that a command ran out of time, after how long, and how to give it more."""
     from pyro_mcp.operations.guest_commands import time_limit
 

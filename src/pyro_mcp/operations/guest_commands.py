@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 from pyro_mcp.model import limits
+from pyro_mcp.operations import parameters
 from pyro_mcp.operations.operation import Call, Result, result_of
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
-    from pyro_mcp.operations.run import VmExecRequest, VmRunRequest
-    from pyro_mcp.operations.workspaces.commands import WorkspaceExecRequest
     from pyro_mcp.workspace.machines.command import CommandStreams, Execution, GuestCommand
 
-    CommandRequest: TypeAlias = VmRunRequest | VmExecRequest | WorkspaceExecRequest
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRequest:
+    """Ask for one command."""
+
+    command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
+    timeout_seconds: float | None = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
+    env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
+    cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
+    user: str | None = field(default=None, metadata=parameters.USER)
+    stdin: str | None = field(default=None, metadata=parameters.STDIN)
+    merge_stderr: bool = field(default=False, metadata=parameters.MERGE_STDERR)
+    max_output_bytes: int = field(default=limits.DEFAULT_STREAM_BYTES, metadata=parameters.MAX_OUTPUT_BYTES)
+    keep: str = field(default="ends", metadata=parameters.KEEP)
 
 
 class CommandResult(Result):

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
-from pyro_mcp.operations.guest_commands import CommandResult, command_result, command_streams, guest_command
+from pyro_mcp.operations.guest_commands import (
+    CommandRequest,
+    CommandResult,
+    command_result,
+    command_streams,
+    guest_command,
+)
 from pyro_mcp.operations.operation import Call, Effect, Operation, engine
-from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from pyro_mcp.workspace.vms.create import VmSpec
@@ -25,11 +30,10 @@ ISOLATION = "Its isolation from this host: kvm, tcg (a VM in software), none."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VmRunRequest:
+class VmRunRequest(CommandRequest):
     """Ask for one command in a fresh VM."""
 
     environment: str = field(metadata=parameters.ENVIRONMENT)
-    command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
     vcpu_count: int = field(default=limits.DEFAULT_VCPU_COUNT, metadata=parameters.VCPU_COUNT)
     mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=parameters.MEM_MIB)
     timeout_seconds: float | None = field(default=limits.ONE_SHOT_TIMEOUT_S, metadata=parameters.ONE_SHOT_TIMEOUT)
@@ -37,13 +41,6 @@ class VmRunRequest:
     network: bool = field(default=False, metadata=parameters.NETWORK)
     allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
     require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
-    env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
-    cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
-    user: str | None = field(default=None, metadata=parameters.USER)
-    stdin: str | None = field(default=None, metadata=parameters.STDIN)
-    merge_stderr: bool = field(default=False, metadata=parameters.MERGE_STDERR)
-    max_output_bytes: int = field(default=limits.DEFAULT_STREAM_BYTES, metadata=parameters.MAX_OUTPUT_BYTES)
-    keep: str = field(default="ends", metadata=parameters.KEEP)
 
 
 class VmExecResult(CommandResult):
@@ -80,19 +77,10 @@ class VmCreateRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VmExecRequest:
+class VmExecRequest(CommandRequest):
     """Ask for one command in a VM that is there; it is deleted afterwards."""
 
     vm_id: str = field(metadata=parameters.VM_ID)
-    command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
-    timeout_seconds: float | None = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
-    env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
-    cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
-    user: str | None = field(default=None, metadata=parameters.USER)
-    stdin: str | None = field(default=None, metadata=parameters.STDIN)
-    merge_stderr: bool = field(default=False, metadata=parameters.MERGE_STDERR)
-    max_output_bytes: int = field(default=limits.DEFAULT_STREAM_BYTES, metadata=parameters.MAX_OUTPUT_BYTES)
-    keep: str = field(default="ends", metadata=parameters.KEEP)
 
 
 def _run(request: VmRunRequest, call: Call) -> VmExecResult:

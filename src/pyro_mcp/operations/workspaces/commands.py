@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import about, said
-from pyro_mcp.operations.guest_commands import CommandResult, command_result, command_streams, guest_command
+from pyro_mcp.operations.guest_commands import (
+    CommandRequest,
+    CommandResult,
+    command_result,
+    command_streams,
+    guest_command,
+)
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
-from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import CommandRecord
@@ -25,20 +29,11 @@ _REST = "workspace_logs with this seq and offset=N shows the output from byte N.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceExecRequest:
+class WorkspaceExecRequest(CommandRequest):
     """Ask for one command in a workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
-    timeout_seconds: float | None = field(default=limits.DEFAULT_TIMEOUT_S, metadata=parameters.TIMEOUT_SECONDS)
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
-    env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
-    cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
-    user: str | None = field(default=None, metadata=parameters.USER)
-    stdin: str | None = field(default=None, metadata=parameters.STDIN)
-    merge_stderr: bool = field(default=False, metadata=parameters.MERGE_STDERR)
-    max_output_bytes: int = field(default=limits.DEFAULT_STREAM_BYTES, metadata=parameters.MAX_OUTPUT_BYTES)
-    keep: str = field(default="ends", metadata=parameters.KEEP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
