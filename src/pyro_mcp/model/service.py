@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pyro_mcp.model.vm import Owner
+from pyro_mcp.model.vm import Owner
 
 DEFAULT_READY_TIMEOUT_S = 30
 MAX_READY_TIMEOUT_S = 3600

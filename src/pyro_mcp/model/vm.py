@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
-    from pyro_mcp.model.limits import Shape
-    from pyro_mcp.model.machine import MachineRecord
-    from pyro_mcp.model.states import VmState
+from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
+from pyro_mcp.model.limits import Shape
+from pyro_mcp.model.machine import MachineRecord
+from pyro_mcp.model.states import VmState
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from pyro_mcp.model.command import Captured
+from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
+from pyro_mcp.model.limits import Shape
+from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.model.vm import BaseImage, Owner
 from pyro_mcp.protocol.names import WORKSPACE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
-    from pyro_mcp.model.limits import Shape
-    from pyro_mcp.model.states import WorkspaceState
-    from pyro_mcp.model.vm import BaseImage, Owner
 
 #: The snapshot that is always there.
 BASELINE = "baseline"

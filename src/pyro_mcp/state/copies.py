@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, cast
 from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host.durable import atomic_write
 from pyro_mcp.host.files import open_plain
+from pyro_mcp.model.codec import from_json, to_json
 from pyro_mcp.model.ids import is_snapshot_id
 from pyro_mcp.model.workspace import Snapshot
-from pyro_mcp.state.records import vm_from_row, vm_to_row, workspace_from_row, workspace_to_row
+from pyro_mcp.state.records import to_row, vm_from_row, workspace_from_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ def write_copy(files: VmFiles, vm: Vm) -> None:
     with os_errors(f"write {files.record}"):
         fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            rest = memoryview(_sealed(vm_to_row(vm)))
+            rest = memoryview(_sealed(to_row(vm)))
             while rest:
                 rest = rest[os.write(fd, rest) :]
         finally:
@@ -63,8 +64,7 @@ def write_workspace_copy(files: WorkspaceFiles, workspace: Workspace, snapshots:
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
     """
-    listed = [[each.name, each.id, each.created_at, each.size_bytes] for each in snapshots]
-    atomic_write(files.record, _sealed({**workspace_to_row(workspace), "snapshots": listed}))
+    atomic_write(files.record, _sealed({**to_row(workspace), "snapshots": to_json(tuple(snapshots))}))
 
 
 def read_workspace_copy(files: WorkspaceFiles) -> tuple[Workspace, list[Snapshot]] | None:
@@ -74,10 +74,12 @@ def read_workspace_copy(files: WorkspaceFiles) -> tuple[Workspace, list[Snapshot
         if record is None:
             return None
         workspace = workspace_from_row(record)
-        snapshots = _snapshots(record.get("snapshots", []))
-    except (ValueError, PyroError):
+        snapshots = [from_json(Snapshot, each) for each in cast("list[object]", record.get("snapshots", []))]
+    except (TypeError, PyroError):
         return None
-    return (workspace, snapshots) if workspace.id == files.workspace_id else None
+    if workspace.id != files.workspace_id or not all(is_snapshot_id(each.id) for each in snapshots):
+        return None
+    return workspace, snapshots
 
 
 def write_life_record(files: WorkspaceFiles, life: int, snapshot: str, made_at: float) -> None:
@@ -102,30 +104,19 @@ def write_snapshot_record(files: WorkspaceFiles, snapshot: Snapshot) -> None:
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
     """
-    document = {
-        "workspace_id": files.workspace_id,
-        "id": snapshot.id,
-        "name": snapshot.name,
-        "created_at": snapshot.created_at,
-        "size_bytes": snapshot.size_bytes,
-    }
+    document = {"workspace_id": files.workspace_id, **to_json(snapshot)}
     atomic_write(files.snapshot_record(snapshot.id), _sealed(document))
 
 
 def read_snapshot_record(files: WorkspaceFiles, snapshot_id: str) -> Snapshot | None:
     """Return what a snapshot's own record says, or None if there is none or it is damaged or another's."""
     record = _read(files.snapshot_record(snapshot_id))
-    match record:
-        case {
-            "workspace_id": files.workspace_id,
-            "id": str(found_id),
-            "name": str(name),
-            "created_at": float() | int() as created_at,
-            "size_bytes": int(size_bytes),
-        } if found_id == snapshot_id:
-            return Snapshot(name, snapshot_id, float(created_at), size_bytes)
-        case _:
-            return None
+    try:
+        snapshot = from_json(Snapshot, record)
+    except PyroError:
+        return None
+    is_ours = record is not None and record.get("workspace_id") == files.workspace_id
+    return snapshot if is_ours and snapshot.id == snapshot_id else None
 
 
 def _sealed(document: Mapping[str, object]) -> bytes:
@@ -149,16 +140,3 @@ def _read(path: Path) -> dict[str, object] | None:
     record = cast("dict[str, object]", found)
     checksum = record.pop(_CHECKSUM, None)
     return record if checksum is None or checksum == _checksum(record) else None
-
-
-def _snapshots(value: object) -> list[Snapshot]:
-    found: list[Snapshot] = []
-    for each in cast("Sequence[object]", value if isinstance(value, list) else ()):
-        match each:
-            case [str(name), str(snapshot_id), float() | int() as created_at, int(size_bytes)] if is_snapshot_id(
-                snapshot_id
-            ):
-                found.append(Snapshot(name, snapshot_id, float(created_at), size_bytes))
-            case _:
-                raise ValueError("a snapshot's record is damaged")
-    return found

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
-from pyro_mcp.model.command import Captured
+from pyro_mcp.errors import PyroError
 from pyro_mcp.model.workspace import CommandRecord, ReviewEvent, ReviewKind
-from pyro_mcp.state.records import number_of, owner_columns, owner_from_row, time_of
+from pyro_mcp.state.records import columns, from_row, to_row
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
 
     from pyro_mcp.state.clock import Clock
     from pyro_mcp.state.store import Store
@@ -40,10 +38,7 @@ UPDATE workspaces SET
     deadline_boottime_s = CASE WHEN vm_id <> '' THEN :boottime + ttl_s ELSE deadline_boottime_s END
 WHERE id = :id
 """
-# Columns that hold a field of a record as it is.
-_PLAIN = ("started_at", *(each.name for each in fields(Captured)), "stdout_file_bytes", "stderr_file_bytes", "error")
-_FLAGS = {"timed_out", "oom_killed", "stdout_truncated", "stderr_truncated"}
-_FIELDS = (*_PLAIN, "command", "cwd", "owner_pid", "owner_start_time", "owner_boot_id")
+_FIELDS = [name for name in columns(CommandRecord) if name != "seq"]
 # The column names are this module's own, so nothing is injected.
 _INSERT = (
     f"INSERT OR REPLACE INTO commands (workspace_id, seq, {', '.join(_FIELDS)})"  # noqa: S608
@@ -111,7 +106,7 @@ def begin_command(store: Store, workspace_id: str, record: CommandRecord) -> int
             "UPDATE workspaces SET command_count = command_count + 1 WHERE id = ?",
             (workspace_id,),
         )
-        connection.execute(_INSERT, {"workspace_id": workspace_id, "seq": seq, **_row(record)})
+        connection.execute(_INSERT, {"workspace_id": workspace_id, **to_row(record), "seq": seq})
         old = connection.execute(
             "SELECT seq FROM commands WHERE workspace_id = ? ORDER BY seq DESC LIMIT 1 OFFSET ?",
             (workspace_id, RECENT_COMMANDS),
@@ -141,7 +136,7 @@ def end_command(store: Store, clock: Clock, workspace_id: str, record: CommandRe
     )
 
     def change(connection: sqlite3.Connection) -> None:
-        row = {"workspace_id": workspace_id, "seq": record.seq, **_row(record)}
+        row = {"workspace_id": workspace_id, **to_row(record)}
         if connection.execute(_UPDATE, row).rowcount:
             be_active(connection, workspace_id, clock)
             put_event(connection, workspace_id, event, clock)
@@ -156,7 +151,7 @@ def commands_of(store: Store, workspace_id: str) -> list[CommandRecord]:
             "SELECT * FROM commands WHERE workspace_id = ? ORDER BY seq", (workspace_id,)
         ).fetchall()
     )
-    return _readable(rows, _record)
+    return _readable(rows, CommandRecord)
 
 
 def events_of(store: Store, workspace_id: str) -> list[ReviewEvent]:
@@ -166,58 +161,18 @@ def events_of(store: Store, workspace_id: str) -> list[ReviewEvent]:
             "SELECT * FROM events WHERE workspace_id = ? ORDER BY seq", (workspace_id,)
         ).fetchall()
     )
-    return _readable(rows, _event)
+    return _readable(rows, ReviewEvent)
 
 
-def _readable(rows: list[sqlite3.Row], read: Callable[[sqlite3.Row], T]) -> list[T]:
+def _readable(rows: list[sqlite3.Row], kind: type[T]) -> list[T]:
     """Return what the rows stand for; a damaged one is left out, as no work depends on it."""
     found: list[T] = []
     for row in rows:
-        with suppress(KeyError, TypeError, ValueError, RecursionError):
-            found.append(read(row))
+        with suppress(PyroError):
+            found.append(from_row(kind, dict(row)))
     return found
-
-
-def _event(row: sqlite3.Row) -> ReviewEvent:
-    summary: object = json.loads(row["summary"])
-    if not isinstance(summary, dict):
-        raise TypeError("a JSON object was expected")
-    return ReviewEvent(
-        kind=ReviewKind(row["kind"]),
-        summary=cast("dict[str, object]", summary),
-        seq=number_of(row["seq"]),
-        at=time_of(row["at"]),
-    )
 
 
 def _next_seq(connection: sqlite3.Connection, workspace_id: str) -> int:
     row = connection.execute(_NEXT_SEQ, (workspace_id,)).fetchone()
     return 0 if row is None else int(row["last_seq"])
-
-
-def _row(record: CommandRecord) -> dict[str, object]:
-    return {
-        **{name: getattr(record, name) for name in _PLAIN},
-        # Arguments may hold what is no UTF-8; JSON says it in ASCII.
-        "command": json.dumps(record.command),
-        "cwd": json.dumps(record.cwd),
-        **owner_columns(record.owner),
-    }
-
-
-def _record(row: sqlite3.Row) -> CommandRecord:
-    command: object = json.loads(row["command"])
-    if not isinstance(command, (str, list)):
-        raise TypeError("a command was expected")
-    cwd: object = json.loads(row["cwd"])
-    if not isinstance(cwd, str):
-        raise TypeError("a path was expected")
-    plain: dict[str, Any] = {name: bool(row[name]) if name in _FLAGS else row[name] for name in _PLAIN}
-    plain["started_at"] = time_of(row["started_at"])
-    return CommandRecord(
-        seq=number_of(row["seq"]),
-        command=command if isinstance(command, str) else tuple(cast("list[str]", command)),
-        cwd=cwd,
-        owner=owner_from_row(row),
-        **plain,
-    )

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import os_errors
+from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.host.process.identity import ProcessIdentity, boot_id
-from pyro_mcp.model.service import PublishedPort, Readiness, ReadinessKind, Service, ServiceState
-from pyro_mcp.model.vm import Owner
+from pyro_mcp.model.codec import from_json, to_json
+from pyro_mcp.model.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -49,8 +49,8 @@ class ServiceRecords:
         """Return a service, or None if there is none, or its record is damaged."""
         try:
             with open(self._path(name), "rb") as file:
-                return _from_json(json.loads(file.read(_MAX_RECORD_BYTES)))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+                return from_json(Service, json.loads(file.read(_MAX_RECORD_BYTES)))
+        except (FileNotFoundError, ValueError, RecursionError, PyroError):
             return None
 
     def put(self, service: Service) -> None:
@@ -64,7 +64,7 @@ class ServiceRecords:
         fresh = path.with_suffix(".new")
         # Not synced to the disk: after a crash of the host, there is no VM that it could be about.
         with os_errors(f"record the service {service.name}"):
-            fresh.write_bytes(json.dumps(_to_json(service)).encode())
+            fresh.write_bytes(json.dumps(to_json(service)).encode())
             os.replace(fresh, path)
 
     def update(self, name: str, run: str, change: Callable[[Service], Service]) -> Service | None:
@@ -130,49 +130,3 @@ def is_published(service: Service) -> bool:
     return (
         publisher is not None and ProcessIdentity(publisher.pid, publisher.start_time, publisher.boot_id).is_running()
     )
-
-
-def _to_json(service: Service) -> dict[str, object]:
-    return {
-        "name": service.name,
-        "run": service.run,
-        "command": service.command if isinstance(service.command, str) else list(service.command),
-        "cwd": service.cwd,
-        "state": service.state.value,
-        "started_at": service.started_at,
-        "readiness": None if service.readiness is None else [service.readiness.kind.value, service.readiness.target],
-        "ready_at": service.ready_at,
-        "exit_code": service.exit_code,
-        "ports": [[port.host, port.guest] for port in service.ports],
-        "publisher": _process(service.publisher),
-        "owner": _process(service.owner),
-        "problem": service.problem,
-    }
-
-
-def _from_json(value: object) -> Service:
-    document = cast("dict[str, Any]", value)
-    command, readiness = document["command"], document["readiness"]
-    return Service(
-        name=str(document["name"]),
-        run=str(document["run"]),
-        command=command if isinstance(command, str) else tuple(cast("list[str]", command)),
-        cwd=str(document["cwd"]),
-        state=ServiceState(document["state"]),
-        started_at=float(document["started_at"]),
-        readiness=None if readiness is None else Readiness(ReadinessKind(readiness[0]), str(readiness[1])),
-        ready_at=document["ready_at"],
-        exit_code=document["exit_code"],
-        ports=tuple(PublishedPort(int(host), int(guest)) for host, guest in document["ports"]),
-        publisher=_owner(document["publisher"]),
-        owner=_owner(document["owner"]),
-        problem=str(document["problem"]),
-    )
-
-
-def _process(owner: Owner | None) -> list[object] | None:
-    return None if owner is None else [owner.pid, owner.start_time, owner.boot_id]
-
-
-def _owner(value: list[Any] | None) -> Owner | None:
-    return None if value is None else Owner(int(value[0]), int(value[1]), str(value[2]))

@@ -10,22 +10,16 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.states import require_transition
-from pyro_mcp.state.records import vm_from_row, vm_to_row
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.state.records import columns, to_row, vm_from_row
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from pyro_mcp.model.vm import Vm
     from pyro_mcp.state.database import Database
 
-_COLUMNS = (
-    "id", "environment", "base_digest", "base_path", "boot_digest", "variables", "vcpu_count", "mem_mib",
-    "network_policy",
-    "allow_host_compat", "require_kvm", "ephemeral", "state", "stop_reason", "execution_mode", "isolation", "machine",
-    "network", "owner_pid", "owner_start_time", "owner_boot_id", "ttl_s", "created_at", "expires_at", "boot_id",
-    "expires_boottime_s", "last_error", "workspace_id",
-)  # fmt: skip
+_COLUMNS = columns(Vm)
 # The column names are this module's own, so nothing is injected.
 _PUT = f"INSERT OR REPLACE INTO vms ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
 _INSERT = _PUT.replace("INSERT OR REPLACE", "INSERT", 1)
@@ -108,7 +102,7 @@ def insert_vm(connection: sqlite3.Connection, vm: Vm) -> None:
     import sqlite3
 
     try:
-        connection.execute(_INSERT, vm_to_row(vm))
+        connection.execute(_INSERT, to_row(vm))
     except sqlite3.IntegrityError as error:
         raise PyroError(ErrorCode.CONFLICT, f"{vm.id} is recorded already") from error
 
@@ -126,7 +120,7 @@ def update_vm(connection: sqlite3.Connection, vm_id: str, change: Callable[[Vm],
     if after.state is not before.state:
         require_transition(vm_id, before.state, after.state)
     if after != before:
-        connection.execute(_PUT, vm_to_row(after))
+        connection.execute(_PUT, to_row(after))
     return after
 
 

@@ -6,29 +6,22 @@ and transitions that the model does not have, are refused.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.ids import WORKSPACE_PREFIX, is_snapshot_id
 from pyro_mcp.model.naming import check_snapshot_name
 from pyro_mcp.model.states import require_workspace_transition
-from pyro_mcp.model.workspace import Snapshot
-from pyro_mcp.state.records import number_of, time_of, workspace_from_row, workspace_to_row
+from pyro_mcp.model.workspace import Snapshot, Workspace
+from pyro_mcp.state.records import columns, from_row, to_row, workspace_from_row
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.state.database import Database
 
-_COLUMNS = (
-    "id", "name", "labels", "environment", "base_digest", "base_path", "variables", "boot_digest", "vcpu_count",
-    "mem_mib", "ttl_s", "network_policy", "allow_host_compat", "require_kvm", "state", "stop_reason", "execution_mode",
-    "isolation", "seed", "created_at", "last_activity_at", "expires_at", "boot_id", "deadline_boottime_s",
-    "reset_count", "last_reset_at", "command_count", "life", "vm_id", "owner_pid", "owner_start_time", "owner_boot_id",
-    "last_error", "secrets",
-)  # fmt: skip
+_COLUMNS = columns(Workspace)
 # The column names are this module's own, so nothing is injected.
 _INSERT = f"INSERT INTO workspaces ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
 _UPDATE = f"UPDATE workspaces SET {', '.join(f'{name} = :{name}' for name in _COLUMNS[1:])} WHERE id = :id"  # noqa: S608
@@ -51,7 +44,7 @@ class WorkspaceTable:
 
         def change(connection: sqlite3.Connection) -> None:
             _require_free_name(connection, workspace)
-            connection.execute(_INSERT, workspace_to_row(workspace))
+            connection.execute(_INSERT, to_row(workspace))
             if also is not None:
                 also(connection)
 
@@ -138,7 +131,7 @@ class WorkspaceTable:
             if after.name != before.name:
                 _require_free_name(connection, after)
             if after != before:
-                connection.execute(_UPDATE, workspace_to_row(after))
+                connection.execute(_UPDATE, to_row(after))
             if also is not None:
                 also(connection)
             return after
@@ -264,12 +257,9 @@ def _require_free_name(connection: sqlite3.Connection, workspace: Workspace) -> 
 
 
 def _snapshot(row: sqlite3.Row) -> Snapshot | None:
-    name, snapshot_id = cast("str", row["name"]), cast("str", row["id"])
     try:
-        if not is_snapshot_id(snapshot_id):
-            return None
-        return Snapshot(
-            check_snapshot_name(name), snapshot_id, time_of(row["created_at"]), number_of(row["size_bytes"])
-        )
-    except (TypeError, ValueError, PyroError):
+        snapshot = from_row(Snapshot, dict(row))
+        check_snapshot_name(snapshot.name)
+    except PyroError:
         return None
+    return snapshot if is_snapshot_id(snapshot.id) else None

@@ -18,6 +18,7 @@ from pyro_mcp.host import process
 from pyro_mcp.host.process.identity import tree_of
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model import MachineRecord
+from pyro_mcp.model.codec import from_json, to_json
 from pyro_mcp.vmm.driver import LANES, Machine
 from tests.support.machines import Bench, greet
 
@@ -59,7 +60,7 @@ class TestStarted:
 
     def test_is_taken_up_by_its_record_in_any_process(self, bench: Bench, home: Path) -> None:
         with bench.started(bench.spec(home)) as machine:
-            record = MachineRecord.from_json(json.loads(json.dumps(machine.record.to_json())))
+            record = from_json(MachineRecord, json.loads(json.dumps(to_json(machine.record))))
             other = bench.driver.attach(record)
             assert other.record == machine.record
             assert other.record.kind is bench.driver.kind
@@ -277,15 +278,16 @@ def test_a_machine_outlives_the_process_that_started_it(compat_bench: Bench, hom
     # With QEMU the same keeper does the same; another process would have to make a template of its own.
     code = (
         "import json, sys; from pathlib import Path; from tests.support.machines import Bench;"
-        "from pyro_mcp.model import Accelerator; from pyro_mcp.vmm.compat.driver import CompatDriver;"
+        "from pyro_mcp.model import Accelerator; from pyro_mcp.model.codec import to_json;"
+        "from pyro_mcp.vmm.compat.driver import CompatDriver;"
         "b = Bench(CompatDriver(), Accelerator.NONE);"
-        "print(json.dumps(b.start(b.spec(Path(sys.argv[1]))).record.to_json()), flush=True);"
+        "print(json.dumps(to_json(b.start(b.spec(Path(sys.argv[1]))).record)), flush=True);"
         "import os; os.kill(os.getpid(), 9)"
     )
     with process.start([sys.executable, "-c", code, str(home)], stdout=process.PIPE) as starter:
         assert starter.stdout is not None
         with open(os.dup(starter.stdout)) as output:
-            record = MachineRecord.from_json(json.loads(output.readline()))
+            record = from_json(MachineRecord, json.loads(output.readline()))
         assert starter.wait(30) == -signal.SIGKILL
     machine = compat_bench.driver.attach(record)
     assert machine.is_alive()

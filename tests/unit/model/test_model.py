@@ -26,6 +26,7 @@ from pyro_mcp.model import (
     parse_vm_id,
     require_transition,
 )
+from pyro_mcp.model.codec import from_json, to_json
 from pyro_mcp.model.states import TRANSITIONS
 
 if TYPE_CHECKING:
@@ -112,12 +113,12 @@ def machine() -> MachineRecord:
 
 
 def test_a_machines_record_survives_json() -> None:
-    assert MachineRecord.from_json(machine().to_json()) == machine()
+    assert from_json(MachineRecord, to_json(machine())) == machine()
 
 
 @pytest.mark.parametrize("key", ["kind", "accelerator", "boot_id", "runtime_dir", "keeper_pid"])
 def test_a_damaged_machine_record_is_called_corrupt(key: str) -> None:
-    document = {**machine().to_json(), key: ["nonsense"]}
+    document = {**to_json(machine()), key: ["nonsense"]}
     with pytest.raises(PyroError) as caught:
-        MachineRecord.from_json(document)
+        from_json(MachineRecord, document)
     assert caught.value.code is ErrorCode.CORRUPT

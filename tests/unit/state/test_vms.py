@@ -26,7 +26,7 @@ from pyro_mcp.model import (
     VmState,
     new_vm_id,
 )
-from pyro_mcp.state.records import vm_from_row, vm_to_row
+from pyro_mcp.state.records import to_row, vm_from_row
 from pyro_mcp.state.store import Store
 from tests.support.vms import a_vm
 
@@ -75,12 +75,12 @@ def store(private_paths: Paths) -> Generator[Store]:
 
 @given(VMS)
 def test_any_vm_survives_being_a_row(vm: Vm) -> None:
-    assert vm_from_row(vm_to_row(vm)) == vm
+    assert vm_from_row(to_row(vm)) == vm
 
 
 @given(VMS, st.data())
 def test_a_row_with_one_value_spoilt_is_called_corrupt_or_is_still_a_vm(vm: Vm, data: st.DataObject) -> None:
-    row: dict[str, object] = dict(vm_to_row(vm))
+    row: dict[str, object] = dict(to_row(vm))
     row[data.draw(st.sampled_from(sorted(row)))] = data.draw(st.none() | st.text() | st.integers() | st.binary())
     try:
         vm_from_row(row)

@@ -20,7 +20,7 @@ from pyro_mcp.model.workspace import SeedInfo, SeedNote, SeedOrigin, Snapshot, W
 from pyro_mcp.state import schema
 from pyro_mcp.state.copies import read_workspace_copy, write_workspace_copy
 from pyro_mcp.state.filenames import WorkspaceFiles
-from pyro_mcp.state.records import workspace_from_row, workspace_to_row
+from pyro_mcp.state.records import to_row, workspace_from_row
 from pyro_mcp.state.store import Store
 from tests.support.vms import a_vm
 
@@ -112,14 +112,12 @@ def store(private_paths: Paths) -> Generator[Store]:
 
 @given(WORKSPACES)
 def test_a_record_comes_back_as_it_was_written(workspace: Workspace) -> None:
-    assert workspace_from_row(json.loads(json.dumps(workspace_to_row(workspace)))) == workspace
+    assert workspace_from_row(json.loads(json.dumps(to_row(workspace)))) == workspace
 
 
-@given(
-    st.sampled_from(sorted(workspace_to_row(a_workspace()))), st.sampled_from([None, "{]", -1, 1.5, "[]", "x" * 100])
-)
+@given(st.sampled_from(sorted(to_row(a_workspace()))), st.sampled_from([None, "{]", -1, 1.5, "[]", "x" * 100]))
 def test_a_damaged_record_is_corrupt_or_a_record_and_nothing_else(column: str, value: object) -> None:
-    row: dict[str, object] = {**workspace_to_row(a_workspace()), column: value}
+    row: dict[str, object] = {**to_row(a_workspace()), column: value}
     with suppress(PyroError):
         assert workspace_from_row(row).id
 
