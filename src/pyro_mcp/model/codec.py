@@ -12,12 +12,9 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache, partial
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 from pyro_mcp.errors import ErrorCode, PyroError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 
@@ -46,7 +43,7 @@ def from_json(kind: type[T], document: object) -> T:
 
 
 @cache
-def field_readers(kind: type[DataclassInstance]) -> Mapping[str, Callable[[object], Any]]:
+def field_readers(kind: type[Any]) -> Mapping[str, Callable[[object], Any]]:
     """Return what makes the value of each field from JSON; it raises TypeError or ValueError."""
     names = {each.name: str(each.type) for each in fields(kind)}
     # At once: every start reads records, and typing.get_type_hints takes four times as long.
@@ -92,7 +89,7 @@ def _plain(value: object) -> object:
     return value
 
 
-def _record(kind: type[DataclassInstance], value: object) -> object:
+def _record(kind: type[Any], value: object) -> object:
     readers = field_readers(kind)
     if isinstance(value, list):
         named = zip(readers, cast("list[object]", value), strict=True)

@@ -6,9 +6,10 @@ A row that is not what this version writes is reported as damaged; the others lo
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.codec import field_readers, to_json
@@ -17,11 +18,6 @@ from pyro_mcp.model.limits import Shape
 from pyro_mcp.model.vm import BaseImage, Lease, Owner, Vm
 from pyro_mcp.model.workspace import Workspace
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from _typeshed import DataclassInstance
-
 Value = str | int | float | None
 T = TypeVar("T")
 R = TypeVar("R", Vm, Workspace)
@@ -29,7 +25,7 @@ R = TypeVar("R", Vm, Workspace)
 # SQLite holds any number of 64 bits; no count comes near.
 _MAX_NUMBER = 2**53
 # Fields whose own fields are columns, and what the names of these begin with.
-_PARTS: Mapping[str, tuple[str, type[DataclassInstance]]] = {
+_PARTS: Mapping[str, tuple[str, type[Any]]] = {
     "base": ("base_", BaseImage),
     "shape": ("", Shape),
     "lease": ("", Lease),
@@ -39,7 +35,7 @@ _PARTS: Mapping[str, tuple[str, type[DataclassInstance]]] = {
 _JSON = frozenset({"variables", "machine", "network", "labels", "seed", "secrets", "command", "cwd", "summary"})
 
 
-def to_row(record: DataclassInstance) -> dict[str, Value]:
+def to_row(record: Any) -> dict[str, Value]:  # noqa: ANN401 - any record
     """Return a record as a row: column names and plain values."""
     row: dict[str, Value] = {}
     for name in (each.name for each in fields(record)):
@@ -53,7 +49,7 @@ def to_row(record: DataclassInstance) -> dict[str, Value]:
     return row
 
 
-def columns(kind: type[DataclassInstance]) -> list[str]:
+def columns(kind: type[Any]) -> list[str]:
     """Return the names of the columns that a record of this kind has."""
     found: list[str] = []
     for each in fields(kind):
@@ -110,7 +106,7 @@ def _named(kind: type[R], row: Mapping[str, object], what: str, hint: str = "") 
 
 def _from_row(kind: type[T], row: Mapping[str, object]) -> T:
     values: dict[str, object] = {}
-    for name, read in field_readers(cast("type[DataclassInstance]", kind)).items():
+    for name, read in field_readers(cast("type[Any]", kind)).items():
         if name in _PARTS:
             found = [row[column] for column, _ in _columns_of(name)]
             values[name] = read(None if found[0] is None else found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,10 +12,6 @@ class InterfaceAddress:
     address: str
     prefix_length: int
     gateway: str
-
-    def to_json(self) -> dict[str, object]:
-        """Return the address as the agent and the users read it."""
-        return {"address": self.address, "prefix_length": self.prefix_length, "gateway": self.gateway}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +28,4 @@ class GuestNetwork:
 
     def to_json(self) -> dict[str, object]:
         """Return the network as the agent and the users read it."""
-        return {
-            "ipv4": None if self.ipv4 is None else self.ipv4.to_json(),
-            "ipv6": None if self.ipv6 is None else self.ipv6.to_json(),
-            "dns": list(self.dns),
-            "mtu": self.mtu,
-        }
+        return {**asdict(self), "dns": list(self.dns)}
