@@ -79,7 +79,7 @@ def _rebuild(kind: type[PyroError], code: ErrorCode, message: str, hint: str, de
 _BY_ERRNO: dict[int, tuple[ErrorCode, str]] = {
     errno.ENOSPC: (
         ErrorCode.NO_SPACE,
-        "Free some disk space (pyro env prune helps) and run the command again.",
+        "Free some disk space (`pyro env prune` helps) and run the command again.",
     ),
     errno.EDQUOT: (
         ErrorCode.NO_SPACE,

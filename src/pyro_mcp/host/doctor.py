@@ -168,5 +168,5 @@ def _little_space(path: Path, free: int) -> Finding:
     return Finding(
         "no_space",
         f"{free // 1024**2} MiB are free where {path} is; building an environment takes {MIN_CACHE_BYTES // 1024**2}",
-        "Free some disk space (pyro env prune helps), or choose another place with PYRO_ENVIRONMENT_CACHE_DIR.",
+        "Free some disk space (`pyro env prune` helps), or choose another place with PYRO_ENVIRONMENT_CACHE_DIR.",
     )

@@ -27,8 +27,8 @@ VARIABLES: dict[str, tuple[str, ...]] = {
 }
 #: Those of version 3 that have no effect now, and what to do instead.
 FORMER = {
-    "PYRO_RUNTIME_BUNDLE_DIR": "VMs run with the host's QEMU: see pyro doctor.",
-    "PYRO_VM_ENABLE_NETWORK": "Pass --network or --network-policy to the command.",
+    "PYRO_RUNTIME_BUNDLE_DIR": "VMs run with the host's QEMU: see `pyro doctor`.",
+    "PYRO_VM_ENABLE_NETWORK": "Pass `--network` or `--network-policy` to the command.",
     "PYRO_OCI_UPLOAD_TIMEOUT_SECONDS": "Environments are built locally and not uploaded.",
     "PYRO_OCI_UPLOAD_CHUNK_SIZE_BYTES": "Environments are built locally and not uploaded.",
     "PYRO_OCI_REQUEST_TIMEOUT_SECONDS": "Environments are built locally and not fetched from a registry.",

@@ -134,4 +134,4 @@ def _suggest(name: str, names: list[str]) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(name, names, n=1)
-    return f"Did you mean {close[0]}?" if close else "List the environments with: pyro env list"
+    return f"Did you mean {close[0]}?" if close else "`pyro env list` lists the environments."

@@ -87,7 +87,7 @@ def make_image(namespace: Namespace, tree: Path, target: Path) -> TreeSize:
         raise PyroError(
             ErrorCode.NO_SPACE,
             f"the disk is full: mke2fs could not write {target.name}",
-            hint="Free some disk space (pyro env prune helps), or point PYRO_ENVIRONMENT_CACHE_DIR elsewhere.",
+            hint="Free some disk space (`pyro env prune` helps), or point PYRO_ENVIRONMENT_CACHE_DIR elsewhere.",
         )
     raise PyroError(ErrorCode.BUILD_FAILED, f"mke2fs ended with exit status {done.returncode}: {reason}")
 

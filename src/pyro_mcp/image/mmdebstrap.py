@@ -138,7 +138,7 @@ _FAILURES = (
         r"No space left on device|enough free (disk )?space",
         ErrorCode.NO_SPACE,
         "the disk is full",
-        "Free some disk space (pyro env prune helps), or point PYRO_ENVIRONMENT_CACHE_DIR elsewhere.",
+        "Free some disk space (`pyro env prune` helps), or point PYRO_ENVIRONMENT_CACHE_DIR elsewhere.",
     ),
     (
         r"NO_PUBKEY|is not signed|no signed-by|unable to find.*keyring",

@@ -25,7 +25,7 @@ def check_name(name: str) -> None:
     raise PyroError(
         ErrorCode.INVALID,
         f"{shown!r} can't be the name of an environment",
-        hint="A name looks like debian:12. List them with: pyro env list",
+        hint="A name looks like debian:12. List them with `pyro env list`.",
     )
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
 
 from pyro_mcp.mcp_server.schemas import GUEST_NOTE_FIELD, LEFT_OUT_FIELD
+from pyro_mcp.operations.hints import Surface, adapted
 from pyro_mcp.operations.operation import Result
 from pyro_mcp.operations.printable import printable
 
@@ -100,7 +101,9 @@ def _value(value: object, name: str, told: Mapping[str, Any], notes: list[str], 
 
 def shape_error(error: PyroError) -> dict[str, object]:
     """Return an error as the object that a tool answers with. A guest's last words may stand in it."""
-    return {"ok": False, "error": cast("dict[str, object]", _harmless(error.to_json()))}
+    document = error.to_json()
+    document |= {name: adapted(str(document[name]), Surface.MCP) for name in ("message", "hint")}
+    return {"ok": False, "error": cast("dict[str, object]", _harmless(document))}
 
 
 def as_text(document: dict[str, object]) -> str:

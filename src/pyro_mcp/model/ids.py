@@ -38,7 +38,7 @@ def parse_vm_id(text: str) -> str:
         raise PyroError(
             ErrorCode.INVALID,
             f"{text[:40]!r} is not a VM's id",
-            hint=f"Give the id that create_vm returned: {VM_PREFIX} and {_RANDOM_LENGTH} letters and digits.",
+            hint=f"Give the id that `pyro vm create` returned: {VM_PREFIX} and {_RANDOM_LENGTH} letters and digits.",
         )
     return text
 

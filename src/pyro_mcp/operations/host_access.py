@@ -126,6 +126,6 @@ class HostAccess:
         return PyroError(
             ErrorCode.PERMISSION,
             f"this MCP server may not use {path}",
-            hint=f"{where} To allow others, start it with --allow-path DIR: pyro mcp serve --allow-path {path.parent}",
+            hint=f"{where} To allow others, start the server with `pyro mcp serve --allow-path {path.parent}`.",
             details={"path": str(path), "allowed": [str(root) for root in self.roots]},
         )

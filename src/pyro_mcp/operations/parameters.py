@@ -21,7 +21,7 @@ def environment(description: str, *, place: Place) -> Mapping[str, object]:
         place=place,
         pattern=f"^{_WORD}:{_WORD}$",
         max_length=128,
-        form="a name such as debian:12 (pyro env list shows them)",
+        form="a name such as debian:12 (`pyro env list` shows them)",
         names="ENVIRONMENT",
         completes="environment",
     )
@@ -37,7 +37,7 @@ VM_ID = about(
     place=Place.POSITIONAL,
     pattern=VM_ID_PATTERN,
     max_length=64,
-    form="the id that vm_create returned, such as vm_…",
+    form="the id that `pyro vm create` returned, such as vm_…",
     names="VM_ID",
     completes="vm",
 )
@@ -120,7 +120,7 @@ HANDLE = about(
     place=Place.POSITIONAL,
     pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
     max_length=MAX_HANDLE_CHARS,
-    form="the id or the name of a workspace (pyro workspace list shows them)",
+    form="the id or the name of a workspace (`pyro workspace list` shows them)",
     names="WORKSPACE_ID",
     completes="workspace",
 )

@@ -125,7 +125,7 @@ def _of_two_names(file: FilePatch, old: str, new: str, stands: Callable[[str], b
     raise refused(
         plain_new,
         f"the patch gives the file two names, {named(plain_old)} and {named(plain_new)}",
-        hint="Give both lines the same name; to move a file, say 'rename from' and 'rename to' below 'diff --git'.",
+        hint="Give both lines the same name; to move a file, say 'rename from' and 'rename to' below `diff --git`.",
         reason="two_names",
         patch_line=file.patch_line,
     )

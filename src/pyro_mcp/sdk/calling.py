@@ -8,6 +8,7 @@ from codecs import getincrementaldecoder
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias, cast
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.operations.fields import Kind, parameters
 from pyro_mcp.operations.table import find_command
 
@@ -50,7 +51,13 @@ class Calling:
         call = replace(self.runner.call(), stdin=_readable(stdin), on_output=_live(on_stdout, on_stderr))
         if self._progress is not None:
             call = replace(call, progress=self._progress)
-        return self.runner.run(operation, request, call)
+        try:
+            return self.runner.run(operation, request, call)
+        except PyroError as error:
+            from pyro_mcp.operations.hints import Surface, adapted
+
+            error.message, error.hint = (adapted(text, Surface.SDK) for text in (error.message, error.hint))
+            raise
 
 
 def _readable(stdin: Stdin | None) -> Input:

@@ -387,7 +387,7 @@ class TreeReceiver:
         return PyroError(
             ErrorCode.INVALID,
             f"{self._output.name} would be run by {tool} by itself, and was not in the workspace's baseline",
-            hint="Read it first; a person can then export it with --include-host-hooks.",
+            hint="Read it first; a person can then export it with `--include-host-hooks`.",
         )
 
     def _write_error(self, error: OSError) -> PyroError:

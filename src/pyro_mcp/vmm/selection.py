@@ -120,7 +120,7 @@ def _kvm_refused(reason: str, remedy: str) -> PyroError:
     return PyroError(
         ErrorCode.UNSUPPORTED,
         f"KVM is required and not usable: {reason}",
-        hint=f"{first} without --require-kvm, PYRO_REQUIRE_KVM and PYRO_ACCEL=kvm: VMs then run in software (TCG),"
+        hint=f"{first} without `--require-kvm`, PYRO_REQUIRE_KVM and PYRO_ACCEL=kvm: VMs then run in software (TCG),"
         " which QEMU does not promise to hold against an attacker.",
     )
 

@@ -69,7 +69,7 @@ def test_a_name_like_no_other_is_answered_with_the_command_that_lists_them() -> 
     with pytest.raises(PyroError) as caught:
         load_catalog().find("windows:95")
 
-    assert caught.value.hint == "List the environments with: pyro env list"
+    assert caught.value.hint == "`pyro env list` lists the environments."
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def check_tun() -> None:
         raise PyroError(
             ErrorCode.UNAVAILABLE,
             f"this host has no {TUN_DEVICE}, through which a guest's network goes",
-            hint="As root, run modprobe tun; in a container, start it with --device /dev/net/tun.",
+            hint="As root, run modprobe tun; in a container, start it with `--device /dev/net/tun`.",
         )
     if os.geteuid() != 0 and not os.access(TUN_DEVICE, os.R_OK | os.W_OK):
         raise PyroError(

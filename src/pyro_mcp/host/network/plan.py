@@ -57,7 +57,7 @@ def plan_egress(surroundings: Surroundings, *, private_networks: bool = False) -
         raise PyroError(
             ErrorCode.UNAVAILABLE,
             "this host has no default route, so a guest has no way out either",
-            hint="Connect the host to a network, or run the guest without --network.",
+            hint="Connect the host to a network, or run the guest without `--network`.",
         )
     subnets: dict[int, Network] = {}
     if ipv4:

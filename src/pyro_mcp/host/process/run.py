@@ -143,7 +143,7 @@ def _failure(done: Completed, tail: str) -> PyroError:
     if "No space left on device" in tail:
         code, hint = (
             ErrorCode.NO_SPACE,
-            "Free some disk space (pyro env prune helps) and run the command again.",
+            "Free some disk space (`pyro env prune` helps) and run the command again.",
         )
     return PyroError(
         code,

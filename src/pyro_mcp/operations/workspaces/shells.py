@@ -21,7 +21,7 @@ _SHELL = about(
     place=Place.POSITIONAL,
     pattern=SHELL_ID_PATTERN,
     max_length=64,
-    form="the id that shell_open returned, such as sh_…",
+    form="the id that `pyro workspace shell open` returned, such as sh_…",
     names="SHELL",
 )
 _SHELL_ID = "Id of the shell."

@@ -120,5 +120,5 @@ def _needs_a_guest(what: str) -> PyroError:
     return PyroError(
         ErrorCode.UNSUPPORTED,
         f"host compat has no {what}: that needs a guest",
-        hint="Leave out allow_host_compat (--allow-host-compat); `pyro doctor` says what a guest needs.",
+        hint="Leave out `--allow-host-compat`; `pyro doctor` says what a guest needs.",
     )

@@ -120,7 +120,7 @@ def explain(output: str) -> PyroError | None:
             f"this host does not let bubblewrap make the VMM's jail ({line})",
             hint="Allow user namespaces: sysctl user.max_user_namespaces=15000; on Debian also"
             " sysctl kernel.unprivileged_userns_clone=1; on Ubuntu an AppArmor profile for bwrap, or"
-            " sysctl kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with --privileged.",
+            " sysctl kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with `--privileged`.",
         )
     return PyroError(ErrorCode.UNAVAILABLE, f"bubblewrap could not make the VMM's jail: {line}")
 

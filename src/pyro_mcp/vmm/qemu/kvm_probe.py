@@ -64,7 +64,7 @@ def kvm_verdict(driver: Driver, cache_dir: Path, kernel: Path | None) -> KvmVerd
         return KvmVerdict(
             usable=False,
             reason=f"no guest was booted with {KVM_DEVICE} yet to prove that it works",
-            remedy="Build the guest image, which holds the kernel for that: pyro env pull debian:12",
+            remedy="Build the guest image, which holds the kernel for that: `pyro env pull debian:12`",
         )
     ensure_private_dir(cache_dir)
     with file_lock(cache_dir / LOCK_FILE, timeout_s=_LOCK_TIMEOUT_S, waiting_for="the test of KVM"):

@@ -59,7 +59,7 @@ def stopped_workspace(engine: Engine, handle: str) -> Generator[Workspace]:
             raise PyroError(
                 ErrorCode.UNSUPPORTED,
                 f"the workspace {workspace.title} has no disk: its commands run on this host itself (host compat)",
-                hint="Use `pyro workspace file list` and `file read`, or `pyro workspace export`.",
+                hint="Use `pyro workspace file list` and `pyro workspace file read`, or `pyro workspace export`.",
             )
         if workspace.state not in _STOPPED:
             raise workspace_conflict(

@@ -204,7 +204,7 @@ def _said(error: PyroError, engine: Engine, vm: Vm, machine: Machine) -> PyroErr
         return PyroError(
             ErrorCode.TIMEOUT,
             f"the time of {vm.id} was up while the command ran: it was to live for {vm.lease.ttl_s} seconds",
-            hint="Create another one with a longer ttl_seconds.",
+            hint="Create another one with a longer `--ttl`.",
             details={"vm_id": vm.id, "ttl_seconds": vm.lease.ttl_s},
         )
     return explained(error, machine, f"the command in {vm.id} has no result")

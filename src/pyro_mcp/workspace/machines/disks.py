@@ -48,7 +48,7 @@ def require_space(place: Path, wanted_bytes: int = MIN_FREE_BYTES) -> None:
     raise PyroError(
         ErrorCode.NO_SPACE,
         f"the disk that holds {place} has {what} free, and {wanted_bytes // 1024**2} MiB are needed",
-        hint="Free some disk space (pyro env prune helps), or choose another place with PYRO_STATE_DIR"
+        hint="Free some disk space (`pyro env prune` helps), or choose another place with PYRO_STATE_DIR"
         " or PYRO_ENVIRONMENT_CACHE_DIR.",
         details={"path": str(place), "free_bytes": free, "wanted_bytes": wanted_bytes},
     )

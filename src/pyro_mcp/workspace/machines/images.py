@@ -96,7 +96,7 @@ def images_of(engine: Engine, owner: Vm | Workspace) -> Images:
             ErrorCode.NOT_FOUND,
             f"the base image of {owner.id} is gone",
             hint="Delete it and create another:"
-            f" pyro env pull {owner.environment} installs the environment as it is now.",
+            f" `pyro env pull {owner.environment}` installs the environment as it is now.",
             details={"id": owner.id, "environment": owner.environment},
         )
     return Images(found, ensure_boot_source(engine.paths, engine.progress))

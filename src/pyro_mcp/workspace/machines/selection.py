@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
 
-_FLAG = "allow_host_compat (--allow-host-compat) runs the command on this host itself, without isolation"
+_FLAG = "`--allow-host-compat` runs the command on this host itself, without isolation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def choose(engine: Engine, demands: Demands) -> Selection:
         raise PyroError(
             ErrorCode.UNSUPPORTED,
             "KVM is required, but PYRO_VMM=none forbids every VM",
-            hint="Unset PYRO_VMM, or do without PYRO_REQUIRE_KVM and --require-kvm.",
+            hint="Unset PYRO_VMM, or do without PYRO_REQUIRE_KVM and `--require-kvm`.",
         )
     elif not demands.allow_host_compat:
         raise PyroError(

@@ -86,7 +86,7 @@ def machine_spec(
         raise PyroError(
             ErrorCode.NOT_FOUND,
             f"the time of {vm.id} is up: it was to live for {vm.lease.ttl_s} seconds",
-            hint="Create another one, with a longer ttl_seconds if need be.",
+            hint="Create another one, with a longer `--ttl` if need be.",
             details={"vm_id": vm.id},
         )
     return MachineSpec(

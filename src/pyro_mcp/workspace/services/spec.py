@@ -139,7 +139,7 @@ def _http(url: str) -> ReadyPort:
         raise PyroError(
             ErrorCode.INVALID,
             "a page behind TLS can't be checked for readiness",
-            hint="Use a command instead: --ready-command 'curl -fsk https://…'.",
+            hint="Use a command instead: `--ready-command 'curl -fsk https://…'`.",
         )
     is_sound = url.isascii() and url.isprintable() and " " not in url and len(url) <= _MAX_URL_CHARS
     if not separator or scheme.lower() != "http" or not is_sound:
@@ -180,7 +180,7 @@ def _hosts(host: str) -> tuple[str, ...]:
     raise PyroError(
         ErrorCode.INVALID,
         f"{host[:_SHOWN_CHARS]!r} is not an address that can be checked",
-        hint="Give localhost or an IP address. For a name, use a command: --ready-command 'curl -fs http://NAME/'.",
+        hint="Give localhost or an IP address. For a name, use a command: `--ready-command 'curl -fs http://NAME/'`.",
     )
 
 

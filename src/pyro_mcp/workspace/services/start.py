@@ -216,7 +216,7 @@ def _check_ports(engine: Engine, workspace: Workspace, spec: ServiceSpec) -> Non
             ErrorCode.UNSUPPORTED,
             f"the workspace {workspace.title} publishes no ports: its network policy is"
             f" {workspace.network_policy.value}",
-            hint=f"Create a workspace with --network-policy {wanted.value}.",
+            hint=f"Create a workspace with `--network-policy {wanted.value}`.",
             details={"network_policy": workspace.network_policy.value},
         )
     publishing = [each for each in services_of(engine, workspace) if each.name != spec.name and is_published(each)]

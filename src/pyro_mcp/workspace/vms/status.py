@@ -38,7 +38,7 @@ def require_one_shot(vm: Vm) -> Vm:
         raise PyroError(
             ErrorCode.CONFLICT,
             f"{vm.id} runs the workspace {vm.workspace_id}",
-            hint="Use the workspace's own operations: `pyro workspace --help`.",
+            hint="`pyro workspace list` lists the workspaces: use their own operations.",
             details={"vm_id": vm.id, "workspace_id": vm.workspace_id},
         )
     return vm

@@ -44,7 +44,7 @@ def _taken(port: PublishedPort, error: OSError) -> PyroError:
         return PyroError(
             ErrorCode.CONFLICT,
             f"the port {port.host} of {HOST} is taken by another program",
-            hint=f"Publish another one, or --publish {port.guest} alone for one that is free.",
+            hint=f"Publish another one, or `--publish {port.guest}` alone for one that is free.",
             details=details,
         )
     if error.errno == errno.EACCES:
