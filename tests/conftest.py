@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.process import lifeline
 from tests.support.guardian import guarded
 from tests.support.guest_images import pull_images
 from tests.support.heartbeat import Heartbeat
@@ -80,6 +81,8 @@ def session_directories(tmp_path_factory: pytest.TempPathFactory) -> Generator[P
         patch.setattr(tempfile, "tempdir", None)
         for variable in UNSET:
             patch.delenv(variable, raising=False)
+        # Opened once, and held until this process ends.
+        lifeline()
         before = Census.take(root)
         yield root
         left = leaks_since(before, root)

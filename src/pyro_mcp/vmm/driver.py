@@ -86,6 +86,8 @@ class MachineSpec:
     remove_at_ttl: tuple[Path, ...] = ()
     #: The command that has the guest write its disks, run when the host shuts down. For guests alone.
     flush: tuple[str, ...] = ()
+    #: Whether it ends as soon as this process does.
+    owned: bool = False
     #: For host compat alone.
     host_tree: HostTree | None = None
 

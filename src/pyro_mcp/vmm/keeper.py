@@ -63,11 +63,13 @@ def start_keeper(
     groups: Sequence[int] = (),
     limits: Limits | None = None,
     flush: Sequence[str] = (),
+    owned: bool = False,
 ) -> Child:
     """Start `command` under a keeper that removes the paths `remove` once it has ended. Detached.
 
     `user` (root only) is the uid and gid that the command gets, besides `groups`; the keeper itself stays what this
-    process is. With `flush`, SIGTERM to both runs that command, for at most 5 seconds, before the VMM is killed.
+    process is. With `flush`, SIGTERM to both runs that command, for at most 5 seconds, before the VMM is killed. If
+    `owned`, the command is killed as soon as this process ends, however that ends.
 
     Raises:
         PyroError: MISSING_PROGRAM, INVALID, UNAVAILABLE.
@@ -82,7 +84,8 @@ def start_keeper(
     ]
     limited = "" if limits is None else limits.words
     flushed = f"exec {shlex.join(flush)}" if flush else ""
-    return _start(["0", os.fspath(console), limited, flushed, *_removals(remove), *bounded], pass_fds)
+    words = ["0", os.fspath(console), limited, flushed, "owned" if owned else "", *_removals(remove), *bounded]
+    return _start(words, pass_fds, stdin=process.lifeline() if owned else process.DEVNULL)
 
 
 def start_remover(paths: Sequence[Path], *, after_s: float) -> Child:
@@ -91,15 +94,16 @@ def start_remover(paths: Sequence[Path], *, after_s: float) -> Child:
     Raises:
         PyroError: MISSING_PROGRAM, INVALID, UNAVAILABLE.
     """
-    return _start([str(_whole_seconds(after_s) + _AFTER_TTL_S), os.devnull, "", "", *_removals(paths)], ())
+    return _start([str(_whole_seconds(after_s) + _AFTER_TTL_S), os.devnull, "", "", "", *_removals(paths)], ())
 
 
-def _start(arguments: list[str], pass_fds: Sequence[int]) -> Child:
+def _start(arguments: list[str], pass_fds: Sequence[int], stdin: int = process.DEVNULL) -> Child:
     return process.start(
         ["/bin/sh", SCRIPT, *arguments],
         # Nothing of the caller's environment: it may hold secrets, and LD_PRELOAD or BASH_ENV would change what runs.
         env={"PATH": os.pathsep.join(programs.search_path())},
         cwd="/",
+        stdin=stdin,
         pass_fds=pass_fds,
         umask=0o077,
         detached=True,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The keeper of one VMM: keeps the end of its console, and removes what must not outlive it.
 #
-#   keeper.sh DELAY_S CONSOLE LIMITS FLUSH COUNT PATH... [COMMAND ARGUMENT...]
+#   keeper.sh DELAY_S CONSOLE LIMITS FLUSH OWNED COUNT PATH... [COMMAND ARGUMENT...]
 #
 # With a COMMAND: runs it, writes the last 64 KiB of its output to CONSOLE once it has ended, removes the COUNT paths.
 # Without one: waits DELAY_S seconds, then removes them. Either way it ends itself after that. LIMITS are words such as
@@ -10,13 +10,15 @@
 # FLUSH is a shell command line, or empty. With one, SIGTERM and SIGHUP, which a host that shuts down sends to every
 # process, do not reach COMMAND: FLUSH runs for at most 5 seconds, then COMMAND is killed.
 #
+# OWNED is empty or not. If not, stdin is a pipe that the owner holds open: at its end, COMMAND is killed.
+#
 # It is a shell script because it runs as long as the machine, and a shell is the smallest thing that does this.
 # Descriptors from 3 up are the VMM's, passed through. It removes the paths it was given and nothing else, by absolute
 # name, without following links. Killing it kills the VMM: the command dies with its parent.
 set -u
 
-delay_s=$1 console=$2 limits=$3 flush=$4 count=$5
-shift 5
+delay_s=$1 console=$2 limits=$3 flush=$4 owned=$5 count=$6
+shift 6
 
 command_only() { # COUNT PATH... COMMAND... : become the command, limited
     shift $(($1 + 1))
@@ -32,14 +34,15 @@ command_only() { # COUNT PATH... COMMAND... : become the command, limited
 
 end_command() { # flush, then kill what this shell started, except tail, which has yet to write the console
     trap '' TERM HUP
-    setpriv --pdeathsig KILL timeout -s KILL 5 /bin/sh -c "$flush" </dev/null >/dev/null 2>&1
+    [ -z "$flush" ] || setpriv --pdeathsig KILL timeout -s KILL 5 /bin/sh -c "$flush" </dev/null >/dev/null 2>&1
     for stat in /proc/[0-9]*/stat; do
         read -r line <"$stat" || continue
         # The number, and what follows the name: state, parent.
         set -- "${line%% *}" ${line##*) }
         case ${3-}.$line in
         "$$."*"(tail)"*) ;;
-        "$$."*) kill -KILL "$1" ;;
+        # timeout(1) leads a group of its own, in which its command is.
+        "$$."*) kill -KILL "-$1" "$1" ;;
         esac
     done 2>/dev/null
 }
@@ -50,12 +53,19 @@ keep_end() {
 }
 
 if [ $# -gt "$count" ]; then
-    [ -z "$flush" ] || trap end_command TERM HUP
+    [ -z "$flush$owned" ] || trap end_command TERM HUP
     # The shell is the direct parent of both. It waits in the background: a trap runs only between commands.
     command_only "$count" "$@" </dev/null 2>&1 | keep_end &
+    job=$!
+    if [ -n "$owned" ]; then
+        # The stdin of a job in the background is empty, so it opens ours.
+        { read -r _ <"/proc/$$/fd/0"; kill -TERM "$$"; } &
+        owner=$!
+    fi
     # The first is cut short by a signal.
-    wait
-    wait
+    wait "$job"
+    wait "$job"
+    [ -z "$owned" ] || kill "$owner"
 else
     setpriv --pdeathsig KILL sleep "$delay_s"
 fi

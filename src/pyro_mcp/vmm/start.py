@@ -92,6 +92,7 @@ def started(
                 groups=command.groups,
                 limits=command.limits,
                 flush=command.flush,
+                owned=spec.owned,
             )
         # Ours are closed now: if the VMM dies, nobody holds the other ends of its sockets and pipes.
         stack.enter_context(keeper)

@@ -136,6 +136,16 @@ class TestChild:
         assert process.start_time(pid) == started
         assert process.kill(pid, started)
 
+    def test_a_detached_child_is_nobodys_descendant(self) -> None:
+        code = (
+            "import os; from pyro_mcp.host import process; from pyro_mcp.host.process.identity import tree_of\n"
+            "with process.start(['sleep', '1000'], detached=True) as child:\n"
+            "    print(child.pid, child.start_time, *(each.pid for each in tree_of(os.getpid())))"
+        )
+        pid, started, *descendants = map(int, run_python(code).text.split())
+        assert process.kill(pid, started)
+        assert pid not in descendants
+
     def test_ended_detached_children_do_not_stay_zombies(self) -> None:
         with process.start(["true"], detached=True) as child:
             pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +65,36 @@ class TestConsole:
         with keep("echo secret", tmp_path / "console") as keeper:
             keeper.wait(60)
         assert (tmp_path / "console").stat().st_mode & 0o777 == 0o600
+
+
+class TestOwner:
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+    def test_the_command_ends_with_the_process_that_owns_it(self, tmp_path: Path, number: int) -> None:
+        doomed = tmp_path / "doomed"
+        doomed.touch()
+        code = (
+            "import sys, time; from pathlib import Path; from pyro_mcp.vmm.keeper import start_keeper\n"
+            "child = start_keeper(['sleep', '1000'], console=Path(sys.argv[1]), ttl_s=600, remove=[Path(sys.argv[2])],"
+            " pass_fds=(), owned=True)\n"
+            "print(child.pid, child.start_time, flush=True); time.sleep(1000)"
+        )
+        owner = subprocess.Popen(
+            [sys.executable, "-c", code, tmp_path / "console", doomed], stdout=subprocess.PIPE, text=True
+        )
+        with owner:
+            assert owner.stdout is not None
+            pid, started = map(int, owner.stdout.readline().split())
+            wait_until(lambda: len(tree_of(pid)) > 1, timeout_s=60, what="the command to start")
+            owner.send_signal(number)
+        assert process.wait_for_exit(pid, started, timeout_s=60)
+        assert not tree_of(pid)
+        assert not doomed.exists()
+
+    def test_a_command_that_ends_first_takes_nobody_along(self, tmp_path: Path) -> None:
+        with start_keeper(
+            ["true"], console=tmp_path / "console", ttl_s=60, remove=[], pass_fds=(), owned=True
+        ) as keeper:
+            keeper.wait(60)
 
 
 class TestRemoval:

@@ -245,6 +245,7 @@ def open_egress(
                 stdout=ready_end,
                 stderr=log_end.fileno(),
                 detached=True,
+                reports_to=ready,
             )
         stack.callback(child.close)
         fault_point("network.started")

@@ -1,11 +1,13 @@
 """Starting programs: the only module that spawns.
 
 A child gets no shell, no inherited descriptors and a session of its own. No code runs between fork and exec, since
-`preexec_fn` can deadlock under threads.
+`preexec_fn` can deadlock under threads. A detached one has init as its parent from the start: chat hosts end every
+descendant of a server with it, and what outlives its caller must not be among them.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 DEVNULL = subprocess.DEVNULL
 PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
+
+# Run by `setsid --fork`, in the process that stays: it reports its pid, which no parent could.
+_REPORT = 'echo "$$"; exec "$@"'
+_REPORT_TIMEOUT_S = 10.0
 
 
 class Child:
@@ -140,13 +146,16 @@ def start(
     umask: int = -1,
     start_new_session: bool = True,
     detached: bool = False,
+    reports_to: int | None = None,
     parent_death_signal: int | None = None,
 ) -> Child:
     """Start a program and return at once.
 
     A standard stream is a descriptor, `DEVNULL`, `PIPE` (this side's end is then in the `Child`) or None (shared with
     this process). `user`, `group` and `extra_groups` need root. `parent_death_signal` is sent to the
-    program, not to its children, when the thread that started it ends, however that ends.
+    program, not to its children, when the thread that started it ends, however that ends. A `detached` program is not a
+    child of this process, so its exit status is unknown; if its stdout is a descriptor, that is a pipe and `reports_to`
+    its other end.
 
     Raises:
         PyroError: MISSING_PROGRAM, PERMISSION, INVALID, UNAVAILABLE.
@@ -156,13 +165,16 @@ def start(
     # prctl between fork and exec would need preexec_fn; util-linux's setpriv does it after the exec.
     wrapper = [] if parent_death_signal is None else _dying_with_us(parent_death_signal)
     pipes = _Pipes()
+    silent = detached and stdout == DEVNULL
+    if detached:
+        wrapper = [*_detaching(command[0], silent=silent), *wrapper]
     try:
         popen = subprocess.Popen(
             [*wrapper, *command],
             env=_environment() if env is None else dict(env),
             cwd=cwd,
             stdin=pipes.end("stdin", stdin, child_reads=True),
-            stdout=pipes.end("stdout", stdout),
+            stdout=pipes.end("stdout", PIPE if silent else stdout),
             stderr=pipes.end("stderr", stderr),
             pass_fds=tuple(pass_fds),
             user=user,
@@ -171,7 +183,13 @@ def start(
             umask=umask,
             start_new_session=start_new_session,
         )
-        return _adopt(popen, command, detached=detached, pipes=pipes)
+        pid = popen.pid
+        if detached:
+            pipes.close_theirs()
+            pid = _reported_pid(popen, pipes.ours["stdout"] if reports_to is None else reports_to)
+            if silent:
+                pipes.close_ours("stdout")
+        return _adopt(popen, pid, command, detached=detached, pipes=pipes)
     except BaseException as error:
         pipes.close_ours()
         if isinstance(error, (OSError, ValueError, subprocess.SubprocessError)):
@@ -181,9 +199,30 @@ def start(
         pipes.close_theirs()
 
 
-def _adopt(popen: subprocess.Popen[bytes], command: list[str], *, detached: bool, pipes: _Pipes) -> Child:
+def _detaching(program: str, *, silent: bool) -> list[str]:
+    if not os.access(program, os.X_OK):
+        raise _start_error(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program), program)
+    report = f"{_REPORT} >/dev/null" if silent else _REPORT
+    return [str(programs.find_program("setsid")), "--fork", "/bin/sh", "-c", report, "sh"]
+
+
+def _reported_pid(popen: subprocess.Popen[bytes], fd: int | None) -> int:
+    """Return the pid of a detached program, which it reports in a line before all that it writes itself."""
+    line = b""
+    if fd is not None:
+        deadline = Deadline(_REPORT_TIMEOUT_S, "a detached program to start")
+        # A byte at a time: what follows is the program's.
+        while readable(fd, deadline.remaining_s()) and (byte := os.read(fd, 1)) not in {b"", b"\n"}:
+            line += byte
+    popen.wait()
+    if not line.isdigit():
+        raise OSError(errno.ESRCH, "it ended before it had begun")
+    return int(line)
+
+
+def _adopt(popen: subprocess.Popen[bytes], pid: int, command: list[str], *, detached: bool, pipes: _Pipes) -> Child:
     try:
-        child = Child(tuple(command), popen.pid, detached=detached, **pipes.ours)
+        child = Child(tuple(command), pid, detached=detached, **pipes.ours)
     except BaseException:
         popen.kill()
         popen.wait()
@@ -210,11 +249,12 @@ class _Pipes:
         return theirs
 
     def close_theirs(self) -> None:
-        for fd in self._theirs:
-            os.close(fd)
+        while self._theirs:
+            os.close(self._theirs.pop())
 
-    def close_ours(self) -> None:
-        for fd in self.ours.values():
+    def close_ours(self, *names: str) -> None:
+        for name in names or tuple(self.ours):
+            fd, self.ours[name] = self.ours[name], None
             if fd is not None:
                 os.close(fd)
 
