@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generate docs/reference and the schema snapshot from the table of operations.
+"""Generate docs/reference, the tools of each profile and a snapshot of the results from the table of operations.
 
 Run it whenever an operation changes: a test compares what is checked in with what this would write.
 """
@@ -17,16 +17,17 @@ from pyro_mcp.cli.builtins import BUILTINS
 from pyro_mcp.cli.commands import GROUPS
 from pyro_mcp.cli.execution import shape_of
 from pyro_mcp.cli.parsing import usage_line
-from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
-from pyro_mcp.mcp_server.shaping import marked_fields, results_in
+from pyro_mcp.mcp_server.server import listing
+from pyro_mcp.mcp_server.shaping import results_in
 from pyro_mcp.operations.fields import Kind, Parameter, Place, parameters
 from pyro_mcp.operations.operation import Operation
 from pyro_mcp.operations.profiles import DEFAULT_PROFILE, MODES, PROFILES
-from pyro_mcp.operations.table import all_operations, find_tools
+from pyro_mcp.operations.table import all_operations
 from pyro_mcp.sdk import Pyro
 
 if TYPE_CHECKING:
     from pyro_mcp.cli.shape import Shape
+    from pyro_mcp.operations.profiles import Profile
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Written by scripts/reference.py from the table of operations. Do not edit. -->"
@@ -39,7 +40,11 @@ def pages() -> dict[str, str]:
         "docs/reference/cli.md": cli_page(),
         "docs/reference/python.md": python_page(),
         "docs/reference/mcp.md": mcp_page(),
-        "tests/contract/snapshots/schemas.json": json.dumps(schemas(), indent=1, sort_keys=True) + "\n",
+        "tests/contract/snapshots/results.json": json.dumps(results(), indent=1, sort_keys=True) + "\n",
+        **{
+            f"src/pyro_mcp/mcp_server/listings/{each.name}.json": listing_page(each)
+            for each in (*PROFILES.values(), *MODES.values())
+        },
     }
 
 
@@ -170,24 +175,16 @@ def mcp_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def schemas() -> dict[str, object]:
-    """Return all tools' schemas and annotations and all results' fields. Entries may be added, never renamed."""
-    inputs = {
-        f"{profile.name}/{row.mcp}": ToolInput(row, profile.hidden).schema
-        for profile in (*PROFILES.values(), *MODES.values())
-        for row in find_tools(profile.tools)
-    }
-    tools = {
-        str(row.mcp): {
-            "annotations": dict(row.annotations),
-            "input": ToolInput(row, frozenset()).schema,
-            "output": output_schema(row, guest_note=bool(marked_fields(row.result))),
-        }
-        for row in all_operations()
-        if row.mcp
-    }
-    results = {row.name: {field.name: str(field.type) for field in fields(row.result)} for row in all_operations()}
-    return {"inputs": inputs, "tools": tools, "results": results}
+def results() -> dict[str, object]:
+    """Return all results' fields. Entries may be added, never renamed."""
+    return {row.name: {field.name: str(field.type) for field in fields(row.result)} for row in all_operations()}
+
+
+def listing_page(profile: Profile) -> str:
+    """Return what a server of a profile shows its client, a tool a line: it answers with this before it is loaded."""
+    shown = listing(profile)
+    tools = ",\n".join(json.dumps(tool, ensure_ascii=False) for tool in shown["tools"])
+    return f'{{"instructions": {json.dumps(shown["instructions"], ensure_ascii=False)},\n"tools": [\n{tools}\n]}}\n'
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 __version__ = "5.0.0.dev0"
 
-_HOMES = {"Pyro": "pyro_mcp.sdk", "create_server": "pyro_mcp.mcp_server"}
+_HOMES = {"Pyro": "pyro_mcp.sdk", "create_server": "pyro_mcp.mcp_server.server"}
 
 
 def __getattr__(name: str) -> object:

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 TIMEOUT_S = 30.0
 
 
-def run_python(code: str, *arguments: str, env: Mapping[str, str] | None = None) -> process.Completed:
+def run_python(
+    code: str, *arguments: str, env: Mapping[str, str] | None = None, stdin: bytes | None = None
+) -> process.Completed:
     """Run `code` in a fresh interpreter, to its end, whatever its status."""
-    return process.run(_command(code, arguments), timeout_s=TIMEOUT_S, check=False, env={**os.environ, **(env or {})})
+    return process.run(
+        _command(code, arguments), timeout_s=TIMEOUT_S, check=False, env={**os.environ, **(env or {})}, input=stdin
+    )
 
 
 @contextmanager

@@ -1,10 +1,5 @@
 """The MCP server, derived from the table of operations.
 
-Only what serves MCP may import it: its dependencies take most of a second to load.
+The SDK takes most of a second to load, so `server` and what it is made of are imported only where a call is served;
+`serve` and `first_answers` do without.
 """
-
-from __future__ import annotations
-
-from pyro_mcp.mcp_server.server import create_server
-
-__all__ = ["create_server"]

@@ -11,6 +11,7 @@ from mcp.shared.exceptions import MCPError
 
 from pyro_mcp import __version__
 from pyro_mcp.mcp_server.calls import MAX_CALLS, Tool, call_tool
+from pyro_mcp.mcp_server.first_answers import NAME, TITLE
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
 from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS, marked_fields
 from pyro_mcp.operations.host_access import host_access
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.host_access import HostAccess
     from pyro_mcp.operations.operation import Operation
     from pyro_mcp.operations.profiles import Profile
-
-NAME = "pyro-mcp"
 
 
 class HasRunner(Protocol):
@@ -62,7 +61,7 @@ def server_of(chosen: Profile, runner: Runner, access: HostAccess) -> Server[dic
     """Make an MCP server that offers the tools of `chosen` and runs them with `runner`."""
     operations = {str(row.mcp): row for row in find_tools(chosen.tools)}
     tools = {name: Tool(row, ToolInput(row, chosen.hidden), access) for name, row in operations.items()}
-    listed = [_describe(tool, chosen) for tool in tools.values()]
+    listed = [_describe(tool.operation, tool.input, chosen) for tool in tools.values()]
     limiters: list[anyio.CapacityLimiter] = []
 
     async def list_tools(
@@ -84,23 +83,33 @@ def server_of(chosen: Profile, runner: Runner, access: HostAccess) -> Server[dic
     return Server(
         NAME,
         version=__version__,
-        title="pyro",
+        title=TITLE,
         instructions=chosen.instructions,
         on_list_tools=list_tools,
         on_call_tool=on_call_tool,
     )
 
 
-def _describe(tool: Tool, chosen: Profile) -> types.Tool:
-    row: Operation[Any, Any] = tool.operation
+def listing(chosen: Profile) -> dict[str, Any]:
+    """Return the instructions and the tools of a profile, as `first_answers` gives them."""
+    tools = (_describe(row, ToolInput(row, chosen.hidden), chosen) for row in find_tools(chosen.tools))
+    return {
+        "instructions": chosen.instructions,
+        "tools": [tool.model_dump(mode="json", by_alias=True, exclude_unset=True) for tool in tools],
+    }
+
+
+def _describe(row: Operation[Any, Any], arguments: ToolInput, chosen: Profile) -> types.Tool:
     speaks = bool(marked_fields(row.result))
-    return types.Tool(
+    tool = types.Tool(
         name=str(row.mcp),
         title=row.title,
         description=chosen.description_of(row),
-        input_schema=tool.input.schema,
+        input_schema=arguments.schema,
         output_schema=output_schema(row, guest_note=speaks),
-        # Claude Code writes what is longer to a file and shows the model its beginning only.
-        _meta={"anthropic/maxResultSizeChars": MAX_RESULT_CHARS} if speaks else None,
         annotations=types.ToolAnnotations.model_validate(dict(row.annotations)),
     )
+    if speaks:
+        # Claude Code writes what is longer to a file and shows the model its beginning only.
+        tool.meta = {"anthropic/maxResultSizeChars": MAX_RESULT_CHARS}
+    return tool

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
     from mcp.types import JSONRPCMessage
 
+    from pyro_mcp.mcp_server.first_answers import Handover
+
 _READ_BYTES = 256 * 1024
 # A client that closes our stdin may still read the answers to what it has asked; a long call is not waited for.
 LAST_ANSWERS_S = 1.0
@@ -35,10 +37,12 @@ class ClientGoneError(Exception):
 
 
 @asynccontextmanager
-async def open_stdio() -> AsyncGenerator[
+async def open_stdio(
+    handover: Handover,
+) -> AsyncGenerator[
     tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 ]:
-    """Give the streams of incoming and outgoing messages.
+    """Give the streams of incoming and outgoing messages, of which some were read and some answered before.
 
     Raises:
         ClientGoneError: in a group, when an answer cannot be written any more.
@@ -47,10 +51,10 @@ async def open_stdio() -> AsyncGenerator[
     sent, outgoing = anyio.create_memory_object_stream[SessionMessage]()
     with _standard_streams() as (stdin, stdout):
         lines = LineWriter(stdout)
-        requests = _Requests()
+        requests = _Requests(handover.answered)
         try:
             async with incoming, received, sent, outgoing, anyio.create_task_group() as tasks:
-                tasks.start_soon(_read, stdin, incoming, lines, requests)
+                tasks.start_soon(_read, read_lines(stdin, handover), incoming, lines, requests)
                 tasks.start_soon(_write, outgoing, lines, requests)
                 yield received, sent
         finally:
@@ -59,14 +63,15 @@ async def open_stdio() -> AsyncGenerator[
 
 
 class _Requests:
-    """The requests that have no answer yet."""
+    """The requests that have no answer yet, and those that had theirs before the server saw them."""
 
-    def __init__(self) -> None:
+    def __init__(self, answered: set[str | int]) -> None:
         self.ids: list[str | int] = []
+        self.answered = answered
         self._none = anyio.Event()
 
     def add(self, message: JSONRPCMessage) -> None:
-        if isinstance(message, JSONRPCRequest):
+        if isinstance(message, JSONRPCRequest) and message.id not in self.answered:
             self.ids.append(message.id)
 
     def remove(self, ident: object) -> None:
@@ -82,10 +87,13 @@ class _Requests:
 
 
 async def _read(
-    fd: int, incoming: MemoryObjectSendStream[SessionMessage | Exception], answers: LineWriter, requests: _Requests
+    lines: AsyncGenerator[bytes | Invalid],
+    incoming: MemoryObjectSendStream[SessionMessage | Exception],
+    answers: LineWriter,
+    requests: _Requests,
 ) -> None:
     async with incoming:
-        async for line in read_lines(fd):
+        async for line in lines:
             message = parse(line) if isinstance(line, bytes) else line
             if isinstance(message, Invalid):
                 await answers.write(message.encode())
@@ -105,14 +113,19 @@ async def _write(outgoing: MemoryObjectReceiveStream[SessionMessage], lines: Lin
         async for session in outgoing:
             message = session.message
             if isinstance(message, (JSONRPCResponse, JSONRPCError)):
+                if message.id in requests.answered:
+                    requests.answered.discard(message.id)
+                    continue
                 requests.remove(message.id)
             await lines.write(encode(message))
 
 
-async def read_lines(fd: int) -> AsyncGenerator[bytes | Invalid]:
-    """Give the lines that arrive on `fd`, and an error for each that is too long, of which nothing is kept."""
+async def read_lines(fd: int, handover: Handover) -> AsyncGenerator[bytes | Invalid]:
+    """Give the lines that were read before, then those that arrive on `fd`, and an error for each that is too long."""
+    for line in handover.lines:
+        yield line
     pollable = _is_pollable(fd)
-    held, skipping = bytearray(), False
+    held, skipping = bytearray(handover.rest), False
     while True:
         if pollable:
             await anyio.wait_readable(fd)

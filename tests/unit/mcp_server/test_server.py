@@ -13,7 +13,7 @@ from mcp import Client, types
 from mcp.shared.exceptions import MCPError
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.mcp_server import create_server
+from pyro_mcp.mcp_server.server import create_server
 from pyro_mcp.mcp_server.shaping import MAX_STREAM_CHARS
 from pyro_mcp.operations.printable import printable
 from pyro_mcp.operations.profiles import PROFILES

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from mcp import Client, types
 
-from pyro_mcp.mcp_server import create_server
+from pyro_mcp.mcp_server.server import create_server
 from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS, bounded, marked_fields
 from pyro_mcp.operations.printable import printable
 from pyro_mcp.operations.table import all_operations

@@ -162,12 +162,10 @@ def start(
     """
     reap_detached()
     command = _resolve(argv)
-    # prctl between fork and exec would need preexec_fn; util-linux's setpriv does it after the exec.
-    wrapper = [] if parent_death_signal is None else _dying_with_us(parent_death_signal)
-    pipes = _Pipes()
     silent = detached and stdout == DEVNULL
-    if detached:
-        wrapper = [*_detaching(command[0], silent=silent), *wrapper]
+    wrapper = _detaching(command[0], silent=silent) if detached else []
+    wrapper += [] if parent_death_signal is None else _dying_with_us(parent_death_signal)
+    pipes = _Pipes()
     try:
         popen = subprocess.Popen(
             [*wrapper, *command],
@@ -183,12 +181,8 @@ def start(
             umask=umask,
             start_new_session=start_new_session,
         )
-        pid = popen.pid
-        if detached:
-            pipes.close_theirs()
-            pid = _reported_pid(popen, pipes.ours["stdout"] if reports_to is None else reports_to)
-            if silent:
-                pipes.close_ours("stdout")
+        pipes.close_theirs()
+        pid = _reported_pid(popen, pipes, reports_to, silent=silent) if detached else popen.pid
         return _adopt(popen, pid, command, detached=detached, pipes=pipes)
     except BaseException as error:
         pipes.close_ours()
@@ -206,15 +200,17 @@ def _detaching(program: str, *, silent: bool) -> list[str]:
     return [str(programs.find_program("setsid")), "--fork", "/bin/sh", "-c", report, "sh"]
 
 
-def _reported_pid(popen: subprocess.Popen[bytes], fd: int | None) -> int:
+def _reported_pid(popen: subprocess.Popen[bytes], pipes: _Pipes, reports_to: int | None, *, silent: bool) -> int:
     """Return the pid of a detached program, which it reports in a line before all that it writes itself."""
-    line = b""
+    fd, line = pipes.ours["stdout"] if reports_to is None else reports_to, b""
     if fd is not None:
         deadline = Deadline(_REPORT_TIMEOUT_S, "a detached program to start")
         # A byte at a time: what follows is the program's.
         while readable(fd, deadline.remaining_s()) and (byte := os.read(fd, 1)) not in {b"", b"\n"}:
             line += byte
     popen.wait()
+    if silent:
+        pipes.close_ours("stdout")
     if not line.isdigit():
         raise OSError(errno.ESRCH, "it ended before it had begun")
     return int(line)
@@ -260,6 +256,7 @@ class _Pipes:
 
 
 def _dying_with_us(number: int) -> list[str]:
+    # prctl between fork and exec would need preexec_fn; util-linux's setpriv does it after the exec.
     setpriv = str(programs.find_program("setpriv"))
     return [setpriv, "--pdeathsig", signal.Signals(number).name, "--"]
 
