@@ -47,6 +47,10 @@ def seed(**changed: Any) -> SeedResult:
         "skipped_count": 1,
         "skipped": (NoteResult("run/sock\x1b[2J", "a socket"),),
         "changed_count": 0,
+        "ignored_count": 0,
+        "ignored_bytes": 0,
+        "largest_ignored": [],
+        "notes": [],
         "changed": (),
     }
     return SeedResult(**{**facts, **changed})

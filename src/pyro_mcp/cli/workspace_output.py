@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from pyro_mcp.operations.workspaces.lifecycle import (
         NoteResult,
+        SeedResult,
         WorkspaceDeleteResult,
         WorkspaceListResult,
         WorkspaceResult,
@@ -79,8 +80,18 @@ def _workspace(result: WorkspaceResult) -> None:
         begun = f"{seed['seed_path']} ({_entries(result.workspace_seed.entry_count)}, {size(seed['bytes_written'])})"
     secrets = ", ".join(f"{each.name} ({each.source_kind})" for each in result.secrets)
     put(facts({**document, "labels": labels, "secrets": secrets, "shape": shape, "seed": begun}))
-    _notes("skipped in the seed", result.workspace_seed.skipped_count, result.workspace_seed.skipped)
-    _notes("changed while it was read", result.workspace_seed.changed_count, result.workspace_seed.changed)
+    _seed_notes(result.workspace_seed)
+
+
+def _seed_notes(seed: SeedResult) -> None:
+    _notes("skipped in the seed", seed.skipped_count, seed.skipped)
+    _notes("changed while it was read", seed.changed_count, seed.changed)
+    if seed.ignored_count:
+        files = "1 ignored file" if seed.ignored_count == 1 else f"{seed.ignored_count} ignored files"
+        largest = "; ".join(f"{each.name}, {each.reason}" for each in seed.largest_ignored[:1])
+        say(f"{files} left out ({size(seed.ignored_bytes)}; largest: {printable_line(largest)})")
+    for note in seed.notes:
+        say(printable_line(note))
 
 
 def _done(verb: str) -> Callable[[WorkspaceResult], None]:

@@ -38,6 +38,7 @@ class SeedNote:
 class SeedInfo:
     """The seed of a workspace. `skipped` and `changed` hold the first; the counts count all.
 
+    Files that rules left out are in `ignored_count` and `ignored_bytes`; `notes` are sentences about the whole.
     `mode` is `empty`, `directory` or `tar_archive`. `host_hooks` are the files (name, digest) that a host tool would
     run by itself: an export lets them out again.
     """
@@ -54,6 +55,10 @@ class SeedInfo:
     changed: tuple[SeedNote, ...] = ()
     changed_count: int = 0
     host_hooks: tuple[tuple[str, str], ...] = ()
+    ignored_count: int = 0
+    ignored_bytes: int = 0
+    largest_ignored: tuple[SeedNote, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class SecretKind(StrEnum):

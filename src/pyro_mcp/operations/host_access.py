@@ -17,17 +17,9 @@ from pyro_mcp.operations.fields import Kind, parameters
 from pyro_mcp.trees.entries import Kind as EntryKind
 from pyro_mcp.trees.hooks.home import home_rule_for
 from pyro_mcp.trees.hooks.table import rule_for
+from pyro_mcp.trees.source import checkout_around
 
 Q = TypeVar("Q")
-
-
-def project_around(directory: Path) -> Path | None:
-    """Return the git checkout that a directory is in. `/`, the home directory and what it is in are never one."""
-    home = Path(os.path.realpath(Path.home()))
-    for each in (directory, *directory.parents):
-        if (each / ".git").exists():
-            return None if each == Path("/") or home.is_relative_to(each) else each
-    return None
 
 
 def host_access(allow_paths: Iterable[str | os.PathLike[str]], directory: Path | None = None) -> HostAccess:
@@ -38,7 +30,7 @@ def host_access(allow_paths: Iterable[str | os.PathLike[str]], directory: Path |
     """
     roots: list[Path] = []
     try:
-        project = project_around(Path(os.path.realpath(directory or Path.cwd())))
+        project = checkout_around(Path(os.path.realpath(directory or Path.cwd())))
     except OSError:
         # The current directory was deleted.
         project = None

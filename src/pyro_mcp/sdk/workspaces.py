@@ -45,6 +45,7 @@ class Workspaces(Calling):
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
         require_kvm: bool = False,
+        include_ignored: bool = False,
     ) -> WorkspaceResult:
         """Create and start a workspace; /workspace starts as a copy of `seed_path`."""
         return self._run(
@@ -57,6 +58,7 @@ class Workspaces(Calling):
             allow_host_compat=allow_host_compat,
             require_kvm=require_kvm,
             seed_path=seed_path,
+            include_ignored=include_ignored,
             secrets=secrets,
             name=name,
             labels=labels,

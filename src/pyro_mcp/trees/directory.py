@@ -34,8 +34,8 @@ OWN_FILES = "holds pyro-mcp's own files"
 
 
 @dataclass(slots=True)
-class _Level:
-    """A directory that is being read: its descriptor, and the names in it."""
+class Level:
+    """A directory that is being read: its descriptor, its path in the tree, and the names in it."""
 
     fd: int
     path: bytes
@@ -68,7 +68,7 @@ class DirectorySource:
         Raises:
             PyroError: PERMISSION, naming what can't be read; INVALID if it is too large or too deep; NOT_FOUND.
         """
-        levels: list[_Level] = []
+        levels: list[Level] = []
         try:
             yield self._open_root(levels)
             while levels:
@@ -87,15 +87,15 @@ class DirectorySource:
         if self._unreadable:
             raise self._unreadable_error()
 
-    def _open_root(self, levels: list[_Level]) -> Entry:
+    def _open_root(self, levels: list[Level]) -> Entry:
         with os_errors(f"read the directory {self._path}"):
             # The directory that the user named may be a link; what is in it may not.
             fd = os.open(self._path, _OPEN_DIRECTORY & ~os.O_NOFOLLOW)
-            levels.append(_Level(fd, b""))
+            levels.append(Level(fd, b""))
             self._list(levels[0])
             return Entry(b"", Kind.DIRECTORY, 0o755, os.fstat(fd).st_mtime_ns)
 
-    def _enter(self, levels: list[_Level], name: bytes) -> Entry | None:
+    def _enter(self, levels: list[Level], name: bytes) -> Entry | None:
         """Open the next directory below the last level, or say why it is left out."""
         path = self._child(levels[-1], name)
         if len(levels) > MAX_DEPTH:
@@ -104,7 +104,7 @@ class DirectorySource:
             )
         try:
             fd = os.open(name, _OPEN_DIRECTORY, dir_fd=levels[-1].fd)
-            level = _Level(fd, path)
+            level = Level(fd, path)
             levels.append(level)
             found = os.fstat(fd)
             if (found.st_dev, found.st_ino) in self._avoid:
@@ -118,7 +118,7 @@ class DirectorySource:
         self._tally.add(path)
         return Entry(path, Kind.DIRECTORY, found.st_mode & KEPT_MODE, found.st_mtime_ns)
 
-    def _list(self, level: _Level) -> None:
+    def _list(self, level: Level) -> None:
         with os.scandir(level.fd) as found:
             for entry in found:
                 name = os.fsencode(entry.name)
@@ -130,11 +130,15 @@ class DirectorySource:
                     level.files.append(name)
                 else:
                     self.notes.skip(join(level.path, name), _special(level.fd, name))
+        self.select(level)
         level.files.sort()
         level.links.sort()
         level.directories.sort(reverse=True)
 
-    def _files(self, level: _Level) -> Generator[Entry]:
+    def select(self, level: Level) -> None:
+        """Take out of a directory's listing what is to be left out: here nothing."""
+
+    def _files(self, level: Level) -> Generator[Entry]:
         for name in level.files:
             path = self._child(level, name)
             try:
@@ -171,7 +175,7 @@ class DirectorySource:
         self._tally.add(path, data_bytes(entry))
         return entry
 
-    def _links(self, level: _Level) -> Generator[Entry]:
+    def _links(self, level: Level) -> Generator[Entry]:
         for name in level.links:
             path = self._child(level, name)
             try:
@@ -185,7 +189,7 @@ class DirectorySource:
                 yield Entry(path, Kind.SYMLINK, 0o777, found.st_mtime_ns, target=target)
         level.links.clear()
 
-    def _child(self, level: _Level, name: bytes) -> bytes:
+    def _child(self, level: Level, name: bytes) -> bytes:
         path = join(level.path, name)
         if len(path) > MAX_PATH_BYTES:
             what = f"{self._shown(path)} has a path of more than {MAX_PATH_BYTES} bytes"

@@ -12,6 +12,7 @@ from pyro_mcp.protocol.names import shown_briefly
 
 NO_CONTENT = -1
 MAX_NOTES = 100
+MAX_LARGEST = 5
 KEPT_MODE = 0o777
 
 
@@ -100,11 +101,18 @@ class Note(NamedTuple):
 
 
 class Notes:
-    """Entries that were left out, or changed while they were read: the first hundred of each, and the counts."""
+    """Entries that were left out, or changed while they were read: the first hundred of each, and the counts.
+
+    Entries that are ignored have counts of their own: their files, and the bytes in them. `remarks` are sentences.
+    """
 
     def __init__(self) -> None:
         self.skipped_count = 0
         self.changed_count = 0
+        self.ignored_count = 0
+        self.ignored_bytes = 0
+        self.remarks: list[str] = []
+        self._ignored: list[tuple[int, int, str]] = []
         self._skipped: list[Note] = []
         self._changed: list[Note] = []
 
@@ -120,6 +128,27 @@ class Notes:
         if len(self._changed) < MAX_NOTES:
             self._changed.append(Note(shown_briefly(path), reason))
 
+    def ignore(self, path: bytes, file_count: int, byte_count: int) -> None:
+        """Note that a file, or a directory with so many, was left out because rules say so."""
+        self.ignored_count += file_count
+        self.ignored_bytes += byte_count
+        self._ignored.append((byte_count, file_count, shown_briefly(path)))
+        self._ignored.sort(reverse=True)
+        del self._ignored[MAX_LARGEST:]
+
+    def remark(self, sentence: str) -> None:
+        """Note something about the whole tree."""
+        if len(self.remarks) < MAX_NOTES:
+            self.remarks.append(sentence)
+
+    @property
+    def largest_ignored(self) -> tuple[Note, ...]:
+        """Return the largest of the ignored entries, with their sizes."""
+        return tuple(
+            Note(path, f"{size / 1024**2:.1f} MiB in {'1 file' if count == 1 else f'{count} files'}")
+            for size, count, path in self._ignored
+        )
+
     @property
     def skipped(self) -> tuple[Note, ...]:
         """Return the first entries that were left out."""
@@ -129,6 +158,14 @@ class Notes:
     def changed(self) -> tuple[Note, ...]:
         """Return the first entries that changed while they were read."""
         return tuple(self._changed)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRules:
+    """Which files of a seed are taken. Those that git ignores are not, where the seed is a checkout."""
+
+    include_ignored: bool = False
+    tracked_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

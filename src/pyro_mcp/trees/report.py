@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class SeedReport:
     """The report of a seed or push. `skipped` and `changed` hold the first hundred; the counts count all.
 
+    `ignored_count` and `ignored_bytes` are about the files that rules left out, `notes` are sentences about the whole.
     `host_hooks` are those of the tree's files that a host tool would run by itself: what an export may bring back.
     """
 
@@ -26,6 +27,10 @@ class SeedReport:
     changed: tuple[Note, ...] = ()
     changed_count: int = 0
     host_hooks: tuple[HostHook, ...] = ()
+    ignored_count: int = 0
+    ignored_bytes: int = 0
+    largest_ignored: tuple[Note, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def report_on(source: TreeSource, entry_count: int, bytes_written: int, hooks: tuple[HostHook, ...]) -> SeedReport:
@@ -41,4 +46,8 @@ def report_on(source: TreeSource, entry_count: int, bytes_written: int, hooks: t
         changed=notes.changed,
         changed_count=notes.changed_count,
         host_hooks=hooks,
+        ignored_count=notes.ignored_count,
+        ignored_bytes=notes.ignored_bytes,
+        largest_ignored=notes.largest_ignored,
+        notes=tuple(notes.remarks),
     )

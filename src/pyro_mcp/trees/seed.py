@@ -21,7 +21,7 @@ from pyro_mcp.trees.source import open_source
 
 if TYPE_CHECKING:
     from pyro_mcp.host.progress import Progress
-    from pyro_mcp.trees.entries import TreeSource
+    from pyro_mcp.trees.entries import SeedRules, TreeSource
 
 _NEWS_ENTRIES = 1000
 
@@ -33,18 +33,22 @@ def seed_disk(
     progress: Progress,
     *,
     avoid: tuple[Path, ...] = (),
+    rules: SeedRules | None = None,
 ) -> SeedReport:
     """Make the disk `disk_path`, a sparse file of `size_bytes` with an ext4 file system that holds the tree.
 
     The source is a directory, an archive (.tar, .tar.gz, .tgz), another source of a tree, or None for an empty disk.
     The directory of the disk, and those in `avoid`, are left out if they are in the tree. On any failure no disk is
-    left. The file is not synced.
+    left. The file is not synced. With `rules` a git checkout is taken as such; temporary files are beside the disk.
 
     Raises:
         PyroError: NOT_FOUND, INVALID, PERMISSION, CORRUPT, UNSUPPORTED, each naming the path or the member; NO_SPACE;
             CONFLICT if the disk already exists; MISSING_PROGRAM.
     """
-    opened = open_source(source, avoid=(*avoid, disk_path.parent)) if isinstance(source, Path) else source
+    if isinstance(source, Path):
+        opened = open_source(source, avoid=(*avoid, disk_path.parent), rules=rules, scratch=disk_path.parent)
+    else:
+        opened = source
     blank = make_blank(size_bytes)
     with os_errors(f"make the disk {disk_path}"):
         fd = os.open(disk_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

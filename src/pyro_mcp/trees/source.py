@@ -13,13 +13,18 @@ from pyro_mcp.trees.directory import DirectorySource
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyro_mcp.trees.entries import TreeSource
+    from pyro_mcp.trees.entries import SeedRules, TreeSource
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
-def open_source(path: Path, *, avoid: Iterable[Path] = ()) -> TreeSource:
+def open_source(
+    path: Path, *, avoid: Iterable[Path] = (), rules: SeedRules | None = None, scratch: Path | None = None
+) -> TreeSource:
     """Return the source that a path is. The path itself may be a symbolic link: the user named it.
+
+    With `rules` and a directory for temporary files, a git checkout, or a directory inside one, is taken as such;
+    without, as any other directory.
 
     Raises:
         PyroError: NOT_FOUND; INVALID for anything that is no directory and no archive; PERMISSION.
@@ -28,7 +33,13 @@ def open_source(path: Path, *, avoid: Iterable[Path] = ()) -> TreeSource:
     with os_errors(f"read {path}", hint="Give a directory, or a .tar, .tar.gz or .tgz file."):
         found = os.stat(path)
     if stat.S_ISDIR(found.st_mode):
-        return DirectorySource(path, avoid=avoid)
+        if rules is None or scratch is None or (top := checkout_around(real := Path(os.path.realpath(path)))) is None:
+            return DirectorySource(path, avoid=avoid)
+        from pyro_mcp.trees.checkouts.source import open_checkout
+
+        source = open_checkout(top, real, rules, scratch, avoid=avoid)
+        source.name = str(path)
+        return source
     if stat.S_ISREG(found.st_mode) and path.name.lower().endswith(_SUFFIXES):
         # Most trees are directories, and start sooner without this.
         from pyro_mcp.trees.archive import ArchiveSource
@@ -40,3 +51,12 @@ def open_source(path: Path, *, avoid: Iterable[Path] = ()) -> TreeSource:
         hint="Give a directory, or a .tar, .tar.gz or .tgz file.",
         details={"path": str(path)},
     )
+
+
+def checkout_around(directory: Path) -> Path | None:
+    """Return the git checkout that a directory is in. `/`, the home directory and what it is in are never one."""
+    home = Path(os.path.realpath(Path.home()))
+    for each in (directory, *directory.parents):
+        if (each / ".git").exists() or (each / ".git").is_symlink():
+            return None if each == Path("/") or home.is_relative_to(each) else each
+    return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyro_mcp.cli.main import main
+from pyro_mcp.operations.parameters import NoteResult
 from pyro_mcp.operations.table import all_operations
 from pyro_mcp.operations.workspaces.review import HostHookResult
 from tests.support.workspace_results import (
@@ -19,6 +20,7 @@ from tests.support.workspace_results import (
     file_written,
     logged,
     logs,
+    seed,
     workspace,
 )
 
@@ -235,11 +237,14 @@ def test_exec_streams_and_ends_with_the_commands_status(runner: Callable[[Any], 
 def test_a_workspace_is_shown_with_what_was_left_out_of_its_seed(
     runner: Callable[[Any], FakeRunner], capfd: Capture
 ) -> None:
-    runner(workspace())
+    ignored = {"ignored_count": 2, "ignored_bytes": 2048, "largest_ignored": (NoteResult("out", "0.0 MiB in 1 file"),)}
+    runner(workspace(workspace_seed=seed(**ignored, notes=("History: the last 50 commits.",))))
     assert main(["workspace", "status", "w"]) == 0
     captured = capfd.readouterr()
     assert "workspace id: " + WORKSPACE_ID in captured.out
     assert "seed: /src/app (12 entries, 1.0 KiB)" in captured.out
+    assert "2 ignored files left out (2.0 KiB; largest: out, 0.0 MiB in 1 file)" in captured.err
+    assert "\nHistory: the last 50 commits.\n" in captured.err
     assert "labels: a=1" in captured.out
     assert "1 skipped in the seed:\n  run/sock^[[2J: a socket" in captured.err
 

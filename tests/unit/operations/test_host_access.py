@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.operations.host_access import HostAccess, host_access, project_around
+from pyro_mcp.operations.host_access import HostAccess, host_access
 from pyro_mcp.operations.workspaces.disks import DiskExportRequest
 from pyro_mcp.operations.workspaces.files import SyncPushRequest
 from pyro_mcp.operations.workspaces.lifecycle import WorkspaceCreateRequest
 from pyro_mcp.operations.workspaces.review import ExportRequest
+from pyro_mcp.trees.source import checkout_around
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +49,8 @@ def test_a_checkout_that_holds_the_home_directory_is_no_project(
 ) -> None:
     (project / home).mkdir(parents=True, exist_ok=True)
     monkeypatch.setenv("HOME", str(project / home))
-    assert project_around(project) is None
-    assert project_around(project / "src") is None
+    assert checkout_around(project) is None
+    assert checkout_around(project / "src") is None
 
 
 def test_requests_with_paths_below_the_project_pass_and_become_absolute(project: Path) -> None:

@@ -47,6 +47,10 @@ SEEDS = st.builds(
     changed=NOTES,
     changed_count=NUMBER,
     host_hooks=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
+    ignored_count=NUMBER,
+    ignored_bytes=NUMBER,
+    largest_ignored=NOTES,
+    notes=st.lists(TEXT, max_size=2).map(tuple),
 )
 WORKSPACES = st.builds(
     Workspace,

@@ -47,10 +47,14 @@ class WorkspaceCreateRequest:
     seed_path: str | None = field(
         default=None,
         metadata=parameters.host_path(
-            ("A directory of this host, or a .tar, .tar.gz or .tgz file, to copy into /workspace (default: empty)."),
+            "A directory or git checkout of this host, or a .tar, .tar.gz or .tgz file, to copy into /workspace"
+            " (default: empty).",
             place=Place.OPTION,
             names="HOST_PATH",
         ),
+    )
+    include_ignored: bool = field(
+        default=False, metadata=about("Copy files too that git ignores, where seed_path is in a git checkout.")
     )
     secrets: tuple[dict[str, str], ...] | None = field(default=None, metadata=parameters.SECRETS)
     name: str | None = field(default=None, metadata=parameters.NAME)
@@ -82,6 +86,10 @@ class SeedResult(Result):
     skipped: list[NoteResult] = said(parameters.SKIPPED, most=20)
     changed_count: int = said("Number of files that changed while they were read.")
     changed: list[NoteResult] = said(parameters.CHANGED, most=20)
+    ignored_count: int = said("Number of files left out because git ignores them.")
+    ignored_bytes: int = said("Their size.")
+    largest_ignored: list[NoteResult] = said("The largest of them, with their sizes.", most=5)
+    notes: list[str] = said("Remarks, such as on history that was left out.", most=20)
 
 
 class SecretResult(Result):
@@ -174,6 +182,7 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
 
     from pyro_mcp.model.kinds import NetworkPolicy
     from pyro_mcp.model.limits import Shape
+    from pyro_mcp.trees.entries import SeedRules
     from pyro_mcp.workspace.lifecycle.create import create_workspace
     from pyro_mcp.workspace.lifecycle.spec import WorkspaceSpec
 
@@ -190,6 +199,7 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
         allow_host_compat=request.allow_host_compat,
         require_kvm=request.require_kvm,
         seed=None if request.seed_path is None else Path(request.seed_path),
+        seed_rules=SeedRules(include_ignored=request.include_ignored),
         name=request.name,
         labels=request.labels or {},
         secrets=secrets,

@@ -1,4 +1,4 @@
-"""Whether a git configuration file can make git run something.
+"""Whether a git configuration file can make git run something, and the part of one that a guest may have.
 
 There is a list of harmless settings. An unknown setting, section or line counts as one that can.
 """
@@ -6,6 +6,10 @@ There is a list of harmless settings. An unknown setting, section or line counts
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_BYTES = 64 * 1024
 
@@ -16,7 +20,8 @@ _HARMLESS = {
     "core": {
         "repositoryformatversion", "filemode", "bare", "logallrefupdates", "ignorecase", "precomposeunicode",
         "symlinks", "autocrlf", "eol", "safecrlf", "abbrev", "untrackedcache", "preloadindex", "compression",
-        "protecthfs", "protectntfs", "quotepath", "sharedrepository", "whitespace",
+        "protecthfs", "protectntfs", "quotepath", "sharedrepository", "whitespace", "sparsecheckout",
+        "sparsecheckoutcone",
     },
     "user": {"name", "email"},
     "author": {"name", "email"},
@@ -43,6 +48,11 @@ _HARMLESS = {
 # A transport of another name is a program (git-remote-NAME), and `ext::` is any program.
 _HARMLESS_URL = re.compile(r"(?:https?|ssh|git|file)://[^-].*|[A-Za-z0-9_][A-Za-z0-9_.@-]*:(?!:|//).*|[./][^:]*")
 _URLS = {"url", "pushurl"}
+# Of the harmless ones, those that say who the host's user is, or are about the host's own file system.
+_PERSONAL = {"user", "author", "committer"}
+_OF_THE_HOST = {("core", "bare"), ("core", "sharedrepository"), ("core", "untrackedcache")}
+_PLAIN = re.compile(r'[^"\\\x00-\x1f\x7f]*')
+_USER_OF_URL = re.compile(r"(?:([a-z][a-z0-9+.-]*)://)?(?:([^@/]*)@)?(.*)", re.IGNORECASE)
 
 
 def may_run_programs(data: bytes) -> bool:
@@ -78,3 +88,33 @@ def _is_harmless(section: str, line: str) -> bool:
     if key not in _HARMLESS.get(section, ()):
         return False
     return key not in _URLS or _HARMLESS_URL.fullmatch(value) is not None
+
+
+def kept_settings(settings: Iterable[tuple[str, str]]) -> str:
+    """Return a configuration of the harmless settings among those given (key, value), without user names or passwords.
+
+    Keys are as git lists them, such as `remote.origin.url`. The result passes `may_run_programs`.
+    """
+    lines = ["[core]", "\tbare = false"]
+    for key, value in settings:
+        section, _, rest = key.partition(".")
+        name, _, last = rest.rpartition(".")
+        kind = f"{section}.*" if name else section
+        if section in _PERSONAL or (kind, last) in _OF_THE_HOST or last not in _HARMLESS.get(kind, ()):
+            continue
+        shown = without_user(value) if last in _URLS else value
+        if not _PLAIN.fullmatch(name + shown) or (last in _URLS and not _HARMLESS_URL.fullmatch(shown)):
+            continue
+        lines += [f'[{section} "{name}"]' if name else f"[{section}]", f'\t{last} = "{shown}"']
+    return "\n".join(lines) + "\n"
+
+
+def without_user(url: str) -> str:
+    """Return a remote's URL without user, password and query. The user `git` stays: it names nobody."""
+    found = _USER_OF_URL.fullmatch(url)
+    if found is None:
+        return ""
+    scheme, user, rest = found.groups()
+    if scheme:
+        rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    return (f"{scheme}://" if scheme else "") + ("git@" if user == "git" else "") + rest

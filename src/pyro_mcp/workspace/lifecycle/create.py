@@ -163,4 +163,8 @@ def _seed_info(spec: WorkspaceSpec, report: SeedReport) -> SeedInfo:
         changed=tuple(SeedNote(*note) for note in report.changed),
         changed_count=report.changed_count,
         host_hooks=tuple((hook.path, hook.digest) for hook in report.host_hooks),
+        ignored_count=report.ignored_count,
+        ignored_bytes=report.ignored_bytes,
+        largest_ignored=tuple(SeedNote(*note) for note in report.largest_ignored),
+        notes=report.notes,
     )

@@ -20,7 +20,7 @@ from pyro_mcp.trees.tree_writer import TreeWriter
 
 if TYPE_CHECKING:
     from pyro_mcp.host.progress import Progress
-    from pyro_mcp.trees.entries import Data, TreeSource
+    from pyro_mcp.trees.entries import Data, SeedRules, TreeSource
 
 _COPY_TIMEOUT_S = 3600.0
 _NEWS_ENTRIES = 1000
@@ -29,14 +29,22 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def lay_tree(
-    source: Path | TreeSource | None, directory: Path, progress: Progress, *, avoid: tuple[Path, ...] = ()
+    source: Path | TreeSource | None,
+    directory: Path,
+    progress: Progress,
+    *,
+    avoid: tuple[Path, ...] = (),
+    rules: SeedRules | None = None,
 ) -> SeedReport:
     """Lay a tree (see `trees.seed.seed_disk`) into an empty directory.
 
     Raises:
         PyroError: what is wrong with the source, naming the path or the member; NO_SPACE, PERMISSION.
     """
-    opened = open_source(source, avoid=avoid) if isinstance(source, Path) else source
+    if isinstance(source, Path):
+        opened = open_source(source, avoid=avoid, rules=rules, scratch=directory.parent)
+    else:
+        opened = source
     if opened is None:
         return SeedReport(TreeMode.EMPTY, None)
     progress.phase("seed", opened.name)

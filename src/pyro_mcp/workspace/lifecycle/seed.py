@@ -110,7 +110,9 @@ class Seeding:
             self._news.begun.set()
 
     def _make_disks(self) -> None:
-        self._report = seed_disk(self._spec.seed, self._disk, ROOT_DISK_BYTES, self._news, avoid=self._avoid)
+        self._report = seed_disk(
+            self._spec.seed, self._disk, ROOT_DISK_BYTES, self._news, avoid=self._avoid, rules=self._spec.seed_rules
+        )
         fault_point("ws_seed.filled")
         copy_into(self._disk, self._baseline)
         os.chmod(self._baseline, 0o400)
@@ -125,7 +127,7 @@ class Seeding:
     def _make_trees(self) -> None:
         from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, lay_tree, sync_tree
 
-        self._report = lay_tree(self._spec.seed, self._disk, self._news, avoid=self._avoid)
+        self._report = lay_tree(self._spec.seed, self._disk, self._news, avoid=self._avoid, rules=self._spec.seed_rules)
         fault_point("ws_seed.filled")
         copy_tree(self._disk, self._baseline)
         sync_tree(self._baseline)

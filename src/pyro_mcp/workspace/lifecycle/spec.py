@@ -10,6 +10,7 @@ from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.limits import DEFAULT_WORKSPACE_TTL_S, Shape, check_ttl
 from pyro_mcp.model.naming import check_labels, check_workspace_name
 from pyro_mcp.model.workspace import SeedOrigin
+from pyro_mcp.trees.entries import SeedRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,7 @@ class WorkspaceSpec:
     allow_host_compat: bool = False
     require_kvm: bool = False
     seed: Path | TreeSource | None = None
+    seed_rules: SeedRules = field(default_factory=SeedRules)
     origin_kind: SeedOrigin | None = None
     origin_ref: str | None = None
     name: str | None = None

@@ -1,0 +1,191 @@
+"""The host's git, run on a repository whose own configuration is not trusted.
+
+No program that the configuration names is run (monitors, hooks, filters, transports, helpers), nothing is fetched, and
+nothing is written into the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import process
+
+GITLINK = "160000"
+_TIMEOUT_S = 300.0
+_MAX_OUTPUT_BYTES = 256 * 1024**2
+_MAX_POINTER_BYTES = 8192
+_OVERRIDES = {
+    "core.alternateRefsCommand": "",
+    "core.askPass": "",
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.sshCommand": "false",
+    "core.untrackedCache": "false",
+    "credential.helper": "",
+    "fastimport.unpackLimit": "0",
+    "gc.auto": "0",
+    # Existing deltas are kept; looking for better ones would take longer than the bytes are worth.
+    "pack.window": "0",
+    # The user named this tree, and nothing that its owner wrote is run.
+    "safe.directory": "*",
+}
+_ENVIRONMENT = {
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+
+
+class UnusableError(Exception):
+    """A repository can't be brought; the message says why."""
+
+
+class IndexEntry(NamedTuple):
+    """One file of an index, by its path below the seed."""
+
+    path: bytes
+    mode: str
+    object_id: str
+    stage: int
+    is_skipped: bool
+
+
+class Repository:
+    """A repository and its work tree, of which `directory` is taken: the top, or a directory below it."""
+
+    def __init__(self, git_dir: Path, top: Path, directory: Path) -> None:
+        """Examine the repository.
+
+        Raises:
+            UnusableError: if git can't read it.
+        """
+        self.git_dir, self.top, self.directory = git_dir, top, directory
+        wanted = ("objects", "shallow", "info/exclude", "info/sparse-checkout")
+        asked = [word for name in wanted for word in ("--git-path", name)]
+        lines = os.fsdecode(self.run("rev-parse", "--path-format=absolute", *asked)).splitlines()
+        if len(lines) != len(wanted):
+            raise UnusableError("the names of its files can't be read")
+        self.objects, self.shallow, self.exclude, self.sparse = map(Path, lines)
+        self._entries: tuple[IndexEntry, ...] | None = None
+
+    def run(
+        self, *arguments: str, data: bytes = b"", git_dir: Path | None = None, timeout_s: float = _TIMEOUT_S
+    ) -> bytes:
+        """Run git, by default in this repository, and return what it printed.
+
+        Raises:
+            UnusableError: with git's own words, if it fails.
+        """
+        settings = [word for name, value in _OVERRIDES.items() for word in ("-c", f"{name}={value}")]
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CONFIG_HOME") if name in os.environ}
+        places = {"GIT_DIR": os.fspath(git_dir or self.git_dir), "GIT_WORK_TREE": os.fspath(git_dir or self.top)}
+        try:
+            done = process.run(
+                ["git", *settings, *arguments],
+                timeout_s=timeout_s,
+                input=data,
+                env={**kept, **_ENVIRONMENT, **places},
+                cwd=git_dir or self.directory,
+                check=False,
+                max_output_bytes=_MAX_OUTPUT_BYTES,
+            )
+        except PyroError as error:
+            if error.code is not ErrorCode.TIMEOUT:
+                raise
+            raise UnusableError(f"git {arguments[0]} took more than {timeout_s:.0f} s") from error
+        if done.returncode != 0:
+            words = done.stderr.decode("utf-8", "replace").strip() or f"status {done.returncode}"
+            raise UnusableError(f"git {arguments[0]}: {words.splitlines()[-1]}")
+        if done.dropped_bytes:
+            raise UnusableError(f"git {arguments[0]} printed more than {_MAX_OUTPUT_BYTES // 1024**2} MiB")
+        return done.stdout
+
+    def text(self, *arguments: str) -> str:
+        """Return one line that git prints, or "" if it fails."""
+        try:
+            return os.fsdecode(self.run(*arguments)).rstrip("\n")
+        except UnusableError:
+            return ""
+
+    @property
+    def entries(self) -> tuple[IndexEntry, ...]:
+        """Return the index, as far as it is about `directory`.
+
+        Raises:
+            UnusableError: if git can't read it.
+        """
+        if self._entries is None:
+            listed = self.run("ls-files", "-s", "-t", "-z").split(b"\0")[:-1]
+            self._entries = tuple(_entry(line) for line in listed)
+        return self._entries
+
+    def ignored(self) -> list[bytes]:
+        """Return files and whole directories that git ignores, by their paths below `directory`.
+
+        Raises:
+            UnusableError: if git can't list them.
+        """
+        listed = self.run("ls-files", "-o", "-i", "--exclude-standard", "--directory", "-z")
+        return [name.rstrip(b"/") for name in listed.split(b"\0")[:-1]]
+
+
+def open_repository(top: Path, directory: Path) -> Repository:
+    """Return the repository of the work tree `top`, of which `directory` is taken.
+
+    Raises:
+        UnusableError: if its `.git` leads to a repository that does not say it belongs to this work tree, or to none.
+    """
+    return Repository(_git_dir_of(top), top, directory)
+
+
+def _git_dir_of(top: Path) -> Path:
+    """Return the git directory of a work tree.
+
+    One outside it must name the work tree in turn, as git writes it for worktrees and submodules: a file that came out
+    of a guest could name any other repository of this host.
+    """
+    place = top / ".git"
+    try:
+        if stat.S_ISDIR(os.lstat(place).st_mode):
+            return place
+        if place.is_symlink():
+            found = Path(os.path.realpath(place))
+        else:
+            with open(place, "rb") as file:
+                pointer = file.read(_MAX_POINTER_BYTES)
+            if not pointer.startswith(b"gitdir:"):
+                raise UnusableError(f"{place} does not name a git directory")
+            named = os.fsdecode(pointer.removeprefix(b"gitdir:").strip())
+            found = Path(os.path.realpath(top / named))
+    except OSError as error:
+        raise UnusableError(f"{place} can't be read: {error.strerror}") from error
+    if not found.is_dir():
+        raise UnusableError(f"its git directory {found} does not exist")
+    real_top = Path(os.path.realpath(top))
+    if found.is_relative_to(real_top) or _work_tree_of(found) == real_top:
+        return found
+    raise UnusableError(f"its git directory {found} does not name {top} as its work tree")
+
+
+def _work_tree_of(git_dir: Path) -> Path | None:
+    try:
+        if (back := git_dir / "gitdir").exists():
+            return Path(os.path.realpath(git_dir / os.fsdecode(back.read_bytes().strip()))).parent
+        named = Repository(git_dir, git_dir, git_dir).text("config", "--no-includes", "core.worktree")
+    except (OSError, UnusableError):
+        return None
+    return Path(os.path.realpath(git_dir / named)) if named else None
+
+
+def _entry(line: bytes) -> IndexEntry:
+    told, path = line.split(b"\t", 1)
+    tag, mode, object_id, stage = told.decode("ascii").split(" ")
+    return IndexEntry(path, mode, object_id, int(stage), tag.upper() == "S")
