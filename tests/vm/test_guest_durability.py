@@ -104,6 +104,28 @@ def power_off(machine: Machine) -> None:
     assert machine.wait_for_end(TIMEOUT_S)
 
 
+def test_a_started_guest_does_what_the_files_of_its_root_disk_say(bench: WorkspaceBench, disks: Disks) -> None:
+    shown = "sysctl -n fs.inotify.max_user_watches net.ipv4.ip_forward; ulimit -n; ulimit -Hn; ulimit -Sl"
+    with bench.running(disks) as machine:
+        with AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
+            assert run(session, shown).stdout.split()[:2] == [b"524288", b"0"]
+            run(
+                session,
+                "echo fs.inotify.max_user_watches=700000 > /etc/sysctl.d/90-mine.conf; mkfifo /etc/sysctl.d/b.conf",
+            )
+            run(session, "echo '-net/ipv4/ip_forward = 1' >> /etc/sysctl.conf; echo ../../etc/x=1 >> /etc/sysctl.conf")
+            run(session, "mkdir -p /etc/security/limits.d; ln -s . /etc/security/limits.d/loop.conf")
+            limits = (
+                r"* soft nofile 4096\n* hard nofile 600000 # many\nroot - memlock unlimited\n@x - nofile 7\nroot - as\n"
+            )
+            run(session, rf"printf '{limits}' > /etc/security/limits.d/90-mine.conf")
+            run(session, "mkdir -p /etc/ssh; echo key > /etc/ssh/ssh_host_ed25519_key; chmod 600 /etc/ssh/ssh_host_*")
+        power_off(machine)
+    with bench.running(disks) as machine, AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
+        assert run(session, shown).stdout.split() == [b"700000", b"1", b"4096", b"600000", b"unlimited"]
+        assert run(session, "stat -c %a /etc/ssh/ssh_host_*; cat /etc/ssh/ssh_host_*").stdout == b"600\nkey\n"
+
+
 def test_the_files_that_name_the_guest_stay_as_its_user_left_them(bench: WorkspaceBench, disks: Disks) -> None:
     names = "cat /etc/hosts /etc/machine-id /etc/resolv.conf; hostname"
     with bench.running(disks) as machine:

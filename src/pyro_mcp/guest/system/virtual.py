@@ -17,7 +17,7 @@ from pyro_mcp.guest.processes.spawner import Surroundings
 from pyro_mcp.guest.processes.standby import Standby
 from pyro_mcp.guest.processes.task_process import TaskLauncher
 from pyro_mcp.guest.refusal import RefusalError
-from pyro_mcp.guest.system import environment, names, rehearsal, secrets, workload
+from pyro_mcp.guest.system import environment, names, rehearsal, secrets, settings, workload
 from pyro_mcp.guest.system.network import configure_network
 from pyro_mcp.guest.system.zygote import ZygoteLauncher
 from pyro_mcp.guest.tasks.area import TaskRoots
@@ -90,7 +90,7 @@ class VirtualMachine:
         environment.mount_base()
         self._launcher.surroundings.environment[b"SHELL"] = environment.login_shell()
         if flavour == wire.FRESH:
-            environment.mount_root()
+            self._mount_root()
             self._names.place(environment.ENVIRONMENT)
         self._flavour = cast("str", flavour)
         if self.lanes is not None:
@@ -120,7 +120,7 @@ class VirtualMachine:
             self._grounds.inspecting = True
             return
         if root == wire.ROOT_ATTACH:
-            environment.mount_root()
+            self._mount_root()
             self._names.adopt(environment.ENVIRONMENT, hostname, machine_id, resolvers)
         else:
             self._names.become(hostname, machine_id, resolvers)
@@ -167,6 +167,12 @@ class VirtualMachine:
             return spawner.fork(child)
         with self._namespaces.left():
             return spawner.fork(child)
+
+    def _mount_root(self) -> None:
+        """Mount the root disk, and do what its files say about the kernel and about commands."""
+        environment.mount_root()
+        settings.apply_sysctl(environment.ENVIRONMENT)
+        self._launcher.limits = settings.read_limits(environment.ENVIRONMENT)
 
     def _enter_workload(self) -> workload.Namespaces:
         if self._namespaces is not None and self._namespaces.has_ended():

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.processes.process import Pipes
 from pyro_mcp.guest.processes.spawner import become, fork, read_command, rehearse, send_signal, send_signal_by_fd
+from pyro_mcp.guest.system.settings import set_limits
 from pyro_mcp.guest.system.workload import WALLS, WORK, memory_kills, memory_kills_in, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyro_mcp.guest.processes.spawner import Surroundings
+    from pyro_mcp.guest.system.settings import Limits
     from pyro_mcp.guest.system.workload import Namespaces
 
 _EVENTS_BYTES = 4096
@@ -87,6 +89,7 @@ class Zygote:
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         self._namespaces.enter(self.cgroup)
+        set_limits(self._launcher.limits)
         self.pipes.settle_child()
         rehearse(self._surroundings)
         command = read_command(self.pipes.request_theirs)
@@ -100,6 +103,7 @@ class ZygoteLauncher:
 
     def __init__(self, surroundings: Surroundings, enter_workload: Callable[[], Namespaces]) -> None:
         self.surroundings = surroundings
+        self.limits: Limits = {}
         self._enter_workload = enter_workload
         self._free: list[str] = []
         self._lingering: list[str] = []
