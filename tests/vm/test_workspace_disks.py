@@ -63,7 +63,7 @@ def test_a_command_may_follow_the_configuration_at_once(bench: WorkspaceBench, d
     output = bytearray()
     with bench.running(disks, configure=False) as machine, opened(machine) as session:
         request = ExecRequest(("cat", "src/hello.txt"), timeout_s=TIMEOUT_S)
-        session.begin(configuration(Flavour.FRESH), request, on_output=lambda _, data: output.extend(data))
+        session.exec(request, config=configuration(Flavour.FRESH), on_output=lambda _, data: output.extend(data))
     assert output == b"from the host\n"
 
 

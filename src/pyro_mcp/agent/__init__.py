@@ -9,7 +9,6 @@ from pyro_mcp.agent.messages import (
     Flavour,
     GuestConfig,
     GuestInfo,
-    Prepare,
     RootDisk,
     Stream,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "GuestConfig",
     "GuestInfo",
     "OutputBuffer",
-    "Prepare",
     "RootDisk",
     "Stream",
     "Transport",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from pyro_mcp.agent.messages import Stream, breach, decode
 
 if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
 
+E = TypeVar("E", bound=StrEnum)
+
 MAX_EXIT_CODE = 255
 MAX_NAME_CHARS = 100
-_MAX_DOCUMENT_BYTES = 256 * 1024
+MAX_DOCUMENT_BYTES = 256 * 1024
 
 
 class ResultReader:
@@ -40,7 +43,7 @@ class ResultReader:
             PyroError: PROTOCOL if it is more than was asked for.
         """
         if stream is Stream.STDERR:
-            if self._document is not None or len(data) > _MAX_DOCUMENT_BYTES:
+            if self._document is not None or len(data) > MAX_DOCUMENT_BYTES:
                 raise breach("two documents in one answer")
             self._document = decode(data)
             return
@@ -71,3 +74,52 @@ def flag(document: Document, name: str) -> bool:
     if not isinstance(value, bool):
         raise breach(f"an answer without {name}")
     return value
+
+
+def text(document: Document, name: str, *, most: int = MAX_NAME_CHARS) -> str:
+    """Return a text from an answer.
+
+    Raises:
+        PyroError: PROTOCOL if it is none, or too long.
+    """
+    value = document.get(name)
+    if not isinstance(value, str) or len(value) > most:
+        raise breach(f"an answer without {name}")
+    return value
+
+
+def choice(document: Document, name: str, kind: type[E]) -> E:
+    """Return one of a closed set from an answer.
+
+    Raises:
+        PyroError: PROTOCOL if it is none of them.
+    """
+    value = document.get(name)
+    if not isinstance(value, str) or value not in set(kind):
+        raise breach(f"an answer with an unknown {name}")
+    return kind(value)
+
+
+def exit_code(document: Document, *, runs: bool) -> int | None:
+    """Return the exit code from an answer; what still runs has none.
+
+    Raises:
+        PyroError: PROTOCOL if it is none, or there where it does not belong.
+    """
+    if (document.get("exit_code") is None) != runs:
+        raise breach("an exit code that does not fit the state")
+    return None if runs else number(document, "exit_code", most=MAX_EXIT_CODE)
+
+
+def objects(document: Document, name: str, *, most: int) -> list[Document]:
+    """Return a list of objects from an answer.
+
+    Raises:
+        PyroError: PROTOCOL if it is none, or too long.
+    """
+    found = document.get(name)
+    if not isinstance(found, list) or len(cast("list[object]", found)) > most:
+        raise breach(f"an answer without {name}")
+    if not all(isinstance(each, dict) for each in cast("list[object]", found)):
+        raise breach(f"an answer with odd {name}")
+    return cast("list[Document]", found)

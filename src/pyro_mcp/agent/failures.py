@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.agent.messages import breach
+from pyro_mcp.agent.messages import breach, printable
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import services, shells, wire
 
@@ -44,10 +44,7 @@ def failure_error(document: Document, what: str, request: ExecRequest | None = N
     code = document.get("code")
     if not isinstance(code, str) or code not in wire.FAILURE_CODES:
         return breach("a failure without a known code")
-    words = "".join(
-        character if character.isprintable() else "?"
-        for character in str(document.get("message", ""))[:_MAX_WORDS_CHARS]
-    )
+    words = printable(str(document.get("message", "")), _MAX_WORDS_CHARS)
     details: dict[str, object] = {"agent_code": code}
     if document.get("exit_code") in _EXIT_CODES:
         details["exit_code"] = document["exit_code"]

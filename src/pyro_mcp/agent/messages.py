@@ -54,17 +54,6 @@ class RootDisk(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Prepare:
-    """The preparations before a template is taken."""
-
-    flavour: Flavour = Flavour.FRESH
-
-    def document(self) -> Document:
-        """Return the request."""
-        return {"op": wire.PREPARE, "flavour": self.flavour.value}
-
-
-@dataclass(frozen=True, slots=True)
 class GuestConfig:
     """The values that make a clone one particular guest. The clock's time is added when it is sent.
 
@@ -238,6 +227,30 @@ class TaskRequest:
         return tasks.TASK.pack(_milliseconds(self.timeout_s), self.flags) + document
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentRequest:
+    """A request that is a document: about shells or services. `kind` is that of its frame."""
+
+    kind: int
+    what: str
+    timeout_s: float
+    fields: Mapping[str, object]
+
+    def body(self, *, stdin: bool = False) -> bytes:
+        """Return the frame's body.
+
+        Raises:
+            PyroError: INVALID if it is too long for a frame.
+        """
+        del stdin
+        try:
+            return encode_document(self.fields)
+        except DocumentError as error:
+            raise PyroError(
+                ErrorCode.INVALID, f"the guest can't {self.what}: {error}", hint="Send less at once."
+            ) from None
+
+
 def _milliseconds(timeout_s: float) -> int:
     # A deadline that far is none.
     return min(max(1, int(timeout_s * 1000)), _MAX_TIMEOUT_MS)
@@ -321,6 +334,11 @@ def verdict(document: Document) -> Verdict:
         oom_killed=document.get("oom_killed") is True,
         duration_ms=duration_ms,
     )
+
+
+def printable(words: str, most: int) -> str:
+    """Return the beginning of a guest's own text, without control characters."""
+    return "".join(each if each.isprintable() else "?" for each in words[:most])
 
 
 def breach(what: str) -> PyroError:

@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from pyro_mcp.agent.answers import MAX_EXIT_CODE, MAX_NAME_CHARS, ResultReader, number
-from pyro_mcp.agent.messages import breach
-from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.agent.answers import (
+    MAX_DOCUMENT_BYTES,
+    MAX_NAME_CHARS,
+    ResultReader,
+    choice,
+    exit_code,
+    number,
+    objects,
+    text,
+)
+from pyro_mcp.agent.messages import DocumentRequest, breach, printable
 from pyro_mcp.protocol import services, wire
-from pyro_mcp.protocol.documents import DocumentError, encode_document
+from pyro_mcp.protocol.documents import encode_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,32 +152,6 @@ class LogPart:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceRequest:
-    """A request about services."""
-
-    what: str
-    fields: Mapping[str, object]
-    timeout_s: float = TIMEOUT_S
-
-    @property
-    def kind(self) -> int:
-        """Return the kind of its frame."""
-        return wire.SERVICE
-
-    def body(self, *, stdin: bool) -> bytes:
-        """Return the frame's body.
-
-        Raises:
-            PyroError: INVALID if it is too long for a frame.
-        """
-        del stdin
-        try:
-            return encode_document(self.fields)
-        except DocumentError as error:
-            raise PyroError(ErrorCode.INVALID, f"the guest can't {self.what}: {error}") from None
-
-
 def explain_left(report: ServiceReport) -> str:
     """Return what to add to "it exited" if its command went to the background; else nothing."""
     if not report.left_running:
@@ -219,10 +201,7 @@ class GuestServices:
             PyroError: CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
         document, _ = self._asked({"op": services.LIST}, "list its services", 0, timeout_s)
-        found = document.get("services")
-        if not isinstance(found, list) or len(cast("list[object]", found)) > services.MAX_SERVICES:
-            raise breach("a list of services that is none")
-        reports = tuple(_report(each) for each in cast("list[object]", found))
+        reports = tuple(_report(each) for each in objects(document, "services", most=services.MAX_SERVICES))
         if len({each.name for each in reports}) != len(reports):
             raise breach("two services of one name")
         return reports
@@ -258,44 +237,28 @@ class GuestServices:
         self, fields: Mapping[str, object], what: str, most_bytes: int, timeout_s: float
     ) -> tuple[Document, bytes]:
         reader = ResultReader(most_bytes)
-        request = ServiceRequest(what, fields, timeout_s)
+        request = DocumentRequest(wire.SERVICE, what, timeout_s, fields)
         self._session.stream(request, on_output=reader.take, cancel=self._cancel)
         return reader.document, bytes(reader.data)
 
 
-def _report(value: object) -> ServiceReport:
-    if not isinstance(value, dict):
-        raise breach("a service that is none")
-    document = cast("Document", value)
-    name, run, state = document.get("service"), document.get("run"), document.get("state")
-    problem, detail, code = document.get("problem"), document.get("detail"), document.get("exit_code")
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARS or not isinstance(run, str):
-        raise breach("a service without a name")
-    if not isinstance(state, str) or state not in services.STATES or len(run) > MAX_NAME_CHARS:
-        raise breach("a service in no state")
-    is_live = GuestServiceState(state).is_live
-    if code is not None and (type(code) is not int or not 0 <= code <= MAX_EXIT_CODE):
-        raise breach("a service with an exit code that is none")
-    if is_live != (code is None):
-        raise breach("a service whose exit code does not fit its state")
-    if not isinstance(problem, str) or not isinstance(detail, str) or problem not in set(ServiceProblem):
-        raise breach("a service with an unknown problem")
-    first, end = number(document, "first"), number(document, "end")
-    if first > end:
-        raise breach("a log that ends before it begins")
-    words = "".join(each if each.isprintable() else "?" for each in detail[:_MAX_DETAIL_CHARS])
-    return ServiceReport(
-        name=name,
-        run=run,
-        state=GuestServiceState(state),
-        exit_code=code,
+def _report(document: Document) -> ServiceReport:
+    state = choice(document, "state", GuestServiceState)
+    report = ServiceReport(
+        name=text(document, "service"),
+        run=text(document, "run"),
+        state=state,
+        exit_code=exit_code(document, runs=state.is_live),
         ready_ms=number(document, "ready_ms"),
-        problem=ServiceProblem(problem),
-        detail=words,
+        problem=choice(document, "problem", ServiceProblem),
+        detail=printable(text(document, "detail", most=MAX_DOCUMENT_BYTES), _MAX_DETAIL_CHARS),
         left_running=number({"left_running": 0, **document}, "left_running"),
-        first=first,
-        end=end,
+        first=number(document, "first"),
+        end=number(document, "end"),
     )
+    if not report.name or report.first > report.end:
+        raise breach("a service without a name, or a log that ends before it begins")
+    return report
 
 
 def _ready(start: ServiceStart) -> Document | None:

@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from pyro_mcp.agent.cancel import CancelToken
     from pyro_mcp.agent.exchange import Input, OnOutput
     from pyro_mcp.agent.messages import (
+        DocumentRequest,
         ExecRequest,
         ExecResult,
+        Flavour,
         GuestConfig,
         GuestInfo,
-        Prepare,
         Request,
         TaskRequest,
     )
@@ -116,13 +117,13 @@ class AgentSession(Closing):
         """
         self._request({"op": wire.PING}, "answer a ping", timeout_s)
 
-    def prepare(self, prepare: Prepare, *, timeout_s: float = PREPARE_TIMEOUT_S) -> None:
+    def prepare(self, flavour: Flavour, *, timeout_s: float = PREPARE_TIMEOUT_S) -> None:
         """Have a booted guest do all that its clones have in common, before its template is taken.
 
         Raises:
             PyroError: CONFLICT, UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        self._request(prepare.document(), "prepare", timeout_s)
+        self._request({"op": wire.PREPARE, "flavour": flavour.value}, "prepare", timeout_s)
 
     def configure(self, config: GuestConfig, *, timeout_s: float = CONFIGURE_TIMEOUT_S) -> None:
         """Make a guest that one particular guest; nothing runs in it before.
@@ -161,12 +162,14 @@ class AgentSession(Closing):
         self,
         request: ExecRequest,
         *,
+        config: GuestConfig | None = None,
         stdin: Input = None,
         on_output: OnOutput | None = None,
         cancel: CancelToken | None = None,
     ) -> ExecResult:
         """Run a command to its end. Its output goes to `on_output` as it comes.
 
+        With `config` the guest is configured first, without waiting for that before the command is asked for.
         `stdin` is a descriptor, a binary file, bytes, or None for an empty one. The time that `on_output` takes is not
         counted against the guest; if it raises, the command is killed and the exception goes on.
 
@@ -174,23 +177,6 @@ class AgentSession(Closing):
             PyroError: NOT_FOUND, PERMISSION, INVALID if the command can't run (`details["exit_code"]` is what a
                 shell would make of that); CANCELLED; TIMEOUT if the agent does not even answer after the command's
                 own timeout; GUEST_LOST, PROTOCOL.
-        """
-        self._check_features(request)
-        return self._exec(None, request, stdin, on_output, cancel)
-
-    def begin(
-        self,
-        config: GuestConfig,
-        request: ExecRequest,
-        *,
-        stdin: Input = None,
-        on_output: OnOutput | None = None,
-        cancel: CancelToken | None = None,
-    ) -> ExecResult:
-        """Configure a guest and run a command in it, without waiting for one before saying the other.
-
-        Raises:
-            PyroError: as `configure` and `exec`.
         """
         self._check_features(request)
         return self._exec(config, request, stdin, on_output, cancel)
@@ -226,13 +212,13 @@ class AgentSession(Closing):
         hearing = Hearing(request, on_data, root)
         return hearing.outcome(self._exec(None, request, stdin, hearing.take, cancel))
 
-    def shell(self, body: bytes, what: str, timeout_s: float) -> Document:
-        """Ask for something about a shell that has no streams, and return what the agent answered, unchecked.
+    def ask(self, request: DocumentRequest) -> Document:
+        """Ask for something that has no streams, and return what the agent answered, unchecked.
 
         Raises:
             PyroError: what the agent refused it for; TIMEOUT, UNAVAILABLE, GUEST_LOST, PROTOCOL.
         """
-        return self._call(wire.SHELL, body, what, timeout_s)
+        return self._call(request.kind, request.body(), request.what, request.timeout_s)
 
     def stream(
         self,

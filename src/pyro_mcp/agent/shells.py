@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.agent.answers import MAX_EXIT_CODE, MAX_NAME_CHARS, ResultReader, number
-from pyro_mcp.agent.messages import Stream, breach, decode
+from pyro_mcp.agent.answers import MAX_NAME_CHARS, ResultReader, choice, exit_code, number, objects, text
+from pyro_mcp.agent.messages import DocumentRequest, Stream, breach, decode
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import shells, wire
-from pyro_mcp.protocol.documents import DocumentError, encode_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,25 +86,6 @@ class ShellOutput:
         return self.start + len(self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A request about a shell that has streams."""
-
-    what: str
-    timeout_s: float
-    fields: Mapping[str, object]
-
-    @property
-    def kind(self) -> int:
-        """Return the kind of its frame."""
-        return wire.SHELL
-
-    def body(self, *, stdin: bool) -> bytes:
-        """Return the frame's body."""
-        del stdin
-        return _encoded(self.fields)
-
-
 class GuestShells:
     """The shells of the guest that a session leads to. They outlive the session."""
 
@@ -129,11 +109,8 @@ class GuestShells:
         Raises:
             PyroError: TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        document = self._session.shell(_encoded({"op": shells.LIST}), "list its shells", TIMEOUT_S)
-        found = document.get("shells")
-        if not isinstance(found, list) or len(cast("list[object]", found)) > shells.MAX_SHELLS:
-            raise breach("a list of shells that is none")
-        return tuple(_info(each) for each in cast("list[object]", found))
+        document = self._session.ask(DocumentRequest(wire.SHELL, "list its shells", TIMEOUT_S, {"op": shells.LIST}))
+        return tuple(_info(each) for each in objects(document, "shells", most=shells.MAX_SHELLS))
 
     def write(self, shell: str, text: str, *, enter: bool = False) -> ShellInfo:
         """Type a text, and press Enter after it if `enter`. Line breaks in it are Enter too.
@@ -201,7 +178,8 @@ class GuestShells:
             "wait_ms": wait_ms or shells.MAX_WAIT_MS,
         }
         reader = ResultReader(shells.CONTEXT_BYTES + shells.MAX_READ_BYTES)
-        request = _Request(f"read the shell {shell}", TIMEOUT_S + (shells.MAX_WAIT_MS / 1000 if idle_ms else 0), fields)
+        timeout_s = TIMEOUT_S + (shells.MAX_WAIT_MS / 1000 if idle_ms else 0)
+        request = DocumentRequest(wire.SHELL, f"read the shell {shell}", timeout_s, fields)
         self._session.stream(request, on_output=reader.take, cancel=self._cancel)
         return _output(reader, shell, cursor, max_bytes, context_bytes)
 
@@ -227,11 +205,11 @@ class GuestShells:
                 raise breach("another shell than was asked for")
 
         fields = {"op": shells.ATTACH, "shell": shell, "cursor": cursor}
-        request = _Request(f"attach to the shell {shell}", ATTACH_TIMEOUT_S, fields)
+        request = DocumentRequest(wire.SHELL, f"attach to the shell {shell}", ATTACH_TIMEOUT_S, fields)
         self._session.stream(request, stdin=stdin, on_output=take, cancel=self._cancel)
 
     def _asked(self, shell: str, fields: Mapping[str, object], what: str) -> ShellInfo:
-        info = _info(self._session.shell(_encoded(fields), what, TIMEOUT_S))
+        info = _info(self._session.ask(DocumentRequest(wire.SHELL, what, TIMEOUT_S, fields)))
         if info.shell != shell:
             raise breach("another shell than was asked for")
         return info
@@ -257,33 +235,21 @@ def _output(reader: ResultReader, shell: str, cursor: int, max_bytes: int, conte
     return ShellOutput(info, start, data[split:], data[:split], _sizes(report))
 
 
-def _encoded(fields: Mapping[str, object]) -> bytes:
-    try:
-        return encode_document(fields)
-    except DocumentError as error:
-        raise PyroError(
-            ErrorCode.INVALID, f"the shell can't be told that: {error}", hint="Send less at once."
-        ) from None
-
-
-def _info(value: object) -> ShellInfo:
-    if not isinstance(value, dict):
-        raise breach("a shell that is none")
-    document = cast("Document", value)
-    name, state, code = document.get("shell"), document.get("state"), document.get("exit_code")
-    if not isinstance(name, str) or len(name) > MAX_NAME_CHARS:
-        raise breach("a shell without a name")
-    if state not in (shells.RUNNING, shells.EXITED):
-        raise breach("a shell that neither runs nor has exited")
-    if (code is None) != (state == shells.RUNNING):
-        raise breach("a shell whose exit code does not fit its state")
-    if code is not None and (type(code) is not int or not 0 <= code <= MAX_EXIT_CODE):
-        raise breach("a shell with an exit code that is none")
-    cols, rows = number(document, "cols", most=shells.MAX_COLS), number(document, "rows", most=shells.MAX_ROWS)
+def _info(document: Document) -> ShellInfo:
+    state = choice(document, "state", ShellState)
     first, end = number(document, "first"), number(document, "end")
-    if not cols or not rows or first > end + shells.CONTEXT_BYTES:
+    info = ShellInfo(
+        shell=text(document, "shell"),
+        state=state,
+        exit_code=exit_code(document, runs=state is ShellState.RUNNING),
+        first=min(first, end),
+        end=end,
+        cols=number(document, "cols", most=shells.MAX_COLS),
+        rows=number(document, "rows", most=shells.MAX_ROWS),
+    )
+    if not info.cols or not info.rows or first > end + shells.CONTEXT_BYTES:
         raise breach("a shell of no sense")
-    return ShellInfo(name, ShellState(cast("str", state)), code, min(first, end), end, cols, rows)
+    return info
 
 
 def _sizes(report: Document) -> tuple[ShellSize, ...]:

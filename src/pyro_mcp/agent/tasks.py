@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.agent.messages import Stream, breach, decode
+from pyro_mcp.agent.messages import Stream, breach, decode, printable
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.names import shown_briefly
@@ -89,7 +89,7 @@ class Hearing:
             raise breach("an error without a known code")
         if path is not None and not isinstance(path, str):
             raise breach("an error about no path")
-        words = "".join(each if each.isprintable() else "?" for each in words[:_MAX_WORDS_CHARS])
+        words = printable(words, _MAX_WORDS_CHARS)
         details: dict[str, object] = {"task_code": code}
         where = self._root
         if path:

@@ -61,7 +61,7 @@ def test_no_command_runs_before_the_agent_is_configured(tmp_path: Path) -> None:
         assert caught.value.code is ErrorCode.CONFLICT
         # Said in one go, it is configured first.
         request = ExecRequest(("sh", "-c", "exit 4"), timeout_s=TIMEOUT_S)
-        assert session.begin(config(), request).exit_code == 4
+        assert session.exec(request, config=config()).exit_code == 4
         assert session.exec(request).exit_code == 4
 
 
@@ -69,7 +69,7 @@ def test_a_configuration_that_is_refused_ends_the_session(agent: LocalAgent) -> 
     with opened(agent.transport) as session:
         again = GuestConfig(hostname="again", machine_id="0" * 32)
         with pytest.raises(PyroError) as caught:
-            session.begin(again, ExecRequest(("true",), timeout_s=TIMEOUT_S))
+            session.exec(ExecRequest(("true",), timeout_s=TIMEOUT_S), config=again)
         assert caught.value.code is ErrorCode.CONFLICT
         with pytest.raises(PyroError) as caught:
             session.ping()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyro_mcp.agent import AgentSession, ExecRequest, GuestConfig, channel, exchange, session
+from pyro_mcp.agent import AgentSession, ExecRequest, Flavour, GuestConfig, channel, exchange, session
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.documents import encode_document
@@ -45,7 +45,7 @@ EXPECTED = {
 MAX_BYTES = 64 * 1024 * 1024
 CONFIG = GuestConfig(hostname="guest-test01", machine_id="0" * 32)
 SOON_S = 0.3
-# The ids that a client gives: the first request, or with `begin` configure and then the command.
+# The ids that a client gives: the first request, or with a configuration that and then the command.
 FIRST, SECOND = 1, 2
 
 
@@ -136,7 +136,13 @@ def configure(opened: AgentSession) -> None:
 
 
 def begin(opened: AgentSession) -> ExecResult:
-    return opened.begin(CONFIG, ExecRequest(("true",), timeout_s=SOON_S))
+    return opened.exec(ExecRequest(("true",), timeout_s=SOON_S), config=CONFIG)
+
+
+def test_a_preparation_names_its_flavour(pair: PairTransport) -> None:
+    answer = encode(FIRST, wire.RESULT, b"{}")
+    said(pair, ready() + answer, lambda opened: opened.prepare(Flavour.ATTACH, timeout_s=SOON_S), hang_up=False)
+    assert encode_document({"op": "prepare", "flavour": "attach"}) in pair.theirs.recv(4096)
 
 
 ASKS: list[Callable[[AgentSession], Any]] = [run_true, ping, configure, begin]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pyro_mcp.agent import CancelToken, ExecRequest, Flavour, GuestConfig, Prepare, RootDisk, Stream
+from pyro_mcp.agent import CancelToken, ExecRequest, GuestConfig, RootDisk, Stream
 from pyro_mcp.agent.exchange import Pump, Receiver
 from pyro_mcp.agent.failures import failure_error
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -87,10 +87,6 @@ def test_a_configuration_that_does_not_fit_is_refused(changes: dict[str, Any]) -
     with pytest.raises(PyroError) as caught:
         replace(CONFIG, **changes)
     assert caught.value.code is ErrorCode.INVALID
-
-
-def test_a_preparation_names_its_flavour() -> None:
-    assert Prepare(Flavour.ATTACH).document() == {"op": "prepare", "flavour": "attach"}
 
 
 @pytest.mark.parametrize("code", sorted(wire.FAILURE_CODES))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from pyro_mcp.agent import AgentSession, Prepare
+from pyro_mcp.agent import AgentSession
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
@@ -50,7 +50,7 @@ def boot(
             with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
                 session.ready(timeout_s=BOOT_TIMEOUT_S)
                 if flavour is not None:
-                    session.prepare(Prepare(flavour))
+                    session.prepare(flavour)
         except PyroError as error:
             raise explained(error, machine, "the guest did not come up") from error
         fault_point("boot.prepared")

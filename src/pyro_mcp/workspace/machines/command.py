@@ -187,12 +187,9 @@ def run_command(
             continued(machine),
             AgentSession.open(machine.transport, timeout_s=command.patience_s, use=LaneUse.COMMAND) as session,
         ):
-            if config is None:
-                result = session.exec(request, stdin=streams.stdin, on_output=output.take, cancel=streams.cancel)
-            else:
-                result = session.begin(
-                    config, request, stdin=streams.stdin, on_output=output.take, cancel=streams.cancel
-                )
+            result = session.exec(
+                request, config=config, stdin=streams.stdin, on_output=output.take, cancel=streams.cancel
+            )
     except PyroError as error:
         raise _said(error, engine, vm, machine) from error
     captured = output.captured(result)
