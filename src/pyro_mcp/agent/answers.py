@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 from pyro_mcp.agent.messages import Stream, breach, decode
-
-if TYPE_CHECKING:
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 E = TypeVar("E", bound=StrEnum)
 

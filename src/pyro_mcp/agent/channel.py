@@ -9,19 +9,14 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from pyro_mcp.agent.messages import breach
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.transport import Connection
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.protocol import wire
-from pyro_mcp.protocol.frames import Decoder, FrameError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyro_mcp.host.transport import Connection
-    from pyro_mcp.protocol.frames import Frame
+from pyro_mcp.protocol.frames import Decoder, Frame, FrameError
 
 READ_BYTES = 65536
 # The most that an earlier session may have left in a lane: the device's rings and the VMM's buffers hold far less.

@@ -12,24 +12,29 @@ import os
 import select
 import struct
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
-from pyro_mcp.agent.channel import Bound
+from pyro_mcp.agent.cancel import CancelToken
+from pyro_mcp.agent.channel import Bound, Channel
 from pyro_mcp.agent.failures import failure_error
-from pyro_mcp.agent.messages import ExecRequest, ExecResult, Stream, TaskRequest, breach, decode, verdict
+from pyro_mcp.agent.messages import (
+    ExecRequest,
+    ExecResult,
+    Request,
+    Stream,
+    TaskRequest,
+    Verdict,
+    breach,
+    decode,
+    verdict,
+)
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import encode, encode_stream
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.agent.cancel import CancelToken
-    from pyro_mcp.agent.channel import Channel
-    from pyro_mcp.agent.messages import Request, Verdict
-
-    OnOutput = Callable[[Stream, bytes], None]
-    Input: TypeAlias = "Readable | int | bytes | None"
+OnOutput = Callable[[Stream, bytes], None]
+Input: TypeAlias = "Readable | int | bytes | None"
 
 
 class Readable(Protocol):

@@ -5,15 +5,10 @@ A guest's own text is shown only where the host does not know better, and withou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pyro_mcp.agent.messages import breach, printable
+from pyro_mcp.agent.messages import ExecRequest, breach, printable
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import services, shells, wire
-
-if TYPE_CHECKING:
-    from pyro_mcp.agent.messages import ExecRequest
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 _MAX_WORDS_CHARS = 500
 _MAX_NAME_CHARS = 200

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from pyro_mcp.model.kinds import DiffChange, FileKind
 from pyro_mcp.protocol import tasks
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.kinds import DiffChange, FileKind
 
 
 class Area(StrEnum):

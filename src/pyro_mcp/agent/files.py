@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import records
 from pyro_mcp.agent.answers import flag, number
+from pyro_mcp.agent.cancel import CancelToken
+from pyro_mcp.agent.exchange import Input
 from pyro_mcp.agent.file_values import (
     Area,
     Delete,
@@ -29,17 +31,11 @@ from pyro_mcp.agent.file_values import (
 )
 from pyro_mcp.agent.messages import TaskRequest, breach
 from pyro_mcp.agent.records import Records
+from pyro_mcp.agent.session import AgentSession
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import tasks
+from pyro_mcp.protocol.documents import Document
 from pyro_mcp.protocol.names import WORKSPACE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
-
-    from pyro_mcp.agent.cancel import CancelToken
-    from pyro_mcp.agent.exchange import Input
-    from pyro_mcp.agent.session import AgentSession
-    from pyro_mcp.protocol.documents import Document
 
 SMALL_TIMEOUT_S = 30.0
 DIFF_TIMEOUT_S = 300.0

@@ -5,9 +5,9 @@ Answers are not trusted: states, numbers and amounts are checked, and texts are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.answers import (
     MAX_DOCUMENT_BYTES,
@@ -19,16 +19,11 @@ from pyro_mcp.agent.answers import (
     objects,
     text,
 )
+from pyro_mcp.agent.cancel import CancelToken
 from pyro_mcp.agent.messages import DocumentRequest, breach, printable
+from pyro_mcp.agent.session import AgentSession
 from pyro_mcp.protocol import services, wire
-from pyro_mcp.protocol.documents import encode_document
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyro_mcp.agent.cancel import CancelToken
-    from pyro_mcp.agent.session import AgentSession
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document, encode_document
 
 TIMEOUT_S = 15.0
 _MAX_DETAIL_CHARS = 200

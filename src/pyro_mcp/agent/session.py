@@ -8,40 +8,35 @@ from __future__ import annotations
 import os
 import struct
 import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from pyro_mcp.agent.cancel import CancelToken
 from pyro_mcp.agent.channel import Bound, Channel
-from pyro_mcp.agent.exchange import Exchange, HeldInput
+from pyro_mcp.agent.exchange import Exchange, HeldInput, Input, OnOutput
 from pyro_mcp.agent.failures import failure_error
-from pyro_mcp.agent.messages import breach, decode, guest_info
+from pyro_mcp.agent.messages import (
+    DocumentRequest,
+    ExecRequest,
+    ExecResult,
+    Flavour,
+    GuestConfig,
+    GuestInfo,
+    Request,
+    TaskRequest,
+    breach,
+    decode,
+    guest_info,
+)
 from pyro_mcp.agent.tasks import Hearing
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.closing import Closing
-from pyro_mcp.host.transport import LaneUse
+from pyro_mcp.host.transport import Connection, LaneUse, Transport
 from pyro_mcp.protocol import wire
-from pyro_mcp.protocol.documents import encode_document
-from pyro_mcp.protocol.frames import encode
+from pyro_mcp.protocol.documents import Document, encode_document
+from pyro_mcp.protocol.frames import Frame, encode
 from pyro_mcp.protocol.names import WORKSPACE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from pyro_mcp.agent.cancel import CancelToken
-    from pyro_mcp.agent.exchange import Input, OnOutput
-    from pyro_mcp.agent.messages import (
-        DocumentRequest,
-        ExecRequest,
-        ExecResult,
-        Flavour,
-        GuestConfig,
-        GuestInfo,
-        Request,
-        TaskRequest,
-    )
-    from pyro_mcp.host.transport import Connection, Transport
-    from pyro_mcp.protocol.documents import Document
-    from pyro_mcp.protocol.frames import Frame
 
 _T = TypeVar("_T")
 

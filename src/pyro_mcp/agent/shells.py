@@ -7,22 +7,19 @@ texts are not shown.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pyro_mcp.agent.answers import MAX_NAME_CHARS, ResultReader, choice, exit_code, number, objects, text
+from pyro_mcp.agent.cancel import CancelToken
+from pyro_mcp.agent.exchange import Input
 from pyro_mcp.agent.messages import DocumentRequest, Stream, breach, decode
+from pyro_mcp.agent.session import AgentSession
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import shells, wire
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pyro_mcp.agent.cancel import CancelToken
-    from pyro_mcp.agent.exchange import Input
-    from pyro_mcp.agent.session import AgentSession
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 TIMEOUT_S = 15.0
 # A person who is attached may think for long.

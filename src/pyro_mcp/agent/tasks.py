@@ -6,18 +6,14 @@ A guest's own text is shown only where the host does not know better, and withou
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import cast
 
-from pyro_mcp.agent.messages import Stream, breach, decode, printable
+from pyro_mcp.agent.messages import ExecResult, Stream, TaskRequest, breach, decode, printable
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol import tasks
+from pyro_mcp.protocol.documents import Document
 from pyro_mcp.protocol.names import shown_briefly
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.agent.messages import ExecResult, TaskRequest
-    from pyro_mcp.protocol.documents import Document
 
 _MAX_WORDS_CHARS = 500
 _LOOK = "List the files to see what is there."

@@ -7,18 +7,14 @@ module; the code that builds is imported when something is built.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.progress import Progress
 from pyro_mcp.image.inputs import boot_label
 from pyro_mcp.image.names import INITRAMFS, VMLINUX
 from pyro_mcp.image.store import Install, Shelf
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.host.progress import Progress
 
 KIND = "boot"
 

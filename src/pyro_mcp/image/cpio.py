@@ -9,14 +9,11 @@ The format is described in the kernel's Documentation/driver-api/early-userspace
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import BinaryIO
 
 from pyro_mcp.errors import ErrorCode, PyroError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import BinaryIO
 
 _MAGIC = b"070701"
 _TRAILER = "TRAILER!!!"

@@ -5,16 +5,11 @@ Every run takes it, so this module imports next to nothing.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pyro_mcp.host.locks import file_lock
-from pyro_mcp.host.paths import ensure_private_dir
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.paths import Paths, ensure_private_dir
 
 _WAIT_S = 60.0
 

@@ -10,11 +10,13 @@ import shutil
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import programs
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.progress import Progress
 from pyro_mcp.image import integrity
 from pyro_mcp.image.inputs import KIT_RECIPE, kit_label
 from pyro_mcp.image.kernel import extract_vmlinux
@@ -25,12 +27,6 @@ from pyro_mcp.image.namespace import enter_namespace
 from pyro_mcp.image.store import Install, Shelf
 from pyro_mcp.image.toolbox import StdlibRules, Toolbox, take_toolbox
 from pyro_mcp.image.workshop import pull_lock, workshop
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.host.progress import Progress
 
 KIND = "boot-kit"
 

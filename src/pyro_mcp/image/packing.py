@@ -10,25 +10,21 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import os_errors
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.progress import Progress
 from pyro_mcp.image import cpio, integrity
 from pyro_mcp.image.inputs import INIT, agent_sources, boot_label
 from pyro_mcp.image.kit import Kit, kit_recipe
 from pyro_mcp.image.manifest import Manifest
 from pyro_mcp.image.names import INITRAMFS, VMLINUX
 from pyro_mcp.image.namespace import Namespace
+from pyro_mcp.image.store import Install, Shelf
 from pyro_mcp.image.toolbox import LOADER
 from pyro_mcp.image.workshop import workshop
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.host.progress import Progress
-    from pyro_mcp.image.store import Install, Shelf
 
 # Where the loader looks first.
 _LIBRARIES = "lib/x86_64-linux-gnu"

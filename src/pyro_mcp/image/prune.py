@@ -7,23 +7,19 @@ uses. Images being pulled stay.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import Paths
 from pyro_mcp.image import boot, catalog, environments
 from pyro_mcp.image.in_use import keeping_others_out
 from pyro_mcp.image.inputs import boot_label, kit_label
 from pyro_mcp.image.names import name_of
+from pyro_mcp.image.store import Shelf
 from pyro_mcp.image.workshop import sweep, try_pull_lock
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.image.store import Shelf
 
 
 @dataclass(frozen=True, slots=True)

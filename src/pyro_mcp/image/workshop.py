@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import durable
 from pyro_mcp.host.locks import file_lock
-from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.host.paths import Paths, ensure_private_dir
+from pyro_mcp.host.progress import Progress
 from pyro_mcp.image.namespace import Namespace, enter_namespace
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.host.progress import Progress
 
 # A pull waits for another's: long enough for a slow mirror, bounded in case the other one hangs.
 _WAIT_S = 3600.0

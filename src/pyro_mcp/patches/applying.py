@@ -5,20 +5,16 @@ Each is placed in the result of those before it. If any does not fit, all failur
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.patches.diagnosing import Diagnosis
 from pyro_mcp.patches.failures import MAX_LISTED_FAILURES, named
+from pyro_mcp.patches.parts import Hunk
 from pyro_mcp.patches.placing import Ambiguous, Nowhere, Offsets, place, stated_start
 from pyro_mcp.patches.splicing import Image, Placement, image_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyro_mcp.errors import PyroError
-    from pyro_mcp.patches.parts import Hunk
-    from pyro_mcp.patches.text import Budget
+from pyro_mcp.patches.text import Budget
 
 
 @dataclass(frozen=True, slots=True)

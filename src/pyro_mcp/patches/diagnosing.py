@@ -9,25 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.patches.failures import conflict, difference_start, excerpt
+from pyro_mcp.patches.parts import Hunk
 from pyro_mcp.patches.placing import (
     MAX_PLACES,
     AlreadyThere,
     Ambiguous,
     Nowhere,
+    Offsets,
     may_differ_in_line_ends,
     must_end_the_file,
     stated_start,
 )
 from pyro_mcp.patches.splicing import Image
 from pyro_mcp.patches.text import normal, squeezed
-
-if TYPE_CHECKING:
-    from pyro_mcp.patches.parts import Hunk
-    from pyro_mcp.patches.placing import Offsets
 
 # Lines that stand in more places than this (blank ones, braces) do not tell where a hunk belongs.
 _MAX_OCCURRENCES = 64

@@ -6,19 +6,13 @@ harm where there is only one. There is no fuzz, and no guess between places.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING
 
-from pyro_mcp.patches.splicing import Placement, ends_alike, unended
-from pyro_mcp.patches.text import normal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pyro_mcp.patches.parts import Hunk
-    from pyro_mcp.patches.splicing import Image
-    from pyro_mcp.patches.text import Haystack
+from pyro_mcp.patches.parts import Hunk
+from pyro_mcp.patches.splicing import Image, Placement, ends_alike, unended
+from pyro_mcp.patches.text import Haystack, normal
 
 # How many places an error lists; one more is looked for, to say "and more".
 MAX_PLACES = 5

@@ -6,19 +6,16 @@ If a part can't be done, all of it is refused. The caller gets bytes and paths, 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.kinds import FileKind
 from pyro_mcp.patches.applying import apply_hunks
 from pyro_mcp.patches.failures import MAX_LISTED_FAILURES, combined, conflict, named, refused
 from pyro_mcp.patches.names import possible_path
-from pyro_mcp.patches.parts import MAX_FILE_BYTES, MAX_TOTAL_BYTES, Action, FilePatch, Patch
+from pyro_mcp.patches.parts import MAX_FILE_BYTES, MAX_TOTAL_BYTES, Action, FilePatch, Hunk, Patch
 from pyro_mcp.patches.targets import Tree, parents, resolve
 from pyro_mcp.patches.text import Budget
-
-if TYPE_CHECKING:
-    from pyro_mcp.patches.parts import Hunk
 
 _KINDS = {FileKind.DIRECTORY: "a directory", FileKind.LINK: "a symbolic link", FileKind.OTHER: "no regular file"}
 _LOOK = "List the files to see what is there, and name the file as it stands."

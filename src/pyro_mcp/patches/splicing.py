@@ -6,14 +6,16 @@ Choosing the place is left to `placing`.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
+from pyro_mcp.patches.parts import Hunk
 from pyro_mcp.patches.text import (
     CRLF,
     LF,
     LINE_COST_BYTES,
+    Budget,
     Haystack,
     content,
     ending,
@@ -22,12 +24,6 @@ from pyro_mcp.patches.text import (
     squeezed,
     usual_ending,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pyro_mcp.patches.parts import Hunk
-    from pyro_mcp.patches.text import Budget
 
 
 @dataclass(frozen=True, slots=True, order=True)

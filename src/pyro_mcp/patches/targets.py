@@ -5,16 +5,13 @@ Links on the way, and names that could mean two files, are refused.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
+from pyro_mcp.model.kinds import FileKind
 from pyro_mcp.patches.failures import named, refused
 from pyro_mcp.patches.names import PREFIXES, checked_path, possible_path, without_prefix
 from pyro_mcp.patches.parts import Action, FilePatch, Patch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pyro_mcp.model.kinds import FileKind
 
 _BACKUPS = (".orig", ".bak", ".old", "~")
 

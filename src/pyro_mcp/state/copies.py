@@ -8,23 +8,19 @@ from __future__ import annotations
 import json
 import os
 from binascii import crc32
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
 
 from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host.durable import atomic_write
 from pyro_mcp.host.files import open_plain
 from pyro_mcp.model.codec import from_json, to_json
 from pyro_mcp.model.ids import is_snapshot_id
-from pyro_mcp.model.workspace import Snapshot
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.model.workspace import Snapshot, Workspace
+from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.records import to_row, vm_from_row, workspace_from_row
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 
 _MAX_BYTES = 4 * 1024 * 1024
 _CHECKSUM = "checksum"

@@ -10,28 +10,23 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import fsync_dir, remove_tree
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.process.identity import ProcessIdentity, all_processes, boot_id
 from pyro_mcp.model.kinds import VmmKind
+from pyro_mcp.model.machine import MachineRecord
 from pyro_mcp.model.states import VmState, WorkspaceState
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import DELETED, VmFiles, WorkspaceFiles
 from pyro_mcp.state.locks import vm_lock
-from pyro_mcp.state.store import this_process
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.model.machine import MachineRecord
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.state.store import Store
+from pyro_mcp.state.store import Store, this_process
 
 _MAX_COMMAND_LINE_BYTES = 256 * 1024
 _KEEPER_TIMEOUT_S = 5.0

@@ -6,14 +6,10 @@ Files that a driver puts into the runtime directory (sockets, locks) are named t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from pyro_mcp.host.paths import Paths
 from pyro_mcp.model.ids import parse_vm_id, parse_workspace_id
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
 
 STORE_LOCK = "store.lock"
 VM_LOCKS = "vms.lock"

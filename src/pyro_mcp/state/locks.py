@@ -18,19 +18,14 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import from_os_error, os_errors
 from pyro_mcp.host.locks import gets_lock, lock_is_held
-from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.host.paths import Paths, ensure_private_dir
 from pyro_mcp.state.filenames import VM_LOCKS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
 
 # struct flock of x86-64 Linux: l_type, l_whence, l_start, l_len, l_pid.
 _FLOCK = "hhqqi4x"

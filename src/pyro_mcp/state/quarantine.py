@@ -8,16 +8,11 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import from_os_error
 from pyro_mcp.host.durable import fsync_dir
-from pyro_mcp.host.paths import ensure_private_dir
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.paths import Paths, ensure_private_dir
 
 # Where versions before this directory existed left a workspace.
 _EARLIER = "unusable-"

@@ -9,16 +9,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import PyroError
-from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.host.paths import Paths, ensure_private_dir
 from pyro_mcp.model.limits import MIN_FREE_BYTES
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
 
 NAME = "reserve"
 # Each piece is an inode too.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host import process
@@ -17,12 +18,7 @@ from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.host.process.identity import ProcessIdentity, boot_id
 from pyro_mcp.model.codec import from_json, to_json
 from pyro_mcp.model.service import Service
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from pathlib import Path
-
-    from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.filenames import VmFiles
 
 _SUFFIX = ".json"
 _LOCK = "lock"

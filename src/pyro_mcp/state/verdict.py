@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
+from pyro_mcp.model.machine import MachineRecord
 from pyro_mcp.model.states import VmState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.model.machine import MachineRecord
-    from pyro_mcp.model.vm import Owner, Vm
-    from pyro_mcp.state.clock import Clock
+from pyro_mcp.model.vm import Owner, Vm
+from pyro_mcp.state.clock import Clock
 
 
 class Verdict(StrEnum):

@@ -8,16 +8,22 @@ holds the workspace's lock. Only loaded when there is something to do.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, assert_never
+from pathlib import Path
+from typing import assert_never
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.process import boot_id
 from pyro_mcp.host.process.identity import ProcessIdentity
 from pyro_mcp.model.ids import is_vm_id, is_workspace_id
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.model.workspace import Snapshot, Workspace
+from pyro_mcp.state.clock import Clock
 from pyro_mcp.state.copies import read_copy, read_workspace_copy, write_workspace_copy
 from pyro_mcp.state.discard import (
     discard_vm_if_there,
@@ -32,19 +38,9 @@ from pyro_mcp.state.discard import (
 from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.quarantine import quarantine
-from pyro_mcp.state.store import is_alive
+from pyro_mcp.state.store import Store, is_alive
 from pyro_mcp.state.unclean import unclean_end
 from pyro_mcp.state.workspace_files import snapshots_on_disk, sweep_workspace
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.model.workspace import Snapshot, Workspace
-    from pyro_mcp.state.clock import Clock
-    from pyro_mcp.state.store import Store
 
 
 @dataclass(frozen=True, slots=True)

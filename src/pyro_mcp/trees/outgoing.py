@@ -7,20 +7,15 @@ only a part.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import os_errors
 from pyro_mcp.protocol import tar_writer
-from pyro_mcp.trees.entries import NO_CONTENT, Entry, Kind, data_bytes
+from pyro_mcp.trees.entries import NO_CONTENT, Entry, Kind, TreeSource, data_bytes
 from pyro_mcp.trees.hooks.census import HookCensus
 from pyro_mcp.trees.report import SeedReport, report_on
 from pyro_mcp.trees.source import open_source
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-
-    from pyro_mcp.trees.entries import TreeSource
 
 _CHUNK_BYTES = 256 * 1024
 

@@ -15,14 +15,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import Self, TypeVar
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.progress import Progress
 from pyro_mcp.protocol.names import MAX_TARGET_BYTES, NameRefusedError, clean_name, join, shown_briefly
-from pyro_mcp.protocol.tar_reader import Member, MemberKind, TarDecoder, TarError
+from pyro_mcp.protocol.tar_reader import Member, MemberKind, Piece, TarDecoder, TarError
 from pyro_mcp.trees.entries import Bounds, Kind, Note, Notes, Tally
 from pyro_mcp.trees.hooks.census import Digest, digest_of, symlink_digest
 from pyro_mcp.trees.hooks.gate import HookGate, HookPolicy, HostHookNote
@@ -30,14 +33,6 @@ from pyro_mcp.trees.hooks.table import Repositories, Rule, rule_in_repository
 from pyro_mcp.trees.links import LinkMap, TangledError
 from pyro_mcp.trees.staging import RESULT, staged_beside
 from pyro_mcp.trees.tree_writer import TreeWriter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-    from typing import Self
-
-    from pyro_mcp.host.progress import Progress
-    from pyro_mcp.protocol.tar_reader import Piece
 
 # Links and repositories are known by name until the end; a guest may not make that a burden.
 _MAX_HELD_BYTES = 32 * 1024 * 1024

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import from_os_error, os_errors
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.trees.entries import Entry, TreeMode
+from pyro_mcp.host.progress import Progress
+from pyro_mcp.trees.entries import Entry, SeedRules, TreeMode, TreeSource
 from pyro_mcp.trees.ext4.blank import make_blank
 from pyro_mcp.trees.ext4.disk import Disk
 from pyro_mcp.trees.hooks.census import HookCensus
 from pyro_mcp.trees.report import SeedReport, report_on
 from pyro_mcp.trees.source import open_source
-
-if TYPE_CHECKING:
-    from pyro_mcp.host.progress import Progress
-    from pyro_mcp.trees.entries import SeedRules, TreeSource
 
 _NEWS_ENTRIES = 1000
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.trees.directory import DirectorySource
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pyro_mcp.trees.entries import SeedRules, TreeSource
+from pyro_mcp.trees.entries import SeedRules, TreeSource
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
 

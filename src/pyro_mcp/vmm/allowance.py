@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import resource
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.limits import Shape
+from pyro_mcp.model.limits import Shape
 
 # Lanes, disks, pipes and sockets of one start, and the database.
 FILES = 128

@@ -18,17 +18,13 @@ from __future__ import annotations
 import math
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process, programs
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyro_mcp.host.process import Child
+from pyro_mcp.host.process import Child
 
 SCRIPT = Path(__file__).with_name("keeper.sh")
 CONSOLE = "console.log"

@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pyro_mcp.host import durable, process
 from pyro_mcp.host.process import ProcessIdentity
+from pyro_mcp.model.machine import MachineRecord
 from pyro_mcp.vmm.transport import LaneTransport
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.machine import MachineRecord
 
 QUIT_TIMEOUT_S = 2.0
 TERM_TIMEOUT_S = 2.0

@@ -8,25 +8,21 @@ from __future__ import annotations
 import json
 import os
 import select
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.process import Child
+from pyro_mcp.host.waiting import Deadline
+from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.model.machine import MachineRecord
-from pyro_mcp.vmm.keeper import CONSOLE, start_keeper, start_remover
+from pyro_mcp.vmm.driver import MachineSpec
+from pyro_mcp.vmm.keeper import CONSOLE, Limits, start_keeper, start_remover
 from pyro_mcp.vmm.machine import KeptMachine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
-
-    from pyro_mcp.host.process import Child
-    from pyro_mcp.host.waiting import Deadline
-    from pyro_mcp.model.kinds import Accelerator, VmmKind
-    from pyro_mcp.vmm.driver import MachineSpec
-    from pyro_mcp.vmm.keeper import Limits
 
 _MAX_INFO_BYTES = 4096
 _CONSOLE_BYTES = 64 * 1024

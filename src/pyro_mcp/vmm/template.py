@@ -12,19 +12,16 @@ from __future__ import annotations
 import json
 import mmap
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import durable
 from pyro_mcp.host.files import open_plain
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from pyro_mcp.model.kinds import Accelerator, VmmKind
-    from pyro_mcp.model.limits import Shape
+from pyro_mcp.model.kinds import Accelerator, VmmKind
+from pyro_mcp.model.limits import Shape
 
 RAM = "ram"
 DEVICE_STATE = "device-state"

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, assert_never
+from pathlib import Path
+from typing import assert_never
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.closing import Closing
@@ -18,11 +21,6 @@ from pyro_mcp.host.sockets import connect_unix, listen_unix
 from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.vmm.driver import COMMAND_LANES, LANES
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
-    from pathlib import Path
 
 LOCKS = "lanes"
 _LOOK_INTERVAL_S = 0.02

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.host import process, programs
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyro_mcp.host.process import Child
-    from pyro_mcp.model.machine import MachineRecord
+from pyro_mcp.host.process import Child
+from pyro_mcp.model.machine import MachineRecord
 
 # How often it finds out whether the machine computes.
 PERIOD_S = 5

@@ -8,15 +8,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pyro_mcp.trees.checkouts.git import GITLINK, UnusableError
+from pyro_mcp.trees.checkouts.git import GITLINK, IndexEntry, Repository, UnusableError
 from pyro_mcp.trees.hooks.git_config import kept_settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.trees.checkouts.git import IndexEntry, Repository
 
 MAX_HISTORY_BYTES = 100 * 1024**2
 KEPT_COMMITS = 50

@@ -7,21 +7,15 @@ inside, is replaced by one that is safe to have in a guest.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterable
+from pathlib import Path
 
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.protocol.names import join, parent_of, shown_briefly
-from pyro_mcp.trees.checkouts.git import UnusableError, open_repository
+from pyro_mcp.trees.checkouts.git import Repository, UnusableError, open_repository
 from pyro_mcp.trees.checkouts.history import GuestRepository
-from pyro_mcp.trees.directory import DirectorySource
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
-    from pathlib import Path
-
-    from pyro_mcp.trees.checkouts.git import Repository
-    from pyro_mcp.trees.directory import Level
-    from pyro_mcp.trees.entries import Entry, SeedRules
+from pyro_mcp.trees.directory import DirectorySource, Level
+from pyro_mcp.trees.entries import Entry, SeedRules
 
 _GIT = b".git"
 

@@ -11,20 +11,16 @@ the host, and by name. Making the empty file system is left to mke2fs.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.protocol.names import parent_of, shown_briefly
 from pyro_mcp.trees.entries import NO_CONTENT, Data, Entry, Kind
 from pyro_mcp.trees.ext4 import records
 from pyro_mcp.trees.ext4.blank import BLOCK_BYTES, FIRST_INODE, INODE_BYTES, ROOT_INODE, Blank
+from pyro_mcp.trees.ext4.records import Extent
 from pyro_mcp.trees.ext4.space import IN_KERNEL_BYTES, DataArea, Space, set_bits, write_all
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pyro_mcp.trees.ext4.records import Extent
 
 # mke2fs always makes lost+found, but `git clone URL .` and many others want an empty directory; nothing here needs it.
 _LOST_AND_FOUND = FIRST_INODE

@@ -8,14 +8,10 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.trees.ext4.blank import BLOCK_BYTES
+from pyro_mcp.trees.ext4.blank import BLOCK_BYTES, Blank
 from pyro_mcp.trees.ext4.records import MAX_EXTENT_BLOCKS, Extent
-
-if TYPE_CHECKING:
-    from pyro_mcp.trees.ext4.blank import Blank
 
 BUFFER_BYTES = 4 * 1024 * 1024
 # A few system calls more than one pay off only for files of some size.

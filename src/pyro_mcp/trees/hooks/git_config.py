@@ -6,10 +6,7 @@ There is a list of harmless settings. An unknown setting, section or line counts
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
 
 MAX_BYTES = 64 * 1024
 

@@ -8,25 +8,20 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import programs
 from pyro_mcp.host.process.own_python import own_python
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
-from pyro_mcp.vmm.driver import LANES, DriverProbe, Features
+from pyro_mcp.model.machine import MachineRecord
+from pyro_mcp.vmm.driver import LANES, BootPlan, DriverProbe, Features, Machine, MachineSpec, RestorePlan
 from pyro_mcp.vmm.machine import KeptMachine
 from pyro_mcp.vmm.start import Command, started
 from pyro_mcp.vmm.template import VmmIdentity
 from pyro_mcp.vmm.transport import lane_path, listen_lanes
-
-if TYPE_CHECKING:
-    from contextlib import ExitStack
-    from pathlib import Path
-
-    from pyro_mcp.model.machine import MachineRecord
-    from pyro_mcp.vmm.driver import BootPlan, Machine, MachineSpec, RestorePlan
 
 START_TIMEOUT_S = 30.0
 #: The private directory in the machine's state directory that stands for the guest.

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
-from pyro_mcp.vmm.driver import LANES, DriverProbe, Features, Problem
+from pyro_mcp.model.machine import MachineRecord
+from pyro_mcp.vmm.driver import LANES, BootPlan, DriverProbe, Features, Machine, Problem, RestorePlan
 from pyro_mcp.vmm.files import create_memory, save_memory
 from pyro_mcp.vmm.qemu import argv, jail
 from pyro_mcp.vmm.qemu.binary import PROGRAM, find_binary
 from pyro_mcp.vmm.qemu.kernel_line import kernel_line, kernel_line_revision
 from pyro_mcp.vmm.qemu.launch import Launch, launched
 from pyro_mcp.vmm.qemu.machine import QemuMachine
-from pyro_mcp.vmm.template import DEVICE_STATE, RAM
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from pyro_mcp.model.machine import MachineRecord
-    from pyro_mcp.vmm.driver import BootPlan, Machine, RestorePlan
-    from pyro_mcp.vmm.qemu.qmp import Message, QmpClient
-    from pyro_mcp.vmm.template import VmmIdentity
+from pyro_mcp.vmm.qemu.qmp import Message, QmpClient
+from pyro_mcp.vmm.template import DEVICE_STATE, RAM, VmmIdentity
 
 # From the start of the keeper until the monitor answers: 40 ms alone, a second or two when twenty start at once.
 LAUNCH_TIMEOUT_S = 30.0

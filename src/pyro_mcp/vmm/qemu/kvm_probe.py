@@ -11,7 +11,8 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import durable, process
@@ -19,14 +20,9 @@ from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.kinds import Accelerator
 from pyro_mcp.model.limits import Shape
-from pyro_mcp.vmm.driver import BootFiles, BootPlan, MachineSpec
+from pyro_mcp.vmm.driver import BootFiles, BootPlan, Driver, MachineSpec
 from pyro_mcp.vmm.qemu.jail import KVM_DEVICE
 from pyro_mcp.vmm.qemu.probe_guest import SIGN_OF_LIFE, initramfs
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.vmm.driver import Driver
 
 CACHE_FILE = "kvm.json"
 LOCK_FILE = "kvm.lock"

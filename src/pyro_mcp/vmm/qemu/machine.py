@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.sockets import connect_unix
 from pyro_mcp.host.waiting import Deadline
+from pyro_mcp.model.machine import MachineRecord
 from pyro_mcp.vmm.machine import KeptMachine
-from pyro_mcp.vmm.qemu.qmp import QmpClient
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.machine import MachineRecord
-    from pyro_mcp.vmm.qemu.qmp import Message
+from pyro_mcp.vmm.qemu.qmp import Message, QmpClient
 
 MONITOR = "qmp"
 # QEMU serves one connection at a time, and another process may have it.

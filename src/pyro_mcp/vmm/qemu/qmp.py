@@ -8,16 +8,13 @@ from __future__ import annotations
 import array
 import json
 import socket
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.closing import Closing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.host.waiting import Deadline
+from pyro_mcp.host.waiting import Deadline
 
 _MAX_LINE_BYTES = 256 * 1024
 # Between two answers QEMU sends a handful of events; one that floods is broken or hostile.
