@@ -9,17 +9,12 @@ import stat
 import struct
 import termios
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from pyro_mcp.guest.processes.spawner import send_signal
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import shells, wire
-from pyro_mcp.protocol.loop import READABLE, WRITABLE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.protocol.loop import Loop
+from pyro_mcp.protocol.loop import READABLE, WRITABLE, Loop
 
 # asm-generic/ioctls.h
 _TIOCSPTLCK = 0x40045431

@@ -8,17 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host import programs
-from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.host.paths import Paths, ensure_private_dir
 from pyro_mcp.host.variables import FORMER, former_in_use, near_misses
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
 
 PLATFORM = "linux-x86_64"
 KVM_DEVICE = "/dev/kvm"

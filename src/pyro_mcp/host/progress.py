@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TextIO
 
 from pyro_mcp.host.closing import Closing
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 HEARTBEAT_S = 4.0
 

@@ -5,16 +5,13 @@ Imported only where somebody watches: rich takes longer to load than most operat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
 from pyro_mcp.host.progress import Lines
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 
 class Bar(Lines):

@@ -12,16 +12,13 @@ import json
 import os
 import select
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Self, cast
 
 from pyro_mcp import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Self
 
 NAME, TITLE = "pyro-mcp", "pyro"
 LISTINGS = Path(__file__).with_name("listings")

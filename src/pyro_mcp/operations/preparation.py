@@ -9,24 +9,17 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp import __version__
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.paths import Paths
 from pyro_mcp.operations import environments, run, vms
-from pyro_mcp.operations.diagnosis import DailyLoopReport, PrepareResult
-from pyro_mcp.operations.operation import result_of, utc_text
+from pyro_mcp.operations.diagnosis import DailyLoopReport, PrepareRequest, PrepareResult
+from pyro_mcp.operations.operation import Call, result_of, utc_text
 from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
-from pyro_mcp.operations.run import VmCreateRequest, VmExecRequest, VmRunRequest
+from pyro_mcp.operations.run import VmCreateRequest, VmExecRequest, VmExecResult, VmRunRequest
 from pyro_mcp.operations.vms import VmRequest
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.operations.diagnosis import PrepareRequest
-    from pyro_mcp.operations.operation import Call
-    from pyro_mcp.operations.run import VmExecResult
 
 _RECORD = "prepared.json"
 _SCHEMA = 1

@@ -5,16 +5,13 @@ Tests put a runner of their own here. Nothing is kept between calls: any process
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.variables import check_values
-from pyro_mcp.operations.operation import Call
+from pyro_mcp.operations.operation import Call, Operation
 from pyro_mcp.operations.validation import check_request
-
-if TYPE_CHECKING:
-    from pyro_mcp.operations.operation import Operation
 
 Q = TypeVar("Q")
 R = TypeVar("R")

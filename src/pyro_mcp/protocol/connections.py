@@ -10,13 +10,10 @@ import fcntl
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pyro_mcp.protocol import services, wire
-from pyro_mcp.protocol.loop import GONE, READABLE, WRITABLE
-
-if TYPE_CHECKING:
-    from pyro_mcp.protocol.loop import Deadline, Loop
+from pyro_mcp.protocol.loop import GONE, READABLE, WRITABLE, Deadline, Loop
 
 LINGER_S = 30.0
 MUX = struct.Struct(services.MUX)

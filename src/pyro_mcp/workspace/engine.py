@@ -5,23 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pyro_mcp.host.closing import Closing
-from pyro_mcp.host.progress import Silent
-from pyro_mcp.state.clock import system_clock
+from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.progress import Progress, Silent
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.model.workspace import Workspace
+from pyro_mcp.state.clock import Clock, system_clock
 from pyro_mcp.state.reconcile import reconcile, restore_workspaces
 from pyro_mcp.state.reserve import give_up_piece, make_room_to_open, take_reserve
 from pyro_mcp.state.store import Store
-from pyro_mcp.workspace.drivers import InstalledDrivers
-
-if TYPE_CHECKING:
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.host.progress import Progress
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.state.clock import Clock
-    from pyro_mcp.workspace.drivers import Drivers
+from pyro_mcp.workspace.drivers import Drivers, InstalledDrivers
 
 
 class Engine(Closing):

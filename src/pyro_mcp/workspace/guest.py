@@ -5,33 +5,28 @@ No time to live runs out during a use. A guest that another process is resetting
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
-from pyro_mcp.agent import AgentSession
+from pyro_mcp.agent import AgentSession, CancelToken
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.states import WorkspaceState, workspace_conflict
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.state.discard import is_running
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import is_alive
-from pyro_mcp.vmm.driver import COMMAND_LANES
+from pyro_mcp.vmm.driver import COMMAND_LANES, Machine
 from pyro_mcp.vmm.paused import continued, is_stuck, stuck_error
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.lifecycle.start import start_locked
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.vmm.driver import Machine
-    from pyro_mcp.workspace.engine import Engine
 
 __all__ = ["GuestUse", "guest_of", "note_activity"]
 

@@ -8,22 +8,19 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
+from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.process import Child
 from pyro_mcp.host.process.own_python import own_python
+from pyro_mcp.model.machine import MachineRecord
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.model.workspace import Workspace
+from pyro_mcp.state.clock import Clock
 from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.filenames import VmFiles
+from pyro_mcp.state.store import Store
 from pyro_mcp.vmm.watcher import start_watcher
-
-if TYPE_CHECKING:
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.host.process import Child
-    from pyro_mcp.model.machine import MachineRecord
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.state.clock import Clock
-    from pyro_mcp.state.store import Store
 
 _EXPIRE = "pyro_mcp.workspace.lifecycle.expire:main"
 

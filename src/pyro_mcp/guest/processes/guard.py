@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.processes.process import Pipes
-from pyro_mcp.guest.processes.spawner import become, fork, read_command, send_signal, send_signal_by_fd
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.processes.spawner import Surroundings
+from pyro_mcp.guest.processes.spawner import Surroundings, become, fork, read_command, send_signal, send_signal_by_fd
 
 _STATUS_BYTES = 4
 _KILLED = 128 + signal.SIGKILL

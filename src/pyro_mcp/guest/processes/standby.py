@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyro_mcp.guest.processes.execution import Execution
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.processes.process import Launcher
-    from pyro_mcp.protocol.loop import Loop
+from pyro_mcp.guest.processes.process import Launcher
+from pyro_mcp.protocol.loop import Loop
 
 
 class Standby:

@@ -8,17 +8,13 @@ from __future__ import annotations
 import os
 import select
 import signal
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.processes.process import Pipes
 from pyro_mcp.guest.processes.spawner import fork, read_command, send_signal_by_fd
+from pyro_mcp.guest.tasks.area import TaskRoots
 from pyro_mcp.guest.tasks.running import run_task
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.guest.tasks.area import TaskRoots
 
 # One that waits for a disk does not die at once.
 _END_S = 2.0

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pyro_mcp.guest.processes.process import Pipes
-from pyro_mcp.guest.processes.spawner import become, fork, read_command, rehearse, send_signal, send_signal_by_fd
-from pyro_mcp.guest.system.settings import set_limits
-from pyro_mcp.guest.system.workload import WALLS, WORK, memory_kills, memory_kills_in, write_file
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.guest.processes.spawner import Surroundings
-    from pyro_mcp.guest.system.settings import Limits
-    from pyro_mcp.guest.system.workload import Namespaces
+from pyro_mcp.guest.processes.spawner import (
+    Surroundings,
+    become,
+    fork,
+    read_command,
+    rehearse,
+    send_signal,
+    send_signal_by_fd,
+)
+from pyro_mcp.guest.system.settings import Limits, set_limits
+from pyro_mcp.guest.system.workload import WALLS, WORK, Namespaces, memory_kills, memory_kills_in, write_file
 
 _EVENTS_BYTES = 4096
 _KILLED = 128 + signal.SIGKILL

@@ -10,11 +10,12 @@ import os
 import select
 import socket
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import Self
 
 from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host import process, programs
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.network.guest import GuestNetwork
 from pyro_mcp.host.network.obstacles import (
     PROGRAMS,
     check_tun,
@@ -22,15 +23,9 @@ from pyro_mcp.host.network.obstacles import (
     missing_programs,
     tun_is_open_to_all,
 )
-from pyro_mcp.host.network.plan import plan_egress
+from pyro_mcp.host.network.plan import EgressPlan, plan_egress
 from pyro_mcp.host.network.surroundings import Surroundings
 from pyro_mcp.host.waiting import Deadline
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from pyro_mcp.host.network.guest import GuestNetwork
-    from pyro_mcp.host.network.plan import EgressPlan
 
 READY_TIMEOUT_S = 10.0
 # Each connection of a guest takes a descriptor in pasta and one in passt.

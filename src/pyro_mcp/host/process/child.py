@@ -11,19 +11,16 @@ import errno
 import os
 import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Self
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host import programs
 from pyro_mcp.host.process.end import DETACHED, UNKNOWN_STATUS, end_tree, readable, reap, reap_detached
 from pyro_mcp.host.process.identity import ProcessIdentity, boot_id, read_stat
 from pyro_mcp.host.waiting import Deadline
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-    from typing import Self
 
 DEVNULL = subprocess.DEVNULL
 PIPE = subprocess.PIPE

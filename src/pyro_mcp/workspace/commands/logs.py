@@ -6,15 +6,12 @@ Listing needs no guest and does not count as activity.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from pyro_mcp.model.workspace import CommandRecord, ReviewEvent
 from pyro_mcp.state.journal import commands_of, events_of
 from pyro_mcp.state.store import is_alive
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.workspace import CommandRecord, ReviewEvent
-    from pyro_mcp.workspace.engine import Engine
 
 
 def logs_workspace(engine: Engine, handle: str) -> tuple[CommandRecord, ...]:

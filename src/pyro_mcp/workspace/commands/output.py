@@ -7,22 +7,18 @@ gets no file, and a full disk does not fail a command.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Self
 
 from pyro_mcp.agent import OutputBuffer, Stream
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.files import open_plain
 from pyro_mcp.model.limits import JOURNAL_STREAM_BYTES, MAX_KEPT_STREAM_BYTES
 from pyro_mcp.state.filenames import WorkspaceFiles
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-    from typing import Self
-
-    from pyro_mcp.workspace.engine import Engine
 
 # Of one generation of a workspace; the oldest are dropped first.
 MAX_KEPT_BYTES = 256 * 1024 * 1024

@@ -6,20 +6,16 @@ Binary content, files over a megabyte and paths outside `/workspace` are errors.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from pyro_mcp.agent import CancelToken
+from pyro_mcp.agent.file_values import FileListing
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind, Workspace
 from pyro_mcp.state.journal import note_activity
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.files.paths import path_below, path_shown
 from pyro_mcp.workspace.guest import guest_of
-
-if TYPE_CHECKING:
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.agent.file_values import FileListing
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_ENTRIES = 10_000

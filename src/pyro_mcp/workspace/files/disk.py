@@ -9,25 +9,21 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pyro_mcp.agent import CancelToken
 from pyro_mcp.errors import os_errors
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind, Workspace
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.trees.seed import seed_disk
 from pyro_mcp.trees.staging import RESULT, staged_beside
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.files.access import MAX_ENTRIES, MAX_FILE_BYTES, Listed, ReadText, part_of
 from pyro_mcp.workspace.files.paths import path_below, path_shown
 from pyro_mcp.workspace.lifecycle.inspection import looking_into, stopped_workspace
 from pyro_mcp.workspace.lifecycle.lost_disks import RESCUE_HINT
 from pyro_mcp.workspace.machines.disks import require_space, sync_disk
-
-if TYPE_CHECKING:
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
 
 ROOT = "/"
 _MIB = 1024 * 1024

@@ -9,20 +9,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pyro_mcp.agent import CancelToken
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.trees.hooks.gate import HookPolicy
-from pyro_mcp.trees.receive import TreeReceiver
+from pyro_mcp.trees.receive import ReceiveReport, TreeReceiver
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.files.paths import path_below, path_shown
 from pyro_mcp.workspace.guest import guest_of
-
-if TYPE_CHECKING:
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.trees.receive import ReceiveReport
-    from pyro_mcp.workspace.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,18 @@ Everything is decided on the host before the guest writes, and the guest writes 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyro_mcp import patches
+from pyro_mcp.agent import CancelToken
 from pyro_mcp.agent import file_values as agent
 from pyro_mcp.agent.files import GuestFiles
+from pyro_mcp.model.kinds import FileKind
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.journal import note_activity
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.guest import guest_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.model.kinds import FileKind
-    from pyro_mcp.workspace.engine import Engine
 
 # How much of a patch a reviewer is shown.
 _LISTED_FILES = 50

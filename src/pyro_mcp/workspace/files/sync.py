@@ -6,26 +6,22 @@ A push is not atomic: after a failure a part may have arrived, and the error say
 from __future__ import annotations
 
 import os
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pyro_mcp.agent import CancelToken
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import PyroError
+from pyro_mcp.host.progress import Progress
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.trees.outgoing import stream_tree
+from pyro_mcp.trees.report import SeedReport
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.files.paths import path_below, path_shown
 from pyro_mcp.workspace.guest import guest_of
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
-
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.host.progress import Progress
-    from pyro_mcp.trees.report import SeedReport
-    from pyro_mcp.workspace.engine import Engine
 
 _NEWS_BYTES = 8 * 1024 * 1024
 

@@ -5,16 +5,13 @@ Half a copy is never handed out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Self
 
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.workspace.machines.disks import BackgroundWork, copy_into, make_sparse, sync_disk
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import Self
 
 
 class Copying(BackgroundWork):

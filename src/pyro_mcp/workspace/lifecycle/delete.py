@@ -5,14 +5,10 @@ A deletion that was interrupted can be repeated, and two at once both succeed. W
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyro_mcp.state.discard import discard_workspace
 from pyro_mcp.state.locks import workspace_lock
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
-
-if TYPE_CHECKING:
-    from pyro_mcp.workspace.engine import Engine
 
 
 def delete_workspace(engine: Engine, handle: str) -> None:

@@ -12,22 +12,18 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.model.vm import Vm
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.stop import stop_locked
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyro_mcp.model.vm import Vm
 
 # While a verb works on the workspace, or somebody uses it.
 _AGAIN_S = 15

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.trees.entries import NO_CONTENT, Entry, Kind, TreeMode
+from pyro_mcp.host.progress import Progress
+from pyro_mcp.trees.entries import NO_CONTENT, Data, Entry, Kind, SeedRules, TreeMode, TreeSource
 from pyro_mcp.trees.hooks.census import HookCensus
 from pyro_mcp.trees.report import SeedReport, report_on
 from pyro_mcp.trees.source import open_source
 from pyro_mcp.trees.tree_writer import TreeWriter
-
-if TYPE_CHECKING:
-    from pyro_mcp.host.progress import Progress
-    from pyro_mcp.trees.entries import Data, SeedRules, TreeSource
 
 _COPY_TIMEOUT_S = 3600.0
 _NEWS_ENTRIES = 1000

@@ -5,21 +5,26 @@ It has a VM record while it runs and leaves nothing behind. Disks are read-only 
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pyro_mcp.agent import AgentSession, Flavour
+from pyro_mcp.agent import AgentSession, CancelToken, Flavour
 from pyro_mcp.agent.file_values import Area
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.states import WorkspaceState, workspace_conflict
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.locks import workspace_lock
+from pyro_mcp.vmm.driver import Machine
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.lifecycle.lost_disks import RESCUE_HINT, has_lost_root, is_root_damaged, usable_baseline
 from pyro_mcp.workspace.lifecycle.machine import CONFIGURE_TIMEOUT_S, new_vm
@@ -28,16 +33,6 @@ from pyro_mcp.workspace.machines.images import images_of
 from pyro_mcp.workspace.machines.launch import guest_config, launch
 from pyro_mcp.workspace.machines.selection import choose, demands_of
 from pyro_mcp.workspace.machines.spec import Disks, StartPlan
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from pathlib import Path
-
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.vmm.driver import Machine
-    from pyro_mcp.workspace.engine import Engine
 
 # Of the VMM, should the process that looks be killed and nobody run pyro afterwards.
 _TTL_S = 2 * 3600

@@ -6,21 +6,16 @@ quarantine. The baseline is only compared with: an empty disk takes its place.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.agent import Flavour
-from pyro_mcp.errors import ErrorCode
+from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
+from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.quarantine import quarantine
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.disks import has_size
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyro_mcp.errors import PyroError
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
 
 RESCUE_HINT = (
     "`pyro workspace start` replaces a root disk that is lost or damaged, and `pyro workspace export` then copies"

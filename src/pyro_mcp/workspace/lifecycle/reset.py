@@ -7,8 +7,9 @@ makes it count, and the old one is removed only after that.
 from __future__ import annotations
 
 import os
+import sqlite3
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.agent import Flavour
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
@@ -16,7 +17,8 @@ from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import MIN_FREE_BYTES
 from pyro_mcp.model.states import WorkspaceState
-from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind, Workspace
 from pyro_mcp.state.discard import discard_vms
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import put_event
@@ -26,25 +28,16 @@ from pyro_mcp.state.vms import insert_vm
 from pyro_mcp.state.workspace_files import begin_life, finish_life, sweep_workspace
 from pyro_mcp.state.workspaces import forget_records
 from pyro_mcp.vmm.selection import Selection
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.copying import Copying
 from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
 from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
 from pyro_mcp.workspace.lifecycle.snapshots import find_snapshot
 from pyro_mcp.workspace.machines.disks import require_space
-from pyro_mcp.workspace.machines.images import images_of
+from pyro_mcp.workspace.machines.images import Images, images_of
 from pyro_mcp.workspace.machines.selection import choose, demands_of
 from pyro_mcp.workspace.machines.spec import StartPlan
 from pyro_mcp.workspace.ttl import renewed
-
-if TYPE_CHECKING:
-    import sqlite3
-    from pathlib import Path
-
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.vmm.selection import Selection
-    from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.machines.images import Images
 
 _BLOCK_BYTES = 512
 _GONE_HINT = "Reset it to another snapshot; `pyro workspace snapshot list` lists them."

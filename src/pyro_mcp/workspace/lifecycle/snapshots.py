@@ -7,9 +7,11 @@ baseline is never touched.
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.agent.files import GuestFiles
@@ -22,7 +24,7 @@ from pyro_mcp.model.ids import new_snapshot_id
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.naming import check_snapshot_name
 from pyro_mcp.model.states import WorkspaceState, workspace_conflict
-from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind, Snapshot
+from pyro_mcp.model.workspace import BASELINE, ReviewEvent, ReviewKind, Snapshot, Workspace
 from pyro_mcp.state.copies import write_snapshot_record
 from pyro_mcp.state.discard import is_running
 from pyro_mcp.state.filenames import WorkspaceFiles
@@ -36,17 +38,10 @@ from pyro_mcp.state.workspace_files import (
     sweep_workspace,
 )
 from pyro_mcp.state.workspaces import insert_snapshot, remove_snapshot
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.machines.disks import require_space
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Generator
-    from pathlib import Path
-
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
 
 _BLOCK_BYTES = 512
 _QUIET_STATES = {WorkspaceState.STARTED, WorkspaceState.STOPPED, WorkspaceState.FAILED}

@@ -6,16 +6,16 @@ A start that fails leaves it stopped.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.states import WorkspaceState
-from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind, Workspace
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vms import insert_vm
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
 from pyro_mcp.workspace.lifecycle.lost_disks import flavour_of, give_up_root, has_lost_root, is_root_damaged
 from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
@@ -23,10 +23,6 @@ from pyro_mcp.workspace.machines.images import images_of
 from pyro_mcp.workspace.machines.selection import choose, demands_of
 from pyro_mcp.workspace.machines.spec import StartPlan
 from pyro_mcp.workspace.ttl import renewed
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
 
 _RESET_HINT = "`pyro workspace reset` brings it back from its baseline or a snapshot in any case."
 

@@ -6,25 +6,21 @@ When this returns, the guest's writes are durable on the host's disk. No workspa
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import WorkspaceState, workspace_conflict
-from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind, Workspace
 from pyro_mcp.state.discard import discard_vms, end_machine
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.unclean import unclean_end
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
 from pyro_mcp.workspace.machines.disks import sync_disk
 from pyro_mcp.workspace.machines.power_off import power_off
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
 
 # The guest may have gigabytes yet to write.
 _POWEROFF_TIMEOUT_S = 60.0

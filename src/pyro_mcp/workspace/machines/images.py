@@ -5,22 +5,18 @@ Missing ones are built, with progress. Neither can be pruned before its use is r
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.image.boot import BootSource, ensure_boot_source
 from pyro_mcp.image.environments import InstalledEnvironment, ensure_environment, find_environment
 from pyro_mcp.image.in_use import using_images
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.model.workspace import Workspace
+from pyro_mcp.workspace.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.kinds import Accelerator, NetworkPolicy
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.vmm.selection import NO_VMM, Selection
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.engine import Engine
 
 _FLAG = "`--allow-host-compat` runs the command on this host itself, without isolation"
 

@@ -6,8 +6,8 @@ It is published whole; a process killed at any step leaves nothing visible.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 
 from pyro_mcp.host.durable import staged_dir
 from pyro_mcp.host.faults import fault_point
@@ -17,19 +17,12 @@ from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import BaseImage, Vm
-from pyro_mcp.vmm.template import RAM, ROOT_DISK, seal_template
+from pyro_mcp.vmm.template import RAM, ROOT_DISK, TemplateParts, seal_template
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.boot import boot
 from pyro_mcp.workspace.machines.disks import make_root_disk, make_sparse, require_space
 from pyro_mcp.workspace.machines.ephemeral import ephemeral_vm
-from pyro_mcp.workspace.machines.spec import Disks, drives_of, machine_spec, make_directories
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from pyro_mcp.vmm.template import TemplateParts
-    from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.machines.spec import TemplateRequest
+from pyro_mcp.workspace.machines.spec import Disks, TemplateRequest, drives_of, machine_spec, make_directories
 
 # More than the memory that a guest has touched by then.
 _WANTED_BYTES = 512 * 1024**2

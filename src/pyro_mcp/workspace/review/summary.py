@@ -5,20 +5,15 @@ A guest that fails does not fail the summary: the summary reports what can't be 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from pyro_mcp.agent import CancelToken
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.workspace.commands.logs import events_workspace, logs_workspace
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import status_workspace
 from pyro_mcp.workspace.lifecycle.snapshots import list_snapshots
 from pyro_mcp.workspace.review.diff import diff_workspace
-from pyro_mcp.workspace.review.review import review_of
+from pyro_mcp.workspace.review.review import Review, review_of
 from pyro_mcp.workspace.services.inspect import services_of
-
-if TYPE_CHECKING:
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.review.review import Review
 
 _NOT_FOR_US = frozenset({ErrorCode.CANCELLED, ErrorCode.NOT_FOUND})
 

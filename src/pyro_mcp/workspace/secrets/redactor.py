@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 from pyro_mcp.errors import PyroError
-from pyro_mcp.workspace.secrets.forms import BLANKS, STANDARD_BASE64, Likeness, forms_of
+from pyro_mcp.workspace.secrets.forms import BLANKS, STANDARD_BASE64, Form, Likeness, forms_of
 from pyro_mcp.workspace.secrets.sampling import MIN_BYTES, Sampler
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pyro_mcp.workspace.secrets.forms import Form
 
 REDACTED = b"[REDACTED]"
 

@@ -7,15 +7,10 @@ mark would be written over the value.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.workspace.secrets.redactor import REDACTED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pyro_mcp.workspace.secrets.redactor import Redactor
+from pyro_mcp.workspace.secrets.redactor import REDACTED, Redactor
 
 MARK = REDACTED.decode()
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from pyro_mcp.agent import CancelToken
 from pyro_mcp.agent.services import GuestServices
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.service import Service, ServiceState
-from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
+from pyro_mcp.model.workspace import ReviewEvent, ReviewKind, Workspace
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.state.service_records import ServiceRecords, end_publisher
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import status_workspace
 from pyro_mcp.workspace.services.inspect import agreed, guest_session, no_service, services_of
-
-if TYPE_CHECKING:
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
 
 GRACE_S = 10.0
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
@@ -17,13 +16,11 @@ from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.limits import DEFAULT_TTL_S, Shape, check_ttl
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import BaseImage, Vm
+from pyro_mcp.vmm.selection import Selection
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.disks import require_space
 from pyro_mcp.workspace.machines.images import Images, images_for, recorded
 from pyro_mcp.workspace.machines.selection import Demands, choose
-
-if TYPE_CHECKING:
-    from pyro_mcp.vmm.selection import Selection
-    from pyro_mcp.workspace.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,9 @@ working on is bounded.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.ephemeral import delete_if_there
 from pyro_mcp.workspace.vms.status import get_vm
-
-if TYPE_CHECKING:
-    from pyro_mcp.workspace.engine import Engine
 
 
 def delete_vm(engine: Engine, vm_id: str) -> None:

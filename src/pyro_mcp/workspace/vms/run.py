@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import Flavour
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -15,19 +14,15 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.ids import parse_vm_id
 from pyro_mcp.model.kinds import ExecutionMode, Isolation
 from pyro_mcp.model.states import VmState
+from pyro_mcp.model.vm import Vm
 from pyro_mcp.state.store import is_alive, this_process
-from pyro_mcp.workspace.machines.command import CommandStreams, run_command
+from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.machines.command import CommandStreams, Execution, GuestCommand, run_command
 from pyro_mcp.workspace.machines.ephemeral import delete_if_there, ephemeral_vm, record_machine
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
 from pyro_mcp.workspace.machines.spec import StartPlan
-from pyro_mcp.workspace.vms.create import planned
+from pyro_mcp.workspace.vms.create import VmSpec, planned
 from pyro_mcp.workspace.vms.status import require_one_shot
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.machines.command import Execution, GuestCommand
-    from pyro_mcp.workspace.vms.create import VmSpec
 
 
 def run_in_vm(engine: Engine, spec: VmSpec, command: GuestCommand, streams: CommandStreams | None = None) -> Execution:

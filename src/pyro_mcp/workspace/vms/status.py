@@ -5,18 +5,14 @@ The verbs of VMs refuse a VM that a workspace runs in.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.ids import parse_vm_id
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyro_mcp.model.kinds import NetworkPolicy
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.model.kinds import NetworkPolicy
+from pyro_mcp.model.vm import Vm
+from pyro_mcp.workspace.engine import Engine
 
 
 def get_vm(engine: Engine, vm_id: str) -> Vm:

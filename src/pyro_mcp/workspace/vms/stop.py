@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.durable import remove_tree
@@ -12,17 +11,15 @@ from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.ids import parse_vm_id
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import VmState
+from pyro_mcp.model.vm import Vm
 from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import end_machine
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.store import this_process
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.power_off import power_off
 from pyro_mcp.workspace.vms.status import get_vm
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.workspace.engine import Engine
 
 _RUNNING = {VmState.STARTED, VmState.STOPPING}
 

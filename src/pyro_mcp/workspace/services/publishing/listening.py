@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.model.service import PublishedPort
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import ExitStack
 
 HOST = "127.0.0.1"
 _BACKLOG = 128

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process, programs
+from pyro_mcp.host.process import Child
 from pyro_mcp.host.process.own_python import own_python
 from pyro_mcp.host.waiting import Deadline
+from pyro_mcp.model.service import PublishedPort
 from pyro_mcp.model.vm import Owner
 from pyro_mcp.workspace.services.publishing.listening import listen
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-
-    from pyro_mcp.host.process import Child
-    from pyro_mcp.model.service import PublishedPort
 
 _CARRY = "pyro_mcp.workspace.services.publishing.carrier:main"
 _READY = b"ok"
