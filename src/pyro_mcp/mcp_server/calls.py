@@ -14,7 +14,8 @@ import anyio.to_thread
 from mcp.types import CallToolResult, TextContent
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.mcp_server.shaping import STREAM_BYTES, as_text, progress_text, shape_error, shape_result
+from pyro_mcp.mcp_server.shaping import STREAM_BYTES, progress_text, shape_error, shape_result
+from pyro_mcp.mcp_server.texts import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -129,14 +129,25 @@ def _types(schema: dict[str, Any]) -> str | list[str]:
     return str(schema.get("type", "object"))
 
 
-def _brief(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return an input schema with what a model needs: names, types, ranges, defaults, descriptions.
+def _in_words(schema: dict[str, Any]) -> dict[str, Any]:
+    low, high, default = schema.pop("minimum", None), schema.pop("maximum", None), schema.get("default")
+    words = [] if low is None or high is None else [f"{low} to {high}"]
+    words += [] if default is None or isinstance(default, bool) else [f"default {default}"]
+    if not words:
+        return schema
+    told = "; ".join(words)
+    return {**schema, "description": f"{schema.get('description', '')} {told[0].upper()}{told[1:]}.".lstrip()}
 
-    Patterns and lengths are checked when a call comes, and the refusal says what the argument has to look like.
+
+def _brief(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return an input schema with what a model needs: names, types, defaults, descriptions.
+
+    Patterns and lengths are checked when a call comes, and the refusal says what the argument has to look like. Ranges
+    and defaults stand in the descriptions, since Codex shows a model nothing else of them.
     """
     briefed = {key: value for key, value in schema.items() if key not in _LEFT_TO_REFUSALS}
     if "properties" in briefed:
-        briefed["properties"] = {name: _brief(each) for name, each in briefed["properties"].items()}
+        briefed["properties"] = {name: _in_words(_brief(each)) for name, each in briefed["properties"].items()}
     if "items" in briefed:
         briefed["items"] = _brief(briefed["items"])
     if "anyOf" in briefed:

@@ -15,7 +15,7 @@ from pyro_mcp.mcp_server.first_answers import NAME, TITLE
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
 from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS, marked_fields
 from pyro_mcp.operations.host_access import host_access
-from pyro_mcp.operations.profiles import find_profile
+from pyro_mcp.operations.profiles import ALWAYS_LOADED, SEARCH_HINTS, find_profile
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.operations.table import find_tools
 
@@ -107,9 +107,20 @@ def _describe(row: Operation[Any, Any], arguments: ToolInput, chosen: Profile) -
         description=chosen.description_of(row),
         input_schema=arguments.schema,
         output_schema=output_schema(row, guest_note=speaks),
-        annotations=types.ToolAnnotations.model_validate(dict(row.annotations)),
+        annotations=types.ToolAnnotations.model_validate(_annotations(row, chosen)),
     )
-    if speaks:
-        # Claude Code writes what is longer to a file and shows the model its beginning only.
-        tool.meta = {"anthropic/maxResultSizeChars": MAX_RESULT_CHARS}
+    # Claude Code writes what is longer to a file and shows the model its beginning only.
+    meta: dict[str, Any] = {"anthropic/maxResultSizeChars": MAX_RESULT_CHARS} if speaks else {}
+    if tool.name in ALWAYS_LOADED:
+        meta["anthropic/alwaysLoad"] = True
+    if tool.name in SEARCH_HINTS:
+        meta["anthropic/searchHint"] = SEARCH_HINTS[tool.name]
+    if meta:
+        tool.meta = meta
     return tool
+
+
+def _annotations(row: Operation[Any, Any], chosen: Profile) -> dict[str, object]:
+    """Return a tool's annotations. Codex asks before one with an open world; without a network, none has it."""
+    told: dict[str, object] = dict(row.annotations)
+    return told if chosen.has_network else {**told, "openWorldHint": False}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
@@ -104,11 +103,6 @@ def shape_error(error: PyroError) -> dict[str, object]:
     document = error.to_json()
     document |= {name: adapted(str(document[name]), Surface.MCP) for name in ("message", "hint")}
     return {"ok": False, "error": cast("dict[str, object]", _harmless(document))}
-
-
-def as_text(document: dict[str, object]) -> str:
-    """Return the same data as text."""
-    return json.dumps(document, ensure_ascii=False)
 
 
 def readable(text: str) -> str:

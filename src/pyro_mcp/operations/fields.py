@@ -7,7 +7,7 @@ keys are ours. This module imports no pydantic and resolves no annotations at ru
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, field, fields
+from dataclasses import MISSING, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, cast
 
@@ -152,9 +152,10 @@ def said(description: str, *, guest: bool = False, rest: str = "", most: int = 0
 
 
 def parameters(request: type) -> tuple[Parameter, ...]:
-    """Return the fields of a request's class, in order."""
+    """Return the fields of a request's class, in order; what it must be given comes before what it inherits."""
     found: list[Parameter] = []
-    for each in fields(request):
+    inherited = {each.name for base in request.__mro__[1:] if is_dataclass(base) for each in fields(base)}
+    for each in sorted(fields(request), key=lambda each: each.name in inherited or each.default is not MISSING):
         told = each.metadata
         required = each.default is MISSING and each.default_factory is MISSING
         found.append(

@@ -111,7 +111,7 @@ VM_RUN = Operation(
     name="vm_run",
     title="Run a command in a fresh VM",
     description=(
-        "Boot a fresh virtual machine from an environment, run one command in it, and delete the machine."
+        "Run one command in a fresh sandbox: boot a virtual machine, run the command, and delete the machine."
         " Nothing is kept afterwards, nothing of this host is visible inside, and there is no network"
         " unless requested. A failing command is a result, not an error: check exit_code, stdout and"
         " stderr."

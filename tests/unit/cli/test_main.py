@@ -82,7 +82,7 @@ def test_a_commands_help_shows_options_bounds_units_and_defaults(capfd: Capture)
         (["run", "debian:12", "--mem-mib", "1G", "--", "x"], "'1G' is not a whole number", "pyro run --help"),
         (["run", "debian:12", "--mem-mib", "--", "x"], "--mem-mib", "pyro run --help"),
         (["run", "Debian 12", "--", "x"], "ENVIRONMENT is 'Debian 12'", "debian:12"),
-        (["vm", "status", "x"], "VM_ID is 'x'", "vm_create"),
+        (["vm", "status", "x"], "VM_ID is 'x'", "vm create"),
         (["vm", "status", VM_ID, VM_ID], "unexpected argument", "pyro vm status --help"),
         (["env", "list", "-x"], "unknown option -x", "pyro env list --help"),
         (["completion", "fish"], "SHELL is 'fish'", "bash or zsh"),

@@ -13,19 +13,23 @@ from mcp import Client, types
 from mcp.shared.exceptions import MCPError
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.mcp_server.server import create_server
+from pyro_mcp.mcp_server.server import create_server, listing
 from pyro_mcp.mcp_server.shaping import MAX_STREAM_CHARS
+from pyro_mcp.mcp_server.texts import as_text
 from pyro_mcp.operations.printable import printable
-from pyro_mcp.operations.profiles import PROFILES
+from pyro_mcp.operations.profiles import ALWAYS_LOADED, PROFILES, find_profile
+from pyro_mcp.operations.profiles import MODES as PROFILE_MODES
 from tests.support.fake_runner import FakeRunner, exec_result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pyro_mcp.operations.operation import Call
+    from pyro_mcp.operations.profiles import Profile
 
 Mode = Literal["auto", "legacy"]
 MODES: tuple[Mode, ...] = ("auto", "legacy")
+PROFILES_AND_MODES = (*PROFILES.values(), *PROFILE_MODES.values())
 RUN = {"environment": "debian:12", "command": "true"}
 
 
@@ -96,7 +100,9 @@ def test_every_tool_has_all_annotations_a_strict_input_and_an_output_schema() ->
         assert tool.description is not None
         assert len(tool.description) < 2000
         assert len(tool.name) < 40
-        assert (tool.meta is not None) == ("guest_output" in tool.output_schema["properties"])
+        assert ("anthropic/maxResultSizeChars" in (tool.meta or {})) == (
+            "guest_output" in tool.output_schema["properties"]
+        )
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -122,7 +128,10 @@ def test_a_result_is_the_same_in_structure_and_in_text(mode: Mode) -> None:
     assert not answer.is_error
     assert answer.structured_content["stdout"] == "hello\n"
     assert answer.structured_content["exit_code"] == 3
-    assert json.loads(cast("types.TextContent", answer.content[0]).text) == answer.structured_content
+    text = cast("types.TextContent", answer.content[0]).text
+    assert text == as_text(answer.structured_content)
+    assert text.startswith("exit_code=3")
+    assert "hello\n" in text
 
 
 def test_a_guests_output_is_marked_as_the_guests() -> None:
@@ -173,7 +182,8 @@ def test_what_the_tool_could_not_do_is_an_error_with_code_message_and_hint(mode:
             "details": {"a": 1},
         },
     }
-    assert json.loads(cast("types.TextContent", result.content[0]).text) == result.structured_content
+    text = cast("types.TextContent", result.content[0]).text
+    assert text == "error (not_found): there is no environment x\nhint: List them.\na: 1"
 
 
 def test_a_guests_last_words_in_an_error_are_harmless_and_bounded() -> None:
@@ -184,7 +194,7 @@ def test_a_guests_last_words_in_an_error_are_harmless_and_bounded() -> None:
     text = cast("types.TextContent", call(FakePyro(answer), RUN).content[0]).text
     assert "panic ^[]0;t^G" in text
     assert len(text) < 15_000
-    assert '"fd": 3' in text
+    assert "fd: 3" in text
 
 
 def test_an_operation_that_only_tells_how_far_it_is_can_be_cancelled() -> None:
@@ -339,3 +349,28 @@ def test_calls_run_side_by_side() -> None:
 def test_a_server_is_not_made_for_a_profile_that_is_not_there() -> None:
     with pytest.raises(PyroError, match=r"there is no profile .everything"):
         create_server(profile="everything")
+
+
+@pytest.mark.parametrize("profile", PROFILES_AND_MODES, ids=lambda each: each.name)
+def test_a_model_that_sees_only_the_beginning_learns_what_the_tools_are_for(profile: Profile) -> None:
+    beginning = profile.instructions[:240].lower()
+    assert all(word in beginning for word in ("sandbox", "isolated", "run tests", "untrusted code", "virtual machine"))
+    assert "container" in beginning
+
+
+@pytest.mark.parametrize("profile", PROFILES_AND_MODES, ids=lambda each: each.name)
+def test_only_tools_that_may_have_a_network_reach_an_open_world(profile: Profile) -> None:
+    tools = listing(profile)["tools"]
+    assert any(tool["annotations"]["openWorldHint"] for tool in tools) == profile.has_network
+    assert [tool["name"] for tool in tools if tool.get("_meta", {}).get("anthropic/alwaysLoad")] == [
+        tool["name"] for tool in tools if tool["name"] in ALWAYS_LOADED
+    ]
+
+
+def test_ranges_and_defaults_stand_in_the_descriptions() -> None:
+    tools = {tool["name"]: tool["inputSchema"]["properties"] for tool in listing(find_profile(None))["tools"]}
+    assert tools["vm_run"]["vcpu_count"] == {
+        "type": "integer",
+        "default": 1,
+        "description": "Virtual CPUs. 1 to 16; default 1.",
+    }

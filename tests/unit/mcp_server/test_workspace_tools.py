@@ -11,6 +11,7 @@ from mcp import Client, types
 
 from pyro_mcp.mcp_server.server import create_server
 from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS, bounded, marked_fields
+from pyro_mcp.mcp_server.texts import MAX_TEXT_BYTES, as_text
 from pyro_mcp.operations.printable import printable
 from pyro_mcp.operations.table import all_operations
 from pyro_mcp.operations.workspaces.files import FileListResult, FileResult
@@ -56,7 +57,9 @@ def document(answer: Any, tool: str, arguments: dict[str, Any] = WS) -> dict[str
     """Return the structure of an answer, having checked it as any client would."""
     result = call(answer, tool, arguments)
     assert not result.is_error, result
-    assert json.loads(cast("types.TextContent", result.content[0]).text) == result.structured_content
+    text = cast("types.TextContent", result.content[0]).text
+    assert text == as_text(result.structured_content)
+    assert len(text.encode()) <= MAX_TEXT_BYTES
     assert len(json.dumps(result.structured_content, ensure_ascii=False)) < MAX_RESULT_CHARS
     return result.structured_content
 

@@ -179,8 +179,8 @@ WORKSPACE_EXEC = Operation(
     name="workspace_exec",
     title="Run a command in a workspace",
     description=(
-        "Run a command in a workspace, as root. Its changes persist, and it is recorded in"
-        " the workspace's history. On timeout its whole process tree is killed. A failing command is a"
+        "Run a command, such as the tests or a build, in a workspace, as root. Its changes persist, and it is recorded"
+        " in the workspace's history. On timeout its whole process tree is killed. A failing command is a"
         " result, not an error: check exit_code, stdout and stderr."
     ),
     tool_description=(

@@ -296,8 +296,8 @@ WORKSPACE_CREATE = Operation(
     name="workspace_create",
     title="Create a workspace",
     description=(
-        "Create and start a workspace: a virtual machine whose /workspace starts as a copy of a directory"
-        " or archive of this host, or empty. Changes persist between calls, and nothing reaches this host"
+        "Create and start a workspace: an isolated sandbox, a virtual machine whose /workspace starts as a copy of a"
+        " directory or archive of this host, or empty. Changes persist between calls, and nothing reaches this host"
         " unless it is exported. After ttl_seconds without use it is stopped and everything is kept; the"
         " next use starts it again."
     ),
