@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.progress import Progress
 from pyro_mcp.image.inputs import boot_label
@@ -36,12 +35,7 @@ def find_boot_source(paths: Paths) -> BootSource | None:
     Raises:
         PyroError: PERMISSION and others if the cache can't be read.
     """
-    try:
-        return _source(shelf(paths).open(boot_label()))
-    except PyroError as error:
-        if error.code is not ErrorCode.CORRUPT:
-            raise
-        return None
+    return _source(shelf(paths).find(boot_label()))
 
 
 def ensure_boot_source(paths: Paths, progress: Progress) -> BootSource:

@@ -6,7 +6,7 @@ Every run takes it, so this module imports next to nothing.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.paths import Paths, ensure_private_dir
@@ -14,26 +14,22 @@ from pyro_mcp.host.paths import Paths, ensure_private_dir
 _WAIT_S = 60.0
 
 
-@contextmanager
-def using_images(paths: Paths) -> Generator[None]:
+def using_images(paths: Paths) -> AbstractContextManager[None]:
     """Keep every image where it is while one is found and its use recorded. Any number may do so at once.
 
     Raises:
         PyroError: BUSY if a prune takes longer than a minute.
     """
-    with _lock(paths, shared=True):
-        yield
+    return _lock(paths, shared=True)
 
 
-@contextmanager
-def keeping_others_out(paths: Paths) -> Generator[None]:
+def keeping_others_out(paths: Paths) -> AbstractContextManager[None]:
     """Hold the image cache alone, to remove from it.
 
     Raises:
         PyroError: BUSY if images are in use all the time for a minute.
     """
-    with _lock(paths, shared=False):
-        yield
+    return _lock(paths, shared=False)
 
 
 @contextmanager

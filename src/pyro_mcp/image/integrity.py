@@ -6,7 +6,6 @@ recorded after the last full verification. The change time can't be set by a pro
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
-from pyro_mcp.host import durable
 from pyro_mcp.host.files import open_plain
+from pyro_mcp.host.json_cache import read_cache, write_cache
 from pyro_mcp.host.waiting import wait_until
 
 # How much of a digest names a directory.
@@ -84,7 +83,7 @@ def verify(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
         if stamp is not None:
             proven[name] = stamp
     if any(known.get(name) != stamp for name, stamp in proven.items()):
-        _write_stamps(directory, known | proven)
+        write_cache(directory / STAMPS, known | proven)
 
 
 def seal(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
@@ -105,7 +104,7 @@ def seal(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
         # Without its stamp a file is read once more, that is all.
         if error.code is not ErrorCode.TIMEOUT:
             raise
-    _write_stamps(directory, stamps)
+    write_cache(directory / STAMPS, stamps)
 
 
 def _verify_one(path: Path, artifact: Artifact, known: Stamp | None) -> Stamp | None:
@@ -152,23 +151,5 @@ def _change_clock_ns() -> int:
 
 
 def _read_stamps(directory: Path) -> dict[str, Stamp]:
-    """Return what was recorded; a record that can't be read only costs a full verification."""
-    try:
-        with open(directory / STAMPS, "rb") as file:
-            document: object = json.loads(file.read())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    stamps: dict[str, Stamp] = {}
-    if isinstance(document, dict):
-        for name, value in cast("dict[str, object]", document).items():
-            if isinstance(value, list):
-                stamps[name] = cast("Stamp", tuple(cast("list[object]", value)))
-    return stamps
-
-
-def _write_stamps(directory: Path, stamps: Mapping[str, Stamp]) -> None:
-    try:
-        durable.atomic_write(directory / STAMPS, json.dumps(stamps).encode())
-    except PyroError:
-        # A full or read-only disk makes verification slower, not wrong.
-        return
+    found = cast("dict[str, list[object]]", read_cache(directory / STAMPS))
+    return {name: cast("Stamp", tuple(stamp)) for name, stamp in found.items() if type(stamp) is list}

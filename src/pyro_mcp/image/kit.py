@@ -98,12 +98,7 @@ def shelf(paths: Paths) -> Shelf:
 
 def find_kit(paths: Paths) -> Kit | None:
     """Return the installed kit of the package's recipe, or None if there is none that is whole."""
-    try:
-        install = shelf(paths).open(kit_label())
-    except PyroError as error:
-        if error.code is not ErrorCode.CORRUPT:
-            raise
-        return None
+    install = shelf(paths).find(kit_label())
     return None if install is None else Kit(install)
 
 

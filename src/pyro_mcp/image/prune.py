@@ -11,7 +11,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.image import boot, catalog, environments
@@ -77,7 +76,7 @@ def prune(paths: Paths, keep: Collection[str] = ()) -> PruneResult:
 
 
 def _prune_label(shelf: Shelf, label: str, keep: Collection[str], *, wanted: bool) -> list[Removed]:
-    keep_current = wanted and _is_whole(shelf, label)
+    keep_current = wanted and shelf.find(label) is not None
     removed: list[Removed] = []
     for directory in shelf.unneeded(label, keep, keep_current=keep_current):
         size = _disk_bytes(directory)
@@ -87,15 +86,6 @@ def _prune_label(shelf: Shelf, label: str, keep: Collection[str], *, wanted: boo
     if not keep_current and not shelf.digests(label):
         shelf.remove_label(label)
     return removed
-
-
-def _is_whole(shelf: Shelf, label: str) -> bool:
-    try:
-        return shelf.open(label) is not None
-    except PyroError as error:
-        if error.code is not ErrorCode.CORRUPT:
-            raise
-        return False
 
 
 def _disk_bytes(directory: Path) -> int:

@@ -80,6 +80,19 @@ class Shelf:
         integrity.verify(directory, found.artifacts)
         return Install(digest, directory, found)
 
+    def find(self, label: str) -> Install | None:
+        """Return the label's current install, or None if there is none that is whole.
+
+        Raises:
+            PyroError: PERMISSION and others.
+        """
+        try:
+            return self.open(label)
+        except PyroError as error:
+            if error.code is not ErrorCode.CORRUPT:
+                raise
+            return None
+
     def publish(self, label: str, contents: Path, found: Manifest) -> Install:
         """Make what the directory `contents` holds the label's current install.
 

@@ -19,7 +19,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from pyro_mcp.errors import from_os_error, os_errors
@@ -97,42 +97,25 @@ def _take(
 LOCK_TIMEOUT_S = 45.0
 
 
-@contextmanager
-def vm_lock(paths: Paths, vm_id: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> Generator[None]:
-    """Hold the right to change the VM's state.
+def vm_lock(paths: Paths, vm_id: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> AbstractContextManager[None]:
+    """Hold the right to change the state of a VM, or of a workspace.
 
     Raises:
         PyroError: BUSY if another process keeps it for longer than `timeout_s`.
     """
-    with named_lock(paths.state / VM_LOCKS, vm_id, timeout_s=timeout_s, waiting_for=vm_id):
-        yield
+    return named_lock(paths.state / VM_LOCKS, vm_id, timeout_s=timeout_s, waiting_for=vm_id)
 
 
-@contextmanager
-def workspace_lock(paths: Paths, workspace_id: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> Generator[None]:
-    """Hold the right to change the workspace's state.
-
-    Raises:
-        PyroError: BUSY if another process keeps it for longer than `timeout_s`.
-    """
-    with named_lock(paths.state / VM_LOCKS, workspace_id, timeout_s=timeout_s, waiting_for=workspace_id):
-        yield
+workspace_lock = vm_lock
 
 
-@contextmanager
 def using_workspace(
     paths: Paths, workspace_id: str, *, alone: bool = False, timeout_s: float = LOCK_TIMEOUT_S
-) -> Generator[None]:
+) -> AbstractContextManager[None]:
     """Keep the workspace's guest from being ended because its time is up; `alone`: while it is being ended for that.
 
     Raises:
         PyroError: BUSY.
     """
-    with named_lock(
-        paths.state / VM_LOCKS,
-        f"use {workspace_id}",
-        shared=not alone,
-        timeout_s=timeout_s,
-        waiting_for=workspace_id,
-    ):
-        yield
+    name = f"use {workspace_id}"
+    return named_lock(paths.state / VM_LOCKS, name, shared=not alone, timeout_s=timeout_s, waiting_for=workspace_id)

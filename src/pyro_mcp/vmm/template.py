@@ -20,6 +20,7 @@ from typing import cast
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import durable
 from pyro_mcp.host.files import open_plain
+from pyro_mcp.model.codec import from_json
 from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.model.limits import Shape
 
@@ -58,14 +59,11 @@ class TemplateParts:
     @property
     def key(self) -> str:
         """Return the template's name: a digest over all parts."""
-        return _digest(json.dumps([_SCHEMA, self._document()], sort_keys=True).encode())[:_KEY_DIGITS]
-
-    def _document(self) -> dict[str, object]:
-        return asdict(self)
+        return _digest(json.dumps([_SCHEMA, self.to_json()], sort_keys=True).encode())[:_KEY_DIGITS]
 
     def to_json(self) -> dict[str, object]:
         """Return the parts as a JSON object, for people and `doctor`."""
-        return self._document()
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +196,7 @@ def _read_manifest(directory: Path, key: str) -> Template:
         data = file.read(_MAX_MANIFEST_BYTES + 1)
     try:
         return _parse(directory, key, data)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, PyroError) as error:
         raise _corrupt(directory, f"has a damaged manifest ({error})") from error
 
 
@@ -207,25 +205,11 @@ def _parse(directory: Path, key: str, data: bytes) -> Template:
     if document["schema"] != _SCHEMA or document["key"] != key:
         raise ValueError("it belongs to another template")
     noted = document["writes_are_noted"]
-    files = {
-        name: FileStamp(
-            size_bytes=_number(entry["size_bytes"]),
-            inode=_number(entry["inode"]),
-            mtime_ns=_number(entry["mtime_ns"]),
-            ctime_ns=_number(entry["ctime_ns"]),
-            sha256=str(entry["sha256"]),
-        )
-        for name, entry in cast("dict[str, dict[str, object]]", document["files"]).items()
-    }
+    listed = cast("dict[str, object]", document["files"])
+    files = {name: from_json(FileStamp, stamp) for name, stamp in listed.items()}
     if not {RAM, DEVICE_STATE} <= files.keys() or any("/" in name or name.startswith(".") for name in files):
         raise ValueError("it does not name the right files")
     return Template(directory, key, files, writes_are_noted=noted is True)
-
-
-def _number(value: object) -> int:
-    if type(value) is not int:
-        raise ValueError(f"{value!r} is not a number")
-    return value
 
 
 def _corrupt(directory: Path, what: str) -> PyroError:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
-from pyro_mcp.host import durable, process, programs
+from pyro_mcp.host import process, programs
+from pyro_mcp.host.json_cache import read_cache, write_cache
+from pyro_mcp.model.codec import from_json, to_json
 from pyro_mcp.vmm.template import VmmIdentity
 
 PROGRAM = "qemu-system-x86_64"
@@ -85,7 +87,7 @@ def find_binary(cache_dir: Path) -> QemuBinary:
     known = _read_cached(cache_dir / CACHE_FILE)
     if known is None or known.path != path or not known.is_unchanged():
         known = _ask(path)
-        _write_cached(cache_dir / CACHE_FILE, known)
+        write_cache(cache_dir / CACHE_FILE, {"schema": _SCHEMA, **to_json(known)})
     require_version(known.version)
     return known
 
@@ -171,33 +173,7 @@ def _stamps(files: tuple[str, ...]) -> tuple[Stamp, ...] | None:
 
 
 def _read_cached(path: Path) -> QemuBinary | None:
-    """Return what was found last; a record that can't be read only costs looking again."""
-    try:
-        with open(path, "rb") as file:
-            document = cast("dict[str, object]", json.loads(file.read()))
-        if document["schema"] != _SCHEMA:
-            return None
-        return QemuBinary(
-            path=str(document["path"]),
-            version=str(document["version"]),
-            firmware=str(document["firmware"]),
-            libraries=_texts(document["libraries"]),
-            directories=_texts(document["directories"]),
-            links=tuple((name, target) for name, target in map(_texts, cast("list[object]", document["links"]))),
-            preload=_texts(document["preload"]),
-            stamps=tuple(cast("Stamp", tuple(stamp)) for stamp in cast("list[list[int]]", document["stamps"])),
-        )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(str(text) for text in cast("list[object]", value))
-
-
-def _write_cached(path: Path, binary: QemuBinary) -> None:
-    try:
-        durable.atomic_write(path, json.dumps({"schema": _SCHEMA, **asdict(binary)}).encode())
-    except PyroError:
-        # A full or read-only disk makes the next start slower, not wrong.
-        return
+    document = read_cache(path)
+    with suppress(PyroError):
+        return from_json(QemuBinary, document) if document.get("schema") == _SCHEMA else None
+    return None

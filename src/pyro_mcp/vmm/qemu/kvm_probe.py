@@ -6,18 +6,18 @@ the same kernel, QEMU and device.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import durable, process
+from pyro_mcp.host.json_cache import read_cache, write_cache
 from pyro_mcp.host.locks import file_lock
 from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.model.codec import from_json, to_json
 from pyro_mcp.model.kinds import Accelerator
 from pyro_mcp.model.limits import Shape
 from pyro_mcp.vmm.driver import BootFiles, BootPlan, Driver, MachineSpec
@@ -67,7 +67,7 @@ def kvm_verdict(driver: Driver, cache_dir: Path, kernel: Path | None) -> KvmVerd
         known = known_verdict(driver, cache_dir)
         if known is None:
             known = _prove(driver, cache_dir, kernel)
-            _write_cached(cache_dir / CACHE_FILE, _circumstances(driver), known)
+            write_cache(cache_dir / CACHE_FILE, {"circumstances": _circumstances(driver), "verdict": to_json(known)})
     return known
 
 
@@ -172,20 +172,9 @@ def _circumstances(driver: Driver) -> dict[str, object]:
 
 
 def _read_cached(path: Path, circumstances: dict[str, object]) -> KvmVerdict | None:
-    try:
-        with open(path, "rb") as file:
-            document = cast("dict[str, object]", json.loads(file.read()))
-        if document["circumstances"] != circumstances:
-            return None
-        verdict = cast("dict[str, object]", document["verdict"])
-        return KvmVerdict(verdict["usable"] is True, str(verdict["reason"]), str(verdict["remedy"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    document = read_cache(path)
+    if document.get("circumstances") != circumstances:
         return None
-
-
-def _write_cached(path: Path, circumstances: dict[str, object], verdict: KvmVerdict) -> None:
-    try:
-        durable.atomic_write(path, json.dumps({"circumstances": circumstances, "verdict": asdict(verdict)}).encode())
-    except PyroError:
-        # A full or read-only disk makes the next start slower, not wrong.
-        return
+    with suppress(PyroError):
+        return from_json(KvmVerdict, document.get("verdict"))
+    return None
