@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host import process
+from pyro_mcp.host.console import console_end
 from pyro_mcp.host.durable import fsync_dir, remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import Paths
@@ -214,10 +215,5 @@ def last_words(files: VmFiles, *, was_cut_off: bool = False) -> str:
     message = "the guest ended by itself"
     if was_cut_off:
         message = f"the guest was ended, since its sockets in {files.runtime} were removed"
-    try:
-        with open(files.console_log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _CONSOLE_TAIL_BYTES))
-            tail = file.read(_CONSOLE_TAIL_BYTES).decode("utf-8", "replace").replace("\r\n", "\n").strip()
-    except OSError:
-        return message
+    tail = console_end(files.console_log, _CONSOLE_TAIL_BYTES)
     return f"{message}; its console said last:\n{tail}" if tail else message

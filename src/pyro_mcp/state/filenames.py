@@ -53,6 +53,11 @@ class VmFiles:
         return self.directory / UNFINISHED
 
     @property
+    def flush(self) -> Path:
+        """Say how far the guest came with its disks when its keeper was told to end (see `unclean`)."""
+        return self.directory / "flush"
+
+    @property
     def console_log(self) -> Path:
         """Return the end of what the guest's console printed, written by the keeper at the end."""
         return self.directory / "console.log"

@@ -39,7 +39,7 @@ from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.quarantine import quarantine
 from pyro_mcp.state.store import Store, is_alive
-from pyro_mcp.state.unclean import unclean_end
+from pyro_mcp.state.unclean import Flush, flush_of, unclean_end
 from pyro_mcp.state.workspace_files import snapshots_on_disk, sweep_workspace
 
 
@@ -109,8 +109,13 @@ class WorkspaceReconciler:
             end_machine(vm.id, vm.machine)
             if reason is StopReason.LOST:
                 error = last_words(VmFiles.of(self.paths, vm.id), was_cut_off=was_cut_off)
-        if reason is not StopReason.USER and not workspace.is_host_compat:
+        flush = Flush.NONE if vm is None else flush_of(VmFiles.of(self.paths, vm.id).flush)
+        if flush is Flush.DONE:
+            error = ""
+        elif reason is not StopReason.USER and not workspace.is_host_compat:
             disk = WorkspaceFiles(self.paths, workspace.id).workspace_disk(workspace.life)
+            if flush is Flush.BEGUN:
+                error = "the guest was told to end, as when the host shuts down, and did not write its disks in time"
             first, _, console = (error or "the host ended while the guest ran").partition(";")
             error = unclean_end(first, disk) + (f";{console}" if console else "")
         self._become(workspace, WorkspaceState.STOPPED, stop_reason=reason, last_error=error)

@@ -5,12 +5,12 @@ A process whose start time or boot does not match the record is never signalled.
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from typing import cast
 
 from pyro_mcp.host import durable, process
+from pyro_mcp.host.console import console_end
 from pyro_mcp.host.process import ProcessIdentity
 from pyro_mcp.model.machine import MachineRecord
 from pyro_mcp.vmm.transport import LaneTransport
@@ -74,12 +74,7 @@ class KeptMachine:
 
     def console_tail(self, max_bytes: int = 4096) -> str:
         """Return the end of the console, once the keeper has written it."""
-        try:
-            with open(str(self._record.facts.get("console", "")), "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - max_bytes))
-                return file.read(max_bytes).decode("utf-8", "replace").strip()
-        except OSError:
-            return ""
+        return console_end(Path(str(self._record.facts.get("console", ""))), max_bytes)
 
     def is_paused_on_error(self) -> bool:
         """Return whether the VMM paused the guest. By default none does."""

@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import process
+from pyro_mcp.host.console import console_end
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.process import Child
 from pyro_mcp.host.waiting import Deadline
@@ -107,7 +108,7 @@ def started(
         except BaseException as error:
             machine.kill()
             if isinstance(error, PyroError) and error.code in {ErrorCode.GUEST_LOST, ErrorCode.TIMEOUT}:
-                raise _with_last_words(error, _read_console(console), explain) from error
+                raise _with_last_words(error, console_end(console, _CONSOLE_BYTES)[-_SHOWN_CHARS:], explain) from error
             raise
 
 
@@ -162,11 +163,6 @@ def _read_pid(info: int, deadline: Deadline) -> int:
                 return pid
             break
     raise PyroError(ErrorCode.GUEST_LOST, "the VMM did not start")
-
-
-def _read_console(fd: int) -> str:
-    lines = os.pread(fd, _CONSOLE_BYTES, 0).decode("utf-8", "replace").splitlines()
-    return "\n".join(line for line in lines if ": warning: " not in line).strip()[-_SHOWN_CHARS:]
 
 
 def _with_last_words(error: PyroError, words: str, explain: Callable[[str], PyroError | None]) -> PyroError:

@@ -72,11 +72,8 @@ def test_what_was_seeded_is_there_and_stop_and_start_keep_everything(guests: Hos
     assert guests.remains() == []
 
 
-def test_a_host_that_shuts_down_loses_nothing_that_a_command_wrote(guests: HostFixture) -> None:
-    workspace = guests.workspace()
-    guests.do(workspace, "echo work > file; echo root > /root/file; sleep 600 >/dev/null 2>&1 &")
-    machine = guests.engine.store.vms.get(workspace.vm_id).machine
-    assert machine is not None
+def told_to_end(machine: MachineRecord) -> None:
+    """Do what a host that shuts down does to the VM's processes, and wait until they are gone."""
     keeper = ProcessIdentity(machine.keeper_pid, machine.keeper_start_time, machine.boot_id)
     for each in [keeper, *tree_of(keeper.pid)]:
         process.send_signal(each.pid, each.start_time, signal.SIGTERM)
@@ -84,8 +81,21 @@ def test_a_host_that_shuts_down_loses_nothing_that_a_command_wrote(guests: HostF
     assert process.wait_for_exit(keeper.pid, keeper.start_time, timeout_s=5 + CLEAN_UP_TIMEOUT_S)
     assert process.wait_for_exit(machine.vmm_pid, machine.vmm_start_time, timeout_s=CLEAN_UP_TIMEOUT_S)
     assert not os.path.exists(machine.runtime_dir)
-    assert start_workspace(guests.engine, workspace.id).state is STARTED
+
+
+def test_a_host_that_shuts_down_loses_nothing_that_a_command_wrote(guests: HostFixture) -> None:
+    workspace = guests.workspace()
+    guests.do(workspace, "echo work > file; echo root > /root/file; sleep 600 >/dev/null 2>&1 &")
+    told_to_end(machine_of(guests, workspace.id))
+    assert status_workspace(guests.engine, workspace.id).last_error == ""
+    assert start_workspace(guests.engine, workspace.id).last_error == ""
     assert guests.do(workspace, "cat file /root/file; dmesg | grep -c recovery || true") == "work\nroot\n0\n"
+    machine = machine_of(guests, workspace.id)
+    process.send_signal(machine.vmm_pid, machine.vmm_start_time, signal.SIGSTOP)
+    told_to_end(machine)
+    assert "did not write its disks in time; changes since" in status_workspace(guests.engine, workspace.id).last_error
+    stopped = stop_workspace(guests.engine, start_workspace(guests.engine, workspace.id).id)
+    assert stopped.last_error == ""
     delete_workspace(guests.engine, workspace.id)
     assert guests.remains() == []
 

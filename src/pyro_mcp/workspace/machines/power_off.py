@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.transport import LaneUse
+from pyro_mcp.state.unclean import Flush, note_flush
 from pyro_mcp.vmm.paused import is_stuck
 from pyro_mcp.vmm.transport import LaneTransport
 
@@ -50,10 +51,14 @@ def power_off(engine: Engine, record: MachineRecord, *, timeout_s: float = POWER
 def flush(arguments: list[str]) -> None:
     """Have the guest behind the runtime directory write its disks and switch itself off. A VM's keeper runs this.
 
+    `arguments` are the runtime directory and the path of the note that says how far this came.
+
     Raises:
         PyroError: GUEST_LOST, TIMEOUT and others.
     """
-    (runtime_dir,) = arguments
+    runtime_dir, note = arguments
+    note_flush(Path(note), Flush.BEGUN)
     transport = LaneTransport(Path(runtime_dir))
     with AgentSession.open(transport, timeout_s=_CONNECT_TIMEOUT_S, use=LaneUse.STOP) as session:
         session.poweroff(timeout_s=POWEROFF_TIMEOUT_S)
+    note_flush(Path(note), Flush.DONE)

@@ -100,7 +100,7 @@ def machine_spec(
         remove_at_end=(files.runtime, *_disks(files, drives)) if vm.ephemeral else (files.runtime,),
         # A workspace's disks lie elsewhere, and no timer removes them.
         remove_at_ttl=() if vm.ephemeral or vm.workspace_id else (files.directory,),
-        flush=tuple(own_python(_FLUSH, os.fspath(files.runtime))) if vm.workspace_id else (),
+        flush=tuple(own_python(_FLUSH, os.fspath(files.runtime), os.fspath(files.flush))) if vm.workspace_id else (),
         owned=vm.ephemeral,
         host_tree=host_tree,
     )
