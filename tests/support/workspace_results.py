@@ -148,7 +148,7 @@ def diff(**changed: Any) -> DiffResult:
         "changed": True,
         "host_hook_count": 0,
         "host_hooks": (),
-        "summary": DiffCounts(2, 1, 1, 0, 0, 1, 1),
+        "summary": DiffCounts(2, 1, 1, 0, 0, 1, 0, 1),
         "entries": (diff_file("a"), diff_file("logo.png", status="added", patched=False, reason="not text")),
         "truncated": False,
         "patch": "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-1\r\n+2\r\n",

@@ -57,6 +57,7 @@ class DiffCounts(Result):
     deleted: int = said("Deleted files.")
     type_changed: int = said("Files whose kind changed, such as a link instead of a file.")
     text_patched: int = said("Number of files in the patch.")
+    held_back: int = said("Number of files omitted from it because a tool of the host would run them.")
     non_text: int = said("Number of files that the patch can't express: binary files, directories, and so on.")
 
 

@@ -51,6 +51,7 @@ class ChangeCounts:
     deleted: int
     type_changed: int
     text_patched: int
+    held_back: int
     non_text: int
 
 

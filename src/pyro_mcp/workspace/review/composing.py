@@ -43,6 +43,7 @@ class _Draft:
     old: Blob | None = None
     new: Blob | None = None
     reason: str = ""
+    is_held_back: bool = False
 
     @property
     def is_replaced(self) -> bool:
@@ -94,7 +95,10 @@ def compose(tree: TreeDiff, scratch: Path, policy: HookPolicy | None = None) -> 
             sections.append(section)
         changes.append(_told(draft, [] if reason else own, reason))
     patch = b"".join(sections).decode()
-    return TreeChanges(_counted(changes, tree), tuple(changes), patch, tree.truncated, hooks.notes, hooks.count)
+    held_back = sum(draft.is_held_back for draft in drafts)
+    return TreeChanges(
+        _counted(changes, tree, held_back), tuple(changes), patch, tree.truncated, hooks.notes, hooks.count
+    )
 
 
 def _drafted(entry: DiffEntry, hooks: PatchHooks) -> _Draft:
@@ -102,7 +106,7 @@ def _drafted(entry: DiffEntry, hooks: PatchHooks) -> _Draft:
     if git_patch.is_gits_own(entry.path, is_link=is_link):
         return _Draft(entry, reason=_GITS_OWN)
     if reason := hooks.reason(entry):
-        return _Draft(entry, reason=reason)
+        return _Draft(entry, reason=reason, is_held_back=True)
     sides: list[Blob | None] = []
     for side in (entry.old, entry.new):
         found = _blob(side)
@@ -196,7 +200,7 @@ def _facts(side: DiffSide | None) -> SideFacts | None:
     return SideFacts(side.kind.value, side.mode, side.size_bytes, target)
 
 
-def _counted(changes: list[FileChange], tree: TreeDiff) -> ChangeCounts:
+def _counted(changes: list[FileChange], tree: TreeDiff, held_back: int) -> ChangeCounts:
     by_change = Counter(each.change for each in changes)
     patched = sum(each.is_patched for each in changes)
     return ChangeCounts(
@@ -206,5 +210,6 @@ def _counted(changes: list[FileChange], tree: TreeDiff) -> ChangeCounts:
         deleted=by_change[DiffChange.DELETED],
         type_changed=by_change[DiffChange.TYPE_CHANGED],
         text_patched=patched,
-        non_text=len(changes) - patched,
+        held_back=held_back,
+        non_text=len(changes) - patched - held_back,
     )

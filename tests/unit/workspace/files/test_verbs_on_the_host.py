@@ -144,6 +144,7 @@ def test_a_patch_leaves_out_and_names_what_a_host_tool_would_run(pyro: Pyro, ws:
     )
     assert [hook.is_instruction for hook in diff.host_hooks] == [*(False for _ in held), True]
     assert {each.path for each in diff.entries if not each.patched} == set(held)
+    assert (diff.summary.text_patched, diff.summary.held_back, diff.summary.non_text) == (2, len(held), 0)
     assert git("apply", "-", cwd=repo, stdin=diff.patch.encode()).returncode == 0
     assert (repo / "ordinary").exists()
     assert (repo / "AGENTS.md").exists()
