@@ -64,7 +64,7 @@ def _shells(pyro: Pyro, workspace_id: str, *, times: int) -> list[Row]:
         for number in range(3):
             word = f"word{number}"
             with echoed.time():
-                pyro.write_shell(workspace_id, shell_id, input=word, newline=False)
+                pyro.write_shell(workspace_id, shell_id, input=word, append_newline=False)
                 cursor = _read_until(pyro, workspace_id, shell_id, cursor, word)
         pyro.close_shell(workspace_id, shell_id)
     del opened.samples[0], echoed.samples[:3]
@@ -84,9 +84,10 @@ def _read_until(pyro: Pyro, workspace_id: str, shell_id: str, cursor: int, wante
 
 def _services(pyro: Pyro, workspace_id: str, *, times: int) -> list[Row]:
     ready = Stopwatch()
+    check = {"type": "tcp", "address": "127.0.0.1:9418"}
     for _ in range(times + 1):
         with ready.time():
-            pyro.start_service(workspace_id, "git", command=_GIT_DAEMON, readiness={"tcp": "127.0.0.1:9418"})
+            pyro.start_service(workspace_id, "git", command=_GIT_DAEMON, readiness=check)
         pyro.stop_service(workspace_id, "git")
     del ready.samples[0]
     return [ready.row("service: start → ready over TCP (git daemon)", target="≤ 350 ms")]
@@ -97,8 +98,8 @@ def _port(pyro: Pyro, workspace_id: str) -> list[Row]:
         workspace_id,
         "web",
         command=["python3", "-c", _SERVER],
-        readiness={"tcp": f"127.0.0.1:{_PORT}"},
-        published_ports=[f"0:{_PORT}"],
+        readiness={"type": "tcp", "address": f"127.0.0.1:{_PORT}"},
+        published_ports=[{"guest_port": _PORT}],
     )
     connection = http.client.HTTPConnection("127.0.0.1", started.published_ports[0].host_port, timeout=60)
     each = Stopwatch()

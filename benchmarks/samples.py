@@ -195,7 +195,7 @@ def _shell(setting: Setting) -> Generator[Step]:
 @contextmanager
 def _service(setting: Setting) -> Generator[Step]:
     pyro = setting.pyro
-    readiness = {"tcp": "127.0.0.1:9418"}
+    readiness = {"type": "tcp", "address": "127.0.0.1:9418"}
     with setting.workspace() as workspace_id:
         yield Step(
             lambda: pyro.start_service(workspace_id, "git", command=_GIT_DAEMON, readiness=readiness),

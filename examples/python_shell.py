@@ -42,7 +42,7 @@ def main() -> None:
             print(shell.type("20.5"))
             # Interrupt a program that does not end.
             shell.type("sleep 1000")
-            pyro.signal_shell(ws, shell.shell_id, signal="INT")
+            pyro.signal_shell(ws, shell.shell_id, signal_name="INT")
             print(shell.type("echo interrupted: $?"))
             print("closed", pyro.close_shell(ws, shell.shell_id).closed)
         finally:

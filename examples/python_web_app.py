@@ -48,21 +48,21 @@ def main() -> None:
         pyro.write_workspace_file(workspace_id, "database.py", text=DATABASE)
         pyro.write_workspace_file(workspace_id, "app.py", text=APP)
 
-        ready = {"tcp": "127.0.0.1:5432"}
+        ready = {"type": "tcp", "address": "127.0.0.1:5432"}
         pyro.start_service(workspace_id, "database", command=["python3", "database.py"], readiness=ready)
         web = pyro.start_service(
             workspace_id,
             "web",
             command=["python3", "app.py"],
-            readiness={"tcp": "127.0.0.1:8080"},
-            published_ports=["8080"],
+            readiness={"type": "tcp", "address": "127.0.0.1:8080"},
+            published_ports=[{"guest_port": 8080}],
         )
         port = web.published_ports[0].host_port
         print("open    ", web.state, f"http://{web.published_ports[0].host}:{port}/")
         print("fetched ", fetch(port), "and", fetch(port))
-        print("log     ", pyro.logs_service(workspace_id, "web", tail_lines=1).log.strip())
+        print("log     ", pyro.logs_service(workspace_id, "web", tail_lines=1).stdout.strip())
         for each in pyro.list_services(workspace_id).services:
-            print("service ", each.name, each.state)
+            print("service ", each.service_name, each.state)
         print("stopped ", pyro.stop_service(workspace_id, "web").state)
         print("deleted ", pyro.delete_workspace(workspace_id).deleted)
 

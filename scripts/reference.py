@@ -67,9 +67,6 @@ def command_section(shape: Shape, description: str) -> list[str]:
     if known or shape.takes_json:
         lines += ["", "| argument | meaning | default |", "| --- | --- | --- |"]
     for each in known:
-        if each.keys:
-            lines += [f"| `{each.option}-{key} {text}` | {meaning(each)} | |" for key, text in each.keys.items()]
-            continue
         lines.append(f"| `{argument(each)}` | {meaning(each)} | {default(each)} |")
         if each.from_file:
             what = "One NAME=VALUE per line, from a file" if each.kind is Kind.PAIRS else "The same, read from a file"
@@ -168,7 +165,7 @@ def mcp_page() -> str:
         hints = [name.removesuffix("Hint") for name, value in row.annotations.items() if value is True]
         lines += ["", f"## {row.mcp}", "", row.description + row.tool_description]
         lines += ["", f"Annotations: {', '.join(hints) or 'none'}."]
-        known = [each for each in parameters(row.request) if each.in_mcp]
+        known = parameters(row.request, "mcp")
         if known:
             lines += ["", "| argument | meaning | default |", "| --- | --- | --- |"]
         lines += [f"| `{each.name}` | {meaning(each)} | {default(each)} |" for each in known]

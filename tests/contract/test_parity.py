@@ -32,6 +32,8 @@ SDK_TYPES = {
     Kind.TEXTS: "Sequence[str] | None",
     Kind.PAIRS: "Mapping[str, str] | None",
     Kind.RECORDS: "Sequence[Mapping[str, str]] | None",
+    Kind.CHECK: "Mapping[str, str | int] | None",
+    Kind.PORTS: "Sequence[Mapping[str, int | None]] | None",
 }
 RETURNS = {"list_environments": "list[Environment]"}
 OWN_SDK_TYPES = {"stdin": "Stdin | None"}
@@ -101,18 +103,19 @@ SIGNATURES = {
         "(workspace_id: str, shell_id: str, *, cursor: int = 0, max_chars: int = 65536, plain: bool = False,"
         " wait_for_idle_ms: int | None = None)"
     ),
-    "write_shell": "(workspace_id: str, shell_id: str, *, input: str, newline: bool = True)",
-    "signal_shell": "(workspace_id: str, shell_id: str, *, signal: str = INT)",
+    "write_shell": "(workspace_id: str, shell_id: str, *, input: str, append_newline: bool = True)",
+    "signal_shell": "(workspace_id: str, shell_id: str, *, signal_name: str = INT)",
     "close_shell": "(workspace_id: str, shell_id: str)",
     "start_service": (
-        "(workspace_id: str, name: str, *, command: str | Sequence[str], cwd: str = /workspace,"
-        " readiness: Mapping[str, str] | None = None, ready_timeout_seconds: int = 30, ready_interval_ms: int = 500,"
-        " secret_env: Mapping[str, str] | None = None, published_ports: Sequence[str] | None = None)"
+        "(workspace_id: str, service_name: str, *, command: str | Sequence[str], cwd: str = /workspace,"
+        " readiness: Mapping[str, str | int] | None = None, ready_timeout_seconds: int = 30,"
+        " ready_interval_ms: int = 500, secret_env: Mapping[str, str] | None = None,"
+        " published_ports: Sequence[Mapping[str, int | None]] | None = None)"
     ),
     "list_services": "(workspace_id: str)",
-    "status_service": "(workspace_id: str, name: str)",
-    "logs_service": "(workspace_id: str, name: str, *, tail_lines: int = 200, all: bool = False)",
-    "stop_service": "(workspace_id: str, name: str)",
+    "status_service": "(workspace_id: str, service_name: str)",
+    "logs_service": "(workspace_id: str, service_name: str, *, tail_lines: int = 200, all: bool = False)",
+    "stop_service": "(workspace_id: str, service_name: str)",
     "logs_workspace": "(workspace_id: str, *, seq: int | None = None, offset: int = 0)",
     "push_workspace_sync": "(workspace_id: str, source_path: str | PathLike[str], *, dest: str = /workspace)",
     "list_workspace_files": "(workspace_id: str, *, path: str = /workspace, recursive: bool = False)",
@@ -172,7 +175,7 @@ def test_the_sdk_has_the_operations_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_method_has_the_fields_of_the_request(row: Operation[Any, Any]) -> None:
-    known = {each.name: each for each in parameters(row.request)}
+    known = {each.name: each for each in parameters(row.request, "sdk")}
     live = LIVE if "merge_stderr" in known else set[str]()
     assert set(sdk_parameters(row)) == set(known) | live
     for name, each in sdk_parameters(row).items():
@@ -225,7 +228,7 @@ def unless_null(schema: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("row", [row for row in ROWS if row.mcp], ids=named)
 def test_a_tool_has_the_fields_of_the_request(row: Operation[Any, Any]) -> None:
     schema = ToolInput(row, frozenset()).schema
-    known = [each for each in parameters(row.request) if each.in_mcp]
+    known = parameters(row.request, "mcp")
     assert list(schema["properties"]) == [each.name for each in known]
     for each in known:
         shown = unless_null(schema["properties"][each.name])

@@ -114,8 +114,6 @@ class Caller:
             return self._vms[-1] if tool in {"vm_start", "vm_status", "vm_network_info"} else self._vms.pop()
         if name in {"seed_path", "source_path"}:
             return str(self._repo)
-        if name == "published_ports":
-            return self._ports(self._tools[tool].input_schema["properties"][name])
         if name in {"output_path", "name", "service_name", "snapshot_name"}:
             return self._name(tool, name)
         value = VALUES.get(f"{tool}.{name}", VALUES.get(name))
@@ -131,9 +129,6 @@ class Caller:
             self._made[kind] = new
         return self._made[kind]
 
-    def _ports(self, schema: dict[str, Any]) -> list[Any]:
-        return ["8080"] if schema["items"]["type"] == "string" else [{"guest_port": 8080}]
-
     def _plain(self, tool: str, name: str) -> Any:
         schema = self._tools[tool].input_schema["properties"][name]
         kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
@@ -147,10 +142,12 @@ class Caller:
 # By name, and where that is not enough by tool and name.
 VALUES: dict[str, Any] = {
     "environment": ENVIRONMENT, "command": "true", "path": "stats/mean.py", "text": "x\n", "patch": PATCH,
-    "dest": "/workspace/pushed", "cwd": "/workspace", "input": "true", "signal": "INT", "signal_name": "INT",
+    "dest": "/workspace/pushed", "cwd": "/workspace", "input": "true", "signal_name": "INT",
+    "published_ports": [{"guest_port": 8080}],
     "snapshot": "baseline", "network_policy": "egress", "labels": {"a": "b"}, "clear_labels": ["a"],
     "secrets": [{"name": "A", "value": "not secret"}], "secret_env": {"A": "B"}, "env": {"A": "b"}, "user": "root",
-    "stdin": "text\n", "keep": "ends", "readiness": {"command": "true"}, "ready_file": "/workspace/stats/mean.py",
+    "stdin": "text\n", "keep": "ends", "readiness": {"type": "command", "command": "true"},
+    "ready_file": "/workspace/stats/mean.py",
     "ready_tcp": "127.0.0.1:1", "ready_http": "http://127.0.0.1:1/", "ready_command": "true",
     "allow_hosts": ["example.org"], "deny_hosts": ["example.org"], "ready_timeout_seconds": 1, "timeout_seconds": 20,
     "wait_for_idle_ms": 100, "seq": 1,

@@ -84,12 +84,12 @@ def shop(user: Pyro, paths: Paths, tmp_path: Path) -> Generator[str]:
         ENVIRONMENT, network_policy="egress+published-ports", seed_path=tmp_path / "seed"
     ).workspace_id
     user.start_service(
-        ident, "database", command="exec python3 database.py", readiness={"tcp": "127.0.0.1:5432"},
+        ident, "database", command="exec python3 database.py", readiness={"type": "tcp", "address": "127.0.0.1:5432"},
         ready_timeout_seconds=120,
     )  # fmt: skip
     user.start_service(
-        ident, "web", command=["python3", "app.py"], readiness={"http": "http://localhost:8080/"},
-        ready_timeout_seconds=120, published_ports=["8080"],
+        ident, "web", command=["python3", "app.py"], readiness={"type": "http", "url": "http://localhost:8080/"},
+        ready_timeout_seconds=120, published_ports=[{"guest_port": 8080}],
     )  # fmt: skip
     yield ident
     with suppress(PyroError):
@@ -143,12 +143,15 @@ def test_a_web_app_with_a_database_is_open_on_the_hosts_loopback_alone(user: Pyr
     listeners = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     assert [each for each in listeners if each.endswith(f":{port:04X}") and not each.startswith("0100007F")] == []
     listed = user.list_services(shop)
-    assert [(each.name, each.state) for each in listed.services] == [("database", "running"), ("web", "running")]
+    assert [(each.service_name, each.state) for each in listed.services] == [
+        ("database", "running"),
+        ("web", "running"),
+    ]
     status = user.status_workspace(shop)
     assert (status.service_count, status.running_service_count) == (2, 2)
     assert user.list_workspaces().workspaces[0].running_service_count == 2
     assert "Services: `database` running, `web` running." in user.summarize_workspace(shop).page
-    assert "GET / HTTP/1.1" in user.logs_service(shop, "web", tail_lines=3).log
+    assert "GET / HTTP/1.1" in user.logs_service(shop, "web", tail_lines=3).stdout
     assert user.logs_service(shop, "web", tail_lines=1).truncated
     assert user.diff_workspace(shop).summary.total == 0
 
@@ -156,11 +159,12 @@ def test_a_web_app_with_a_database_is_open_on_the_hosts_loopback_alone(user: Pyr
 def test_stopping_closes_the_port_and_starting_again_opens_it(user: Pyro, shop: str) -> None:
     port = port_of(user, shop)
     stopped = user.stop_service(shop, "web")
-    assert (stopped.state, stopped.exit_code, stopped.published_ports) == ("stopped", 143, ())
+    assert (stopped.state, stopped.exit_code, stopped.published_ports) == ("stopped", 143, [])
     assert is_refused(port)
     user.start_service(
-        shop, "web", command=["python3", "app.py"], readiness={"tcp": "localhost:8080"}, ready_timeout_seconds=120,
-        published_ports=[f"{port}:8080"],
+        shop, "web", command=["python3", "app.py"], ready_timeout_seconds=120,
+        readiness={"type": "tcp", "address": "localhost:8080"},
+        published_ports=[{"guest_port": 8080, "host_port": port}],
     )  # fmt: skip
     assert fetch(port).startswith("visit number ")
 
@@ -168,10 +172,11 @@ def test_stopping_closes_the_port_and_starting_again_opens_it(user: Pyro, shop: 
 def test_a_taken_port_is_refused_before_anything_starts(user: Pyro, shop: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mine:
         port = mine.getsockname()[1]
+        ports = [{"guest_port": 9000, "host_port": port}]
         with pytest.raises(PyroError, match=f"the port {port} of 127.0.0.1 is taken") as refusal:
-            user.start_service(shop, "other", command="sleep 60", published_ports=[f"{port}:9000"])
+            user.start_service(shop, "other", command="sleep 60", published_ports=ports)
     assert refusal.value.code is ErrorCode.CONFLICT
-    assert "other" not in [each.name for each in user.list_services(shop).services]
+    assert "other" not in [each.service_name for each in user.list_services(shop).services]
 
 
 def test_a_killed_carrier_is_said_and_the_service_can_be_started_again(user: Pyro, paths: Paths, shop: str) -> None:
@@ -180,12 +185,13 @@ def test_a_killed_carrier_is_said_and_the_service_can_be_started_again(user: Pyr
     process.send_signal(pid, process.start_time(pid) or 0, signal.SIGKILL)
     wait_until(lambda: is_refused(port), timeout_s=10, what="the port to be closed")
     status = user.status_service(shop, "web")
-    assert (status.state, status.published_ports) == ("running", ())
+    assert (status.state, status.published_ports) == ("running", [])
     assert "not published any more" in status.problem
     user.stop_service(shop, "web")
     user.start_service(
-        shop, "web", command=["python3", "app.py"], readiness={"tcp": "localhost:8080"}, ready_timeout_seconds=120,
-        published_ports=["8080"],
+        shop, "web", command=["python3", "app.py"], ready_timeout_seconds=120,
+        readiness={"type": "tcp", "address": "localhost:8080"},
+        published_ports=[{"guest_port": 8080}],
     )  # fmt: skip
     assert fetch(port_of(user, shop)).startswith("visit number ")
     assert record_of(paths, shop).publisher is not None
@@ -198,7 +204,7 @@ def test_a_killed_service_takes_its_port_along(user: Pyro, paths: Paths, shop: s
     # It closes the port first and ends after that.
     wait_until(lambda: not carriers(paths), timeout_s=10, what="the carrier to end")
     status = user.status_service(shop, "web")
-    assert (status.state, status.exit_code, status.published_ports) == ("exited", 137, ())
+    assert (status.state, status.exit_code, status.published_ports) == ("exited", 137, [])
     assert user.status_service(shop, "database").state == "running"
 
 
@@ -217,7 +223,7 @@ def test_a_killed_vmm_leaves_no_port_and_no_process(user: Pyro, paths: Paths, sh
         wait_until(lambda: is_refused(port), timeout_s=10, what="the port to be closed")
     assert user.status_workspace(shop).state == "stopped"
     assert carriers(paths) == []
-    assert user.list_services(shop).services == ()
+    assert user.list_services(shop).services == []
     assert user.status_workspace(shop).service_count == 0
 
 
@@ -228,7 +234,7 @@ def test_services_and_ports_end_with_the_workspaces_life(user: Pyro, paths: Path
     assert carriers(paths) == []
     assert is_refused(port)
     if verb != "delete_workspace":
-        assert user.list_services(shop).services == ()
+        assert user.list_services(shop).services == []
 
 
 def test_a_caller_killed_while_a_service_starts_leaves_nothing(
@@ -243,8 +249,8 @@ def test_a_caller_killed_while_a_service_starts_leaves_nothing(
         killed = pyro("workspace", "service", "start", shop, "late", "--publish", "9001", "--", "sleep 600")
         assert killed.returncode == -signal.SIGKILL
         wait_until(lambda: len(carriers(paths)) == 1, timeout_s=10, what="the carrier to end with its starter")
-        late = {each.name: each for each in user.list_services(shop).services}["late"]
-        assert late.published_ports == ()
+        late = {each.service_name: each for each in user.list_services(shop).services}["late"]
+        assert late.published_ports == []
         assert late.state in {"failed", "running"}
         user.stop_service(shop, "late")
     monkeypatch.delenv("PYRO_FAULT_POINT")
@@ -254,13 +260,13 @@ def test_a_caller_killed_while_a_service_starts_leaves_nothing(
 def test_a_workspace_without_the_policy_publishes_nothing(user: Pyro) -> None:
     ident = user.create_workspace(ENVIRONMENT).workspace_id
     with pytest.raises(PyroError, match="publishes no ports: its network policy is off") as refusal:
-        user.start_service(ident, "web", command="sleep 60", published_ports=["8080"])
+        user.start_service(ident, "web", command="sleep 60", published_ports=[{"guest_port": 8080}])
     assert "egress+published-ports" in refusal.value.hint
     # Services without ports need no network.
     assert user.start_service(ident, "quiet", command="sleep 60").state == "running"
     user.stop_workspace(ident)
     user.start_workspace(ident)
-    assert user.list_services(ident).services == ()
+    assert user.list_services(ident).services == []
     user.delete_workspace(ident)
 
 
@@ -268,10 +274,10 @@ def test_a_services_secret_is_never_shown(user: Pyro) -> None:
     ident = user.create_workspace(ENVIRONMENT, secrets=[{"name": "TOKEN", "value": "hush-5up3r-s3cret"}]).workspace_id
     line = "echo the token is $API_TOKEN; sleep 0.4; echo again $API_TOKEN >&2; exec sleep 600"
     user.start_service(ident, "talker", command=line, secret_env={"TOKEN": "API_TOKEN"})
-    wait_until(lambda: "again" in user.logs_service(ident, "talker").log, timeout_s=20, what="it to talk")
-    assert user.logs_service(ident, "talker").log == "the token is [REDACTED]\nagain [REDACTED]\n"
-    with pytest.raises(PyroError) as failure:
-        user.start_service(ident, "loser", command="echo lost $T; exit 1", secret_env={"TOKEN": "T"})
-    assert "hush" not in json.dumps(failure.value.to_json())
-    assert "lost [REDACTED]" in failure.value.message
+    wait_until(lambda: "again" in user.logs_service(ident, "talker").stdout, timeout_s=20, what="it to talk")
+    assert user.logs_service(ident, "talker").stdout == "the token is [REDACTED]\nagain [REDACTED]\n"
+    failed = user.start_service(ident, "loser", command="echo lost $T; exit 1", secret_env={"TOKEN": "T"})
+    assert "hush" not in json.dumps(failed)
+    assert (failed.state, failed.stop_reason, failed.exit_code) == ("failed", "process_exited_before_ready", 1)
+    assert failed.last_output == "lost [REDACTED]\n"
     user.delete_workspace(ident)

@@ -43,7 +43,7 @@ class Desk:
 
     def does(self, text: str, expected: str, *, newline: bool = True) -> str:
         """Type, and read until something is to be seen."""
-        cursor = self.pyro.write_shell(self.workspace_id, self.shell_id, input=text, newline=newline).cursor
+        cursor = self.pyro.write_shell(self.workspace_id, self.shell_id, input=text, append_newline=newline).cursor
         return self.sees(expected, cursor)
 
     def sees(self, expected: str, cursor: int = 0) -> str:
@@ -240,8 +240,8 @@ def test_a_killed_client_leaves_the_shell_at_work(desk: Desk) -> None:
 def test_a_workload_that_kills_everything_takes_its_shells_and_no_more(desk: Desk) -> None:
     desk.pyro.exec_workspace(desk.workspace_id, command="kill -9 -1")
     reading = desk.pyro.read_shell(desk.workspace_id, desk.shell_id, wait_for_idle_ms=30_000)
-    assert (reading.state, reading.exit_code) == ("exited", 137)
-    assert [each.state for each in desk.pyro.list_shells(desk.workspace_id).shells] == ["exited"]
+    assert (reading.state, reading.exit_code) == ("stopped", 137)
+    assert [each.state for each in desk.pyro.list_shells(desk.workspace_id).shells] == ["stopped"]
     other = Desk(desk.pyro, desk.workspace_id)
     other.does("echo he''re", "here\n")
 

@@ -189,7 +189,11 @@ def _live_in(sdk: Pyro, workspace_id: str) -> list[str]:
     said = [
         str(
             sdk.start_service(
-                workspace_id, "leaky", command=command, secret_env=given, readiness={"file": "/tmp/ready"}
+                workspace_id,
+                "leaky",
+                command=command,
+                secret_env=given,
+                readiness={"type": "file", "path": "/tmp/ready"},
             )
         )
     ]
@@ -284,7 +288,10 @@ def test_a_model_does_not_see_a_value_either(guests: HostFixture, values: Values
         with anyio.fail_after(100):
             async with Client(parameters) as client:
                 for tool, more in (
-                    ("workspace_exec", {"command": "cat /run/pyro-secrets/A; cp /run/pyro-secrets/A leak"}),
+                    (
+                        "workspace_exec",
+                        {"command": "cat /run/pyro-secrets/A; cp /run/pyro-secrets/A leak"},
+                    ),
                     ("workspace_file_read", {"path": "leak"}),
                     ("workspace_diff", {}),
                     ("workspace_logs", {}),

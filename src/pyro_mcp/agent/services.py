@@ -114,6 +114,7 @@ class ServiceStart:
 class ServiceReport:
     """A service, as its guest claims it to be. Of its log, the bytes from `first` to `end` can be read.
 
+    `ran_ms` is how long it ran, once it has ended, and `killed` says that it did not end when it was asked to.
     `left_running` is the number of processes that the command left in the background when it exited with 0. They are
     killed then.
     """
@@ -126,6 +127,8 @@ class ServiceReport:
     problem: ServiceProblem
     detail: str
     left_running: int
+    ran_ms: int
+    killed: bool
     first: int
     end: int
 
@@ -248,6 +251,8 @@ def _report(document: Document) -> ServiceReport:
         problem=choice(document, "problem", ServiceProblem),
         detail=printable(text(document, "detail", most=MAX_DOCUMENT_BYTES), _MAX_DETAIL_CHARS),
         left_running=number({"left_running": 0, **document}, "left_running"),
+        ran_ms=number({"ran_ms": 0, **document}, "ran_ms"),
+        killed=document.get("killed") is True,
         first=number(document, "first"),
         end=number(document, "end"),
     )

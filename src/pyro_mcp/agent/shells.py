@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
-from pyro_mcp.agent.answers import MAX_NAME_CHARS, ResultReader, choice, exit_code, number, objects, text
+from pyro_mcp.agent.answers import MAX_NAME_CHARS, ResultReader, exit_code, number, objects, text
 from pyro_mcp.agent.cancel import CancelToken
 from pyro_mcp.agent.exchange import Input
 from pyro_mcp.agent.messages import DocumentRequest, Stream, breach, decode
@@ -25,6 +25,7 @@ TIMEOUT_S = 15.0
 # A person who is attached may think for long.
 ATTACH_TIMEOUT_S = 365 * 86_400.0
 _MAX_COUNT = 1 << 60
+_MAX_PATH_CHARS = 4096
 # Pasted, such a character would be text, not a key.
 _KEY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -32,8 +33,8 @@ _KEY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 class ShellState(StrEnum):
     """Say whether a shell's program still runs."""
 
-    RUNNING = shells.RUNNING
-    EXITED = shells.EXITED
+    RUNNING = "running"
+    STOPPED = "stopped"
 
 
 class ShellSignal(StrEnum):
@@ -47,7 +48,7 @@ class ShellSignal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ShellInfo:
-    """A shell, as its guest describes it. Output before `first` can't be read any more."""
+    """A shell, as its guest describes it; the times are by its clock. Output before `first` can't be read any more."""
 
     shell: str
     state: ShellState
@@ -56,6 +57,9 @@ class ShellInfo:
     end: int
     cols: int
     rows: int
+    cwd: str = ""
+    started_at: float = 0.0
+    ended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +237,7 @@ def _output(reader: ResultReader, shell: str, cursor: int, max_bytes: int, conte
 
 
 def _info(document: Document) -> ShellInfo:
-    state = choice(document, "state", ShellState)
+    state = ShellState.RUNNING if document.get("exit_code") is None else ShellState.STOPPED
     first, end = number(document, "first"), number(document, "end")
     info = ShellInfo(
         shell=text(document, "shell"),
@@ -243,6 +247,9 @@ def _info(document: Document) -> ShellInfo:
         end=end,
         cols=number(document, "cols", most=shells.MAX_COLS),
         rows=number(document, "rows", most=shells.MAX_ROWS),
+        cwd=text({"cwd": "", **document}, "cwd", most=_MAX_PATH_CHARS),
+        started_at=number({"started_ms": 0, **document}, "started_ms") / 1000,
+        ended_at=None if document.get("ended_ms") is None else number(document, "ended_ms") / 1000,
     )
     if not info.cols or not info.rows or first > end + shells.CONTEXT_BYTES:
         raise breach("a shell of no sense")

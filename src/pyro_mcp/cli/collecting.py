@@ -36,14 +36,14 @@ def collected(parameter: Parameter, given: Mapping[str, Any], command: str) -> o
         PyroError: a file can't be read, is too large, or is not UTF-8.
     """
     value = given[parameter.name]
-    if parameter.keys:
-        return value
     if parameter.kind is Kind.PAIRS and parameter.from_file:
         return _variables(parameter, value or [], given.get(parameter.name + FILE_SUFFIX) or [], command)
     if parameter.kind is Kind.PAIRS:
         return None if value is None else _pairs(parameter, value, command)
     if parameter.kind is Kind.TEXTS:
         return None if value is None else tuple(value)
+    if parameter.kind is Kind.PORTS:
+        return None if value is None else tuple(_port(parameter, each, command) for each in value)
     path = given.get(parameter.name + FILE_SUFFIX)
     if parameter.kind is Kind.RECORDS:
         return _records(parameter, value or [], path or [], command)
@@ -92,6 +92,13 @@ def _records(
             records.append({"name": name, key: value})
     blot_out([record["value"] for record in records if "value" in record])
     return tuple(records) or None
+
+
+def _port(parameter: Parameter, text: str, command: str) -> dict[str, int | None]:
+    host, colon, guest = text.rpartition(":")
+    if not (guest.isascii() and guest.isdigit()) or (colon and not (host.isascii() and host.isdigit())):
+        raise _malformed(parameter.option, text, parameter.names, command)
+    return {"guest_port": int(guest), "host_port": int(host) if colon else None}
 
 
 def _malformed(option: str, text: str, form: str, command: str) -> UsageError:

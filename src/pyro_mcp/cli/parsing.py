@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, QUIET, STDIN, Shape
@@ -19,7 +18,7 @@ from pyro_mcp.operations.validation import check_request
 
 _WIDTH, _NARROWEST = 100, 40
 # Kinds whose option may be given several times.
-COLLECTED = frozenset({Kind.TEXTS, Kind.PAIRS, Kind.RECORDS})
+COLLECTED = frozenset({Kind.TEXTS, Kind.PAIRS, Kind.RECORDS, Kind.PORTS})
 _FROM_FILE = {
     Kind.RECORDS: "A file with the value instead.",
     Kind.PAIRS: "A file of this host with one NAME=VALUE per line (repeatable).",
@@ -166,13 +165,6 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter, *, is_many: bool
     elif parameter.kind is Kind.CLAIM:
         action = argparse.BooleanOptionalAction if parameter.default is True else "store_true"
         parser.add_argument(parameter.option, dest=parameter.name, action=action, default=parameter.default, help=said)
-    elif parameter.keys:
-        choices = parser.add_mutually_exclusive_group()
-        for key, stands_for in parameter.keys.items():
-            option = f"{parameter.option}-{key}"
-            told = f"{said} Here: {stands_for}."
-            take = partial(_keyed, key)
-            choices.add_argument(option, dest=parameter.name, type=take, metavar=stands_for, help=told)
     else:
         collects = parameter.kind in COLLECTED
         home: Any = parser
@@ -216,10 +208,6 @@ def _mebibytes(text: str) -> int:
     from pyro_mcp.cli.units import mebibytes
 
     return mebibytes(text)
-
-
-def _keyed(key: str, text: str) -> dict[str, str]:
-    return {key: text}
 
 
 def _whole(text: str) -> int:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def _service(result: ServiceResult) -> None:
-    put(facts({**result, "published_ports": ", ".join(map(_port, result.published_ports))}))
+    output = result.get("last_output", "")
+    if output:
+        put_alone(output, ends_line=not output.endswith("\n"))
+    put(facts({**result, "last_output": "", "published_ports": ", ".join(map(_port, result.published_ports))}))
 
 
 def _list(result: ServiceListResult) -> None:
@@ -29,7 +32,7 @@ def _list(result: ServiceListResult) -> None:
         return
     rows = [
         (
-            each.name,
+            each.service_name,
             each.state,
             each.exit_code,
             each.ready_at,
@@ -42,10 +45,10 @@ def _list(result: ServiceListResult) -> None:
 
 
 def _logs(result: ServiceLogsResult) -> None:
-    if result.log:
-        put_alone(result.log, ends_line=not result.log.endswith("\n"))
+    if result.stdout:
+        put_alone(result.stdout, ends_line=not result.stdout.endswith("\n"))
     told = f"state={result.state} log_bytes={result.log_bytes} truncated={str(result.truncated).lower()}"
-    say(f"[logs] workspace_id={result.workspace_id} service={printable_line(result.name)} {told}")
+    say(f"[logs] workspace_id={result.workspace_id} service_name={printable_line(result.service_name)} {told}")
 
 
 def _port(port: PublishedPortResult) -> str:

@@ -36,4 +36,4 @@ class Shape(NamedTuple):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Return the fields of the request that the command line gives."""
-        return tuple(each for each in parameters(self.request) if each.in_cli)
+        return parameters(self.request, "cli")

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.workspaces.shells import (
         ShellCloseResult,
         ShellListResult,
-        ShellOpenResult,
         ShellReadResult,
+        ShellResult,
         ShellSignalResult,
         ShellWriteResult,
     )
 
 
-def _opened(result: ShellOpenResult) -> None:
+def _opened(result: ShellResult) -> None:
     put(facts(result))
 
 
@@ -46,7 +46,7 @@ def _read(result: ShellReadResult) -> None:
 
 
 def _written(result: ShellWriteResult) -> None:
-    put(f"typed {result.input_chars} characters into {result.shell_id}; read on from --cursor {result.cursor}")
+    put(f"typed {result.input_length} characters into {result.shell_id}; read on from --cursor {result.cursor}")
 
 
 def _signalled(result: ShellSignalResult) -> None:

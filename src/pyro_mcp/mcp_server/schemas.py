@@ -31,7 +31,7 @@ class ToolInput:
 
     def __init__(self, operation: Operation[Any, Any], hidden: frozenset[str]) -> None:
         self._request = operation.request
-        shown_fields = [each for each in parameters(operation.request) if each.in_mcp and each.name not in hidden]
+        shown_fields = [each for each in parameters(operation.request, "mcp") if each.name not in hidden]
         self._names = tuple(parameter.name for parameter in shown_fields)
         # They may hold secrets.
         self._private = {parameter.name for parameter in shown_fields if parameter.kind is Kind.RECORDS}

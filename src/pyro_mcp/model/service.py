@@ -55,7 +55,8 @@ class Service:
     """One service. `run` tells this start of its name from others.
 
     `ready_at` is None until it was ready. `publisher` is the process that carries its published ports. `owner` is the
-    process that starts it, until it has. `problem` says why it failed, or what is wrong with it.
+    process that starts it, until it has. `stop_reason` says why it ended: sigterm, sigkill, readiness_timeout or
+    process_exited_before_ready; `problem` why it failed, or what is wrong with it.
     """
 
     name: str
@@ -66,7 +67,9 @@ class Service:
     started_at: float
     readiness: Readiness | None = None
     ready_at: float | None = None
+    ended_at: float | None = None
     exit_code: int | None = None
+    stop_reason: str = ""
     ports: tuple[PublishedPort, ...] = ()
     publisher: Owner | None = None
     owner: Owner | None = None

@@ -11,6 +11,8 @@ from dataclasses import MISSING, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, cast
 
+SURFACES = "cli sdk mcp"
+
 
 class Place(StrEnum):
     """Say where a field stands on the command line."""
@@ -33,6 +35,8 @@ class Kind(StrEnum):
     TEXTS = "tuple[str, ...] | None"
     PAIRS = "dict[str, str] | None"
     RECORDS = "tuple[dict[str, str], ...] | None"
+    CHECK = "dict[str, str | int] | None"
+    PORTS = "tuple[dict[str, int | None], ...] | None"
 
     @property
     def is_whole(self) -> bool:
@@ -75,9 +79,7 @@ class Parameter(NamedTuple):
     from_file: str
     is_host_path: bool
     is_output: bool
-    keys: Mapping[str, str]
-    in_mcp: bool
-    in_cli: bool
+    on: str
 
     @property
     def option(self) -> str:
@@ -103,9 +105,7 @@ def about(
     from_file: str = "",
     is_host_path: bool = False,
     is_output: bool = False,
-    keys: Mapping[str, str] | None = None,
-    in_mcp: bool = True,
-    in_cli: bool = True,
+    on: str = SURFACES,
 ) -> Mapping[str, object]:
     """Return the metadata of a request's field.
 
@@ -113,9 +113,8 @@ def about(
     stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `workspace`).
     `called` is the option where it is not the field's name, `short` its one-letter form, `also` a second option
     that takes the value as people write it (5m, 2g), `from_file` one that names a file of the host with the value. A
-    host path may be given to the SDK as any path; `is_output` marks one that is written. Where a field holds a text by
-    one of a few `keys`, each is an option, and what it maps to stands for the text in usage lines. A field
-    that is not `in_mcp` is no argument of a tool, one that is not `in_cli` no option of a command.
+    host path may be given to the SDK as any path; `is_output` marks one that is written. `on` names the
+    surfaces that have the field.
     """
     known: dict[str, object] = {
         "description": description,
@@ -134,9 +133,7 @@ def about(
         "from_file": from_file,
         "is_host_path": is_host_path or None,
         "is_output": is_output or None,
-        "keys": keys,
-        "in_mcp": None if in_mcp else False,
-        "in_cli": None if in_cli else False,
+        "on": on,
     }
     return {key: value for key, value in known.items() if value is not None and value != ""}
 
@@ -151,12 +148,17 @@ def said(description: str, *, guest: bool = False, rest: str = "", most: int = 0
     return field(metadata={key: value for key, value in known.items() if value})
 
 
-def parameters(request: type) -> tuple[Parameter, ...]:
-    """Return the fields of a request's class, in order; what it must be given comes before what it inherits."""
+def parameters(request: type, surface: str = "") -> tuple[Parameter, ...]:
+    """Return the fields of a request's class that a surface has, or all.
+
+    What it must be given comes before what it inherits.
+    """
     found: list[Parameter] = []
     inherited = {each.name for base in request.__mro__[1:] if is_dataclass(base) for each in fields(base)}
     for each in sorted(fields(request), key=lambda each: each.name in inherited or each.default is not MISSING):
         told = each.metadata
+        if surface not in told["on"]:
+            continue
         required = each.default is MISSING and each.default_factory is MISSING
         found.append(
             Parameter(
@@ -180,9 +182,7 @@ def parameters(request: type) -> tuple[Parameter, ...]:
                 from_file=told.get("from_file", ""),
                 is_host_path=told.get("is_host_path", False),
                 is_output=told.get("is_output", False),
-                keys=told.get("keys", {}),
-                in_mcp=told.get("in_mcp", True),
-                in_cli=told.get("in_cli", True),
+                on=told["on"],
             )
         )
     return tuple(found)

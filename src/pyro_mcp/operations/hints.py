@@ -29,11 +29,10 @@ class Surface(StrEnum):
 
 
 class _Argument(NamedTuple):
-    """An argument of an operation, as a hint has it. `key` is that of a text by one of a few keys."""
+    """An argument of an operation, as a hint has it."""
 
     parameter: Parameter
     value: str | None
-    key: str = ""
 
 
 def adapted(text: str, surface: Surface) -> str:
@@ -81,11 +80,10 @@ def _method(operation: Operation[Any, Any], arguments: list[_Argument]) -> str:
 
 def _argument(argument: _Argument, surface: Surface) -> str:
     """Return an argument as the surface takes it, "" if it does not."""
-    parameter, value, key = argument
-    if surface is Surface.MCP and not parameter.in_mcp:
-        return ""
-    if key:
-        return f"readiness={{'type': {key!r}, …}}" if surface is Surface.SDK else f"readiness.{key}"
+    parameter, value = argument
+    if surface.value not in parameter.on:
+        kind = parameter.name.removeprefix("ready_")
+        return f"readiness={{'type': {kind!r}, …}}" if kind != parameter.name else ""
     if parameter.kind is Kind.CLAIM:
         return f"{parameter.name}={'True' if surface is Surface.SDK else 'true'}"
     if value is None or _PLACEHOLDER.fullmatch(value):
@@ -102,25 +100,22 @@ def _arguments(words: list[str], known: list[Parameter]) -> list[_Argument] | No
     while rest and rest[0] != "--":
         word = rest.pop(0)
         if not word.startswith("-"):
-            parameter, key = next(positional, None), ""
+            parameter = next(positional, None)
             value: str | None = word
         else:
             option, sign, after = word.partition("=")
-            parameter, key = _option(option, known)
+            parameter = _option(option, known)
             takes_value = parameter is not None and parameter.kind is not Kind.CLAIM
             value = after if sign else rest.pop(0) if takes_value and rest else None
         if parameter is None:
             return None
-        found.append(_Argument(parameter, value, key))
+        found.append(_Argument(parameter, value))
     return found
 
 
-def _option(option: str, known: list[Parameter]) -> tuple[Parameter | None, str]:
-    """Return the parameter of an option, and the key if it has one."""
+def _option(option: str, known: list[Parameter]) -> Parameter | None:
+    """Return the parameter of an option."""
     for each in known:
         if each.place is Place.OPTION and option in {each.option, each.short, each.also, each.from_file}:
-            return each, ""
-        for key in each.keys:
-            if option == f"{each.option}-{key}":
-                return each, key
-    return None, ""
+            return each
+    return None

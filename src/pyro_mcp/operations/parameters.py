@@ -80,22 +80,20 @@ def timeout(description: str = _TIMEOUT) -> Mapping[str, object]:
 
 TIMEOUT_SECONDS = timeout()
 ONE_SHOT_TIMEOUT = timeout(f"{_TIMEOUT} With a network the default is {limits.NETWORK_TIMEOUT_S}.")
-STDIN = about("Text to pass to the command on stdin.", in_cli=False)
-MERGE_STDERR = about("Return stderr in stdout, in the order in which it was written.", in_cli=False, in_mcp=False)
+STDIN = about("Text to pass to the command on stdin.", on="sdk mcp")
+MERGE_STDERR = about("Return stderr in stdout, in the order in which it was written.", on="sdk")
 MAX_OUTPUT_BYTES = about(
     "How much of each stream the result keeps.",
     ge=0,
     le=limits.MAX_STREAM_BYTES,
     unit="bytes",
-    in_cli=False,
-    in_mcp=False,
+    on="sdk",
 )
 KEEP = about(
     "What it keeps of a longer stream: its beginning and end (ends), or its end (tail).",
     pattern="^(ends|tail)$",
     form="ends or tail",
-    in_cli=False,
-    in_mcp=False,
+    on="sdk",
 )
 VM_TTL_SECONDS = about(
     "Time to live of the VM. When it expires, the VM is deleted with its disk.",
@@ -167,6 +165,8 @@ MAX_BYTES = about("Maximum number of bytes to read.", ge=1, le=MAX_FILE_BYTES, u
 OFFSET = about("Byte offset to start reading at.", ge=0, le=MAX_FILE_BYTES, unit="bytes")
 RECURSIVE = about("List subdirectories too.")
 WORKSPACE_ID = "Id of the workspace."
+EXECUTION_MODE = "Where commands run: guest_virtio_serial, guest_vsock, or host_compat (no VM)."
+ISOLATION = "Its isolation from this host: kvm, tcg (a VM in software), none."
 FILE_MODE = "Its permission bits, as chmod takes them."
 FILE_SIZE = "Its size."
 FULL_PATH = "Its full path in the guest."

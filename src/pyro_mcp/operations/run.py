@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "The environment it was created from."
 VM_ID = "Id of the VM."
-EXECUTION_MODE = "Where the command ran: guest_virtio_serial, guest_vsock, or host_compat (no VM)."
-ISOLATION = "Its isolation from this host: kvm, tcg (a VM in software), none."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +47,8 @@ class VmExecResult(CommandResult):
     vm_id: str = said(VM_ID)
     environment: str = said(ENVIRONMENT)
     command: str = said("The command, as a line for a shell.")
-    execution_mode: str = said(EXECUTION_MODE)
-    isolation: str = said(ISOLATION)
+    execution_mode: str = said(parameters.EXECUTION_MODE)
+    isolation: str = said(parameters.ISOLATION)
     exit_code: int = said("Its exit status; 128+N if signal N killed it; 124 if it timed out.")
     timed_out: bool = said("Whether it was killed because it timed out.")
     oom_killed: bool = said("Whether the guest ran out of memory and killed one of its processes.")

@@ -6,6 +6,7 @@ Only the request itself is checked: whether an environment or a VM exists is up 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import NoneType
 from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -62,6 +63,10 @@ def _breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
             return _texts_breach(parameter, value)
         case Kind.PAIRS:
             return None if _is_pairs(value) else (f"is {shown(value)}", "Give an object of strings: {name: text, …}.")
+        case Kind.CHECK:
+            return None if _is_pairs(value, str, int) else (f"is {shown(value)}", "Give an object with a type.")
+        case Kind.PORTS:
+            return _ports_breach(parameter, value)
         case Kind.RECORDS:
             records = cast("tuple[object, ...] | None", value if isinstance(value, tuple) else None)
             whole = records is not None and all(map(_is_pairs, records))
@@ -108,11 +113,17 @@ def _texts_breach(parameter: Parameter, value: object) -> tuple[str, str] | None
     return None
 
 
-def _is_pairs(value: object) -> bool:
+def _ports_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
+    is_list = isinstance(value, tuple)
+    whole = is_list and all(_is_pairs(each, int, NoneType) for each in cast("tuple[object, ...]", value))
+    return None if whole else (f"is {shown(value)}", f"Give {parameter.form}.")
+
+
+def _is_pairs(value: object, *kinds: type) -> bool:
     if not isinstance(value, dict):
         return False
     pairs = cast("dict[object, object]", value)
-    return all(isinstance(key, str) and isinstance(each, str) for key, each in pairs.items())
+    return all(isinstance(key, str) and isinstance(each, kinds or str) for key, each in pairs.items())
 
 
 def _command_breach(value: object) -> tuple[str, str] | None:

@@ -11,8 +11,6 @@ from pyro_mcp.operations.guest_commands import command_result, command_streams, 
 from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of
 from pyro_mcp.operations.run import (
     ENVIRONMENT,
-    EXECUTION_MODE,
-    ISOLATION,
     VM_ID,
     VmCreateRequest,
     VmExecRequest,
@@ -41,8 +39,8 @@ class VmResult(Result):
     environment: str = said(ENVIRONMENT)
     state: str = said("Its state: created, started, stopped, failed, or in between.")
     stop_reason: str | None = said("Why it stopped: user, ttl, host_reboot, lost.")
-    execution_mode: str | None = said(EXECUTION_MODE)
-    isolation: str | None = said(ISOLATION)
+    execution_mode: str | None = said(parameters.EXECUTION_MODE)
+    isolation: str | None = said(parameters.ISOLATION)
     vcpu_count: int = said("Virtual CPUs.")
     mem_mib: int = said("Memory in MiB.")
     network_policy: str = said("Its network policy: off, egress.")

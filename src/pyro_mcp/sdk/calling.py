@@ -99,9 +99,9 @@ def _held(parameter: Parameter, value: Any) -> object:  # noqa: ANN401 - as abov
             return value if isinstance(value, str) else tuple(value)
         case Kind.TEXTS:
             return (value,) if isinstance(value, str) else tuple(value)
-        case Kind.PAIRS:
+        case Kind.PAIRS | Kind.CHECK:
             return dict(value)
-        case Kind.RECORDS:
+        case Kind.RECORDS | Kind.PORTS:
             return tuple(dict(each) for each in value)
         case _:
             return value

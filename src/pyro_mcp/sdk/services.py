@@ -9,7 +9,12 @@ from pyro_mcp.sdk.calling import Calling
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pyro_mcp.operations.workspaces.services import ServiceListResult, ServiceLogsResult, ServiceResult
+    from pyro_mcp.operations.workspaces.services import (
+        ServiceListResult,
+        ServiceLogsResult,
+        ServiceResult,
+        ServiceStartResult,
+    )
 
 
 class Services(Calling):
@@ -18,21 +23,25 @@ class Services(Calling):
     def start_service(
         self,
         workspace_id: str,
-        name: str,
+        service_name: str,
         *,
         command: str | Sequence[str],
         cwd: str = "/workspace",
-        readiness: Mapping[str, str] | None = None,
+        readiness: Mapping[str, str | int] | None = None,
         ready_timeout_seconds: int = 30,
         ready_interval_ms: int = 500,
         secret_env: Mapping[str, str] | None = None,
-        published_ports: Sequence[str] | None = None,
-    ) -> ServiceResult:
-        """Start a service and wait until it is ready: `readiness` is such as {"tcp": "127.0.0.1:8080"}."""
+        published_ports: Sequence[Mapping[str, int | None]] | None = None,
+    ) -> ServiceStartResult:
+        """Start a service and wait until it is ready, or has failed.
+
+        `readiness` is such as {"type": "tcp", "address": "127.0.0.1:8080"}, `published_ports` such as
+        [{"guest_port": 8080}].
+        """
         return self._run(
             "workspace service start",
             workspace_id=workspace_id,
-            name=name,
+            service_name=service_name,
             command=command,
             cwd=cwd,
             readiness=readiness,
@@ -46,21 +55,27 @@ class Services(Calling):
         """List the services of a workspace."""
         return self._run("workspace service list", workspace_id=workspace_id)
 
-    def status_service(self, workspace_id: str, name: str) -> ServiceResult:
+    def status_service(self, workspace_id: str, service_name: str) -> ServiceResult:
         """Show a service."""
-        return self._run("workspace service status", workspace_id=workspace_id, name=name)
+        return self._run("workspace service status", workspace_id=workspace_id, service_name=service_name)
 
     def logs_service(
         self,
         workspace_id: str,
-        name: str,
+        service_name: str,
         *,
         tail_lines: int = 200,
         all: bool = False,  # noqa: A002 - the contract's
     ) -> ServiceLogsResult:
         """Show what a service wrote: its last lines, or all that is kept."""
-        return self._run("workspace service logs", workspace_id=workspace_id, name=name, tail_lines=tail_lines, all=all)
+        return self._run(
+            "workspace service logs",
+            workspace_id=workspace_id,
+            service_name=service_name,
+            tail_lines=tail_lines,
+            all=all,
+        )
 
-    def stop_service(self, workspace_id: str, name: str) -> ServiceResult:
+    def stop_service(self, workspace_id: str, service_name: str) -> ServiceResult:
         """Stop a service, with all that it started, and its published ports."""
-        return self._run("workspace service stop", workspace_id=workspace_id, name=name)
+        return self._run("workspace service stop", workspace_id=workspace_id, service_name=service_name)

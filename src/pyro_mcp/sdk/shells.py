@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.workspaces.shells import (
         ShellCloseResult,
         ShellListResult,
-        ShellOpenResult,
         ShellReadResult,
+        ShellResult,
         ShellSignalResult,
         ShellWriteResult,
     )
@@ -30,7 +30,7 @@ class Shells(Calling):
         cols: int = 120,
         rows: int = 30,
         secret_env: Mapping[str, str] | None = None,
-    ) -> ShellOpenResult:
+    ) -> ShellResult:
         """Open a shell."""
         return self._run(
             "workspace shell open", workspace_id=workspace_id, cwd=cwd, cols=cols, rows=rows, secret_env=secret_env
@@ -61,15 +61,28 @@ class Shells(Calling):
             wait_for_idle_ms=wait_for_idle_ms,
         )
 
-    def write_shell(self, workspace_id: str, shell_id: str, *, input: str, newline: bool = True) -> ShellWriteResult:  # noqa: A002 - the operation's own name
+    def write_shell(
+        self,
+        workspace_id: str,
+        shell_id: str,
+        *,
+        input: str,  # noqa: A002 - the operation's own name
+        append_newline: bool = True,
+    ) -> ShellWriteResult:
         """Type into a shell, and press Enter."""
         return self._run(
-            "workspace shell write", workspace_id=workspace_id, shell_id=shell_id, input=input, newline=newline
+            "workspace shell write",
+            workspace_id=workspace_id,
+            shell_id=shell_id,
+            input=input,
+            append_newline=append_newline,
         )
 
-    def signal_shell(self, workspace_id: str, shell_id: str, *, signal: str = "INT") -> ShellSignalResult:
+    def signal_shell(self, workspace_id: str, shell_id: str, *, signal_name: str = "INT") -> ShellSignalResult:
         """Send a signal (HUP, INT, TERM, KILL) to what runs in a shell's foreground."""
-        return self._run("workspace shell signal", workspace_id=workspace_id, shell_id=shell_id, signal=signal)
+        return self._run(
+            "workspace shell signal", workspace_id=workspace_id, shell_id=shell_id, signal_name=signal_name
+        )
 
     def close_shell(self, workspace_id: str, shell_id: str) -> ShellCloseResult:
         """End a shell and all that it has started."""

@@ -95,7 +95,7 @@ def test_an_exit_ends_the_waiting_at_once_with_the_last_words(shells: GuestShell
     with opened(shells) as typist:
         typist.write("echo last words; exit 7\n")
         output = shells.read("sh_a", typist.cursor, max_bytes=10_000, idle_ms=60_000)
-        assert output.info.state is ShellState.EXITED
+        assert output.info.state is ShellState.STOPPED
         assert output.info.exit_code == 7
         assert output.data.endswith(b"\r\nlast words\r\nexit\r\n")
 

@@ -33,6 +33,8 @@ class Service:
         self.state = services.STARTING
         self.exit_code: int | None = None
         self.ready_ms = 0
+        self.ran_ms = 0
+        self.killed = False
         self.problem = ""
         self.detail = ""
         #: How many processes its command had left running when it ended well: one that went to the background.
@@ -62,6 +64,8 @@ class Service:
             "state": self.state,
             "exit_code": self.exit_code,
             "ready_ms": self.ready_ms,
+            "ran_ms": self.ran_ms,
+            "killed": self.killed,
             "problem": self.problem,
             "detail": self.detail,
             "left_running": self.left_running,
@@ -99,7 +103,14 @@ class Service:
         if not self._stopping:
             self._stopping = True
             self._process.ask_to_end()
-        self._deadlines.append(self._loop.at(grace_s, self._process.kill))
+        self._deadlines.append(self._loop.at(grace_s, self._kill_at_last))
+
+    def _kill_at_last(self) -> None:
+        self.killed = True
+        self._process.kill()
+
+    def _age_ms(self) -> int:
+        return int((time.monotonic() - self._began_s) * 1000)
 
     def _stop_checking(self) -> None:
         for deadline in self._deadlines:
@@ -113,7 +124,7 @@ class Service:
     def _on_ready(self) -> None:
         self._stop_checking()
         self.detail = ""
-        self.ready_ms = int((time.monotonic() - self._began_s) * 1000)
+        self.ready_ms = self._age_ms()
         self.state = services.RUNNING
         self._call(self.when_started)
 
@@ -121,6 +132,7 @@ class Service:
         del mask
         self._loop.remove(self._process.exit_fd)
         self.exit_code = self._process.status()
+        self.ran_ms = self._age_ms()
         self._stop_checking()
         if not self.exit_code and not self._stopping:
             self.left_running = self._process.count_left()

@@ -68,7 +68,8 @@ class Shells:
             raise RefusalError(wire.TOO_MANY_SHELLS, f"there are {len(self._shells)} shells")
         process, controlling = self._launched(document)
         loop = self._machine.loop
-        shell = Shell(name, process, terminals.Terminal(loop, controlling, cols, rows), loop)
+        terminal = terminals.Terminal(loop, controlling, cols, rows)
+        shell = Shell(name, process, terminal, loop, cwd=str(document.get("cwd", "/workspace")))
         self._shells[name] = shell
         # A caller that is gone before the answer has no use for it.
         answer = Answer(session, ident, lambda: self._drop(shell))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from pyro_mcp.protocol import shells
@@ -24,8 +25,11 @@ _HANG_UP_S = 1.0
 class Shell:
     """A program at a terminal, from the moment that it is asked for until nothing is left of it."""
 
-    def __init__(self, name: str, process: Process, terminal: Terminal, loop: Loop) -> None:
+    def __init__(self, name: str, process: Process, terminal: Terminal, loop: Loop, *, cwd: str) -> None:
         self.name = name
+        self.cwd = cwd
+        self.started_ms = _now_ms()
+        self.ended_ms: int | None = None
         self.terminal = terminal
         self.exit_code: int | None = None
         self.views: list[Watcher] = []
@@ -51,6 +55,9 @@ class Shell:
             "exit_code": self.exit_code,
             "first": terminal.readable_start,
             "end": terminal.end,
+            "cwd": self.cwd,
+            "started_ms": self.started_ms,
+            "ended_ms": self.ended_ms,
             "cols": cols,
             "rows": rows,
         }
@@ -87,6 +94,7 @@ class Shell:
         del mask
         self._loop.remove(self._process.exit_fd)
         self.exit_code = self._process.status()
+        self.ended_ms = _now_ms()
         if self._deadline is not None:
             self._loop.cancel(self._deadline)
             self._deadline = None
@@ -96,3 +104,7 @@ class Shell:
         waiting, self.when_exited = self.when_exited, []
         for call in waiting:
             call()
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

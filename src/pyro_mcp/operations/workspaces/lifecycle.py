@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 _COUNT_TIMEOUT_S, _LEAST_TIMEOUT_S = 0.5, 0.02
 _STATE = "Its state: started, stopped, failed, or in between (creating, starting, stopping, resetting, deleting)."
 _STOP_REASON = "Why it stopped: user, ttl, host_reboot, lost."
-_EXECUTION_MODE = "Where its commands run: guest_virtio_serial, guest_vsock, or host_compat (no VM)."
-_ISOLATION = "Its isolation from this host: kvm, tcg (a VM in software), none."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +106,8 @@ class WorkspaceResult(Result):
     environment: str = said("The environment it was created from.")
     state: str = said(_STATE)
     stop_reason: str | None = said(_STOP_REASON)
-    execution_mode: str | None = said(_EXECUTION_MODE)
-    isolation: str | None = said(_ISOLATION)
+    execution_mode: str | None = said(parameters.EXECUTION_MODE)
+    isolation: str | None = said(parameters.ISOLATION)
     vcpu_count: int = said("Virtual CPUs.")
     mem_mib: int = said("Memory in MiB.")
     network_policy: str = said("Its network policy: off, egress, egress+published-ports.")
@@ -136,8 +134,8 @@ class WorkspaceEntry(Result):
     environment: str = said("The environment it was created from.")
     state: str = said(_STATE)
     stop_reason: str | None = said(_STOP_REASON)
-    execution_mode: str | None = said(_EXECUTION_MODE)
-    isolation: str | None = said(_ISOLATION)
+    execution_mode: str | None = said(parameters.EXECUTION_MODE)
+    isolation: str | None = said(parameters.ISOLATION)
     created_at: str = said("When it was created (UTC).")
     expires_at: str | None = said("When it will be stopped if it stays idle (UTC).")
     last_activity_at: str = said("When something last changed it (UTC).")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 INCLUDE_HOST_HOOKS = about(
     ("Include files that a tool of this host would run automatically (git hooks, editor and agent settings)."),
-    in_mcp=False,
+    on="cli sdk",
 )
 
 

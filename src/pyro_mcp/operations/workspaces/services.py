@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import service as bounds
+from pyro_mcp.model.service import ServiceState
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
@@ -13,8 +17,10 @@ from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
-    from pyro_mcp.model.service import Service
+    from pyro_mcp.model.service import Readiness, Service
     from pyro_mcp.model.workspace import Workspace
+
+S = TypeVar("S", bound="ServiceResult")
 
 DEFAULT_TAIL_LINES = 200
 _MAX_TAIL_LINES = 100_000
@@ -28,28 +34,35 @@ _SERVICE_NAME = about(
 )
 
 
+def _check(kind: str, names: str, description: str) -> Mapping[str, object]:
+    return about(f"Ready when {description}.", names=names, max_length=4096, form=f"the {kind} to check", on="cli mcp")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStartRequest:
     """Ask for a service."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    name: str = field(metadata=_SERVICE_NAME)
+    service_name: str = field(metadata=_SERVICE_NAME)
     command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
-    cwd: str = field(
-        default=WORKSPACE,
-        metadata=about("Its working directory.", names="PATH", max_length=4096, form="a path in the guest"),
-    )
-    readiness: dict[str, str] | None = field(
+    cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
+    readiness: dict[str, str | int] | None = field(
         default=None,
         metadata=about(
-            (
-                "Readiness check, made inside the guest: one of file (a path that appears, or changes), tcp"
-                " (HOST:PORT that accepts a connection), http (a URL that answers 2xx or 3xx), command (a shell"
-                " command that succeeds)."
-            ),
-            called="--ready",
-            keys={"file": "PATH", "tcp": "HOST:PORT", "http": "URL", "command": "COMMAND"},
+            'Readiness check, made inside the guest, such as {"type": "tcp", "address": "127.0.0.1:8080"}; type and'
+            " key: file path, tcp address, http url (answers 2xx or 3xx), command command (succeeds).",
+            on="sdk mcp",
         ),
+    )
+    ready_file: str | None = field(default=None, metadata=_check("path", "PATH", "this path exists in the guest"))
+    ready_tcp: str | None = field(
+        default=None, metadata=_check("address", "HOST:PORT", "this address of the guest accepts a connection")
+    )
+    ready_http: str | None = field(
+        default=None, metadata=_check("URL", "URL", "this URL answers 2xx or 3xx in the guest")
+    )
+    ready_command: str | None = field(
+        default=None, metadata=_check("command", "COMMAND", "this shell command succeeds in the guest")
     )
     ready_timeout_seconds: int = field(
         default=bounds.DEFAULT_READY_TIMEOUT_S,
@@ -65,18 +78,16 @@ class ServiceStartRequest:
         ),
     )
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
-    published_ports: tuple[str, ...] | None = field(
+    published_ports: tuple[dict[str, int | None], ...] | None = field(
         default=None,
         metadata=about(
             (
-                "Guest ports to publish on this host's 127.0.0.1: GUEST for a free port of this host, or"
-                " HOST:GUEST. Requires the network policy egress+published-ports."
+                "Guest ports to publish on this host's 127.0.0.1: each a guest_port and, unless any free one will do,"
+                " a host_port. Requires the network policy egress+published-ports."
             ),
             called="--publish",
             names="[HOST:]GUEST",
-            max_length=11,
-            pattern="^([0-9]{1,5}:)?[0-9]{1,5}$",
-            form="the guest's port, or HOST_PORT:GUEST_PORT",
+            form='a list such as [{"guest_port": 8080, "host_port": 18080}]',
         ),
     )
 
@@ -86,7 +97,7 @@ class ServiceRequest:
     """Ask for something about one service."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    name: str = field(metadata=_SERVICE_NAME)
+    service_name: str = field(metadata=_SERVICE_NAME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +105,7 @@ class ServiceLogsRequest:
     """Ask for what a service wrote."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    name: str = field(metadata=_SERVICE_NAME)
+    service_name: str = field(metadata=_SERVICE_NAME)
     tail_lines: int = field(
         default=DEFAULT_TAIL_LINES,
         metadata=about("Number of lines from the end.", ge=1, le=_MAX_TAIL_LINES, unit="lines"),
@@ -108,22 +119,39 @@ class PublishedPortResult(Result):
     host: str = said("The address of this host: 127.0.0.1.")
     host_port: int = said("The port of this host.")
     guest_port: int = said("The port in the guest.")
+    protocol: str = said("tcp.")
 
 
 class ServiceResult(Result):
     """A service."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
-    name: str = said("The service's name.")
+    service_name: str = said("The service's name.")
     state: str = said("Its state: running, exited (by itself), failed (never became ready), or stopped.")
+    stop_reason: str | None = said(
+        "Why it ended: sigterm, sigkill, readiness_timeout, process_exited_before_ready; null if by itself or not yet."
+    )
+    problem: str = said("Why it failed, or its current problem.", guest=True)
     command: str = said("The command, as a line for a shell.")
     cwd: str = said("Its working directory.")
-    readiness: dict[str, str] | None = said("Its readiness check as given.")
+    execution_mode: str | None = said(parameters.EXECUTION_MODE)
+    readiness: dict[str, str] | None = said("Its readiness check: type and value.")
     started_at: str = said("When it was started (UTC).")
     ready_at: str | None = said("When it became ready (UTC); null if it never did.")
+    ended_at: str | None = said("When it ended (UTC).")
     exit_code: int | None = said("Its exit status once it has ended; 128+N if signal N killed it.")
     published_ports: list[PublishedPortResult] = said("Its published ports while it is running.")
-    problem: str = said("Why it failed, or its current problem.", guest=True)
+
+
+class ServiceStartResult(ServiceResult):
+    """A service that is ready, or that failed: then `exit_status` is 1."""
+
+    last_output: str = said("The end of its output if it failed.", guest=True)
+
+    @property
+    def exit_status(self) -> int:
+        """Return the status with which the command line ends."""
+        return int(self.state != ServiceState.RUNNING)
 
 
 class ServiceListResult(Result):
@@ -135,38 +163,51 @@ class ServiceListResult(Result):
     services: list[ServiceResult] = said("The services, oldest first.", most=20)
 
 
-class ServiceLogsResult(Result):
-    """The output of a service."""
+class ServiceLogsResult(ServiceResult):
+    """A service and its output."""
 
-    workspace_id: str = said(parameters.WORKSPACE_ID)
-    name: str = said("The service's name.")
-    state: str = said("Its state: running, exited, failed, stopped.")
-    log: str = said(
+    stdout: str = said(
         "Its stdout and stderr, in order of arrival.",
         guest=True,
         most=20_000,
         rest="service_logs with a smaller tail_lines shows the end in full.",
     )
+    stderr: str = said("Empty: the streams of a service share one log.", guest=True)
+    tail_lines: int | None = said("Number of lines asked for; null for all.")
     log_bytes: int = said("Total size of its output.")
     truncated: bool = said("Whether earlier output was omitted.")
 
 
-def _start(request: ServiceStartRequest, call: Call) -> ServiceResult:
-    from pyro_mcp.workspace.services.spec import ServiceSpec, parse_port, parse_readiness
+def _start(request: ServiceStartRequest, call: Call) -> ServiceStartResult:
+    from pyro_mcp.workspace.services.spec import ServiceSpec, parse_port
     from pyro_mcp.workspace.services.start import start_service
 
     spec = ServiceSpec(
-        name=request.name,
+        name=request.service_name,
         command=request.command,
-        cwd=request.cwd,
-        readiness=parse_readiness(request.readiness),
+        cwd=posixpath.join(WORKSPACE, request.cwd),
+        readiness=_readiness(request),
         ready_timeout_s=request.ready_timeout_seconds,
         ready_interval_ms=request.ready_interval_ms,
         secret_env=request.secret_env or {},
         ports=tuple(parse_port(each) for each in request.published_ports or ()),
     )
     with engine(call) as using:
-        return _service(*start_service(using, request.workspace_id, spec, cancel=call.cancel))
+        started = start_service(using, request.workspace_id, spec, cancel=call.cancel)
+    return _service(ServiceStartResult, started.workspace, started.service, last_output=started.last_output)
+
+
+def _readiness(request: ServiceStartRequest) -> Readiness | None:
+    from pyro_mcp.workspace.services.spec import READINESS_KEYS, parse_readiness
+
+    checks: list[Mapping[str, str | int]] = [request.readiness] if request.readiness else []
+    for kind, key in READINESS_KEYS.items():
+        value = getattr(request, f"ready_{kind.value}")
+        if value is not None:
+            checks.append({"type": kind.value, key: value})
+    if len(checks) > 1:
+        raise PyroError(ErrorCode.INVALID, f"{len(checks)} readiness checks were given", hint="Give one.")
+    return parse_readiness(checks[0]) if checks else None
 
 
 def _list(request: WorkspaceRequest, call: Call) -> ServiceListResult:
@@ -174,7 +215,7 @@ def _list(request: WorkspaceRequest, call: Call) -> ServiceListResult:
 
     with engine(call) as using:
         workspace, services = list_services(using, request.workspace_id)
-    results = [_service(workspace, each) for each in services]
+    results = [_service(ServiceResult, workspace, each) for each in services]
     return ServiceListResult(workspace.id, len(results), sum(each.state == "running" for each in results), results)
 
 
@@ -182,19 +223,24 @@ def _status(request: ServiceRequest, call: Call) -> ServiceResult:
     from pyro_mcp.workspace.services.inspect import status_service
 
     with engine(call) as using:
-        return _service(*status_service(using, request.workspace_id, request.name))
+        return _service(ServiceResult, *status_service(using, request.workspace_id, request.service_name))
 
 
 def _logs(request: ServiceLogsRequest, call: Call) -> ServiceLogsResult:
     from pyro_mcp.workspace.services.inspect import logs_service
 
+    tail_lines = None if request.all else request.tail_lines
     with engine(call) as using:
-        found = logs_service(
-            using, request.workspace_id, request.name, tail_lines=None if request.all else request.tail_lines
-        )
-    service = found.service
-    return ServiceLogsResult(
-        found.workspace_id, service.name, service.state.value, found.text, found.total_bytes, found.truncated
+        found = logs_service(using, request.workspace_id, request.service_name, tail_lines=tail_lines)
+    return _service(
+        ServiceLogsResult,
+        found.workspace,
+        found.service,
+        stdout=found.text,
+        stderr="",
+        tail_lines=tail_lines,
+        log_bytes=found.total_bytes,
+        truncated=found.truncated,
     )
 
 
@@ -202,17 +248,23 @@ def _stop(request: ServiceRequest, call: Call) -> ServiceResult:
     from pyro_mcp.workspace.services.stop import stop_service
 
     with engine(call) as using:
-        return _service(*stop_service(using, request.workspace_id, request.name, cancel=call.cancel))
+        found = stop_service(using, request.workspace_id, request.service_name, cancel=call.cancel)
+    return _service(ServiceResult, *found)
 
 
-def _service(workspace: Workspace, service: Service) -> ServiceResult:
-    readiness = service.readiness
+def _service(kind: type[S], workspace: Workspace, service: Service, **given: object) -> S:
+    from pyro_mcp.workspace.services.spec import shown_readiness
+
     return result_of(
-        ServiceResult,
+        kind,
         service,
         workspace_id=workspace.id,
-        readiness=None if readiness is None else {readiness.kind.value: readiness.target},
-        published_ports=[PublishedPortResult("127.0.0.1", port.host, port.guest) for port in service.ports],
+        service_name=service.name,
+        stop_reason=service.stop_reason or None,
+        execution_mode=workspace.execution_mode,
+        readiness=shown_readiness(service.readiness),
+        published_ports=[PublishedPortResult("127.0.0.1", port.host, port.guest, "tcp") for port in service.ports],
+        **given,
     )
 
 
@@ -221,15 +273,15 @@ SERVICE_START = Operation(
     title="Start a service in a workspace",
     description=(
         "Start a service in a workspace: a named command that keeps running after the call, until it exits,"
-        " is stopped, or the workspace is stopped or reset. The call returns when the service is ready, or"
-        " fails with its last output if it exits or is not ready in time. Without a readiness check it is"
-        " ready after running for 0.2 seconds."
+        " is stopped, or the workspace is stopped or reset. The call returns when the service is ready. If it exits"
+        " or is not ready in time, state is failed, with the reason and its last output. Without a readiness check"
+        " it is ready after running for 0.2 seconds."
     ),
     tool_description=(
-        '\n\nGive a readiness check if possible: {"tcp": "127.0.0.1:8080"}, {"http":'
-        ' "http://127.0.0.1:8080/health"}, {"file": "/workspace/ready"} or {"command":'
-        ' "pg_isready"}. Use this, not workspace_exec with &, for servers and databases: a'
-        " service has a state, a log and a readiness check. Run the program in the foreground (no -d, no"
+        '\n\nGive a readiness check if possible: {"type": "tcp", "address": "127.0.0.1:8080"},'
+        ' {"type": "http", "url": "http://127.0.0.1:8080/health"}, {"type": "file", "path": "ready"} or'
+        ' {"type": "command", "command": "pg_isready"}. Use this, not workspace_exec with &, for servers and'
+        " databases: a service has a state, a log and a readiness check. Run the program in the foreground (no -d, no"
         " daemon). A name can be reused once its service has ended."
     ),
     handler=_start,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.model.limits import DEFAULT_STREAM_BYTES
@@ -11,6 +13,11 @@ from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.protocol.names import WORKSPACE
+
+if TYPE_CHECKING:
+    from pyro_mcp.workspace.shells.shell import UsedShell
+
+S = TypeVar("S", bound="ShellResult")
 
 _MAX_CURSOR = 1 << 60
 _MAX_CHARS = 262_144
@@ -24,9 +31,6 @@ _SHELL = about(
     form="the id that `pyro workspace shell open` returned, such as sh_…",
     names="SHELL",
 )
-_SHELL_ID = "Id of the shell."
-_STATE = "running, or exited."
-_EXIT_CODE = "Its exit status once it has exited; 128+N if signal N killed it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +38,7 @@ class ShellOpenRequest:
     """Ask for a shell."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    cwd: str = field(
-        default=WORKSPACE,
-        metadata=about(
-            "The directory to start in.",
-            names="PATH",
-            max_length=parameters.MAX_PATH_CHARS,
-            pattern=r"(?s)^/.*$",
-            form="a full path in the guest, such as /workspace/src",
-        ),
-    )
+    cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
     cols: int = field(default=120, metadata=about("Terminal columns.", ge=1, le=_MAX_COLS))
     rows: int = field(default=30, metadata=about("Terminal rows.", ge=1, le=_MAX_ROWS))
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
@@ -95,7 +90,7 @@ class ShellWriteRequest:
             max_length=_MAX_INPUT_CHARS,
         )
     )
-    newline: bool = field(default=True, metadata=about("Press Enter after the text."))
+    append_newline: bool = field(default=True, metadata=about("Press Enter after the text."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +99,7 @@ class ShellSignalRequest:
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     shell_id: str = field(metadata=_SHELL)
-    signal: str = field(
+    signal_name: str = field(
         default="INT",
         metadata=about(
             "HUP, INT, TERM or KILL.", names="NAME", pattern="^(HUP|INT|TERM|KILL)$", form="HUP, INT, TERM or KILL"
@@ -120,15 +115,21 @@ class ShellCloseRequest:
     shell_id: str = field(metadata=_SHELL)
 
 
-class ShellFacts(Result):
+class ShellResult(Result):
     """One shell, as it is."""
 
-    shell_id: str = said(_SHELL_ID)
-    state: str = said(_STATE)
-    exit_code: int | None = said(_EXIT_CODE)
-    end_cursor: int = said("Where its output ends.")
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    shell_id: str = said("Id of the shell.")
+    state: str = said("running, or stopped.")
+    exit_code: int | None = said("Its exit status once it has stopped; 128+N if signal N killed it.")
+    cwd: str = said("The directory it started in.")
     cols: int = said("Terminal columns.")
     rows: int = said("Terminal rows.")
+    started_at: str = said("When it was opened (UTC, by the guest's clock).")
+    ended_at: str | None = said("When it stopped (UTC, by the guest's clock).")
+    execution_mode: str = said(parameters.EXECUTION_MODE)
+    isolation: str = said(parameters.ISOLATION)
+    end_cursor: int = said("Where its output ended then: read from here to see what follows.")
 
 
 class ShellListResult(Result):
@@ -136,84 +137,48 @@ class ShellListResult(Result):
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
     count: int = said("Number of entries.")
-    shells: list[ShellFacts] = said("The shells as the guest reports them, oldest first.")
+    shells: list[ShellResult] = said("The shells as the guest reports them, oldest first.")
 
 
-class ShellOpenResult(Result):
-    """A shell that runs."""
+class ShellReadResult(ShellResult):
+    """A shell and a part of its output."""
 
-    workspace_id: str = said(parameters.WORKSPACE_ID)
-    shell_id: str = said(_SHELL_ID)
-    state: str = said(_STATE)
-    cwd: str = said("The directory it started in.")
-    cols: int = said("Terminal columns.")
-    rows: int = said("Terminal rows.")
-    cursor: int = said("Where its output begins.")
-    execution_mode: str = said("Where it runs: guest_virtio_serial, guest_vsock, or host_compat (no VM).")
-    isolation: str = said("Its isolation from this host: kvm, tcg (a VM in software), none.")
-
-
-class ShellReadResult(Result):
-    """A part of a shell's output."""
-
-    workspace_id: str = said(parameters.WORKSPACE_ID)
-    shell_id: str = said(_SHELL_ID)
     cursor: int = said("Where this output starts; later than requested if some was dropped.")
     next_cursor: int = said("Where to continue reading.")
-    end_cursor: int = said("Where the output ended when it was read.")
     output: str = said("Output of the shell and its programs.", guest=True, most=80_000)
     truncated: bool = said("Whether there is more at next_cursor, or earlier output was dropped.")
     dropped_bytes: int = said("Bytes dropped between the requested cursor and this output: only the last MiB is kept.")
     plain: bool = said("Whether the output is rendered as a person would see it.")
-    state: str = said(_STATE)
-    exit_code: int | None = said(_EXIT_CODE)
+    wait_for_idle_ms: int | None = said("The pause that was waited for.")
 
 
-class ShellWriteResult(Result):
-    """The result of typing into a shell."""
+class ShellWriteResult(ShellResult):
+    """A shell that was typed into, as it was before."""
 
-    workspace_id: str = said(parameters.WORKSPACE_ID)
-    shell_id: str = said(_SHELL_ID)
-    input_chars: int = said("Number of characters typed, including Enter.")
+    input_length: int = said("Number of characters typed, without Enter.")
+    append_newline: bool = said("Whether Enter was pressed after them.")
     cursor: int = said("End of the output before this call: read from here to see the effect.")
-    state: str = said(_STATE)
 
 
-class ShellSignalResult(Result):
-    """A signal that was sent."""
+class ShellSignalResult(ShellResult):
+    """A shell that was signalled, as it was right after."""
 
-    workspace_id: str = said(parameters.WORKSPACE_ID)
-    shell_id: str = said(_SHELL_ID)
     signal: str = said("The signal sent to the foreground process.")
     cursor: int = said("End of the output before this call: read from here to see the effect.")
-    state: str = said("State of the shell right after it: running, or exited.")
 
 
-class ShellCloseResult(Result):
+class ShellCloseResult(ShellResult):
     """A shell that was ended."""
 
-    workspace_id: str = said(parameters.WORKSPACE_ID)
-    shell_id: str = said(_SHELL_ID)
     closed: bool = said("Always true: the shell and everything it started are gone.")
-    exit_code: int | None = said("Its exit status; 128+N if signal N killed it.")
 
 
-def _open(request: ShellOpenRequest, call: Call) -> ShellOpenResult:
+def _open(request: ShellOpenRequest, call: Call) -> ShellResult:
     from pyro_mcp.workspace.shells.shell import ShellSpec, open_shell
 
-    spec = ShellSpec(request.cwd, request.cols, request.rows, request.secret_env)
+    spec = ShellSpec(posixpath.join(WORKSPACE, request.cwd), request.cols, request.rows, request.secret_env)
     with engine(call) as using:
-        opened = open_shell(using, request.workspace_id, spec)
-    return result_of(
-        ShellOpenResult,
-        opened.info,
-        workspace_id=opened.workspace_id,
-        shell_id=opened.info.shell,
-        cwd=request.cwd,
-        cursor=0,
-        execution_mode=opened.execution_mode.value,
-        isolation=opened.isolation.value,
-    )
+        return _shell(ShellResult, open_shell(using, request.workspace_id, spec))
 
 
 def _list(request: WorkspaceRequest, call: Call) -> ShellListResult:
@@ -221,10 +186,7 @@ def _list(request: WorkspaceRequest, call: Call) -> ShellListResult:
 
     with engine(call) as using:
         workspace_id, found = list_shells(using, request.workspace_id)
-    shells = [
-        ShellFacts(each.shell, each.state.value, each.exit_code, each.end, each.cols, each.rows) for each in found
-    ]
-    return ShellListResult(workspace_id, len(shells), shells)
+    return ShellListResult(workspace_id, len(found), [_shell(ShellResult, each) for each in found])
 
 
 def _read(request: ShellReadRequest, call: Call) -> ShellReadResult:
@@ -243,28 +205,26 @@ def _read(request: ShellReadRequest, call: Call) -> ShellReadResult:
             wait_for_idle_ms=request.wait_for_idle_ms,
             cancel=call.cancel,
         )
-    info = reading.info
-    return result_of(
+    return _shell(
         ShellReadResult,
-        reading,
-        shell_id=info.shell,
-        end_cursor=info.end,
+        reading.shell,
+        cursor=reading.cursor,
+        next_cursor=reading.next_cursor,
         output=reading.part.text,
+        truncated=reading.truncated,
+        dropped_bytes=reading.dropped_bytes,
         plain=request.plain,
-        state=info.state.value,
-        exit_code=info.exit_code,
+        wait_for_idle_ms=request.wait_for_idle_ms,
     )
 
 
 def _write(request: ShellWriteRequest, call: Call) -> ShellWriteResult:
     from pyro_mcp.workspace.shells.shell import write_shell
 
+    enter = request.append_newline
     with engine(call) as using:
-        workspace_id, info = write_shell(
-            using, request.workspace_id, request.shell_id, request.input, enter=request.newline
-        )
-    typed = len(request.input) + request.newline
-    return ShellWriteResult(workspace_id, info.shell, typed, info.end, info.state.value)
+        shell = write_shell(using, request.workspace_id, request.shell_id, request.input, enter=enter)
+    return _shell(ShellWriteResult, shell, input_length=len(request.input), append_newline=enter, cursor=shell.info.end)
 
 
 def _signal(request: ShellSignalRequest, call: Call) -> ShellSignalResult:
@@ -272,16 +232,28 @@ def _signal(request: ShellSignalRequest, call: Call) -> ShellSignalResult:
     from pyro_mcp.workspace.shells.shell import signal_shell
 
     with engine(call) as using:
-        workspace_id, info = signal_shell(using, request.workspace_id, request.shell_id, ShellSignal(request.signal))
-    return ShellSignalResult(workspace_id, info.shell, request.signal, info.end, info.state.value)
+        shell = signal_shell(using, request.workspace_id, request.shell_id, ShellSignal(request.signal_name))
+    return _shell(ShellSignalResult, shell, signal=request.signal_name, cursor=shell.info.end)
 
 
 def _close(request: ShellCloseRequest, call: Call) -> ShellCloseResult:
     from pyro_mcp.workspace.shells.shell import close_shell
 
     with engine(call) as using:
-        workspace_id, info = close_shell(using, request.workspace_id, request.shell_id)
-    return ShellCloseResult(workspace_id, info.shell, closed=True, exit_code=info.exit_code)
+        return _shell(ShellCloseResult, close_shell(using, request.workspace_id, request.shell_id), closed=True)
+
+
+def _shell(kind: type[S], used: UsedShell, **given: object) -> S:
+    return result_of(
+        kind,
+        used.info,
+        workspace_id=used.workspace_id,
+        shell_id=used.info.shell,
+        execution_mode=used.execution_mode,
+        isolation=used.isolation,
+        end_cursor=used.info.end,
+        **given,
+    )
 
 
 SHELL_OPEN = Operation(
@@ -330,7 +302,7 @@ SHELL_WRITE = Operation(
     name="shell_write",
     title="Type into a shell",
     description=(
-        "Type into a shell and press Enter (unless newline is false). Read the result with shell_read, from"
+        "Type into a shell and press Enter (unless append_newline is false). Read the result with shell_read, from"
         " the cursor returned."
     ),
     handler=_write,

@@ -41,7 +41,7 @@ _UNPUBLISHED = "its ports are not published any more: the process that carried t
 class ServiceLogs:
     """A service's output: `truncated` says that there was more before it."""
 
-    workspace_id: str
+    workspace: Workspace
     service: Service
     text: str
     truncated: bool
@@ -94,7 +94,7 @@ def logs_service(engine: Engine, handle: str, name: str, *, tail_lines: int | No
         lines = lines[1:]
     if tail_lines is not None and len(lines) > tail_lines:
         lines, is_cut = lines[len(lines) - tail_lines :], True
-    return ServiceLogs(workspace.id, service, "".join(lines), is_cut, part.report.end)
+    return ServiceLogs(workspace, service, "".join(lines), is_cut, part.report.end)
 
 
 def services_of(engine: Engine, workspace: Workspace, *, timeout_s: float = LOOK_TIMEOUT_S) -> tuple[Service, ...]:
@@ -179,21 +179,27 @@ def agreed(service: Service, report: ServiceReport | None) -> Service:
         case GuestServiceState.EXITED:
             left = explain_left(report)
             problem = f"its command exited{left}" if left else service.problem
-            return replace(service, state=ServiceState.EXITED, exit_code=report.exit_code, owner=None, problem=problem)
+            return replace(ended(service, report), state=ServiceState.EXITED, problem=problem)
         case GuestServiceState.STOPPED:
-            return replace(service, state=ServiceState.STOPPED, exit_code=report.exit_code, owner=None)
+            return replace(ended(service, report), state=ServiceState.STOPPED, stop_reason=stop_reason(report))
         case GuestServiceState.FAILED:
             if is_starting:
                 return service
-            return replace(
-                service,
-                state=ServiceState.FAILED,
-                exit_code=report.exit_code,
-                owner=None,
-                problem=service.problem or "its start was cut off",
-            )
+            problem = service.problem or "its start was cut off"
+            return replace(ended(service, report), state=ServiceState.FAILED, problem=problem)
         case _:
             assert_never(report.state)
+
+
+def ended(service: Service, report: ServiceReport) -> Service:
+    """Return a service whose command has ended, as its guest reports."""
+    ended_at = service.started_at + report.ran_ms / 1000
+    return replace(service, ended_at=ended_at, exit_code=report.exit_code, owner=None)
+
+
+def stop_reason(report: ServiceReport) -> str:
+    """Return which signal ended a service that was stopped."""
+    return "sigkill" if report.killed else "sigterm"
 
 
 def _with_ports(service: Service) -> Service:

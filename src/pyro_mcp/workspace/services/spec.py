@@ -5,6 +5,7 @@ Checks that could never succeed are refused: a page behind TLS, a host name that
 
 from __future__ import annotations
 
+import posixpath
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,13 @@ _LOOPBACK = ("127.0.0.1", "::1")
 _ANY = {"localhost", "0.0.0.0", "::", "*", ""}  # noqa: S104 - what people write for a server that listens on all
 _HTTP_PORT = 80
 _SHOWN_CHARS = 100
+_PORT_KEYS = {"guest_port", "host_port"}
+READINESS_KEYS = {
+    ReadinessKind.FILE: "path",
+    ReadinessKind.TCP: "address",
+    ReadinessKind.HTTP: "url",
+    ReadinessKind.COMMAND: "command",
+}
 _MAX_URL_CHARS = 2048
 
 
@@ -85,7 +93,7 @@ class ServiceSpec:
             raise PyroError(ErrorCode.INVALID, "the check of readiness says nothing", hint="Say what is to be checked.")
         match self.readiness.kind:
             case ReadinessKind.FILE:
-                return ReadyFile(target if target.startswith("/") else f"{self.cwd.rstrip('/')}/{target}")
+                return ReadyFile(target)
             case ReadinessKind.TCP:
                 return _tcp(target)
             case ReadinessKind.HTTP:
@@ -96,29 +104,29 @@ class ServiceSpec:
                 assert_never(self.readiness.kind)
 
 
-def parse_port(text: str) -> PublishedPort:
-    """Read `[HOST:]GUEST`; without a port of the host, or with 0, any that is free is taken.
+def parse_port(given: Mapping[str, int | None]) -> PublishedPort:
+    """Read `{"guest_port": …, "host_port": …}`; without a port of the host, or with 0, any that is free is taken.
 
     Raises:
         PyroError: INVALID.
     """
-    host, colon, guest = text.rpartition(":")
-    numbers = [_port(part, least=least) for part, least in ((host or "0", 0), (guest, 1))]
-    if None in numbers or (colon and not host):
+    guest, host = given.get("guest_port"), given.get("host_port") or 0
+    if guest is None or not 0 < guest <= MAX_PORT or not 0 <= host <= MAX_PORT or set(given) - _PORT_KEYS:
+        shown = ", ".join(f"{key} {value}" for key, value in given.items())
         raise PyroError(
             ErrorCode.INVALID,
-            f"{text[:_SHOWN_CHARS]!r} is not a port to publish",
-            hint="Give the guest's port, from 1 to 65535, or HOST_PORT:GUEST_PORT, such as 18080:8080. Ports are"
-            " published on 127.0.0.1 alone.",
+            f"{shown[:_SHOWN_CHARS]!r} is not a port to publish",
+            hint="Give guest_port, from 1 to 65535, and host_port if it has to be a certain one. Ports are published"
+            " on 127.0.0.1 alone.",
         )
-    return PublishedPort(numbers[0] or 0, numbers[1] or 0)
+    return PublishedPort(host, guest)
 
 
-def _port(text: str, *, least: int = 1) -> int | None:
+def _port(text: str) -> int | None:
     if not text.isascii() or not text.isdigit() or len(text) > len(str(MAX_PORT)):
         return None
     number = int(text)
-    return number if least <= number <= MAX_PORT else None
+    return number if 0 < number <= MAX_PORT else None
 
 
 def _tcp(target: str) -> ReadyPort:
@@ -184,20 +192,35 @@ def _hosts(host: str) -> tuple[str, ...]:
     )
 
 
-def parse_readiness(given: Mapping[str, str] | None) -> Readiness | None:
-    """Read a check that is given as its kind and what it looks at.
+def parse_readiness(given: Mapping[str, str | int] | None) -> Readiness | None:
+    """Read a check: its `type`, and its value under the key that the type has. A relative path is below /workspace.
 
     Raises:
         PyroError: INVALID.
     """
     if not given:
         return None
-    kinds = {kind.value for kind in ReadinessKind}
-    if len(given) > 1 or not kinds.issuperset(given):
-        raise PyroError(
-            ErrorCode.INVALID,
-            f"{', '.join(sorted(given))[:_SHOWN_CHARS]!r} is not one check of readiness",
-            hint=f"Give one of {', '.join(sorted(kinds))}, and what it looks at.",
-        )
-    ((kind, target),) = given.items()
-    return Readiness(ReadinessKind(kind), target)
+    match dict(given):
+        case {"type": "file", "path": str(path), **rest} if path and not rest:
+            return Readiness(ReadinessKind.FILE, posixpath.join(WORKSPACE, path))
+        case {"type": "tcp", "address": str(address), **rest} if not rest:
+            return Readiness(ReadinessKind.TCP, address)
+        case {"type": "tcp", "host": str(host), "port": int(port), **rest} if not rest:
+            return Readiness(ReadinessKind.TCP, f"{host}:{port}")
+        case {"type": "http", "url": str(url), **rest} if not rest:
+            return Readiness(ReadinessKind.HTTP, url)
+        case {"type": "command", "command": str(command), **rest} if not rest:
+            return Readiness(ReadinessKind.COMMAND, command)
+        case _:
+            shown = ", ".join(f"{key} {value}" for key, value in given.items())
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"{shown[:_SHOWN_CHARS]!r} is not a readiness check",
+                hint="Give an object with a type and its value: file and path, tcp and address (HOST:PORT), http and"
+                " url, command and command.",
+            )
+
+
+def shown_readiness(check: Readiness | None) -> dict[str, str] | None:
+    """Return a check as `parse_readiness` takes it."""
+    return None if check is None else {"type": check.kind.value, READINESS_KEYS[check.kind]: check.target}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.services import GuestServices, GuestServiceState, ServiceProblem, ServiceStart, explain_left
@@ -25,7 +25,7 @@ from pyro_mcp.state.store import this_process
 from pyro_mcp.workspace.guest import guest_of
 from pyro_mcp.workspace.secrets.keeping import secret_variables, secrets_of
 from pyro_mcp.workspace.secrets.redactor import Redactor
-from pyro_mcp.workspace.services.inspect import services_of
+from pyro_mcp.workspace.services.inspect import ended, services_of, stop_reason
 from pyro_mcp.workspace.services.publishing.publisher import publisher
 
 if TYPE_CHECKING:
@@ -43,15 +43,23 @@ _SHOWN_OUTPUT_CHARS = 2000
 _RUN_BYTES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class StartedService:
+    """A service that is ready, or has failed: then with the end of its output."""
+
+    workspace: Workspace
+    service: Service
+    last_output: str = ""
+
+
 def start_service(
     engine: Engine, handle: str, spec: ServiceSpec, *, cancel: CancelToken | None = None
-) -> tuple[Workspace, Service]:
-    """Start a service in a workspace, which is started if necessary, and return when it is ready.
+) -> StartedService:
+    """Start a service in a workspace, which is started if necessary, and return when it is ready or has failed.
 
     Raises:
         PyroError: NOT_FOUND; CONFLICT if a service of its name runs, or a port is taken; UNSUPPORTED if the workspace
-            publishes no ports; UNAVAILABLE if it exits, TIMEOUT if it is not ready in time, with its last output;
-            NOT_FOUND, PERMISSION, INVALID if the command can't run; CANCELLED; GUEST_LOST.
+            publishes no ports; NOT_FOUND, PERMISSION, INVALID if the command can't run; CANCELLED; GUEST_LOST.
     """
     ready = spec.ready()
     with guest_of(engine, handle, activity=False) as use, ExitStack() as stack:
@@ -80,7 +88,7 @@ def start_service(
             service = _start(engine, use, spec, start, carrier, redactor, cancel)
         except PyroError as error:
             raise redactor.error(error) from None
-    return workspace, service
+    return StartedService(workspace, *service)
 
 
 def _start(
@@ -91,7 +99,7 @@ def _start(
     carrier: Publisher | None,
     redactor: Redactor,
     cancel: CancelToken | None,
-) -> Service:
+) -> tuple[Service, str]:
     records = ServiceRecords(VmFiles.of(engine.paths, use.vm.id))
     service = Service(
         name=spec.name,
@@ -120,7 +128,7 @@ def _start(
         raise
     fault_point("ws_service.started")
     if started.report.state is not GuestServiceState.RUNNING:
-        raise _failed(engine, use, records, service, started, redactor, spec)
+        return _failed(engine, use, records, service, started, redactor, spec)
     ready_at = service.started_at + started.report.ready_ms / 1000
     service = replace(service, ready_at=ready_at, owner=None)
     if carrier is not None:
@@ -132,7 +140,7 @@ def _start(
         _publish(use, records, service, carrier)
     ports = "".join(f", 127.0.0.1:{port.host} leads to its port {port.guest}" for port in service.ports)
     _note(engine, use.workspace, spec.name, f"ready after {started.report.ready_ms} ms{ports}")
-    return service
+    return service, ""
 
 
 def _publish(use: GuestUse, records: ServiceRecords, service: Service, carrier: Publisher) -> None:
@@ -168,43 +176,31 @@ def _failed(
     started: Started,
     redactor: Redactor,
     spec: ServiceSpec,
-) -> PyroError:
+) -> tuple[Service, str]:
     report = started.report
-    code = ErrorCode.UNAVAILABLE
+    reason = "process_exited_before_ready"
     if report.problem is ServiceProblem.NOT_READY:
-        code = ErrorCode.TIMEOUT
+        reason = "readiness_timeout"
         why = f"was not ready within {spec.ready_timeout_s} s"
         if report.detail:
             why += f": {redactor.text(report.detail)}"
     elif report.state is GuestServiceState.STOPPED:
-        code, why = ErrorCode.CONFLICT, "was stopped while it started"
+        reason, why = stop_reason(report), "was stopped while it started"
     else:
         why = f"exited with {report.exit_code} before it was ready{explain_left(report)}"
-    state = ServiceState.STOPPED if report.state is GuestServiceState.STOPPED else ServiceState.FAILED
-    records.update(
-        service.name,
-        service.run,
-        lambda now: replace(now, state=state, exit_code=report.exit_code, owner=None, problem=why),
+    failed = replace(
+        ended(service, report),
+        state=ServiceState.STOPPED if report.state is GuestServiceState.STOPPED else ServiceState.FAILED,
+        stop_reason=reason,
+        problem=why,
     )
+    records.update(service.name, service.run, lambda _: failed)
     _note(engine, use.workspace, service.name, why)
     tail = started.tail
     if len(tail) < report.end and not redactor.is_idle:
         # It may begin with the end of a value, which nobody could tell any more.
         tail = b""
-    output = redactor.data(tail).decode("utf-8", "replace")
-    shown = output[-_SHOWN_OUTPUT_CHARS:].strip()
-    said = f" The last that it wrote:\n{shown}" if shown else " It wrote nothing."
-    return PyroError(
-        code,
-        f"the service {service.name} {why}.{said}",
-        hint=f"`pyro workspace service logs {use.workspace.name or use.workspace.id} {service.name}` shows all of it.",
-        details={
-            "workspace_id": use.workspace.id,
-            "service": service.name,
-            "service_exit_code": report.exit_code,
-            "output": output,
-        },
-    )
+    return failed, redactor.data(tail).decode("utf-8", "replace")[-_SHOWN_OUTPUT_CHARS:]
 
 
 def _check_ports(engine: Engine, workspace: Workspace, spec: ServiceSpec) -> None:

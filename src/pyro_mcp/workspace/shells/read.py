@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent.shells import ShellState
 from pyro_mcp.protocol import shells as limits
 from pyro_mcp.workspace.shells.cursors import Part, shown_part
-from pyro_mcp.workspace.shells.shell import shells_of
+from pyro_mcp.workspace.shells.shell import UsedShell, shells_of
 
 if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken
@@ -29,12 +29,16 @@ _MAX_CHARACTER_BYTES = 4
 class ShellReading:
     """A part of a shell's output, as text."""
 
-    workspace_id: str
-    info: ShellInfo
+    shell: UsedShell
     #: Where it begins: later than was asked for if something has been dropped since.
     cursor: int
     dropped_bytes: int
     part: Part
+
+    @property
+    def info(self) -> ShellInfo:
+        """Return the shell as its guest describes it."""
+        return self.shell.info
 
     @property
     def next_cursor(self) -> int:
@@ -80,9 +84,9 @@ def read_shell(
             idle_ms=wait_for_idle_ms or 0,
             wait_ms=_LONGEST_WAIT_MS,
         )
-        workspace_id = use.workspace.id
+        shell = use.used(output.info)
     part = shown_part(output, max_chars, plain=plain, is_last=_is_last(output), redactor=redactor)
-    return ShellReading(workspace_id, output.info, output.start, output.start - cursor, part)
+    return ShellReading(shell, output.start, output.start - cursor, part)
 
 
 def _bytes_for(max_chars: int) -> int:
@@ -91,4 +95,4 @@ def _bytes_for(max_chars: int) -> int:
 
 def _is_last(output: ShellOutput) -> bool:
     """Say whether nothing can come after it."""
-    return output.info.state is ShellState.EXITED and output.stop == output.info.end
+    return output.info.state is ShellState.STOPPED and output.stop == output.info.end

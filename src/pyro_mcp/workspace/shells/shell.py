@@ -43,6 +43,12 @@ class ShellsUse:
         """Return whose guest it is."""
         return self.guest.workspace
 
+    def used(self, info: ShellInfo) -> UsedShell:
+        """Return a shell of this guest."""
+        vm, machine = self.guest.vm, self.guest.machine.record
+        mode = vm.execution_mode or ExecutionMode.of(machine.kind)
+        return UsedShell(self.workspace.id, info, mode, vm.isolation or Isolation.of(machine.accelerator))
+
 
 @contextmanager
 def shells_of(
@@ -81,8 +87,8 @@ class ShellSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedShell:
-    """A shell that runs."""
+class UsedShell:
+    """A shell as it was after a call."""
 
     workspace_id: str
     info: ShellInfo
@@ -90,7 +96,7 @@ class OpenedShell:
     isolation: Isolation
 
 
-def open_shell(engine: Engine, handle: str, spec: ShellSpec) -> OpenedShell:
+def open_shell(engine: Engine, handle: str, spec: ShellSpec) -> UsedShell:
     """Open a shell, in a workspace that is started for it if necessary.
 
     Raises:
@@ -100,7 +106,7 @@ def open_shell(engine: Engine, handle: str, spec: ShellSpec) -> OpenedShell:
         return open_in(engine, use, spec)
 
 
-def open_in(engine: Engine, use: ShellsUse, spec: ShellSpec) -> OpenedShell:
+def open_in(engine: Engine, use: ShellsUse, spec: ShellSpec) -> UsedShell:
     """Open a shell in a guest that is being used."""
     variables = dict(use.guest.vm.variables)
     if use.workspace.is_host_compat:
@@ -111,16 +117,10 @@ def open_in(engine: Engine, use: ShellsUse, spec: ShellSpec) -> OpenedShell:
         secrets = secrets_of(engine.paths, use.workspace)
         variables |= secret_variables(use.workspace, secrets, spec.secret_env)
     info = use.shells.open(new_shell_id(), cwd=spec.cwd, cols=spec.cols, rows=spec.rows, env=variables)
-    vm, machine = use.guest.vm, use.guest.machine.record
-    return OpenedShell(
-        use.workspace.id,
-        info,
-        vm.execution_mode or ExecutionMode.of(machine.kind),
-        vm.isolation or Isolation.of(machine.accelerator),
-    )
+    return use.used(info)
 
 
-def list_shells(engine: Engine, handle: str) -> tuple[str, tuple[ShellInfo, ...]]:
+def list_shells(engine: Engine, handle: str) -> tuple[str, tuple[UsedShell, ...]]:
     """Return the workspace's id and its shells, the oldest first.
 
     Raises:
@@ -130,14 +130,14 @@ def list_shells(engine: Engine, handle: str) -> tuple[str, tuple[ShellInfo, ...]
     if workspace.state in WITHOUT_SHELLS:
         return workspace.id, ()
     with shells_of(engine, workspace.id, activity=False) as use:
-        return workspace.id, use.shells.list()
+        return workspace.id, tuple(use.used(each) for each in use.shells.list())
 
 
 MAX_INPUT_BYTES = 256 * 1024
 
 
-def write_shell(engine: Engine, handle: str, shell_id: str, text: str, *, enter: bool = False) -> tuple[str, ShellInfo]:
-    """Type a text, press Enter after it if `enter`, and return the workspace's id and where the output stood then.
+def write_shell(engine: Engine, handle: str, shell_id: str, text: str, *, enter: bool = False) -> UsedShell:
+    """Type a text, press Enter after it if `enter`, and return the shell as it was before.
 
     Raises:
         PyroError: INVALID for a text that is too long or none; NOT_FOUND; CONFLICT if the shell has exited, or
@@ -158,24 +158,24 @@ def write_shell(engine: Engine, handle: str, shell_id: str, text: str, *, enter:
             hint=f"At most {MAX_INPUT_BYTES} can be typed at once: write longer data to a file.",
         )
     with shells_of(engine, handle, activity=True) as use:
-        return use.workspace.id, use.shells.write(shell_id, text, enter=enter)
+        return use.used(use.shells.write(shell_id, text, enter=enter))
 
 
-def signal_shell(engine: Engine, handle: str, shell_id: str, number: ShellSignal) -> tuple[str, ShellInfo]:
-    """Signal the group of processes in the foreground, and return the workspace's id and the shell as it was then.
+def signal_shell(engine: Engine, handle: str, shell_id: str, number: ShellSignal) -> UsedShell:
+    """Signal the group of processes in the foreground, and return the shell as it was then.
 
     Raises:
         PyroError: NOT_FOUND; CONFLICT if the shell has exited; as `guest_of`.
     """
     with shells_of(engine, handle, activity=True) as use:
-        return use.workspace.id, use.shells.signal(shell_id, number)
+        return use.used(use.shells.signal(shell_id, number))
 
 
-def close_shell(engine: Engine, handle: str, shell_id: str) -> tuple[str, ShellInfo]:
-    """End a shell with all that it started, and return the workspace's id and how the shell ended.
+def close_shell(engine: Engine, handle: str, shell_id: str) -> UsedShell:
+    """End a shell with all that it started, and return how the shell ended.
 
     Raises:
         PyroError: NOT_FOUND; as `guest_of`.
     """
     with shells_of(engine, handle, activity=True) as use:
-        return use.workspace.id, use.shells.close(shell_id)
+        return use.used(use.shells.close(shell_id))

@@ -143,7 +143,7 @@ def test_a_command_reads_its_secrets_once(
     redactors: dict[str, Redactor] = {}
     run(yard, workspace, "true", secret_env={"TOKEN": "A"}, redactors=redactors)
     call = replace(Runner(yard.paths).call(), redactors=redactors)
-    assert without_secrets(WorkspaceLogsResult(workspace.id, 0, ()), call).count == 0
+    assert without_secrets(WorkspaceLogsResult(workspace.id, 0, []), call).count == 0
     assert len(opened) == 1
 
 
@@ -159,13 +159,13 @@ def test_what_a_cut_off_command_held_back_is_not_shown(yard: HostFixture, worksp
 def test_results_and_errors_of_any_operation_hold_no_value(yard: HostFixture, workspace: Workspace) -> None:
     call = Runner(yard.paths).call()
     shown = LoggedCommand(
-        3, ("echo", VALUE), "/workspace", VALUE, 0, False, False, 1, f"x{VALUE}", VALUE, 1, 1, False, False, VALUE
+        3, f"echo {VALUE}", "/workspace", VALUE, 0, False, False, 1, f"x{VALUE}", VALUE, 1, 1, False, False, VALUE
     )
-    result = without_secrets(WorkspaceLogsResult(workspace.id, 1, (shown,)), call)
+    result = without_secrets(WorkspaceLogsResult(workspace.id, 1, [shown]), call)
     assert result.workspace_id == workspace.id
     (after,) = result.commands
     assert (after.command, after.stdout, after.stderr, after.error) == (
-        ("echo", "[REDACTED]"), "x[REDACTED]", "[REDACTED]", "[REDACTED]",
+        "echo [REDACTED]", "x[REDACTED]", "[REDACTED]", "[REDACTED]",
     )  # fmt: skip
     # What is neither the guest's nor a quotation is left alone.
     assert after.started_at == VALUE

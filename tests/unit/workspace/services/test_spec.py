@@ -7,7 +7,7 @@ import pytest
 from pyro_mcp.agent.services import ReadyCommand, ReadyFile, ReadyPort
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.service import PublishedPort, Readiness, ReadinessKind
-from pyro_mcp.workspace.services.spec import ServiceSpec, parse_port, parse_readiness
+from pyro_mcp.workspace.services.spec import ServiceSpec, parse_port, parse_readiness, shown_readiness
 
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -17,22 +17,34 @@ def spec(kind: ReadinessKind, target: str) -> ServiceSpec:
 
 
 @pytest.mark.parametrize(
-    ("text", "port"),
+    ("given", "port"),
     [
-        ("8080", PublishedPort(0, 8080)),
-        ("0:8080", PublishedPort(0, 8080)),
-        ("18080:8080", PublishedPort(18080, 8080)),
-        ("65535:1", PublishedPort(65535, 1)),
+        ({"guest_port": 8080}, PublishedPort(0, 8080)),
+        ({"guest_port": 8080, "host_port": None}, PublishedPort(0, 8080)),
+        ({"guest_port": 8080, "host_port": 0}, PublishedPort(0, 8080)),
+        ({"guest_port": 8080, "host_port": 18080}, PublishedPort(18080, 8080)),
+        ({"guest_port": 1, "host_port": 65535}, PublishedPort(65535, 1)),
     ],
 )
-def test_a_port_is_the_guests_or_both(text: str, port: PublishedPort) -> None:
-    assert parse_port(text) == port
+def test_a_port_is_the_guests_or_both(given: dict[str, int | None], port: PublishedPort) -> None:
+    assert parse_port(given) == port
 
 
-@pytest.mark.parametrize("text", ["", "0", "65536", "8080:", ":8080", "8080:0", "1:2:3", "-1", "80 ", "٣", "99999999"])
-def test_what_is_no_port_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"guest_port": None},
+        {"guest_port": 0},
+        {"guest_port": 65536},
+        {"host_port": 8080},
+        {"guest_port": 1, "host_port": -1},
+        {"guest_port": 1, "port": 2},
+    ],
+)
+def test_what_is_no_port_is_refused(given: dict[str, int | None]) -> None:
     with pytest.raises(PyroError, match="is not a port to publish") as refusal:
-        parse_port(text)
+        parse_port(given)
     assert refusal.value.code is ErrorCode.INVALID
 
 
@@ -101,21 +113,36 @@ def test_a_url_that_can_not_be_checked_is_refused(url: str) -> None:
     assert refusal.value.hint
 
 
-def test_a_file_is_looked_for_from_the_services_own_directory() -> None:
-    spec = ServiceSpec("web", "true", cwd="/srv/", readiness=Readiness(ReadinessKind.FILE, "up"))
-    assert spec.ready() == ReadyFile("/srv/up")
-    spec = ServiceSpec("web", "true", readiness=Readiness(ReadinessKind.FILE, "/run/up"))
-    assert spec.ready() == ReadyFile("/run/up")
-    assert spec.argv == ("/bin/sh", "-c", "true")
+@pytest.mark.parametrize(
+    ("given", "check"),
+    [
+        ({"type": "file", "path": "up"}, Readiness(ReadinessKind.FILE, "/workspace/up")),
+        ({"type": "file", "path": "/run/up"}, Readiness(ReadinessKind.FILE, "/run/up")),
+        ({"type": "tcp", "address": "localhost:80"}, Readiness(ReadinessKind.TCP, "localhost:80")),
+        ({"type": "tcp", "host": "localhost", "port": 80}, Readiness(ReadinessKind.TCP, "localhost:80")),
+        ({"type": "http", "url": "http://localhost/"}, Readiness(ReadinessKind.HTTP, "http://localhost/")),
+        ({"type": "command", "command": "true"}, Readiness(ReadinessKind.COMMAND, "true")),
+        (None, None),
+    ],
+)
+def test_a_check_is_a_type_and_its_value(given: dict[str, str | int] | None, check: Readiness | None) -> None:
+    assert parse_readiness(given) == check
+    assert parse_readiness(shown_readiness(check)) == check
 
 
-def test_a_check_is_one_of_four() -> None:
-    assert parse_readiness(None) is None
-    assert parse_readiness({"command": "true"}) == Readiness(ReadinessKind.COMMAND, "true")
+@pytest.mark.parametrize(
+    "given",
+    [{"type": "port", "port": 80}, {"tcp": "a:1"}, {"type": "file"}, {"type": "http", "url": "http://a", "path": "b"}],
+)
+def test_what_is_no_check_is_refused(given: dict[str, str | int]) -> None:
+    with pytest.raises(PyroError, match="is not a readiness check"):
+        parse_readiness(given)
+
+
+def test_a_check_becomes_what_the_agent_takes() -> None:
+    assert spec(ReadinessKind.FILE, "/run/up").ready() == ReadyFile("/run/up")
     assert spec(ReadinessKind.COMMAND, "true").ready() == ReadyCommand("true")
-    for wrong in ({"port": "80"}, {"tcp": "a:1", "file": "b"}):
-        with pytest.raises(PyroError, match="is not one check of readiness"):
-            parse_readiness(wrong)
+    assert spec(ReadinessKind.COMMAND, "true").argv == ("/bin/sh", "-c", "sleep 1")
     with pytest.raises(PyroError, match="says nothing"):
         spec(ReadinessKind.COMMAND, "").ready()
 

@@ -18,7 +18,7 @@ def output(
 ) -> ShellOutput:
     """Return an output that came after `before`."""
     total = len(before) + len(data) if end is None else end
-    state = ShellState.RUNNING if exit_code is None else ShellState.EXITED
+    state = ShellState.RUNNING if exit_code is None else ShellState.STOPPED
     info = ShellInfo("sh_a", state, exit_code, 0, total, cols, rows)
     return ShellOutput(info, len(before), data, before, sizes or (ShellSize(0, cols, rows),))
 

@@ -55,12 +55,12 @@ def test_a_shell_lives_from_open_to_close(host: HostFixture, ident: str) -> None
     opened = open_shell(host.engine, ident, ShellSpec(cols=100, rows=40))
     assert (opened.execution_mode, opened.isolation) == (ExecutionMode.HOST_COMPAT, Isolation.NONE)
     shell = opened.info.shell
-    assert [(each.shell, each.cols, each.rows) for each in list_shells(host.engine, ident)[1]] == [(shell, 100, 40)]
-    _, info = write_shell(host.engine, ident, shell, "echo he''re; exit 3\n")
+    assert [(each.info.shell, each.info.cols) for each in list_shells(host.engine, ident)[1]] == [(shell, 100)]
+    info = write_shell(host.engine, ident, shell, "echo he''re; exit 3\n").info
     reading = read_shell(host.engine, ident, shell, cursor=info.end, plain=True, wait_for_idle_ms=IDLE_MS)
     assert "\nhere\n" in reading.part.text
-    assert (reading.info.state, reading.info.exit_code) == (ShellState.EXITED, 3)
-    assert close_shell(host.engine, ident, shell)[1].exit_code == 3
+    assert (reading.info.state, reading.info.exit_code) == (ShellState.STOPPED, 3)
+    assert close_shell(host.engine, ident, shell).info.exit_code == 3
     assert list_shells(host.engine, ident)[1] == ()
 
 
