@@ -114,9 +114,10 @@ def _texts_breach(parameter: Parameter, value: object) -> tuple[str, str] | None
 
 
 def _ports_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
-    is_list = isinstance(value, tuple)
-    whole = is_list and all(_is_pairs(each, int, NoneType) for each in cast("tuple[object, ...]", value))
-    return None if whole else (f"is {shown(value)}", f"Give {parameter.form}.")
+    breach = f"is {shown(value)}", f"Give {parameter.form}."
+    if not isinstance(value, tuple):
+        return breach
+    return None if all(_is_pairs(each, int, NoneType) for each in cast("tuple[object, ...]", value)) else breach
 
 
 def _is_pairs(value: object, *kinds: type) -> bool:

@@ -90,7 +90,7 @@ class ShellWriteRequest:
             max_length=_MAX_INPUT_CHARS,
         )
     )
-    append_newline: bool = field(default=True, metadata=about("Press Enter after the text."))
+    append_newline: bool = field(default=True, metadata=about("Press Enter after the text.", called="--newline"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,11 @@ class ShellSignalRequest:
     signal_name: str = field(
         default="INT",
         metadata=about(
-            "HUP, INT, TERM or KILL.", names="NAME", pattern="^(HUP|INT|TERM|KILL)$", form="HUP, INT, TERM or KILL"
+            "HUP, INT, TERM or KILL.",
+            called="--signal",
+            names="NAME",
+            pattern="^(HUP|INT|TERM|KILL)$",
+            form="HUP, INT, TERM or KILL",
         ),
     )
 
