@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.files import closing_fd
 
 _FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
 _LONG_PATH_BYTES = 2048  # PATH_MAX is 4096, NAME_MAX 255
@@ -32,11 +33,8 @@ _NO_CLONE = {
 
 def fsync_dir(path: Path) -> None:
     """Put the directory's entries on the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with closing_fd(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -166,14 +164,13 @@ def sweep_staged(tmp_root: Path) -> int:
     swept = 0
     with suppress(FileNotFoundError), os.scandir(tmp_root) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError, BlockingIOError):
-                fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    remove_tree(Path(entry.path))
-                    swept += 1
-                finally:
-                    os.close(fd)
+            with (
+                suppress(FileNotFoundError, BlockingIOError),
+                closing_fd(os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)) as fd,
+            ):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(Path(entry.path))
+                swept += 1
     return swept
 
 
@@ -182,11 +179,8 @@ def sync_tree(path: Path) -> None:
     for directory, _, files, fd in os.fwalk(path):
         for name in files:
             if stat.S_ISREG(os.lstat(name, dir_fd=fd).st_mode):
-                file = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)
-                try:
+                with closing_fd(os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=fd)) as file:
                     os.fsync(file)
-                finally:
-                    os.close(file)
         del directory
         os.fsync(fd)
 
@@ -227,20 +221,16 @@ def _remove(path: Path) -> None:
 
 def _subdirectories_after_unlinking_files(directory: str, top: str) -> list[str]:
     below: list[str] = []
-    fd = _open_directory(directory)
-    try:
-        with os.scandir(fd) as entries:
-            for entry in entries:
-                if not entry.is_dir(follow_symlinks=False) and _unlinked(entry.name, fd):
-                    continue
-                path = os.path.join(directory, entry.name)
-                if len(os.fsencode(path)) > _LONG_PATH_BYTES:
-                    # A tree deeper than the longest path is taken apart: this branch moves to the top.
-                    path = os.path.join(top, os.urandom(8).hex())
-                    os.rename(entry.name, path, src_dir_fd=fd)
-                below.append(path)
-    finally:
-        os.close(fd)
+    with closing_fd(_open_directory(directory)) as fd, os.scandir(fd) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False) and _unlinked(entry.name, fd):
+                continue
+            path = os.path.join(directory, entry.name)
+            if len(os.fsencode(path)) > _LONG_PATH_BYTES:
+                # A tree deeper than the longest path is taken apart: this branch moves to the top.
+                path = os.path.join(top, os.urandom(8).hex())
+                os.rename(entry.name, path, src_dir_fd=fd)
+            below.append(path)
     return below
 
 
@@ -257,14 +247,11 @@ def _unlinked(name: str, directory_fd: int) -> bool:
 
 def _open_directory(path: str) -> int:
     flags = os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-    handle = os.open(path, os.O_PATH | flags)
-    try:
+    with closing_fd(os.open(path, os.O_PATH | flags)) as handle:
         # A tree that an archive or a build made may hold directories that do not let their owner in.
         if os.fstat(handle).st_mode & 0o700 != 0o700:
             os.chmod(f"/proc/self/fd/{handle}", 0o700)
         return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    finally:
-        os.close(handle)
 
 
 def sparse_copy(src_fd: int, dst_fd: int) -> None:

@@ -13,6 +13,7 @@ import os
 import signal
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.files import closing_fd
 
 ARMED_VARIABLE = "PYRO_FAULT_POINT"
 TRACE_VARIABLE = "PYRO_FAULT_TRACE"
@@ -43,11 +44,8 @@ def forget_hits() -> None:
 
 
 def _append(path: str, name: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
+    with closing_fd(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)) as fd:
         os.write(fd, f"{name}\n".encode())
-    finally:
-        os.close(fd)
 
 
 def _act(name: str, action: str) -> None:

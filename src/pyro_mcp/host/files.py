@@ -1,13 +1,18 @@
-"""Opening regular files: links are not followed, and a pipe or device in place of one is an error."""
+"""Descriptors: opening regular files, without following links or waiting for a pipe, and closing what was opened."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+
+#: To create a file, which must not exist.
+NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def open_regular(path: Path, what: str, *, writable: bool = False) -> int:
@@ -42,3 +47,12 @@ def open_plain(path: str | os.PathLike[str], *, writable: bool = False) -> int:
         os.close(fd)
         raise OSError(errno.EINVAL, "not a regular file")
     return fd
+
+
+@contextmanager
+def closing_fd(fd: int) -> Generator[int]:
+    """Yield a descriptor, and close it at the end of the block."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
+from pyro_mcp.host.files import closing_fd
 from pyro_mcp.host.waiting import wait_until
 
 _MAX_OWNER_BYTES = 32
@@ -27,8 +28,8 @@ def file_lock(path: Path, *, shared: bool = False, timeout_s: float, waiting_for
     Raises:
         PyroError: BUSY, naming the process that holds it where that is known; PERMISSION and others.
     """
-    fd = _open(path)
-    try:
+    with closing_fd(_open(path)) as fd:
+        # Closing gives the lock back, unless a child was passed the descriptor: then that is wanted.
         _take(fd, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout_s, waiting_for)
         if not shared:
             _sign(fd, str(os.getpid()))
@@ -37,9 +38,6 @@ def file_lock(path: Path, *, shared: bool = False, timeout_s: float, waiting_for
         finally:
             if not shared:
                 _sign(fd, "")
-    finally:
-        # Closing gives the lock back, unless a child was passed the descriptor: then that is wanted.
-        os.close(fd)
 
 
 def _open(path: Path) -> int:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.files import closing_fd
 
 MAX_ADDRESS_BYTES = 107
 
@@ -25,14 +26,11 @@ def unix_address(path: Path) -> Generator[str]:
     if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
         yield os.fspath(path)
         return
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with closing_fd(os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
         address = f"/proc/self/fd/{directory}/{path.name}"
         if len(os.fsencode(address)) > MAX_ADDRESS_BYTES:
             raise PyroError(ErrorCode.INVALID, f"the socket name {path.name} is too long", hint="Use a shorter name.")
         yield address
-    finally:
-        os.close(directory)
 
 
 def listen_unix(path: Path, backlog: int = 1, *, replaces_stale: bool = False) -> socket.socket:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
-from pyro_mcp.host.files import open_plain
+from pyro_mcp.host.files import closing_fd, open_plain
 from pyro_mcp.host.json_cache import read_cache, write_cache
 from pyro_mcp.host.waiting import wait_until
 
@@ -52,12 +52,8 @@ def measure(path: Path) -> Artifact:
     Raises:
         PyroError: NOT_FOUND, PERMISSION and others.
     """
-    with os_errors(f"read {path}"):
-        fd = open_plain(path)
-        try:
-            return _measure(fd)
-        finally:
-            os.close(fd)
+    with os_errors(f"read {path}"), closing_fd(open_plain(path)) as fd:
+        return _measure(fd)
 
 
 def _measure(fd: int) -> Artifact:

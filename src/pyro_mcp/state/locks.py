@@ -23,6 +23,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from pyro_mcp.errors import from_os_error, os_errors
+from pyro_mcp.host.files import closing_fd
 from pyro_mcp.host.locks import gets_lock, lock_is_held
 from pyro_mcp.host.paths import Paths, ensure_private_dir
 from pyro_mcp.state.filenames import VM_LOCKS
@@ -50,13 +51,10 @@ def named_lock(
     Raises:
         PyroError: BUSY, with what `holder` says about who has it; PERMISSION and others.
     """
-    fd = _open(path)
-    try:
+    with closing_fd(_open(path)) as fd:
         request = struct.pack(_FLOCK, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, os.SEEK_SET, _byte_of(name), 1, 0)
         _take(fd, request, path, timeout_s, waiting_for, holder)
         yield
-    finally:
-        os.close(fd)
 
 
 def _open(path: Path) -> int:

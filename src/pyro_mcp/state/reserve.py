@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pyro_mcp.errors import PyroError
+from pyro_mcp.host.files import closing_fd
 from pyro_mcp.host.paths import Paths, ensure_private_dir
 from pyro_mcp.model.limits import MIN_FREE_BYTES
 
@@ -60,9 +61,6 @@ def _piece(paths: Paths, number: int) -> Path:
 
 
 def _make_piece(path: Path) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
+    with closing_fd(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)) as fd:
         # Not ftruncate(2): a hole reserves nothing.
         os.posix_fallocate(fd, 0, _PIECE_BYTES)
-    finally:
-        os.close(fd)

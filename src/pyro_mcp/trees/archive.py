@@ -15,6 +15,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
+from pyro_mcp.host.files import closing_fd
 from pyro_mcp.protocol.names import MAX_TARGET_BYTES, NameRefusedError, clean_name, parent_of, shown_briefly
 from pyro_mcp.protocol.tar_reader import Member, MemberKind, TarDecoder, TarError, TarFormatError
 from pyro_mcp.trees.entries import KEPT_MODE, Bounds, Data, Entry, Kind, Notes, Tally, TreeMode, data_bytes, too_much
@@ -63,8 +64,7 @@ class ArchiveSource:
         self.notes = rules.notes
         decoder = TarDecoder()
         try:
-            fd = _open(self._path)
-            try:
+            with closing_fd(_open(self._path)) as fd:
                 packed = _Unpacker(fd, self._bounds, self.name)
                 for chunk in packed.chunks():
                     for found in decoder.feed(chunk):
@@ -74,8 +74,6 @@ class ArchiveSource:
                             yield Data(found.offset, found.data)
                 # The end of a gzip file is certain without the mark that ends a tar archive.
                 decoder.finish(needs_end=not packed.compressed)
-            finally:
-                os.close(fd)
         except OSError as error:
             raise from_os_error(error, f"read {self._path}") from error
         except TarFormatError as error:

@@ -23,6 +23,7 @@ from typing import Self, TypeVar
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.files import closing_fd
 from pyro_mcp.host.progress import Progress
 from pyro_mcp.protocol.names import MAX_TARGET_BYTES, NameRefusedError, clean_name, join, shown_briefly
 from pyro_mcp.protocol.tar_reader import Member, MemberKind, Piece, TarDecoder, TarError
@@ -369,12 +370,9 @@ class TreeReceiver:
         target = self._links.targets.get(path)
         if target is not None:
             return self._gate.admits(path, symlink_digest(target), rule)
-        fd = self._writer.open_file(_at(path))
-        try:
+        with closing_fd(self._writer.open_file(_at(path))) as fd:
             found = os.fstat(fd)
             digest, is_hook = digest_of(fd, found.st_size, found.st_mode, rule)
-        finally:
-            os.close(fd)
         return not is_hook or self._gate.admits(path, digest, rule)
 
     def _only_a_hook(self) -> PyroError:

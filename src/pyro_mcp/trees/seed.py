@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pyro_mcp.errors import from_os_error, os_errors
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.files import NEW_FILE
 from pyro_mcp.host.progress import Progress
 from pyro_mcp.trees.entries import Entry, SeedRules, TreeMode, TreeSource
 from pyro_mcp.trees.ext4.blank import make_blank
@@ -47,7 +48,7 @@ def seed_disk(
         opened = source
     blank = make_blank(size_bytes)
     with os_errors(f"make the disk {disk_path}"):
-        fd = os.open(disk_path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(disk_path, NEW_FILE, 0o600)
     try:
         os.ftruncate(fd, size_bytes)
         disk = Disk(fd, blank)

@@ -19,6 +19,7 @@ from pathlib import Path
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.files import closing_fd
 
 PREFIX = ".pyro-export-"
 _STAGED = re.compile(re.escape(PREFIX) + "[0-9a-f]{16}")
@@ -75,8 +76,7 @@ def staged_beside(output: Path, *, notes: Path | None = None) -> Generator[Stagi
     """
     if output.name in {"", ".", ".."}:
         raise PyroError(ErrorCode.INVALID, f"{output} is no name for something new", hint="Name a path to create.")
-    parent_fd = _open_parent(output)
-    try:
+    with closing_fd(_open_parent(output)) as parent_fd:
         _refuse_existing(parent_fd, os.fsencode(output.name), output)
         _sweep(parent_fd)
         with _noted(notes, output.parent):
@@ -88,8 +88,6 @@ def staged_beside(output: Path, *, notes: Path | None = None) -> Generator[Stagi
                     remove_tree(Path(f"/proc/self/fd/{parent_fd}/{name}"))
                 finally:
                     os.close(fd)
-    finally:
-        os.close(parent_fd)
 
 
 def sweep_noted(notes: Path) -> None:
@@ -101,19 +99,15 @@ def sweep_noted(notes: Path) -> None:
 
 
 def _settle(note: str) -> None:
-    fd = os.open(note, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
+    with closing_fd(os.open(note, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)) as fd:
         if not _lock(fd):
             return
-        with suppress(FileNotFoundError, NotADirectoryError):
-            parent_fd = os.open(os.read(fd, _MAX_PATH_BYTES), _OPEN_DIRECTORY)
-            try:
-                _sweep(parent_fd)
-            finally:
-                os.close(parent_fd)
+        with (
+            suppress(FileNotFoundError, NotADirectoryError),
+            closing_fd(os.open(os.read(fd, _MAX_PATH_BYTES), _OPEN_DIRECTORY)) as parent_fd,
+        ):
+            _sweep(parent_fd)
         os.unlink(note)
-    finally:
-        os.close(fd)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from typing import Self
 
+from pyro_mcp.host.files import closing_fd
+
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 # Of dates that some file system can't hold, the nearest.
@@ -66,13 +68,10 @@ class TreeWriter:
 
     def link(self, target: bytes, path: bytes) -> None:
         """Give a file that was made here one more name."""
-        source = self.open_file(target)
-        try:
+        with closing_fd(self.open_file(target)) as source:
             # Through the descriptor: the name itself may lead elsewhere by now.
             parent, name = self._place(path)
             os.link(f"/proc/self/fd/{source}", name, dst_dir_fd=parent, follow_symlinks=True)
-        finally:
-            os.close(source)
 
     def symlink(self, path: bytes, target: bytes) -> None:
         """Make a symbolic link."""

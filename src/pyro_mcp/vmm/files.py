@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyro_mcp.errors import os_errors
 from pyro_mcp.host.durable import sparse_copy
+from pyro_mcp.host.files import NEW_FILE, closing_fd
 
 
 def create_memory(size_bytes: int) -> int:
@@ -36,11 +37,7 @@ def save_memory(fd: int, path: Path) -> None:
     Raises:
         PyroError: CONFLICT if it exists; NO_SPACE, PERMISSION and others.
     """
-    with os_errors(f"write the memory file {path}"):
-        target = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.fchmod(target, 0o666)
-            sparse_copy(fd, target)
-            os.fsync(target)
-        finally:
-            os.close(target)
+    with os_errors(f"write the memory file {path}"), closing_fd(os.open(path, NEW_FILE, 0o600)) as target:
+        os.fchmod(target, 0o666)
+        sparse_copy(fd, target)
+        os.fsync(target)

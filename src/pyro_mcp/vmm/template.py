@@ -19,7 +19,7 @@ from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import durable
-from pyro_mcp.host.files import open_plain
+from pyro_mcp.host.files import NEW_FILE, closing_fd, open_plain
 from pyro_mcp.model.codec import from_json
 from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.model.limits import Shape
@@ -161,12 +161,9 @@ def verify_digests(template: Template) -> None:
         PyroError: CORRUPT, naming the file.
     """
     for name, stamp in template.files.items():
-        fd = template.open(name)
-        try:
+        with closing_fd(template.open(name)) as fd:
             if _digest_of_data(fd) != stamp.sha256:
                 raise _corrupt(template.directory, f"{name} does not match its digest")
-        finally:
-            os.close(fd)
 
 
 def host_cpu(cpuinfo: str = "/proc/cpuinfo") -> str:
@@ -244,22 +241,18 @@ def _stamp(path: Path) -> FileStamp:
 def _mapped_writes_are_noted(directory: Path) -> bool:
     """Try out whether a write through a shared mapping moves a file's change time on this file system."""
     path = directory / f".write-probe-{os.getpid()}"
-    with os_errors(f"try the file system of {directory}"):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.unlink(path)
-            os.pwrite(fd, bytes(_PROBE_BYTES), 0)
-            os.fsync(fd)
-            # Set back far enough that no clock granularity hides the change.
-            os.utime(fd, ns=(0, 0))
-            with mmap.mmap(fd, _PROBE_BYTES) as mapped:
-                # Read first: where the kernel does not track dirty pages, that maps the page writable at once, and
-                # the write is seen by nobody.
-                mapped[0] += 1
-                mapped.flush()
-            return os.fstat(fd).st_mtime_ns != 0
-        finally:
-            os.close(fd)
+    with os_errors(f"try the file system of {directory}"), closing_fd(os.open(path, NEW_FILE, 0o600)) as fd:
+        os.unlink(path)
+        os.pwrite(fd, bytes(_PROBE_BYTES), 0)
+        os.fsync(fd)
+        # Set back far enough that no clock granularity hides the change.
+        os.utime(fd, ns=(0, 0))
+        with mmap.mmap(fd, _PROBE_BYTES) as mapped:
+            # Read first: where the kernel does not track dirty pages, that maps the page writable at once, and
+            # the write is seen by nobody.
+            mapped[0] += 1
+            mapped.flush()
+        return os.fstat(fd).st_mtime_ns != 0
 
 
 def _digest(data: bytes) -> str:

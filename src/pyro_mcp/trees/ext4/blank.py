@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import process
+from pyro_mcp.host.files import closing_fd
 
 BLOCK_BYTES = 4096
 INODE_BYTES = 256
@@ -118,22 +119,16 @@ def make_blank(size_bytes: int) -> Blank:
     """
     if size_bytes < _MIN_DISK_BYTES or size_bytes % BLOCK_BYTES:
         raise PyroError(ErrorCode.INVALID, f"a workspace's disk can't have {size_bytes} bytes")
-    with os_errors("prepare a disk in memory"):
-        fd = os.memfd_create("blank", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(fd, size_bytes)
-            options = "lazy_journal_init=1,packed_meta_blocks=1,root_owner=0:0"
-            shape = (
-                f"-q -F -t ext4 -O {_FEATURES} -b {BLOCK_BYTES} -I {INODE_BYTES} -i 16384 -m 0 -J size={_JOURNAL_MIB}"
-            )
-            process.run(
-                ["mke2fs", *shape.split(), "-L", LABEL, "-E", options, f"/proc/self/fd/{fd}"],
-                timeout_s=_TIMEOUT_S,
-                pass_fds=(fd,),
-            )
-            return Blank(_used_blocks(fd, size_bytes))
-        finally:
-            os.close(fd)
+    with os_errors("prepare a disk in memory"), closing_fd(os.memfd_create("blank", os.MFD_CLOEXEC)) as fd:
+        os.ftruncate(fd, size_bytes)
+        options = "lazy_journal_init=1,packed_meta_blocks=1,root_owner=0:0"
+        shape = f"-q -F -t ext4 -O {_FEATURES} -b {BLOCK_BYTES} -I {INODE_BYTES} -i 16384 -m 0 -J size={_JOURNAL_MIB}"
+        process.run(
+            ["mke2fs", *shape.split(), "-L", LABEL, "-E", options, f"/proc/self/fd/{fd}"],
+            timeout_s=_TIMEOUT_S,
+            pass_fds=(fd,),
+        )
+        return Blank(_used_blocks(fd, size_bytes))
 
 
 def _used_blocks(fd: int, size_bytes: int) -> dict[int, bytearray]:

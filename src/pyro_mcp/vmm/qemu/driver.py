@@ -11,6 +11,7 @@ from typing import cast
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.files import NEW_FILE, closing_fd
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.model.machine import MachineRecord
@@ -119,24 +120,18 @@ class QemuDriver:
     def restore(self, plan: RestorePlan) -> Machine:
         """Start a machine from a template."""
         binary = find_binary(self._cache_dir)
-        ram_fd = plan.template.open(RAM)
-        try:
-            state_fd = plan.template.open(DEVICE_STATE)
-            try:
-                launch = Launch(
-                    plan.spec,
-                    argv.Hardware(plan.spec.shape, plan.accelerator, LANES),
-                    ram_fd=ram_fd,
-                    ram_use=argv.Ram.COPIED_ON_WRITE,
-                )
-                deadline = Deadline(RESTORE_TIMEOUT_S, "QEMU to restore the template")
-                with self._doubting_kvm(plan.accelerator), launched(binary, launch, deadline) as (machine, monitor):
-                    _load_state(monitor, state_fd, deadline)
-                    return machine
-            finally:
-                os.close(state_fd)
-        finally:
-            os.close(ram_fd)
+        template = plan.template
+        with closing_fd(template.open(RAM)) as ram_fd, closing_fd(template.open(DEVICE_STATE)) as state_fd:
+            launch = Launch(
+                plan.spec,
+                argv.Hardware(plan.spec.shape, plan.accelerator, LANES),
+                ram_fd=ram_fd,
+                ram_use=argv.Ram.COPIED_ON_WRITE,
+            )
+            deadline = Deadline(RESTORE_TIMEOUT_S, "QEMU to restore the template")
+            with self._doubting_kvm(plan.accelerator), launched(binary, launch, deadline) as (machine, monitor):
+                _load_state(monitor, state_fd, deadline)
+                return machine
 
     def attach(self, record: MachineRecord) -> Machine:
         """Take up a machine by its record."""
@@ -156,16 +151,12 @@ class QemuDriver:
 
 
 def _write_state(monitor: QmpClient, path: Path, deadline: Deadline) -> None:
-    with os_errors(f"write {path}"):
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            monitor.execute("migrate-set-capabilities", deadline, capabilities=_CAPABILITIES)
-            monitor.execute("getfd", deadline, fd=fd, fdname="state")
-            monitor.execute("migrate", deadline, uri="fd:state")
-            _await_migration(monitor, deadline)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    with os_errors(f"write {path}"), closing_fd(os.open(path, NEW_FILE, 0o600)) as fd:
+        monitor.execute("migrate-set-capabilities", deadline, capabilities=_CAPABILITIES)
+        monitor.execute("getfd", deadline, fd=fd, fdname="state")
+        monitor.execute("migrate", deadline, uri="fd:state")
+        _await_migration(monitor, deadline)
+        os.fsync(fd)
 
 
 def _load_state(monitor: QmpClient, fd: int, deadline: Deadline) -> None:

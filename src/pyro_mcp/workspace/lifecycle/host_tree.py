@@ -11,6 +11,7 @@ from pathlib import Path
 from pyro_mcp.errors import os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.files import closing_fd
 from pyro_mcp.host.progress import Progress
 from pyro_mcp.trees.entries import NO_CONTENT, Data, Entry, Kind, SeedRules, TreeMode, TreeSource
 from pyro_mcp.trees.hooks.census import HookCensus
@@ -45,21 +46,20 @@ def lay_tree(
         return SeedReport(TreeMode.EMPTY, None)
     progress.phase("seed", opened.name)
     hooks = HookCensus()
-    with os_errors(f"lay {opened.name} into {directory}"):
-        fd = os.open(directory, _OPEN_DIRECTORY)
-        try:
-            with TreeWriter(fd) as writer:
-                laying = _Laying(writer, progress)
-                for item in opened.items():
-                    if isinstance(item, Entry):
-                        hooks.begin(item)
-                        laying.add(item)
-                    else:
-                        hooks.data(item)
-                        laying.write(item)
-                laying.end_file()
-        finally:
-            os.close(fd)
+    with (
+        os_errors(f"lay {opened.name} into {directory}"),
+        closing_fd(os.open(directory, _OPEN_DIRECTORY)) as fd,
+        TreeWriter(fd) as writer,
+    ):
+        laying = _Laying(writer, progress)
+        for item in opened.items():
+            if isinstance(item, Entry):
+                hooks.begin(item)
+                laying.add(item)
+            else:
+                hooks.data(item)
+                laying.write(item)
+        laying.end_file()
     return report_on(opened, laying.entry_count, laying.bytes_written, hooks.found())
 
 

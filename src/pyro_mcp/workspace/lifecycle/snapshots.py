@@ -18,7 +18,7 @@ from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host.durable import fsync_dir, remove_tree, sparse_copy
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.host.files import open_regular
+from pyro_mcp.host.files import NEW_FILE, closing_fd, open_regular
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.ids import new_snapshot_id
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
@@ -231,11 +231,8 @@ def copy_disk(source: Path, target: Path) -> None:
     reading = open_regular(source, "the disk")
     with os_errors(f"copy {source} to {target}"):
         try:
-            writing = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
+            with closing_fd(os.open(target, NEW_FILE, 0o600)) as writing:
                 sparse_copy(reading, writing)
-            finally:
-                os.close(writing)
         finally:
             os.close(reading)
 

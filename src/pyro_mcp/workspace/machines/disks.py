@@ -13,7 +13,7 @@ from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import sparse_copy
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.host.files import open_regular
+from pyro_mcp.host.files import NEW_FILE, closing_fd, open_regular
 from pyro_mcp.model.limits import MIN_FREE_BYTES, ROOT_DISK_BYTES
 from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER
 
@@ -92,15 +92,8 @@ def copy_root_disk(template: Template, name: str, path: Path) -> None:
     Raises:
         PyroError: NO_SPACE and others; CORRUPT if the template changed since it was verified.
     """
-    source = template.open(name)
-    try:
-        target = _create(path)
-        try:
-            sparse_copy(source, target)
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)
+    with closing_fd(template.open(name)) as source, closing_fd(_create(path)) as target:
+        sparse_copy(source, target)
     fault_point("disk.copied")
 
 
@@ -110,12 +103,8 @@ def make_sparse(path: Path, size_bytes: int) -> None:
     Raises:
         PyroError: NO_SPACE and others; CONFLICT if it already exists.
     """
-    fd = _create(path)
-    with os_errors(f"make the disk {path}"):
-        try:
-            os.ftruncate(fd, size_bytes)
-        finally:
-            os.close(fd)
+    with closing_fd(_create(path)) as fd, os_errors(f"make the disk {path}"):
+        os.ftruncate(fd, size_bytes)
 
 
 def copy_into(source: Path, target: Path) -> None:
@@ -124,15 +113,11 @@ def copy_into(source: Path, target: Path) -> None:
     Raises:
         PyroError: NO_SPACE and others.
     """
-    reading = open_regular(source, "the disk")
-    try:
-        writing = open_regular(target, "the disk", writable=True)
-        try:
-            sparse_copy(reading, writing)
-        finally:
-            os.close(writing)
-    finally:
-        os.close(reading)
+    with (
+        closing_fd(open_regular(source, "the disk")) as reading,
+        closing_fd(open_regular(target, "the disk", writable=True)) as writing,
+    ):
+        sparse_copy(reading, writing)
 
 
 def sync_disk(path: Path) -> None:
@@ -141,12 +126,8 @@ def sync_disk(path: Path) -> None:
     Raises:
         PyroError: NO_SPACE and others.
     """
-    fd = open_regular(path, "the disk")
-    with os_errors(f"sync {path}"):
-        try:
-            os.fdatasync(fd)
-        finally:
-            os.close(fd)
+    with closing_fd(open_regular(path, "the disk")) as fd, os_errors(f"sync {path}"):
+        os.fdatasync(fd)
 
 
 class BackgroundWork:
@@ -196,11 +177,8 @@ def placeholder(paths: Paths) -> Path:
     staged = path.with_suffix(".new")
     try:
         # Two processes may do this at once: they make the same, and one of them finds it done.
-        fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o400)
-        try:
+        with closing_fd(os.open(staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o400)) as fd:
             os.ftruncate(fd, ROOT_DISK_BYTES)
-        finally:
-            os.close(fd)
         os.rename(staged, path)
     except OSError as error:
         if not has_size(path, ROOT_DISK_BYTES):
@@ -218,4 +196,4 @@ def has_size(path: Path, size_bytes: int) -> bool:
 
 def _create(path: Path) -> int:
     with os_errors(f"make the disk {path}"):
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return os.open(path, NEW_FILE, 0o600)

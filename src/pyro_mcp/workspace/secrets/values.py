@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
+from pyro_mcp.host.files import closing_fd
 from pyro_mcp.model.workspace import SecretKind, SecretSource
 
 MAX_SECRETS = 64
@@ -53,13 +54,9 @@ def secret_from_file(name: str, path: Path) -> Secret:
     """
     check_name(name)
     what = f"read the secret {name} from {path}"
-    with os_errors(what):
-        # Without O_NONBLOCK, opening a pipe would wait for its other end.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            data = _content(fd)
-        finally:
-            os.close(fd)
+    # Without O_NONBLOCK, opening a pipe would wait for its other end.
+    with os_errors(what), closing_fd(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)) as fd:
+        data = _content(fd)
     if data is None:
         raise PyroError(ErrorCode.INVALID, f"could not {what}: it is not a regular file")
     try:
