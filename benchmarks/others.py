@@ -14,7 +14,7 @@ from benchmarks.measure import Row, repeat
 from pyro_mcp.host import process, programs
 from pyro_mcp.image import cpio
 from pyro_mcp.image.kit import find_kit
-from pyro_mcp.model import Accelerator
+from pyro_mcp.model.kinds import Accelerator
 from pyro_mcp.vmm.qemu.kernel_line import kernel_line
 
 if TYPE_CHECKING:

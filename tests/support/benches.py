@@ -9,7 +9,7 @@ import pytest
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.image.boot import ensure_boot_source
-from pyro_mcp.model import Accelerator
+from pyro_mcp.model.kinds import Accelerator
 from pyro_mcp.vmm.compat.driver import CompatDriver
 from pyro_mcp.vmm.driver import BootFiles
 from pyro_mcp.vmm.qemu.driver import QemuDriver

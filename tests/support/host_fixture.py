@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.agent import AgentSession, ExecRequest
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.process.identity import all_processes
-from pyro_mcp.model import VmState
+from pyro_mcp.model.states import VmState
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.workspace.commands.exec import exec_workspace
 from pyro_mcp.workspace.engine import Engine
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyro_mcp.host.paths import Paths
-    from pyro_mcp.model import Vm
+    from pyro_mcp.model.vm import Vm
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.drivers import Drivers
     from pyro_mcp.workspace.machines.command import Execution

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.host.durable import remove_tree
-from pyro_mcp.model import Accelerator, Shape, VmmKind
+from pyro_mcp.model.kinds import Accelerator, VmmKind
+from pyro_mcp.model.limits import Shape
 from pyro_mcp.vmm.driver import BootFiles, BootPlan, Drive, MachineSpec, RestorePlan
 from pyro_mcp.vmm.template import Template, TemplateParts, host_cpu, open_template, seal_template
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyro_mcp.model import NetworkPolicy, Shape, Vm, VmState, new_vm_id
+from pyro_mcp.model.ids import new_vm_id
+from pyro_mcp.model.kinds import NetworkPolicy
+from pyro_mcp.model.limits import Shape
+from pyro_mcp.model.states import VmState
+from pyro_mcp.model.vm import Vm
 from pyro_mcp.state.clock import system_clock
 
 if TYPE_CHECKING:

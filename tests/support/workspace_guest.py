@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from pyro_mcp.model import Vm
+    from pyro_mcp.model.vm import Vm
     from pyro_mcp.vmm.driver import Machine
 
 CONFIGURE_TIMEOUT_S = 30.0

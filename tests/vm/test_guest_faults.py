@@ -16,8 +16,8 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.model import StopReason, VmState
-from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.model.kinds import StopReason
+from pyro_mcp.model.states import VmState, WorkspaceState
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.delete import delete_workspace
 from pyro_mcp.workspace.lifecycle.lookup import list_workspaces, status_workspace
@@ -33,7 +33,7 @@ from tests.support.one_verb import INTERRUPTED, Running, Verbs
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pyro_mcp.model import Vm
+    from pyro_mcp.model.vm import Vm
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(300)]
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import ExecutionMode, Isolation, Shape, StopReason, VmState
+from pyro_mcp.model.kinds import ExecutionMode, Isolation, StopReason
+from pyro_mcp.model.limits import Shape
+from pyro_mcp.model.states import VmState
 from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.vms.run import run_in_vm
 from pyro_mcp.workspace.vms.start import start_vm

@@ -12,7 +12,7 @@ import pytest
 
 from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.model import NetworkPolicy
+from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.workspace.commands.exec import exec_workspace
 from pyro_mcp.workspace.lifecycle.delete import delete_workspace

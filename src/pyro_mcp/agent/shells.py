@@ -237,7 +237,9 @@ def _output(reader: ResultReader, shell: str, cursor: int, max_bytes: int, conte
 
 
 def _info(document: Document) -> ShellInfo:
-    state = ShellState.RUNNING if document.get("exit_code") is None else ShellState.STOPPED
+    if document.get("state") not in (shells.RUNNING, shells.EXITED):
+        raise breach("a shell that neither runs nor has exited")
+    state = ShellState.RUNNING if document["state"] == shells.RUNNING else ShellState.STOPPED
     first, end = number(document, "first"), number(document, "end")
     info = ShellInfo(
         shell=text(document, "shell"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.guest.conversation import Ongoing, Outlet
     from pyro_mcp.guest.operations import Operations
+    from pyro_mcp.guest.processes.execution import Execution
     from pyro_mcp.protocol.loop import Loop
 
 _HELLO = struct.Struct(wire.HELLO_FORMAT)
@@ -122,20 +123,21 @@ class Session:
     def _request(self, ident: int, body: bytes) -> None:
         self.reply(ident, self._operations.perform(decode_trusted(body)))
 
-    def _shell(self, ident: int, body: bytes) -> None:
+    def _require(self, before: str, inspecting: str = "") -> Operations:
+        """Return the operations of a guest that is configured, and not only looked at if `inspecting` forbids that."""
         operations = self._operations
         if not operations.configured:
-            raise RefusalError(wire.NOT_CONFIGURED, "no shell can be opened before configure")
-        if operations.inspecting:
-            raise RefusalError(wire.CONFLICT, "no shell is opened in a guest that is only looked at")
+            raise RefusalError(wire.NOT_CONFIGURED, f"no {before} before configure")
+        if inspecting and operations.inspecting:
+            raise RefusalError(wire.CONFLICT, f"no {inspecting} in a guest that is only looked at")
+        return operations
+
+    def _shell(self, ident: int, body: bytes) -> None:
+        operations = self._require("shell can be opened", "shell is opened")
         operations.shells.perform(self, ident, decode_trusted(body))
 
     def _service(self, ident: int, body: bytes) -> None:
-        operations = self._operations
-        if not operations.configured:
-            raise RefusalError(wire.NOT_CONFIGURED, "no service can be started before configure")
-        if operations.inspecting:
-            raise RefusalError(wire.CONFLICT, "no service runs in a guest that is only looked at")
+        operations = self._require("service can be started", "service runs")
         operations.services.perform(self, ident, decode_trusted(body))
 
     def _configure(self, ident: int, body: bytes) -> None:
@@ -143,38 +145,23 @@ class Session:
         self.lane.send(encode(ident, wire.RESULT, b"{}"))
 
     def _execute(self, ident: int, body: bytes) -> None:
-        operations = self._operations
-        if not operations.configured:
-            raise RefusalError(wire.NOT_CONFIGURED, "no command can run before configure")
-        if operations.inspecting:
-            raise RefusalError(wire.CONFLICT, "no command runs in a guest that is only looked at")
-        for is_last_attempt in (False, True):
-            execution = operations.machine.standby.take()
-            self._executions[ident] = execution
-            try:
-                execution.begin(self, ident, body)
-            except (RefusalError, OSError, struct.error) as error:
-                del self._executions[ident]
-                execution.abandon()
-                # The workload may have killed the process while it waited.
-                if is_last_attempt or not isinstance(error, BrokenPipeError):
-                    raise
-            else:
-                return
+        standby = self._require("command can run", "command runs").machine.standby
+        self._start(ident, standby.take, lambda execution: execution.begin(self, ident, body))
 
     def _begin_task(self, ident: int, body: bytes) -> None:
-        operations = self._operations
-        if not operations.configured:
-            raise RefusalError(wire.NOT_CONFIGURED, "no task can be done before configure")
+        desk = self._require("task can be done").machine.desk
+        self._start(ident, lambda: desk.take(body), lambda execution: execution.begin_task(self, ident, body))
+
+    def _start(self, ident: int, take: Callable[[], Execution], begin: Callable[[Execution], None]) -> None:
         for is_last_attempt in (False, True):
-            execution = operations.machine.desk.take(body)
+            execution = take()
             self._executions[ident] = execution
             try:
-                execution.begin_task(self, ident, body)
+                begin(execution)
             except (RefusalError, OSError, struct.error) as error:
                 del self._executions[ident]
                 execution.abandon()
-                # The kernel may have taken the one that waited, for want of memory.
+                # The one that waited may be gone: killed by the workload, or by the kernel for want of memory.
                 if is_last_attempt or not isinstance(error, BrokenPipeError):
                     raise
             else:

@@ -27,13 +27,6 @@ class VmState(StrEnum):
     DELETING = "deleting"
     FAILED = "failed"
 
-    @property
-    def is_passing(self) -> bool:
-        """Say whether a VM is in this state only while some process works on it."""
-        return self in _PASSING
-
-
-_PASSING = frozenset({VmState.CREATING, VmState.STARTING, VmState.STOPPING, VmState.DELETING})
 
 TRANSITIONS: Mapping[VmState, frozenset[VmState]] = {
     VmState.CREATING: frozenset({VmState.CREATED, VmState.STARTING, VmState.FAILED, VmState.DELETING}),
@@ -95,21 +88,6 @@ class WorkspaceState(StrEnum):
     DELETING = "deleting"
     FAILED = "failed"
 
-    @property
-    def is_passing(self) -> bool:
-        """Say whether a workspace is in this state only while some process works on it."""
-        return self in _WORKSPACE_PASSING
-
-
-_WORKSPACE_PASSING = frozenset(
-    {
-        WorkspaceState.CREATING,
-        WorkspaceState.STARTING,
-        WorkspaceState.STOPPING,
-        WorkspaceState.RESETTING,
-        WorkspaceState.DELETING,
-    }
-)
 
 _S = WorkspaceState
 WORKSPACE_TRANSITIONS: Mapping[WorkspaceState, frozenset[WorkspaceState]] = {

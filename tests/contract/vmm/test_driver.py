@@ -17,8 +17,8 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.process.identity import tree_of
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.model import MachineRecord
 from pyro_mcp.model.codec import from_json, to_json
+from pyro_mcp.model.machine import MachineRecord
 from pyro_mcp.vmm.driver import LANES, Machine
 from tests.support.machines import Bench, greet
 
@@ -278,7 +278,7 @@ def test_a_machine_outlives_the_process_that_started_it(compat_bench: Bench, hom
     # With QEMU the same keeper does the same; another process would have to make a template of its own.
     code = (
         "import json, sys; from pathlib import Path; from tests.support.machines import Bench;"
-        "from pyro_mcp.model import Accelerator; from pyro_mcp.model.codec import to_json;"
+        "from pyro_mcp.model.kinds import Accelerator; from pyro_mcp.model.codec import to_json;"
         "from pyro_mcp.vmm.compat.driver import CompatDriver;"
         "b = Bench(CompatDriver(), Accelerator.NONE);"
         "print(json.dumps(to_json(b.start(b.spec(Path(sys.argv[1]))).record)), flush=True);"

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import Accelerator, MachineRecord, Owner, VmmKind
 from pyro_mcp.model.codec import from_json, to_json
+from pyro_mcp.model.kinds import Accelerator, VmmKind
+from pyro_mcp.model.machine import MachineRecord
 from pyro_mcp.model.service import PublishedPort, Readiness, ReadinessKind, Service, ServiceState
+from pyro_mcp.model.vm import Owner
 from pyro_mcp.model.workspace import SeedInfo, SeedNote, SeedOrigin
 
 OWNER = Owner(3, 4, "boot")

@@ -9,25 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import (
-    Accelerator,
-    ExecutionMode,
-    Isolation,
-    MachineRecord,
-    NetworkPolicy,
-    Shape,
-    VmmKind,
-    VmState,
-    check_timeout,
-    check_ttl,
-    is_vm_id,
-    may_follow,
-    new_vm_id,
-    parse_vm_id,
-    require_transition,
-)
 from pyro_mcp.model.codec import from_json, to_json
-from pyro_mcp.model.states import TRANSITIONS
+from pyro_mcp.model.ids import is_vm_id, new_vm_id, parse_vm_id
+from pyro_mcp.model.kinds import Accelerator, ExecutionMode, Isolation, NetworkPolicy, VmmKind
+from pyro_mcp.model.limits import Shape, check_timeout, check_ttl
+from pyro_mcp.model.machine import MachineRecord
+from pyro_mcp.model.states import TRANSITIONS, VmState, may_follow, require_transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,11 @@ from pyro_mcp.host.faults import forget_hits
 from pyro_mcp.host.process import ProcessIdentity, boot_id
 from pyro_mcp.host.process.identity import ProcessStat, tree_of
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.model import Accelerator, MachineRecord, Owner, StopReason, Vm, VmmKind, VmState, new_vm_id
+from pyro_mcp.model.ids import new_vm_id
+from pyro_mcp.model.kinds import Accelerator, StopReason, VmmKind
+from pyro_mcp.model.machine import MachineRecord
+from pyro_mcp.model.states import VmState
+from pyro_mcp.model.vm import Owner, Vm
 from pyro_mcp.state.clock import Clock, system_clock
 from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import end_machine

@@ -10,22 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import (
-    Accelerator,
-    BaseImage,
-    ExecutionMode,
-    Isolation,
-    Lease,
-    MachineRecord,
-    NetworkPolicy,
-    Owner,
-    Shape,
-    StopReason,
-    Vm,
-    VmmKind,
-    VmState,
-    new_vm_id,
-)
+from pyro_mcp.model.ids import new_vm_id
+from pyro_mcp.model.kinds import Accelerator, ExecutionMode, Isolation, NetworkPolicy, StopReason, VmmKind
+from pyro_mcp.model.limits import Shape
+from pyro_mcp.model.machine import MachineRecord
+from pyro_mcp.model.states import VmState
+from pyro_mcp.model.vm import BaseImage, Lease, Owner, Vm
 from pyro_mcp.state.records import to_row, vm_from_row
 from pyro_mcp.state.store import Store
 from tests.support.vms import a_vm

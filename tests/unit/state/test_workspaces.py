@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import BaseImage, ExecutionMode, Isolation, NetworkPolicy, Owner, Shape, StopReason
 from pyro_mcp.model.ids import new_snapshot_id, new_workspace_id
+from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy, StopReason
+from pyro_mcp.model.limits import Shape
 from pyro_mcp.model.states import WORKSPACE_TRANSITIONS, WorkspaceState
+from pyro_mcp.model.vm import BaseImage, Owner
 from pyro_mcp.model.workspace import SeedInfo, SeedNote, SeedOrigin, Snapshot, Workspace
 from pyro_mcp.state import schema
 from pyro_mcp.state.copies import read_workspace_copy, write_workspace_copy

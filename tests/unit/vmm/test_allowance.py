@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import Shape
+from pyro_mcp.model.limits import Shape
 from pyro_mcp.vmm import allowance
 
 _MIB = 1024 * 1024

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import Accelerator
+from pyro_mcp.model.kinds import Accelerator
 from pyro_mcp.vmm.qemu import jail
 from pyro_mcp.vmm.qemu.binary import QemuBinary
 

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from pyro_mcp.model import Accelerator, Shape
+from pyro_mcp.model.kinds import Accelerator
+from pyro_mcp.model.limits import Shape
 from pyro_mcp.vmm.qemu import argv
 from pyro_mcp.vmm.qemu.argv import DriveWiring, Hardware, Ram, Wiring
 from pyro_mcp.vmm.qemu.kernel_line import kernel_line, measure_tsc_khz

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.host import process
-from pyro_mcp.model import Accelerator
+from pyro_mcp.model.kinds import Accelerator
 from pyro_mcp.vmm.qemu import jail, seccomp
 from pyro_mcp.vmm.qemu.binary import QemuBinary
 from pyro_mcp.vmm.qemu.launch import _open_filter  # pyright: ignore[reportPrivateUsage]

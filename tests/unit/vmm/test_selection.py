@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import Accelerator, VmmKind
+from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.vmm import selection
 from pyro_mcp.vmm.qemu import kvm_probe
 from pyro_mcp.vmm.qemu.kvm_probe import CACHE_FILE, forget_verdict, known_verdict, kvm_verdict

@@ -12,7 +12,8 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.durable import staged_dir
-from pyro_mcp.model import Accelerator, Shape, VmmKind
+from pyro_mcp.model.kinds import Accelerator, VmmKind
+from pyro_mcp.model.limits import Shape
 from pyro_mcp.vmm import template
 from pyro_mcp.vmm.template import (
     DEVICE_STATE,

@@ -12,7 +12,8 @@ import pytest
 from pyro_mcp.host import process
 from pyro_mcp.host.process.identity import boot_id, tree_of
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.model import Accelerator, MachineRecord, VmmKind
+from pyro_mcp.model.kinds import Accelerator, VmmKind
+from pyro_mcp.model.machine import MachineRecord
 from pyro_mcp.vmm import watcher as watcher_module
 from pyro_mcp.vmm.watcher import start_watcher
 

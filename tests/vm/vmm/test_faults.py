@@ -11,7 +11,7 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.process.identity import tree_of
-from pyro_mcp.model import Accelerator
+from pyro_mcp.model.kinds import Accelerator
 from pyro_mcp.vmm.driver import BootFiles, BootPlan, Drive, Machine
 from pyro_mcp.vmm.qemu.driver import QemuDriver
 from pyro_mcp.vmm.qemu.kvm_probe import CACHE_FILE, boot_probe_guest

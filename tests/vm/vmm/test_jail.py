@@ -189,7 +189,7 @@ def test_where_the_host_permits_no_namespaces_there_is_an_error_and_no_vm(bootin
 import sys
 from pathlib import Path
 from pyro_mcp.errors import PyroError
-from pyro_mcp.model import Accelerator
+from pyro_mcp.model.kinds import Accelerator
 from pyro_mcp.vmm.driver import BootFiles
 from pyro_mcp.vmm.qemu.driver import QemuDriver
 from tests.support.machines import Bench

@@ -13,7 +13,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.process.identity import tree_of
-from pyro_mcp.model import Shape
+from pyro_mcp.model.limits import Shape
 from pyro_mcp.vmm.driver import BootPlan, RestorePlan
 from pyro_mcp.vmm.qemu.jail import outer_uid
 from pyro_mcp.vmm.template import DEVICE_STATE, RAM, Template, open_template, seal_template

@@ -16,7 +16,7 @@ from pyro_mcp.host import process
 from pyro_mcp.host.process import ProcessIdentity
 from pyro_mcp.host.process.identity import tree_of
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.model import ExecutionMode, StopReason
+from pyro_mcp.model.kinds import ExecutionMode, StopReason
 from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.vmm import watcher
 from pyro_mcp.vmm.machine import CLEAN_UP_TIMEOUT_S
@@ -33,7 +33,7 @@ from pyro_mcp.workspace.machines.command import GuestCommand
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyro_mcp.model import MachineRecord
+    from pyro_mcp.model.machine import MachineRecord
     from tests.support.host_fixture import HostFixture
     from tests.support.one_verb import Verbs
 

@@ -8,7 +8,7 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import forget_hits
-from pyro_mcp.model import ExecutionMode, Isolation, NetworkPolicy
+from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy
 from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.workspace.files.disk import list_disk
 from pyro_mcp.workspace.lifecycle.delete import delete_workspace

@@ -15,7 +15,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.model import StopReason
+from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.vm import Owner
 from pyro_mcp.state.clock import system_clock
@@ -35,7 +35,7 @@ from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.machines.command import GuestCommand
 
 if TYPE_CHECKING:
-    from pyro_mcp.model import MachineRecord
+    from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.model.workspace import Workspace
     from tests.support.host_fixture import HostFixture
 

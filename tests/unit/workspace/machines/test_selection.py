@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import Accelerator, ExecutionMode, Isolation, NetworkPolicy
+from pyro_mcp.model.kinds import Accelerator, ExecutionMode, Isolation, NetworkPolicy
 from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.machines.disks import require_space
 from pyro_mcp.workspace.vms.create import VmSpec, create_vm

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import Shape
+from pyro_mcp.model.limits import Shape
 from pyro_mcp.vmm.template import DEVICE_STATE, MANIFEST, RAM, ROOT_DISK
 from pyro_mcp.workspace.machines import templates
 from pyro_mcp.workspace.machines.command import GuestCommand

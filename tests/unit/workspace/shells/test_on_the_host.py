@@ -9,8 +9,8 @@ import pytest
 from pyro_mcp.agent.shells import ShellSignal, ShellState
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import forget_hits
-from pyro_mcp.model import ExecutionMode, Isolation
 from pyro_mcp.model.ids import new_shell_id
+from pyro_mcp.model.kinds import ExecutionMode, Isolation
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.lifecycle.reset import reset_workspace
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace

@@ -14,7 +14,8 @@ from pyro_mcp.agent import CancelToken
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.model import StopReason, VmState
+from pyro_mcp.model.kinds import StopReason
+from pyro_mcp.model.states import VmState
 from pyro_mcp.state.clock import Clock
 from pyro_mcp.state.discard import end_machine
 from pyro_mcp.workspace.engine import Engine
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from pyro_mcp.model import Vm
+    from pyro_mcp.model.vm import Vm
     from tests.support.host_fixture import HostFixture
 
 SLEEP = "echo begun; sleep 600"

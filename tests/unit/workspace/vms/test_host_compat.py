@@ -11,7 +11,8 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import forget_hits
 from pyro_mcp.host.process.identity import ProcessIdentity
 from pyro_mcp.host.waiting import wait_until
-from pyro_mcp.model import ExecutionMode, Isolation, VmState
+from pyro_mcp.model.kinds import ExecutionMode, Isolation
+from pyro_mcp.model.states import VmState
 from pyro_mcp.workspace.machines.command import GuestCommand
 from pyro_mcp.workspace.vms.create import create_vm
 from pyro_mcp.workspace.vms.delete import delete_vm
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pyro_mcp.host.paths import Paths
-    from pyro_mcp.model import Vm
+    from pyro_mcp.model.vm import Vm
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyro_mcp.model import Vm, VmState
+from pyro_mcp.model.states import VmState
+from pyro_mcp.model.vm import Vm
 from pyro_mcp.workspace.machines.ephemeral import delete_if_there
 from pyro_mcp.workspace.machines.templates import keep_recent
 from pyro_mcp.workspace.vms.start import start_vm

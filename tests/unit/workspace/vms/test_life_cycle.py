@@ -18,7 +18,8 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.paths import Paths
-from pyro_mcp.model import VmState, new_vm_id
+from pyro_mcp.model.ids import new_vm_id
+from pyro_mcp.model.states import VmState
 from pyro_mcp.workspace.vms.delete import delete_vm
 from pyro_mcp.workspace.vms.start import start_vm
 from pyro_mcp.workspace.vms.status import list_vms, status_vm

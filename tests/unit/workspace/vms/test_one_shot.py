@@ -8,7 +8,9 @@ import pytest
 
 from pyro_mcp.agent import Stream
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.model import ExecutionMode, Isolation, StopReason, VmState, new_vm_id
+from pyro_mcp.model.ids import new_vm_id
+from pyro_mcp.model.kinds import ExecutionMode, Isolation, StopReason
+from pyro_mcp.model.states import VmState
 from pyro_mcp.workspace.vms.delete import delete_vm
 from pyro_mcp.workspace.vms.start import start_vm
 from pyro_mcp.workspace.vms.status import list_vms, network_info_vm, status_vm
