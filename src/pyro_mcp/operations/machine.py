@@ -114,5 +114,3 @@ DEMO = Operation(
     tool=None,
     sdk="demo",
 )
-
-ROWS = (DOCTOR, PREPARE, DEMO)

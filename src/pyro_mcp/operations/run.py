@@ -127,4 +127,3 @@ VM_RUN = Operation(
     cli=("run",),
     sdk="run_in_vm",
 )
-ROWS = (VM_RUN,)

@@ -327,4 +327,3 @@ WORKSPACE_EXPORT = Operation(
     cli=("workspace", "export"),
     sdk="export_workspace",
 )
-ROWS = (WORKSPACE_DIFF, WORKSPACE_SUMMARY, WORKSPACE_EXPORT)

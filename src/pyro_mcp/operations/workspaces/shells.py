@@ -336,5 +336,3 @@ SHELL_CLOSE = Operation(
     cli=("workspace", "shell", "close"),
     sdk="close_shell",
 )
-
-ROWS = (SHELL_OPEN, SHELL_LIST, SHELL_READ, SHELL_WRITE, SHELL_SIGNAL, SHELL_CLOSE)

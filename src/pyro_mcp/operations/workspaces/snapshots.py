@@ -173,4 +173,3 @@ WORKSPACE_RESET = Operation(
     cli=("workspace", "reset"),
     sdk="reset_workspace",
 )
-ROWS = (SNAPSHOT_CREATE, SNAPSHOT_LIST, SNAPSHOT_DELETE, WORKSPACE_RESET)
