@@ -7,7 +7,7 @@ BIN := .venv/bin
 TEST_ENVIRONMENTS := debian:12 debian:12-base
 # If this is set, every start compiles every module again, which takes a second.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup images run check test test-all soak power-cuts bench format smoke test-pythons reference constraints clean
+.PHONY: help setup images run check test test-all soak power-cuts stress bench format smoke test-pythons reference constraints clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ soak: images ## Run a thousand VMs and check that nothing grows: about half an h
 
 power-cuts: setup ## Cut the power under a load a hundred times; ARGS="--guests" takes real guests. As root.
 	$(BIN)/python -m tests.support.power.cuts $(ARGS)
+
+stress: images ## Run eight callers for ten minutes, kill them and VMMs, cut the power in between. As root.
+	$(BIN)/python -m tests.support.stress.rounds $(ARGS)
 
 bench: images ## Measure this machine and print a table; AGAINST=REV compares with another revision.
 	@$(BIN)/python -m benchmarks $(if $(AGAINST),--against $(AGAINST)) $(ARGS)

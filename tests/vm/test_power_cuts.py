@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.power.cuts import Plan, cut_power
 from tests.support.power.disk import missing
+from tests.support.stress.rounds import Stress, stress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,3 +27,10 @@ def test_a_real_guest_starts_again_after_a_power_cut(tmp_path: Path) -> None:
     (outcome,) = cut_power(Plan(cuts=1, seconds=1, processes=1, guests=True, size_mib=1024), tmp_path)
     assert (outcome.faults, outcome.aside) == ((), ())
     assert outcome.examined
+
+
+def test_nothing_is_lost_or_left_when_callers_and_machines_are_killed_and_the_power_is_cut(tmp_path: Path) -> None:
+    tally = stress(Stress(minutes=0.15, rounds=2, processes=2, seed=1, size_mib=2048), tmp_path)
+    assert tally.faults == []
+    assert tally.compared
+    assert tally.cuts == 1

@@ -58,13 +58,18 @@ class LoggedDisk:
 
 
 @contextmanager
-def logged_disk(directory: Path, size_bytes: int) -> Generator[LoggedDisk]:
-    """Mount an empty ext4 file system with a log; afterwards it is unmounted and the log complete."""
+def logged_disk(directory: Path, size_bytes: int, *, place: Path | None = None) -> Generator[LoggedDisk]:
+    """Mount an ext4 file system with a log, by default an empty one; afterwards it is unmounted and the log complete.
+
+    If `directory` holds an `image`, for example of a cut, that is mounted.
+    """
     names = {name: directory / name for name in ("image", "log", "export", "pid", "place")}
+    names["place"] = place or names["place"]
+    is_empty = not names["image"].exists()
     for name in ("image", "log", "export"):
         names[name].touch(0o600)
     os.truncate(names["image"], size_bytes)
-    names["place"].mkdir(0o700)
+    names["place"].mkdir(0o700, exist_ok=True)
     with ExitStack() as stack:
         daemon = stack.enter_context(
             process.start(
@@ -81,7 +86,8 @@ def logged_disk(directory: Path, size_bytes: int) -> Generator[LoggedDisk]:
         )
         stack.callback(daemon.kill, grace_s=_TIMEOUT_S)
         wait_until(names["pid"].exists, timeout_s=_TIMEOUT_S, what="the logging disk")
-        _run("mkfs.ext4", "-q", "-F", "-m", "0", names["export"])
+        if is_empty:
+            _run("mkfs.ext4", "-q", "-F", "-m", "0", names["export"])
         _run("mount", "-o", "loop", names["export"], names["place"])
         stack.callback(_run, "umount", names["place"])
         names["place"].chmod(0o700)
@@ -101,13 +107,16 @@ class Entry:
 
 
 class Replay:
-    """The disk as it was, later and later."""
+    """The disk as it was, later and later. `base` is the image that it began with, if it was not empty."""
 
-    def __init__(self, disk: LoggedDisk, directory: Path) -> None:
+    def __init__(self, disk: LoggedDisk, directory: Path, *, base: Path | None = None) -> None:
         self._log = open(disk.log, "rb")  # noqa: SIM115 - closed by close()
         self.entries = list(_entries(self._log.fileno(), disk.position()))
         self._flushed = directory / "flushed"
-        self._flushed.touch(0o600)
+        if base is None:
+            self._flushed.touch(0o600)
+        else:
+            base.rename(self._flushed)
         os.truncate(self._flushed, disk.size_bytes)
         self._done = 0
         self._directory = directory
@@ -128,7 +137,7 @@ class Replay:
                 self._apply(entry, file.fileno())
         self._done = max(self._done, flush)
         image = self._directory / "cut"
-        _run("cp", "--sparse=always", self._flushed, image)
+        copy_disk(self._flushed, image)
         with open(image, "r+b") as file:
             for entry in self.entries[self._done : number]:
                 if choice is None or entry.flags & _FUA or choice.random() < 0.5:
@@ -156,6 +165,11 @@ def _entries(fd: int, end: int) -> Iterator[Entry]:
             return
         yield Entry(begin, after, flags, first * _SECTOR, count * _SECTOR, at)
         begin = after
+
+
+def copy_disk(source: Path, target: Path) -> None:
+    """Copy an image, leaving its holes."""
+    _run("cp", "--sparse=always", source, target)
 
 
 def _run(*argv: str | Path) -> None:

@@ -46,8 +46,13 @@ class World:
             case "create":
                 return World(exists=True, name=deed.argument)
             case "write":
-                # An exec is not on the disk when it is answered: the file may be as before, empty, or as written.
-                return replace(self, contents=self.contents | {"", deed.content}, last=frozenset({deed.content}))
+                # An exec is not on the disk when it is answered: the file may be as before, empty, or as written. Or it
+                # is all zeroes: ext4 records a file's new size when it submits its data, in extents marked unwritten.
+                found = self.contents | {"", "\0" * len(deed.content), deed.content}
+                return replace(self, contents=found, last=frozenset({deed.content}))
+            case "put":
+                # A file that pyro writes is on the disk.
+                return replace(self, contents=frozenset({deed.content}), last=frozenset({deed.content}))
             case "stop":
                 return replace(self, contents=self.last)
             case "snapshot":
