@@ -124,7 +124,7 @@ SIGNATURES = {
     "apply_workspace_patch": "(workspace_id: str, *, patch: str)",
     "diff_workspace": "(workspace_id: str, *, path: str = /workspace, include_host_hooks: bool = False)",
     "summarize_workspace": "(workspace_id: str)",
-    "create_snapshot": "(workspace_id: str, snapshot_name: str, *, with_root: bool = False)",
+    "create_snapshot": "(workspace_id: str, snapshot_name: str)",
     "list_snapshots": "(workspace_id: str)",
     "delete_snapshot": "(workspace_id: str, snapshot_name: str)",
     "reset_workspace": "(workspace_id: str, *, snapshot: str = baseline)",

@@ -303,6 +303,19 @@ def test_on_a_full_host_disk_a_guest_pauses_and_goes_on_and_others_can_be_stoppe
     writer.join(60)
     assert finished == [f"{16 * 1024**2}\n"]
     assert status_workspace(yard.engine, workspace.id).last_error == ""
+    again = fill(small_disk)
+    # The first pauses it, the second finds it paused and does not wait.
+    for timeout_s in (3, 100):
+        with pytest.raises(PyroError) as caught:
+            yard.do(workspace, command.replace("/x", "/y"), timeout_s=timeout_s)
+        assert caught.value.code is ErrorCode.NO_SPACE
+    (vm,), _ = yard.engine.store.vms.all()
+    assert vm.machine is not None
+    machine = yard.engine.drivers.of(vm.machine.kind).attach(vm.machine)
+    assert machine.is_paused_on_error()
+    again.unlink()
+    wait_until(lambda: not machine.is_paused_on_error(), timeout_s=60, what="it to continue by itself", interval_s=0.2)
+    machine.close()
     fill(small_disk)
     assert stop_workspace(yard.engine, workspace.id).state is WorkspaceState.STOPPED
     delete_workspace(yard.engine, workspace.id)

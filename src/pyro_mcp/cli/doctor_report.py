@@ -19,6 +19,8 @@ def doctor_report(result: DoctorResult) -> str:
     machine, vmm, speed, loop = result.platform, result.vmm, result.acceleration, result.daily_loop
     can, cached = result.capabilities, result.environment
     claims = (("vm_boot", can.vm_boot), ("guest_exec", can.guest_exec), ("guest_network", can.guest_network))
+    # Most reasons name the device.
+    reason = speed.reason if "/dev/kvm" in speed.reason else f"{speed.reason}; /dev/kvm: {speed.kvm_device}"
     lines = [
         ("platform", f"{machine.name}, {machine.distribution}, kernel {machine.kernel}, Python {machine.python}"),
         ("resources", f"{machine.cpu_count} CPU, {machine.memory_mib} MiB"),
@@ -26,7 +28,7 @@ def doctor_report(result: DoctorResult) -> str:
         ("state", _directory(result.runtime.state)),
         ("runtime", _directory(result.runtime.runtime)),
         ("vmm", f"{vmm.kind} {vmm.version} {vmm.path}".strip() + (f", jailed by {vmm.jail}" if vmm.jail else "")),
-        ("acceleration", f"{speed.accelerator} ({speed.reason}; /dev/kvm: {speed.kvm_device})"),
+        ("acceleration", f"{speed.accelerator} ({reason})"),
         *([("faster", speed.hint)] if speed.hint else []),
         ("proven", "by booting a guest" if speed.proven_by_boot else "not yet"),
         ("catalog", cached.catalog_version),

@@ -266,21 +266,12 @@ def _host_hooks(hooks: list[HostHookResult], count: int) -> None:
 
 
 def _snapshot(result: SnapshotResult) -> None:
-    root = f", {size(result.root_size_bytes)} of it the root" if result.root_size_bytes is not None else ""
-    put(f"snapshot {result.snapshot_name} of {result.workspace_id} taken ({size(result.size_bytes)}{root})")
+    put(f"snapshot {result.snapshot_name} of {result.workspace_id} taken ({size(result.size_bytes)})")
 
 
 def _snapshots(result: SnapshotListResult) -> None:
-    rows = [
-        (
-            each.snapshot_name,
-            each.created_at,
-            size(each.size_bytes),
-            None if each.root_size_bytes is None else size(each.root_size_bytes),
-        )
-        for each in result.snapshots
-    ]
-    put(table(("SNAPSHOT", "TAKEN", "SIZE", "ROOT"), rows))
+    rows = [(each.snapshot_name, each.created_at, size(each.size_bytes)) for each in result.snapshots]
+    put(table(("SNAPSHOT", "TAKEN", "SIZE"), rows))
 
 
 def _snapshot_deleted(result: SnapshotDeleteResult) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Protocol, TextIO
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.host.closing import Closing
+from pyro_mcp.host.threads import start_thread
 
 HEARTBEAT_S = 4.0
 
@@ -54,8 +57,11 @@ class Lines(Closing):
             self._began = time.monotonic()
             self._print(message)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._beat, name="progress", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._beat, name="progress", daemon=True)
+            # Without it there is less to read, and nothing else is missing.
+            with suppress(PyroError):
+                start_thread(thread)
+                self._thread = thread
 
     def advance(self, fraction: float | None = None, message: str = "") -> None:
         """Keep the news for the next heartbeat: a line for each would flood a log."""

@@ -5,6 +5,7 @@ Imported only where somebody watches: rich takes longer to load than most operat
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TextIO
 
 from rich.console import Console
@@ -32,7 +33,9 @@ class Bar(Lines):
         """Finish the bar of the phase before and begin a new one."""
         if self._task is None:
             return
-        self._bars.start()
+        # Where no thread may be started, it does not move by itself.
+        with suppress(RuntimeError):
+            self._bars.start()
         self._finish()
         self._task = self._bars.add_task(message, phase=name, total=None)
 

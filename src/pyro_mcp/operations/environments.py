@@ -253,3 +253,5 @@ ENV_PRUNE = Operation(
     tool=None,
     sdk="prune_environments",
 )
+
+ROWS = (ENV_LIST, ENV_PULL, ENV_INSPECT, ENV_PRUNE)

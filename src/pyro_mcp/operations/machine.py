@@ -114,3 +114,5 @@ DEMO = Operation(
     tool=None,
     sdk="demo",
 )
+
+ROWS = (DOCTOR, PREPARE, DEMO)

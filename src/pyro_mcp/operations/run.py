@@ -127,3 +127,4 @@ VM_RUN = Operation(
     cli=("run",),
     sdk="run_in_vm",
 )
+ROWS = (VM_RUN,)

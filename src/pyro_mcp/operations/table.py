@@ -112,12 +112,8 @@ GROUPS = {
 
 
 def family(name: str) -> tuple[Operation[Any, Any], ...]:
-    """Return the rows of one family, in the order of its module."""
-    from pyro_mcp.operations.operation import Operation
-
-    module = import_module(f"pyro_mcp.operations.{name}")
-    rows: list[Any] = [row for row in vars(module).values() if isinstance(row, Operation)]
-    return tuple(rows)
+    """Return the rows of one family."""
+    return import_module(f"pyro_mcp.operations.{name}").ROWS
 
 
 def all_operations() -> tuple[Operation[Any, Any], ...]:

@@ -294,3 +294,14 @@ VM_REAP_EXPIRED = Operation(
     cli=("vm", "reap-expired"),
     sdk="reap_expired",
 )
+ROWS = (
+    VM_CREATE,
+    VM_START,
+    VM_EXEC,
+    VM_STOP,
+    VM_DELETE,
+    VM_STATUS,
+    VM_LIST,
+    VM_NETWORK_INFO,
+    VM_REAP_EXPIRED,
+)

@@ -40,8 +40,6 @@ USERS: Final = "users"
 #: Its stderr is its stdout. Only for an agent with the feature MERGE.
 EXEC_MERGE: Final = 32
 MERGE: Final = "merge"
-#: The task FREEZE can hold the root disk still too.
-FREEZE_ROOT: Final = "freeze-root"
 
 # Frames from the host.
 HELLO: Final = 1

@@ -192,11 +192,9 @@ class Workspaces(Calling):
             include_host_hooks=include_host_hooks,
         )
 
-    def create_snapshot(self, workspace_id: str, snapshot_name: str, *, with_root: bool = False) -> SnapshotResult:
-        """Take a named snapshot of /workspace, and of the root file system too if `with_root`."""
-        return self._run(
-            "workspace snapshot create", workspace_id=workspace_id, snapshot_name=snapshot_name, with_root=with_root
-        )
+    def create_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotResult:
+        """Take a named snapshot of /workspace."""
+        return self._run("workspace snapshot create", workspace_id=workspace_id, snapshot_name=snapshot_name)
 
     def list_snapshots(self, workspace_id: str) -> SnapshotListResult:
         """List the snapshots of a workspace, the baseline first."""

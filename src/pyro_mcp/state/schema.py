@@ -140,14 +140,10 @@ CREATE TABLE events (
 # Names and where the values came from; never the values.
 _SECRETS_OF_WORKSPACES = "ALTER TABLE workspaces ADD COLUMN secrets TEXT NOT NULL DEFAULT '[]'"
 
-# NULL: of /workspace alone.
-_ROOTS_OF_SNAPSHOTS = "ALTER TABLE snapshots ADD COLUMN root_size_bytes INTEGER"
-
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_VMS,),
     (_VMS_OF_WORKSPACES, _WORKSPACES, _WORKSPACE_NAMES, _SNAPSHOTS, _COMMANDS, _EVENTS),
     (_SECRETS_OF_WORKSPACES,),
-    (_ROOTS_OF_SNAPSHOTS,),
 )
 VERSION = len(MIGRATIONS)
 

@@ -1,6 +1,7 @@
 """Watchers: the small shell processes that have a machine switched off when its time is up.
 
-They also lower the priority of one that computes, and give it back.
+They also lower the priority of one that computes and give it back, and have one continued that was paused because the
+host's disk was full.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ PERIOD_S = 5
 SCRIPT = Path(__file__).with_name("watcher.sh")
 
 
-def start_watcher(name: str, machine: MachineRecord, command: Sequence[str], *, after_s: float) -> Child:
+def start_watcher(
+    name: str, machine: MachineRecord, command: Sequence[str], *, after_s: float, disks: str | Path
+) -> Child:
     """Start a detached process that asks `command` in `after_s` seconds to switch the machine off (see watcher.sh).
+
+    It asks earlier when the file system of the directory `disks` was full and has room again.
 
     Raises:
         PyroError: UNAVAILABLE, MISSING_PROGRAM.
@@ -33,6 +38,7 @@ def start_watcher(name: str, machine: MachineRecord, command: Sequence[str], *, 
             str(PERIOD_S),
             str(machine.vmm_pid),
             str(machine.vmm_start_time),
+            disks,
             name,
             *command,
         ],

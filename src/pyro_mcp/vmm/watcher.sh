@@ -2,20 +2,23 @@
 # The watcher of one workspace's VM: has it switched off when its time is up, although nothing of pyro runs then, and
 # lowers its priority while it computes.
 #
-#   watcher.sh DELAY_S PERIOD_S VMM_PID VMM_START_TIME NAME COMMAND ARGUMENT...
+#   watcher.sh DELAY_S PERIOD_S VMM_PID VMM_START_TIME DISKS NAME COMMAND ARGUMENT...
 #
 # Waits DELAY_S seconds, then asks COMMAND, which prints the seconds until it is to be asked again (somebody used the
 # workspace meanwhile), or 0 when the machine is off. If it fails or takes too long, the VMM is killed: its disks stay.
 # NAME is there to be found by. VMM_START_TIME is field 22 of /proc/PID/stat: another process of that pid is left alone.
+#
+# COMMAND also continues a guest that is paused because the file system of the directory DISKS is full, so it is asked
+# at once when that has room again.
 #
 # Every PERIOD_S seconds, the VMM's threads that never slept since are made nicer by 7, so that guests that compute
 # leave the processor to those that answer somebody. A thread that has rested gets its priority back; an ordinary
 # user's can't, where no autogroup (sched(7)) does it for the whole VM.
 set -u
 
-delay_s=$1 period_s=$2 pid=$3 started=$4
-shift 5
-last_cs=0 group_nice=0
+delay_s=$1 period_s=$2 pid=$3 started=$4 disks=$5
+shift 6
+last_cs=0 group_nice=0 was_full=
 
 vmm_runs() {
     read -r line <"/proc/$pid/stat" || return 1
@@ -53,6 +56,11 @@ ease() { # sets, for each thread t, at_t: its time on a processor or waiting for
     fi
 } 2>/dev/null
 
+has_room() { # as ROOM_BYTES of paused.py
+    set -- $(stat -f -c '%a %S' -- "$disks")
+    [ $# -eq 2 ] && [ $(($1 * $2)) -ge 8388608 ]
+} 2>/dev/null
+
 while :; do
     read -r left_cs _ </proc/uptime
     until_s=$((${left_cs%.*} + delay_s))
@@ -61,6 +69,12 @@ while :; do
         vmm_runs || exit 0
         ease
         delay_s=$((until_s - ${now_cs%??}))
+        if ! has_room; then
+            was_full=yes
+        elif [ -n "$was_full" ]; then
+            was_full=
+            break
+        fi
     done
     delay_s=$(timeout -k 5 120 "$@" </dev/null 2>/dev/null) || break
     case $delay_s in

@@ -23,7 +23,7 @@ from pyro_mcp.state.journal import note_activity
 from pyro_mcp.state.locks import using_workspace, workspace_lock
 from pyro_mcp.state.store import is_alive
 from pyro_mcp.vmm.driver import COMMAND_LANES, Machine
-from pyro_mcp.vmm.paused import continued, is_stuck, stuck_error
+from pyro_mcp.vmm.paused import continued, is_stuck, require_room, stuck_error
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.lifecycle.start import start_locked
@@ -85,6 +85,7 @@ def guest_of(engine: Engine, handle: str, *, activity: bool = True) -> Generator
     with using_workspace(engine.paths, workspace_id):
         workspace, vm, machine = _running(engine, workspace_id)
         try:
+            require_room(machine, f"the workspace {workspace.title}")
             with continued(machine):
                 yield GuestUse(workspace, vm, machine)
         except PyroError as error:

@@ -43,7 +43,7 @@ def watch(paths: Paths, workspace: Workspace, vm_id: str, machine: MachineRecord
     """
     places = [os.fspath(place) for place in (paths.cache, paths.state, paths.runtime)]
     command = own_python(_EXPIRE, *places, workspace.id, vm_id)
-    return start_watcher(vm_id, machine, command, after_s=after_s)
+    return start_watcher(vm_id, machine, command, after_s=after_s, disks=paths.state)
 
 
 def watched(machine: MachineRecord, watcher: Child) -> MachineRecord:

@@ -16,7 +16,11 @@ NONE = resource.RLIM_INFINITY
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> dict[int, tuple[int, int]]:
-    found = {resource.RLIMIT_NOFILE: (1024, 4096), resource.RLIMIT_AS: (NONE, NONE)}
+    found = {
+        resource.RLIMIT_NOFILE: (1024, 4096),
+        resource.RLIMIT_AS: (NONE, NONE),
+        resource.RLIMIT_NPROC: (90_000, 90_000),
+    }
     monkeypatch.setattr(resource, "getrlimit", found.__getitem__)
     monkeypatch.setattr(resource, "setrlimit", found.__setitem__)
     return found
@@ -32,6 +36,25 @@ def test_a_low_soft_limit_is_raised(limits: dict[int, tuple[int, int]]) -> None:
     limits[resource.RLIMIT_NOFILE] = (32, 4096)
     allowance.require_allowance(Shape())
     assert limits[resource.RLIMIT_NOFILE] == (allowance.FILES, 4096)
+
+
+@pytest.mark.parametrize("hard", [100, 4096])
+def test_the_processes_of_an_ordinary_user_are_counted(
+    limits: dict[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch, hard: int
+) -> None:
+    def count(_uid: int) -> int:
+        return 80
+
+    monkeypatch.setattr(allowance, "thread_count", count)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    limits[resource.RLIMIT_NPROC] = (90, hard)
+    if hard == 100:
+        with pytest.raises(PyroError, match="at most 100 processes and threads of this user") as caught:
+            allowance.require_allowance(Shape())
+        assert "ulimit -u" in caught.value.hint
+    else:
+        allowance.require_allowance(Shape())
+        assert limits[resource.RLIMIT_NPROC] == (80 + allowance.PROCESSES, hard)
 
 
 @pytest.mark.parametrize(

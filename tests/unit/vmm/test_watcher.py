@@ -44,7 +44,7 @@ def watching(vmm: Child, script: str, *arguments: str, start_time: int | None = 
         vmm_pid=vmm.pid,
         vmm_start_time=vmm.start_time if start_time is None else start_time,
     )
-    return start_watcher("vm_test", record, ["/bin/sh", "-c", script, "sh", *arguments], after_s=after_s)
+    return start_watcher("vm_test", record, ["/bin/sh", "-c", script, "sh", *arguments], after_s=after_s, disks="/")
 
 
 def test_it_ends_when_it_is_told_that_there_is_nothing_more_to_watch(vmm: Child) -> None:

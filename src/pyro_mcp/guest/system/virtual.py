@@ -66,24 +66,13 @@ _DISK_SETTINGS = {"scheduler": "none", "wbt_lat_usec": "0", "iostats": "0", "add
 class VirtualMachine:
     """A guest, with the agent as its PID 1."""
 
-    features = (
-        "exec",
-        "tasks",
-        "shells",
-        "services",
-        "network",
-        "power",
-        "workspace",
-        wire.USERS,
-        wire.MERGE,
-        wire.FREEZE_ROOT,
-    )
+    features = ("exec", "tasks", "shells", "services", "network", "power", "workspace", wire.USERS, wire.MERGE)
 
     def __init__(self, loop: Loop) -> None:
         self._launcher = ZygoteLauncher(Surroundings(_ENVIRONMENT, _WORKSPACE), self._enter_workload)
         self.standby = Standby(loop, self._launcher)
         self._grounds = TaskRoots(os.fsencode(environment.WORKSPACE_PLACE), root=os.fsencode(environment.ENVIRONMENT))
-        self.desk = TaskIntake(loop, _ConfinedLauncher(self._grounds, self), environment.thaw_disks)
+        self.desk = TaskIntake(loop, _ConfinedLauncher(self._grounds, self), environment.thaw_workspace)
         self.lanes: Lanes | None = None
         self.loop = loop
         self._names = names.Names()

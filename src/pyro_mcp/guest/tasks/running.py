@@ -115,7 +115,7 @@ _TASKS: dict[str, Callable[[Area, _Fields], Mapping[str, object]]] = {
     tasks.DIFF: lambda area, fields: compare_trees(
         area, **fields.counts("max_entries", "max_file_bytes", "max_total_bytes")
     ),
-    tasks.FREEZE: lambda area, fields: freeze(area, with_root=fields.flag("with_root")),
+    tasks.FREEZE: lambda area, _: freeze(area),
     tasks.USAGE: lambda area, _: usage(area),
     tasks.EXPORT: lambda area, _: export_root(area),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -101,3 +102,15 @@ def tree_of(pid: int) -> list[ProcessStat]:
             break
         members |= more
     return [process for process in processes if process.pid in members - {pid} and not process.is_dead]
+
+
+def thread_count(uid: int) -> int:
+    """Return how many threads the processes of a user have, which is what RLIMIT_NPROC limits."""
+    total = 0
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        # The owner of the directory is root where a process can't be traced, as in a jail.
+        with suppress(OSError), open(f"/proc/{name}/status", "rb") as file:
+            facts = dict(line.split(b":", 1) for line in file.read().splitlines())
+            if int(facts[b"Uid"].split()[0]) == uid:
+                total += int(facts[b"Threads"])
+    return total

@@ -209,3 +209,5 @@ WORKSPACE_LOGS = Operation(
     cli=("workspace", "logs"),
     sdk="logs_workspace",
 )
+
+ROWS = (WORKSPACE_EXEC, WORKSPACE_LOGS)

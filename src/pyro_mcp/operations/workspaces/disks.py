@@ -138,3 +138,4 @@ DISK_READ = Operation(
     sdk="read_workspace_disk",
     only=("content-only", "content"),
 )
+ROWS = (DISK_EXPORT, DISK_LIST, DISK_READ)

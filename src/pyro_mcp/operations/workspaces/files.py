@@ -364,3 +364,4 @@ PATCH_APPLY = Operation(
     cli=("workspace", "patch", "apply"),
     sdk="apply_workspace_patch",
 )
+ROWS = (SYNC_PUSH, FILE_LIST, FILE_READ, FILE_WRITE, PATCH_APPLY)

@@ -382,3 +382,13 @@ WORKSPACE_DELETE = Operation(
     cli=("workspace", "delete"),
     sdk="delete_workspace",
 )
+
+ROWS = (
+    WORKSPACE_CREATE,
+    WORKSPACE_LIST,
+    WORKSPACE_UPDATE,
+    WORKSPACE_STATUS,
+    WORKSPACE_STOP,
+    WORKSPACE_START,
+    WORKSPACE_DELETE,
+)

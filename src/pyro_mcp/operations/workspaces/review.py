@@ -327,3 +327,4 @@ WORKSPACE_EXPORT = Operation(
     cli=("workspace", "export"),
     sdk="export_workspace",
 )
+ROWS = (WORKSPACE_DIFF, WORKSPACE_SUMMARY, WORKSPACE_EXPORT)

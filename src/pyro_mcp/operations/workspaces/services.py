@@ -335,3 +335,5 @@ SERVICE_STOP = Operation(
     cli=("workspace", "service", "stop"),
     sdk="stop_service",
 )
+
+ROWS = (SERVICE_START, SERVICE_LIST, SERVICE_STATUS, SERVICE_LOGS, SERVICE_STOP)

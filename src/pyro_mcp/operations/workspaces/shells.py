@@ -336,3 +336,5 @@ SHELL_CLOSE = Operation(
     cli=("workspace", "shell", "close"),
     sdk="close_shell",
 )
+
+ROWS = (SHELL_OPEN, SHELL_LIST, SHELL_READ, SHELL_WRITE, SHELL_SIGNAL, SHELL_CLOSE)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.operations.workspaces.lifecycle import WorkspaceResult, workspace_result
 
 if TYPE_CHECKING:
-    from pyro_mcp.model.workspace import Snapshot
     from pyro_mcp.workspace.engine import Engine
 
 
@@ -35,17 +34,6 @@ class SnapshotRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotCreateRequest:
-    """Ask for a snapshot."""
-
-    workspace_id: str = field(metadata=parameters.HANDLE)
-    snapshot_name: str = field(metadata=SNAPSHOT_NAME)
-    with_root: bool = field(
-        default=False, metadata=about("Include the root file system, so that installed packages are kept.")
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ResetRequest:
     """Ask for a workspace to begin again."""
 
@@ -53,7 +41,7 @@ class ResetRequest:
     snapshot: str = field(
         default=BASELINE,
         metadata=about(
-            "The snapshot to restore; baseline is /workspace at creation.",
+            "The snapshot to restore /workspace from; baseline is its content at creation.",
             names="NAME",
             max_length=64,
             form="the name of a snapshot, or baseline",
@@ -67,14 +55,15 @@ class SnapshotFacts(Result):
     snapshot_name: str = said("Its name.")
     created_at: str = said("When it was taken (UTC).")
     size_bytes: int = said("Disk space used on this host.")
-    with_root: bool = said("Whether it includes the root file system.")
-    root_size_bytes: int | None = said("Disk space that the root file system takes of it.")
 
 
-class SnapshotResult(SnapshotFacts):
+class SnapshotResult(Result):
     """A snapshot that was made."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
+    snapshot_name: str = said("Its name.")
+    created_at: str = said("When it was taken (UTC).")
+    size_bytes: int = said("Disk space used on this host.")
 
 
 class SnapshotListResult(Result):
@@ -93,13 +82,13 @@ class SnapshotDeleteResult(Result):
     deleted: bool = said("Always true: a failed deletion is an error.")
 
 
-def _create(request: SnapshotCreateRequest, call: Call) -> SnapshotResult:
+def _create(request: SnapshotRequest, call: Call) -> SnapshotResult:
     from pyro_mcp.workspace.lifecycle.snapshots import create_snapshot
 
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
-        made = create_snapshot(using, workspace_id, request.snapshot_name, with_root=request.with_root)
-    return result_of(SnapshotResult, made, workspace_id=workspace_id, **_own(made))
+        made = create_snapshot(using, workspace_id, request.snapshot_name)
+    return SnapshotResult(workspace_id, made.name, utc_text(made.created_at), made.size_bytes)
 
 
 def _list(request: WorkspaceRequest, call: Call) -> SnapshotListResult:
@@ -107,7 +96,10 @@ def _list(request: WorkspaceRequest, call: Call) -> SnapshotListResult:
 
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
-        found = [result_of(SnapshotFacts, each, **_own(each)) for each in list_snapshots(using, workspace_id)]
+        found = [
+            SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes)
+            for each in list_snapshots(using, workspace_id)
+        ]
     return SnapshotListResult(workspace_id, len(found), found)
 
 
@@ -127,10 +119,6 @@ def _reset(request: ResetRequest, call: Call) -> WorkspaceResult:
         return workspace_result(reset_workspace(using, request.workspace_id, snapshot=request.snapshot))
 
 
-def _own(snapshot: Snapshot) -> dict[str, Any]:
-    return {"snapshot_name": snapshot.name, "with_root": snapshot.root_size_bytes is not None}
-
-
 def _id(using: Engine, handle: str) -> str:
     from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 
@@ -141,8 +129,8 @@ SNAPSHOT_CREATE = Operation(
     name="snapshot_create",
     title="Take a snapshot of a workspace",
     description=(
-        "Take a named snapshot of a workspace's /workspace, for a later reset. Commands keep running meanwhile."
-        " Installed packages are included only with with_root, running processes never."
+        "Take a named snapshot of a workspace's /workspace, for a later reset. Commands keep running"
+        " meanwhile. Installed packages and running processes are not included."
     ),
     handler=_create,
     effect=Effect.WRITE,
@@ -176,8 +164,7 @@ WORKSPACE_RESET = Operation(
     title="Reset a workspace",
     description=(
         "Discard everything in a workspace (its whole root file system, /tmp, processes, history) and start"
-        " over with /workspace from the baseline or a named snapshot, and the root file system too if the"
-        " snapshot has one. Id, name, labels, snapshots and"
+        " over with /workspace from the baseline or a named snapshot. Id, name, labels, snapshots and"
         " baseline are kept. Cheap: the normal way to try again."
     ),
     handler=_reset,
@@ -186,3 +173,4 @@ WORKSPACE_RESET = Operation(
     cli=("workspace", "reset"),
     sdk="reset_workspace",
 )
+ROWS = (SNAPSHOT_CREATE, SNAPSHOT_LIST, SNAPSHOT_DELETE, WORKSPACE_RESET)

@@ -149,14 +149,16 @@ def _look_at_device() -> KvmVerdict | None:
         return KvmVerdict(usable=False, reason=f"{KVM_DEVICE} is no device", remedy=f"Remove it: rm {KVM_DEVICE}")
     if os.geteuid() == 0:
         # The VMM is not root, and gets the device's group if that has access.
+        reason = f"root may open {KVM_DEVICE}, but the VMM runs as another user, who may not"
         may_open = found.st_mode & 0o006 == 0o006 or (found.st_mode & 0o060 == 0o060 and found.st_gid != 0)
         remedy = f"Give it to a group: chgrp kvm {KVM_DEVICE} && chmod 660 {KVM_DEVICE}"
     else:
+        reason = f"this user may not open {KVM_DEVICE}"
         may_open = os.access(KVM_DEVICE, os.R_OK | os.W_OK)
         remedy = 'Join its group and log in again: sudo usermod -aG kvm "$USER"'
     if may_open:
         return None
-    return KvmVerdict(usable=False, reason=f"the VMM may not open {KVM_DEVICE}", remedy=remedy)
+    return KvmVerdict(usable=False, reason=reason, remedy=remedy)
 
 
 def _circumstances(driver: Driver) -> dict[str, object]:

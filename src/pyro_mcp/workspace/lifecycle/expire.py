@@ -5,7 +5,8 @@ alone, and so is any VM but the one that was watched.
 
     expire.main([CACHE, STATE, RUNTIME, WORKSPACE_ID, VM_ID])
 
-prints the number of seconds after which to ask again, or 0 if there is nothing more to watch.
+prints the number of seconds after which to ask again, or 0 if there is nothing more to watch. A guest that is paused
+because the host's disk was full is continued first.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from pyro_mcp.host.paths import Paths
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.vm import Vm
+from pyro_mcp.state.discard import is_running
 from pyro_mcp.state.locks import using_workspace, workspace_lock
+from pyro_mcp.vmm.paused import is_stuck
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.stop import stop_locked
 
@@ -42,6 +45,7 @@ def expire(engine: Engine, workspace_id: str, vm_id: str) -> int:
     Raises:
         PyroError: what keeps it from being stopped.
     """
+    _continue_guest(engine, vm_id)
     try:
         with (
             workspace_lock(engine.paths, workspace_id, timeout_s=0),
@@ -61,6 +65,16 @@ def expire(engine: Engine, workspace_id: str, vm_id: str) -> int:
         if error.code is ErrorCode.BUSY:
             return _AGAIN_S
         raise
+
+
+def _continue_guest(engine: Engine, vm_id: str) -> None:
+    vm = engine.store.vms.find(vm_id)
+    if vm is not None and vm.machine is not None and is_running(vm.machine):
+        machine = engine.drivers.of(vm.machine.kind).attach(vm.machine)
+        try:
+            is_stuck(machine)
+        finally:
+            machine.close()
 
 
 def _without_watcher(vm: Vm) -> Vm:

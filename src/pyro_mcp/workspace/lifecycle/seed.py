@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.host.threads import start_thread
 from pyro_mcp.model.limits import ROOT_DISK_BYTES
 from pyro_mcp.state.workspace_files import sync_workspace
 from pyro_mcp.trees.seed import seed_disk
@@ -55,7 +56,7 @@ class Seeding:
             make_sparse(self._baseline, ROOT_DISK_BYTES)
         else:
             ensure_private_dir(self._disk)
-        self._thread.start()
+        start_thread(self._thread)
         try:
             # The disk is there, with its size, when it begins to be filled.
             self._news.begun.wait()

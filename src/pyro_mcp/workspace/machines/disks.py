@@ -14,6 +14,7 @@ from pyro_mcp.host import process
 from pyro_mcp.host.durable import sparse_copy
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.files import NEW_FILE, closing_fd, open_regular
+from pyro_mcp.host.threads import start_thread
 from pyro_mcp.model.limits import MIN_FREE_BYTES, ROOT_DISK_BYTES
 from pyro_mcp.state.filenames import BASELINE_PLACEHOLDER
 
@@ -44,10 +45,12 @@ def require_space(place: Path, wanted_bytes: int = MIN_FREE_BYTES) -> None:
     # Some file systems (btrfs) count no inodes and report 0 of 0.
     if free >= wanted_bytes and (found.f_favail > 0 or found.f_files == 0):
         return
-    what = f"{free // 1024**2} MiB" if free < wanted_bytes else "no inode"
+    lack = "no inode free"
+    if free < wanted_bytes:
+        lack = f"{free // 1024**2} MiB free, and {wanted_bytes // 1024**2} MiB are needed"
     raise PyroError(
         ErrorCode.NO_SPACE,
-        f"the disk that holds {place} has {what} free, and {wanted_bytes // 1024**2} MiB are needed",
+        f"the disk that holds {place} has {lack}",
         hint="Free some disk space (`pyro env prune` helps), or choose another place with PYRO_STATE_DIR"
         " or PYRO_ENVIRONMENT_CACHE_DIR.",
         details={"path": str(place), "free_bytes": free, "wanted_bytes": wanted_bytes},
@@ -140,7 +143,7 @@ class BackgroundWork:
         self._thread = threading.Thread(target=self._run, name="disks")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        start_thread(self._thread)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

@@ -11,6 +11,8 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from pyro_mcp.host.threads import start_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Self
@@ -48,7 +50,7 @@ class Keyboard:
     @contextmanager
     def reading(self) -> Generator[None]:
         """Read keys inside the block, and none after it."""
-        self._thread.start()
+        start_thread(self._thread)
         try:
             yield
         finally:

@@ -39,7 +39,7 @@ def test_a_host_that_can_boot_no_guest_is_an_error_that_says_what_to_do_and_noth
     yard.fakes.no_guest = NO_QEMU
     error = refusal(yard)
     assert (error.code, error.message) == (NO_QEMU.code, NO_QEMU.message)
-    assert error.hint.startswith("Run: apt-get install qemu. Or allow it: allow_host_compat")
+    assert error.hint.startswith("Run: apt-get install qemu. Or allow it: `--allow-host-compat`")
     assert yard.fakes.compat.calls == []
 
 

@@ -1,0 +1,23 @@
+"""Start threads where the user may have no more of them: a limit on processes (RLIMIT_NPROC) counts threads as well."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import from_os_error
+
+if TYPE_CHECKING:
+    import threading
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises:
+        PyroError: UNAVAILABLE.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise from_os_error(OSError(errno.EAGAIN, str(error)), f"start a thread for {thread.name}") from error
