@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.image.integrity import digest_of
-from pyro_mcp.image.manifest import as_list, as_object, as_text, as_texts
 from pyro_mcp.image.names import check_name, label_of
 
 _DATA = Path(__file__).with_name("data")
@@ -86,48 +86,26 @@ class Catalog:
 @cache
 def load_catalog() -> Catalog:
     """Return the catalog that the package carries."""
-    document = as_object(json.loads((_DATA / "catalog.json").read_bytes()), "catalog.json")
-    sets = {name: as_texts(value, name) for name, value in as_object(document.get("sets"), "sets").items()}
-    variables = as_object(document.get("variables"), "variables")
-    shared = _Shared(
-        sets,
-        {name: as_text(value, name) for name, value in variables.items()},
-        as_texts(document.get("apt_options"), "apt_options"),
-        as_texts(document.get("dpkg_options"), "dpkg_options"),
-        (_DATA / "customize.sh").read_text(encoding="utf-8"),
-    )
-    listed = as_list(document.get("environments"), "environments")
-    entries = tuple(_entry(as_object(value, "environments"), shared) for value in listed)
-    return Catalog(as_text(document.get("version"), "version"), entries)
+    document: dict[str, Any] = json.loads((_DATA / "catalog.json").read_bytes())
+    hook = (_DATA / "customize.sh").read_text(encoding="utf-8")
+    entries = tuple(_entry(each, document, hook) for each in document["environments"])
+    return Catalog(document["version"], entries)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    sets: dict[str, tuple[str, ...]]
-    variables: dict[str, str]
-    apt_options: tuple[str, ...]
-    dpkg_options: tuple[str, ...]
-    hook: str
-
-
-def _entry(value: dict[str, object], shared: _Shared) -> EnvironmentRecipe:
-    name = as_text(value.get("name"), "name")
+def _entry(entry: dict[str, Any], document: dict[str, Any], hook: str) -> EnvironmentRecipe:
+    name, recipe = entry["name"], entry["recipe"]
     check_name(name)
-    recipe = as_object(value.get("recipe"), "recipe")
-    match recipe.get("kind"):
-        case "mmdebstrap":
-            packages = {package for part in as_texts(recipe.get("sets"), "sets") for package in shared.sets[part]}
-            source = DebianRecipe(
-                suite=as_text(recipe.get("suite"), "suite"),
-                variant=as_text(recipe.get("variant"), "variant"),
-                packages=tuple(sorted(packages)),
-                apt_options=shared.apt_options,
-                dpkg_options=shared.dpkg_options,
-                hook=shared.hook,
-            )
-        case other:
-            raise PyroError(ErrorCode.UNSUPPORTED, f"{name} has a recipe of the unknown kind {other!r}")
-    return EnvironmentRecipe(name, as_text(value.get("description"), "description"), source, shared.variables)
+    if recipe["kind"] != "mmdebstrap":
+        raise PyroError(ErrorCode.UNSUPPORTED, f"{name} has a recipe of the unknown kind {recipe['kind']!r}")
+    source = DebianRecipe(
+        suite=recipe["suite"],
+        variant=recipe["variant"],
+        packages=tuple(sorted({package for part in recipe["sets"] for package in document["sets"][part]})),
+        apt_options=tuple(document["apt_options"]),
+        dpkg_options=tuple(document["dpkg_options"]),
+        hook=hook,
+    )
+    return EnvironmentRecipe(name, entry["description"], source, document["variables"])
 
 
 def _suggest(name: str, names: list[str]) -> str:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import programs
@@ -20,7 +21,7 @@ from pyro_mcp.host.progress import Progress
 from pyro_mcp.image import integrity
 from pyro_mcp.image.inputs import KIT_RECIPE, kit_label
 from pyro_mcp.image.kernel import extract_vmlinux
-from pyro_mcp.image.manifest import Manifest, as_object, as_texts
+from pyro_mcp.image.manifest import Manifest
 from pyro_mcp.image.mmdebstrap import Bootstrap, bootstrap
 from pyro_mcp.image.modules import order_file, select_modules
 from pyro_mcp.image.namespace import enter_namespace
@@ -76,18 +77,12 @@ class Kit:
 @cache
 def kit_recipe() -> KitRecipe:
     """Return the recipe that the package carries."""
-    document = as_object(json.loads(KIT_RECIPE.read_bytes()), "boot.json")
-    stdlib = as_object(document.get("stdlib"), "stdlib")
+    document: dict[str, Any] = json.loads(KIT_RECIPE.read_bytes())
     return KitRecipe(
-        suite=str(document.get("suite")),
-        packages=as_texts(document.get("packages"), "packages"),
-        modules=as_texts(document.get("modules"), "modules"),
-        stdlib=StdlibRules(
-            **{
-                name: as_texts(stdlib.get(name), name)
-                for name in ("always", "blocked", "dropped", "dropped_extensions")
-            }
-        ),
+        suite=document["suite"],
+        packages=tuple(document["packages"]),
+        modules=tuple(document["modules"]),
+        stdlib=StdlibRules(**{name: tuple(listed) for name, listed in document["stdlib"].items()}),
     )
 
 

@@ -91,18 +91,6 @@ def as_text(value: object, what: str) -> str:
     return value
 
 
-def as_list(value: object, what: str) -> list[object]:
-    """Return `value` if it is a JSON array."""
-    if not isinstance(value, list):
-        raise _wrong(what)
-    return cast("list[object]", value)
-
-
-def as_texts(value: object, what: str) -> tuple[str, ...]:
-    """Return `value` if it is a list of texts."""
-    return tuple(as_text(item, what) for item in as_list(value, what))
-
-
 def _artifact(path: str, value: object) -> Artifact:
     table = as_object(value, path)
     sha256, size = as_text(table.get("sha256"), path), table.get("size")

@@ -73,6 +73,14 @@ class Database:
         """
         return self._attempt(query)
 
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """Return the rows that a query finds.
+
+        Raises:
+            PyroError: BUSY, NO_SPACE, PERMISSION and others.
+        """
+        return self._attempt(lambda connection: connection.execute(query, values).fetchall())
+
     def write(self, change: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
         """Run `change` as one transaction and return what it returns.
 

@@ -146,22 +146,14 @@ def end_command(store: Store, clock: Clock, workspace_id: str, record: CommandRe
 
 def commands_of(store: Store, workspace_id: str) -> list[CommandRecord]:
     """Return the commands that were run since the last reset, oldest first."""
-    rows = store.database.read(
-        lambda connection: connection.execute(
-            "SELECT * FROM commands WHERE workspace_id = ? ORDER BY seq", (workspace_id,)
-        ).fetchall()
-    )
-    return _readable(rows, CommandRecord)
+    query = "SELECT * FROM commands WHERE workspace_id = ? ORDER BY seq"
+    return _readable(store.database.rows(query, workspace_id), CommandRecord)
 
 
 def events_of(store: Store, workspace_id: str) -> list[ReviewEvent]:
     """Return what happened since the last reset, oldest first."""
-    rows = store.database.read(
-        lambda connection: connection.execute(
-            "SELECT * FROM events WHERE workspace_id = ? ORDER BY seq", (workspace_id,)
-        ).fetchall()
-    )
-    return _readable(rows, ReviewEvent)
+    query = "SELECT * FROM events WHERE workspace_id = ? ORDER BY seq"
+    return _readable(store.database.rows(query, workspace_id), ReviewEvent)
 
 
 def _readable(rows: list[sqlite3.Row], kind: type[T]) -> list[T]:

@@ -31,14 +31,10 @@ class Store(Closing):
     """The open state store. A context manager."""
 
     def __init__(self, paths: Paths, notice: Callable[[str], None]) -> None:
-        self._database = Database(paths.database, notice)
-        self.vms = VmTable(self._database)
+        #: For tables of other modules too.
+        self.database = Database(paths.database, notice)
+        self.vms = VmTable(self.database)
         self._workspaces: WorkspaceTable | None = None
-
-    @property
-    def database(self) -> Database:
-        """Return the database, for tables of other modules."""
-        return self._database
 
     @property
     def workspaces(self) -> WorkspaceTable:
@@ -46,25 +42,24 @@ class Store(Closing):
         if self._workspaces is None:
             from pyro_mcp.state.workspaces import WorkspaceTable
 
-            self._workspaces = WorkspaceTable(self._database)
+            self._workspaces = WorkspaceTable(self.database)
         return self._workspaces
 
     def attention_rows(self) -> list[sqlite3.Row]:
         """Return of each workspace what tells whether it needs anything."""
-        return self._database.read(lambda connection: connection.execute(_GLANCE).fetchall())
+        return self.database.rows(_GLANCE)
 
     def is_claimed(self, vm_id: str) -> bool:
         """Return whether a workspace names this VM as its own."""
-        query = "SELECT 1 FROM workspaces WHERE vm_id = ?"
-        return self._database.read(lambda connection: connection.execute(query, (vm_id,)).fetchone()) is not None
+        return bool(self.database.rows("SELECT 1 FROM workspaces WHERE vm_id = ?", vm_id))
 
     def close(self) -> None:
         """Close the database; may be called again."""
-        self._database.close()
+        self.database.close()
 
     def refresh(self) -> None:
         """Follow the database if another process has replaced it."""
-        self._database.refresh()
+        self.database.refresh()
 
 
 def this_process() -> Owner:

@@ -61,7 +61,7 @@ class VmTable:
 
     def all(self) -> tuple[list[Vm], list[str]]:
         """Return every VM, oldest first, and the ids of records that are damaged."""
-        rows = self._database.read(lambda connection: connection.execute("SELECT * FROM vms").fetchall())
+        rows = self._database.rows("SELECT * FROM vms")
         vms: list[Vm] = []
         damaged: list[str] = []
         for row in rows:
@@ -74,8 +74,7 @@ class VmTable:
 
     def ids_of_workspace(self, workspace_id: str) -> list[str]:
         """Return the ids of the VMs that were started for a workspace, readable or not."""
-        query = "SELECT id FROM vms WHERE workspace_id = ?"
-        rows = self._database.read(lambda connection: connection.execute(query, (workspace_id,)).fetchall())
+        rows = self._database.rows("SELECT id FROM vms WHERE workspace_id = ?", workspace_id)
         return [str(row["id"]) for row in rows]
 
     def update(self, vm_id: str, change: Callable[[Vm], Vm]) -> Vm:

@@ -23,6 +23,13 @@ from pyro_mcp.trees.links import LinkMap, TangledError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK_BYTES = 256 * 1024
+# Devices and fifos are none of these.
+_KINDS = {
+    MemberKind.FILE: Kind.FILE,
+    MemberKind.DIRECTORY: Kind.DIRECTORY,
+    MemberKind.SYMLINK: Kind.SYMLINK,
+    MemberKind.LINK: Kind.LINK,
+}
 
 
 class ArchiveSource:
@@ -116,7 +123,7 @@ class _Rules:
             path = clean_name(member.name)
         except NameRefusedError as error:
             raise self._refusal(member.name, f"its name {error}") from None
-        kind = _kind(member.kind)
+        kind = _KINDS.get(member.kind)
         self._number += 1
         self.is_skipping = self._is_replaced(path, kind)
         if kind is None:
@@ -294,20 +301,6 @@ class _Unpacker:
             raise _damaged(self._name, f"is no intact gzip file ({error})") from error
         if inflater is not None:
             raise _damaged(self._name, "is cut off: its gzip stream has no end")
-
-
-def _kind(kind: MemberKind) -> Kind | None:
-    match kind:
-        case MemberKind.FILE:
-            return Kind.FILE
-        case MemberKind.DIRECTORY:
-            return Kind.DIRECTORY
-        case MemberKind.SYMLINK:
-            return Kind.SYMLINK
-        case MemberKind.LINK:
-            return Kind.LINK
-        case MemberKind.FIFO | MemberKind.CHARACTER_DEVICE | MemberKind.BLOCK_DEVICE:
-            return None
 
 
 def _open(path: Path) -> int:

@@ -28,26 +28,21 @@ class KeptMachine:
     has_tree = False
 
     def __init__(self, record: MachineRecord) -> None:
-        self._record = record
-
-    @property
-    def record(self) -> MachineRecord:
-        """Return what a later process needs to attach."""
-        return self._record
+        self.record = record
 
     @property
     def transport(self) -> LaneTransport:
         """Return the way to the agent."""
-        return LaneTransport(Path(self._record.runtime_dir))
+        return LaneTransport(Path(self.record.runtime_dir))
 
     def is_alive(self) -> bool:
         """Return whether the VMM runs."""
-        record = self._record
+        record = self.record
         return ProcessIdentity(record.vmm_pid, record.vmm_start_time, record.boot_id).is_running()
 
     def wait_for_end(self, timeout_s: float) -> bool:
         """Wait for the VMM to end, and then for its keeper's clean-up; say whether both have."""
-        record = self._record
+        record = self.record
         if not self._is_of_this_boot():
             return True
         if not process.wait_for_exit(record.vmm_pid, record.vmm_start_time, timeout_s=timeout_s):
@@ -60,7 +55,7 @@ class KeptMachine:
         if not ended and self._ask_to_quit(QUIT_TIMEOUT_S):
             ended = self.wait_for_end(QUIT_TIMEOUT_S)
         if not ended:
-            process.send_signal(self._record.vmm_pid, self._record.vmm_start_time, signal.SIGTERM)
+            process.send_signal(self.record.vmm_pid, self.record.vmm_start_time, signal.SIGTERM)
             ended = self.wait_for_end(TERM_TIMEOUT_S)
         # Also after a good end: this removes what a keeper that was killed has left.
         self._end_vmm()
@@ -74,7 +69,7 @@ class KeptMachine:
 
     def console_tail(self, max_bytes: int = 4096) -> str:
         """Return the end of the console, once the keeper has written it."""
-        return console_end(Path(str(self._record.facts.get("console", ""))), max_bytes)
+        return console_end(Path(str(self.record.facts.get("console", ""))), max_bytes)
 
     def is_paused_on_error(self) -> bool:
         """Return whether the VMM paused the guest. By default none does."""
@@ -93,10 +88,10 @@ class KeptMachine:
         return False
 
     def _is_of_this_boot(self) -> bool:
-        return self._record.boot_id == process.boot_id()
+        return self.record.boot_id == process.boot_id()
 
     def _end_vmm(self) -> None:
-        record = self._record
+        record = self.record
         try:
             if self._is_of_this_boot():
                 # The VMM alone first: its keeper then writes the console and cleans up by itself.
@@ -110,11 +105,10 @@ class KeptMachine:
                 durable.remove_tree(path)
 
     def _end_remover(self) -> None:
-        facts = self._record.facts
-        pid, started = facts.get("remover_pid"), facts.get("remover_start_time")
-        if isinstance(pid, int) and isinstance(started, int) and self._is_of_this_boot():
+        pid, started = self.record.remover
+        if pid and self._is_of_this_boot():
             process.kill(pid, started, tree=True)
 
     def _remove_at_end(self) -> list[Path]:
-        paths = self._record.facts.get("remove_at_end")
+        paths = self.record.facts.get("remove_at_end")
         return [Path(str(path)) for path in cast("list[object]", paths)] if isinstance(paths, list) else []

@@ -59,17 +59,12 @@ class LaneConnection(Closing):
     """A connected lane, held until it is closed."""
 
     def __init__(self, connected: socket.socket, lock_fd: int) -> None:
-        self._socket = connected
+        self.socket = connected
         self._lock_fd = lock_fd
-
-    @property
-    def socket(self) -> socket.socket:
-        """Return the connected stream socket."""
-        return self._socket
 
     def close(self) -> None:
         """Disconnect, then give the lane back, in this order: nobody else may connect while we still are."""
-        self._socket.close()
+        self.socket.close()
         fd, self._lock_fd = self._lock_fd, -1
         if fd >= 0:
             os.close(fd)
