@@ -8,7 +8,53 @@ from __future__ import annotations
 
 __version__ = "5.0.0.dev0"
 
-_HOMES = {"Pyro": "pyro_mcp.sdk", "create_server": "pyro_mcp.mcp_server.server"}
+_HOMES = {
+    **dict.fromkeys(
+        (
+            "BuildFailedError",
+            "BusyError",
+            "CancelledError",
+            "ConflictError",
+            "CorruptError",
+            "ErrorCode",
+            "GuestLostError",
+            "InternalError",
+            "InvalidError",
+            "IsDirectoryError",
+            "MissingProgramError",
+            "NoSpaceError",
+            "NotFoundError",
+            "NotPermittedError",
+            "ProgramFailedError",
+            "ProtocolError",
+            "PyroError",
+            "TimedOutError",
+            "TooLargeError",
+            "UnavailableError",
+            "UnsupportedError",
+        ),
+        "pyro_mcp.errors",
+    ),
+    "ProgressEvent": "pyro_mcp.sdk.calling",
+    **dict.fromkeys(
+        (
+            "FileInfo",
+            "Files",
+        ),
+        "pyro_mcp.sdk.files",
+    ),
+    **dict.fromkeys(
+        (
+            "Service",
+            "Shell",
+            "Workspace",
+        ),
+        "pyro_mcp.sdk.workspace",
+    ),
+    "AsyncPyro": "pyro_mcp.sdk.asynchronous",
+    "Pyro": "pyro_mcp.sdk.pyro",
+    "create_server": "pyro_mcp.mcp_server.server",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,32 @@
+from pyro_mcp.errors import BuildFailedError as BuildFailedError
+from pyro_mcp.errors import BusyError as BusyError
+from pyro_mcp.errors import CancelledError as CancelledError
+from pyro_mcp.errors import ConflictError as ConflictError
+from pyro_mcp.errors import CorruptError as CorruptError
+from pyro_mcp.errors import ErrorCode as ErrorCode
+from pyro_mcp.errors import GuestLostError as GuestLostError
+from pyro_mcp.errors import InternalError as InternalError
+from pyro_mcp.errors import InvalidError as InvalidError
+from pyro_mcp.errors import IsDirectoryError as IsDirectoryError
+from pyro_mcp.errors import MissingProgramError as MissingProgramError
+from pyro_mcp.errors import NoSpaceError as NoSpaceError
+from pyro_mcp.errors import NotFoundError as NotFoundError
+from pyro_mcp.errors import NotPermittedError as NotPermittedError
+from pyro_mcp.errors import ProgramFailedError as ProgramFailedError
+from pyro_mcp.errors import ProtocolError as ProtocolError
+from pyro_mcp.errors import PyroError as PyroError
+from pyro_mcp.errors import TimedOutError as TimedOutError
+from pyro_mcp.errors import TooLargeError as TooLargeError
+from pyro_mcp.errors import UnavailableError as UnavailableError
+from pyro_mcp.errors import UnsupportedError as UnsupportedError
 from pyro_mcp.mcp_server.server import create_server as create_server
-from pyro_mcp.sdk import Pyro as Pyro
+from pyro_mcp.sdk.asynchronous import AsyncPyro as AsyncPyro
+from pyro_mcp.sdk.calling import ProgressEvent as ProgressEvent
+from pyro_mcp.sdk.files import FileInfo as FileInfo
+from pyro_mcp.sdk.files import Files as Files
+from pyro_mcp.sdk.pyro import Pyro as Pyro
+from pyro_mcp.sdk.workspace import Service as Service
+from pyro_mcp.sdk.workspace import Shell as Shell
+from pyro_mcp.sdk.workspace import Workspace as Workspace
 
 __version__: str

@@ -10,6 +10,7 @@ import errno
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from typing import TYPE_CHECKING, Self
 
 
 class ErrorCode(StrEnum):
@@ -33,15 +34,28 @@ class ErrorCode(StrEnum):
     BUILD_FAILED = "build_failed"
     UNSUPPORTED = "unsupported"
     INTERNAL = "internal"
+    IS_DIRECTORY = "is_directory"
+    TOO_LARGE = "too_large"
 
 
-class PyroError(Exception):
-    """Say what is wrong, with which object, and what to do about it."""
+class PyroError(RuntimeError, ValueError):
+    """Say what is wrong, with which object, and what to do about it.
+
+    Making one makes the class of its code, so that `except NotFoundError` works for whatever was not found.
+
+    Example: `except PyroError as error: print(error.code, error.message, error.hint)`
+    """
 
     code: ErrorCode
     message: str
     hint: str
     details: Mapping[str, object]
+
+    if not TYPE_CHECKING:  # a checker would ask for the signature of __init__
+
+        def __new__(cls, code: object, *_: object, **__: object) -> Self:  # noqa: D102
+            kinds = cls.__subclasses__() if cls is PyroError else []
+            return super().__new__(next((kind for kind in kinds if kind.__dict__.get("kind") is code), cls))
 
     def __init__(
         self,
@@ -61,6 +75,9 @@ class PyroError(Exception):
         # Exception pickles by its positional arguments alone, which would lose the code and the hint.
         return (_rebuild, (type(self), self.code, self.message, self.hint, dict(self.details)))
 
+    def __str__(self) -> str:
+        return f"{self.message} [{self.code.value}]" + (f" {self.hint}" if self.hint else "")
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.code.value!r}, {self.message!r}, hint={self.hint!r})"
 
@@ -70,6 +87,120 @@ class PyroError(Exception):
         if self.details:
             document["details"] = dict(self.details)
         return document
+
+
+class NotFoundError(PyroError):
+    """Nothing of that name exists: an environment, a workspace, a file, a program."""
+
+    kind = ErrorCode.NOT_FOUND
+
+
+class InvalidError(PyroError):
+    """An argument is of the wrong form, or out of bounds."""
+
+    kind = ErrorCode.INVALID
+
+
+class IsDirectoryError(PyroError):
+    """A directory stands where a file is needed."""
+
+    kind = ErrorCode.IS_DIRECTORY
+
+
+class TooLargeError(PyroError):
+    """Something is larger than it may be."""
+
+    kind = ErrorCode.TOO_LARGE
+
+
+class ConflictError(PyroError):
+    """It is not in the state for that, or already exists."""
+
+    kind = ErrorCode.CONFLICT
+
+
+class BusyError(PyroError):
+    """Somebody else is using it: try again later."""
+
+    kind = ErrorCode.BUSY
+
+
+class UnavailableError(PyroError):
+    """This host, or the guest, can't do that at the moment."""
+
+    kind = ErrorCode.UNAVAILABLE
+
+
+class MissingProgramError(PyroError):
+    """A program of the host is not installed."""
+
+    kind = ErrorCode.MISSING_PROGRAM
+
+
+class ProgramFailedError(PyroError):
+    """A program of the host failed."""
+
+    kind = ErrorCode.PROGRAM_FAILED
+
+
+class NotPermittedError(PyroError):
+    """The owner or the mode of a file forbids it."""
+
+    kind = ErrorCode.PERMISSION
+
+
+class NoSpaceError(PyroError):
+    """A disk is full."""
+
+    kind = ErrorCode.NO_SPACE
+
+
+class TimedOutError(PyroError):
+    """It took longer than it may."""
+
+    kind = ErrorCode.TIMEOUT
+
+
+class CancelledError(PyroError):
+    """The call was cancelled."""
+
+    kind = ErrorCode.CANCELLED
+
+
+class GuestLostError(PyroError):
+    """The guest ended during the call."""
+
+    kind = ErrorCode.GUEST_LOST
+
+
+class ProtocolError(PyroError):
+    """The guest's answer makes no sense."""
+
+    kind = ErrorCode.PROTOCOL
+
+
+class CorruptError(PyroError):
+    """Files of the product are damaged."""
+
+    kind = ErrorCode.CORRUPT
+
+
+class BuildFailedError(PyroError):
+    """An environment could not be built."""
+
+    kind = ErrorCode.BUILD_FAILED
+
+
+class UnsupportedError(PyroError):
+    """It is not supported here."""
+
+    kind = ErrorCode.UNSUPPORTED
+
+
+class InternalError(PyroError):
+    """A defect of the product."""
+
+    kind = ErrorCode.INTERNAL
 
 
 def _rebuild(kind: type[PyroError], code: ErrorCode, message: str, hint: str, details: dict[str, object]) -> PyroError:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.operation import Operation
 
 ROWS = all_operations()
-NOT_OPERATIONS = {"close", "create_server"}
+NOT_OPERATIONS = {"close", "create_server", "workspace"}
 SDK_TYPES = {
     Kind.TEXT: "str",
     Kind.OPTIONAL_TEXT: "str | None",
@@ -96,7 +96,8 @@ SIGNATURES = {
     ),
     "open_shell": (
         "(workspace_id: str, *, cwd: str = /workspace, cols: int = 120, rows: int = 30,"
-        " secret_env: Mapping[str, str] | None = None)"
+        " secret_env: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None,"
+        " user: str | None = None)"
     ),
     "list_shells": "(workspace_id: str)",
     "read_shell": (
@@ -110,6 +111,7 @@ SIGNATURES = {
         "(workspace_id: str, service_name: str, *, command: str | Sequence[str], cwd: str = /workspace,"
         " readiness: Mapping[str, str | int] | None = None, ready_timeout_seconds: int = 30,"
         " ready_interval_ms: int = 500, secret_env: Mapping[str, str] | None = None,"
+        " env: Mapping[str, str] | None = None, user: str | None = None,"
         " published_ports: Sequence[Mapping[str, int | None]] | None = None)"
     ),
     "list_services": "(workspace_id: str)",

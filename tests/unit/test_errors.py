@@ -20,7 +20,7 @@ def test_an_error_is_one_json_object() -> None:
         "hint": "Run pyro env list.",
         "details": {"vm_id": "vm_1"},
     }
-    assert str(error) == "no VM vm_1"
+    assert str(error) == "no VM vm_1 [not_found] Run pyro env list."
 
 
 def test_an_error_without_details_has_none_in_json() -> None:
@@ -45,7 +45,7 @@ def test_the_codes_are_the_public_ones() -> None:
     assert [code.value for code in ErrorCode] == [
         "usage", "not_found", "invalid", "conflict", "busy", "unavailable", "missing_program", "program_failed",
         "permission", "no_space", "timeout", "cancelled", "guest_lost", "protocol", "corrupt", "build_failed",
-        "unsupported", "internal",
+        "unsupported", "internal", "is_directory", "too_large",
     ]  # fmt: skip
 
 

@@ -26,6 +26,13 @@ PRINTED = {
         "again    exit 1",
         "deleted  True",
     ],
+    "python_objects.py": [
+        "before  AssertionError: 3.0",
+        "after   exit 0",
+        "\n+    return sum(values) / len(values)\n",
+        "guest   PRETTY_NAME=",
+        "reset   True",
+    ],
     "python_secrets.py": [
         "secrets  TOKEN (literal)",
         "printed  [REDACTED] [REDACTED]",

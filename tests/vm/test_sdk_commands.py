@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp import Pyro
+from pyro_mcp.errors import PyroError
+from pyro_mcp.host.paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,6 +28,7 @@ COUNT = "wc -c; echo heard >&2"
 def workspace_id() -> Generator[str]:
     pyro = Pyro()
     made = pyro.create_workspace("debian:12").workspace_id
+    pyro.exec_workspace(made, command="mkdir sub")
     yield made
     pyro.delete_workspace(made)
 
@@ -115,3 +118,29 @@ def test_arguments_are_as_long_as_linux_takes_them(workspace_id: str) -> None:
         workspace_id, command=["python3", "-c", "import sys; print(len(''.join(sys.argv)))", *arguments]
     )
     assert ran.stdout == f"{15 * 131_071 + 2}\n"
+
+
+def test_a_shell_and_a_service_get_variables_a_directory_and_a_user(workspace_id: str) -> None:
+    pyro = Pyro()
+    env = {"COLOUR": "a value kept nowhere"}
+    tell = 'echo "$(id -un) $HOME $PWD $COLOUR" > /tmp/told; sleep 1000'
+    ready = {"type": "file", "path": "/tmp/told"}
+    pyro.start_service(workspace_id, "told", command=f"{tell} & wait", cwd="sub", readiness=ready, env=env, user="user")
+    told = "user /home/user /workspace/sub a value kept nowhere"
+    assert pyro.exec_workspace(workspace_id, command="cat /tmp/told; rm /tmp/told").stdout == f"{told}\n"
+    shell = pyro.open_shell(workspace_id, cwd="sub", env=env, user="user").shell_id
+    pyro.write_shell(workspace_id, shell, input="echo $(id -un) $HOME $PWD $COLOUR; tty")
+    seen = pyro.read_shell(workspace_id, shell, plain=True, wait_for_idle_ms=500).output
+    assert told in seen
+    assert "/dev/pts/" in seen
+    home = pyro.open_shell(workspace_id, cwd="~", user="user").shell_id
+    pyro.write_shell(workspace_id, home, input="pwd")
+    assert "/home/user\n" in pyro.read_shell(workspace_id, home, plain=True, wait_for_idle_ms=500).output
+    for each in (shell, home):
+        pyro.close_shell(workspace_id, each)
+    pyro.stop_service(workspace_id, "told")
+    with pytest.raises(PyroError, match="there is no user 'nobody-there'"):
+        pyro.open_shell(workspace_id, user="nobody-there")
+    kept = Path(Paths.from_environment().state)
+    held = [path for path in kept.rglob("*") if path.is_file() and not path.name.endswith((".img", ".raw", ".qcow2"))]
+    assert not [path for path in held if path.stat().st_size < 50_000_000 and b"kept nowhere" in path.read_bytes()]

@@ -19,6 +19,8 @@ class Area(StrEnum):
     WORKSPACE = tasks.WORKSPACE
     #: The whole root, in a guest that is only looked at.
     ROOT = tasks.ROOT
+    #: All that the workload sees, in a guest.
+    GUEST = tasks.GUEST
 
 
 @dataclass(frozen=True, slots=True)

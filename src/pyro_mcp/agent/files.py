@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pyro_mcp.agent import records
 from pyro_mcp.agent.answers import flag, number
 from pyro_mcp.agent.cancel import CancelToken
-from pyro_mcp.agent.exchange import Input
+from pyro_mcp.agent.exchange import Input, Readable
 from pyro_mcp.agent.file_values import (
     Area,
     Delete,
@@ -40,6 +40,7 @@ from pyro_mcp.protocol.names import WORKSPACE
 SMALL_TIMEOUT_S = 30.0
 DIFF_TIMEOUT_S = 300.0
 STREAM_TIMEOUT_S = 3600.0
+_SLOWEST_BYTES_PER_S = 512 * 1024
 # How long data may stand still or trickle. At the end of an unpacking the guest writes its disk.
 STALL_S = 60.0
 UNPACK_STALL_S = 90.0
@@ -47,7 +48,7 @@ DIFF_STALL_S = 90.0
 FREEZE_TIMEOUT_S = tasks.MAX_FREEZE_S + 20.0
 #: Of all that one `fetch` brings.
 MAX_FETCH_BYTES = 80 * 1024 * 1024
-_ROOTS = {Area.WORKSPACE: WORKSPACE, Area.ROOT: "/"}
+_ROOTS = {Area.WORKSPACE: WORKSPACE, Area.ROOT: "/", Area.GUEST: "/"}
 _MAX_MODE = 0o7777
 
 
@@ -65,6 +66,30 @@ class GuestFiles:
         self._session = session
         self._area = area
         self._cancel = cancel
+
+    def stat(self, path: bytes, *, follow: bool) -> FileEntry:
+        """Return what stands at a path; a link itself, unless `follow`."""
+        entries: list[FileEntry] = []
+        parser = Records(records.listing(entries, limit=1))
+        request = self._request(tasks.LIST, "look at a file", path=path, limit=1, alone=True, no_follow=not follow)
+        self._run(request, on_data=parser.feed)
+        parser.finish()
+        if not entries:
+            raise breach("nothing said of a file that is there")
+        return entries[0]
+
+    def make_directory(self, path: bytes) -> None:
+        """Make a directory, and those above it, where they are missing."""
+        self._run(self._request(tasks.MKDIR, "make a directory", path=path))
+
+    def move(self, path: bytes, target: bytes) -> None:
+        """Rename a file or a directory; a file at `target` is replaced. INVALID (outside) for another disk."""
+        self._run(self._request(tasks.MOVE, "move a file", path=path, target=os.fsdecode(target)))
+
+    def remove(self, path: bytes, *, recursive: bool) -> None:
+        """Remove a file, or a directory with all that is in it if `recursive`."""
+        request = self._request(tasks.REMOVE, "remove a file", timeout_s=DIFF_TIMEOUT_S, path=path, recursive=recursive)
+        self._run(request)
 
     def list(self, path: bytes, *, recursive: bool, limit: int) -> FileListing:
         """List a directory, or all below it, or one file. Links are followed on the way to `path`, and not below it."""
@@ -84,12 +109,29 @@ class GuestFiles:
             if len(data) > max_bytes:
                 raise breach("more of a file than was asked for")
 
-        done = self._run(self._request(tasks.READ, "read a file", path=path, max_bytes=max_bytes), on_data=take)
+        request = self._request(
+            tasks.READ, "read a file", timeout_s=_patience_s(max_bytes), path=path, max_bytes=max_bytes
+        )
+        done = self._run(request, on_data=take)
         return FileContent(bytes(data), number(done, "size"), number(done, "mode", most=_MAX_MODE))
 
-    def write(self, path: bytes, data: bytes) -> Written:
-        """Write a file atomically: a reader sees all of it or the previous content, whose mode it keeps."""
-        request = self._request(tasks.WRITE, "write a file", tasks.FINISHES, path=path, size=len(data))
+    def write(
+        self, path: bytes, data: bytes | Readable, *, size: int | None = None, mode: int | None = None
+    ) -> Written:
+        """Write a file atomically: a reader sees all of it or the previous content, whose mode it keeps without `mode`.
+
+        A file that is read from has to have `size` bytes.
+        """
+        count = len(data) if isinstance(data, bytes) else size or 0
+        request = self._request(
+            tasks.WRITE,
+            "write a file",
+            tasks.FINISHES,
+            timeout_s=_patience_s(count),
+            path=path,
+            size=count,
+            mode=mode,
+        )
         done = self._run(request, stdin=data)
         return Written(number(done, "size"), number(done, "mode", most=_MAX_MODE), flag(done, "created"))
 
@@ -216,6 +258,11 @@ class GuestFiles:
         self, request: TaskRequest, *, stdin: Input = None, on_data: Callable[[bytes], None] | None = None
     ) -> Document:
         return self._session.task(request, stdin=stdin, on_data=on_data, root=_ROOTS[self._area], cancel=self._cancel)
+
+
+def _patience_s(count: int) -> float:
+    """Return how long so many bytes may take."""
+    return SMALL_TIMEOUT_S + count / _SLOWEST_BYTES_PER_S
 
 
 def _packed(change: Write | Delete) -> bytes:

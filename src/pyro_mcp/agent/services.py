@@ -104,7 +104,8 @@ class ServiceStart:
     argv: tuple[str, ...]
     cwd: str
     is_line: bool = False
-    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    user: str = ""
     ready: Ready | None = None
     timeout_s: float = 30.0
     interval_s: float = 0.5
@@ -172,6 +173,8 @@ class GuestServices:
             PyroError: NOT_FOUND, PERMISSION, INVALID if the command can't run; CONFLICT if a service of the name runs,
                 or too many do; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
+        if start.user:
+            self._session.require(wire.USERS_OF_ALL, "run as another user")
         fields = {
             "op": services.START,
             "service": start.name,
@@ -180,6 +183,7 @@ class GuestServices:
             "line": start.is_line,
             "cwd": start.cwd,
             "env": dict(start.env),
+            "user": start.user,
             "ready": _ready(start),
             "timeout_ms": _milliseconds(start.timeout_s),
         }

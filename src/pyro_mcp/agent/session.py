@@ -183,12 +183,21 @@ class AgentSession(Closing):
             wire.MERGE: (request.merge_stderr, "run with one stream for stdout and stderr"),
         }
         for feature, (is_wanted, what) in wanted.items():
-            if is_wanted and feature not in self.ready(timeout_s=CONFIGURE_TIMEOUT_S).features:
-                raise PyroError(
-                    ErrorCode.UNSUPPORTED,
-                    f"commands can't be {what} here",
-                    hint="It takes a guest, started by this version of pyro: stop and start it, or create another.",
-                )
+            if is_wanted:
+                self.require(feature, what)
+
+    def require(self, feature: str, what: str) -> None:
+        """Refuse what the agent would ignore.
+
+        Raises:
+            PyroError: UNSUPPORTED; TIMEOUT, GUEST_LOST, PROTOCOL.
+        """
+        if feature not in self.ready(timeout_s=CONFIGURE_TIMEOUT_S).features:
+            raise PyroError(
+                ErrorCode.UNSUPPORTED,
+                f"commands can't be {what} here",
+                hint="It takes a guest, started by this version of pyro: stop and start it, or create another.",
+            )
 
     def task(
         self,

@@ -94,14 +94,24 @@ class GuestShells:
         self._session = session
         self._cancel = cancel
 
-    def open(self, shell: str, *, cwd: str, cols: int, rows: int, env: Mapping[str, str]) -> ShellInfo:
+    def open(self, shell: str, *, cwd: str, cols: int, rows: int, env: Mapping[str, str], user: str = "") -> ShellInfo:
         """Open a shell under a name that nobody has, in a directory, at a terminal of that size.
 
         Raises:
             PyroError: NOT_FOUND if the directory or a shell is not there; CONFLICT if there are too many; TIMEOUT,
                 GUEST_LOST, PROTOCOL.
         """
-        fields = {"op": shells.OPEN, "shell": shell, "cwd": cwd, "cols": cols, "rows": rows, "env": dict(env)}
+        if user:
+            self._session.require(wire.USERS_OF_ALL, "run as another user")
+        fields = {
+            "op": shells.OPEN,
+            "shell": shell,
+            "cwd": cwd,
+            "cols": cols,
+            "rows": rows,
+            "env": dict(env),
+            "user": user,
+        }
         return self._asked(shell, fields, f"open a shell in {cwd[:MAX_NAME_CHARS]!r}")
 
     def list(self) -> tuple[ShellInfo, ...]:

@@ -21,14 +21,14 @@ _LOOK = "List the files to see what is there."
 _MEANINGS: dict[str, tuple[ErrorCode, str, str]] = {
     tasks.MISSING: (ErrorCode.NOT_FOUND, "does not exist", _LOOK),
     tasks.OUTSIDE: (ErrorCode.INVALID, "leads outside {root}", "Name a file by a path that stays inside it."),
-    tasks.IS_DIRECTORY: (ErrorCode.INVALID, "is a directory", "Name a file in it."),
+    tasks.IS_DIRECTORY: (ErrorCode.IS_DIRECTORY, "is a directory", "Name a file in it."),
     tasks.NOT_DIRECTORY: (ErrorCode.INVALID, "is not a directory", _LOOK),
     tasks.NOT_FILE: (ErrorCode.INVALID, "is not a regular file", _LOOK),
     tasks.EXISTS: (ErrorCode.CONFLICT, "already exists", "Something else changed it meanwhile: read it again."),
     tasks.BUSY: (ErrorCode.CONFLICT, "is used by somebody else at the moment", "Run the command again."),
-    tasks.NO_SPACE: (ErrorCode.NO_SPACE, "does not fit: the workspace's disk is full", "Remove files in the guest."),
+    tasks.NO_SPACE: (ErrorCode.NO_SPACE, "does not fit: its disk is full", "Remove files in the guest."),
     tasks.DENIED: (ErrorCode.PERMISSION, "may not be changed or read", "Check its mode, and that of its directory."),
-    tasks.TOO_LARGE: (ErrorCode.INVALID, "is too large, or too deep", "Take a part of it."),
+    tasks.TOO_LARGE: (ErrorCode.TOO_LARGE, "is too large, or too deep", "Take a part of it."),
     tasks.BAD_NAME: (ErrorCode.INVALID, "is no name that a file can have", "Use another name."),
 }
 

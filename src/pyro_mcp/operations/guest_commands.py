@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +14,8 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.machines.command import CommandStreams, Execution, GuestCommand
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots, so that a second base can have the fields that come before.
+@dataclass(frozen=True, kw_only=True)
 class CommandRequest:
     """Ask for one command."""
 
@@ -69,7 +69,7 @@ def guest_command(request: CommandRequest) -> GuestCommand:
     return GuestCommand(
         request.command,
         time_limit(request),
-        posixpath.join(WORKSPACE, request.cwd),
+        parameters.working_directory(request.cwd),
         request.env or {},
         request.user or "",
         request.merge_stderr,

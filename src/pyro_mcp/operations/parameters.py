@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from pyro_mcp.model import limits
 from pyro_mcp.model.ids import VM_ID_PATTERN
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Result
+from pyro_mcp.protocol.names import WORKSPACE
 
 DEFAULT_ENVIRONMENT = "debian:12"
 _WORD = "[a-z0-9]+(?:[._-][a-z0-9]+)*"
@@ -53,7 +55,7 @@ ENV = about(
     from_file="--env-file",
 )
 CWD = about(
-    "Working directory; relative paths are below /workspace.",
+    "Working directory; relative paths are below /workspace, ~ is the user's home.",
     names="PATH",
     short="-w",
     max_length=4096,
@@ -107,6 +109,11 @@ ALLOW_HOST_COMPAT = about(
     "If no VM can be booted here, run on this host instead, in a private directory, without isolation."
 )
 REQUIRE_KVM = about("Fail unless hardware virtualisation (KVM) is available (also: PYRO_REQUIRE_KVM=1).")
+
+
+def working_directory(cwd: str) -> str:
+    """Return the path of a working directory: ~ is left to the guest, which knows the user's home."""
+    return cwd if cwd.split("/", maxsplit=1)[0] == "~" else posixpath.join(WORKSPACE, cwd)
 
 
 MAX_HANDLE_CHARS = 64

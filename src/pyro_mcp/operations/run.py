@@ -28,10 +28,14 @@ VM_ID = "Id of the VM."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VmRunRequest(CommandRequest):
+class _EnvironmentRequest:
+    environment: str = field(metadata=parameters.ENVIRONMENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmRunRequest(CommandRequest, _EnvironmentRequest):
     """Ask for one command in a fresh VM."""
 
-    environment: str = field(metadata=parameters.ENVIRONMENT)
     vcpu_count: int = field(default=limits.DEFAULT_VCPU_COUNT, metadata=parameters.VCPU_COUNT)
     mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=parameters.MEM_MIB)
     timeout_seconds: float | None = field(default=limits.ONE_SHOT_TIMEOUT_S, metadata=parameters.ONE_SHOT_TIMEOUT)
@@ -75,10 +79,15 @@ class VmCreateRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VmExecRequest(CommandRequest):
-    """Ask for one command in a VM that is there; it is deleted afterwards."""
+class VmRequest:
+    """Name one VM."""
 
     vm_id: str = field(metadata=parameters.VM_ID)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmExecRequest(CommandRequest, VmRequest):
+    """Ask for one command in a VM that is there; it is deleted afterwards."""
 
 
 def _run(request: VmRunRequest, call: Call) -> VmExecResult:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
 from pyro_mcp.operations.guest_commands import command_result, command_streams, guest_command
 from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of
@@ -15,6 +13,7 @@ from pyro_mcp.operations.run import (
     VmCreateRequest,
     VmExecRequest,
     VmExecResult,
+    VmRequest,
     vm_spec,
 )
 
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
 
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.workspace.vms.status import NetworkInfo
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VmRequest:
-    """Name one VM."""
-
-    vm_id: str = field(metadata=parameters.VM_ID)
 
 
 class VmResult(Result):

@@ -23,6 +23,8 @@ MAX_ANSWER_BYTES: Final = 1024 * 1024
 # Areas.
 WORKSPACE: Final = "workspace"
 ROOT: Final = "root"
+#: All that the workload sees, in a machine.
+GUEST: Final = "guest"
 
 # Tasks.
 LIST: Final = "list"
@@ -36,6 +38,9 @@ DIFF: Final = "diff"
 FREEZE: Final = "freeze"
 USAGE: Final = "usage"
 EXPORT: Final = "export"
+MKDIR: Final = "mkdir"
+MOVE: Final = "move"
+REMOVE: Final = "remove"
 
 # Kinds of files.
 FILE: Final = 1

@@ -37,6 +37,8 @@ EXEC_LINE: Final = 8
 #: The last text (before a terminal) names the user. Only for an agent with the feature USERS: others would use root.
 EXEC_USER: Final = 16
 USERS: Final = "users"
+#: Shells and services take a `user`, too.
+USERS_OF_ALL: Final = "users of all"
 #: Its stderr is its stdout. Only for an agent with the feature MERGE.
 EXEC_MERGE: Final = 32
 MERGE: Final = "merge"

@@ -5,22 +5,26 @@ from __future__ import annotations
 import io
 import os
 from codecs import getincrementaldecoder
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TextIO, TypeAlias, cast
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.operations.fields import Kind, parameters
 from pyro_mcp.operations.table import find_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.agent import Stream
+    from pyro_mcp.agent import CancelToken, Stream
     from pyro_mcp.agent.exchange import Input
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.operations.fields import Parameter
+    from pyro_mcp.operations.operation import Call
     from pyro_mcp.operations.runner import Runner
 
+#: Cancels the calls of this context: of one call of an `AsyncPyro`.
+CANCEL: ContextVar[CancelToken | None] = ContextVar("CANCEL", default=None)
 #: What a command may be given to read.
 Stdin: TypeAlias = str | bytes | bytearray | memoryview | BinaryIO | TextIO
 
@@ -28,9 +32,9 @@ Stdin: TypeAlias = str | bytes | bytearray | memoryview | BinaryIO | TextIO
 class Calling:
     """The base of classes whose methods are operations."""
 
-    def __init__(self, runner: Runner, progress: Progress | None) -> None:
+    def __init__(self, runner: Runner, progress: Progress | Callable[[ProgressEvent], object] | None) -> None:
         self.runner = runner
-        self._progress = progress
+        self.progress = Told(progress) if callable(progress) else progress
 
     def _run(
         self,
@@ -48,16 +52,47 @@ class Calling:
             raise LookupError(command)
         known = {each.name: each for each in parameters(operation.request)}
         request = operation.request(**{name: _held(known[name], value) for name, value in given.items()})
-        call = replace(self.runner.call(), stdin=_readable(stdin), on_output=_live(on_stdout, on_stderr))
-        if self._progress is not None:
-            call = replace(call, progress=self._progress)
-        try:
-            return self.runner.run(operation, request, call)
-        except PyroError as error:
-            from pyro_mcp.operations.hints import Surface, adapted
+        with calling(self) as call:
+            streams = replace(call, stdin=_readable(stdin), on_output=_live(on_stdout, on_stderr))
+            return self.runner.run(operation, request, streams)
 
-            error.message, error.hint = (adapted(text, Surface.SDK) for text in (error.message, error.hint))
-            raise
+
+@contextmanager
+def calling(pyro: Calling) -> Generator[Call]:
+    """Yield a call of a `Pyro`. An error of the block names methods, not commands."""
+    call = replace(pyro.runner.call(), cancel=CANCEL.get())
+    try:
+        yield call if pyro.progress is None else replace(call, progress=pyro.progress)
+    except PyroError as error:
+        from pyro_mcp.operations.hints import Surface, adapted
+
+        error.message, error.hint = (adapted(text, Surface.SDK) for text in (error.message, error.hint))
+        raise
+
+
+class ProgressEvent(NamedTuple):
+    """What a `progress` callable is told. `fraction` is from 0 to 1, or None if it is not known."""
+
+    phase: str
+    message: str
+    fraction: float | None
+
+
+class Told:
+    """Progress that is told to a callable."""
+
+    def __init__(self, tell: Callable[[ProgressEvent], object]) -> None:
+        self._tell = tell
+        self._phase = ""
+
+    def phase(self, name: str, message: str = "") -> None:
+        """Tell which phase begins."""
+        self._phase = name
+        self._tell(ProgressEvent(name, message, None))
+
+    def advance(self, fraction: float | None = None, message: str = "") -> None:
+        """Tell how far it is."""
+        self._tell(ProgressEvent(self._phase, message, fraction))
 
 
 def _readable(stdin: Stdin | None) -> Input:

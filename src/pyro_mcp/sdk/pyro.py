@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.limits import ONE_SHOT_TIMEOUT_S
 from pyro_mcp.operations.runner import Runner
-from pyro_mcp.sdk.services import Services
-from pyro_mcp.sdk.shells import Shells
-from pyro_mcp.sdk.workspaces import Workspaces
+from pyro_mcp.sdk.workspace import NewWorkspace, Operations, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
-    from typing import Self
+    from typing import Self, Unpack
 
     from mcp.server.lowlevel import Server
 
@@ -34,19 +33,25 @@ if TYPE_CHECKING:
         VmReapExpiredResult,
         VmResult,
     )
-    from pyro_mcp.sdk.calling import Stdin
+    from pyro_mcp.sdk.calling import ProgressEvent, Stdin
 
 
-class Pyro(Workspaces, Shells, Services):
+class Pyro(Operations):
     """Workspaces and disposable virtual machines.
 
     Every method raises `PyroError` (code, message, hint) for what it could not do. Results are dictionaries whose keys
-    are attributes too: `result["stdout"]`, `result.stdout`, `json.dumps(result)`. `progress` receives the progress of
-    long operations; by default it is discarded.
+    are attributes too: `result["stdout"]`, `result.stdout`, `json.dumps(result)`. `progress` is called with a
+    `ProgressEvent` (phase, message, fraction) during long operations, or is an object with the methods of `Progress`.
+
+    Example: `print(Pyro(progress=print).run_in_vm("debian:12", "uname -a").stdout)`
     """
 
     def __init__(
-        self, *, paths: Paths | None = None, progress: Progress | None = None, runner: Runner | None = None
+        self,
+        *,
+        paths: Paths | None = None,
+        progress: Progress | Callable[[ProgressEvent], object] | None = None,
+        runner: Runner | None = None,
     ) -> None:
         super().__init__(Runner(paths) if runner is None else runner, progress)
 
@@ -59,7 +64,10 @@ class Pyro(Workspaces, Shells, Services):
         self.close()
 
     def close(self) -> None:
-        """Close. Workspaces and VMs stay until they are deleted or expire: others may use them."""
+        """Close. Workspaces and VMs stay until they are deleted or expire: others may use them.
+
+        Example: `pyro.close()`
+        """
 
     def create_server(
         self,
@@ -68,25 +76,62 @@ class Pyro(Workspaces, Shells, Services):
         mode: str | None = None,
         allow_paths: Iterable[str | PathLike[str]] = (),
     ) -> Server[dict[str, Any]]:
-        """Make an MCP server that shows the tools of a profile (default: workspace-core) and uses this `Pyro`."""
+        """Make an MCP server that shows the tools of a profile (default: workspace-core) and uses this `Pyro`.
+
+        Example: `pyro.create_server(profile="workspace-full")`
+        """
         import pyro_mcp
 
         return pyro_mcp.create_server(self, profile=profile, mode=mode, allow_paths=allow_paths)
 
+    def workspace(
+        self,
+        environment: str = "debian:12",
+        *,
+        id: str | None = None,  # noqa: A002 - reads as it is meant
+        keep: bool | None = None,
+        **options: Unpack[NewWorkspace],
+    ) -> Workspace:
+        """Create a workspace, with the options of `create_workspace`, or with `id` take an existing one, as an object.
+
+        As a context manager it is deleted at the end unless `keep`; one that existed before is kept unless
+        `keep=False`.
+
+        Example: `with pyro.workspace("debian:12", seed_path=".") as workspace: workspace.exec("make test")`
+        """
+        if id is None:
+            created = self.create_workspace(environment, **options)
+            return Workspace(self, created.workspace_id, keep=keep is True)
+        if options:
+            raise PyroError(ErrorCode.INVALID, f"{', '.join(options)} can't be given for an existing workspace")
+        return Workspace(self, self.status_workspace(id).workspace_id, keep=keep is not False)
+
     def list_environments(self) -> list[Environment]:
-        """List the environments, and say which are installed."""
+        """List the environments, and say which are installed.
+
+        Example: `[each.name for each in pyro.list_environments() if each.state == "installed"]`
+        """
         return self._run("env list").environments
 
     def pull_environment(self, environment: str, *, force: bool = False) -> Environment:
-        """Install an environment into the local cache."""
+        """Install an environment into the local cache.
+
+        Example: `pyro.pull_environment("debian:12")`
+        """
         return self._run("env pull", environment=environment, force=force)
 
     def inspect_environment(self, environment: str) -> EnvInspectResult:
-        """Show everything that is known of an environment."""
+        """Show everything that is known of an environment.
+
+        Example: `pyro.inspect_environment("debian:12").digest`
+        """
         return self._run("env inspect", environment=environment)
 
     def prune_environments(self) -> EnvPruneResult:
-        """Remove what no catalog entry and no VM needs."""
+        """Remove what no catalog entry and no VM needs.
+
+        Example: `pyro.prune_environments()`
+        """
         return self._run("env prune")
 
     def run_in_vm(
@@ -111,7 +156,10 @@ class Pyro(Workspaces, Shells, Services):
         on_stdout: Callable[[str], object] | None = None,
         on_stderr: Callable[[str], object] | None = None,
     ) -> VmExecResult:
-        """Run one command in a fresh VM, and delete the VM. A text is run by the shell, a list is taken as it is."""
+        """Run one command in a fresh VM, and delete the VM. A text is run by the shell, a list is taken as it is.
+
+        Example: `pyro.run_in_vm("debian:12", ["python3", "-c", "print(6 * 7)"]).stdout`
+        """
         return self._run(
             "run",
             environment=environment,
@@ -145,7 +193,10 @@ class Pyro(Workspaces, Shells, Services):
         *,
         require_kvm: bool = False,
     ) -> VmResult:
-        """Create a VM without starting it."""
+        """Create a VM without starting it.
+
+        Example: `pyro.create_vm("debian:12", mem_mib=2048).vm_id`
+        """
         return self._run(
             "vm create",
             environment=environment,
@@ -158,7 +209,10 @@ class Pyro(Workspaces, Shells, Services):
         )
 
     def start_vm(self, vm_id: str) -> VmResult:
-        """Start a VM that was created or stopped."""
+        """Start a VM that was created or stopped.
+
+        Example: `pyro.start_vm(vm_id)`
+        """
         return self._run("vm start", vm_id=vm_id)
 
     def exec_vm(
@@ -177,7 +231,10 @@ class Pyro(Workspaces, Shells, Services):
         on_stdout: Callable[[str], object] | None = None,
         on_stderr: Callable[[str], object] | None = None,
     ) -> VmExecResult:
-        """Run one command in a VM, then delete the VM."""
+        """Run one command in a VM, then delete the VM.
+
+        Example: `pyro.exec_vm(vm_id, command="uname -a").stdout`
+        """
         return self._run(
             "vm exec",
             vm_id=vm_id,
@@ -195,37 +252,64 @@ class Pyro(Workspaces, Shells, Services):
         )
 
     def stop_vm(self, vm_id: str) -> VmResult:
-        """Stop a VM and keep its disk."""
+        """Stop a VM and keep its disk.
+
+        Example: `pyro.stop_vm(vm_id)`
+        """
         return self._run("vm stop", vm_id=vm_id)
 
     def delete_vm(self, vm_id: str) -> VmDeleteResult:
-        """Delete a VM and its disk."""
+        """Delete a VM and its disk.
+
+        Example: `pyro.delete_vm(vm_id)`
+        """
         return self._run("vm delete", vm_id=vm_id)
 
     def status_vm(self, vm_id: str) -> VmResult:
-        """Show a VM's state."""
+        """Show a VM's state.
+
+        Example: `pyro.status_vm(vm_id).state`
+        """
         return self._run("vm status", vm_id=vm_id)
 
     def list_vms(self) -> VmListResult:
-        """List the VMs that are there."""
+        """List the VMs that are there.
+
+        Example: `[each.vm_id for each in pyro.list_vms().vms]`
+        """
         return self._run("vm list")
 
     def network_info_vm(self, vm_id: str) -> VmNetworkInfoResult:
-        """Show what a VM may reach, and its addresses."""
+        """Show what a VM may reach, and its addresses.
+
+        Example: `pyro.network_info_vm(vm_id).has_network`
+        """
         return self._run("vm network-info", vm_id=vm_id)
 
     def reap_expired(self) -> VmReapExpiredResult:
-        """Delete expired VMs."""
+        """Delete expired VMs.
+
+        Example: `pyro.reap_expired().vm_ids`
+        """
         return self._run("vm reap-expired")
 
     def doctor(self, *, environment: str = "debian:12", platform: str | None = None) -> DoctorResult:
-        """Report what this machine can do, its problems, and how to fix them."""
+        """Report what this machine can do, its problems, and how to fix them.
+
+        Example: `pyro.doctor(environment="debian:12")`
+        """
         return self._run("doctor", environment=environment, platform=platform)
 
     def prepare(self, environment: str = "debian:12", *, network: bool = False, force: bool = False) -> PrepareResult:
-        """Install an environment, prepare a fast start of the next VM, and prove it by running one."""
+        """Install an environment, prepare a fast start of the next VM, and prove it by running one.
+
+        Example: `pyro.prepare("debian:12")`
+        """
         return self._run("prepare", environment=environment, network=network, force=force)
 
     def demo(self, *, network: bool = False) -> DemoResult:
-        """Take one VM from create to delete, and show each step."""
+        """Take one VM from create to delete, and show each step.
+
+        Example: `pyro.demo(network=True)`
+        """
         return self._run("demo", network=network)

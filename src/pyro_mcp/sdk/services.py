@@ -31,12 +31,16 @@ class Services(Calling):
         ready_timeout_seconds: int = 30,
         ready_interval_ms: int = 500,
         secret_env: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
         published_ports: Sequence[Mapping[str, int | None]] | None = None,
     ) -> ServiceStartResult:
         """Start a service and wait until it is ready, or has failed.
 
         `readiness` is such as {"type": "tcp", "address": "127.0.0.1:8080"}, `published_ports` such as
         [{"guest_port": 8080}].
+
+        Example: `pyro.start_service("app", "web", command="python3 -m http.server 8080").state`
         """
         return self._run(
             "workspace service start",
@@ -48,15 +52,23 @@ class Services(Calling):
             ready_timeout_seconds=ready_timeout_seconds,
             ready_interval_ms=ready_interval_ms,
             secret_env=secret_env,
+            env=env,
+            user=user,
             published_ports=published_ports,
         )
 
     def list_services(self, workspace_id: str) -> ServiceListResult:
-        """List the services of a workspace."""
+        """List the services of a workspace.
+
+        Example: `[each.state for each in pyro.list_services("app").services]`
+        """
         return self._run("workspace service list", workspace_id=workspace_id)
 
     def status_service(self, workspace_id: str, service_name: str) -> ServiceResult:
-        """Show a service."""
+        """Show a service.
+
+        Example: `pyro.status_service("app", "web").state`
+        """
         return self._run("workspace service status", workspace_id=workspace_id, service_name=service_name)
 
     def logs_service(
@@ -67,7 +79,10 @@ class Services(Calling):
         tail_lines: int = 200,
         all: bool = False,  # noqa: A002 - the contract's
     ) -> ServiceLogsResult:
-        """Show what a service wrote: its last lines, or all that is kept."""
+        """Show what a service wrote: its last lines, or all that is kept.
+
+        Example: `pyro.logs_service("app", "web", tail_lines=20)`
+        """
         return self._run(
             "workspace service logs",
             workspace_id=workspace_id,
@@ -77,5 +92,8 @@ class Services(Calling):
         )
 
     def stop_service(self, workspace_id: str, service_name: str) -> ServiceResult:
-        """Stop a service, with all that it started, and its published ports."""
+        """Stop a service, with all that it started, and its published ports.
+
+        Example: `pyro.stop_service("app", "web")`
+        """
         return self._run("workspace service stop", workspace_id=workspace_id, service_name=service_name)

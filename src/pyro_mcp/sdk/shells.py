@@ -30,14 +30,29 @@ class Shells(Calling):
         cols: int = 120,
         rows: int = 30,
         secret_env: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
     ) -> ShellResult:
-        """Open a shell."""
+        """Open a shell.
+
+        Example: `pyro.open_shell("app", cwd="src").shell_id`
+        """
         return self._run(
-            "workspace shell open", workspace_id=workspace_id, cwd=cwd, cols=cols, rows=rows, secret_env=secret_env
+            "workspace shell open",
+            workspace_id=workspace_id,
+            cwd=cwd,
+            cols=cols,
+            rows=rows,
+            secret_env=secret_env,
+            env=env,
+            user=user,
         )
 
     def list_shells(self, workspace_id: str) -> ShellListResult:
-        """List the shells of a workspace, the oldest first."""
+        """List the shells of a workspace, the oldest first.
+
+        Example: `[each.shell_id for each in pyro.list_shells("app").shells]`
+        """
         return self._run("workspace shell list", workspace_id=workspace_id)
 
     def read_shell(
@@ -50,7 +65,10 @@ class Shells(Calling):
         plain: bool = False,
         wait_for_idle_ms: int | None = None,
     ) -> ShellReadResult:
-        """Read what a shell has put out since a cursor; with `plain`, what a person would see of it."""
+        """Read what a shell has put out since a cursor; with `plain`, what a person would see of it.
+
+        Example: `pyro.read_shell("app", shell_id, plain=True, wait_for_idle_ms=500).output`
+        """
         return self._run(
             "workspace shell read",
             workspace_id=workspace_id,
@@ -69,7 +87,10 @@ class Shells(Calling):
         input: str,  # noqa: A002 - the operation's own name
         append_newline: bool = True,
     ) -> ShellWriteResult:
-        """Type into a shell, and press Enter."""
+        """Type into a shell, and press Enter.
+
+        Example: `pyro.write_shell("app", shell_id, input="make test")`
+        """
         return self._run(
             "workspace shell write",
             workspace_id=workspace_id,
@@ -79,11 +100,17 @@ class Shells(Calling):
         )
 
     def signal_shell(self, workspace_id: str, shell_id: str, *, signal_name: str = "INT") -> ShellSignalResult:
-        """Send a signal (HUP, INT, TERM, KILL) to what runs in a shell's foreground."""
+        """Send a signal (HUP, INT, TERM, KILL) to what runs in a shell's foreground.
+
+        Example: `pyro.signal_shell("app", shell_id)`
+        """
         return self._run(
             "workspace shell signal", workspace_id=workspace_id, shell_id=shell_id, signal_name=signal_name
         )
 
     def close_shell(self, workspace_id: str, shell_id: str) -> ShellCloseResult:
-        """End a shell and all that it has started."""
+        """End a shell and all that it has started.
+
+        Example: `pyro.close_shell("app", shell_id)`
+        """
         return self._run("workspace shell close", workspace_id=workspace_id, shell_id=shell_id)

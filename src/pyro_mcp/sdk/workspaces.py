@@ -47,7 +47,10 @@ class Workspaces(Calling):
         require_kvm: bool = False,
         include_ignored: bool = False,
     ) -> WorkspaceResult:
-        """Create and start a workspace; /workspace starts as a copy of `seed_path`."""
+        """Create and start a workspace; /workspace starts as a copy of `seed_path`.
+
+        Example: `pyro.create_workspace("debian:12", seed_path=".", name="app").workspace_id`
+        """
         return self._run(
             "workspace create",
             environment=environment,
@@ -65,7 +68,10 @@ class Workspaces(Calling):
         )
 
     def list_workspaces(self) -> WorkspaceListResult:
-        """List workspaces, most recently active first."""
+        """List workspaces, most recently active first.
+
+        Example: `[each.name for each in pyro.list_workspaces().workspaces]`
+        """
         return self._run("workspace list")
 
     def update_workspace(
@@ -77,7 +83,10 @@ class Workspaces(Calling):
         labels: Mapping[str, str] | None = None,
         clear_labels: Sequence[str] | None = None,
     ) -> WorkspaceResult:
-        """Change the name or labels of a workspace; labels that are not mentioned are kept."""
+        """Change the name or labels of a workspace; labels that are not mentioned are kept.
+
+        Example: `pyro.update_workspace("app", labels={"ticket": "17"})`
+        """
         return self._run(
             "workspace update",
             workspace_id=workspace_id,
@@ -88,19 +97,31 @@ class Workspaces(Calling):
         )
 
     def status_workspace(self, workspace_id: str) -> WorkspaceResult:
-        """Show a workspace."""
+        """Show a workspace.
+
+        Example: `pyro.status_workspace("app").state`
+        """
         return self._run("workspace status", workspace_id=workspace_id)
 
     def stop_workspace(self, workspace_id: str) -> WorkspaceResult:
-        """Stop a workspace; everything in it is kept."""
+        """Stop a workspace; everything in it is kept.
+
+        Example: `pyro.stop_workspace("app")`
+        """
         return self._run("workspace stop", workspace_id=workspace_id)
 
     def start_workspace(self, workspace_id: str) -> WorkspaceResult:
-        """Start a stopped workspace. Operations that need it running start it by themselves."""
+        """Start a stopped workspace. Operations that need it running start it by themselves.
+
+        Example: `pyro.start_workspace("app")`
+        """
         return self._run("workspace start", workspace_id=workspace_id)
 
     def delete_workspace(self, workspace_id: str) -> WorkspaceDeleteResult:
-        """Delete a workspace and everything in it."""
+        """Delete a workspace and everything in it.
+
+        Example: `pyro.delete_workspace("app")`
+        """
         return self._run("workspace delete", workspace_id=workspace_id)
 
     def exec_workspace(
@@ -120,7 +141,10 @@ class Workspaces(Calling):
         on_stdout: Callable[[str], object] | None = None,
         on_stderr: Callable[[str], object] | None = None,
     ) -> WorkspaceExecResult:
-        """Run a command in a workspace. A string is run by the shell, a list without one."""
+        """Run a command in a workspace. A string is run by the shell, a list without one.
+
+        Example: `pyro.exec_workspace("app", command="pytest -q", timeout_seconds=600, on_stdout=print).exit_code`
+        """
         return self._run(
             "workspace exec",
             workspace_id=workspace_id,
@@ -139,51 +163,78 @@ class Workspaces(Calling):
         )
 
     def logs_workspace(self, workspace_id: str, *, seq: int | None = None, offset: int = 0) -> WorkspaceLogsResult:
-        """Show the commands that were run; with `seq`, that one and all its output that is kept."""
+        """Show the commands that were run; with `seq`, that one and all its output that is kept.
+
+        Example: `[each.exit_code for each in pyro.logs_workspace("app").commands]`
+        """
         return self._run("workspace logs", workspace_id=workspace_id, seq=seq, offset=offset)
 
     def push_workspace_sync(
         self, workspace_id: str, source_path: str | PathLike[str], *, dest: str = "/workspace"
     ) -> SyncPushResult:
-        """Push a directory or archive of this host into a workspace."""
+        """Push a directory or archive of this host into a workspace.
+
+        Example: `pyro.push_workspace_sync("app", "fixtures", dest="/workspace/fixtures")`
+        """
         return self._run("workspace sync push", workspace_id=workspace_id, source_path=source_path, dest=dest)
 
     def list_workspace_files(
         self, workspace_id: str, *, path: str = "/workspace", recursive: bool = False
     ) -> FileListResult:
-        """List a directory of a workspace."""
+        """List a directory of a workspace.
+
+        Example: `pyro.list_workspace_files("app", path="src", recursive=True).entries`
+        """
         return self._run("workspace file list", workspace_id=workspace_id, path=path, recursive=recursive)
 
     def read_workspace_file(
         self, workspace_id: str, path: str, *, max_bytes: int = 65536, offset: int = 0
     ) -> FileReadResult:
-        """Read a text file of a workspace."""
+        """Read a text file of a workspace.
+
+        Example: `pyro.read_workspace_file("app", "src/app.py")`
+        """
         return self._run(
             "workspace file read", workspace_id=workspace_id, path=path, max_bytes=max_bytes, offset=offset
         )
 
     def write_workspace_file(self, workspace_id: str, path: str, *, text: str) -> FileWriteResult:
-        """Write a text file of a workspace, whole."""
+        """Write a text file of a workspace, whole.
+
+        Example: `pyro.write_workspace_file("app", "notes.txt", text="a few words")`
+        """
         return self._run("workspace file write", workspace_id=workspace_id, path=path, text=text)
 
     def apply_workspace_patch(self, workspace_id: str, *, patch: str) -> PatchApplyResult:
-        """Apply a unified diff: all of it, or nothing."""
+        """Apply a unified diff: all of it, or nothing.
+
+        Example: `pyro.apply_workspace_patch("app", patch=diff)`
+        """
         return self._run("workspace patch apply", workspace_id=workspace_id, patch=patch)
 
     def diff_workspace(
         self, workspace_id: str, *, path: str = "/workspace", include_host_hooks: bool = False
     ) -> DiffResult:
-        """Compare a workspace with its baseline."""
+        """Compare a workspace with its baseline.
+
+        Example: `pyro.diff_workspace("app").patch`
+        """
         return self._run("workspace diff", workspace_id=workspace_id, path=path, include_host_hooks=include_host_hooks)
 
     def summarize_workspace(self, workspace_id: str) -> SummaryResult:
-        """Summarise on one page what happened in a workspace since it was created or last reset."""
+        """Summarise on one page what happened in a workspace since it was created or last reset.
+
+        Example: `pyro.summarize_workspace("app")`
+        """
         return self._run("workspace summary", workspace_id=workspace_id)
 
     def export_workspace(
         self, workspace_id: str, path: str, *, output_path: str | PathLike[str], include_host_hooks: bool = False
     ) -> ExportResult:
-        """Copy a file or directory out of a workspace, to a new path."""
+        """Copy a file or directory out of a workspace, to a new path.
+
+        Example: `pyro.export_workspace("app", "dist", output_path="dist")`
+        """
         return self._run(
             "workspace export",
             workspace_id=workspace_id,
@@ -193,29 +244,50 @@ class Workspaces(Calling):
         )
 
     def create_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotResult:
-        """Take a named snapshot of /workspace."""
+        """Take a named snapshot of /workspace.
+
+        Example: `pyro.create_snapshot("app", "tests-pass")`
+        """
         return self._run("workspace snapshot create", workspace_id=workspace_id, snapshot_name=snapshot_name)
 
     def list_snapshots(self, workspace_id: str) -> SnapshotListResult:
-        """List the snapshots of a workspace, the baseline first."""
+        """List the snapshots of a workspace, the baseline first.
+
+        Example: `pyro.list_snapshots("app").snapshots`
+        """
         return self._run("workspace snapshot list", workspace_id=workspace_id)
 
     def delete_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotDeleteResult:
-        """Delete a snapshot; the workspace stays as it is."""
+        """Delete a snapshot; the workspace stays as it is.
+
+        Example: `pyro.delete_snapshot("app", "tests-pass")`
+        """
         return self._run("workspace snapshot delete", workspace_id=workspace_id, snapshot_name=snapshot_name)
 
     def reset_workspace(self, workspace_id: str, *, snapshot: str = "baseline") -> WorkspaceResult:
-        """Discard everything in a workspace and start over with the baseline or a snapshot."""
+        """Discard everything in a workspace and start over with the baseline or a snapshot.
+
+        Example: `pyro.reset_workspace("app", snapshot="tests-pass")`
+        """
         return self._run("workspace reset", workspace_id=workspace_id, snapshot=snapshot)
 
     def export_workspace_disk(self, workspace_id: str, *, output_path: str | PathLike[str]) -> DiskExportResult:
-        """Write a stopped workspace's whole root file system as one ext4 image."""
+        """Write a stopped workspace's whole root file system as one ext4 image.
+
+        Example: `pyro.export_workspace_disk("app", output_path="app.ext4")`
+        """
         return self._run("workspace disk export", workspace_id=workspace_id, output_path=output_path)
 
     def list_workspace_disk(self, workspace_id: str, *, path: str = "/", recursive: bool = False) -> DiskListResult:
-        """List a directory anywhere in a stopped workspace."""
+        """List a directory anywhere in a stopped workspace.
+
+        Example: `pyro.list_workspace_disk("app", path="/etc").entries`
+        """
         return self._run("workspace disk list", workspace_id=workspace_id, path=path, recursive=recursive)
 
     def read_workspace_disk(self, workspace_id: str, path: str, *, max_bytes: int = 65536) -> DiskReadResult:
-        """Read a text file anywhere in a stopped workspace."""
+        """Read a text file anywhere in a stopped workspace.
+
+        Example: `pyro.read_workspace_disk("app", "/etc/os-release")`
+        """
         return self._run("workspace disk read", workspace_id=workspace_id, path=path, max_bytes=max_bytes)

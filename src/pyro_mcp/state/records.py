@@ -100,7 +100,7 @@ def _named(kind: type[R], row: Mapping[str, object], what: str, hint: str = "") 
                 raise PyroError(ErrorCode.CORRUPT, f"{record.life} is no generation")
     except PyroError as error:
         named = f"the record of the {what} {str(row.get('id', '?'))[:40]!r}"
-        raise PyroError(ErrorCode.CORRUPT, f"{named} is damaged: {error}", hint=hint) from error
+        raise PyroError(ErrorCode.CORRUPT, f"{named} is damaged: {error.message}", hint=hint) from error
     return record
 
 

@@ -196,7 +196,7 @@ def test_unpacking_replaces_what_it_names_and_nothing_else(files: GuestFiles, sh
         (tar_of(("hard", tarfile.LNKTYPE, "leaving")), ErrorCode.INVALID, "not a regular file"),
         (tar_of(("leaving/file", tarfile.REGTYPE, "x")), ErrorCode.INVALID, "not a directory"),
         (tar_of(("inside/file", tarfile.REGTYPE, "x")), ErrorCode.INVALID, "not a directory"),
-        (tar_of(("dir", tarfile.REGTYPE, "x")), ErrorCode.INVALID, "is a directory"),
+        (tar_of(("dir", tarfile.REGTYPE, "x")), ErrorCode.IS_DIRECTORY, "is a directory"),
         (tar_of(("file/below", tarfile.REGTYPE, "x")), ErrorCode.INVALID, "not a directory"),
         (tar_of(("good", tarfile.REGTYPE, "x"))[:1024], ErrorCode.INVALID, "cut off"),
         (b"not a tar stream at all" * 100, ErrorCode.INVALID, "stream"),

@@ -161,7 +161,7 @@ class TestStream:
         assert lines == ["one", "two", "10%", "20%", "last"]
 
     def test_a_failure_shows_the_last_lines(self) -> None:
-        with pytest.raises(PyroError, match=r"^sh ended with exit status 2:\nE: no mirror$"):
+        with pytest.raises(PyroError, match=r"^sh ended with exit status 2:\nE: no mirror \["):
             process.stream(["sh", "-c", "echo 'E: no mirror' >&2; exit 2"], on_line=lambda _: None, timeout_s=30)
 
     def test_a_listener_that_fails_ends_the_program(self) -> None:

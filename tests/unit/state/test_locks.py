@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_name_held_by_another_process_is_busy_and_other_names_are_free(path: Path) -> None:
     with python_that_says_ready(HOLD, str(path), "vm_one"):
         with (
-            pytest.raises(PyroError, match=r"^the VM is in use by another process$") as caught,
+            pytest.raises(PyroError, match=r"^the VM is in use by another process \[") as caught,
             named_lock(path, "vm_one", timeout_s=0, waiting_for="the VM"),
         ):
             pass

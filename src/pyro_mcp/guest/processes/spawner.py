@@ -131,14 +131,19 @@ def _run(body: bytes, surroundings: Surroundings, stdin_fd: int) -> NoReturn:
     if not argv or not argv[0]:
         raise RefusalError(wire.BAD_REQUEST, "there is no command", exit_code=126)
     environment = surroundings.environment
+    if terminal is not None:
+        # First: it becomes the user's, with the other streams.
+        _sit_at(terminal)
     if user is not None:
         _become_user(user, environment)
     for variable in texts[last:]:
         name, _, value = variable.partition(b"=")
         environment[name] = value
-    _change_directory(texts[0], surroundings.workspace)
+    cwd = texts[0]
+    if cwd == b"~" or cwd.startswith(b"~/"):
+        cwd = environment.get(b"HOME", b"/") + cwd[1:]
+    _change_directory(cwd, surroundings.workspace)
     if terminal is not None:
-        _sit_at(terminal)
         _become_shell(argv, environment)
     if flags & wire.EXEC_STDIN:
         os.dup2(stdin_fd, 0)

@@ -60,10 +60,11 @@ class Services:
         argv = [str(each) for each in cast("list[object]", document["argv"])]
         cwd = str(document["cwd"])
         env = cast("dict[str, str]", document.get("env") or {})
+        user = cast("str", document.get("user") or "")
         wanted = cast("Document | None", document.get("ready"))
 
         def line(command: str) -> bytes:
-            return _body(["/bin/sh", "-c", command], cwd, env, wire.EXEC_LINE)
+            return _body(["/bin/sh", "-c", command], cwd, env, user, wire.EXEC_LINE)
 
         # A check that can't be made is refused before anything runs.
         make = None if wanted is None else check_for(self._machine, wanted, line)
@@ -71,7 +72,7 @@ class Services:
             starting = (each for each in self._services.values() if each.state == services.STARTING)
             refuse_if_answered(wanted, [each.wanted for each in starting])
         flags = wire.EXEC_LINE if document.get("line") is True else 0
-        process = start_detached(self._machine, _body(argv, cwd, env, flags))
+        process = start_detached(self._machine, _body(argv, cwd, env, user, flags))
         service = Service(self._machine, name, str(document["run"]), wanted, process)
         self._services[name] = service
         reply = Reply(session, ident, lambda: service.fail("abandoned"))
@@ -162,8 +163,9 @@ class Services:
         return service
 
 
-def _body(argv: list[str], cwd: str, env: dict[str, str], flags: int) -> bytes:
-    texts = [cwd, *argv, *(f"{name}={value}" for name, value in env.items())]
+def _body(argv: list[str], cwd: str, env: dict[str, str], user: str, flags: int) -> bytes:
+    texts = [cwd, *argv, *(f"{name}={value}" for name, value in env.items()), *([user] if user else [])]
+    flags |= wire.EXEC_USER if user else 0
     # Bytes that are not UTF-8 are surrogates here.
     packed = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in texts)
     return _EXEC.pack(0, flags, len(argv), len(env)) + packed

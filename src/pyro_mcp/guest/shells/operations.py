@@ -91,14 +91,16 @@ class Shells:
 
     def _launched(self, document: Document) -> tuple[Process, int]:
         variables = cast("dict[str, str]", document.get("env") or {})
+        user = cast("str", document.get("user") or "")
+        flags = wire.EXEC_TERMINAL | (wire.EXEC_USER if user else 0)
         texts = [_bytes(document.get("cwd", "/workspace")), *_PROGRAMS, _TERM]
-        texts += [_bytes(f"{name}={value}") for name, value in variables.items()]
+        texts += [_bytes(f"{name}={value}") for name, value in variables.items()] + [_bytes(user)] * bool(user)
         for is_last_attempt in (False, True):
             process = self._machine.standby.take().surrender()
             controlling = -1
             try:
                 controlling = self._machine.open_terminal()
-                header = _EXEC.pack(0, wire.EXEC_TERMINAL, len(_PROGRAMS), 1 + len(variables))
+                header = _EXEC.pack(0, flags, len(_PROGRAMS), 1 + len(variables))
                 terminal = terminals.name_of(controlling).encode()
                 launch(process, header + b"".join(text + b"\0" for text in (*texts, terminal)))
             except (RefusalError, OSError) as error:

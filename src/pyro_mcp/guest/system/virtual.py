@@ -66,12 +66,27 @@ _DISK_SETTINGS = {"scheduler": "none", "wbt_lat_usec": "0", "iostats": "0", "add
 class VirtualMachine:
     """A guest, with the agent as its PID 1."""
 
-    features = ("exec", "tasks", "shells", "services", "network", "power", "workspace", wire.USERS, wire.MERGE)
+    features = (
+        "exec",
+        "tasks",
+        "shells",
+        "services",
+        "network",
+        "power",
+        "workspace",
+        wire.USERS,
+        wire.USERS_OF_ALL,
+        wire.MERGE,
+    )
 
     def __init__(self, loop: Loop) -> None:
         self._launcher = ZygoteLauncher(Surroundings(_ENVIRONMENT, _WORKSPACE), self._enter_workload)
         self.standby = Standby(loop, self._launcher)
-        self._grounds = TaskRoots(os.fsencode(environment.WORKSPACE_PLACE), root=os.fsencode(environment.ENVIRONMENT))
+        self._grounds = TaskRoots(
+            os.fsencode(environment.WORKSPACE_PLACE),
+            root=os.fsencode(environment.ENVIRONMENT),
+            pid_file=workload.PID_FILE,
+        )
         self.desk = TaskIntake(loop, _ConfinedLauncher(self._grounds, self), environment.thaw_workspace)
         self.lanes: Lanes | None = None
         self.loop = loop

@@ -28,6 +28,8 @@ WALLS = f"{CGROUPS}/walls"
 WORK = f"{WALLS}/work"
 #: Where the agent's own tasks are: outside the walls, and with a bound of their own.
 TASKS = f"{CGROUPS}/tasks"
+#: Names the workload's PID 1, by which a task finds what the workload sees.
+PID_FILE = "/run/workload.pid"
 # linux/capability.h: what would reach around the agent to the machine. All else that root does in a machine stays.
 _DROPPED_CAPABILITIES = (16, 17, 22)  # CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT
 _SPARED_PIDS = 256
@@ -119,6 +121,8 @@ class Namespaces:
         self._mounts = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         self._cgroups = os.open(f"/proc/{self.pid}/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC)
         self._pids = os.open(f"/proc/{self.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        with open(PID_FILE, "w", encoding="ascii") as file:
+            file.write(str(self.pid))
         # Before anything of the workload's runs: what it does to its /dev later does not matter to this.
         self._terminals = os.open(f"/proc/{self.pid}/root/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         # It was in there only so that its namespace has that group as its root.

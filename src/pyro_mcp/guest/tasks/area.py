@@ -28,13 +28,19 @@ _ATTEMPTS = 64
 
 
 class TaskRoots:
-    """Where things are, for tasks. `root` is the environment's, in a guest; `baseline` is a directory on a host."""
+    """Where things are, for tasks. `root` is the environment's, in a guest; `baseline` is a directory on a host.
 
-    __slots__ = ("baseline", "inspecting", "root", "workspace")
+    `pid_file` names the workload's PID 1, in a guest.
+    """
 
-    def __init__(self, workspace: bytes, *, root: bytes | None = None, baseline: bytes | None = None) -> None:
+    __slots__ = ("baseline", "inspecting", "pid_file", "root", "workspace")
+
+    def __init__(
+        self, workspace: bytes, *, root: bytes | None = None, baseline: bytes | None = None, pid_file: str = ""
+    ) -> None:
         self.workspace = workspace
         self.root = root
+        self.pid_file = pid_file
         self.baseline = baseline
         #: Nothing runs and nothing is written: the whole root may be looked at.
         self.inspecting = False
@@ -55,6 +61,8 @@ class Area:
             TaskError: if there is none of that name, or it may not be looked at.
         """
         self.grounds = grounds
+        #: All of it is on one disk.
+        self.is_one_disk = name == tasks.WORKSPACE
         self._whole = -1
         self._device = 0
         if name == tasks.WORKSPACE:
@@ -67,6 +75,10 @@ class Area:
         elif name == tasks.ROOT and grounds.root is not None and grounds.inspecting:
             self.mount_point = b""
             self.fd = self._open_root(grounds.root, 0)
+            self._resolve = syscalls.RESOLVE_IN_ROOT
+        elif name == tasks.GUEST and grounds.root is not None and not grounds.inspecting:
+            self.mount_point = b""
+            self.fd = self._open_guest(grounds.root)
             self._resolve = syscalls.RESOLVE_IN_ROOT
         else:
             raise TaskError(tasks.UNSUPPORTED, message=f"there is no area {name!r} to look at")
@@ -207,6 +219,14 @@ class Area:
             except BlockingIOError:
                 continue
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    def _open_guest(self, root: bytes) -> int:
+        try:
+            with open(self.grounds.pid_file, encoding="ascii") as file:
+                return os.open(f"/proc/{file.read()}/root", _PATH_DIRECTORY)
+        except OSError:
+            # Nothing of the workload runs: without it there is what is on its disks.
+            return self._open_root(root, 0)
 
     def _open_root(self, path: bytes, flags: int) -> int:
         try:

@@ -40,15 +40,18 @@ def read_file(area: Area, path: bytes, *, max_bytes: int) -> Document:
     return {"size": found.st_size, "mode": stat.S_IMODE(found.st_mode)}
 
 
-def write_file(area: Area, path: bytes, *, size: int) -> Document:
+def write_file(area: Area, path: bytes, *, size: int, mode: int | None) -> Document:
     """Read a file's content, and put it in its place at once."""
     source = Input()
-    root = staging_root(area)
+    root = staging_root(area) if area.is_one_disk else -1
     directory, name, path = area.place(path)
+    if root < 0:
+        root = directory
     before = state_of(directory, name)
     if before is not None and not stat.S_ISREG(before.st_mode):
         raise TaskError(tasks.IS_DIRECTORY if stat.S_ISDIR(before.st_mode) else tasks.NOT_FILE, path)
-    mode = NEW_FILE_MODE if before is None else stat.S_IMODE(before.st_mode)
+    if mode is None:
+        mode = NEW_FILE_MODE if before is None else stat.S_IMODE(before.st_mode)
     try:
         file = StagedFile(directory)
         try:

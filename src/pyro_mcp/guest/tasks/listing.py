@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
 
 
-def list_files(area: Area, path: bytes, *, recursive: bool, limit: int) -> Document:
-    """Write an entry for each file below a directory, or for the one that the path names."""
-    fd = area.open(path, os.O_PATH)
+def list_files(
+    area: Area, path: bytes, *, recursive: bool, limit: int, is_alone: bool = False, follow: bool = True
+) -> Document:
+    """Write an entry for each file below a directory, or for the one that the path names, as always if `is_alone`."""
+    fd = area.open(path, os.O_PATH if follow else os.O_PATH | os.O_NOFOLLOW)
     found = os.fstat(fd)
     listed = _Listed(limit)
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(found.st_mode) and not is_alone:
         directory = os.open(b".", OPEN_DIRECTORY, dir_fd=fd)
         for each in walk(directory, path, recursive=recursive, limit=limit + 1):
             try:
@@ -37,7 +39,7 @@ def list_files(area: Area, path: bytes, *, recursive: bool, limit: int) -> Docum
             if not listed.add(each.path, state, target):
                 break
     else:
-        listed.add(path, found, b"")
+        listed.add(path, found, os.readlink(b"", dir_fd=fd) if stat.S_ISLNK(found.st_mode) else b"")
     listed.output.flush()
     return {"truncated": listed.truncated}
 

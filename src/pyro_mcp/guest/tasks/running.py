@@ -15,6 +15,7 @@ from pyro_mcp.guest.tasks.exporting import export_root
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.freezing import freeze
 from pyro_mcp.guest.tasks.listing import list_files, usage
+from pyro_mcp.guest.tasks.moving import make_directory, move_file, remove_file
 from pyro_mcp.guest.tasks.packing import pack_files
 from pyro_mcp.guest.tasks.staging import sweep
 from pyro_mcp.guest.tasks.streams import STDERR, STDOUT, write_all
@@ -76,7 +77,15 @@ class _Fields:
     @property
     def path(self) -> bytes:
         """Return the path."""
-        return os.fsencode(cast("str", self._document["path"]))
+        return self.name("path")
+
+    def name(self, name: str) -> bytes:
+        """Return a path."""
+        return os.fsencode(cast("str", self._document[name]))
+
+    def number_or_none(self, name: str) -> int | None:
+        """Return a number that may be missing."""
+        return cast("int | None", self._document.get(name))
 
     def count(self, name: str) -> int:
         """Return a number."""
@@ -104,10 +113,20 @@ def _perform(document: Document, grounds: TaskRoots) -> Mapping[str, object]:
 
 _TASKS: dict[str, Callable[[Area, _Fields], Mapping[str, object]]] = {
     tasks.LIST: lambda area, fields: list_files(
-        area, fields.path, recursive=fields.flag("recursive"), limit=fields.count("limit")
+        area,
+        fields.path,
+        recursive=fields.flag("recursive"),
+        limit=fields.count("limit"),
+        is_alone=fields.flag("alone"),
+        follow=not fields.flag("no_follow"),
     ),
     tasks.READ: lambda area, fields: read_file(area, fields.path, max_bytes=fields.count("max_bytes")),
-    tasks.WRITE: lambda area, fields: write_file(area, fields.path, size=fields.count("size")),
+    tasks.WRITE: lambda area, fields: write_file(
+        area, fields.path, size=fields.count("size"), mode=fields.number_or_none("mode")
+    ),
+    tasks.MKDIR: lambda area, fields: make_directory(area, fields.path),
+    tasks.MOVE: lambda area, fields: move_file(area, fields.path, fields.name("target")),
+    tasks.REMOVE: lambda area, fields: remove_file(area, fields.path, recursive=fields.flag("recursive")),
     tasks.FETCH: lambda area, fields: fetch_files(area, **fields.counts("count", "max_file_bytes", "max_total_bytes")),
     tasks.APPLY: lambda area, fields: apply_changes(area, count=fields.count("count")),
     tasks.PACK: lambda area, fields: pack_files(area, fields.path),
@@ -121,4 +140,4 @@ _TASKS: dict[str, Callable[[Area, _Fields], Mapping[str, object]]] = {
 }
 # They would show what a task that was cut off has left. Those that stage files look for it themselves.
 _SWEEPING = (tasks.DIFF, tasks.PACK, tasks.FREEZE)
-_CHANGING = (tasks.WRITE, tasks.APPLY, tasks.UNPACK, tasks.FREEZE)
+_CHANGING = (tasks.WRITE, tasks.APPLY, tasks.UNPACK, tasks.FREEZE, tasks.MKDIR, tasks.MOVE, tasks.REMOVE)

@@ -36,7 +36,8 @@ def unpack_files(area: Area, path: bytes) -> Document:
     """Read a stream, and unpack it."""
     widen(STDIN)
     os.umask(0)
-    unpacker = _Unpacker(area.make_directory(path), path)
+    root = area.make_directory(path)
+    unpacker = _Unpacker(root, path)
     decoder = TarDecoder()
     # One buffer for all: new memory costs more than what is read into it.
     buffer = bytearray(_BUFFER_BYTES)
@@ -56,7 +57,7 @@ def unpack_files(area: Area, path: bytes) -> Document:
         decoder.finish()
         unpacker.finish()
         if area.grounds.is_machine:
-            syscalls.syncfs(os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd))
+            syscalls.syncfs(root)
     except TarError as error:
         raise TaskError(tasks.BAD_ARCHIVE, message=f"the stream {error}") from None
     except OSError as error:

@@ -29,10 +29,9 @@ _REST = "workspace_logs with this seq and offset=N shows the output from byte N.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceExecRequest(CommandRequest):
+class WorkspaceExecRequest(CommandRequest, parameters.WorkspaceRequest):
     """Ask for one command in a workspace."""
 
-    workspace_id: str = field(metadata=parameters.HANDLE)
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
 
 

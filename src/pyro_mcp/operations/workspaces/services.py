@@ -78,6 +78,8 @@ class ServiceStartRequest:
         ),
     )
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
+    env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
+    user: str | None = field(default=None, metadata=parameters.USER)
     published_ports: tuple[dict[str, int | None], ...] | None = field(
         default=None,
         metadata=about(
@@ -185,7 +187,9 @@ def _start(request: ServiceStartRequest, call: Call) -> ServiceStartResult:
     spec = ServiceSpec(
         name=request.service_name,
         command=request.command,
-        cwd=posixpath.join(WORKSPACE, request.cwd),
+        cwd=parameters.working_directory(request.cwd),
+        env=request.env or {},
+        user=request.user or "",
         readiness=_readiness(request),
         ready_timeout_s=request.ready_timeout_seconds,
         ready_interval_ms=request.ready_interval_ms,

@@ -42,6 +42,8 @@ class ShellOpenRequest:
     cols: int = field(default=120, metadata=about("Terminal columns.", ge=1, le=_MAX_COLS))
     rows: int = field(default=30, metadata=about("Terminal rows.", ge=1, le=_MAX_ROWS))
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
+    env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
+    user: str | None = field(default=None, metadata=parameters.USER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +182,8 @@ class ShellCloseResult(ShellResult):
 def _open(request: ShellOpenRequest, call: Call) -> ShellResult:
     from pyro_mcp.workspace.shells.shell import ShellSpec, open_shell
 
-    spec = ShellSpec(posixpath.join(WORKSPACE, request.cwd), request.cols, request.rows, request.secret_env)
+    cwd = parameters.working_directory(request.cwd)
+    spec = ShellSpec(cwd, request.cols, request.rows, request.secret_env, request.env or {}, request.user or "")
     with engine(call) as using:
         return _shell(ShellResult, open_shell(using, request.workspace_id, spec))
 

@@ -34,6 +34,21 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
 
 
+def check_variables(env: Mapping[str, str]) -> None:
+    """Refuse variables that no process can have.
+
+    Raises:
+        PyroError: INVALID. The value is not shown: it may be a secret.
+    """
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"the variable {name[:100]!r} can't be set",
+                hint="A name is not empty and has no =; neither it nor its value holds a NUL character.",
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class GuestCommand:
     """A command: a line for the guest's shell (`str`), or a program and its arguments.
@@ -65,14 +80,7 @@ class GuestCommand:
                 "the command holds a NUL character, which no program can be given",
                 hint="Pass binary data on stdin.",
             )
-        for name, value in self.env.items():
-            if not name or "=" in name or "\0" in name + value:
-                # The value is not shown: it may be a secret.
-                raise PyroError(
-                    ErrorCode.INVALID,
-                    f"the variable {name[:100]!r} can't be set",
-                    hint="A name is not empty and has no =; neither it nor its value holds a NUL character.",
-                )
+        check_variables(self.env)
 
     @property
     def argv(self) -> tuple[str, ...]:

@@ -42,7 +42,10 @@ _MAX_URL_CHARS = 2048
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """A service to be started. `secret_env` has the variable of each secret that it gets."""
+    """A service to be started. `secret_env` has the variable of each secret that it gets.
+
+    The values of `env` are recorded nowhere. Without a `user` it is root's.
+    """
 
     name: str
     command: str | tuple[str, ...]
@@ -52,6 +55,8 @@ class ServiceSpec:
     ready_interval_ms: int = DEFAULT_READY_INTERVAL_MS
     secret_env: Mapping[str, str] = field(default_factory=dict[str, str])
     ports: tuple[PublishedPort, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    user: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no guest could run.
@@ -60,7 +65,7 @@ class ServiceSpec:
             PyroError: INVALID.
         """
         check_service_name(self.name)
-        GuestCommand(self.command)
+        GuestCommand(self.command, env=self.env)
         if not self.cwd.startswith("/") or "\0" in self.cwd:
             raise PyroError(
                 ErrorCode.INVALID,

@@ -6,7 +6,7 @@ The host keeps no record of shells: the guest has them, and they end with it. On
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.shells import GuestShells
@@ -17,6 +17,7 @@ from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.workspace.guest import guest_of
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
+from pyro_mcp.workspace.machines.command import check_variables
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -78,12 +79,25 @@ _ON_HOST = {"HISTFILE": ""}
 
 @dataclass(frozen=True, slots=True)
 class ShellSpec:
-    """The specification of a shell. `secret_env` has the variables that are to hold secrets, by the secret's name."""
+    """The specification of a shell, root's without a `user`. The values of `env` are recorded nowhere.
+
+    `secret_env` has the variables that are to hold secrets, by the secret's name.
+    """
 
     cwd: str = WORKSPACE
     cols: int = DEFAULT_COLS
     rows: int = DEFAULT_ROWS
     secret_env: Mapping[str, str] | None = None
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    user: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no guest could run.
+
+        Raises:
+            PyroError: INVALID.
+        """
+        check_variables(self.env)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +125,15 @@ def open_in(engine: Engine, use: ShellsUse, spec: ShellSpec) -> UsedShell:
     variables = dict(use.guest.vm.variables)
     if use.workspace.is_host_compat:
         variables |= _ON_HOST
+    variables |= spec.env
     if spec.secret_env:
         from pyro_mcp.workspace.secrets.keeping import secret_variables, secrets_of
 
         secrets = secrets_of(engine.paths, use.workspace)
         variables |= secret_variables(use.workspace, secrets, spec.secret_env)
-    info = use.shells.open(new_shell_id(), cwd=spec.cwd, cols=spec.cols, rows=spec.rows, env=variables)
+    info = use.shells.open(
+        new_shell_id(), cwd=spec.cwd, cols=spec.cols, rows=spec.rows, env=variables, user=spec.user
+    )
     return use.used(info)
 
 

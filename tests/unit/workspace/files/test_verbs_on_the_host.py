@@ -210,7 +210,7 @@ def test_all_output_of_one_command_can_be_had(pyro: Pyro, ws: str) -> None:
     logs = pyro.logs_workspace(ws)
     assert logs.commands[0].stdout_truncated is True
     whole = pyro.logs_workspace(ws, seq=done.seq).commands[0]
-    assert (len(whole.stdout), whole.stdout_truncated) == (done.stdout_bytes, False)
+    assert (len(whole.stdout), whole.stdout_truncated) == (done.stdout_size_bytes, False)
     assert pyro.logs_workspace(ws, seq=done.seq, offset=7 * 1000).commands[0].stdout.startswith("001001\n")
     with pytest.raises(PyroError, match="no command number 99"):
         pyro.logs_workspace(ws, seq=99)

@@ -1,0 +1,104 @@
+"""The SDK's objects with real guests: the examples of the documentation, and cancelled calls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyro_mcp import AsyncPyro, NotFoundError, Pyro, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+pytestmark = pytest.mark.vm
+SDK = Path(__file__).resolve().parents[2] / "docs" / "sdk.md"
+TREE = "sleep 9871 & setsid sleep 9872 & touch begun; wait"
+WAIT_S = 60
+
+
+@pytest.fixture(scope="module")
+def workspace() -> Generator[Workspace]:
+    with Pyro().workspace("debian:12") as made:
+        yield made
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not is_true():
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def left_running(workspace: Workspace) -> str:
+    return workspace.exec("pgrep -af 'sleep 987[12]'; true").stdout
+
+
+def test_the_examples_of_the_documentation_run() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", SDK.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(SDK), "exec"), names)
+    assert len(blocks) > 8
+    with pytest.raises(NotFoundError):
+        Pyro().status_workspace("sdk-docs")
+
+
+def test_a_task_that_is_cancelled_takes_the_guests_processes_along(workspace: Workspace) -> None:
+    async def main() -> None:
+        async with AsyncPyro() as pyro:
+            same = await pyro.workspace(id=workspace.id)
+            task = asyncio.create_task(same.exec(TREE, timeout_seconds=None))
+            while not await same.files.exists("begun"):
+                continue
+            assert "sleep 9872" in (await same.exec("pgrep -af 'sleep 987[12]'")).stdout
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert left_running(workspace) == ""
+    workspace.files.remove("begun")
+
+
+def test_a_program_that_is_interrupted_takes_the_guests_processes_along(workspace: Workspace) -> None:
+    program = f"from pyro_mcp import Pyro; Pyro().workspace(id={workspace.id!r}).exec({TREE!r}, timeout_seconds=None)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import signal; signal.signal(2, signal.default_int_handler); {program}"],
+        stderr=subprocess.PIPE,
+    ) as child:
+        wait_until(lambda: workspace.files.exists("begun"))
+        child.send_signal(signal.SIGINT)
+        _, stderr = child.communicate()
+    assert b"KeyboardInterrupt" in stderr
+    wait_until(lambda: left_running(workspace) == "")
+    workspace.files.remove("begun")
+
+
+def test_many_calls_run_at_once(workspace: Workspace) -> None:
+    async def main() -> list[str]:
+        async with AsyncPyro() as pyro:
+            same = await pyro.workspace(id=workspace.id)
+            ran = await asyncio.gather(*(same.exec(f"head -c 500000 /dev/zero | tr '\\0' {n}") for n in range(5)))
+            return [each.stdout for each in ran]
+
+    assert asyncio.run(main()) == [str(n) * 500_000 for n in range(5)]
+
+
+def test_a_workspace_that_existed_is_kept_and_one_that_is_gone_does_not_matter() -> None:
+    pyro = Pyro()
+    made = pyro.workspace("debian:12-base")
+    with pyro.workspace(id=made.id[:10]) as same:
+        assert same.id == made.id
+    with pyro.workspace(id=made.id, keep=False) as same:
+        same.delete()
+    with pytest.raises(NotFoundError, match="not_found"):
+        made.status()
