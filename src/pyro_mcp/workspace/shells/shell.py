@@ -131,9 +131,7 @@ def open_in(engine: Engine, use: ShellsUse, spec: ShellSpec) -> UsedShell:
 
         secrets = secrets_of(engine.paths, use.workspace)
         variables |= secret_variables(use.workspace, secrets, spec.secret_env)
-    info = use.shells.open(
-        new_shell_id(), cwd=spec.cwd, cols=spec.cols, rows=spec.rows, env=variables, user=spec.user
-    )
+    info = use.shells.open(new_shell_id(), cwd=spec.cwd, cols=spec.cols, rows=spec.rows, env=variables, user=spec.user)
     return use.used(info)
 
 
