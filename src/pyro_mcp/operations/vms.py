@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
 from pyro_mcp.operations.guest_commands import command_result, command_streams, guest_command
 from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of
