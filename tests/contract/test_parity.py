@@ -76,7 +76,8 @@ SIGNATURES = {
         "(environment: str, *, vcpu_count: int = 1, mem_mib: int = 1024, ttl_seconds: int = 3600,"
         " network_policy: str = off, allow_host_compat: bool = False, seed_path: str | PathLike[str] | None = None,"
         " secrets: Sequence[Mapping[str, str]] | None = None, name: str | None = None,"
-        " labels: Mapping[str, str] | None = None, require_kvm: bool = False, include_ignored: bool = False)"
+        " labels: Mapping[str, str] | None = None, require_kvm: bool = False, include_ignored: bool = False,"
+        " exclude: Sequence[str] | None = None)"
     ),
     "list_workspaces": "()",
     "update_workspace": (

@@ -46,6 +46,7 @@ class Workspaces(Calling):
         labels: Mapping[str, str] | None = None,
         require_kvm: bool = False,
         include_ignored: bool = False,
+        exclude: Sequence[str] | None = None,
     ) -> WorkspaceResult:
         """Create and start a workspace; /workspace starts as a copy of `seed_path`.
 
@@ -62,6 +63,7 @@ class Workspaces(Calling):
             require_kvm=require_kvm,
             seed_path=seed_path,
             include_ignored=include_ignored,
+            exclude=exclude,
             secrets=secrets,
             name=name,
             labels=labels,

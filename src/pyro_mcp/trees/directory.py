@@ -15,11 +15,15 @@ import stat
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join, shown_briefly
 from pyro_mcp.protocol.tar_writer import data_segments
 from pyro_mcp.trees.entries import KEPT_MODE, Bounds, Entry, Kind, Notes, Tally, TreeMode, data_bytes
+
+if TYPE_CHECKING:
+    from pyro_mcp.trees.exclusion import Exclusion
 
 _OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
@@ -58,6 +62,8 @@ class DirectorySource:
         self._first_names: dict[tuple[int, int], bytes] = {}
         self._unreadable: list[bytes] = []
         self.notes = Notes()
+        #: What its user does not want.
+        self.exclusion: Exclusion | None = None
 
     def check(self) -> None:
         """Refuse nothing ahead: a directory is read once."""
@@ -136,7 +142,18 @@ class DirectorySource:
         level.directories.sort(reverse=True)
 
     def select(self, level: Level) -> None:
-        """Take out of a directory's listing what is to be left out: here nothing."""
+        """Take out of a directory's listing what is to be left out."""
+        if self.exclusion is None:
+            return
+        for names in (level.files, level.links, level.directories):
+            is_directory = names is level.directories
+            names[:] = [name for name in names if not self._excludes(join(level.path, name), is_directory=is_directory)]
+
+    def _excludes(self, path: bytes, *, is_directory: bool) -> bool:
+        if self.exclusion is None or not self.exclusion.names(path, is_directory=is_directory):
+            return False
+        self.notes.ignore(path, *measured(os.path.join(os.fsencode(self._path), path)))
+        return True
 
     def _files(self, level: Level) -> Generator[Entry]:
         for name in level.files:
@@ -244,3 +261,23 @@ def _special(directory: int, name: bytes) -> str:
         stat.S_IFCHR: "a character device",
     }
     return names.get(stat.S_IFMT(mode), GONE)
+
+
+def measured(path: bytes) -> tuple[int, int]:
+    """Return how many files are at a path, and how many bytes they hold. What can't be read counts as nothing."""
+    count = size = 0
+    pending = [path]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as found:
+                for each in found:
+                    if each.is_dir(follow_symlinks=False):
+                        pending.append(each.path)
+                    else:
+                        count += 1
+                        size += each.stat(follow_symlinks=False).st_size
+        except NotADirectoryError:
+            return 1, os.lstat(path).st_size
+        except OSError:
+            continue
+    return count, size

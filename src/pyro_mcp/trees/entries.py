@@ -162,10 +162,14 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class SeedRules:
-    """Which files of a seed are taken. Those that git ignores are not, where the seed is a checkout."""
+    """Which files of a seed are taken. Those that git ignores are not, where the seed is a checkout.
+
+    `exclude` are patterns as in a .gitignore at the top of the seed.
+    """
 
     include_ignored: bool = False
     tracked_only: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

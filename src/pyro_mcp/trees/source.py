@@ -12,6 +12,7 @@ from pyro_mcp.trees.directory import DirectorySource
 from pyro_mcp.trees.entries import SeedRules, TreeSource
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_RULES = ".pyroignore"
 
 
 def open_source(
@@ -29,13 +30,13 @@ def open_source(
     with os_errors(f"read {path}", hint="Give a directory, or a .tar, .tar.gz or .tgz file."):
         found = os.stat(path)
     if stat.S_ISDIR(found.st_mode):
-        if rules is None or scratch is None or (top := checkout_around(real := Path(os.path.realpath(path)))) is None:
+        if rules is None or scratch is None:
             return DirectorySource(path, avoid=avoid)
-        from pyro_mcp.trees.checkouts.source import open_checkout
-
-        source = open_checkout(top, real, rules, scratch, avoid=avoid)
-        source.name = str(path)
-        return source
+        return _open_seed(path, rules, scratch, avoid)
+    if rules is not None and rules.exclude:
+        raise PyroError(
+            ErrorCode.INVALID, f"{path} is no directory: nothing of it can be excluded", hint="Unpack it first."
+        )
     if stat.S_ISREG(found.st_mode) and path.name.lower().endswith(_SUFFIXES):
         # Most trees are directories, and start sooner without this.
         from pyro_mcp.trees.archive import ArchiveSource
@@ -47,6 +48,22 @@ def open_source(
         hint="Give a directory, or a .tar, .tar.gz or .tgz file.",
         details={"path": str(path)},
     )
+
+
+def _open_seed(path: Path, rules: SeedRules, scratch: Path, avoid: Iterable[Path]) -> DirectorySource:
+    real = Path(os.path.realpath(path))
+    source = None
+    if (top := checkout_around(real)) is not None:
+        from pyro_mcp.trees.checkouts.source import open_checkout
+
+        source = open_checkout(top, real, rules, scratch, avoid=avoid)
+        source.name = str(path)
+    source = source or DirectorySource(path, avoid=avoid)
+    if rules.exclude or os.path.lexists(path / _RULES):
+        from pyro_mcp.trees.exclusion import exclusion_of
+
+        source.exclusion = exclusion_of(real, rules.exclude)
+    return source
 
 
 def checkout_around(directory: Path) -> Path | None:

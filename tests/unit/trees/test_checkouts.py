@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.trees.checkouts import history
 from pyro_mcp.trees.entries import SeedRules
@@ -71,7 +72,7 @@ def origin(tmp_path: Path) -> Path:
 def seeded(tmp_path: Path) -> Callable[..., tuple[Path, SeedReport]]:
     """Return a function that lays a seed into a new directory, as for a workspace."""
 
-    def lay(seed: Path, **rules: bool) -> tuple[Path, SeedReport]:
+    def lay(seed: Path, **rules: Any) -> tuple[Path, SeedReport]:
         target = tmp_path / f"guests/{len(list(tmp_path.glob('guests/*')))}/workspace"
         target.mkdir(parents=True)
         report = lay_tree(seed, target, Silent(), rules=SeedRules(**rules))
@@ -344,3 +345,44 @@ def test_a_git_file_that_leads_to_a_repository_of_somebody_else_brings_nothing(
 
     assert sorted(os.listdir(guest)) == [".git", "file"]
     assert "does not name" in report.notes[0]
+
+
+def test_excluded_files_stay_on_the_host_and_are_not_deleted_for_git(
+    origin: Path, seeded: Callable[..., tuple[Path, SeedReport]]
+) -> None:
+    (origin / ".pyroignore").write_text("# large\n/docs/\n*.bin\n!keep.bin\n")
+    for name in ("a.bin", "keep.bin", "notes"):
+        (origin / name).write_text(name)
+
+    guest, report = seeded(origin, exclude=("notes",))
+
+    assert sorted(os.listdir(guest)) == [".git", ".gitignore", ".pyroignore", "keep.bin", "readme", "src"]
+    assert git(guest, "status", "--porcelain") == "?? .pyroignore\n?? keep.bin\n"
+    assert report.ignored_count == 3
+    assert_works(guest)
+
+
+def test_a_directory_that_is_no_checkout_has_exclusions_too(
+    tmp_path: Path, seeded: Callable[..., tuple[Path, SeedReport]]
+) -> None:
+    for name in ("plain/sub/x.log", "plain/sub/x", "plain/cache/y"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    guest, report = seeded(tmp_path / "plain", exclude=("*.log", "cache"))
+
+    assert sorted(os.path.relpath(path, guest) for path in guest.rglob("*")) == ["sub", "sub/x"]
+    assert report.ignored_count == 2
+
+
+def test_an_archive_and_a_pyroignore_that_is_a_link_are_refused(
+    tmp_path: Path, seeded: Callable[..., tuple[Path, SeedReport]]
+) -> None:
+    (tmp_path / "a.tar").touch()
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain/.pyroignore").symlink_to("/etc/passwd")
+
+    with pytest.raises(PyroError, match="nothing of it can be excluded"):
+        seeded(tmp_path / "a.tar", exclude=("x",))
+    with pytest.raises(PyroError, match="pyroignore can't be used"):
+        seeded(tmp_path / "plain")

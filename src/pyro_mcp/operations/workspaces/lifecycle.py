@@ -54,6 +54,16 @@ class WorkspaceCreateRequest:
     include_ignored: bool = field(
         default=False, metadata=about("Copy files too that git ignores, where seed_path is in a git checkout.")
     )
+    exclude: tuple[str, ...] | None = field(
+        default=None,
+        metadata=about(
+            "Files of seed_path to leave out: patterns as in a .gitignore, besides those in its .pyroignore.",
+            names="PATTERN",
+            max_length=1024,
+            form="a pattern as in a .gitignore, such as *.log or build/",
+            pattern=r"^[^\n]+$",
+        ),
+    )
     secrets: tuple[dict[str, str], ...] | None = field(default=None, metadata=parameters.SECRETS)
     name: str | None = field(default=None, metadata=parameters.NAME)
     labels: dict[str, str] | None = field(default=None, metadata=parameters.LABELS)
@@ -84,7 +94,7 @@ class SeedResult(Result):
     skipped: list[NoteResult] = said(parameters.SKIPPED, most=20)
     changed_count: int = said("Number of files that changed while they were read.")
     changed: list[NoteResult] = said(parameters.CHANGED, most=20)
-    ignored_count: int = said("Number of files left out because git ignores them.")
+    ignored_count: int = said("Number of files left out because git ignores them, or by exclude.")
     ignored_bytes: int = said("Their size.")
     largest_ignored: list[NoteResult] = said("The largest of them, with their sizes.", most=5)
     notes: list[str] = said("Remarks, such as on history that was left out.", most=20)
@@ -197,7 +207,7 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
         allow_host_compat=request.allow_host_compat,
         require_kvm=request.require_kvm,
         seed=None if request.seed_path is None else Path(request.seed_path),
-        seed_rules=SeedRules(include_ignored=request.include_ignored),
+        seed_rules=SeedRules(request.include_ignored, exclude=request.exclude or ()),
         name=request.name,
         labels=request.labels or {},
         secrets=secrets,

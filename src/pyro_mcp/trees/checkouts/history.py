@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from pyro_mcp.trees.checkouts.git import GITLINK, IndexEntry, Repository, UnusableError
@@ -29,10 +30,14 @@ _UNDER_WAY = {
 
 
 class GuestRepository:
-    """The making of one git directory at `target`. `remarks` says what could not come along, in sentences."""
+    """The making of one git directory at `target`. `remarks` says what could not come along, in sentences.
 
-    def __init__(self, repository: Repository, target: Path) -> None:
+    Tracked files that are `excluded` count as not checked out, not as deleted.
+    """
+
+    def __init__(self, repository: Repository, target: Path, excluded: Callable[[bytes], bool]) -> None:
         self._source = repository
+        self._excluded = excluded
         self._target = target
         self._branch = repository.text("symbolic-ref", "-q", "HEAD")
         self._head = repository.text("rev-parse", "-q", "--verify", "HEAD^{commit}")
@@ -169,7 +174,7 @@ class GuestRepository:
         entries = self._source.entries
         lines = b"".join(_index_line(each) for each in entries)
         self._git("update-index", "-z", "--index-info", data=lines)
-        if skipped := b"".join(each.path + b"\0" for each in entries if each.is_skipped):
+        if skipped := b"".join(each.path + b"\0" for each in entries if each.is_skipped or self._excluded(each.path)):
             self._git("update-index", "-z", "--skip-worktree", "--stdin", data=skipped)
 
     def _rewrite(self, kept: list[str]) -> None:

@@ -14,7 +14,7 @@ from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.protocol.names import join, parent_of, shown_briefly
 from pyro_mcp.trees.checkouts.git import Repository, UnusableError, open_repository
 from pyro_mcp.trees.checkouts.history import GuestRepository
-from pyro_mcp.trees.directory import DirectorySource, Level
+from pyro_mcp.trees.directory import DirectorySource, Level, measured
 from pyro_mcp.trees.entries import Entry, SeedRules
 
 _GIT = b".git"
@@ -74,14 +74,18 @@ class CheckoutSource(DirectorySource):
                 each[:] = [name for name in each if name != _GIT]
             if level.path:
                 self._enter_repository(level.path)
+        super().select(level)
         for each in names:
             each[:] = [name for name in each if self._takes(join(level.path, name))]
+
+    def _is_excluded(self, path: bytes) -> bool:
+        return self.exclusion is not None and self.exclusion.covers(path)
 
     def _takes(self, path: bytes) -> bool:
         if self._rules.tracked_only:
             return path in self._tracked
         if path in self._ignored:
-            self.notes.ignore(path, *_measured(os.path.join(os.fsencode(self._directory), path)))
+            self.notes.ignore(path, *measured(os.path.join(os.fsencode(self._directory), path)))
             return False
         return True
 
@@ -108,7 +112,7 @@ class CheckoutSource(DirectorySource):
 
     def _git_directory(self, place: bytes, repository: Repository) -> Generator[Entry]:
         path = join(place, _GIT)
-        made = GuestRepository(repository, self._scratch)
+        made = GuestRepository(repository, self._scratch, lambda name: self._is_excluded(join(place, name)))
         try:
             made.make()
             for entry in DirectorySource(self._scratch).items():
@@ -120,23 +124,3 @@ class CheckoutSource(DirectorySource):
         prefix = f"{shown_briefly(place)}: " if place else ""
         for remark in made.remarks:
             self.notes.remark(prefix + remark)
-
-
-def _measured(path: bytes) -> tuple[int, int]:
-    """Return how many files are at a path, and how many bytes they hold. What can't be read counts as nothing."""
-    count = size = 0
-    pending = [path]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as found:
-                for each in found:
-                    if each.is_dir(follow_symlinks=False):
-                        pending.append(each.path)
-                    else:
-                        count += 1
-                        size += each.stat(follow_symlinks=False).st_size
-        except NotADirectoryError:
-            return 1, os.lstat(path).st_size
-        except OSError:
-            continue
-    return count, size
