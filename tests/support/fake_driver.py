@@ -19,8 +19,8 @@ from pyro_mcp.host.files import open_regular
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.vmm.driver import LANES, DriverProbe, Features
-from pyro_mcp.vmm.files import create_memory, save_memory
 from pyro_mcp.vmm.machine import KeptMachine
+from pyro_mcp.vmm.qemu.driver import create_memory, save_memory
 from pyro_mcp.vmm.selection import Selection
 from pyro_mcp.vmm.start import Command, started
 from pyro_mcp.vmm.template import DEVICE_STATE, RAM, VmmIdentity

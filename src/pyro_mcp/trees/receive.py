@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,26 +60,6 @@ class ReceiveReport:
 _T = TypeVar("_T")
 
 
-def receive_tree(
-    chunks: Iterable[bytes],
-    output_path: Path,
-    *,
-    hooks: HookPolicy | None = None,
-    bounds: Bounds | None = None,
-    progress: Progress | None = None,
-) -> ReceiveReport:
-    """Write the tree of a guest's stream to `output_path`, where nothing may be yet.
-
-    Raises:
-        PyroError: CONFLICT if something is there; PROTOCOL if the stream breaks the form; INVALID if it is too much;
-            NO_SPACE, PERMISSION, NOT_FOUND. Then nothing is at `output_path`.
-    """
-    with TreeReceiver(output_path, hooks=hooks, bounds=bounds, progress=progress) as receiver:
-        for chunk in chunks:
-            receiver.feed(chunk)
-        return receiver.finish()
-
-
 @dataclass(slots=True)
 class _OpenFile:
     path: bytes
@@ -90,7 +70,10 @@ class _OpenFile:
 
 
 class TreeReceiver:
-    """The same, for a stream that arrives in pieces. A context manager; without `finish` nothing comes out."""
+    """Writes the tree of a guest's stream, piece by piece, to `output_path`, where nothing may be yet.
+
+    A context manager; without `finish` nothing comes out.
+    """
 
     def __init__(
         self,
@@ -134,7 +117,8 @@ class TreeReceiver:
         """Take the next bytes of the stream.
 
         Raises:
-            PyroError: as `receive_tree` says.
+            PyroError: PROTOCOL if the stream breaks the form; INVALID if it is too much; NO_SPACE, PERMISSION,
+                NOT_FOUND. Then nothing is at `output_path`.
         """
         try:
             for found in self._decoder.feed(chunk):
@@ -155,7 +139,7 @@ class TreeReceiver:
         """Say that the stream is at its end, and give the tree its name.
 
         Raises:
-            PyroError: as `receive_tree` says.
+            PyroError: as `feed`; CONFLICT if something is at `output_path` by now.
         """
         try:
             self._decoder.finish()

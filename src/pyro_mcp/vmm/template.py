@@ -154,18 +154,6 @@ def open_template(directory: Path, key: str) -> Template:
     return template
 
 
-def verify_digests(template: Template) -> None:
-    """Read every file whole and compare it with its digest, however slow that is.
-
-    Raises:
-        PyroError: CORRUPT, naming the file.
-    """
-    for name, stamp in template.files.items():
-        with closing_fd(template.open(name)) as fd:
-            if _digest_of_data(fd) != stamp.sha256:
-                raise _corrupt(template.directory, f"{name} does not match its digest")
-
-
 def host_cpu(cpuinfo: str = "/proc/cpuinfo") -> str:
     """Return a digest of what this host's processor is and can do."""
     wanted = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")

@@ -20,8 +20,8 @@ from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model.kinds import DiffChange, FileKind
 from pyro_mcp.trees.entries import Kind
 from pyro_mcp.trees.outgoing import stream_tree
-from pyro_mcp.trees.receive import receive_tree
 from tests.support.agents import run
+from tests.support.receiving import receive_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

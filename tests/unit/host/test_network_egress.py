@@ -15,7 +15,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.network import Egress, egress, egress_problems, open_egress
-from pyro_mcp.host.network.obstacles import explain_failure
+from pyro_mcp.host.network.egress import explain_failure
 from pyro_mcp.host.process.identity import ProcessStat, tree_of
 from pyro_mcp.host.waiting import wait_until
 from tests.support.ethernet import WireGuest
@@ -202,7 +202,7 @@ def test_a_missing_program_is_named_with_the_command_that_installs_it(monkeypatc
 
 
 def test_a_host_without_the_tun_device_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("pyro_mcp.host.network.obstacles.TUN_DEVICE", str(tmp_path / "tun"))
+    monkeypatch.setattr("pyro_mcp.host.network.egress.TUN_DEVICE", str(tmp_path / "tun"))
     monkeypatch.setattr("pyro_mcp.host.programs.look_up", everything_but("nothing"))
     with pytest.raises(PyroError, match="has no") as caught:
         open_egress()
@@ -211,7 +211,7 @@ def test_a_host_without_the_tun_device_is_told_how_to_get_it(monkeypatch: pytest
 
 
 def test_a_tun_device_for_root_alone_is_explained_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyro_mcp.host.network.obstacles.TUN_DEVICE", "/dev/null")
+    monkeypatch.setattr("pyro_mcp.host.network.egress.TUN_DEVICE", "/dev/null")
     monkeypatch.setattr("pyro_mcp.host.programs.look_up", everything_but("nothing"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 

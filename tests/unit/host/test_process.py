@@ -11,7 +11,7 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
-from pyro_mcp.host.process.output import MAX_LINE_BYTES, BoundedOutput, LineSplitter
+from pyro_mcp.host.process.run import MAX_LINE_BYTES, BoundedOutput, LineSplitter
 
 if TYPE_CHECKING:
     from pathlib import Path

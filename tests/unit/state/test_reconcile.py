@@ -24,9 +24,8 @@ from pyro_mcp.state.discard import end_machine
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.quarantine import quarantined
-from pyro_mcp.state.reconcile import reconcile
+from pyro_mcp.state.reconcile import Verdict, judge, reconcile
 from pyro_mcp.state.store import Store, is_alive, this_process
-from pyro_mcp.state.verdict import Verdict, judge
 from pyro_mcp.vmm.keeper import start_keeper, start_remover
 from tests.support.vms import a_vm
 

@@ -14,8 +14,9 @@ from pyro_mcp.protocol import tar_writer
 from pyro_mcp.trees.hooks.census import HostHook
 from pyro_mcp.trees.hooks.gate import HookPolicy, HostHookNote
 from pyro_mcp.trees.outgoing import stream_tree
-from pyro_mcp.trees.receive import ReceiveReport, receive_tree
+from pyro_mcp.trees.receive import ReceiveReport
 from pyro_mcp.trees.seed import seed_disk
+from tests.support.receiving import receive_tree
 from tests.unit.trees.looking_in import DISK_BYTES, described
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from pyro_mcp.host import process
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.trees import staging
 from pyro_mcp.trees.outgoing import stream_tree
-from pyro_mcp.trees.receive import TreeReceiver, receive_tree
+from pyro_mcp.trees.receive import TreeReceiver
 from pyro_mcp.trees.seed import seed_disk
 from pyro_mcp.trees.staging import PREFIX, staged_beside
 from tests.support.python import python_that_says_ready, run_python
+from tests.support.receiving import receive_tree
 from tests.unit.trees.listed import Listed, directory, file
 from tests.unit.trees.looking_in import DISK_BYTES, assert_clean, described
 
@@ -44,9 +45,12 @@ import sys
 from pathlib import Path
 from pyro_mcp.errors import PyroError
 from pyro_mcp.trees.outgoing import stream_tree
-from pyro_mcp.trees.receive import receive_tree
+from pyro_mcp.trees.receive import TreeReceiver
 try:
-    receive_tree(stream_tree(Path(sys.argv[1])), Path(sys.argv[2]))
+    with TreeReceiver(Path(sys.argv[2])) as receiver:
+        for chunk in stream_tree(Path(sys.argv[1])):
+            receiver.feed(chunk)
+        receiver.finish()
 except PyroError as error:
     print(error.code.value, error.message)
 """

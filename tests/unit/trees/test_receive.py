@@ -19,9 +19,10 @@ from pyro_mcp.trees import receive
 from pyro_mcp.trees.entries import Bounds, Kind, Note
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.trees.outgoing import stream_tree
-from pyro_mcp.trees.receive import TreeReceiver, receive_tree
+from pyro_mcp.trees.receive import TreeReceiver
 from pyro_mcp.trees.staging import PREFIX
 from pyro_mcp.trees.tree_writer import current_umask
+from tests.support.receiving import receive_tree
 from tests.support.thorough import examples
 from tests.unit.trees.looking_in import described
 

@@ -10,7 +10,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.files import open_regular
 from pyro_mcp.host.sockets import listen_unix
-from pyro_mcp.vmm.files import create_memory, save_memory
+from pyro_mcp.vmm.qemu.driver import create_memory, save_memory
 
 if TYPE_CHECKING:
     from pathlib import Path

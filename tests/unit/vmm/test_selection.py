@@ -13,8 +13,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.vmm import selection
 from pyro_mcp.vmm.qemu import kvm_probe
-from pyro_mcp.vmm.qemu.kvm_probe import CACHE_FILE, forget_verdict, known_verdict, kvm_verdict
-from pyro_mcp.vmm.qemu.probe_guest import SIGN_OF_LIFE, initramfs
+from pyro_mcp.vmm.qemu.kvm_probe import CACHE_FILE, SIGN_OF_LIFE, forget_verdict, initramfs, known_verdict, kvm_verdict
 from pyro_mcp.vmm.selection import driver_of, select_driver
 from pyro_mcp.vmm.template import VmmIdentity
 

@@ -14,8 +14,7 @@ from pyro_mcp.host.process.identity import tree_of
 from pyro_mcp.model.kinds import Accelerator
 from pyro_mcp.vmm.driver import BootFiles, BootPlan, Drive, Machine
 from pyro_mcp.vmm.qemu.driver import QemuDriver
-from pyro_mcp.vmm.qemu.kvm_probe import CACHE_FILE, boot_probe_guest
-from pyro_mcp.vmm.qemu.probe_guest import SIGN_OF_LIFE
+from pyro_mcp.vmm.qemu.kvm_probe import CACHE_FILE, SIGN_OF_LIFE, boot_probe_guest
 from tests.support.machines import Bench, greet, make_drives
 
 if TYPE_CHECKING:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
-from pyro_mcp.host.durable import fsync_dir
+from pyro_mcp.host.durable import fsync_dir, sparse_copy
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.files import NEW_FILE, closing_fd
 from pyro_mcp.host.waiting import Deadline
 from pyro_mcp.model.kinds import Accelerator, VmmKind
 from pyro_mcp.model.machine import MachineRecord
 from pyro_mcp.vmm.driver import LANES, BootPlan, DriverProbe, Features, Machine, Problem, RestorePlan
-from pyro_mcp.vmm.files import create_memory, save_memory
 from pyro_mcp.vmm.qemu import argv, jail
 from pyro_mcp.vmm.qemu.binary import PROGRAM, find_binary
 from pyro_mcp.vmm.qemu.kernel_line import kernel_line, kernel_line_revision
@@ -179,3 +178,36 @@ def _await_migration(monitor: QmpClient, deadline: Deadline) -> None:
             f"QEMU could not move the machine's state: {answer.get('error-desc', event.get('status'))}",
             hint="It is rebuilt at the next start.",
         )
+
+
+def create_memory(size_bytes: int) -> int:
+    """Make a file in memory for a guest's memory, and return its descriptor. The caller closes it.
+
+    Anybody may write to it by its mode, because QEMU reopens it as the user it runs as; nobody else has it to open.
+
+    Raises:
+        PyroError: NO_SPACE and others.
+    """
+    with os_errors("make the guest's memory"):
+        fd = os.memfd_create("guest-memory", os.MFD_CLOEXEC)
+        try:
+            os.fchmod(fd, 0o666)
+            os.ftruncate(fd, size_bytes)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
+
+
+def save_memory(fd: int, path: Path) -> None:
+    """Write what is in the memory `fd` to the new file `path`, synced; untouched pages become holes.
+
+    QEMU may reopen the file as the user it runs as, to read: its directory keeps everybody else out.
+
+    Raises:
+        PyroError: CONFLICT if it exists; NO_SPACE, PERMISSION and others.
+    """
+    with os_errors(f"write the memory file {path}"), closing_fd(os.open(path, NEW_FILE, 0o600)) as target:
+        os.fchmod(target, 0o666)
+        sparse_copy(fd, target)
+        os.fsync(target)

@@ -12,7 +12,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.service import PublishedPort
 from pyro_mcp.protocol import wire
-from pyro_mcp.workspace.services.publishing.listening import listen
+from pyro_mcp.workspace.services.publishing.publisher import listen
 from pyro_mcp.workspace.services.publishing.relay import pieces
 
 if TYPE_CHECKING:
