@@ -33,6 +33,14 @@ _BUSY_GUESTS, _BUSY_COMMANDS = 20, 40
 _COMPUTING_S = 12
 _COMPUTE = ["sh", "-c", "touch /tmp/compute; (while test -e /tmp/compute; do :; done) > /dev/null 2>&1 &"]
 _OUTPUT = ["dd", "if=/dev/zero", "bs=8192", "count=2048", "status=none"]
+_INSTALL = """
+echo node_modules/ > .gitignore; echo changed >> d000/f00000
+text=$(head -c 1500 /dev/zero | tr '\\0' 'x')
+for n in $(seq 105); do
+    mkdir -p node_modules/p$n
+    for m in $(seq 100); do echo "module.exports = $m; // $text" > node_modules/p$n/m$m.js; done
+done
+"""
 _GIT_DAEMON = ["git", "daemon", "--listen=127.0.0.1", "--port=9418", "--base-path=/workspace"]
 
 
@@ -46,9 +54,9 @@ class Setting:
     scratch: Path
 
     @contextmanager
-    def workspace(self, *, seeded: bool = False) -> Generator[str]:
+    def workspace(self, *, seeded: bool = False, seed: Path | None = None) -> Generator[str]:
         """Create a workspace; delete it on leaving."""
-        created = self.pyro.create_workspace(self.environment, seed_path=self.seed if seeded else None)
+        created = self.pyro.create_workspace(self.environment, seed_path=self.seed if seeded else seed)
         try:
             yield created.workspace_id
         finally:
@@ -158,6 +166,18 @@ def _diff(setting: Setting) -> Generator[Step]:
 
 
 @contextmanager
+def _diff_ignored(setting: Setting) -> Generator[Step]:
+    project = setting.scratch / "project"
+    for number in range(2000):
+        path = project / f"d{number // 100:03d}" / f"f{number:05d}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"line {number}\n" * 100)
+    with setting.workspace(seed=project) as workspace_id:
+        setting.pyro.exec_workspace(workspace_id, command=_INSTALL, timeout_seconds=300)
+        yield Step(lambda: setting.pyro.diff_workspace(workspace_id))
+
+
+@contextmanager
 def _push(setting: Setting) -> Generator[Step]:
     with setting.workspace() as workspace_id:
         yield Step(lambda: setting.pyro.push_workspace_sync(workspace_id, setting.seed))
@@ -220,6 +240,7 @@ ROWS: dict[str, tuple[str, Callable[[Setting], AbstractContextManager[Step]]]] =
     "write": ("workspace: write a small file", _write),
     "read": ("workspace: read a small file", _read),
     "diff": ("workspace: diff, 50 files changed", _diff),
+    "diff-ignored": ("workspace: diff, 10,500 ignored files and one edit", _diff_ignored),
     "push": ("workspace: sync push of the seed", _push),
     "export": ("workspace: export of the seed", _export),
     "snapshot": ("workspace: snapshot of the seed", _snapshot),

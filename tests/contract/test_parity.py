@@ -125,14 +125,18 @@ SIGNATURES = {
     "read_workspace_file": "(workspace_id: str, path: str, *, max_bytes: int = 65536, offset: int = 0)",
     "write_workspace_file": "(workspace_id: str, path: str, *, text: str)",
     "apply_workspace_patch": "(workspace_id: str, *, patch: str)",
-    "diff_workspace": "(workspace_id: str, *, path: str = /workspace, include_host_hooks: bool = False)",
-    "summarize_workspace": "(workspace_id: str)",
+    "diff_workspace": (
+        "(workspace_id: str, *, path: str = /workspace, include_ignored: bool = False, binary: bool = False,"
+        " include_host_hooks: bool = False)"
+    ),
+    "summarize_workspace": "(workspace_id: str, *, include_ignored: bool = False)",
     "create_snapshot": "(workspace_id: str, snapshot_name: str)",
     "list_snapshots": "(workspace_id: str)",
     "delete_snapshot": "(workspace_id: str, snapshot_name: str)",
     "reset_workspace": "(workspace_id: str, *, snapshot: str = baseline)",
     "export_workspace": (
-        "(workspace_id: str, path: str, *, output_path: str | PathLike[str], include_host_hooks: bool = False)"
+        "(workspace_id: str, path: str, *, output_path: str | PathLike[str], include_ignored: bool = False,"
+        " include_host_hooks: bool = False)"
     ),
     "export_workspace_disk": "(workspace_id: str, *, output_path: str | PathLike[str])",
     "list_workspace_disk": "(workspace_id: str, *, path: str = /, recursive: bool = False)",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import AgentSession
-from pyro_mcp.agent.file_values import Delete, Write
+from pyro_mcp.agent.file_values import Delete, DiffBounds, Write
 from pyro_mcp.agent.files import GuestFiles
 from tests.support.agents import TIMEOUT_S, run
 from tests.support.workspace_guest import Disks, WorkspaceBench, workspace_bench
@@ -91,7 +91,7 @@ def test_what_a_cut_off_task_left_is_removed_at_the_next_start_and_by_the_next_t
     with bench.running(disks) as machine, AgentSession.open(machine.transport, timeout_s=TIMEOUT_S) as session:
         assert run(session, "ls -d .pyro-*").stdout == kept
         run(session, left)
-        GuestFiles(session).diff(max_entries=10, max_file_bytes=10, max_total_bytes=10)
+        GuestFiles(session).diff(DiffBounds(10, 10, 10))
         assert run(session, "ls -d .pyro-*").stdout == kept
         run(session, left)
         GuestFiles(session).write(b"a", b"")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import AgentSession
-from pyro_mcp.agent.file_values import Area
+from pyro_mcp.agent.file_values import Area, DiffBounds
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.vm
 
-BOUNDS = {"max_entries": 1000, "max_file_bytes": 1 << 20, "max_total_bytes": 8 << 20}
+BOUNDS = DiffBounds(1000, 1 << 20, 8 << 20)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def refused(call: Callable[[], object]) -> PyroError:
 
 
 def changes(session: AgentSession) -> dict[bytes, DiffChange]:
-    diff = GuestFiles(session).diff(**BOUNDS)
+    diff = GuestFiles(session).diff(BOUNDS)
     assert diff.total == len(diff.entries)
     return {entry.path: entry.change for entry in diff.entries}
 

@@ -6,8 +6,8 @@ or has a NUL.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
 
 from pyro_mcp.model.kinds import DiffChange, FileKind
 from pyro_mcp.protocol import tasks
@@ -97,14 +97,46 @@ class Unpacked:
 
 
 @dataclass(frozen=True, slots=True)
+class DiffBounds:
+    """How much a diff may be: entries, bytes of one file, and bytes of all."""
+
+    max_entries: int
+    max_file_bytes: int
+    max_total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DiffSide:
-    """The entry of a name on one side. `content` is None if it is not UTF-8 text, too large, or over budget."""
+    """The entry of a name on one side."""
 
     kind: FileKind
     mode: int
     size_bytes: int
     link_target: bytes | None
-    content: bytes | None
+
+
+class ContentForm(Enum):
+    """Say how much of the content of a name's two files was sent.
+
+    `WHOLE` and `BINARY` are all of both, in one part; `SAME` is nothing, since both hold the same.
+    """
+
+    NO_ROOM = tasks.NO_ROOM
+    NOT_TEXT = tasks.NOT_TEXT
+    WHOLE = tasks.WHOLE
+    BINARY = tasks.BINARY
+    PARTS = tasks.PARTS
+    SAME = tasks.SAME
+
+
+@dataclass(frozen=True, slots=True)
+class DiffPart:
+    """Lines of the old and the new file, and the number of the first in each, from 1."""
+
+    old_line: int
+    new_line: int
+    old: bytes
+    new: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +147,37 @@ class DiffEntry:
     change: DiffChange
     old: DiffSide | None
     new: DiffSide | None
+    form: ContentForm
+    parts: tuple[DiffPart, ...] = ()
+    is_ignored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoredName:
+    """A name that was left out because rules ignore it; those of one of the two trees only, or of both."""
+
+    path: bytes
+    by_one_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The names that were left out because rules ignore them: the first ones, and how many there are.
+
+    `by_one_count` says of how many the rules of the workspace and of the baseline do not agree.
+    """
+
+    names: tuple[IgnoredName, ...] = ()
+    count: int = 0
+    by_one_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What a tar stream has: names, not counting the root; and what was left out of it."""
+
+    entry_count: int
+    ignored: Ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +187,7 @@ class TreeDiff:
     entries: tuple[DiffEntry, ...]
     total: int
     truncated: bool
+    ignored: Ignored = field(default_factory=Ignored)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import io
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from pyro_mcp.agent import records
 from pyro_mcp.agent.answers import flag, number
@@ -18,11 +19,13 @@ from pyro_mcp.agent.exchange import Input, Readable
 from pyro_mcp.agent.file_values import (
     Area,
     Delete,
+    DiffBounds,
     DiffEntry,
     Fetched,
     FileContent,
     FileEntry,
     FileListing,
+    Packed,
     TreeDiff,
     Unpacked,
     Usage,
@@ -158,13 +161,21 @@ class GuestFiles:
         request = self._request(tasks.APPLY, "change files", tasks.FINISHES, count=len(changes))
         self._run(request, stdin=_Chunks(_packed(change) for change in changes))
 
-    def pack(self, path: bytes, on_data: Callable[[bytes], None]) -> int:
-        """Send a directory or a file as a tar stream, whose names are relative to it; return how many entries it has.
+    def pack(self, path: bytes, on_data: Callable[[bytes], None], *, include_ignored: bool = True) -> Packed:
+        """Send a directory or a file as a tar stream, whose names are relative to it.
 
         No link is followed. The stream is what `trees.receive` takes; what is in it is for that to check.
         """
-        request = self._request(tasks.PACK, "pack files", timeout_s=STREAM_TIMEOUT_S, stall_s=STALL_S, path=path)
-        return number(self._run(request, on_data=on_data), "entries")
+        request = self._request(
+            tasks.PACK,
+            "pack files",
+            timeout_s=STREAM_TIMEOUT_S,
+            stall_s=STALL_S,
+            path=path,
+            include_ignored=include_ignored,
+        )
+        done = self._run(request, on_data=on_data)
+        return Packed(number(done, "entries"), records.ignored(done))
 
     def unpack(self, dest: bytes, chunks: Iterable[bytes]) -> Unpacked:
         """Unpack a tar stream into a directory, made if missing. Names in the stream are replaced, others stay.
@@ -177,24 +188,34 @@ class GuestFiles:
         done = self._run(request, stdin=_Chunks(chunks))
         return Unpacked(number(done, "entries"), number(done, "bytes"))
 
-    def diff(self, *, max_entries: int, max_file_bytes: int, max_total_bytes: int) -> TreeDiff:
-        """Compare the workspace with its baseline. Times and owners do not count."""
+    def diff(
+        self,
+        bounds: DiffBounds,
+        path: bytes = b"",
+        *,
+        include_ignored: bool = False,
+        include_binary: bool = False,
+    ) -> TreeDiff:
+        """Compare what is at a path with the baseline. Times and owners do not count."""
         entries: list[DiffEntry] = []
-        bounds = {"max_entries": max_entries, "max_file_bytes": max_file_bytes, "max_total_bytes": max_total_bytes}
-        parser = Records(records.differences(entries, **bounds))
+        parser = Records(records.differences(entries, bounds))
         request = self._request(
             tasks.DIFF,
             "compare the workspace with its baseline",
             timeout_s=DIFF_TIMEOUT_S,
             stall_s=DIFF_STALL_S,
-            **bounds,
+            path=path,
+            include_ignored=include_ignored,
+            include_binary=include_binary,
+            **asdict(bounds),
         )
         done = self._run(request, on_data=parser.feed)
         parser.finish()
+        entries.sort(key=lambda each: each.path)
         total = number(done, "total")
         if total < len(entries):
             raise breach("a diff with fewer entries than it lists")
-        return TreeDiff(tuple(entries), total, total > len(entries))
+        return TreeDiff(tuple(entries), total, total > len(entries), records.ignored(done))
 
     @contextmanager
     def frozen(self) -> Generator[None]:

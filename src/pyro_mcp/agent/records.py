@@ -6,13 +6,27 @@ No more is kept than one incomplete record and what was asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-from pyro_mcp.agent.file_values import DiffEntry, DiffSide, Fetched, FileEntry
+from pyro_mcp.agent.answers import number
+from pyro_mcp.agent.file_values import (
+    ContentForm,
+    DiffBounds,
+    DiffEntry,
+    DiffPart,
+    DiffSide,
+    Fetched,
+    FileEntry,
+    Ignored,
+    IgnoredName,
+)
 from pyro_mcp.agent.messages import breach
 from pyro_mcp.model.kinds import DiffChange, FileKind
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.names import MAX_PATH_BYTES, MAX_TARGET_BYTES, NameRefusedError, clean_name
+
+if TYPE_CHECKING:
+    from pyro_mcp.protocol.documents import Document
 
 #: Yields how many bytes it wants next, and is sent them; of a record's first ones, the negative of their number.
 Parser: TypeAlias = "Generator[int, bytes]"
@@ -23,7 +37,11 @@ _KINDS = {
     tasks.LINK: FileKind.LINK,
     tasks.OTHER: FileKind.OTHER,
 }
+_FORMS = {form.value: form for form in ContentForm}
+_ONE_PART = (ContentForm.WHOLE, ContentForm.BINARY)
+_MAX_PARTS = {ContentForm.WHOLE: 1, ContentForm.BINARY: 1, ContentForm.PARTS: tasks.MAX_PARTS}
 _MAX_MODE = 0o7777
+MAX_IGNORED_NAMES = 100
 _NO_CONTENT = -1
 
 
@@ -100,30 +118,60 @@ def fetched(
         found[paths[index]] = Fetched(_kind(kind), _mode(mode), size, data)
 
 
-def differences(entries: list[DiffEntry], *, max_entries: int, max_file_bytes: int, max_total_bytes: int) -> Parser:
+def differences(entries: list[DiffEntry], bounds: DiffBounds) -> Parser:
     """Take apart what DIFF writes."""
     held = total = 0
-    last: bytes | None = None
+    seen: set[bytes] = set()
 
-    def count(target_length: int, length: int) -> None:
+    def count(name_bytes: int, *content: int) -> None:
         nonlocal held, total
-        held += target_length
-        total += max(length, 0)
-        if held > tasks.MAX_LISTING_BYTES or total > max_total_bytes or length > max_file_bytes:
+        held += name_bytes
+        total += sum(content)
+        if held > tasks.MAX_LISTING_BYTES or total > bounds.max_total_bytes:
+            raise breach("a diff larger than it may be")
+        if max(content, default=0) > bounds.max_file_bytes:
             raise breach("a diff larger than it may be")
 
     while True:
         sides, path_length = tasks.DIFFERENCE.unpack((yield -tasks.DIFFERENCE.size))
-        count(path_length, _NO_CONTENT)
-        if len(entries) == max_entries or not 0 < sides <= tasks.OLD | tasks.NEW:
+        count(path_length)
+        is_ignored = bool(sides & tasks.IGNORED)
+        sides &= ~tasks.IGNORED
+        if len(entries) == bounds.max_entries or not 0 < sides <= tasks.OLD | tasks.NEW:
             raise breach("a diff with too many entries, or one without sides")
         path = yield from _path(path_length)
-        if last is not None and path <= last:
-            raise breach("a diff out of order")
-        last = path
+        if path in seen:
+            raise breach("a diff that has a name twice")
+        seen.add(path)
         old = (yield from _side(count)) if sides & tasks.OLD else None
         new = (yield from _side(count)) if sides & tasks.NEW else None
-        entries.append(DiffEntry(path, _change(old, new), old, new))
+        form, parts = yield from _content(count)
+        if any((part.old and not _is_file(old)) or (part.new and not _is_file(new)) for part in parts):
+            raise breach("a diff with content of what is no file")
+        entries.append(DiffEntry(path, _change(old, new), old, new, form, parts, is_ignored))
+
+
+def ignored(answer: Document) -> Ignored:
+    """Return what an answer says was left out; names of directories end with a slash.
+
+    Raises:
+        PyroError: PROTOCOL.
+    """
+    found: list[IgnoredName] = []
+    names = answer.get("ignored_names", [])
+    for each in cast("list[object]", names) if isinstance(names, list) else [None]:
+        match each:
+            case [str(name), bool(by_one_only)] if len(found) < MAX_IGNORED_NAMES and len(name) <= MAX_PATH_BYTES + 1:
+                try:
+                    found.append(IgnoredName(name.encode("utf-8", "surrogateescape"), by_one_only))
+                except UnicodeEncodeError:
+                    raise breach("a diff with impossible ignored names") from None
+            case _:
+                raise breach("a diff with impossible ignored names")
+    count = number(answer, "ignored")
+    if count < len(found):
+        raise breach("an answer with fewer ignored names than it lists")
+    return Ignored(tuple(found), count, number(answer, "ignored_by_one"))
 
 
 def marks(expected: bytes, seen: Callable[[], None]) -> Parser:
@@ -135,14 +183,36 @@ def marks(expected: bytes, seen: Callable[[], None]) -> Parser:
     raise breach("more words than were agreed on")
 
 
-def _side(count: Callable[[int, int], None]) -> Generator[int, bytes, DiffSide]:
-    kind, mode, size, target_length, length = tasks.SIDE.unpack((yield tasks.SIDE.size))
-    count(target_length, length)
-    if length < _NO_CONTENT or length > _size(size) or (length >= 0 and kind != tasks.FILE):
-        raise breach("a diff with impossible content")
+def _is_file(side: DiffSide | None) -> bool:
+    return side is not None and side.kind is FileKind.FILE
+
+
+def _side(count: Callable[..., None]) -> Generator[int, bytes, DiffSide]:
+    kind, mode, size, target_length = tasks.SIDE.unpack((yield tasks.SIDE.size))
+    count(target_length)
     target = yield from _target(kind, target_length)
-    content = (yield from _bytes(length)) if length >= 0 else None
-    return DiffSide(_kind(kind), _mode(mode), size, target, content)
+    return DiffSide(_kind(kind), _mode(mode), _size(size), target)
+
+
+def _content(count: Callable[..., None]) -> Generator[int, bytes, tuple[ContentForm, tuple[DiffPart, ...]]]:
+    number, part_count = tasks.CONTENT.unpack((yield tasks.CONTENT.size))
+    form = _FORMS.get(number)
+    if form is None or part_count > _MAX_PARTS.get(form, 0) or (form in _ONE_PART and part_count != 1):
+        raise breach("a diff with impossible content")
+    parts: list[DiffPart] = []
+    old_end = new_end = 0
+    for _ in range(part_count):
+        old_line, new_line, *lengths = tasks.PART.unpack((yield tasks.PART.size))
+        count(0, *lengths)
+        if old_line <= old_end or new_line <= new_end:
+            raise breach("a diff with parts out of order")
+        old_end, new_end = old_line, new_line
+        old = yield from _bytes(lengths[0])
+        new = yield from _bytes(lengths[1])
+        parts.append(DiffPart(old_line, new_line, old, new))
+    if not all(text.endswith(b"\n") or not text for part in parts[:-1] for text in (part.old, part.new)):
+        raise breach("a diff with a part of a line")
+    return form, tuple(parts)
 
 
 def _change(old: DiffSide | None, new: DiffSide | None) -> DiffChange:

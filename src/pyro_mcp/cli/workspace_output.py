@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
-from pyro_mcp.cli.streams import STDOUT, put, put_alone, say, styled
+from pyro_mcp.cli.streams import STDOUT, put, put_alone, say, styled, write
 from pyro_mcp.cli.tables import age, facts, size, table
 from pyro_mcp.operations.printable import printable, printable_line
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         DiffResult,
         ExportResult,
         HostHookResult,
+        IgnoredResult,
         SummaryResult,
     )
     from pyro_mcp.operations.workspaces.snapshots import SnapshotDeleteResult, SnapshotListResult, SnapshotResult
@@ -213,25 +214,41 @@ def _patched(result: PatchApplyResult) -> None:
 
 
 def _diff(result: DiffResult) -> None:
+    # Changes of files that the project had are named before anything else.
     named = {each.name for each in result.host_hooks}
     missing = [each for each in result.entries if not each.patched and each.path not in named]
-    # Changes of files that the project had are named before anything else.
     _missing([each for each in missing if each.status != "added"], _SHOWN_CHANGES)
     _host_hooks(result.host_hooks, result.host_hook_count)
+    _hidden_by_changed_rules(result.ignored, result.changed_rule_count)
     if os.isatty(STDOUT):
         put("\n".join(_coloured(line) for line in printable(result.patch).split("\n")))
     else:
-        put_alone(result.patch, ends_line=False)
+        write(STDOUT, result.patch_bytes)
     _missing([each for each in missing if each.status == "added"], _SHOWN_FILES)
+    if result.patch_prefix and result.patch:
+        say(f"note: paths in the patch begin with {printable_line(result.patch_prefix)}, as git apply expects there")
     counts = " ".join(f"{name}={value}" for name, value in result.summary.items())
-    say(f"[diff] workspace_id={result.workspace_id} changed={str(result.changed).lower()} {counts}")
+    ignored = f"ignored={result.ignored_count}" + " (--include-ignored shows them)" * bool(result.ignored_count)
+    say(f"[diff] workspace_id={result.workspace_id} changed={str(result.changed).lower()} {counts} {ignored}")
 
 
 def _missing(files: list[DiffFileResult], most: int) -> None:
     for each in files[:most]:
-        say(f"not in the patch: {each.status} {printable_line(each.path)} ({each.reason})")
+        path = printable_line(each.path)
+        way = ": --binary includes it" if each.reason == "binary" else ""
+        way = f": --path {path} includes it" if "this patch" in each.reason else way
+        say(f"not in the patch: {each.status} {path} ({each.reason}{way})")
     if len(files) > most:
         say(f"not in the patch: … and {len(files) - most} others")
+
+
+def _hidden_by_changed_rules(names: list[IgnoredResult], count: int) -> None:
+    shown = [each for each in names if each.by_changed_rule][:_SHOWN_FILES]
+    for each in shown:
+        path = printable_line(each.path)
+        say(f"left out: {path} (only a changed .gitignore rule hides it: --path {path} shows it)")
+    if count > len(shown):
+        say(f"left out: … and {count - len(shown)} others that only changed rules hide")
 
 
 def _coloured(line: str) -> str:
@@ -249,6 +266,9 @@ def _exported(result: ExportResult) -> None:
     amount = f"{_entries(result.entry_count)}, {size(result.bytes_written)}"
     put(f"exported {printable_line(result.path)} ({amount}) to {printable_line(result.output_path)}")
     _host_hooks(result.host_hooks, result.host_hook_count)
+    _hidden_by_changed_rules(result.ignored, result.changed_rule_count)
+    if result.ignored_count:
+        say(f"{result.ignored_count} ignored left out (--include-ignored includes them)")
     _notes("left out", result.left_out_count, result.left_out)
 
 

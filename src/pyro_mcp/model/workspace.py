@@ -40,7 +40,8 @@ class SeedInfo:
 
     Files that rules left out are in `ignored_count` and `ignored_bytes`; `notes` are sentences about the whole.
     `mode` is `empty`, `directory` or `tar_archive`. `host_hooks` are the files (name, digest) that a host tool would
-    run by itself: an export lets them out again.
+    run by itself: an export lets them out again. `checkout_prefix` is where the seed is in the git checkout around it,
+    if that is not its top: paths in patches begin with it.
     """
 
     mode: str = "empty"
@@ -59,6 +60,7 @@ class SeedInfo:
     ignored_bytes: int = 0
     largest_ignored: tuple[SeedNote, ...] = ()
     notes: tuple[str, ...] = ()
+    checkout_prefix: str = ""
 
 
 class SecretKind(StrEnum):

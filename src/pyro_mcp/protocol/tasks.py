@@ -34,7 +34,8 @@ FETCH: Final = "fetch"
 APPLY: Final = "apply"
 PACK: Final = "pack"
 UNPACK: Final = "unpack"
-DIFF: Final = "diff"
+# An agent before this one knows "diff", whose records have another form.
+DIFF: Final = "compare"
 FREEZE: Final = "freeze"
 USAGE: Final = "usage"
 EXPORT: Final = "export"
@@ -59,12 +60,28 @@ FETCHED: Final = struct.Struct("<IBHqi")
 CHANGE: Final = struct.Struct("<BBHIH")
 CHANGE_WRITE: Final = 1
 CHANGE_DELETE: Final = 2
-#: DIFF writes for each difference: which sides there are (1 old, 2 new), length of the name; the name; and for each
-#: side: kind, mode, size, length of a link's target, length of the content (-1: none); target and content.
+#: DIFF writes for each difference: which sides there are (1 old, 2 new; 4: a rule ignores it), length of the name; the
+#: name; for each side: kind, mode, size, length of a link's target; the target; then the form of the content and how
+#: many parts follow; and for each part: its first line in the old and in the new file (from 1), the lengths of both
+#: texts; both texts. Differences come in the order of importance, their names once each.
 DIFFERENCE: Final = struct.Struct("<BH")
 OLD: Final = 1
 NEW: Final = 2
-SIDE: Final = struct.Struct("<BHqHi")
+IGNORED: Final = 4
+SIDE: Final = struct.Struct("<BHqH")
+CONTENT: Final = struct.Struct("<BI")
+PART: Final = struct.Struct("<QQII")
+#: Forms of content: none, since there is no room for it, or since it is binary; one part with all of both files, which
+#: are text, or are binary; some parts of a text; none, since both files hold the same.
+NO_ROOM: Final = 0
+NOT_TEXT: Final = 1
+WHOLE: Final = 2
+BINARY: Final = 3
+PARTS: Final = 4
+SAME: Final = 5
+#: Git takes a file for binary that has a NUL here.
+TEXT_CHECKED_BYTES: Final = 8000
+MAX_PARTS: Final = 10_000
 #: FREEZE writes this once the workspace is frozen, and thaws it at the end of its stdin, or after so long.
 FROZEN: Final = b"frozen"
 MAX_FREEZE_S: Final = 10

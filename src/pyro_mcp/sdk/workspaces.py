@@ -215,23 +215,42 @@ class Workspaces(Calling):
         return self._run("workspace patch apply", workspace_id=workspace_id, patch=patch)
 
     def diff_workspace(
-        self, workspace_id: str, *, path: str = "/workspace", include_host_hooks: bool = False
+        self,
+        workspace_id: str,
+        *,
+        path: str = "/workspace",
+        include_ignored: bool = False,
+        binary: bool = False,
+        include_host_hooks: bool = False,
     ) -> DiffResult:
         """Compare a workspace with its baseline.
 
-        Example: `pyro.diff_workspace("app").patch`
+        Example: `pyro.diff_workspace("app", binary=True).patch_bytes`
         """
-        return self._run("workspace diff", workspace_id=workspace_id, path=path, include_host_hooks=include_host_hooks)
+        return self._run(
+            "workspace diff",
+            workspace_id=workspace_id,
+            path=path,
+            include_ignored=include_ignored,
+            binary=binary,
+            include_host_hooks=include_host_hooks,
+        )
 
-    def summarize_workspace(self, workspace_id: str) -> SummaryResult:
+    def summarize_workspace(self, workspace_id: str, *, include_ignored: bool = False) -> SummaryResult:
         """Summarise on one page what happened in a workspace since it was created or last reset.
 
         Example: `pyro.summarize_workspace("app")`
         """
-        return self._run("workspace summary", workspace_id=workspace_id)
+        return self._run("workspace summary", workspace_id=workspace_id, include_ignored=include_ignored)
 
     def export_workspace(
-        self, workspace_id: str, path: str, *, output_path: str | PathLike[str], include_host_hooks: bool = False
+        self,
+        workspace_id: str,
+        path: str,
+        *,
+        output_path: str | PathLike[str],
+        include_ignored: bool = False,
+        include_host_hooks: bool = False,
     ) -> ExportResult:
         """Copy a file or directory out of a workspace, to a new path.
 
@@ -242,6 +261,7 @@ class Workspaces(Calling):
             workspace_id=workspace_id,
             path=path,
             output_path=output_path,
+            include_ignored=include_ignored,
             include_host_hooks=include_host_hooks,
         )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import CancelToken, ExecRequest
-from pyro_mcp.agent.file_values import Delete, Write
+from pyro_mcp.agent.file_values import Delete, DiffBounds, Write
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from tests.support.agents import run
@@ -98,9 +98,8 @@ def attempts(files: GuestFiles) -> dict[str, Callable[[], bytes]]:
         return b"".join(each.path for each in entries if each.path.startswith(b"away/"))
 
     def differing() -> bytes:
-        diff = files.diff(max_entries=100, max_file_bytes=1000, max_total_bytes=10_000)
-        sides = [each for entry in diff.entries for each in (entry.old, entry.new) if each is not None]
-        return b"".join(each.content or b"" for each in sides)
+        diff = files.diff(DiffBounds(100, 1000, 10_000))
+        return b"".join(part.old + part.new for entry in diff.entries for part in entry.parts)
 
     return {
         "read": lambda: files.read(b"in/file", max_bytes=100).data,

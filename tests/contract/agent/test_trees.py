@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import ExecRequest
+from pyro_mcp.agent.file_values import ContentForm, DiffBounds, DiffEntry, DiffPart, Ignored
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     Shell = Callable[[str], bytes]
 
-BOUNDS = {"max_entries": 1000, "max_file_bytes": 1 << 20, "max_total_bytes": 8 << 20}
+BOUNDS = DiffBounds(1000, 1 << 20, 8 << 20)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,7 @@ def make_tree(tree: Path) -> None:
     os.link(tree / "src" / "main.py", tree / "hard")
     (tree / "odd \udcff\nname").write_text("odd\n")
     (tree / "large").write_bytes(bytes(range(256)) * 4096)
+    (tree / "lines").write_text("".join(f"{number}\n" for number in range(50_000)))
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def listed(root: Path) -> dict[str, object]:
 
 def packed(files: GuestFiles, path: bytes) -> tuple[bytes, int]:
     stream = bytearray()
-    count = files.pack(path, stream.extend)
+    count = files.pack(path, stream.extend).entry_count
     return bytes(stream), count
 
 
@@ -237,7 +239,7 @@ def restore(files: GuestFiles, sh: Shell, seed: Path) -> None:
 
 def test_nothing_differs_in_a_tree_that_was_made_anew(files: GuestFiles, sh: Shell, seed: Path) -> None:
     restore(files, sh, seed)
-    assert files.diff(**BOUNDS).entries == ()
+    assert files.diff(BOUNDS).entries == ()
 
 
 def test_every_change_is_told_once(files: GuestFiles, sh: Shell, seed: Path) -> None:
@@ -250,7 +252,7 @@ def test_every_change_is_told_once(files: GuestFiles, sh: Shell, seed: Path) -> 
         printf '\\377\\376' > new/latin; mv src/deep src/moved; touch kept/below/file; chmod 700 kept/below
         """
     )
-    diff = files.diff(**BOUNDS)
+    diff = files.diff(BOUNDS)
     assert changes(diff) == {
         b"empty": DiffChange.TYPE_CHANGED,
         b"gone/a": DiffChange.DELETED,
@@ -272,31 +274,115 @@ def test_every_change_is_told_once(files: GuestFiles, sh: Shell, seed: Path) -> 
     }
     assert (diff.total, diff.truncated) == (17, False)
     found = {entry.path: entry for entry in diff.entries}
-    main = found[b"src/main.py"]
-    assert main.old is not None
-    assert main.new is not None
-    assert (main.old.content, main.new.content) == (b"print('one')\n", b"print('two')\n")
+    assert texts(found[b"src/main.py"]) == (b"print('one')\n", b"print('two')\n")
     run_sh = found[b"src/run.sh"]
     assert (run_sh.old and run_sh.old.mode, run_sh.new and run_sh.new.mode) == (0o755, 0o644)
+    assert (run_sh.form, run_sh.parts) == (ContentForm.SAME, ())
     link = found[b"link"]
     assert (link.old and link.old.link_target, link.new and link.new.link_target) == (b"src/main.py", b"kept")
-    contents = {path: entry.new.content for path, entry in found.items() if entry.new is not None}
-    assert contents[b"new/full/file"] == b"n\n"
-    assert [contents[path] for path in (b"new/binary", b"new/big", b"new/latin", b"new/empty")] == [None] * 4
+    assert texts(found[b"new/full/file"]) == (b"", b"n\n")
+    assert texts(found[b"new/latin"]) == (b"", b"\377\376")
+    binary = {path for path, entry in found.items() if entry.form is ContentForm.NOT_TEXT}
+    assert binary == {b"new/binary", b"new/big"}
     gone = found[b"gone/a"]
     assert gone.old is not None
-    assert (gone.old.content, gone.old.kind) == (b"a\n", FileKind.FILE)
+    assert (texts(gone), gone.old.kind) == ((b"a\n", b""), FileKind.FILE)
 
 
-def test_a_diff_is_bounded(files: GuestFiles, sh: Shell, seed: Path) -> None:
+def texts(entry: DiffEntry) -> tuple[bytes, bytes]:
+    """Return what was sent of both files."""
+    assert entry.form in {ContentForm.WHOLE, ContentForm.BINARY}
+    return entry.parts[0].old, entry.parts[0].new
+
+
+def test_a_diff_is_bounded_and_what_was_changed_comes_before_what_was_added(
+    files: GuestFiles, sh: Shell, seed: Path
+) -> None:
     restore(files, sh, seed)
-    sh("mkdir many; for n in 1 2 3 4 5 6 7 8 9; do echo $n$n$n > many/$n; done")
-    diff = files.diff(max_entries=4, max_file_bytes=100, max_total_bytes=10)
-    assert [entry.path for entry in diff.entries] == [b"many/1", b"many/2", b"many/3", b"many/4"]
-    assert (diff.total, diff.truncated) == (9, True)
-    assert [entry.new and entry.new.content for entry in diff.entries] == [b"111\n", b"222\n", None, None]
-    small = files.diff(max_entries=100, max_file_bytes=3, max_total_bytes=1000)
-    assert {entry.new and entry.new.content for entry in small.entries} == {None}
+    sh("mkdir many; for n in 1 2 3 4 5 6 7 8 9; do echo $n$n$n > many/$n; done; echo changed > src/run.sh")
+    diff = files.diff(DiffBounds(5, 100, 30))
+    assert [entry.path for entry in diff.entries] == [b"many/1", b"many/2", b"many/3", b"many/4", b"src/run.sh"]
+    assert (diff.total, diff.truncated) == (10, True)
+    forms = [entry.form for entry in diff.entries]
+    assert forms == [ContentForm.WHOLE, *[ContentForm.NO_ROOM] * 3, ContentForm.WHOLE]
+    small = files.diff(DiffBounds(100, 3, 1000))
+    assert {entry.form for entry in small.entries} == {ContentForm.NO_ROOM}
+
+
+def test_binary_files_are_sent_when_they_are_asked_for(files: GuestFiles, sh: Shell, seed: Path) -> None:
+    restore(files, sh, seed)
+    sh("printf 'a\\0b' > src/run.sh; printf 'c\\0d' > binary")
+    diff = files.diff(BOUNDS, include_binary=True)
+    assert [entry.form for entry in diff.entries] == [ContentForm.BINARY] * 2
+    assert [texts(entry) for entry in diff.entries] == [(b"", b"c\0d"), (b"#!/bin/sh\n", b"a\0b")]
+
+
+def test_of_a_large_text_the_parts_that_differ_are_sent(files: GuestFiles, sh: Shell, seed: Path) -> None:
+    restore(files, sh, seed)
+    sh("sed -i 1000s/.*/changed/ lines; seq 50000 > longer")
+    changed, added = files.diff(BOUNDS).entries
+    assert (changed.form, added.form) == (ContentForm.PARTS, ContentForm.WHOLE)
+    lines = [b"%d\n" % number for number in range(989, 1010)]
+    expected = [b"".join(lines), b"".join([*lines[:10], b"changed\n", *lines[11:]])]
+    assert changed.parts == (DiffPart(990, 990, *expected),)
+    assert [entry.path for entry in (changed, added)] == [b"lines", b"longer"]
+
+
+def ignored(diff: TreeDiff) -> dict[bytes, bool]:
+    return names_of(diff.ignored)
+
+
+def names_of(found: Ignored) -> dict[bytes, bool]:
+    assert found.count == len(found.names)
+    assert found.by_one_count == sum(each.by_one_only for each in found.names)
+    return {each.path: each.by_one_only for each in found.names}
+
+
+def test_what_was_added_and_is_ignored_is_left_out_and_told(files: GuestFiles, sh: Shell, seed: Path) -> None:
+    restore(files, sh, seed)
+    sh(
+        """
+        printf '*.log\n/out/\n!keep.log\nkept/\nsrc/*.[ps]*\n' > .gitignore
+        mkdir -p out/deep .git/refs src/cache nested/.git
+        echo 1 > out/deep/file; echo 1 > a.log; echo 1 > keep.log; echo 1 > kept/new; echo 2 > src/run.sh
+        echo '*' > src/cache/.gitignore; echo 1 > src/cache/x; echo 1 > nested/b.log; echo 1 > src/new.py
+        """
+    )
+    diff = files.diff(BOUNDS)
+    assert {entry.path: entry.is_ignored for entry in diff.entries} == {
+        b".gitignore": False,
+        b"keep.log": False,
+        b"nested/b.log": False,
+        b"src/run.sh": True,
+    }
+    names = [b".git/", b"a.log", b"kept/new", b"nested/.git/", b"out/", b"src/cache/", b"src/new.py"]
+    assert ignored(diff) == {name: not name.endswith(b".git/") for name in names}
+    packed = bytearray()
+    assert names_of(files.pack(b"", packed.extend, include_ignored=False).ignored) == ignored(diff)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        sent = {name.removeprefix("./") for name in archive.getnames()}
+    assert {"keep.log", "kept/below/file", "nested/b.log", "src/run.sh"} <= sent
+    assert not {"out", ".git", "a.log", "kept/new", "src/cache", "src/new.py"} & sent
+    every = {entry.path for entry in files.diff(BOUNDS, include_ignored=True).entries}
+    assert {b"out/deep/file", b"a.log", b"kept/new", b".git/refs", b"src/cache/x", b"nested/.git"} <= every
+
+
+def test_what_is_named_by_its_path_is_there_although_it_is_ignored(files: GuestFiles, sh: Shell, seed: Path) -> None:
+    restore(files, sh, seed)
+    sh("printf 'out\n*.log\n' > .gitignore; mkdir -p out/in src/sub; echo 1 | tee out/in/f > src/sub/a.log; rm link")
+    for path, expected in {
+        b"out": [b"out/in/f"],
+        b"out/in": [b"out/in/f"],
+        b"out/in/f": [b"out/in/f"],
+        b"src": [],
+        b"src/sub/a.log": [b"src/sub/a.log"],
+        b"link": [b"link"],
+        b".gitignore": [b".gitignore"],
+        b"gone/a": [],
+    }.items():
+        assert [entry.path for entry in files.diff(BOUNDS, path).entries] == expected
+    assert ignored(files.diff(BOUNDS, b"src")) == {b"src/sub/": True}
+    assert refused(lambda: files.diff(BOUNDS, b"nowhere")).code is ErrorCode.NOT_FOUND
 
 
 def test_a_workspace_stands_still_while_it_is_held(workspace: WorkspaceGuest, files: GuestFiles, sh: Shell) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.agent import AgentSession, ExecRequest, exchange, files, session
-from pyro_mcp.agent.file_values import Write
+from pyro_mcp.agent.file_values import DiffBounds, Write
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.agent.services import GuestServices
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -50,7 +50,7 @@ VERBS: dict[str, Callable[[AgentSession], object]] = {
     "services": lambda opened: GuestServices(opened).list(timeout_s=BOUND_S),
     "pack": lambda opened: GuestFiles(opened).pack(b"", lambda data: None),  # noqa: ARG005
     "unpack": lambda opened: GuestFiles(opened).unpack(b"", forever(bytes(1000))),
-    "diff": lambda opened: GuestFiles(opened).diff(max_entries=9, max_file_bytes=9, max_total_bytes=9),
+    "diff": lambda opened: GuestFiles(opened).diff(DiffBounds(9, 9, 9)),
 }
 SMALL: dict[str, Callable[[AgentSession], object]] = {
     "list": lambda opened: GuestFiles(opened).list(b"", recursive=True, limit=9),
@@ -159,6 +159,6 @@ def test_slow_but_steady_data_is_waited_for() -> None:
     pair = PairTransport()
     got: list[int] = []
     with agent(pair.theirs, steady), AgentSession.open(pair, timeout_s=1) as opened:
-        assert GuestFiles(opened).pack(b"", lambda data: got.append(len(data))) == 3
+        assert GuestFiles(opened).pack(b"", lambda data: got.append(len(data))).entry_count == 3
     pair.close()
     assert sum(got) == 8 * len(piece)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyro_mcp.agent import AgentSession, files, session
-from pyro_mcp.agent.file_values import Delete, Write
+from pyro_mcp.agent.file_values import Delete, DiffBounds, Write
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.kinds import FileKind
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NONCE = bytes(range(wire.NONCE_BYTES))
 IDENT = 1
-BOUNDS = {"max_entries": 5, "max_file_bytes": 50, "max_total_bytes": 80}
+BOUNDS = DiffBounds(5, 50, 80)
 PATHS = [b"a", b"b/c"]
 #: What the host may come to, whatever is said to it.
 EXPECTED = {*ErrorCode} - {ErrorCode.USAGE, ErrorCode.MISSING_PROGRAM, ErrorCode.BUILD_FAILED, ErrorCode.CORRUPT}
@@ -110,7 +110,7 @@ def hold(guest: GuestFiles) -> str:
 
 
 def pack(guest: GuestFiles) -> int:
-    return guest.pack(b"", lambda _: None)
+    return guest.pack(b"", lambda _: None).entry_count
 
 
 ASKS: dict[str, Callable[[GuestFiles], Any]] = {
@@ -121,7 +121,7 @@ ASKS: dict[str, Callable[[GuestFiles], Any]] = {
     "apply": lambda guest: guest.apply([Delete(b"a"), Write(b"b", b"x", 0o644, created=True)]),
     "pack": pack,
     "unpack": lambda guest: guest.unpack(b"", [b"x" * 10]),
-    "diff": lambda guest: guest.diff(**BOUNDS),
+    "diff": lambda guest: guest.diff(BOUNDS),
     "freeze": hold,
     "usage": lambda guest: guest.usage(),
     "export": lambda guest: guest.export_root(),
@@ -144,8 +144,16 @@ def fetched(index: int, kind: int, mode: int, size: int, data: bytes, length: in
     return tasks.FETCHED.pack(index, kind & 255, mode, size, length) + data
 
 
-def side(kind: int, size: int, target: bytes, data: bytes, length: int) -> bytes:
-    return tasks.SIDE.pack(kind & 255, 0o644, size, len(target), length) + target + data
+def side(kind: int, size: int, target: bytes) -> bytes:
+    return tasks.SIDE.pack(kind & 255, 0o644, size, len(target)) + target
+
+
+def content(form: int, count: int, *parts: bytes) -> bytes:
+    return tasks.CONTENT.pack(form & 255, count & 0xFFFFFFFF) + b"".join(parts)
+
+
+def part(old_line: int, new_line: int, old: bytes, new: bytes, length: int) -> bytes:
+    return tasks.PART.pack(old_line & 0xFFFF, new_line & 0xFFFF, len(old), length & 0xFFFFFFFF) + old + new
 
 
 def difference(sides: int, path: bytes, *both: bytes) -> bytes:
@@ -160,17 +168,33 @@ def ended(code: int, timed_out: object, oom_killed: object) -> bytes:
     return result(exit_code=code, timed_out=timed_out, oom_killed=oom_killed)
 
 
-side_records = st.builds(side, small, numbers, names, contents, lengths)
+side_records = st.builds(side, small, numbers, names)
+part_records = st.builds(part, small, small, contents, contents, lengths)
+content_records = st.builds(content, small, small, part_records | st.just(b""))
 data_pieces = st.one_of(
     st.builds(entry, small, small, numbers, names, names),
     st.builds(fetched, small, small, small, numbers, contents, lengths),
-    st.builds(difference, small, names, side_records),
-    st.builds(difference, small, names, side_records, side_records),
+    st.builds(difference, small, names, side_records, content_records),
+    st.builds(difference, small, names, side_records, side_records, content_records),
     st.binary(max_size=30),
     st.just(tasks.FROZEN),
 )
 fields = st.sampled_from(
-    ["truncated", "size", "mode", "created", "entries", "bytes", "total", "total_bytes", "used_bytes", "free_bytes"]
+    [
+        *(
+            "truncated",
+            "size",
+            "mode",
+            "created",
+            "entries",
+            "bytes",
+            "total",
+            "total_bytes",
+            "used_bytes",
+            "free_bytes",
+        ),
+        *("ignored", "ignored_by_one", "ignored_names"),
+    ]
 )
 values = st.integers() | st.booleans() | st.text(max_size=5) | st.none() | st.lists(st.integers(), max_size=2)
 oks = st.dictionaries(fields, values, max_size=6).map(lambda document: {"ok": document})
@@ -223,8 +247,9 @@ def check(name: str, outcome: Any) -> None:
     elif name == "diff":
         assert len(outcome.entries) <= 5 <= 5 + outcome.total
         paths = [each.path for each in outcome.entries]
-        sides = [each for found in outcome.entries for each in (found.old, found.new) if each is not None]
-        assert sum(len(each.content or b"") for each in sides) <= BOUNDS["max_total_bytes"]
+        parts = [each for found in outcome.entries for each in found.parts]
+        assert sum(len(each.old) + len(each.new) for each in parts) <= BOUNDS.max_total_bytes
+        assert len(outcome.ignored.names) <= outcome.ignored.count
     elif name == "fetch":
         assert set(outcome) <= set(PATHS)
         assert all(len(each.data or b"") <= 10 for each in outcome.values())
@@ -238,12 +263,21 @@ def check(name: str, outcome: Any) -> None:
         assert b"" not in path.split(b"/") or not path
 
 
+BOTH = tasks.OLD | tasks.NEW
+
+
+def a_part(old: str, new: str) -> bytes:
+    return part(1, 1, old.encode(), new.encode(), len(new))
+
+
+A_FILE = side(tasks.FILE, 1 << 40, b"")
+LONG_PART = part(1, 1, b"", bytes(3_000_000), (1 << 31) - 1)
 ENDLESS: dict[str, bytes] = {
     "list": b"".join(entry(1, 0o644, 1, b"%08d" % number, b"") for number in range(100_000)),
     "read": bytes(3_000_000),
     "write": bytes(3_000_000),
     "fetch": fetched(0, tasks.FILE, 0o644, 1 << 40, bytes(3_000_000), (1 << 31) - 1),
-    "diff": difference(tasks.NEW, b"a", side(tasks.FILE, 1 << 40, b"", bytes(3_000_000), (1 << 31) - 1)),
+    "diff": difference(tasks.NEW, b"a", A_FILE, content(tasks.WHOLE, 1, LONG_PART)),
     "freeze": tasks.FROZEN + bytes(3_000_000),
 }
 
@@ -286,8 +320,13 @@ def test_an_endless_answer_is_a_breach(pair: PairTransport) -> None:
         (fetched(0, tasks.FILE, 0, 1, b"xx", 2), "fetch"),
         (fetched(0, tasks.FILE, 0, 1, b"", -1), "fetch"),
         (difference(0, b"a"), "diff"),
-        (difference(tasks.NEW, b"a", side(tasks.LINK, 1, b"t", b"x", 1)), "diff"),
-        (difference(tasks.NEW, b"a", side(tasks.FILE, 1, b"", b"xx", 2)), "diff"),
+        (difference(tasks.NEW, b"a", side(tasks.LINK, 1, b"t"), content(tasks.WHOLE, 1, a_part("", "x"))), "diff"),
+        (difference(tasks.NEW, b"a", A_FILE, content(tasks.WHOLE, 1, a_part("x", "x"))), "diff"),
+        (difference(tasks.NEW, b"a", A_FILE, content(tasks.WHOLE, 0)), "diff"),
+        (difference(tasks.NEW, b"a", A_FILE, content(tasks.SAME, 1, a_part("", "x"))), "diff"),
+        (difference(tasks.NEW, b"a", A_FILE, content(9, 0)), "diff"),
+        (difference(BOTH, b"a", A_FILE, A_FILE, content(tasks.PARTS, 2, a_part("x", ""), a_part("", ""))), "diff"),
+        (difference(tasks.NEW, b"a", A_FILE, content(tasks.WHOLE, 1, a_part("", "x"))) * 2, "diff"),
         (b"FROZEN", "freeze"),
     ],
 )

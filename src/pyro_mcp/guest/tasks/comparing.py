@@ -2,6 +2,8 @@
 
 The baseline is a copy of the workspace's first disk, so in a guest an inode that is the same on both disks is a file
 that was not changed, and an unchanged directory still has its names. On a host everything is compared.
+
+What was added and is ignored is not gone into. All that was in the baseline is compared, ignored or not.
 """
 
 from __future__ import annotations
@@ -9,16 +11,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.disks import BASELINE_DEVICE, WORKSPACE_DEVICE
 from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
+from pyro_mcp.guest.tasks.baseline import open_baseline
+from pyro_mcp.guest.tasks.differences import Difference, DifferenceWriter, Side, link_target
 from pyro_mcp.guest.tasks.failures import TaskError, failure
+from pyro_mcp.guest.tasks.ignoring import GIT, STRAIGHT, Ignored, LeftOut
 from pyro_mcp.guest.tasks.inode_tables import touched_inodes
 from pyro_mcp.guest.tasks.listing import kind_of
-from pyro_mcp.guest.tasks.streams import Output
-from pyro_mcp.guest.tasks.walking import GONE, names_in, walk
+from pyro_mcp.guest.tasks.walking import GONE, names_in
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join
 
@@ -29,53 +33,27 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
 
 _CHUNK_BYTES = 256 * 1024
-_NO_CONTENT = -1
-_STRAIGHT = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 
 
-class _Side(NamedTuple):
-    kind: int
-    mode: int
-    size: int
-
-
-class _Difference(NamedTuple):
-    path: bytes
-    old: _Side | None
-    new: _Side | None
-
-
-def compare_trees(area: Area, *, max_entries: int, max_file_bytes: int, max_total_bytes: int) -> Document:
-    """Write the first differences, in the order of their paths."""
+def compare_trees(
+    area: Area,
+    path: bytes,
+    *,
+    include_ignored: bool,
+    include_binary: bool,
+    max_entries: int,
+    max_file_bytes: int,
+    max_total_bytes: int,
+) -> Document:
+    """Write the first differences at or below a path, and say what was left out because it is ignored."""
     new = os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd)
-    touched: Container[int] = _Everything()
-    if area.grounds.is_machine:
-        old = _baseline_disk()
-        touched = _touched(new)
-    else:
-        old = _baseline_directory(area.grounds.baseline)
-    comparison = _Comparison(new, old, touched, max_entries)
-    comparison.run()
-    differences = comparison.first()
-    _DifferenceWriter(new, old, max_file_bytes, max_total_bytes).tell(differences)
-    return {"total": comparison.total}
-
-
-def _baseline_disk() -> int:
-    """Mount the baseline for this process alone; it goes with it."""
-    attributes = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOSUID
-    try:
-        root = syscalls.open_file_system("ext4", BASELINE_DEVICE, {"ro": "", "noload": ""}, attributes)
-        return os.open(b".", OPEN_DIRECTORY, dir_fd=root)
-    except OSError as error:
-        raise TaskError(tasks.SYSTEM, message=f"the baseline can't be mounted: {error}") from None
-
-
-def _baseline_directory(path: bytes | None) -> int:
-    try:
-        return os.open(path or b"", OPEN_DIRECTORY)
-    except OSError as error:
-        raise TaskError(tasks.SYSTEM, message=f"there is no baseline to compare with: {error.strerror}") from None
+    old = open_baseline(area.grounds)
+    touched = _touched(new) if area.grounds.is_machine else _Everything()
+    comparison = _Comparison(new, old, touched, max_entries, include_ignored=include_ignored)
+    comparison.run(path)
+    writer = DifferenceWriter(new, old, max_file_bytes, max_total_bytes, include_binary=include_binary)
+    writer.write(comparison.first())
+    return {"total": comparison.total, **comparison.left_out.told()}
 
 
 class _Everything:
@@ -97,25 +75,59 @@ def _touched(directory: int) -> Container[int]:
 
 
 class _Comparison:
-    def __init__(self, new: int, old: int, touched: Container[int], max_entries: int) -> None:
+    def __init__(self, new: int, old: int, touched: Container[int], max_entries: int, *, include_ignored: bool) -> None:
         self.total = 0
+        self.left_out = LeftOut()
         self._new = new
         self._old = old
         self._touched = touched
         self._max_entries = max_entries
-        self._found: list[_Difference] = []
+        self._include_ignored = include_ignored
+        self._ignored = Ignored(new, old)
+        self._found: list[Difference] = []
 
-    def run(self) -> None:
-        """Go through both trees."""
-        new, old = os.fstat(self._new), os.fstat(self._old)
-        is_touched = new.st_ino in self._touched or new.st_ino != old.st_ino
-        self._directories(b"", self._new, 0, is_touched=is_touched)
+    def run(self, path: bytes) -> None:
+        """Go through both trees, or what is at a path of both. What was asked for by its path is never left out."""
+        if not path:
+            new, old = os.fstat(self._new), os.fstat(self._old)
+            is_touched = new.st_ino in self._touched or new.st_ino != old.st_ino
+            self._directories(b"", self._new, 0, is_touched=is_touched)
+            return
+        above, _, name = path.rpartition(b"/")
+        new, old = _state(self._new, path), _state(self._old, path)
+        found = new or old
+        if found is None:
+            raise TaskError(tasks.MISSING, path)
+        verdict = self._ignored.verdict(path, is_directory=stat.S_ISDIR(found.st_mode))
+        self._include_ignored |= verdict.is_ignored
+        if new is None:
+            self._vanished(path)
+            return
+        directory = syscalls.openat2(self._new, above or b".", OPEN_DIRECTORY, STRAIGHT)
+        try:
+            self._pair(directory, name, path, path.count(b"/"))
+        finally:
+            os.close(directory)
 
-    def first(self) -> list[_Difference]:
-        """Return the differences that there is room for, in the order of their paths."""
-        # Files that the project had come before added ones: an install may add any number of files.
-        self._found.sort(key=lambda each: (each.old is None, each.path))
-        return sorted(self._found[: self._max_entries])
+    def first(self) -> list[Difference]:
+        """Return the differences that there is room for, the most important first."""
+        self._found.sort(key=lambda each: (each.rank, each.path))
+        return self._found[: self._max_entries]
+
+    def _is_left_out(self, path: bytes, *, is_directory: bool) -> bool:
+        """Say whether a name that was added, or a repository, is left out, and count it."""
+        if self._include_ignored:
+            return False
+        verdict = self._ignored.verdict(path, is_directory=is_directory)
+        if verdict.is_ignored:
+            self.left_out.add(path + b"/" * is_directory, by_one_only=verdict.by_one_only)
+        return verdict.is_ignored
+
+    def _is_repository(self, name: bytes, path: bytes, kind: int, *, is_same: bool) -> bool:
+        """Say whether a name is a repository that is left out; count it unless it is known to be the same."""
+        if name != GIT or self._include_ignored:
+            return False
+        return is_same or self._is_left_out(path, is_directory=kind == tasks.DIRECTORY)
 
     def _directories(self, path: bytes, new: int, depth: int, *, is_touched: bool) -> None:
         """Compare two directories of the same path: all names if it was touched, else what is in it."""
@@ -125,6 +137,8 @@ class _Comparison:
         if is_touched:
             names = self._common(path, new, names, depth)
         for name, kind, inode in names:
+            if self._is_repository(name, join(path, name), kind, is_same=inode not in self._touched):
+                continue
             if inode in self._touched:
                 self._pair(new, name, join(path, name), depth)
             elif kind == tasks.DIRECTORY:
@@ -145,7 +159,9 @@ class _Comparison:
             before = old.pop(name, None)
             if before is None:
                 self._gathered(new, name, join(path, name), is_new=True)
-            elif before == (kind, inode) and (kind != tasks.DIRECTORY or inode not in self._touched):
+            elif before != (kind, inode) and self._is_repository(name, join(path, name), kind, is_same=False):
+                continue
+            elif before == (kind, inode) and (kind != tasks.DIRECTORY or inode not in self._touched or name == GIT):
                 same.append((name, kind, inode))
             else:
                 self._pair(new, name, join(path, name), depth)
@@ -183,8 +199,9 @@ class _Comparison:
             elif new_side.kind == tasks.DIRECTORY:
                 self._gathered(directory, name, path, is_new=True, with_itself=False)
             return
-        if old_side.mode != new_side.mode or not self._is_same(directory, name, path, old, new):
-            self._add(path, old_side, new_side)
+        is_same = self._is_same(directory, name, path, old, new)
+        if old_side.mode != new_side.mode or not is_same:
+            self._add(path, old_side, new_side, is_same=is_same)
         if new_side.kind == tasks.DIRECTORY:
             self._below(directory, name, path, depth, is_touched=True)
 
@@ -193,7 +210,7 @@ class _Comparison:
             if stat.S_ISREG(new.st_mode):
                 return old.st_size == new.st_size and self._has_same_content(directory, name, path)
             if stat.S_ISLNK(new.st_mode):
-                return os.readlink(name, dir_fd=directory) == _target(self._old, path)
+                return os.readlink(name, dir_fd=directory) == link_target(self._old, path)
         except OSError as error:
             if error.errno in (*GONE, errno.EINVAL):
                 return False
@@ -217,41 +234,40 @@ class _Comparison:
         finally:
             os.close(ours)
 
-    def _gathered(self, directory: int, name: bytes, path: bytes, *, is_new: bool, with_itself: bool = True) -> None:
-        """Tell what is there on one side only: all files, and of directories those that have nothing in them."""
+    def _gathered(self, directory: int, name: bytes, path: bytes, *, is_new: bool, with_itself: bool = True) -> bool:
+        """Note what is there on one side only: all files, and of directories those that have nothing in them.
+
+        What was added and is ignored is left out. Say whether anything was noted.
+        """
+        if len(path) > MAX_PATH_BYTES or path.count(b"/") > MAX_DEPTH:
+            raise TaskError(tasks.TOO_LARGE, path[:MAX_PATH_BYTES])
         try:
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            if not stat.S_ISDIR(found.st_mode):
-                self._add_one(path, found, is_new=is_new)
-                return
-            inner = os.open(name, OPEN_DIRECTORY, dir_fd=directory)
+            is_directory = stat.S_ISDIR(found.st_mode)
+            if (is_new or name == GIT) and self._is_left_out(path, is_directory=is_directory):
+                return False
+            inner = os.open(name, OPEN_DIRECTORY, dir_fd=directory) if is_directory else -1
         except OSError as error:
             if error.errno in GONE:
-                return
+                return False
             raise failure(error, path) from None
+        if not is_directory:
+            self._add_one(path, found, is_new=is_new)
+            return True
+        left_out = self.left_out.count
         try:
-            is_empty = True
-            empty: dict[bytes, os.stat_result] = {}
-            for each in walk(inner, path):
-                is_empty = False
-                above = each.path.rpartition(b"/")[0]
-                empty.pop(above, None)
-                try:
-                    state = os.stat(each.name, dir_fd=each.directory, follow_symlinks=False)
-                except OSError as error:
-                    if error.errno in GONE:
-                        continue
-                    raise failure(error, each.path) from None
-                if stat.S_ISDIR(state.st_mode):
-                    empty[each.path] = state
-                else:
-                    self._add_one(each.path, state, is_new=is_new)
-            for below, state in empty.items():
-                self._add_one(below, state, is_new=is_new)
-            if is_empty and with_itself:
-                self._add_one(path, found, is_new=is_new)
+            names = sorted(each[0] for each in names_in(inner))
+            noted = [self._gathered(inner, each, join(path, each), is_new=is_new) for each in names]
         finally:
             os.close(inner)
+        if any(noted):
+            return True
+        if self.left_out.count > left_out and with_itself:
+            self.left_out.gather(left_out, path)
+            return False
+        if with_itself:
+            self._add_one(path, found, is_new=is_new)
+        return with_itself
 
     def _vanished(self, path: bytes, *, with_itself: bool = True) -> None:
         above, _, name = path.rpartition(b"/")
@@ -262,102 +278,31 @@ class _Comparison:
             os.close(directory)
 
     def _open_old(self, path: bytes, flags: int = OPEN_DIRECTORY) -> int:
-        return syscalls.openat2(self._old, path, flags, _STRAIGHT)
+        return syscalls.openat2(self._old, path, flags, STRAIGHT)
 
     def _add_one(self, path: bytes, found: os.stat_result, *, is_new: bool) -> None:
         side = _side(found)
         self._add(path, None if is_new else side, side if is_new else None)
 
-    def _add(self, path: bytes, old: _Side | None, new: _Side | None) -> None:
+    def _add(self, path: bytes, old: Side | None, new: Side | None, *, is_same: bool = False) -> None:
         self.total += 1
-        self._found.append(_Difference(path, old, new))
+        is_directory = (new or old or _NO_SIDE).kind == tasks.DIRECTORY
+        is_ignored = self._ignored.verdict(path, is_directory=is_directory).is_ignored
+        self._found.append(Difference(path, old, new, is_ignored, is_same))
         if len(self._found) > 4 * self._max_entries + 1000:
             self._found = self.first()
 
 
-class _DifferenceWriter:
-    """Writes differences, with the texts of both sides as far as there is room."""
-
-    def __init__(self, new: int, old: int, max_file_bytes: int, max_total_bytes: int) -> None:
-        self._new = new
-        self._old = old
-        self._max_file_bytes = max_file_bytes
-        self._room = max_total_bytes
-        self._texts: dict[bytes, list[bytes | None]] = {}
-        self._output = Output()
-
-    def tell(self, differences: list[_Difference]) -> None:
-        """Write them all, in their order."""
-        for path, old, new in differences:
-            # Of additions, no more is read than the changes leave room for.
-            if old is not None:
-                self._texts[path] = self._fitting(path, old, new)
-        room = tasks.MAX_LISTING_BYTES
-        for path, old, new in differences:
-            targets = [
-                _target(root, path) if side is not None and side.kind == tasks.LINK else b""
-                for root, side in ((self._old, old), (self._new, new))
-            ]
-            room -= len(path) + sum(map(len, targets))
-            if room < 0:
-                break
-            self._tell(path, old, new, targets)
-        self._output.flush()
-
-    def _tell(self, path: bytes, old: _Side | None, new: _Side | None, targets: list[bytes]) -> None:
-        texts = self._texts.pop(path) if old is not None else self._fitting(path, old, new)
-        sides = (tasks.OLD if old is not None else 0) | (tasks.NEW if new is not None else 0)
-        self._output.add(tasks.DIFFERENCE.pack(sides, len(path)) + path)
-        for side, target, text in zip((old, new), targets, texts, strict=True):
-            if side is None:
-                continue
-            kind, mode, size = side
-            length = _NO_CONTENT if text is None or kind != tasks.FILE else len(text)
-            # It may have grown since it was looked at.
-            header = tasks.SIDE.pack(kind, mode, max(size, length), len(target), length)
-            self._output.add(header + target + (text if length > 0 and text is not None else b""))
-
-    def _fitting(self, path: bytes, old: _Side | None, new: _Side | None) -> list[bytes | None]:
-        """Return the texts of both sides, None for each if one is no text or they do not fit."""
-        texts = [self._text(self._old, path, old), self._text(self._new, path, new)]
-        total = sum(len(text) for text in texts if text is not None)
-        if None in texts or total > self._room:
-            return [None, None]
-        self._room -= total
-        return texts
-
-    def _text(self, root: int, path: bytes, side: _Side | None) -> bytes | None:
-        """Return the text of a side, b"" where there is no file, None if it is no text or there is no room for it."""
-        if side is None or side.kind != tasks.FILE:
-            return b""
-        if side.size > min(self._max_file_bytes, self._room):
-            return None
-        try:
-            fd = syscalls.openat2(root, path, OPEN_FILE | os.O_NOFOLLOW, _STRAIGHT)
-        except OSError:
-            return None
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return None
-            data = _read(fd, side.size)
-        finally:
-            os.close(fd)
-        if b"\0" in data:
-            return None
-        try:
-            data.decode()
-        except UnicodeDecodeError:
-            return None
-        return data
+_NO_SIDE = Side(tasks.FILE, 0, 0)
 
 
-def _side(found: os.stat_result) -> _Side:
-    return _Side(kind_of(found.st_mode), stat.S_IMODE(found.st_mode), found.st_size)
+def _side(found: os.stat_result) -> Side:
+    return Side(kind_of(found.st_mode), stat.S_IMODE(found.st_mode), found.st_size)
 
 
 def _state(root: int, path: bytes) -> os.stat_result | None:
     try:
-        fd = syscalls.openat2(root, path, os.O_PATH | os.O_NOFOLLOW, _STRAIGHT)
+        fd = syscalls.openat2(root, path, os.O_PATH | os.O_NOFOLLOW, STRAIGHT)
     except OSError as error:
         if error.errno in GONE:
             return None
@@ -366,29 +311,6 @@ def _state(root: int, path: bytes) -> os.stat_result | None:
         return os.fstat(fd)
     finally:
         os.close(fd)
-
-
-def _target(root: int, path: bytes) -> bytes:
-    """Return where a link leads; one that is gone has led nowhere, which a link must not."""
-    try:
-        fd = syscalls.openat2(root, path, os.O_PATH | os.O_NOFOLLOW, _STRAIGHT)
-        try:
-            return os.readlink(b"", dir_fd=fd)
-        finally:
-            os.close(fd)
-    except OSError:
-        return b"?"
-
-
-def _read(fd: int, size: int) -> bytes:
-    parts: list[bytes] = []
-    while size:
-        data = os.read(fd, size)
-        if not data:
-            break
-        parts.append(data)
-        size -= len(data)
-    return b"".join(parts)
 
 
 def _is_same_data(ours: int, theirs: int) -> bool:

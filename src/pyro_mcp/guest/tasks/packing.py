@@ -9,13 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
+from pyro_mcp.guest.tasks.baseline import open_baseline
 from pyro_mcp.guest.tasks.failures import failure
+from pyro_mcp.guest.tasks.ignoring import GIT, STRAIGHT, Ignored, LeftOut
 from pyro_mcp.guest.tasks.streams import STDOUT, Output, widen, write_all
-from pyro_mcp.guest.tasks.walking import GONE, walk
-from pyro_mcp.protocol import tar_writer
+from pyro_mcp.guest.tasks.walking import GONE, Names, names_in, walk
+from pyro_mcp.protocol import tar_writer, tasks
+from pyro_mcp.protocol.names import join
 
 if TYPE_CHECKING:
     from pyro_mcp.guest.tasks.area import Area
@@ -30,18 +35,20 @@ _MAX_LINKED = 500_000
 _MODE = 0o7777
 
 
-def pack_files(area: Area, path: bytes) -> Document:
-    """Write a file or a directory, its root under the name `.`."""
+def pack_files(area: Area, path: bytes, *, include_ignored: bool) -> Document:
+    """Write a file or a directory, its root under the name `.`, and say what was left out because it is ignored."""
     widen(STDOUT)
     above, _, name = path.rpartition(b"/")
     directory = area.open(above, os.O_RDONLY | os.O_DIRECTORY)
     packer = _Packer()
+    left_out = LeftOut()
     try:
         found = os.stat(name or b".", dir_fd=directory, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode):
             root = os.open(name or b".", OPEN_DIRECTORY, dir_fd=directory)
             packer.output.add(tar_writer.directory_header(b"", found.st_mode & _MODE, found.st_mtime_ns))
-            for each in walk(root, b""):
+            choice = None if include_ignored else _choice(area, path, left_out)
+            for each in walk(root, b"", chosen=choice):
                 packer.pack(each.directory, each.name, each.path)
         else:
             packer.pack(directory, name, b".", is_root=True)
@@ -49,7 +56,48 @@ def pack_files(area: Area, path: bytes) -> Document:
         raise failure(error, path) from None
     packer.output.add(tar_writer.END)
     packer.output.flush()
-    return {"entries": packer.entry_count, "left_out": packer.left_out}
+    return {"entries": packer.entry_count, "left_out": packer.left_out, **left_out.told()}
+
+
+def _choice(area: Area, base: bytes, left_out: LeftOut) -> Callable[[bytes, Names], Names] | None:
+    """Return what picks the names to send: those of the baseline, and added ones that are not ignored.
+
+    What is below an ignored directory that was asked for by its path is all sent.
+    """
+    new, old = os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd), open_baseline(area.grounds)
+    ignored = Ignored(new, old)
+    if base and ignored.verdict(base, is_directory=True).is_ignored:
+        return None
+
+    def in_baseline(path: bytes) -> set[bytes]:
+        try:
+            directory = syscalls.openat2(old, path or b".", OPEN_DIRECTORY, STRAIGHT)
+        except OSError:
+            return set()
+        try:
+            return {name for name, _, _ in names_in(directory)}
+        finally:
+            os.close(directory)
+
+    def choose(below: bytes, names: Names) -> Names:
+        above = join(base, below) if below else base
+        known = in_baseline(above) - {GIT}
+        chosen: Names = []
+        for each in names:
+            name, kind, _ = each
+            if name not in known:
+                path, is_directory = join(above, name), kind == tasks.DIRECTORY
+                verdict = ignored.verdict(path, is_directory=is_directory)
+                if verdict.is_ignored:
+                    left_out.add(path + b"/" * is_directory, by_one_only=verdict.by_one_only)
+                    continue
+                if is_directory and ignored.hides_all_in(path):
+                    left_out.add(path + b"/", by_one_only=True)
+                    continue
+            chosen.append(each)
+        return chosen
+
+    return choose
 
 
 class _Packer:

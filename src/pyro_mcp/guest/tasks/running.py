@@ -129,10 +129,14 @@ _TASKS: dict[str, Callable[[Area, _Fields], Mapping[str, object]]] = {
     tasks.REMOVE: lambda area, fields: remove_file(area, fields.path, recursive=fields.flag("recursive")),
     tasks.FETCH: lambda area, fields: fetch_files(area, **fields.counts("count", "max_file_bytes", "max_total_bytes")),
     tasks.APPLY: lambda area, fields: apply_changes(area, count=fields.count("count")),
-    tasks.PACK: lambda area, fields: pack_files(area, fields.path),
+    tasks.PACK: lambda area, fields: pack_files(area, fields.path, include_ignored=fields.flag("include_ignored")),
     tasks.UNPACK: lambda area, fields: unpack_files(area, fields.path),
     tasks.DIFF: lambda area, fields: compare_trees(
-        area, **fields.counts("max_entries", "max_file_bytes", "max_total_bytes")
+        area,
+        fields.path,
+        include_ignored=fields.flag("include_ignored"),
+        include_binary=fields.flag("include_binary"),
+        **fields.counts("max_entries", "max_file_bytes", "max_total_bytes"),
     ),
     tasks.FREEZE: lambda area, _: freeze(area),
     tasks.USAGE: lambda area, _: usage(area),

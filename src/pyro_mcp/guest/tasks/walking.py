@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-from collections.abc import Generator
-from typing import NamedTuple
+from collections.abc import Callable, Generator
+from typing import NamedTuple, TypeAlias
 
 from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
 from pyro_mcp.guest.tasks.failures import TaskError, failure
@@ -15,6 +15,8 @@ from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join
 
 # Errors for an entry that was removed or replaced a moment ago.
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+#: Of a directory: names, kinds and inode numbers.
+Names: TypeAlias = "list[tuple[bytes, int, int]]"
 
 
 class Found(NamedTuple):
@@ -26,24 +28,35 @@ class Found(NamedTuple):
     kind: int
 
 
-def names_in(fd: int) -> list[tuple[bytes, int, int]]:
+def names_in(fd: int) -> Names:
     """Return what is in a directory: names, kinds and inode numbers."""
     with os.scandir(fd) as entries:
         return [(entry.name.encode("utf-8", "surrogateescape"), _kind(entry), entry.inode()) for entry in entries]
 
 
 def walk(
-    fd: int, path: bytes, *, recursive: bool = True, limit: int = 0, closed: frozenset[bytes] = frozenset()
+    fd: int,
+    path: bytes,
+    *,
+    recursive: bool = True,
+    limit: int = 0,
+    closed: frozenset[bytes] = frozenset(),
+    chosen: Callable[[bytes, Names], Names] | None = None,
 ) -> Generator[Found]:
     """Yield what is below the directory `fd`, in the order of the paths, each directory before what is in it.
 
     With a `limit`, no more than so many names of a directory are kept: the first ones. Directories that are `closed`
-    are not gone into.
+    are not gone into. `chosen` picks from the names in a directory, given its path.
 
     Raises:
         TaskError: if it is too deep, or its names are too long.
     """
-    levels = [(fd, path, _ordered(fd, recursive=recursive, limit=limit))]
+
+    def listed(directory: int, above: bytes) -> Names:
+        names = names_in(directory)
+        return names if chosen is None else chosen(above, names)
+
+    levels = [(fd, path, _ordered(listed(fd, path), recursive=recursive, limit=limit))]
     try:
         while levels:
             directory, above, items = levels[-1]
@@ -68,20 +81,20 @@ def walk(
                     continue
                 raise failure(error, below) from None
             levels.append((inner, below, []))
-            levels[-1][2].extend(_ordered(inner, recursive=True, limit=limit))
+            levels[-1][2].extend(_ordered(listed(inner, below), recursive=True, limit=limit))
     finally:
         for directory, _, _ in levels:
             if directory != fd:
                 os.close(directory)
 
 
-def _ordered(fd: int, *, recursive: bool, limit: int) -> list[tuple[bytes, int]]:
+def _ordered(names: Names, *, recursive: bool, limit: int) -> list[tuple[bytes, int]]:
     """Return a directory's names, the last first. A directory has a second one, with a slash: to go into it then.
 
     So what is in `a` comes after `a.b`, as it does in the order of whole paths.
     """
     items: list[tuple[bytes, int]] = []
-    for name, kind, _ in names_in(fd):
+    for name, kind, _ in names:
         items.append((name, kind))
         if recursive and kind == tasks.DIRECTORY:
             items.append((name + b"/", kind))

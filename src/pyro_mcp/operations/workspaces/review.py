@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,19 @@ from pyro_mcp.operations.workspaces.snapshots import SnapshotFacts
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
+    from pyro_mcp.workspace.files.left_out import LeftOut
     from pyro_mcp.workspace.review.changes import FileChange
     from pyro_mcp.workspace.review.review import Review
 
 
+_MOST_NAMED = 100
 INCLUDE_HOST_HOOKS = about(
     ("Include files that a tool of this host would run automatically (git hooks, editor and agent settings)."),
     on="cli sdk",
 )
+
+
+INCLUDE_IGNORED = about("Include .git and what a .gitignore of the workspace ignores.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +39,18 @@ class DiffRequest:
     workspace_id: str = field(metadata=parameters.HANDLE)
     path: str = field(
         default=WORKSPACE,
-        metadata=parameters.path("Limit the diff to this path.", place=Place.OPTION),
+        metadata=parameters.path("Limit the diff to this path, even if it is ignored or large.", place=Place.OPTION),
     )
+    include_ignored: bool = field(default=False, metadata=INCLUDE_IGNORED)
+    binary: bool = field(default=False, metadata=about("Include changes of binary files, as git binary patches."))
     include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryRequest(WorkspaceRequest):
+    """Ask for the summary of a workspace."""
+
+    include_ignored: bool = field(default=False, metadata=INCLUDE_IGNORED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +60,7 @@ class ExportRequest:
     workspace_id: str = field(metadata=parameters.HANDLE)
     path: str = field(metadata=parameters.path("A file or directory under /workspace."))
     output_path: str = field(metadata=OUTPUT_PATH)
+    include_ignored: bool = field(default=False, metadata=INCLUDE_IGNORED)
     include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
 
 
@@ -58,7 +74,7 @@ class DiffCounts(Result):
     type_changed: int = said("Files whose kind changed, such as a link instead of a file.")
     text_patched: int = said("Number of files in the patch.")
     held_back: int = said("Number of files omitted from it because a tool of the host would run them.")
-    non_text: int = said("Number of files that the patch can't express: binary files, directories, and so on.")
+    non_text: int = said("Number of files that are not in the patch: binary files, directories, and so on.")
 
 
 class DiffFileResult(Result):
@@ -68,6 +84,7 @@ class DiffFileResult(Result):
     status: str = said("Its status: added, modified, deleted, type_changed.")
     patched: bool = said("Whether the patch contains the change.")
     reason: str = said("Why it does not.")
+    ignored: bool = said("Whether a .gitignore ignores it.")
     added_lines: int = said("Number of lines added.")
     removed_lines: int = said("Number of lines removed.")
     old_kind: str | None = said("Its old kind: file, directory, symlink, other.")
@@ -91,11 +108,33 @@ class HostHookResult(Result):
     )
 
 
+class MissingResult(Result):
+    """A changed file of the baseline that the patch does not contain."""
+
+    path: str = said("Its path below /workspace.", guest=True)
+    status: str = said("Its status: modified, deleted, type_changed.")
+    reason: str = said("Why the patch does not contain it.")
+
+
+class IgnoredResult(Result):
+    """A file or directory that was left out because it is ignored."""
+
+    path: str = said("Its path below /workspace; a directory ends with a slash.", guest=True)
+    by_changed_rule: bool = said("Whether only the workspace, or only its baseline, has a rule that ignores it.")
+
+
 class DiffResult(Result):
     """The differences between a workspace and its baseline."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
+    missing_count: int = said("Number of changed files of the baseline that the patch does not contain.")
+    missing: list[MissingResult] = said("The first hundred of them.", guest=True, rest=ONE_FILE)
     changed: bool = said("Whether anything differs.")
+    ignored_count: int = said("Number of ignored files and directories left out; a directory counts as one.")
+    changed_rule_count: int = said("How many of them only a changed .gitignore rule hides.")
+    ignored: list[IgnoredResult] = said(
+        "The first hundred of them; those that only a changed rule hides come first.", guest=True, most=30
+    )
     host_hook_count: int = said("Number of changed files that a tool of this host would run automatically.")
     host_hooks: list[HostHookResult] = said(
         "The first hundred of them; those omitted from the patch come first.", guest=True, most=30
@@ -103,12 +142,20 @@ class DiffResult(Result):
     summary: DiffCounts = said("Counts of changed files.")
     entries: list[DiffFileResult] = said("The files, sorted by path.", most=100, rest=ONE_FILE)
     truncated: bool = said("Whether more files differ than were listed; total counts them all.")
+    patch_prefix: str = said("Where the seed is in its git checkout: what paths in the patch begin with.")
     patch: str = said(
-        "The changes as one patch that git apply accepts in the tree that the workspace was seeded from.",
+        "The changes as one patch that git apply accepts in the tree that the workspace was seeded from."
+        " Bytes that are not UTF-8 are replaced by U+FFFD.",
         guest=True,
         most=20_000,
         rest=ONE_FILE,
     )
+    patch_base64: str | None = said("The patch in base64 if it is not UTF-8, which patch can't hold. Null in MCP.")
+
+    @property
+    def patch_bytes(self) -> bytes:
+        """Return the patch as git apply takes it."""
+        return self.patch.encode() if self.patch_base64 is None else b64decode(self.patch_base64)
 
 
 class ExportResult(Result):
@@ -122,6 +169,11 @@ class ExportResult(Result):
     bytes_written: int = said("Bytes of content exported.")
     left_out_count: int = said("Number of entries skipped: devices, links that lead outside.")
     left_out: list[NoteResult] = said("The first hundred of them.", guest=True, most=30)
+    ignored_count: int = said("Number of ignored files and directories left out; a directory counts as one.")
+    changed_rule_count: int = said("How many of them only a changed .gitignore rule hides.")
+    ignored: list[IgnoredResult] = said(
+        "The first hundred of them; those that only a changed rule hides come first.", guest=True, most=30
+    )
     host_hook_count: int = said("Number of files that a tool of this host would run automatically.")
     host_hooks: list[HostHookResult] = said("The first hundred of them.", guest=True, most=30)
 
@@ -177,6 +229,7 @@ class SummaryResult(Result):
     added_lines: int = said("Total number of lines added.")
     removed_lines: int = said("Total number of lines removed.")
     files: list[SummaryFile] = said("The first of the files that differ.")
+    ignored_count: int = said("Number of ignored files and directories left out; a directory counts as one.")
     event_count: int = said("Number of events other than commands.")
     events: list[SummaryEvent] = said("The last of them.")
     snapshots: list[SnapshotFacts] = said("The snapshots.", most=50)
@@ -193,17 +246,31 @@ def _diff(request: DiffRequest, call: Call) -> DiffResult:
             using,
             request.workspace_id,
             path=request.path,
+            include_ignored=request.include_ignored,
+            binary=request.binary,
             include_host_hooks=request.include_host_hooks,
             cancel=call.cancel,
         )
     changes = found.changes
+    text = changes.patch.decode("utf-8", "replace")
+    # What a model reads is shortened and made printable, and no patch to be applied.
+    is_exact = call.host_access is not None or text.encode() == changes.patch
     return result_of(
         DiffResult,
         changes,
         workspace_id=found.workspace.id,
+        **_left_out(changes.left_out),
+        missing_count=len(changes.missing),
+        missing=[result_of(MissingResult, each, status=each.change) for each in changes.missing[:_MOST_NAMED]],
+        patch=text,
+        patch_base64=None if is_exact else b64encode(changes.patch).decode(),
         summary=changes.counts,
         entries=[_file(each) for each in changes.entries],
     )
+
+
+def _left_out(found: LeftOut) -> dict[str, object]:
+    return {name: getattr(found, name) for name in ("ignored", "ignored_count", "changed_rule_count")}
 
 
 def _file(change: FileChange) -> DiffFileResult:
@@ -224,11 +291,15 @@ def _file(change: FileChange) -> DiffFileResult:
     )
 
 
-def _summary(request: WorkspaceRequest, call: Call) -> SummaryResult:
+def _summary(request: SummaryRequest, call: Call) -> SummaryResult:
     from pyro_mcp.workspace.review.summary import summarize_workspace
 
     with engine(call) as using:
-        return _summary_result(summarize_workspace(using, request.workspace_id, cancel=call.cancel))
+        return _summary_result(
+            summarize_workspace(
+                using, request.workspace_id, include_ignored=request.include_ignored, cancel=call.cancel
+            )
+        )
 
 
 def _summary_result(review: Review) -> SummaryResult:
@@ -250,6 +321,7 @@ def _summary_result(review: Review) -> SummaryResult:
         changes_known=changes is not None,
         changes_unknown_reason=review.no_changes_reason,
         changes=None if changes is None else changes.counts,
+        ignored_count=0 if changes is None else changes.left_out.ignored_count,
         files=[result_of(SummaryFile, each, status=each.change) for each in review.files],
         events=[SummaryEvent(utc_text(each.at), each.kind.value, each.text) for each in review.events],
         snapshots=[SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes) for each in review.snapshots],
@@ -270,6 +342,7 @@ def _export(request: ExportRequest, call: Call) -> ExportResult:
             request.workspace_id,
             request.path,
             Path(request.output_path),
+            include_ignored=request.include_ignored,
             include_host_hooks=request.include_host_hooks,
             is_strict=call.host_access is not None,
             cancel=call.cancel,
@@ -280,6 +353,7 @@ def _export(request: ExportRequest, call: Call) -> ExportResult:
         report,
         workspace_id=done.workspace_id,
         path=done.path,
+        **_left_out(done.left_out),
     )
 
 
@@ -289,12 +363,13 @@ WORKSPACE_DIFF = Operation(
     description=(
         "Compare /workspace with its baseline (its content at creation): counts, one entry per changed"
         " file, and one patch that `git apply` accepts in the tree that the workspace was seeded from."
-        " Changes that a text patch can't express (binary files, empty directories, permissions) are listed"
-        " in the entries, with the reason. Files that a tool of this host would run automatically (git"
+        " Changed files that the baseline had come first. Added files that a .gitignore ignores are left out"
+        " and counted, and so is .git. What the patch does not contain (binary files, empty directories,"
+        " permissions) is listed with the reason. Files that a tool of this host would run automatically (git"
         " hooks, .envrc, editor and agent settings) are listed first, and omitted from the patch if they"
         " were not in the baseline."
     ),
-    tool_description=" The middle of a long patch is omitted: path=… shows one file or directory.",
+    tool_description=" The middle of a long patch is omitted: path=… shows one file or directory, even an ignored one.",
     handler=_diff,
     effect=Effect.READ,
     cli=("workspace", "diff"),
@@ -318,7 +393,8 @@ WORKSPACE_EXPORT = Operation(
     title="Export from a workspace to this host",
     description=(
         "Copy a file or directory out of a workspace to a new path on this host. Nothing is overwritten, no"
-        " link is followed, nothing is written elsewhere. Files that a tool of this host would run"
+        " link is followed, nothing is written elsewhere. Added files that a .gitignore ignores are left out and"
+        " counted, and so is .git, unless the path itself is ignored. Files that a tool of this host would run"
         " automatically (git hooks and settings, .envrc, editor and agent settings) are listed, and skipped"
         " if they were not in the baseline."
     ),

@@ -17,6 +17,7 @@ from pyro_mcp.state.journal import note_activity
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.trees.receive import ReceiveReport, TreeReceiver
 from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.files.left_out import LeftOut, left_out_of
 from pyro_mcp.workspace.files.paths import path_below, path_shown
 from pyro_mcp.workspace.guest import guest_of
 
@@ -28,6 +29,7 @@ class Exported:
     workspace_id: str
     path: str
     report: ReceiveReport
+    left_out: LeftOut
 
 
 def export_workspace(
@@ -36,11 +38,14 @@ def export_workspace(
     path: str,
     output_path: Path,
     *,
+    include_ignored: bool = False,
     include_host_hooks: bool = False,
     is_strict: bool = False,
     cancel: CancelToken | None = None,
 ) -> Exported:
     """Write a file or directory of a workspace to a new path of the host.
+
+    What was added below `path` and is ignored is left out, unless `path` itself is.
 
     Raises:
         PyroError: CONFLICT if there is something at `output_path`; NOT_FOUND, INVALID, PROTOCOL, NO_SPACE, PERMISSION;
@@ -60,7 +65,7 @@ def export_workspace(
             TreeReceiver(output, hooks=hooks, progress=engine.progress, notes=engine.paths.exports) as receiver,
             use.session() as session,
         ):
-            GuestFiles(session, cancel=cancel).pack(name, receiver.feed)
+            packed = GuestFiles(session, cancel=cancel).pack(name, receiver.feed, include_ignored=include_ignored)
             report = receiver.finish()
         workspace_id = use.workspace.id
     shown = path_shown(name)
@@ -71,7 +76,8 @@ def export_workspace(
         "entry_count": report.entry_count,
         "bytes_written": report.bytes_written,
         "left_out_count": report.left_out_count,
+        "ignored_count": packed.ignored.count,
         "host_hook_count": report.host_hook_count,
     }
     note_activity(engine.store, engine.clock, workspace_id, event=ReviewEvent(ReviewKind.EXPORT, summary))
-    return Exported(workspace_id, shown, report)
+    return Exported(workspace_id, shown, report, left_out_of(packed.ignored))

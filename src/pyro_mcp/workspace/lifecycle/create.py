@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import Flavour
@@ -28,6 +29,7 @@ from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vms import insert_vm
 from pyro_mcp.state.workspace_files import begin_workspace, finish_workspace
+from pyro_mcp.trees.surroundings import checkout_prefix
 from pyro_mcp.vmm.selection import Selection
 from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
 from pyro_mcp.workspace.lifecycle.seed import Seeding
@@ -167,4 +169,5 @@ def _seed_info(spec: WorkspaceSpec, report: SeedReport) -> SeedInfo:
         ignored_bytes=report.ignored_bytes,
         largest_ignored=tuple(SeedNote(*note) for note in report.largest_ignored),
         notes=report.notes,
+        checkout_prefix=checkout_prefix(spec.seed) if isinstance(spec.seed, Path) and spec.seed.is_dir() else "",
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pyro_mcp.model.kinds import DiffChange
+
 if TYPE_CHECKING:
-    from pyro_mcp.model.kinds import DiffChange
     from pyro_mcp.trees.hooks.gate import HostHookNote
+from pyro_mcp.workspace.files.left_out import LeftOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class SideFacts:
 class FileChange:
     """One name that differs: its path below /workspace, as it may be printed, and what stands in the patch of it.
 
-    `reason` says why the patch does not have it; it is empty where the patch does.
+    `reason` says why the patch does not have it; it is empty where the patch does. `ignored` says that a .gitignore
+    names it.
     """
 
     path: str
@@ -34,6 +37,8 @@ class FileChange:
     added_lines: int = 0
     removed_lines: int = 0
     reason: str = ""
+    ignored: bool = False
+    section: bytes = b""
 
     @property
     def is_patched(self) -> bool:
@@ -59,15 +64,25 @@ class ChangeCounts:
 class TreeChanges:
     """All that differs. With `truncated`, there is more than was listed, and `counts.total` counts that too.
 
-    `host_hooks` are the first hundred changed files that a tool of the host would run by itself.
+    `missing` are those changes of files of the baseline that the patch does not have. Paths of the patch begin with
+    `patch_prefix`, which is the seed's directory in its checkout. `host_hooks` are the first hundred changed files that
+    a tool of the host would run by itself.
     """
 
     counts: ChangeCounts
     entries: tuple[FileChange, ...]
-    patch: str
+    patch: bytes
     truncated: bool
     host_hooks: tuple[HostHookNote, ...] = ()
     host_hook_count: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
+    patch_prefix: str = ""
+
+    @property
+    def missing(self) -> tuple[FileChange, ...]:
+        """Return the changes of files of the baseline that are not in the patch; ignored ones come last."""
+        found = [each for each in self.entries if each.reason and each.change is not DiffChange.ADDED]
+        return tuple(sorted(found, key=lambda each: each.ignored))
 
     @property
     def changed(self) -> bool:

@@ -1,8 +1,8 @@
 """Compose a diff from a guest's listing of two trees: entries, counts, and one patch.
 
 The guest's own idea of a change is not used: it is derived from the two sides. By `git apply` the patch turns the tree
-that was seeded into the tree that is there, as far as git knows trees: directories, permissions other than the
-executable bit and non-text content are in the list only.
+that was seeded into the tree that is there, as far as git knows trees: directories and permissions other than the
+executable bit are in the list only. Changes of the baseline's files come first in it, and get its room first.
 """
 
 from __future__ import annotations
@@ -11,66 +11,123 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyro_mcp.model.kinds import DiffChange
-from pyro_mcp.protocol.names import shown
+from pyro_mcp.agent.file_values import ContentForm
+from pyro_mcp.model.kinds import DiffChange, FileKind
+from pyro_mcp.protocol.names import join, shown
 from pyro_mcp.trees.hooks.gate import HookPolicy
+from pyro_mcp.workspace.files.left_out import left_out_of
 from pyro_mcp.workspace.review import git_patch
 from pyro_mcp.workspace.review.changes import ChangeCounts, FileChange, SideFacts, TreeChanges
-from pyro_mcp.workspace.review.git_patch import SYMLINK, Blob
 from pyro_mcp.workspace.review.host_hooks import PatchHooks
-from pyro_mcp.workspace.review.hunks import Hunks, compare
+from pyro_mcp.workspace.review.hunks import Hunks, compare, compare_part
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pyro_mcp.agent.file_values import DiffEntry, DiffSide, TreeDiff
 
 # Of the patch; the guest's side bounds what goes into it.
 MAX_PATCH_BYTES = 16 * 1024 * 1024
-_FULL = "the patch has reached its largest size"
-_NOT_TEXT = "not text"
+_REASONS = {ContentForm.NO_ROOM: "too large for this patch", ContentForm.NOT_TEXT: "binary"}
+_FULL = "this patch has reached its largest size"
 _GITS_OWN = "git's own, which git apply does not touch"
-_NOT_SENT = "not text, or too large for the patch"
+_CONCEALED = "binary, with the value of a secret in it"
 _NOTHING = Hunks(b"", 0, 0)
-_DIRECTORY, _FILE, _LINK = "directory", "file", "symlink"
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """How a patch is to be made.
+
+    Paths in it are below `prefix`. `is_secret` says whether bytes hold a value that must not be shown: binary content
+    with one is left out, since it can't be redacted.
+    """
+
+    policy: HookPolicy
+    prefix: bytes = b""
+    max_patch_bytes: int = MAX_PATCH_BYTES
+    is_secret: Callable[[bytes], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """One entry: what git knows of its sides, or why the patch can't have it."""
+    """One entry: the modes that git has for its sides, its path in the patch, or why the patch can't have it."""
 
     entry: DiffEntry
-    old: Blob | None = None
-    new: Blob | None = None
+    path: bytes = b""
+    old: str | None = None
+    new: str | None = None
     reason: str = ""
     is_held_back: bool = False
 
     @property
     def is_replaced(self) -> bool:
         """Say whether a file became a link or a link a file: for git, one went and one came."""
-        return self.old is not None and self.new is not None and self.old.is_link != self.new.is_link
+        both = (self.old, self.new)
+        return None not in both and both.count(git_patch.SYMLINK) == 1
+
+    @property
+    def is_binary(self) -> bool:
+        """Say whether it is a change of binary files."""
+        return self.entry.form is ContentForm.BINARY
 
     def pairs(self) -> list[tuple[bytes, bytes]]:
         """Return the texts to compare."""
-        old, new = (b"" if blob is None else blob.data for blob in (self.old, self.new))
+        if self.reason or self.is_binary or (self.old is None and self.new is None):
+            return []
+        if self.entry.form is ContentForm.PARTS:
+            return [(part.old, part.new) for part in self.entry.parts]
+        old, new = self.contents()
         return [(old, b""), (b"", new)] if self.is_replaced else [(old, new)]
+
+    def contents(self) -> tuple[bytes, bytes]:
+        """Return both contents; that of a link is its target."""
+        part = self.entry.parts[0] if self.entry.parts else None
+        old, new = (part.old, part.new) if part else (b"", b"")
+        targets = [side.link_target if side else None for side in (self.entry.old, self.entry.new)]
+        return (old if targets[0] is None else targets[0], new if targets[1] is None else targets[1])
+
+    def hunks(self, compared: Iterator[Hunks]) -> list[Hunks]:
+        """Return the hunks of its files, from those that were found for its texts."""
+        found = [next(compared) for _ in self.pairs()]
+        if self.entry.form is not ContentForm.PARTS or not found:
+            return found or [_NOTHING]
+        placed = [
+            compare_part(part.old, part.new, each, part.old_line, part.new_line)
+            for part, each in zip(self.entry.parts, found, strict=True)
+        ]
+        added, removed = sum(each.added for each in placed), sum(each.removed for each in placed)
+        return [Hunks(b"".join(each.data for each in placed), added, removed)]
 
     def section(self, hunks: list[Hunks]) -> bytes:
         """Return what stands in the patch of it; empty if git sees no difference."""
-        path = self.entry.path
-        if self.old is None and self.new is None:
+        if self.reason or (self.old is None and self.new is None):
             return b""
+        data, index = [each.data for each in hunks], ""
+        if self.is_binary:
+            old, new = self.contents()
+            if self.is_replaced:
+                return b"".join(self._binary_replacement(old, new))
+            data, index = (
+                [git_patch.binary_hunks(old, new)],
+                git_patch.index_line(None if self.old is None else old, None if self.new is None else new),
+            )
         if self.old is None:
-            return git_patch.creation(path, self.new, hunks[0].data) if self.new else b""
+            return git_patch.creation(self.path, self.new or "", data[0], index)
         if self.new is None:
-            return git_patch.deletion(path, self.old, hunks[0].data)
+            return git_patch.deletion(self.path, self.old, data[0], index)
         if self.is_replaced:
-            gone = git_patch.deletion(path, self.old, hunks[0].data)
-            return gone + git_patch.creation(path, self.new, hunks[1].data)
-        return git_patch.modification(path, self.old.mode, self.new.mode, hunks[0].data)
+            return git_patch.deletion(self.path, self.old, data[0]) + git_patch.creation(self.path, self.new, data[1])
+        return git_patch.modification(self.path, self.old, self.new, data[0], index)
+
+    def _binary_replacement(self, old: bytes, new: bytes) -> Iterator[bytes]:
+        hunks, back = git_patch.binary_hunks(old, b""), git_patch.binary_hunks(b"", new)
+        yield git_patch.deletion(self.path, self.old or "", hunks, git_patch.index_line(old, None))
+        yield git_patch.creation(self.path, self.new or "", back, git_patch.index_line(None, new))
 
 
-def compose(tree: TreeDiff, scratch: Path, policy: HookPolicy | None = None) -> TreeChanges:
+def compose(tree: TreeDiff, scratch: Path, how: Composition | None = None) -> TreeChanges:
     """Make the diff. `scratch` is a directory of the product's in which texts may stand meanwhile.
 
     Without a policy, no file of the hook table counts as one of the baseline.
@@ -78,79 +135,64 @@ def compose(tree: TreeDiff, scratch: Path, policy: HookPolicy | None = None) -> 
     Raises:
         PyroError: MISSING_PROGRAM, NO_SPACE, PERMISSION.
     """
-    hooks = PatchHooks(tree.entries, policy or HookPolicy())
-    drafts = [_drafted(entry, hooks) for entry in _without_implied(tree.entries)]
-    pairs: list[tuple[bytes, bytes]] = []
-    for draft in drafts:
-        pairs += [] if draft.reason else draft.pairs()
-    compared = iter(compare(pairs, scratch))
+    how = how or Composition(HookPolicy())
+    hooks = PatchHooks(tree.entries, how.policy)
+    drafts = sorted((_drafted(entry, hooks, how) for entry in _without_implied(tree.entries)), key=_rank)
+    compared = iter(compare([pair for draft in drafts for pair in draft.pairs()], scratch))
+    composed = [(draft, hunks, draft.section(hunks)) for draft in drafts for hunks in [draft.hunks(compared)]]
+    fitting = _fitting(composed, how.max_patch_bytes)
     changes: list[FileChange] = []
-    sections: list[bytes] = []
-    composed = [(draft, [] if draft.reason else [next(compared) for _ in draft.pairs()]) for draft in drafts]
-    fitting = _fitting(composed)
-    for draft, own in composed:
-        section = draft.section(own)
+    for draft, hunks, section in composed:
         reason = draft.reason or _why_not(draft, section, fits=draft.entry.path in fitting)
-        if not reason:
-            sections.append(section)
-        changes.append(_told(draft, [] if reason else own, reason))
-    patch = b"".join(sections).decode()
-    held_back = sum(draft.is_held_back for draft in drafts)
+        changes.append(_told(draft, hunks, section, reason))
     return TreeChanges(
-        _counted(changes, tree, held_back), tuple(changes), patch, tree.truncated, hooks.notes, hooks.count
+        counts=_counted(changes, tree, sum(draft.is_held_back for draft in drafts)),
+        entries=tuple(sorted(changes, key=lambda each: each.path)),
+        patch=b"".join(each.section for each in changes),
+        truncated=tree.truncated,
+        host_hooks=hooks.notes,
+        host_hook_count=hooks.count,
+        left_out=left_out_of(tree.ignored),
+        patch_prefix=shown(how.prefix),
     )
 
 
-def _drafted(entry: DiffEntry, hooks: PatchHooks) -> _Draft:
-    is_link = any(side is not None and side.kind.value == _LINK for side in (entry.old, entry.new))
+def _rank(draft: _Draft) -> tuple[int, bytes]:
+    entry = draft.entry
+    return 2 * (entry.change is DiffChange.ADDED) + entry.is_ignored, entry.path
+
+
+def _drafted(entry: DiffEntry, hooks: PatchHooks, how: Composition) -> _Draft:
+    sides = [side for side in (entry.old, entry.new) if side is not None]
+    is_link = any(side.kind is FileKind.LINK for side in sides)
     if git_patch.is_gits_own(entry.path, is_link=is_link):
         return _Draft(entry, reason=_GITS_OWN)
     if reason := hooks.reason(entry):
         return _Draft(entry, reason=reason, is_held_back=True)
-    sides: list[Blob | None] = []
-    for side in (entry.old, entry.new):
-        found = _blob(side)
-        if isinstance(found, str):
-            return _Draft(entry, reason=found)
-        sides.append(found)
-    return _Draft(entry, sides[0], sides[1])
+    if any(side.kind is FileKind.OTHER for side in sides):
+        return _Draft(entry, reason="a special file")
+    if any(side.kind is FileKind.FILE for side in sides) and entry.form in _REASONS:
+        return _Draft(entry, reason=_REASONS[entry.form])
+    if entry.form is ContentForm.BINARY and how.is_secret is not None:
+        part = entry.parts[0]
+        if how.is_secret(part.old) or how.is_secret(part.new):
+            return _Draft(entry, reason=_CONCEALED)
+    return _Draft(entry, join(how.prefix, entry.path), _mode(entry.old), _mode(entry.new))
 
 
-def _blob(side: DiffSide | None) -> Blob | str | None:
-    """Return what git knows of a side, None for nothing, or why it can't be in a text."""
-    if side is None or side.kind.value == _DIRECTORY:
+def _mode(side: DiffSide | None) -> str | None:
+    """Return the mode that git has for a side, None for nothing."""
+    if side is None or side.kind is FileKind.DIRECTORY:
         return None
-    if side.kind.value == _LINK:
-        data = side.link_target
-        mode = SYMLINK
-    elif side.kind.value == _FILE:
-        data = side.content
-        mode = git_patch.file_mode(side.mode)
-    else:
-        return "a special file"
-    if data is None:
-        return _NOT_SENT
-    return Blob(mode, data) if _is_text(data) else _NOT_TEXT
+    return git_patch.SYMLINK if side.kind is FileKind.LINK else git_patch.file_mode(side.mode)
 
 
-def _is_text(data: bytes) -> bool:
-    if b"\0" in data:
-        return False
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _fitting(composed: list[tuple[_Draft, list[Hunks]]]) -> set[bytes]:
-    """Return the paths that the patch has room for: what the project had before what was added to it."""
-    room = MAX_PATCH_BYTES
+def _fitting(composed: list[tuple[_Draft, list[Hunks], bytes]], room: int) -> set[bytes]:
+    """Return the paths that the patch has room for: what the project had first, and small ones before large ones."""
     fitting: set[bytes] = set()
-    for draft, hunks in sorted(composed, key=lambda each: each[0].entry.change is DiffChange.ADDED):
-        length = 0 if draft.reason else len(draft.section(hunks))
-        if length <= room:
-            room -= length
+    for draft, _, section in sorted(composed, key=lambda each: (_rank(each[0])[0], len(each[2]))):
+        if len(section) <= room:
+            room -= len(section)
             fitting.add(draft.entry.path)
     return fitting
 
@@ -176,12 +218,12 @@ def _without_implied(entries: tuple[DiffEntry, ...]) -> list[DiffEntry]:
     for entry in entries:
         old, new = entry.old, entry.new
         only = new if old is None else old if new is None else None
-        if only is None or only.kind.value != _DIRECTORY or entry.path not in above:
+        if only is None or only.kind is not FileKind.DIRECTORY or entry.path not in above:
             kept.append(entry)
     return kept
 
 
-def _told(draft: _Draft, hunks: list[Hunks], reason: str) -> FileChange:
+def _told(draft: _Draft, hunks: list[Hunks], section: bytes, reason: str) -> FileChange:
     return FileChange(
         path=shown(draft.entry.path) or ".",
         change=draft.entry.change,
@@ -190,6 +232,8 @@ def _told(draft: _Draft, hunks: list[Hunks], reason: str) -> FileChange:
         added_lines=sum(each.added for each in hunks),
         removed_lines=sum(each.removed for each in hunks),
         reason=reason,
+        ignored=draft.entry.is_ignored,
+        section=b"" if reason else section,
     )
 
 

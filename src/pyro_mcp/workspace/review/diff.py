@@ -8,25 +8,28 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pyro_mcp.agent.file_values import TreeDiff
+from pyro_mcp.agent.file_values import DiffBounds
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.workspace.files.paths import path_below
 from pyro_mcp.workspace.guest import guest_of
-from pyro_mcp.workspace.review.composing import compose
+from pyro_mcp.workspace.review.composing import MAX_PATCH_BYTES, Composition, compose
 
 if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.review.changes import TreeChanges
+    from pyro_mcp.workspace.secrets.redactor import Redactor
 
 MAX_ENTRIES = 20_000
 # Of one file, and of both sides of all files together.
 MAX_FILE_BYTES = 8 * 1024 * 1024
-_REDACTED = "this patch can't be applied: secret values in it are redacted; `export` brings the files themselves"
 MAX_TOTAL_BYTES = 32 * 1024 * 1024
+# Of what was asked for by its path, so many times as much: it is to come, however large it is.
+_PATH_FACTOR = 8
+_REDACTED = "this patch can't be applied: secret values in it are redacted; `export` brings the files themselves"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +45,47 @@ def diff_workspace(
     handle: str,
     *,
     path: str = WORKSPACE,
+    include_ignored: bool = False,
+    binary: bool = False,
     include_host_hooks: bool = False,
     cancel: CancelToken | None = None,
 ) -> WorkspaceDiff:
     """Compare a workspace with its baseline; of what differs, show what is at or below `path`.
 
-    The patch leaves out what a tool of the host would run by itself, unless it was in the baseline.
+    What was added and is ignored is left out, unless `path` names it. So is, of the patch, what a tool of the host
+    would run by itself, unless it was in the baseline.
 
     Raises:
         PyroError: NOT_FOUND, INVALID, MISSING_PROGRAM (diff); what keeps the guest from answering.
     """
     name = path_below(path)
+    factor = _PATH_FACTOR if name else 1
     with guest_of(engine, handle, activity=False) as use, use.session() as session:
         tree = GuestFiles(session, cancel=cancel).diff(
-            max_entries=MAX_ENTRIES, max_file_bytes=MAX_FILE_BYTES, max_total_bytes=MAX_TOTAL_BYTES
+            DiffBounds(MAX_ENTRIES, factor * MAX_FILE_BYTES, factor * MAX_TOTAL_BYTES),
+            name,
+            include_ignored=include_ignored,
+            include_binary=binary,
         )
         workspace = use.workspace
-    policy = HookPolicy(baseline=workspace.seed.host_hooks, include_all=include_host_hooks)
-    changes = compose(_below(tree, name), engine.paths.runtime, policy)
-    if workspace.secrets and _is_redacted(engine, workspace, changes.patch):
+    redactor = _redactor(engine, workspace)
+    how = Composition(
+        HookPolicy(baseline=workspace.seed.host_hooks, include_all=include_host_hooks),
+        prefix=workspace.seed.checkout_prefix.encode("utf-8", "surrogateescape"),
+        max_patch_bytes=factor * MAX_PATCH_BYTES,
+        is_secret=None if redactor is None else lambda data: redactor.data(data) != data,
+    )
+    changes = compose(tree, engine.paths.runtime, how)
+    if redactor is not None and (patch := redactor.data(changes.patch)) != changes.patch:
         engine.notice(_REDACTED)
         # Programs that apply patches skip text before the first file.
-        changes = replace(changes, patch=f"# {_REDACTED}\n{changes.patch}")
+        changes = replace(changes, patch=f"# {_REDACTED}\n".encode() + patch)
     return WorkspaceDiff(workspace, changes)
 
 
-def _is_redacted(engine: Engine, workspace: Workspace, patch: str) -> bool:
+def _redactor(engine: Engine, workspace: Workspace) -> Redactor | None:
+    if not workspace.secrets:
+        return None
     from pyro_mcp.workspace.secrets.keeping import redactor_for
 
-    return redactor_for(engine.paths, workspace).text(patch) != patch
-
-
-def _below(tree: TreeDiff, name: bytes) -> TreeDiff:
-    if not name:
-        return tree
-    prefix = name + b"/"
-    kept = tuple(each for each in tree.entries if each.path == name or each.path.startswith(prefix))
-    return TreeDiff(kept, len(kept), tree.truncated)
+    return redactor_for(engine.paths, workspace)

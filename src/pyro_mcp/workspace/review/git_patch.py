@@ -1,13 +1,14 @@
 """One file's change in git's patch format, as `git apply` takes it.
 
-There is no patch for changes that git's text patches can't express: directories, devices, content that is not UTF-8
-text, permissions other than the executable bit.
+There is no patch for changes that git's patches can't express: directories, devices, permissions other than the
+executable bit.
 """
 
 from __future__ import annotations
 
+import base64
 import re
-from dataclasses import dataclass
+import zlib
 
 _QUOTED_BYTES = {
     **{code: f"\\{code:03o}" for code in (*range(0x20), *range(0x7F, 0x100))},
@@ -21,20 +22,9 @@ _GIT_DIRECTORIES = frozenset({b".git", b"git~1"})
 # What Windows calls `.gitmodules` in eight characters and three; no link may have that name.
 _MODULES = re.compile(rb"\.gitmodules|gitmod~[0-9]|gi[0-9a-f]{1,4}~[0-9]+")
 
+_LINE_BYTES = 52
+_LENGTHS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 EXECUTABLE, REGULAR, SYMLINK = "100755", "100644", "120000"
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """A file or a symbolic link as git knows it: its mode, and its content (a link's is its target)."""
-
-    mode: str
-    data: bytes
-
-    @property
-    def is_link(self) -> bool:
-        """Say whether it is a symbolic link."""
-        return self.mode == SYMLINK
 
 
 def file_mode(mode: int) -> str:
@@ -42,26 +32,58 @@ def file_mode(mode: int) -> str:
     return EXECUTABLE if mode & 0o100 else REGULAR
 
 
-def creation(path: bytes, new: Blob, hunks: bytes) -> bytes:
-    """Return the section for a file that is new."""
-    return _section(path, [f"new file mode {new.mode}"], hunks, old=False)
+def creation(path: bytes, mode: str, hunks: bytes, index: str = "") -> bytes:
+    """Return the section for a file that is new. With an `index`, the hunks are binary."""
+    return _section(path, [f"new file mode {mode}"], hunks, index, old=False)
 
 
-def deletion(path: bytes, old: Blob, hunks: bytes) -> bytes:
+def deletion(path: bytes, mode: str, hunks: bytes, index: str = "") -> bytes:
     """Return the section for a file that is gone."""
-    return _section(path, [f"deleted file mode {old.mode}"], hunks, new=False)
+    return _section(path, [f"deleted file mode {mode}"], hunks, index, new=False)
 
 
-def modification(path: bytes, old_mode: str, new_mode: str, hunks: bytes) -> bytes:
+def modification(path: bytes, old_mode: str, new_mode: str, hunks: bytes, index: str = "") -> bytes:
     """Return the section for a file that is another now; empty if git sees no difference."""
     modes = [f"old mode {old_mode}", f"new mode {new_mode}"] if old_mode != new_mode else []
-    return _section(path, modes, hunks) if modes or hunks else b""
+    return _section(path, modes, hunks, index) if modes or hunks else b""
 
 
-def _section(path: bytes, lines: list[str], hunks: bytes, *, old: bool = True, new: bool = True) -> bytes:
+def binary_hunks(old: bytes, new: bytes) -> bytes:
+    """Return what leads from one binary content to the other, and back."""
+    return b"GIT binary patch\n" + _literal(new) + _literal(old)
+
+
+def index_line(old: bytes | None, new: bytes | None) -> str:
+    """Return the line that git asks for before binary hunks: the whole names of both contents."""
+    return f"index {_blob_name(old)}..{_blob_name(new)}"
+
+
+def _blob_name(data: bytes | None) -> str:
+    if data is None:
+        return "0" * 40
+    from hashlib import sha1
+
+    return sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def _literal(data: bytes) -> bytes:
+    """Return a content as git writes it: lines of up to 52 bytes in base 85, each after a letter for its length."""
+    packed = zlib.compress(data)
+    lines = [b"literal %d\n" % len(data)]
+    for at in range(0, len(packed), _LINE_BYTES):
+        piece = packed[at : at + _LINE_BYTES]
+        lines.append(_LENGTHS[len(piece) - 1 : len(piece)] + base64.b85encode(piece, pad=True) + b"\n")
+    return b"".join([*lines, b"\n"])
+
+
+def _section(
+    path: bytes, lines: list[str], hunks: bytes, index: str = "", *, old: bool = True, new: bool = True
+) -> bytes:
     before, after = quoted(b"a/" + path), quoted(b"b/" + path)
     head = [f"diff --git {before} {after}", *lines]
-    if hunks:
+    if hunks and index:
+        head.append(index)
+    elif hunks:
         head += [f"--- {_ended(before) if old else '/dev/null'}", f"+++ {_ended(after) if new else '/dev/null'}"]
     return "\n".join([*head, ""]).encode() + hunks
 

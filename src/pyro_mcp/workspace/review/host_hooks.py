@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyro_mcp.agent.file_values import ContentForm
 from pyro_mcp.trees.entries import Kind
 from pyro_mcp.trees.hooks.census import Digest, symlink_digest
 from pyro_mcp.trees.hooks.gate import HookGate
@@ -39,7 +40,7 @@ class PatchHooks:
             return ""
         kind = {"file": Kind.FILE, "symlink": Kind.SYMLINK}.get(new.kind.value)
         rule = None if kind is None else rule_for(entry.path, kind) or self._rule_in_repository(entry.path)
-        if rule is None or (digest := _digest(new, rule)) is None or self._gate.admits(entry.path, digest, rule):
+        if rule is None or (digest := _digest(entry, new, rule)) is None or self._gate.admits(entry.path, digest, rule):
             return ""
         return f"{rule.tool} would run it on the host by itself"
 
@@ -65,14 +66,15 @@ def _repositories(entries: tuple[DiffEntry, ...], policy: HookPolicy) -> list[by
     return [*found.found(), *known]
 
 
-def _digest(side: DiffSide, rule: Rule) -> str | None:
+def _digest(entry: DiffEntry, new: DiffSide, rule: Rule) -> str | None:
     """Return what a file is, or None if it is not one of the table for what it holds."""
-    if side.link_target is not None:
-        return symlink_digest(side.link_target)
-    if side.content is None:
-        # Not text, or too large: it is not in the patch anyway.
-        return "unknown" if rule.judges is None else None
+    if new.link_target is not None:
+        return symlink_digest(new.link_target)
+    if entry.form not in {ContentForm.WHOLE, ContentForm.BINARY}:
+        # Nobody has seen all of it.
+        return "unknown"
+    content = b"".join(part.new for part in entry.parts)
     digest = Digest(rule)
-    digest.add(0, side.content)
-    found = digest.finish(len(side.content), side.mode)
+    digest.add(0, content)
+    found = digest.finish(len(content), new.mode)
     return found if digest.is_hook else None

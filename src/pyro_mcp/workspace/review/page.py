@@ -14,9 +14,11 @@ from pyro_mcp.workspace.review.review import brief
 if TYPE_CHECKING:
     from pyro_mcp.model.service import Service
     from pyro_mcp.model.workspace import SeedInfo
+    from pyro_mcp.workspace.files.left_out import LeftOut
     from pyro_mcp.workspace.review.changes import FileChange
     from pyro_mcp.workspace.review.review import CommandLine, Review
 
+_NAMED_FILES = 10
 _UNITS = ("bytes", "KiB", "MiB", "GiB")
 _MARKS = {
     DiffChange.ADDED: "added",
@@ -79,13 +81,25 @@ def _changes(review: Review) -> list[str]:
         return ["", "## Files", "", f"Not compared with the baseline: {code(brief(review.no_changes_reason))}"]
     counts = changes.counts
     if not counts.total:
-        return ["", "## Files", "", "As in the baseline."]
+        return ["", "## Files", "", "As in the baseline.", *_left_out(changes.left_out)]
     parts = [f"{number} {name}" for name, number in _by_change(review) if number]
     heading = f"## Files: {counts.total} differ ({', '.join(parts)}), +{review.added_lines} -{review.removed_lines}"
     lines = ["", heading, "", *(_file(each) for each in review.files)]
     if counts.total > len(review.files):
         lines.append(f"- … {counts.total - len(review.files)} others")
-    return lines
+    return lines + _left_out(changes.left_out)
+
+
+def _left_out(left_out: LeftOut) -> list[str]:
+    """Say what was left out because it is ignored, with the names that nobody would expect there."""
+    if not left_out.ignored_count:
+        return []
+    text = f"Ignored and left out: {left_out.ignored_count}"
+    names = [code(each.path) for each in left_out.ignored if each.by_changed_rule][:_NAMED_FILES]
+    if names:
+        more = ", …" if left_out.changed_rule_count > len(names) else ""
+        text += f". Only changed rules hide {', '.join(names)}{more}"
+    return ["", f"{text}."]
 
 
 def _by_change(review: Review) -> list[tuple[str, int]]:

@@ -180,9 +180,9 @@ def _switched(event: ReviewEvent) -> str:
     return "created" if event.summary.get("created") else "started again"
 
 
-def _rank(change: FileChange) -> tuple[bool, bool]:
+def _rank(change: FileChange) -> tuple[bool, bool, bool]:
     """Order changes for a reviewer: of the project's own files first, and those that the diff shows."""
-    return change.change is DiffChange.ADDED, not change.is_patched
+    return change.change is DiffChange.ADDED, change.ignored, not change.is_patched
 
 
 def _since_reset(events: Sequence[ReviewEvent]) -> list[ReviewEvent]:

@@ -18,7 +18,9 @@ from pyro_mcp.workspace.services.inspect import services_of
 _NOT_FOR_US = frozenset({ErrorCode.CANCELLED, ErrorCode.NOT_FOUND})
 
 
-def summarize_workspace(engine: Engine, handle: str, *, cancel: CancelToken | None = None) -> Review:
+def summarize_workspace(
+    engine: Engine, handle: str, *, include_ignored: bool = False, cancel: CancelToken | None = None
+) -> Review:
     """Bring together what happened in a workspace.
 
     Raises:
@@ -27,7 +29,7 @@ def summarize_workspace(engine: Engine, handle: str, *, cancel: CancelToken | No
     workspace = status_workspace(engine, handle)
     changes, reason = None, ""
     try:
-        compared = diff_workspace(engine, workspace.id, cancel=cancel)
+        compared = diff_workspace(engine, workspace.id, include_ignored=include_ignored, cancel=cancel)
         workspace, changes = compared.workspace, compared.changes
     except PyroError as error:
         if error.code in _NOT_FOR_US:

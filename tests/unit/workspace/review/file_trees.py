@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from pyro_mcp.agent.file_values import DiffEntry, DiffSide, TreeDiff
+from pyro_mcp.agent.file_values import ContentForm, DiffEntry, DiffPart, DiffSide, TreeDiff
 from pyro_mcp.model.kinds import DiffChange, FileKind
 
 if TYPE_CHECKING:
@@ -53,24 +53,35 @@ def with_parents(tree: Tree) -> Tree:
 def side(node: Node | None) -> DiffSide | None:
     if node is None:
         return None
-    is_text = b"\0" not in node.data and len(node.data) <= MAX_FILE_BYTES
     return DiffSide(
         kind=node.kind,
         mode=node.mode,
         size_bytes=len(node.data) if node.kind is FileKind.FILE else 0,
         link_target=node.data if node.kind is FileKind.LINK else None,
-        content=node.data if node.kind is FileKind.FILE and is_text else None,
     )
 
 
-def told(old: Tree, new: Tree, *, total: int | None = None) -> TreeDiff:
+def entry(
+    path: bytes, before: Node | None, after: Node | None, *, binary: bool = False, is_ignored: bool = False
+) -> DiffEntry:
+    """Return what a guest says of one name; of what is large it sends the parts that differ."""
+    files = [node.data if node is not None and node.kind is FileKind.FILE else None for node in (before, after)]
+    form, parts = ContentForm.WHOLE, (DiffPart(1, 1, files[0] or b"", files[1] or b""),)
+    if any(data is not None and b"\0" in data[:8000] for data in files):
+        form, parts = (ContentForm.BINARY, parts) if binary else (ContentForm.NOT_TEXT, ())
+    elif any(data is not None and len(data) > MAX_FILE_BYTES for data in files):
+        form, parts = ContentForm.NO_ROOM, ()
+    return DiffEntry(path, change(before, after), side(before), side(after), form, parts, is_ignored)
+
+
+def told(old: Tree, new: Tree, *, total: int | None = None, binary: bool = False) -> TreeDiff:
     """Return what a guest says of two trees."""
     old, new = with_parents(old), with_parents(new)
-    entries: list[DiffEntry] = []
-    for path in sorted({*old, *new}):
-        before, after = old.get(path), new.get(path)
-        if before != after:
-            entries.append(DiffEntry(path, change(before, after), side(before), side(after)))
+    entries = [
+        entry(path, old.get(path), new.get(path), binary=binary)
+        for path in sorted({*old, *new})
+        if old.get(path) != new.get(path)
+    ]
     return TreeDiff(tuple(entries), len(entries) if total is None else total, truncated=total is not None)
 
 

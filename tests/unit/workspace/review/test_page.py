@@ -97,7 +97,7 @@ def test_a_page_tells_commands_files_events_and_state(changes: TreeChanges) -> N
         "- deleted `gone` +0 -1",
         "- modified `src/a.py` +1 -1",
         "- added ``n`e`w`` +1 -0",
-        "- added `bin` (not text, or too large for the patch)",
+        "- added `bin` (binary)",
         "",
         "## Besides",
         "",

@@ -1,0 +1,154 @@
+"""Write differences to the host, with as much of both files as there is room for: the records of DIFF."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+from pyro_mcp.guest import syscalls
+from pyro_mcp.guest.tasks.area import OPEN_FILE
+from pyro_mcp.guest.tasks.changed_parts import Part, changed_parts
+from pyro_mcp.guest.tasks.ignoring import STRAIGHT
+from pyro_mcp.guest.tasks.streams import Output
+from pyro_mcp.protocol import tasks
+
+# Of larger texts only the parts that differ are sent, where that is less.
+_SMALL_BYTES = 128 * 1024
+_FLAGS = os.O_PATH | os.O_NOFOLLOW
+
+
+class Side(NamedTuple):
+    """What stands under a name on one side."""
+
+    kind: int
+    mode: int
+    size: int
+
+
+class Difference(NamedTuple):
+    """A name that differs. With `is_same`, only its permissions do."""
+
+    path: bytes
+    old: Side | None
+    new: Side | None
+    is_ignored: bool
+    is_same: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Return how important it is: files that the project had come before added ones, of which there may be many."""
+        return 2 * (self.old is None) + self.is_ignored
+
+    @property
+    def size(self) -> int:
+        """Return how large its files are."""
+        return sum(side.size for side in (self.old, self.new) if side is not None and side.kind == tasks.FILE)
+
+
+class _Content(NamedTuple):
+    form: int
+    parts: list[Part]
+
+
+class DifferenceWriter:
+    """Writes differences. Of equally important ones, the smaller get room first."""
+
+    def __init__(self, new: int, old: int, max_file_bytes: int, max_total_bytes: int, *, include_binary: bool) -> None:
+        self._new = new
+        self._old = old
+        self._max_file_bytes = max_file_bytes
+        self._room = max_total_bytes
+        self._include_binary = include_binary
+        self._output = Output()
+
+    def write(self, differences: list[Difference]) -> None:
+        """Write them all, as far as there is room for names."""
+        room = tasks.MAX_LISTING_BYTES
+        for each in sorted(differences, key=lambda each: (each.rank, each.size, each.path)):
+            targets = [
+                link_target(root, each.path) if side is not None and side.kind == tasks.LINK else b""
+                for root, side in ((self._old, each.old), (self._new, each.new))
+            ]
+            room -= len(each.path) + sum(map(len, targets))
+            if room < 0:
+                break
+            self._write(each, targets)
+        self._output.flush()
+
+    def _write(self, each: Difference, targets: list[bytes]) -> None:
+        content = _Content(tasks.SAME, []) if each.is_same else self._content(each)
+        sent = sum(len(part.old) + len(part.new) for part in content.parts)
+        self._room -= sent
+        flags = (tasks.OLD if each.old else 0) | (tasks.NEW if each.new else 0)
+        flags |= tasks.IGNORED if each.is_ignored else 0
+        self._output.add(tasks.DIFFERENCE.pack(flags, len(each.path)) + each.path)
+        for side, target in zip((each.old, each.new), targets, strict=True):
+            if side is not None:
+                self._output.add(tasks.SIDE.pack(*side, len(target)) + target)
+        self._output.add(tasks.CONTENT.pack(content.form, len(content.parts)))
+        for part in content.parts:
+            self._output.add(tasks.PART.pack(part.old_line, part.new_line, len(part.old), len(part.new)))
+            self._output.add(part.old)
+            self._output.add(part.new)
+
+    def _content(self, each: Difference) -> _Content:
+        old, new = (self._open(root, each.path, side) for root, side in ((self._old, each.old), (self._new, each.new)))
+        try:
+            is_binary = any(b"\0" in os.pread(fd, tasks.TEXT_CHECKED_BYTES, 0) for fd in (old, new) if fd >= 0)
+            if is_binary and not self._include_binary:
+                return _Content(tasks.NOT_TEXT, [])
+            form = tasks.BINARY if is_binary else tasks.WHOLE
+            is_large = each.size > min(_SMALL_BYTES, self._room)
+            if not is_binary and is_large and old >= 0 and new >= 0:
+                most = min(self._max_file_bytes, self._room, each.size)
+                parts = changed_parts(old, new, max_bytes=most, max_parts=tasks.MAX_PARTS)
+                if parts is not None:
+                    return _Content(tasks.PARTS, parts)
+            texts = [self._whole(fd) for fd in (old, new)]
+            if None in texts or sum(len(text or b"") for text in texts) > self._room:
+                return _Content(tasks.NO_ROOM, [])
+            return _Content(form, [Part(1, 1, texts[0] or b"", texts[1] or b"")])
+        except OSError:
+            return _Content(tasks.NO_ROOM, [])
+        finally:
+            for fd in (old, new):
+                if fd >= 0:
+                    os.close(fd)
+
+    def _open(self, root: int, path: bytes, side: Side | None) -> int:
+        """Open the file of a side, if it has one; a file that is gone by now is an empty one."""
+        if side is None or side.kind != tasks.FILE:
+            return -1
+        try:
+            fd = syscalls.openat2(root, path, OPEN_FILE | os.O_NOFOLLOW, STRAIGHT)
+        except OSError:
+            return -1
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+        return -1
+
+    def _whole(self, fd: int) -> bytes | None:
+        """Return a whole file, b"" for none, or None if there is no room for it."""
+        if fd < 0:
+            return b""
+        most = min(self._max_file_bytes, self._room)
+        if os.fstat(fd).st_size > most:
+            return None
+        data = b""
+        while len(data) <= most and (more := os.pread(fd, most + 1 - len(data), len(data))):
+            data += more
+        return data if len(data) <= most else None
+
+
+def link_target(root: int, path: bytes) -> bytes:
+    """Return where a link leads; one that is gone has led nowhere, which a link must not."""
+    try:
+        fd = syscalls.openat2(root, path, _FLAGS, STRAIGHT)
+        try:
+            return os.readlink(b"", dir_fd=fd)
+        finally:
+            os.close(fd)
+    except OSError:
+        return b"?"
