@@ -128,6 +128,7 @@ def diff_file(path: str, **changed: Any) -> DiffFileResult:
         "status": "modified",
         "patched": True,
         "reason": "",
+        "ignored": False,
         "added_lines": 1,
         "removed_lines": 1,
         "old_kind": "file",
@@ -145,12 +146,19 @@ def diff_file(path: str, **changed: Any) -> DiffFileResult:
 def diff(**changed: Any) -> DiffResult:
     facts: dict[str, Any] = {
         "workspace_id": WORKSPACE_ID,
+        "missing_count": 0,
+        "missing": (),
         "changed": True,
+        "ignored_count": 0,
+        "changed_rule_count": 0,
+        "ignored": (),
         "host_hook_count": 0,
         "host_hooks": (),
         "summary": DiffCounts(2, 1, 1, 0, 0, 1, 0, 1),
         "entries": (diff_file("a"), diff_file("logo.png", status="added", patched=False, reason="not text")),
         "truncated": False,
+        "patch_prefix": "",
+        "patch_base64": None,
         "patch": "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-1\r\n+2\r\n",
     }
     return DiffResult(**{**facts, **changed})

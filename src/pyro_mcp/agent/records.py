@@ -157,6 +157,9 @@ def ignored(answer: Document) -> Ignored:
     Raises:
         PyroError: PROTOCOL.
     """
+    if "ignored" not in answer:
+        # An agent before this version leaves nothing out.
+        return Ignored()
     found: list[IgnoredName] = []
     names = answer.get("ignored_names", [])
     for each in cast("list[object]", names) if isinstance(names, list) else [None]:

@@ -121,7 +121,7 @@ def test_a_tree_is_pushed(pyro: Pyro, ws: str, tmp_path: Path, packed: bool) -> 
 def test_an_export_leaves_hooks_behind_and_overwrites_nothing(pyro: Pyro, ws: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     pyro.exec_workspace(ws, command="printf '#!/bin/sh\\n' > .git/hooks/pre-commit; chmod +x .git/hooks/pre-commit")
-    exported = pyro.export_workspace(ws, "/workspace", output_path=out)
+    exported = pyro.export_workspace(ws, "/workspace", output_path=out, include_ignored=True)
     assert [(hook.name, hook.kept) for hook in exported.host_hooks if "pre-commit" in hook.name] == [
         (".git/hooks/pre-commit", False)
     ]
@@ -130,8 +130,53 @@ def test_an_export_leaves_hooks_behind_and_overwrites_nothing(pyro: Pyro, ws: st
     with pytest.raises(PyroError) as caught:
         pyro.export_workspace(ws, "/workspace", output_path=out)
     assert caught.value.code is ErrorCode.CONFLICT
-    pyro.export_workspace(ws, ".", output_path=tmp_path / "all", include_host_hooks=True)
+    pyro.export_workspace(ws, ".", output_path=tmp_path / "all", include_ignored=True, include_host_hooks=True)
     assert (tmp_path / "all/.git/hooks/pre-commit").exists()
+
+
+def test_an_export_leaves_ignored_files_behind_unless_they_are_named(pyro: Pyro, ws: str, tmp_path: Path) -> None:
+    pyro.exec_workspace(ws, command="echo out/ > .gitignore; mkdir -p out/in; echo 1 > out/in/f; echo 1 > kept")
+    exported = pyro.export_workspace(ws, "/workspace", output_path=tmp_path / "all")
+    assert (tmp_path / "all/kept").exists()
+    assert not any((tmp_path / "all" / name).exists() for name in ("out", ".git"))
+    assert [(each.path, each.by_changed_rule) for each in exported.ignored] == [("out/", True), (".git/", False)]
+    assert (exported.ignored_count, exported.changed_rule_count) == (2, 1)
+    named = pyro.export_workspace(ws, "out", output_path=tmp_path / "out")
+    assert named.ignored_count == 0
+    assert (tmp_path / "out/in/f").read_text() == "1\n"
+    pyro.export_workspace(ws, "out/in/f", output_path=tmp_path / "f")
+    whole = pyro.export_workspace(ws, "/workspace", output_path=tmp_path / "whole", include_ignored=True)
+    assert whole.ignored_count == 0
+    assert (tmp_path / "whole/out/in/f").exists()
+    assert (tmp_path / "whole/.git/HEAD").exists()
+
+
+LATIN = "caf\\351\\n"
+
+
+def test_a_patch_has_the_bytes_of_any_text(pyro: Pyro, ws: str, repo: Path) -> None:
+    pyro.exec_workspace(ws, command=f"printf '{LATIN}' > latin; printf 'a\\0b' > binary")
+    diff = pyro.diff_workspace(ws)
+    assert diff.patch_base64 is not None
+    assert "caf\ufffd" in diff.patch
+    assert git("apply", "-", cwd=repo, stdin=diff.patch_bytes).returncode == 0
+    assert (repo / "latin").read_bytes() == b"caf\xe9\n"
+    assert [(each.path, each.reason) for each in diff.entries if not each.patched] == [("binary", "binary")]
+    alone = pyro.diff_workspace(ws, path="binary", binary=True)
+    assert alone.patch_base64 is None
+    assert git("apply", "-", cwd=repo, stdin=alone.patch_bytes).returncode == 0
+    assert (repo / "binary").read_bytes() == b"a\0b"
+
+
+def test_a_changed_file_that_the_patch_lacks_is_named_first(pyro: Pyro, ws: str) -> None:
+    pyro.exec_workspace(ws, command="printf '\\0' > README.md; printf '\\0' > new")
+    diff = pyro.diff_workspace(ws)
+    assert list(diff)[1:3] == ["missing_count", "missing"]
+    assert (diff.missing_count, [dict(each) for each in diff.missing]) == (
+        1,
+        [{"path": "README.md", "status": "modified", "reason": "binary"}],
+    )
+    assert not pyro.diff_workspace(ws, binary=True).missing
 
 
 def test_a_patch_leaves_out_and_names_what_a_host_tool_would_run(pyro: Pyro, ws: str, repo: Path) -> None:
