@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, field, fields, is_dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack, cast
 
 SURFACES = "cli sdk mcp"
 
@@ -64,22 +64,22 @@ class Parameter(NamedTuple):
     description: str
     required: bool
     default: object
-    place: Place
-    minimum: float | None
-    maximum: float | None
-    pattern: str | None
-    max_length: int | None
-    unit: str
-    form: str
-    names: str
-    completes: str
-    called: str
-    short: str
-    also: str
-    from_file: str
-    is_host_path: bool
-    is_output: bool
-    on: str
+    place: Place = Place.OPTION
+    minimum: float | None = None
+    maximum: float | None = None
+    pattern: str | None = None
+    max_length: int | None = None
+    unit: str = ""
+    form: str = ""
+    names: str = ""
+    completes: str = ""
+    called: str = ""
+    short: str = ""
+    also: str = ""
+    from_file: str = ""
+    is_host_path: bool = False
+    is_output: bool = False
+    on: str = SURFACES
 
     @property
     def option(self) -> str:
@@ -87,26 +87,30 @@ class Parameter(NamedTuple):
         return self.called or "--" + self.name.replace("_", "-")
 
 
-def about(
-    description: str,
-    *,
-    ge: float | None = None,
-    le: float | None = None,
-    pattern: str | None = None,
-    max_length: int | None = None,
-    place: Place = Place.OPTION,
-    unit: str = "",
-    form: str = "",
-    names: str = "",
-    completes: str = "",
-    called: str = "",
-    short: str = "",
-    also: str = "",
-    from_file: str = "",
-    is_host_path: bool = False,
-    is_output: bool = False,
-    on: str = SURFACES,
-) -> Mapping[str, object]:
+if TYPE_CHECKING:
+
+    class About(TypedDict, total=False):
+        """What may be told about a field of a request: what `Parameter` has, with its bounds as pydantic reads them."""
+
+        ge: float
+        le: float
+        pattern: str
+        max_length: int
+        place: Place
+        unit: str
+        form: str
+        names: str
+        completes: str
+        called: str
+        short: str
+        also: str
+        from_file: str
+        is_host_path: bool
+        is_output: bool
+        on: str
+
+
+def about(description: str, **told: Unpack[About]) -> Mapping[str, object]:
     """Return the metadata of a request's field.
 
     `unit` is shown in help texts, `form` completes "Give …" when the value is refused, `names` is the word that
@@ -116,26 +120,7 @@ def about(
     host path may be given to the SDK as any path; `is_output` marks one that is written. `on` names the
     surfaces that have the field.
     """
-    known: dict[str, object] = {
-        "description": description,
-        "ge": ge,
-        "le": le,
-        "pattern": pattern,
-        "max_length": max_length,
-        "place": place,
-        "unit": unit,
-        "form": form,
-        "names": names,
-        "completes": completes,
-        "called": called,
-        "short": short,
-        "also": also,
-        "from_file": from_file,
-        "is_host_path": is_host_path or None,
-        "is_output": is_output or None,
-        "on": on,
-    }
-    return {key: value for key, value in known.items() if value is not None and value != ""}
+    return {"description": description, **told}
 
 
 def said(description: str, *, guest: bool = False, rest: str = "", most: int = 0, last: bool = False) -> Any:  # noqa: ANN401 - the field's own type
@@ -156,33 +141,19 @@ def parameters(request: type, surface: str = "") -> tuple[Parameter, ...]:
     found: list[Parameter] = []
     inherited = {each.name for base in request.__mro__[1:] if is_dataclass(base) for each in fields(base)}
     for each in sorted(fields(request), key=lambda each: each.name in inherited or each.default is not MISSING):
-        told = each.metadata
-        if surface not in told["on"]:
+        told = dict(each.metadata)
+        if surface not in told.get("on", SURFACES):
             continue
         required = each.default is MISSING and each.default_factory is MISSING
         found.append(
             Parameter(
                 name=each.name,
                 kind=Kind(cast("str", each.type)),
-                description=told["description"],
                 required=required,
                 default=None if required else each.default,
-                place=told.get("place", Place.OPTION),
-                minimum=told.get("ge"),
-                maximum=told.get("le"),
-                pattern=told.get("pattern"),
-                max_length=told.get("max_length"),
-                unit=told.get("unit", ""),
-                form=told.get("form", ""),
-                names=told.get("names", ""),
-                completes=told.get("completes", ""),
-                called=told.get("called", ""),
-                short=told.get("short", ""),
-                also=told.get("also", ""),
-                from_file=told.get("from_file", ""),
-                is_host_path=told.get("is_host_path", False),
-                is_output=told.get("is_output", False),
-                on=told["on"],
+                minimum=told.pop("ge", None),
+                maximum=told.pop("le", None),
+                **told,
             )
         )
     return tuple(found)
