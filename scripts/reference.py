@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from pyro_mcp.cli.builtins import BUILTINS
 from pyro_mcp.cli.commands import GROUPS
 from pyro_mcp.cli.execution import shape_of
-from pyro_mcp.cli.parsing import usage_line
+from pyro_mcp.cli.parsing import make_parser, usage_line
+from pyro_mcp.cli.shape import FOLLOW, FORMAT, QUIET, STDIN, TTY
 from pyro_mcp.mcp_server.server import listing
 from pyro_mcp.mcp_server.shaping import results_in
 from pyro_mcp.operations.fields import Kind, Parameter, Place, parameters
@@ -48,6 +49,16 @@ def pages() -> dict[str, str]:
     }
 
 
+def flags(shape: Shape) -> list[tuple[str, str]]:
+    """Return the options that are no field of a request, and their help."""
+    found = {QUIET, FORMAT, FOLLOW, STDIN, TTY}
+    return [
+        (", ".join(action.option_strings), action.help or "")
+        for action in make_parser(shape)._actions
+        if action.dest in found
+    ]
+
+
 def cli_page() -> str:
     """Return the reference of the command line."""
     lines = [NOTE, "# Command line", "", "Every command has `--help`; `pyro --version` prints the version."]
@@ -71,10 +82,12 @@ def command_section(shape: Shape, description: str) -> list[str]:
         if each.from_file:
             what = "One NAME=VALUE per line, from a file" if each.kind is Kind.PAIRS else "The same, read from a file"
             lines.append(f"| `{each.from_file} FILE` | {what} of this host. | |")
+        if each.also:
+            lines.append(f"| `{each.also}` | The same, as people write it. | |")
     if shape.only:
         lines.append(f"| `{shape.only}` | Print only that. | |")
-    if shape.takes_stdin:
-        lines.append("| `-i` | Pass stdin to the command. | |")
+    for option, said in flags(shape):
+        lines.append(f"| `{option}` | {said[0].upper()}{said[1:]}. | |")
     if shape.takes_json:
         lines.append("| `--json` | Print one JSON document, for errors too. | |")
     return lines

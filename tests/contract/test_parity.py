@@ -10,7 +10,7 @@ import pytest
 from pyro_mcp import Pyro
 from pyro_mcp.cli.execution import shape_of
 from pyro_mcp.cli.parsing import make_parser
-from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, QUIET, STDIN
+from pyro_mcp.cli.shape import FILE_SUFFIX, FOLLOW, FORMAT, JSON, ONLY, QUIET, STDIN, TTY
 from pyro_mcp.mcp_server.schemas import ToolInput
 from pyro_mcp.operations.fields import Kind, Place, parameters
 from pyro_mcp.operations.profiles import PROFILES
@@ -208,8 +208,10 @@ def test_a_method_has_the_contracts_signature(method: str) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_command_has_the_fields_of_the_request(row: Operation[Any, Any]) -> None:
     actions = {action.dest: action for action in make_parser(shape_of(row))._actions}
-    beside = {"help", JSON, *([ONLY] if row.only else []), *([STDIN] if row.takes_stdin else [])}
+    beside = {"help", JSON, *([ONLY] if row.only else []), *([STDIN, TTY] if row.takes_stdin else [])}
     beside |= {QUIET} if shape_of(row).quiet else set()
+    beside |= {FOLLOW} if shape_of(row).follows else set()
+    beside |= {FORMAT} if shape_of(row).formats else set()
     known = {each.name: each for each in shape_of(row).parameters if each.place is not Place.COMMAND}
     files = {each.name + FILE_SUFFIX for each in known.values() if each.from_file}
     assert set(actions) == {*beside, *known, *files}

@@ -33,7 +33,6 @@ HOMES = {
     "pydantic": "mcp_server/",
     "pyte": "workspace/shells/",
     "rich": "host/progress_bar.py",
-    "shtab": "cli/",
 }
 
 

@@ -31,7 +31,7 @@ HOT = (
 HEAVY = frozenset(
     {
         "anyio", "asyncio", "bz2", "concurrent", "email", "http", "logging", "lzma", "mcp", "multiprocessing",
-        "pydantic", "random", "rich", "shtab", "shutil", "tarfile", "tempfile", "typing_extensions", "urllib.request",
+        "pydantic", "random", "rich", "shutil", "tarfile", "tempfile", "typing_extensions", "urllib.request",
         "zipfile", "importlib.metadata", "ssl",
     }
 )  # fmt: skip

@@ -228,6 +228,51 @@ def test_a_person_attaches_edits_and_comes_back(ident: str) -> None:
         assert person.status() == 3
 
 
+def test_any_program_is_run_at_ones_own_terminal(ident: str) -> None:
+    words = ("workspace", "exec", "-it", ident, "-e", "GREETING=hello", "-w", "/tmp", "-u", "user", "--")
+    line = 'stty size; echo "$GREETING $PWD $(id -un)"; trap "stty size; exit 7" WINCH; read line; echo "got $line"'
+    line += "; while :; do sleep 0.1; done"
+    with at_a_terminal(*words, line, cols=90, rows=20) as person:
+        person.sees("20 90")
+        person.sees("hello /tmp user")
+        person.types("words\n")
+        person.sees("got words")
+        person.resizes(70, 15)
+        person.sees("15 70")
+        assert person.status() == 7
+    with at_a_terminal("ws", "exec", "-it", ident, "--", "cat", cols=80, rows=24) as person:
+        person.types("typed\n")
+        person.sees("typed\r\ntyped")
+        person.types("\x03")
+        assert person.status() == 130
+    with Pyro() as pyro:
+        first, second = pyro.logs_workspace(ident).commands[-2:]
+        assert (first.exit_code, second.exit_code, second.stdout) == (7, 130, "")
+        assert "hello" not in str(first.values())
+        assert pyro.list_shells(ident).count == 0
+
+
+def test_a_program_that_one_detaches_from_goes_on_as_a_shell(ident: str) -> None:
+    with at_a_terminal("workspace", "exec", "-it", ident, "--", "cat", cols=80, rows=24) as person:
+        person.types("here\n")
+        person.sees("here")
+        person.types(DETACH)
+        assert person.status() == 0
+        person.sees("to reattach: pyro workspace shell attach")
+    with Pyro() as pyro:
+        (left,) = pyro.list_shells(ident).shells
+        assert left.state == "running"
+        assert f"detached: it goes on in the shell {left.shell_id}" in pyro.logs_workspace(ident).commands[-1].error
+
+
+def test_a_program_that_is_missing_is_status_127(ident: str) -> None:
+    with at_a_terminal("workspace", "exec", "-it", ident, "--", "no-such-program", cols=80, rows=24) as person:
+        assert person.status() == 127
+    refused = pyro("workspace", "exec", "-it", ident, "--", "true")
+    assert refused.returncode == 2
+    assert b"stdin and stdout must be a terminal" in refused.stderr
+
+
 def test_a_killed_client_leaves_the_shell_at_work(desk: Desk) -> None:
     with at_a_terminal("workspace", "shell", "attach", desk.workspace_id, desk.shell_id) as person:
         person.types('sh -c \'echo beg""un; sleep 2; echo fini""shed > result\'\n')

@@ -94,25 +94,35 @@ class GuestShells:
         self._session = session
         self._cancel = cancel
 
-    def open(self, shell: str, *, cwd: str, cols: int, rows: int, env: Mapping[str, str], user: str = "") -> ShellInfo:
+    def open(
+        self,
+        shell: str,
+        *,
+        cwd: str,
+        cols: int,
+        rows: int,
+        env: Mapping[str, str],
+        user: str = "",
+        argv: tuple[str, ...] = (),
+        is_line: bool = False,
+    ) -> ShellInfo:
         """Open a shell under a name that nobody has, in a directory, at a terminal of that size.
+
+        With `argv`, that program is run in place of a shell; `is_line` as in `ExecRequest`. Without a `user` it is
+        root's.
 
         Raises:
             PyroError: NOT_FOUND if the directory or a shell is not there; CONFLICT if there are too many; TIMEOUT,
                 GUEST_LOST, PROTOCOL.
         """
+        fields: dict[str, object] = {"op": shells.OPEN, "shell": shell, "cwd": cwd, "cols": cols, "rows": rows}
+        fields |= {"env": dict(env), "user": user} | ({"argv": list(argv), "line": is_line} if argv else {})
         if user:
             self._session.require(wire.USERS_OF_ALL, "run as another user")
-        fields = {
-            "op": shells.OPEN,
-            "shell": shell,
-            "cwd": cwd,
-            "cols": cols,
-            "rows": rows,
-            "env": dict(env),
-            "user": user,
-        }
-        return self._asked(shell, fields, f"open a shell in {cwd[:MAX_NAME_CHARS]!r}")
+        if argv:
+            self._session.require(shells.PROGRAMS, "run at a terminal")
+        what = f"run {argv[0][:MAX_NAME_CHARS]!r}" if argv and not is_line else "open a shell"
+        return self._asked(shell, fields, f"{what} in {cwd[:MAX_NAME_CHARS]!r}")
 
     def list(self) -> tuple[ShellInfo, ...]:
         """List the shells, oldest first.

@@ -13,7 +13,11 @@ from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about
 from pyro_mcp.operations.operation import EmptyRequest
+from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.operations.table import begins
+from pyro_mcp.operations.workspaces.review import INCLUDE_HOST_HOOKS
+
+_COPY_PATH = dict(about(".", place=Place.POSITIONAL, names="PATH", max_length=4096, completes="copy path"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +47,18 @@ class ServeRequest:
 class CompletionRequest:
     """Ask for a shell's completion script."""
 
-    shell: str = field(
+    shell: str | None = field(
+        default=None,
         metadata=about(
-            "The shell: bash or zsh.",
+            "The shell: bash, zsh or fish (default: that of $SHELL).",
             place=Place.POSITIONAL,
             names="SHELL",
-            pattern="^(bash|zsh)$",
-            form="bash or zsh",
+            pattern="^(bash|zsh|fish)$",
+            form="bash, zsh or fish",
             completes="shell",
-        )
+        ),
     )
+    install: bool = field(default=False, metadata=about("Write it to where the shell looks for it, for this user."))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +94,7 @@ class AttachRequest:
             max_length=64,
             form="the id of a shell, such as sh_…",
             names="SHELL",
+            completes="guest shell",
         ),
     )
     detach_key: str = field(
@@ -99,6 +106,24 @@ class AttachRequest:
             form="ctrl- and a letter or one of \\ ] ^ _",
         ),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatsRequest:
+    """Ask what VMs use."""
+
+    once: bool = field(default=False, metadata=about("Show it once, also on a terminal.", called="--no-stream"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRequest:
+    """Ask for a copy between this host and a workspace."""
+
+    source: str = field(metadata=_COPY_PATH | {"names": "SOURCE", "description": "A path, or ID:PATH in a workspace."})
+    destination: str = field(
+        metadata=_COPY_PATH | {"names": "DESTINATION", "description": "Where to: a path, or ID:PATH in a workspace."}
+    )
+    include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
 
 
 SERVE = Builtin(
@@ -113,12 +138,12 @@ SERVE = Builtin(
 COMPLETION = Builtin(
     Shape(
         ("completion",),
-        'Print a completion script. For bash: eval "$(pyro completion bash)"; for zsh: pyro completion zsh into a file'
-        " _pyro on fpath.",
+        "Print a completion script, or install it: pyro completion bash --install. It completes commands, options,"
+        " environments, and the names of workspaces, snapshots, shells and services.",
         CompletionRequest,
         takes_json=False,
     ),
-    "pyro_mcp.cli.completion:print_script",
+    "pyro_mcp.cli.completion:completion",
 )
 ATTACH = Builtin(
     Shape(
@@ -141,7 +166,40 @@ PS = Builtin(
     ),
     "pyro_mcp.cli.running:list_running",
 )
-BUILTINS = (SERVE, COMPLETION, ATTACH, PS)
+TOP = Builtin(
+    Shape(
+        ("workspace", "top"),
+        "Show the processes in a workspace, the busiest first. Numbers are the guest's own.",
+        WorkspaceRequest,
+        quiet="print the process numbers only",
+    ),
+    "pyro_mcp.cli.processes:top",
+)
+STATS = Builtin(
+    Shape(
+        ("stats",),
+        (
+            "Show what each VM uses of this host: processor (100% is one CPU), resident memory, and disk with its"
+            " snapshots. On a terminal it goes on until Ctrl-C."
+        ),
+        StatsRequest,
+        quiet=quiet_help("workspace_list"),
+    ),
+    "pyro_mcp.cli.processes:stats",
+)
+COPY = Builtin(
+    Shape(
+        ("cp",),
+        (
+            "Copy a file or a directory into a workspace (ID:PATH) or out of one. Any path of the guest will do:"
+            " relative ones are below /workspace, ~ is the home directory. A directory as destination takes the copy"
+            " under its own name. Nothing on this host is overwritten."
+        ),
+        CopyRequest,
+    ),
+    "pyro_mcp.cli.copying:copy",
+)
+BUILTINS = (SERVE, COMPLETION, ATTACH, PS, TOP, STATS, COPY)
 
 
 def execute_builtin(words: Sequence[str]) -> int:

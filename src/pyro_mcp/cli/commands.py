@@ -8,22 +8,39 @@ from __future__ import annotations
 from pyro_mcp.operations import table
 
 BUILTINS = {
+    "cp": "Copy files into or out of a workspace.",
     "ps": "List the workspaces that are running.",
+    "stats": "Show the processor, memory and disk that VMs use.",
     "completion": "Print a shell completion script.",
+    "workspace top": "Show the processes in a workspace.",
     "workspace shell attach": "Attach your terminal to a shell.",
     "mcp serve": "Serve MCP over stdio, for a chat host.",
 }
 _ALIASES = {"ws": ("workspace",), "images": ("env", "list")}
+# Commands that are looked for among those of workspaces, too.
+_ALSO_THERE = frozenset({"cp", "ps", "stats"})
 _VERBS = {"ls": "list", "rm": "delete"}
 # By the words that several commands begin with; those within a group come after it.
 GROUPS = {**table.GROUPS, "mcp": "Chat hosts: the MCP server."}
 SUMMARIES = {**table.SUMMARIES, **BUILTINS}
 
 
+def short_names() -> dict[str, str]:
+    """Return the short names of commands and groups, and what each stands for."""
+    names = {alias: f"Short for {' '.join(words)}." for alias, words in _ALIASES.items()}
+    for short, verb in _VERBS.items():
+        for command, summary in SUMMARIES.items():
+            if command.endswith(f" {verb}"):
+                names[command.removesuffix(verb) + short] = summary
+    return names
+
+
 def expanded(words: list[str]) -> list[str]:
     """Return a command line with the short names of commands replaced: ws, images, and ls and rm in any group."""
     if words[:1] and words[0] in _ALIASES:
         words = [*_ALIASES[words[0]], *words[1:]]
+    if words[:1] == ["workspace"] and words[1:2] and words[1] in _ALSO_THERE:
+        return words[1:]
     for at in range(1, min(len(words), table.LONGEST)):
         if words[at] in _VERBS and " ".join([*words[:at], _VERBS[words[at]]]) in SUMMARIES:
             return [*words[:at], _VERBS[words[at]], *words[at + 1 :]]

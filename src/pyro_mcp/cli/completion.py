@@ -1,102 +1,94 @@
-"""Shell completion, made by shtab from the same rows as everything else.
-
-No other command loads this module: it builds the parsers of all commands.
-"""
+"""The completion scripts of shells: each asks `pyro` itself what may follow, by the name that it was called by."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from typing import Any
+import os
+from pathlib import Path
 
-import shtab
+from pyro_mcp.cli.streams import put, say
+from pyro_mcp.cli.usage import UsageError
+from pyro_mcp.errors import os_errors
+from pyro_mcp.host.durable import atomic_write
 
-from pyro_mcp.cli.builtins import BUILTINS
-from pyro_mcp.cli.commands import GROUPS, SUMMARIES
-from pyro_mcp.cli.execution import shape_of
-from pyro_mcp.cli.parsing import fill_parser
-from pyro_mcp.cli.shape import FILE_SUFFIX, Shape
-from pyro_mcp.cli.streams import put
-from pyro_mcp.model.kinds import NetworkPolicy
-from pyro_mcp.operations.profiles import MODES, PROFILES
-from pyro_mcp.operations.table import all_operations
-
-# Asks pyro itself, by the name that it was called by: ids and names are in the first two columns of the list.
-_BASH = """
-_pyro_workspaces() {
-  local known
-  known=$("${COMP_WORDS[0]}" workspace list 2>/dev/null | awk 'NR > 1 { print $1; if ($2 != "-") print $2 }')
-  compgen -W "$known" -- "$1"
+_BASH = r"""_pyro() {
+  local found
+  mapfile -t found < <("${COMP_WORDS[0]}" __complete bash "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
+  COMPREPLY=()
+  local each
+  for each in "${found[@]}"; do
+    if [[ $each == :files ]]; then
+      # Otherwise a name of a workspace would be quoted like one of a file.
+      (( ${#COMPREPLY[@]} )) || compopt -o filenames 2>/dev/null
+      mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")
+    elif [[ -n $each ]]; then
+      [[ $each == *: ]] && compopt -o nospace 2>/dev/null
+      COMPREPLY+=("$each")
+    fi
+  done
 }
+complete -F _pyro pyro
 """
-_ZSH = """
-_pyro_workspaces() {
-  local -a known
-  known=(${(f)"$(${words[1]} workspace list 2>/dev/null | awk 'NR > 1 { print $1; if ($2 != "-") print $2 }')"})
-  compadd -a known
+_ZSH = r"""#compdef pyro
+_pyro() {
+  local -a found
+  found=("${(@f)$("${words[1]}" __complete zsh "${(j: :)words[1,CURRENT]}" 2>/dev/null)}")
+  if (( ${found[(Ie):files]} )); then
+    found=("${(@)found:#:files}")
+    _files
+  fi
+  [[ -n ${found[1]} ]] && _describe -V pyro found
 }
+if [[ ${zsh_eval_context[-1]} == loadautofunc ]]; then _pyro "$@"; else compdef _pyro pyro; fi
 """
-_PREAMBLE = {"bash": _BASH, "zsh": _ZSH}
-_WORKSPACES = {"bash": "_pyro_workspaces", "zsh": "_pyro_workspaces"}
+_FISH = r"""function __pyro_offers
+  for each in (command (commandline -opc)[1] __complete fish (commandline -cp) 2>/dev/null)
+    if test "$each" = ':files'
+      __fish_complete_path (commandline -ct)
+    else
+      echo $each
+    end
+  end
+end
+complete -c pyro -f -a '(__pyro_offers)'
+"""
+_SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
-def print_script(shell: str) -> int:
-    """Print the completion script for `shell`."""
-    put(shtab.complete(full_parser(), shell=shell, preamble=_PREAMBLE[shell]))
+def completion(shell: str | None, install: bool) -> int:
+    """Print the completion script for a shell, or install it; return the exit status.
+
+    Raises:
+        UsageError: no shell was named, and $SHELL is none of those known.
+    """
+    name = shell or os.path.basename(os.environ.get("SHELL", ""))
+    if name not in _SCRIPTS:
+        raise UsageError("missing SHELL", hint=f"Name one of {', '.join(_SCRIPTS)}: pyro completion bash")
+    if not install:
+        put(_SCRIPTS[name])
+        return 0
+    path = _place(name)
+    with os_errors(f"write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, _SCRIPTS[name].encode(), 0o644)
+    put(f"wrote {path}")
+    match name:
+        case "zsh":
+            say(f"For zsh, this stands in ~/.zshrc before compinit: fpath=({path.parent} $fpath)")
+        case "bash":
+            say("It is loaded by bash-completion, in new shells. Without that: source the file in ~/.bashrc.")
+        case _:
+            say("It is loaded in new shells.")
     return 0
 
 
-def full_parser() -> argparse.ArgumentParser:
-    """Return one parser for all commands."""
-    parser = argparse.ArgumentParser(prog="pyro", description="Disposable virtual machines.")
-    parser.add_argument("--version", action="version", version="pyro")
-    # By the words of each group; those of no group stand at the top.
-    homes: dict[str, Any] = {"": parser.add_subparsers(dest="command")}
-    for group, about in GROUPS.items():
-        above, _, word = group.rpartition(" ")
-        made = homes[above].add_parser(word, help=about, description=about)
-        homes[group] = made.add_subparsers(dest=group)
-    for shape in _shapes():
-        *above, word = shape.words
-        summary = SUMMARIES[shape.path]
-        leaf = homes[" ".join(above)].add_parser(word, help=summary, description=summary, add_help=False)
-        fill_parser(leaf, shape)
-        _offer(leaf, shape)
-    return parser
-
-
-def _shapes() -> list[Shape]:
-    rows = [shape_of(row) for row in all_operations() if row.cli is not None]
-    return rows + [builtin.shape for builtin in BUILTINS]
-
-
-def _offer(parser: argparse.ArgumentParser, shape: Shape) -> None:
-    """Set what a shell offers for the values of a command's arguments."""
-    offers = {parameter.name: _values(parameter.completes) for parameter in shape.parameters}
-    asked = {parameter.name: parameter.completes for parameter in shape.parameters}
-    for action in parser._actions:
-        if values := offers.get(action.dest):
-            action.choices = list(values)
-        elif asked.get(action.dest) == "workspace":
-            # shtab reads this attribute, which argparse does not have.
-            vars(action)["complete"] = _WORKSPACES
-        elif asked.get(action.dest) == "host path" or action.dest.endswith(FILE_SUFFIX):
-            vars(action)["complete"] = shtab.FILE
-
-
-def _values(what: str) -> Sequence[str]:
-    match what:
-        case "environment":
-            from pyro_mcp.image.catalog import load_catalog
-
-            return [environment.name for environment in load_catalog().environments]
-        case "profile":
-            return list(PROFILES)
-        case "mode":
-            return list(MODES)
-        case "network policy":
-            return [policy.value for policy in NetworkPolicy]
-        case "shell":
-            return ["bash", "zsh"]
+def _place(shell: str) -> Path:
+    """Return the file that a shell looks for."""
+    home = Path.home()
+    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
+    match shell:
+        case "bash":
+            return data / "bash-completion/completions/pyro"
+        case "zsh":
+            return data / "zsh/site-functions/_pyro"
         case _:
-            return []
+            return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "fish/completions/pyro.fish"

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.operation import Operation, Result
 
 _QUIET_RUN = "print what the command writes only, without phases and summary"
+_FORMATS = {
+    "workspace_diff": {
+        "stat": "print the files that changed with their numbers of lines",
+        "name-only": "print the names of the files that changed",
+    }
+}
+# Commands that take -f.
+_FOLLOWED = frozenset({"workspace_logs", "service_logs"})
 # Commands that take several ids.
 _MANY = frozenset({"workspace_delete", "workspace_stop", "workspace_start", "vm_delete"})
 
@@ -35,9 +43,17 @@ def execute(operation: Operation[Any, Any], arguments: Sequence[str]) -> int:
     with interruptible():
         takes_command = any(parameter.place is Place.COMMAND for parameter in parameters(operation.request))
         if takes_command and not operation.is_detached:
+            if parsed.tty:
+                from pyro_mcp.cli.attaching import exec_attached
+
+                return exec_attached(parsed)
             from pyro_mcp.cli.guest_command import execute_in_guest
 
             return execute_in_guest(operation, parsed)
+        if parsed.follow:
+            from pyro_mcp.cli.following import follow
+
+            return follow(operation, parsed)
         return _execute(operation, parsed)
 
 
@@ -53,13 +69,15 @@ def shape_of(operation: Operation[Any, Any]) -> Shape:
         quiet=_QUIET_RUN if runs else quiet_help(operation.name),
         takes_stdin=operation.takes_stdin,
         takes_many=operation.name in _MANY,
+        formats=_FORMATS.get(operation.name, {}),
+        follows=operation.name in _FOLLOWED,
     )
 
 
 def _execute(operation: Operation[Any, Any], parsed: Parsed) -> int:
     if parsed.others:
         return _execute_all(operation, parsed)
-    with _progress(parsed) as progress:
+    with progress_of(parsed) as progress:
         return present(operation, _result(operation, parsed.request, progress), parsed)
 
 
@@ -77,7 +95,7 @@ def _execute_all(operation: Operation[Any, Any], parsed: Parsed) -> int:
 
     documents: list[object] = []
     status = 0
-    with _progress(parsed) as progress:
+    with progress_of(parsed) as progress:
         for request in (parsed.request, *parsed.others):
             try:
                 result = _result(operation, request, progress)
@@ -101,6 +119,10 @@ def present(operation: Operation[Any, Any], result: Result, parsed: Parsed) -> i
     """Write a result as the command line asked for it; return the exit status."""
     if parsed.json:
         put_json(result)
+    elif parsed.format:
+        from pyro_mcp.cli.workspace_output import DIFF_FORMATS
+
+        DIFF_FORMATS[parsed.format](result)
     elif parsed.quiet:
         put(ids(operation.name, result))
     elif parsed.only and operation.only is not None:
@@ -112,7 +134,8 @@ def present(operation: Operation[Any, Any], result: Result, parsed: Parsed) -> i
     return int(getattr(result, "exit_status", 0))
 
 
-def _progress(parsed: Parsed) -> AbstractContextManager[Any]:
+def progress_of(parsed: Parsed) -> AbstractContextManager[Any]:
+    """Return the progress of a command; use it as a context manager."""
     # With --json a program reads the output: progress is only for a person at a terminal.
     if parsed.json and not os.isatty(STDERR):
         from contextlib import nullcontext

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 VERSION = ["--version"], ["-V"]
 OK, INTERRUPTED, READER_GONE = 0, 130, 141
+# What completion scripts call: __complete, the shell, the line up to the cursor.
+COMPLETE_WORDS = 3
 
 
 def run() -> NoReturn:
@@ -107,6 +109,10 @@ def _dispatch(words: list[str]) -> int:
         return OK
     from pyro_mcp.operations.table import begins, find_command
 
+    if words[:1] == ["__complete"] and len(words) == COMPLETE_WORDS:
+        from pyro_mcp.cli.completing import complete
+
+        return complete(words[1], words[2])
     operation = find_command(words)
     if operation is not None and operation.cli is not None:
         from pyro_mcp.cli.execution import execute

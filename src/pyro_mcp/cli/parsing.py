@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from pyro_mcp.cli.shape import FILE_SUFFIX, JSON, ONLY, QUIET, STDIN, Shape
+from pyro_mcp.cli.shape import FILE_SUFFIX, FOLLOW, FORMAT, JSON, ONLY, QUIET, STDIN, TTY, Shape
 from pyro_mcp.cli.streams import STDOUT, put
 from pyro_mcp.cli.usage import UsageError, suggestion, with_help
 from pyro_mcp.operations.fields import Kind, Parameter, Place
@@ -34,6 +34,9 @@ class Parsed(NamedTuple):
     only: bool = False
     quiet: bool = False
     stdin: bool = False
+    tty: bool = False
+    follow: bool = False
+    format: str = ""
     others: tuple[Any, ...] = ()
 
 
@@ -86,9 +89,8 @@ def parse(shape: Shape, arguments: Sequence[str]) -> Parsed:
     requests = [shape.request(**(values | {first: each} if first else values)) for each in named]
     for request in requests:
         _check(shape, request)
-    return Parsed(
-        requests[0], *(bool(given.get(name)) for name in (JSON, ONLY, QUIET, STDIN)), others=tuple(requests[1:])
-    )
+    flags = (bool(given.get(name)) for name in (JSON, ONLY, QUIET, STDIN, TTY, FOLLOW))
+    return Parsed(requests[0], *flags, format=given.get(FORMAT) or "", others=tuple(requests[1:]))
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
@@ -121,8 +123,16 @@ def fill_parser(parser: argparse.ArgumentParser, shape: Shape) -> None:
         parser.add_argument(shape.only, dest=ONLY, action="store_true", help=said)
     if shape.quiet:
         parser.add_argument("-q", "--quiet", dest=QUIET, action="store_true", help=shape.quiet)
+    if shape.formats:
+        group = parser.add_mutually_exclusive_group()
+        for name, said in shape.formats.items():
+            group.add_argument(f"--{name}", dest=FORMAT, action="store_const", const=name, help=said)
+    if shape.follows:
+        parser.add_argument("-f", "--follow", dest=FOLLOW, action="store_true", help="go on, until Ctrl-C or its end")
     if shape.takes_stdin:
         parser.add_argument("-i", dest=STDIN, action="store_true", help="pass stdin to the command")
+        said = "run it at your terminal, without a time limit: -it; Ctrl-] detaches"
+        parser.add_argument("-t", "--tty", dest=TTY, action="store_true", help=said)
     if shape.takes_json:
         parser.add_argument("--json", dest=JSON, action="store_true", help="print one JSON document, for errors too")
     parser.add_argument("-h", "--help", action="help", help="show this help and exit")

@@ -16,13 +16,13 @@ IDS: dict[str, tuple[str, str]] = {
     "workspace_list": ("workspaces", "workspace_id"),
     "snapshot_list": ("snapshots", "snapshot_name"),
     "shell_list": ("shells", "shell_id"),
-    "service_list": ("services", "name"),
+    "service_list": ("services", "service_name"),
     "workspace_file_list": ("entries", "path"),
     "workspace_disk_list": ("entries", "path"),
     "vm_create": ("", "vm_id"),
     "workspace_create": ("", "workspace_id"),
     "shell_open": ("", "shell_id"),
-    "service_start": ("", "name"),
+    "service_start": ("", "service_name"),
     "snapshot_create": ("", "snapshot_name"),
 }
 
@@ -33,9 +33,9 @@ def quiet_help(operation: str) -> str:
         case None:
             return ""
         case "", name:
-            return f"print the {name.removeprefix('snapshot_').replace('_', ' ')} only"
+            return f"print the {name.replace('snapshot_', '').replace('service_', '').replace('_', ' ')} only"
         case _, name:
-            return f"print the {name.removeprefix('snapshot_').replace('_', ' ')}s only"
+            return f"print the {name.replace('snapshot_', '').replace('service_', '').replace('_', ' ')}s only"
 
 
 def ids(operation: str, result: Result) -> str:

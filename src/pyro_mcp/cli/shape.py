@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyro_mcp.operations.fields import parameters
@@ -10,7 +12,8 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.fields import Parameter
 
 # argparse's names for options that are no field of a request, and for those that name a file with the value.
-JSON, ONLY, QUIET, STDIN, FILE_SUFFIX = "json", "print only", "quiet", "pass stdin", " file"
+JSON, ONLY, QUIET, FOLLOW, FORMAT = "json", "print only", "quiet", "follow", "format"
+STDIN, TTY, FILE_SUFFIX = "pass stdin", "terminal", " file"
 
 
 class Shape(NamedTuple):
@@ -25,6 +28,10 @@ class Shape(NamedTuple):
     #: The help of -q; "" if the command does not take it.
     quiet: str = ""
     takes_stdin: bool = False
+    #: Options that show a result in another form, and their help.
+    formats: Mapping[str, str] = MappingProxyType({})
+    #: Whether -f goes on showing what comes.
+    follows: bool = False
     #: Whether its first argument may be given several times.
     takes_many: bool = False
 

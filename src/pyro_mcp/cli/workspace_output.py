@@ -14,7 +14,7 @@ from pyro_mcp.cli.tables import age, facts, size, table
 from pyro_mcp.operations.printable import printable, printable_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pyro_mcp.operations.operation import Result
     from pyro_mcp.operations.workspaces.commands import LoggedCommand, WorkspaceLogsResult
@@ -146,15 +146,20 @@ def _deleted(result: WorkspaceDeleteResult) -> None:
 def _logs(result: WorkspaceLogsResult) -> None:
     if not result.commands:
         say("no commands were run")
-    for command in result.commands:
+    show_commands(result.workspace_id, result.commands, names_the_rest=len(result.commands) > 1)
+
+
+def show_commands(workspace_id: str, commands: Sequence[LoggedCommand], *, names_the_rest: bool = True) -> None:
+    """Write commands and what they wrote."""
+    for command in commands:
         put(styled(_command_line(command), "1", STDOUT))
         for stream, truncated in (
             (command.stdout, command.stdout_truncated),
             (command.stderr, command.stderr_truncated),
         ):
             _put_text(stream)
-            if truncated and len(result.commands) > 1:
-                say(f"… not all of it: pyro workspace logs {result.workspace_id} --seq {command.seq}")
+            if truncated and names_the_rest:
+                say(f"… not all of it: pyro workspace logs {workspace_id} --seq {command.seq}")
 
 
 def _command_line(command: LoggedCommand) -> str:
@@ -230,6 +235,21 @@ def _diff(result: DiffResult) -> None:
     counts = " ".join(f"{name}={value}" for name, value in result.summary.items())
     ignored = f"ignored={result.ignored_count}" + " (--include-ignored shows them)" * bool(result.ignored_count)
     say(f"[diff] workspace_id={result.workspace_id} changed={str(result.changed).lower()} {counts} {ignored}")
+
+
+def _diff_stat(result: DiffResult) -> None:
+    for each in result.entries:
+        lines = f"+{each.added_lines} -{each.removed_lines}" if each.patched else each.reason
+        put(printable_line(f"{each.status:<8} {each.path}  {lines}"))
+    added, removed = (sum(getattr(each, name) for each in result.entries) for name in ("added_lines", "removed_lines"))
+    put(f"{result.summary.total} changed, +{added} -{removed}")
+
+
+def _diff_names(result: DiffResult) -> None:
+    put("\n".join(printable_line(each.path) for each in result.entries))
+
+
+DIFF_FORMATS: dict[str, Callable[[Any], None]] = {"stat": _diff_stat, "name-only": _diff_names}
 
 
 def _missing(files: list[DiffFileResult], most: int) -> None:

@@ -16,7 +16,7 @@ from pyro_mcp.guest.processes.standby import Standby
 from pyro_mcp.guest.processes.task_process import TaskLauncher
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.guest.tasks.area import TaskRoots
-from pyro_mcp.protocol import wire
+from pyro_mcp.protocol import shells, wire
 from pyro_mcp.protocol.loop import Loop
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _WORKSPACE = b"/workspace"
 class HostDirectory:
     """A private directory on the host that stands for the machine; its `/workspace` is the directory itself."""
 
-    features = ("exec", "tasks", "shells", "services", "compat")
+    features = ("exec", "tasks", "shells", "services", "compat", shells.PROGRAMS)
 
     def __init__(self, root: str, baseline: str, loop: Loop) -> None:
         place = self._place = os.fsencode(os.path.realpath(root))

@@ -15,6 +15,9 @@ from __future__ import annotations
 
 from typing import Final
 
+#: The feature of an agent that opens what is asked for in place of a shell: `argv` (`line` as EXEC_LINE), `user`.
+PROGRAMS: Final = "programs"
+
 # Operations.
 OPEN: Final = "open"
 READ: Final = "read"

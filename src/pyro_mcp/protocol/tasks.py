@@ -42,6 +42,7 @@ EXPORT: Final = "export"
 MKDIR: Final = "mkdir"
 MOVE: Final = "move"
 REMOVE: Final = "remove"
+PROCESSES: Final = "processes"
 
 # Kinds of files.
 FILE: Final = 1

@@ -30,7 +30,8 @@ ENTROPY_BYTES: Final = 64
 EXEC_FORMAT: Final = "<IBII"
 EXEC_STDIN: Final = 1
 EXEC_LAST: Final = 2
-#: The agent's own: the last text names the terminal that the command sits at, its arguments are shells to choose from.
+#: The agent's own: the last text names the terminal that the command sits at. Without EXEC_PROGRAM or EXEC_LINE its
+#: arguments are shells to choose from.
 EXEC_TERMINAL: Final = 4
 #: The arguments are a shell, -c and a command line: the line is run by bash where there is one, else by that shell.
 EXEC_LINE: Final = 8
@@ -42,6 +43,8 @@ USERS_OF_ALL: Final = "users of all"
 #: Its stderr is its stdout. Only for an agent with the feature MERGE.
 EXEC_MERGE: Final = 32
 MERGE: Final = "merge"
+#: The agent's own: at a terminal, the arguments are those of one program.
+EXEC_PROGRAM: Final = 64
 
 # Frames from the host.
 HELLO: Final = 1

@@ -85,7 +85,7 @@ def test_a_commands_help_shows_options_bounds_units_and_defaults(capfd: Capture)
         (["vm", "status", "x"], "VM_ID is 'x'", "vm create"),
         (["vm", "status", VM_ID, VM_ID], "unexpected argument", "pyro vm status --help"),
         (["env", "list", "-x"], "unknown option -x", "pyro env list --help"),
-        (["completion", "fish"], "SHELL is 'fish'", "bash or zsh"),
+        (["completion", "csh"], "SHELL is 'csh'", "bash, zsh or fish"),
     ],
 )
 def test_wrong_usage_names_the_argument_and_what_to_do(

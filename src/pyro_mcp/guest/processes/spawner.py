@@ -143,7 +143,7 @@ def _run(body: bytes, surroundings: Surroundings, stdin_fd: int) -> NoReturn:
     if cwd == b"~" or cwd.startswith(b"~/"):
         cwd = environment.get(b"HOME", b"/") + cwd[1:]
     _change_directory(cwd, surroundings.workspace)
-    if terminal is not None:
+    if terminal is not None and not flags & (wire.EXEC_PROGRAM | wire.EXEC_LINE):
         _become_shell(argv, environment)
     if flags & wire.EXEC_STDIN:
         os.dup2(stdin_fd, 0)
@@ -198,12 +198,12 @@ def _sit_at(terminal: bytes) -> None:
     for standard in (0, 1, 2):
         os.dup2(fd, standard)
     os.close(fd)
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _become_shell(programs: list[bytes], environment: dict[bytes, bytes]) -> NoReturn:
     """Become the first of the programs that there is."""
-    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
     for program in programs[:-1]:
         try:
             _execute([program], environment)

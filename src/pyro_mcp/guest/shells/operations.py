@@ -1,4 +1,4 @@
-"""Shells: each a program at a terminal, which stays when the caller that opened it goes.
+"""Shells, and other programs that a person uses: each at a terminal, which stays when the caller that opened it goes.
 
 Each ends with everything it started.
 """
@@ -91,16 +91,18 @@ class Shells:
 
     def _launched(self, document: Document) -> tuple[Process, int]:
         variables = cast("dict[str, str]", document.get("env") or {})
+        argv = [_bytes(each) for each in cast("list[object]", document.get("argv") or [])]
         user = cast("str", document.get("user") or "")
-        flags = wire.EXEC_TERMINAL | (wire.EXEC_USER if user else 0)
-        texts = [_bytes(document.get("cwd", "/workspace")), *_PROGRAMS, _TERM]
+        flags = wire.EXEC_TERMINAL | (wire.EXEC_USER if user else 0) | (wire.EXEC_PROGRAM if argv else 0)
+        flags |= wire.EXEC_LINE if argv and document.get("line") is True else 0
+        texts = [_bytes(document.get("cwd", "/workspace")), *(argv or _PROGRAMS), _TERM]
         texts += [_bytes(f"{name}={value}") for name, value in variables.items()] + [_bytes(user)] * bool(user)
         for is_last_attempt in (False, True):
             process = self._machine.standby.take().surrender()
             controlling = -1
             try:
                 controlling = self._machine.open_terminal()
-                header = _EXEC.pack(0, flags, len(_PROGRAMS), 1 + len(variables))
+                header = _EXEC.pack(0, flags, len(argv or _PROGRAMS), 1 + len(variables))
                 terminal = terminals.name_of(controlling).encode()
                 launch(process, header + b"".join(text + b"\0" for text in (*texts, terminal)))
             except (RefusalError, OSError) as error:

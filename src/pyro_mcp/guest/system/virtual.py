@@ -21,7 +21,7 @@ from pyro_mcp.guest.system import environment, names, rehearsal, secrets, settin
 from pyro_mcp.guest.system.network import configure_network
 from pyro_mcp.guest.system.zygote import ZygoteLauncher
 from pyro_mcp.guest.tasks.area import TaskRoots
-from pyro_mcp.protocol import wire
+from pyro_mcp.protocol import shells, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +77,7 @@ class VirtualMachine:
         wire.USERS,
         wire.USERS_OF_ALL,
         wire.MERGE,
+        shells.PROGRAMS,
     )
 
     def __init__(self, loop: Loop) -> None:

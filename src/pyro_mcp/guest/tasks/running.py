@@ -17,6 +17,7 @@ from pyro_mcp.guest.tasks.freezing import freeze
 from pyro_mcp.guest.tasks.listing import list_files, usage
 from pyro_mcp.guest.tasks.moving import make_directory, move_file, remove_file
 from pyro_mcp.guest.tasks.packing import pack_files
+from pyro_mcp.guest.tasks.processes import list_processes
 from pyro_mcp.guest.tasks.staging import sweep
 from pyro_mcp.guest.tasks.streams import STDERR, STDOUT, write_all
 from pyro_mcp.guest.tasks.unpacking import unpack_files
@@ -141,6 +142,7 @@ _TASKS: dict[str, Callable[[Area, _Fields], Mapping[str, object]]] = {
     tasks.FREEZE: lambda area, _: freeze(area),
     tasks.USAGE: lambda area, _: usage(area),
     tasks.EXPORT: lambda area, _: export_root(area),
+    tasks.PROCESSES: lambda area, fields: list_processes(area, most=fields.count("most")),
 }
 # They would show what a task that was cut off has left. Those that stage files look for it themselves.
 _SWEEPING = (tasks.DIFF, tasks.PACK, tasks.FREEZE)

@@ -30,6 +30,7 @@ _SERVICE_NAME = about(
     max_length=63,
     pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
     form="at most 63 letters, digits, dots, dashes and underscores",
+    completes="service",
 )
 
 

@@ -29,6 +29,7 @@ _SHELL = about(
     max_length=64,
     form="the id that `pyro workspace shell open` returned, such as sh_…",
     names="SHELL",
+    completes="guest shell",
 )
 
 

@@ -22,6 +22,7 @@ SNAPSHOT_NAME = about(
     names="NAME",
     max_length=64,
     form="at most 63 letters, digits, dots, dashes and underscores",
+    completes="snapshot",
 )
 
 
@@ -45,6 +46,7 @@ class ResetRequest:
             names="NAME",
             max_length=64,
             form="the name of a snapshot, or baseline",
+            completes="snapshot",
         ),
     )
 

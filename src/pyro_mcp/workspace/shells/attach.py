@@ -6,7 +6,7 @@ The shell stays when the person detaches; it is removed only if it was opened fo
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import CancelToken
@@ -47,10 +47,12 @@ def attach_shell(
     *,
     detach_key: int = DETACH_KEY,
     on_begin: Callable[[str], None] | None = None,
+    spec: ShellSpec | None = None,
 ) -> Attached:
     """Attach a person's terminal to a shell, a new one if none is named, until it exits or the person detaches.
 
-    `on_begin` gets the shell's id before the first of its output.
+    `on_begin` gets the shell's id before the first of its output. A new one is as `spec` says, whose command ends if
+    this is interrupted.
 
     Raises:
         PyroError: NOT_FOUND; as `guest_of`. The terminal is as it was then.
@@ -59,13 +61,19 @@ def attach_shell(
         cols, rows = terminal.size()
         is_new = shell_id is None
         if shell_id is None:
-            shell_id = open_in(engine, use, ShellSpec(cols=cols, rows=rows)).info.shell
+            shell_id = open_in(engine, use, replace(spec or ShellSpec(), cols=cols, rows=rows)).info.shell
             cursor = 0
         else:
             cursor = _picture_start(use, shell_id)
         if on_begin is not None:
             on_begin(shell_id)
-        _Attachment(engine, use, shell_id, terminal).carry(cursor, detach_key)
+        try:
+            _Attachment(engine, use, shell_id, terminal).carry(cursor, detach_key)
+        except BaseException:
+            if spec is not None and spec.command is not None:
+                with suppress(PyroError):
+                    use.shells.close(shell_id)
+            raise
         found = [each for each in use.shells.list() if each.shell == shell_id]
         exit_code = found[0].exit_code if found else None
         if is_new and exit_code is not None:

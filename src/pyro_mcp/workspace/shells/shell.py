@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.guest import GuestUse
+    from pyro_mcp.workspace.machines.command import GuestCommand
 
 #: In these no guest runs, and so no shell.
 WITHOUT_SHELLS = {WorkspaceState.STOPPED, WorkspaceState.FAILED}
@@ -81,7 +82,8 @@ _ON_HOST = {"HISTFILE": ""}
 class ShellSpec:
     """The specification of a shell, root's without a `user`. The values of `env` are recorded nowhere.
 
-    `secret_env` has the variables that are to hold secrets, by the secret's name.
+    `secret_env` has the variables that are to hold secrets, by the secret's name. With a `command`, that is run in
+    place of a shell.
     """
 
     cwd: str = WORKSPACE
@@ -90,6 +92,7 @@ class ShellSpec:
     secret_env: Mapping[str, str] | None = None
     env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     user: str = ""
+    command: GuestCommand | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no guest could run.
@@ -131,7 +134,16 @@ def open_in(engine: Engine, use: ShellsUse, spec: ShellSpec) -> UsedShell:
 
         secrets = secrets_of(engine.paths, use.workspace)
         variables |= secret_variables(use.workspace, secrets, spec.secret_env)
-    info = use.shells.open(new_shell_id(), cwd=spec.cwd, cols=spec.cols, rows=spec.rows, env=variables, user=spec.user)
+    info = use.shells.open(
+        new_shell_id(),
+        cwd=spec.cwd,
+        cols=spec.cols,
+        rows=spec.rows,
+        env=variables,
+        user=spec.user,
+        argv=() if spec.command is None else spec.command.argv,
+        is_line=spec.command is not None and spec.command.is_line,
+    )
     return use.used(info)
 
 
