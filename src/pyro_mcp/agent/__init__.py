@@ -12,8 +12,8 @@ from pyro_mcp.agent.messages import (
     RootDisk,
     Stream,
 )
-from pyro_mcp.agent.output import OutputBuffer
 from pyro_mcp.agent.session import AgentSession
+from pyro_mcp.host.output import OutputBuffer
 from pyro_mcp.host.transport import Connection, Transport
 
 __all__ = [

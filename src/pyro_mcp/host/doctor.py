@@ -69,7 +69,7 @@ def look_at_platform() -> Platform:
     found = os.uname()
     return Platform(
         name=f"{found.sysname.lower()}-{found.machine}",
-        distribution=_distribution(),
+        distribution=programs.read_os_release().get("PRETTY_NAME", "unknown"),
         kernel=found.release,
         python=".".join(str(part) for part in sys.version_info[:3]),
         cpu_count=len(os.sched_getaffinity(0)),
@@ -134,18 +134,6 @@ def check_platform(found: Platform, wanted: str | None = None) -> list[Finding]:
             "vm_boot",
         )
     ]
-
-
-def _distribution(os_release: str = programs.OS_RELEASE) -> str:
-    try:
-        with open(os_release, encoding="utf-8") as file:
-            for line in file:
-                key, _, value = line.strip().partition("=")
-                if key == "PRETTY_NAME":
-                    return value.strip("\"'")
-    except OSError:
-        return "unknown"
-    return "unknown"
 
 
 def _kvm_device(path: str = KVM_DEVICE) -> str:

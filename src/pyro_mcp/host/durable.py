@@ -69,7 +69,7 @@ def _open_locked(staged: Path) -> int:
         fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if _is_same(fd, staged):
+            if is_same(fd, staged):
                 return fd
         except BaseException:
             os.close(fd)
@@ -77,13 +77,12 @@ def _open_locked(staged: Path) -> int:
         os.close(fd)
 
 
-def _is_same(fd: int, path: Path) -> bool:
+def is_same(fd: int, path: Path | str, dir_fd: int | None = None) -> bool:
+    """Return whether an open file is still what stands at a path."""
     try:
-        there = os.lstat(path)
+        return os.path.samestat(os.lstat(path, dir_fd=dir_fd), os.fstat(fd))
     except FileNotFoundError:
         return False
-    mine = os.fstat(fd)
-    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _fill(fd: int, data: bytes, mode: int) -> None:
@@ -148,7 +147,7 @@ def _make_locked(tmp_root: Path) -> tuple[Path, int]:
         fd = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_same(fd, staged):
+            if is_same(fd, staged):
                 return staged, fd
         except BlockingIOError:
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -152,16 +153,19 @@ def install_command(names: list[str], *, os_release: str = OS_RELEASE) -> str:
     return f"{prefix}{_COMMANDS[tool]} {' '.join(packages)}"
 
 
+def read_os_release(os_release: str = OS_RELEASE) -> dict[str, str]:
+    """Return what os-release(5) says about this distribution; nothing where it is not there."""
+    fields: dict[str, str] = {}
+    with suppress(OSError), open(os_release, encoding="utf-8") as file:
+        for line in file:
+            key, _, value = line.strip().partition("=")
+            fields[key] = value.strip("\"'")
+    return fields
+
+
 def package_tool(os_release: str = OS_RELEASE) -> str:
     """Return the package tool of this distribution (`apt`, `dnf`, `pacman`, `apk`, `zypper`), or ""."""
-    fields: dict[str, str] = {}
-    try:
-        with open(os_release, encoding="utf-8") as file:
-            for line in file:
-                key, _, value = line.strip().partition("=")
-                fields[key] = value.strip("\"'")
-    except OSError:
-        return ""
+    fields = read_os_release(os_release)
     # ID_LIKE lists the closest relative first (os-release(5)).
     for name in [fields.get("ID", ""), *fields.get("ID_LIKE", "").split()]:
         for tool, family in _FAMILIES.items():

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
-from pyro_mcp.host.durable import remove_tree
+from pyro_mcp.host.durable import is_same, remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.files import closing_fd
 
@@ -165,7 +165,7 @@ def _make(output: Path, parent_fd: int) -> tuple[str, int]:
         fd = _open_own(name, parent_fd)
         if fd is None:
             continue
-        if _lock(fd) and _leads_to(name, parent_fd, fd):
+        if _lock(fd) and is_same(fd, name, parent_fd):
             return name, fd
         # A sweep came between making and locking, and takes it for a dead one's.
         os.close(fd)
@@ -184,14 +184,6 @@ def _lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _leads_to(name: str, parent_fd: int, fd: int) -> bool:
-    try:
-        there = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(there, os.fstat(fd))
 
 
 def _sweep(parent_fd: int) -> None:

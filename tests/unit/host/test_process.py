@@ -11,7 +11,8 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
-from pyro_mcp.host.process.run import MAX_LINE_BYTES, BoundedOutput, LineSplitter
+from pyro_mcp.host.output import OutputBuffer
+from pyro_mcp.host.process.run import MAX_LINE_BYTES, LineSplitter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,16 +181,16 @@ class TestStream:
 
 class TestOutput:
     def test_a_short_stream_is_kept_whole(self) -> None:
-        output = BoundedOutput(10)
+        output = OutputBuffer(5, 5)
         for piece in (b"ab", b"", b"cdefg", b"hij"):
             output.add(piece)
-        assert (output.value(), output.dropped_bytes) == (b"abcdefghij", 0)
+        assert (output.data(), output.dropped_bytes) == (b"abcdefghij", 0)
 
     def test_the_middle_of_a_long_stream_is_dropped(self) -> None:
-        output = BoundedOutput(5)
+        output = OutputBuffer(3, 2)
         for piece in (b"abcd", b"efgh", b"ij"):
             output.add(piece)
-        assert (output.value(), output.dropped_bytes) == (b"abcij", 5)
+        assert (output.data(), output.dropped_bytes) == (b"abcij", 5)
 
     def test_an_endless_line_is_cut(self) -> None:
         lines: list[str] = []

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.output import OutputBuffer
 from pyro_mcp.host.process.child import DEVNULL, PIPE, STDOUT, Child, start
 from pyro_mcp.host.waiting import Deadline
 
@@ -65,7 +66,7 @@ def run(
     Raises:
         PyroError: PROGRAM_FAILED (or NO_SPACE) for a status other than 0 if `check`; TIMEOUT; what `start` raises.
     """
-    stdout, stderr = BoundedOutput(max_output_bytes), BoundedOutput(max_output_bytes)
+    stdout, stderr = _bounded(max_output_bytes), _bounded(max_output_bytes)
     piped = PIPE if capture else None
     with start(
         argv,
@@ -86,8 +87,8 @@ def run(
     done = Completed(
         child.argv,
         returncode,
-        stdout.value(),
-        stderr.value(),
+        stdout.data(),
+        stderr.data(),
         stdout.dropped_bytes + stderr.dropped_bytes,
     )
     if check and returncode != 0:
@@ -114,7 +115,7 @@ def stream(
     Raises:
         PyroError: PROGRAM_FAILED (or NO_SPACE) with the last lines if `check`; TIMEOUT; what `start` raises.
     """
-    last = BoundedOutput(2 * _TAIL_CHARS)
+    last = _bounded(2 * _TAIL_CHARS)
     lines = LineSplitter(on_line)
 
     def take(data: bytes) -> None:
@@ -134,7 +135,7 @@ def stream(
         returncode = _attend(child, b"", [(child.stdout, take)], deadline, grace_s, lambda: _tail(last))
     lines.finish()
     if check and returncode != 0:
-        raise _failure(Completed(child.argv, returncode, last.value(), b""), _tail(last))
+        raise _failure(Completed(child.argv, returncode, last.data(), b""), _tail(last))
     return returncode
 
 
@@ -155,8 +156,12 @@ def _failure(done: Completed, tail: str) -> PyroError:
     )
 
 
-def _tail(output: BoundedOutput) -> str:
-    return output.value().decode("utf-8", "replace").strip()[-_TAIL_CHARS:]
+def _bounded(limit_bytes: int) -> OutputBuffer:
+    return OutputBuffer(limit_bytes - limit_bytes // 2, limit_bytes // 2)
+
+
+def _tail(output: OutputBuffer) -> str:
+    return output.data().decode("utf-8", "replace").strip()[-_TAIL_CHARS:]
 
 
 def _attend(
@@ -239,35 +244,6 @@ def _read_once(fd: int, sink: Callable[[bytes], None]) -> bool:
 
 
 MAX_LINE_BYTES = 8192
-
-
-class BoundedOutput:
-    """Keep the first and the last part of a byte stream: `limit_bytes` of it at most."""
-
-    __slots__ = ("_head", "_head_limit", "_tail", "_tail_limit", "dropped_bytes")
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._head_limit = limit_bytes - limit_bytes // 2
-        self._tail_limit = limit_bytes // 2
-        self._head = bytearray()
-        self._tail = bytearray()
-        self.dropped_bytes = 0
-
-    def add(self, data: bytes) -> None:
-        """Take in the next piece of the stream."""
-        room = self._head_limit - len(self._head)
-        if room > 0:
-            self._head += data[:room]
-            data = data[room:]
-        self._tail += data
-        excess = len(self._tail) - self._tail_limit
-        if excess > 0:
-            del self._tail[:excess]
-            self.dropped_bytes += excess
-
-    def value(self) -> bytes:
-        """Return what was kept, head and tail joined."""
-        return bytes(self._head + self._tail)
 
 
 class LineSplitter:
