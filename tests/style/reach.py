@@ -33,6 +33,7 @@ HOMES = {
     "pydantic": "mcp_server/",
     "pyte": "workspace/shells/",
     "rich": "host/progress_bar.py",
+    "tomlkit": "hosts/",
 }
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from importlib import import_module
+from dataclasses import dataclass, field
 
-from pyro_mcp.cli.parsing import parse
+from pyro_mcp.cli.builtin import SERVE, Builtin
+from pyro_mcp.cli.host_builtins import HOST_BUILTINS
 from pyro_mcp.cli.quiet import quiet_help
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
@@ -18,29 +18,6 @@ from pyro_mcp.operations.table import begins
 from pyro_mcp.operations.workspaces.review import INCLUDE_HOST_HOOKS
 
 _COPY_PATH = dict(about(".", place=Place.POSITIONAL, names="PATH", max_length=4096, completes="copy path"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeRequest:
-    """Ask for an MCP server over stdio."""
-
-    profile: str | None = field(
-        default=None,
-        metadata=about("Tools to offer (default: workspace-core).", names="PROFILE", completes="profile"),
-    )
-    mode: str | None = field(
-        default=None, metadata=about("Offer the tools for one way of working instead.", names="MODE", completes="mode")
-    )
-    allow_path: tuple[str, ...] | None = field(
-        default=None,
-        metadata=about(
-            "A directory that tools may read seeds from and write exports to, besides the git checkout around the"
-            " working directory. Once for each.",
-            names="DIR",
-            completes="host path",
-            max_length=4096,
-        ),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,25 +36,6 @@ class CompletionRequest:
         ),
     )
     install: bool = field(default=False, metadata=about("Write it to where the shell looks for it, for this user."))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Builtin:
-    """One command of the command line's own."""
-
-    shape: Shape
-    #: `module:function`, loaded when it is called. It takes the fields of the request, and `parsed` if the command
-    #: takes --json, and returns the exit status.
-    handler: str
-
-    def execute(self, arguments: Sequence[str]) -> int:
-        """Parse the arguments and run the command; return its exit status."""
-        parsed = parse(self.shape, arguments)
-        module, _, function = self.handler.partition(":")
-        given = {each.name: getattr(parsed.request, each.name) for each in fields(parsed.request)}
-        return getattr(import_module(module), function)(
-            **given, **({"parsed": parsed} if self.shape.takes_json else {})
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +84,6 @@ class CopyRequest:
     include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
 
 
-SERVE = Builtin(
-    Shape(
-        ("mcp", "serve"),
-        "Serve MCP over stdin and stdout, for a chat host. Messages for people go to stderr.",
-        ServeRequest,
-        takes_json=False,
-    ),
-    "pyro_mcp.cli.serving:serve",
-)
 COMPLETION = Builtin(
     Shape(
         ("completion",),
@@ -199,7 +148,7 @@ COPY = Builtin(
     ),
     "pyro_mcp.cli.copying:copy",
 )
-BUILTINS = (SERVE, COMPLETION, ATTACH, PS, TOP, STATS, COPY)
+BUILTINS = (SERVE, *HOST_BUILTINS, COMPLETION, ATTACH, PS, TOP, STATS, COPY)
 
 
 def execute_builtin(words: Sequence[str]) -> int:

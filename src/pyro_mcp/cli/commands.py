@@ -15,13 +15,18 @@ BUILTINS = {
     "workspace top": "Show the processes in a workspace.",
     "workspace shell attach": "Attach your terminal to a shell.",
     "mcp serve": "Serve MCP over stdio, for a chat host.",
+    "host connect": "Add the MCP server to a chat host's configuration.",
+    "host disconnect": "Remove it from there.",
+    "host repair": "Rewrite an entry that has drifted.",
+    "host print-config": "Print a configuration for a chat host.",
+    "host doctor": "Check whether chat hosts work with pyro.",
 }
 _ALIASES = {"ws": ("workspace",), "images": ("env", "list")}
 # Commands that are looked for among those of workspaces, too.
 _ALSO_THERE = frozenset({"cp", "ps", "stats"})
 _VERBS = {"ls": "list", "rm": "delete"}
 # By the words that several commands begin with; those within a group come after it.
-GROUPS = {**table.GROUPS, "mcp": "Chat hosts: the MCP server."}
+GROUPS = {**table.GROUPS, "mcp": "The MCP server.", "host": "Connect chat hosts: Claude Code, Codex, OpenCode."}
 SUMMARIES = {**table.SUMMARIES, **BUILTINS}
 
 

@@ -1,0 +1,131 @@
+"""Claude Code: entries through `claude mcp add-json`, approval in its settings.
+
+`claude mcp add` takes neither alwaysLoad nor a timeout, and add-json refuses a name that exists, so an entry that
+differs is removed first, and put back if adding the new one fails (2.1.332).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import process
+from pyro_mcp.hosts import jsonc
+from pyro_mcp.hosts.files import at_path, edit, read_json, table_at, texts
+from pyro_mcp.hosts.host import SERVER, Entry, Host, Place, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PERMISSION = f"mcp__{SERVER}"
+_ALLOW = ("permissions", "allow")
+_TIMEOUT_S = 60
+
+
+class ClaudeCode(Host):
+    """Claude Code."""
+
+    name, title, program, tested = "claude-code", "Claude Code", "claude", "2.1.332"
+    scopes = (Scope.USER, Scope.PROJECT, Scope.LOCAL)
+
+    def places(self) -> list[Place]:
+        """Return every place of an entry, the one that wins first."""
+        variables, home = self.around.variables, self.around.home
+        main = (
+            Path(variables["CLAUDE_CONFIG_DIR"]) / ".claude.json"
+            if variables.get("CLAUDE_CONFIG_DIR")
+            else home / ".claude.json"
+        )
+        project = self.around.project()
+        return [
+            Place(Scope.LOCAL, main, ("projects", str(project), "mcpServers", SERVER)),
+            Place(Scope.PROJECT, self.around.directory / ".mcp.json", ("mcpServers", SERVER)),
+            Place(Scope.USER, main, ("mcpServers", SERVER)),
+        ]
+
+    def read(self, place: Place) -> Entry | None:
+        """Return the entry at a place."""
+        found = table_at(read_json(place.path), place.keys)
+        if found is None:
+            return None
+        return Entry(place, _command(found), enabled=True, approves=self._approves())
+
+    def connect(self, scope: Scope, command: Sequence[str], *, approve: bool) -> list[Path]:
+        """Write the entry; return the files that changed."""
+        place = self.place_of(scope)
+        before = table_at(read_json(place.path), place.keys)
+        # Read, so that a broken file is met before anything is written.
+        read_json(self._settings(scope))
+        entry = {"type": "stdio", "command": command[0], "args": list(command[1:])}
+        changed: list[Path] = []
+        if not _is_same(before, entry):
+            if before is not None:
+                self._call("remove", "-s", scope, SERVER)
+            try:
+                self._call("add-json", "-s", scope, SERVER, json.dumps(entry))
+            except PyroError:
+                if before is not None:
+                    self._call("add-json", "-s", scope, SERVER, json.dumps(before))
+                raise
+            changed.append(place.path)
+        if approve and edit(self._settings(scope), lambda text: _allowed(text, wanted=True)):
+            changed.append(self._settings(scope))
+        return changed
+
+    def disconnect(self, scope: Scope) -> list[Path]:
+        """Remove the entry and its approval; return the files that changed."""
+        place = self.place_of(scope)
+        changed: list[Path] = []
+        if at_path(read_json(place.path), place.keys) is not None:
+            self._call("remove", "-s", scope, SERVER)
+            changed.append(place.path)
+        settings = self._settings(scope)
+        if settings.exists() and edit(settings, lambda text: _allowed(text, wanted=False)):
+            changed.append(settings)
+        return changed
+
+    def _settings(self, scope: Scope) -> Path:
+        if scope is Scope.USER:
+            return self.around.path_of("CLAUDE_CONFIG_DIR", self.around.home / ".claude") / "settings.json"
+        name = "settings.json" if scope is Scope.PROJECT else "settings.local.json"
+        return self.around.directory / ".claude" / name
+
+    def _approves(self) -> bool:
+        rules = (texts(at_path(read_json(self._settings(scope)), _ALLOW)) for scope in self.scopes)
+        return any(PERMISSION in each for each in rules)
+
+    def _call(self, *words: str) -> None:
+        if self.executable is None:
+            raise PyroError(
+                ErrorCode.MISSING_PROGRAM,
+                "claude is not on PATH",
+                hint="Install Claude Code, or write what `pyro host print-config claude-code` prints.",
+            )
+        done = process.run(
+            [self.executable, "mcp", *words], timeout_s=_TIMEOUT_S, check=False, cwd=self.around.directory
+        )
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-1000:]
+            raise PyroError(ErrorCode.UNAVAILABLE, f"claude mcp {words[0]} failed: {said}")
+
+
+def _command(entry: dict[str, Any]) -> tuple[str, ...]:
+    return (str(entry.get("command", "")), *texts(entry.get("args")))
+
+
+def _is_same(before: dict[str, Any] | None, entry: dict[str, Any]) -> bool:
+    return before is not None and all(before.get(name) == value for name, value in entry.items())
+
+
+def _allowed(text: str, *, wanted: bool) -> str:
+    """Return settings in which our tools are allowed, or not."""
+    value: object = jsonc.parse(text).value if text.strip() else None
+    held = texts(at_path(cast("dict[str, Any]", value) if isinstance(value, dict) else {}, _ALLOW))
+    if (PERMISSION in held) == wanted:
+        return text
+    if wanted:
+        return jsonc.set_member(text, _ALLOW, [*held, PERMISSION])
+    rest = [each for each in held if each != PERMISSION]
+    return jsonc.set_member(text, _ALLOW, rest) if rest else jsonc.remove_member(text, _ALLOW)

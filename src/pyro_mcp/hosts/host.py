@@ -1,0 +1,156 @@
+"""What a chat host needs of us, and what its configuration says: the types that all of them share."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING
+
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SERVER = "pyro"
+_VERSION_TIMEOUT_S = 30
+
+
+class Scope(StrEnum):
+    """Where an entry holds: for this user, for everybody in this project, or for this user in this project."""
+
+    USER = "user"
+    PROJECT = "project"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file that may have an entry, and the keys that lead to it."""
+
+    scope: Scope
+    path: Path
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry for our server: where it stands, what it starts, and whether the host uses it."""
+
+    place: Place
+    command: tuple[str, ...]
+    enabled: bool
+    approves: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The directories that a host looks at."""
+
+    home: Path
+    directory: Path
+    variables: Mapping[str, str]
+
+    @staticmethod
+    def observe() -> Surroundings:
+        """Return this process's own."""
+        return Surroundings(Path.home(), Path.cwd(), os.environ)
+
+    def path_of(self, variable: str, default: Path) -> Path:
+        """Return the directory that a variable names, or the default."""
+        return Path(self.variables.get(variable) or default)
+
+    def project(self) -> Path:
+        """Return the top of the git checkout around the directory, or the directory."""
+        for each in (self.directory, *self.directory.parents):
+            if (each / ".git").exists():
+                return each
+        return self.directory
+
+
+class Host(ABC):
+    """One chat host: how it is called, and where and how it keeps its servers."""
+
+    name: str
+    title: str
+    program: str
+    #: Those that the host has; the first is the default.
+    scopes: tuple[Scope, ...]
+    #: The releases that this was tried with.
+    tested: str
+    #: The variables that a server gets from the host; None: all.
+    passed_variables: tuple[str, ...] | None = None
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+
+    @property
+    def executable(self) -> str | None:
+        """Return where its program is, if it is installed."""
+        return which(self.program, path=self.around.variables.get("PATH"))
+
+    def version(self) -> str:
+        """Return what the installed program says of its version; "" if it says nothing."""
+        if self.executable is None:
+            return ""
+        try:
+            said = process.run([self.executable, "--version"], timeout_s=_VERSION_TIMEOUT_S, check=False).text.strip()
+        except PyroError:
+            return ""
+        return said.splitlines()[0][:100] if said else ""
+
+    def scope_of(self, wanted: str | None) -> Scope:
+        """Return the scope, or the default.
+
+        Raises:
+            PyroError: INVALID if the host does not have it.
+        """
+        if wanted is None:
+            return self.scopes[0]
+        if wanted not in self.scopes:
+            raise PyroError(
+                ErrorCode.INVALID,
+                f"{self.title} has no scope {wanted!r}",
+                hint=f"Use {' or '.join(self.scopes)}.",
+            )
+        return Scope(wanted)
+
+    @abstractmethod
+    def places(self) -> list[Place]:
+        """Return every place of an entry, the one that wins first."""
+
+    @abstractmethod
+    def read(self, place: Place) -> Entry | None:
+        """Return the entry at a place.
+
+        Raises:
+            PyroError: INVALID if the file is broken.
+        """
+
+    @abstractmethod
+    def connect(self, scope: Scope, command: Sequence[str], *, approve: bool) -> list[Path]:
+        """Write the entry; return the files that changed.
+
+        Raises:
+            PyroError: INVALID if a file is broken; nothing is written then.
+        """
+
+    @abstractmethod
+    def disconnect(self, scope: Scope) -> list[Path]:
+        """Remove the entry and what `connect` approved; return the files that changed.
+
+        Raises:
+            PyroError: INVALID if a file is broken; nothing is written then.
+        """
+
+    def entries(self) -> list[Entry]:
+        """Return all entries, the one that the host uses first."""
+        return [found for place in self.places() if (found := self.read(place)) is not None]
+
+    def place_of(self, scope: Scope) -> Place:
+        """Return the place of a scope's entry."""
+        return next(place for place in self.places() if place.scope is scope)

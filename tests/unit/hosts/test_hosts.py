@@ -1,0 +1,207 @@
+"""Connecting, checking and disconnecting hosts; Claude Code's program is a script here."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pyro_mcp.cli.main import main
+from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.hosts.checkup import check
+from pyro_mcp.hosts.claude_code import ClaudeCode
+from pyro_mcp.hosts.codex import Codex
+from pyro_mcp.hosts.host import Host, Scope, Surroundings
+from pyro_mcp.hosts.known import CONFIGS, HOSTS
+from pyro_mcp.hosts.opencode import OpenCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# `claude mcp add-json -s SCOPE NAME JSON` and `remove -s SCOPE NAME`, as 2.1.332 answers them.
+CLAUDE = """#!{python}
+import json, os, sys
+words = sys.argv[1:]
+if words == ["--version"]:
+    print("2.1.332 (Claude Code)"); sys.exit(0)
+verb, _, scope, name, *rest = words[1:]
+path = os.path.join(os.environ["HOME"], ".claude.json") if scope != "project" else ".mcp.json"
+try:
+    document = json.load(open(path))
+except FileNotFoundError:
+    document = {{}}
+table = document
+if scope == "local":
+    table = document.setdefault("projects", {{}}).setdefault(os.getcwd(), {{}})
+table = table.setdefault("mcpServers", {{}})
+if verb == "add-json":
+    if name in table:
+        sys.exit(f"{{name}} already exists in {{scope}} config")
+    if "refused" in rest[0]:
+        sys.exit("no")
+    table[name] = json.loads(rest[0])
+else:
+    del table[name]
+json.dump(document, open(path, "w"))
+"""
+COMMAND = ["/opt/pyro", "mcp", "serve", "--mode", "inspect"]
+
+
+@pytest.fixture
+def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
+    """Give a home with a claude, and a project as the working directory."""
+    programs, project = tmp_path / "bin", tmp_path / "project"
+    for each in (programs, project / ".git"):
+        each.mkdir(parents=True)
+    claude = programs / "claude"
+    claude.write_text(CLAUDE.format(python=sys.executable))
+    claude.chmod(0o755)
+    for name in ("codex", "opencode"):
+        (programs / name).symlink_to("/bin/true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(project)
+    return Surroundings.observe()
+
+
+EVERY = [(kind, scope) for kind in HOSTS.values() for scope in kind.scopes]
+
+
+@pytest.mark.parametrize(("kind", "scope"), EVERY, ids=lambda value: getattr(value, "name", str(value)))
+def test_an_entry_is_written_once_found_and_removed(around: Surroundings, kind: type[Host], scope: Scope) -> None:
+    host = kind(around)
+    assert host.entries() == []
+    assert host.connect(scope, COMMAND, approve=True)
+    found = host.entries()[0]
+    assert (found.place.scope, list(found.command), found.enabled, found.approves) == (scope, COMMAND, True, True)
+    assert host.connect(scope, COMMAND, approve=True) == []
+    assert host.connect(scope, [*COMMAND, "--allow-path", "/x"], approve=True)
+    assert host.entries()[0].command[-1] == "/x"
+    assert host.disconnect(scope)
+    assert host.entries() == []
+    assert host.disconnect(scope) == []
+
+
+def test_codex_asks_unless_it_was_told_to_approve(around: Surroundings) -> None:
+    host = Codex(around)
+    host.connect(Scope.USER, COMMAND, approve=False)
+    entry = tomllib.loads(host.place_of(Scope.USER).path.read_text())["mcp_servers"]["pyro"]
+    assert "default_tools_approval_mode" not in entry
+    assert "PYRO_STATE_DIR" in entry["env_vars"]
+    assert not host.entries()[0].approves
+
+
+def test_a_file_behind_a_link_is_changed_and_keeps_its_mode(around: Surroundings) -> None:
+    real = around.home / "dotfiles.json"
+    real.write_text("{ // mine\n}\n")
+    real.chmod(0o640)
+    link = around.home / ".config" / "opencode" / "opencode.jsonc"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(real)
+    OpenCode(around).connect(Scope.USER, COMMAND, approve=True)
+    assert link.is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert "// mine" in real.read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(Codex, ".codex/config.toml"), (OpenCode, ".config/opencode/opencode.json"), (ClaudeCode, ".claude.json")],
+)
+def test_a_broken_file_is_left_alone(around: Surroundings, kind: type[Host], name: str) -> None:
+    path = around.home / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{broken")
+    with pytest.raises(PyroError, match=r"line 1, column \d+|line 1") as caught:
+        kind(around).connect(Scope.USER, COMMAND, approve=True)
+    assert caught.value.code is ErrorCode.INVALID
+    assert str(path) in caught.value.message
+    assert path.read_text() == "{broken"
+    found = check(kind(around))
+    assert found.status == "drifted"
+    assert str(path) in found.details[0]
+
+
+def test_what_claude_refuses_leaves_the_old_entry(around: Surroundings) -> None:
+    host = ClaudeCode(around)
+    host.connect(Scope.USER, COMMAND, approve=True)
+    with pytest.raises(PyroError, match="claude mcp add-json failed"):
+        host.connect(Scope.USER, ["/opt/refused"], approve=True)
+    assert list(host.entries()[0].command) == COMMAND
+
+
+def test_a_hidden_entry_that_differs_is_reported(around: Surroundings) -> None:
+    host = OpenCode(around)
+    host.connect(Scope.USER, COMMAND, approve=True)
+    host.connect(Scope.PROJECT, ["/opt/other", "mcp", "serve"], approve=True)
+    found = check(host)
+    assert found.status == "drifted"
+    assert "hides a different one" in " ".join(found.details)
+    assert "does not exist" in " ".join(found.details)
+
+
+def test_a_host_that_is_not_there_is_unavailable(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    del around
+    found = check(Codex(Surroundings.observe()))
+    assert (found.status, found.details) == ("unavailable", ["codex is not on PATH"])
+
+
+def test_the_command_connects_checks_and_repairs(around: Surroundings, capfd: pytest.CaptureFixture[str]) -> None:
+    def pyro(*words: str) -> dict[str, Any]:
+        assert main(["host", *words, "--json"]) == 0
+        return json.loads(capfd.readouterr().out)
+
+    allowed = str(around.home / "a b")
+    (around.home / "a b").mkdir()
+    options = ("--mode", "inspect", "--allow-path", allowed)
+    written = pyro("connect", "codex", *options)
+    assert written["server_command"][1:] == ["mcp", "serve", *options]
+    assert pyro("connect", "codex", *options)["changed"] == []
+    found = pyro("doctor", "codex")["hosts"][0]
+    assert (found["status"], found["configured"], found["tool_count"]) == ("ok", True, 11)
+    config = Codex(around).place_of(Scope.USER).path
+    config.write_text(config.read_text().replace(written["server_command"][0], "/gone/pyro"))
+    assert main(["host", "doctor", "codex"]) == 1
+    assert "fix: pyro host repair codex" in capfd.readouterr().out
+    assert pyro("repair", "codex")["server_command"] == written["server_command"]
+    assert pyro("disconnect", "codex")["changed"] == [str(config)]
+    assert config.read_text() == ""
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_configuration_is_printed_for_every_host(
+    around: Surroundings, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["host", "print-config", name, "--installed-package", "--profile", "vm-run"]) == 0
+    text = capfd.readouterr().out
+    assert all(word in text for word in ('"pyro"', '"mcp"', '"serve"', '"--profile"', '"vm-run"'))
+    output = around.home / "out"
+    assert main(["host", "print-config", name, "--output", str(output)]) == 0
+    assert output.stat().st_size > 50
+    assert main(["host", "print-config", name, "--output", str(output)]) == 1
+    assert "already exists" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["connect", "cursor"], "'cursor' can't be connected"),
+        (["connect", "codex", "--scope", "local"], "Codex has no scope 'local'"),
+        (["connect", "codex", "--approve", "--ask"], "--approve and --ask"),
+        (["connect", "codex", "--mode", "x"], "there is no mode 'x'"),
+        (["print-config", "x"], "unknown host 'x'"),
+    ],
+)
+def test_wrong_usage_says_what_exists(
+    around: Surroundings, words: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    del around
+    assert main(["host", *words]) in {1, 2}
+    assert message in capfd.readouterr().err
