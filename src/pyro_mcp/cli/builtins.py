@@ -142,7 +142,8 @@ COPY = Builtin(
         (
             "Copy a file or a directory into a workspace (ID:PATH) or out of one. Any path of the guest will do:"
             " relative ones are below /workspace, ~ is the home directory. A directory as destination takes the copy"
-            " under its own name. Nothing on this host is overwritten."
+            " under its own name. Nothing on this host is overwritten. - is stdin or stdout: a file's content, or a tar"
+            " archive of a directory."
         ),
         CopyRequest,
     ),

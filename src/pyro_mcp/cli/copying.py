@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pyro_mcp.cli.execution import progress_of
 from pyro_mcp.cli.signals import interruptible
-from pyro_mcp.cli.streams import put, put_json, say
+from pyro_mcp.cli.streams import STDIN, STDOUT, put, put_json, say, write
 from pyro_mcp.cli.tables import size
 from pyro_mcp.cli.usage import UsageError
 from pyro_mcp.operations.operation import engine
@@ -18,6 +20,8 @@ from pyro_mcp.operations.runner import Runner
 if TYPE_CHECKING:
     from pyro_mcp.cli.parsing import Parsed
 
+_STDIO = "-"
+_READ_BYTES = 1024 * 1024
 _FORMS = "Give pyro cp PATH ID:PATH or pyro cp ID:PATH PATH."
 
 
@@ -27,17 +31,26 @@ def copy(source: str, destination: str, include_host_hooks: bool, parsed: Parsed
     if (guest_source is None) == (guest_destination is None):
         problem = "neither path is one in a workspace" if guest_source is None else "both paths are in workspaces"
         raise UsageError(problem, hint=f"{_FORMS} A path of this host with a colon is written ./a:b.")
+    if destination == _STDIO and os.isatty(STDOUT):
+        raise UsageError("stdout is a terminal", hint="Write it to a file or a pipe.")
     from dataclasses import replace
 
-    from pyro_mcp.workspace.files.copying import copy_in, copy_out
+    from pyro_mcp.workspace.files.copying import copy_from_stream, copy_in, copy_out, copy_to_stream
 
     runner = Runner()
     with interruptible(), progress_of(parsed) as progress, engine(replace(runner.call(), progress=progress)) as using:
         if guest_destination is not None:
             workspace, path = guest_destination
-            copied = copy_in(using, workspace, Path(source), path)
+            if source == _STDIO:
+                with _spooled() as stream:
+                    copied = copy_from_stream(using, workspace, stream, path)
+            else:
+                copied = copy_in(using, workspace, Path(source), path)
             entry_count, written, told = copied.entry_count, copied.bytes_written, []
             place = f"{workspace}:{copied.path}"
+        elif guest_source is not None and destination == _STDIO:
+            copy_to_stream(using, *guest_source, lambda data: write(STDOUT, data))
+            return 0
         else:
             workspace, path = guest_source or ("", "")
             taken = copy_out(using, workspace, path, Path(destination), include_host_hooks=include_host_hooks)
@@ -57,6 +70,18 @@ def copy(source: str, destination: str, include_host_hooks: bool, parsed: Parsed
     for line in told:
         say(printable_line(line))
     return 0
+
+
+@contextmanager
+def _spooled() -> Generator[BinaryIO]:
+    """Yield all of stdin as a file without a name: an archive is checked before it is taken."""
+    from tempfile import TemporaryFile
+
+    with TemporaryFile() as spool:
+        while data := os.read(STDIN, _READ_BYTES):
+            spool.write(data)
+        spool.seek(0)
+        yield spool
 
 
 def _guest_side(text: str) -> tuple[str, str] | None:

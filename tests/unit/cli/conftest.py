@@ -8,9 +8,21 @@ import pytest
 
 from pyro_mcp.cli import execution, guest_command, running
 from tests.support.fake_runner import FakeRunner
+from tests.support.host_fixture import HostFixture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+
+    from pyro_mcp.host.paths import Paths
+
+
+@pytest.fixture
+def on_host(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Generator[str]:
+    """Create a workspace named `mend` whose commands run on this host; yield its id."""
+    monkeypatch.setenv("PYRO_VMM", "none")
+    host = HostFixture(private_paths)
+    yield host.workspace(None, allow_host_compat=True, name="mend").id
+    host.close()
 
 
 @pytest.fixture

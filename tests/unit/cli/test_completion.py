@@ -5,17 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pyro_mcp.cli.main import main
 from pyro_mcp.host import process
 from pyro_mcp.operations.table import all_operations
-from tests.support.host_fixture import HostFixture
-
-if TYPE_CHECKING:
-    from pyro_mcp.host.paths import Paths
 
 Capture = pytest.CaptureFixture[str]
 BARE = {"PYTHONPATH": str(Path(__file__).parents[3] / "src"), "PATH": "/usr/bin:/bin", "HOME": "/"}
@@ -64,19 +59,8 @@ def test_every_command_is_offered(capfd: Capture) -> None:
         assert word in offered(" ".join(["pyro", *above, ""]), capfd)
 
 
-def test_names_of_what_is_stored_are_offered(
-    private_paths: Paths, monkeypatch: pytest.MonkeyPatch, capfd: Capture
-) -> None:
-    monkeypatch.setenv("PYRO_VMM", "none")
-    host = HostFixture(private_paths)
-    try:
-        ident = host.workspace(None, allow_host_compat=True, name="mend").id
-        look_at_names(ident, capfd)
-    finally:
-        host.close()
-
-
-def look_at_names(ident: str, capfd: Capture) -> None:
+def test_names_of_what_is_stored_are_offered(on_host: str, capfd: Capture) -> None:
+    ident = on_host
     assert offered("pyro ws exec ", capfd) == {"mend", ident}
     assert offered("pyro ws stop me", capfd) == {"mend"}
     assert offered("pyro ws rm mend ", capfd) == {"mend", ident}

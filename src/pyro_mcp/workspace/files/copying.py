@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.model.kinds import FileKind
 from pyro_mcp.protocol.names import WORKSPACE
+from pyro_mcp.trees.archive import ArchiveSource
 from pyro_mcp.trees.directory import DirectorySource
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.trees.outgoing import stream_tree
 from pyro_mcp.trees.receive import ReceiveReport, TreeReceiver
-from pyro_mcp.workspace.files.anywhere import GuestPlace, full_path, place_of
+from pyro_mcp.workspace.files.anywhere import GuestPlace, full_path, place_of, read_bytes
 
 if TYPE_CHECKING:
     from pyro_mcp.agent import CancelToken
@@ -103,6 +105,47 @@ def copy_out(
             place.files.pack(name, receiver.feed)
             report = receiver.finish()
         return CopiedOut(shown, report)
+
+
+def copy_from_stream(
+    engine: Engine, handle: str, stream: BinaryIO, dest: str, *, cancel: CancelToken | None = None
+) -> CopiedIn:
+    """Copy what a stream holds to a path of a guest: into a directory a tar archive, else the content of a file.
+
+    `stream` can be read from its beginning again, and has a descriptor.
+
+    Raises:
+        PyroError: as `copy_in`.
+    """
+    changes: dict[str, object] = {}
+    size = os.fstat(stream.fileno()).st_size
+    with place_of(engine, handle, changes=changes, cancel=cancel) as place:
+        name = place.name(dest)
+        if dest.endswith("/") or _is_directory(place, dest):
+            archive = ArchiveSource(Path(f"/proc/self/fd/{stream.fileno()}"))
+            with closing(stream_tree(archive)) as tree:
+                place.files.unpack(name, tree)
+            copied = CopiedIn(place.shown(name), tree.report.entry_count, tree.report.bytes_written)
+        else:
+            written = place.files.write(name, stream, size=size)
+            copied = CopiedIn(place.shown(name), 1, written.size_bytes)
+        changes |= {"path": copied.path, "size_bytes": copied.bytes_written, "created": True}
+    return copied
+
+
+def copy_to_stream(
+    engine: Engine, handle: str, path: str, write: Callable[[bytes], None], *, cancel: CancelToken | None = None
+) -> None:
+    """Hand on a file's content, or a directory as a tar archive.
+
+    Raises:
+        PyroError: NOT_FOUND, PERMISSION; TOO_LARGE for a file of more than 100 MiB.
+    """
+    with place_of(engine, handle, cancel=cancel) as place:
+        if _is_directory(place, path):
+            place.files.pack(place.name(path), write)
+            return
+    write(read_bytes(engine, handle, path, cancel=cancel))
 
 
 def _tree_in(engine: Engine, place: GuestPlace, name: bytes, source: Path) -> CopiedIn:
