@@ -119,7 +119,7 @@ SIGNATURES = {
     "status_service": "(workspace_id: str, service_name: str)",
     "logs_service": "(workspace_id: str, service_name: str, *, tail_lines: int = 200, all: bool = False)",
     "stop_service": "(workspace_id: str, service_name: str)",
-    "logs_workspace": "(workspace_id: str, *, seq: int | None = None, offset: int = 0)",
+    "logs_workspace": "(workspace_id: str, *, sequence: int | None = None, offset: int = 0)",
     "push_workspace_sync": "(workspace_id: str, source_path: str | PathLike[str], *, dest: str = /workspace)",
     "list_workspace_files": "(workspace_id: str, *, path: str = /workspace, recursive: bool = False)",
     "read_workspace_file": "(workspace_id: str, path: str, *, max_bytes: int = 65536, offset: int = 0)",
@@ -139,7 +139,7 @@ SIGNATURES = {
         " include_host_hooks: bool = False)"
     ),
     "export_workspace_disk": "(workspace_id: str, *, output_path: str | PathLike[str])",
-    "list_workspace_disk": "(workspace_id: str, *, path: str = /, recursive: bool = False)",
+    "list_workspace_disk": "(workspace_id: str, *, path: str = /workspace, recursive: bool = False)",
     "read_workspace_disk": "(workspace_id: str, path: str, *, max_bytes: int = 65536)",
 }
 TOOLS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyro_mcp.operations.run import VmExecResult
+from pyro_mcp.operations.run import Cleanup, VmExecResult
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.operations.validation import check_request
 from pyro_mcp.operations.vms import VmResult
@@ -35,6 +35,7 @@ def exec_result(**changed: Any) -> VmExecResult:
         "stderr_size_bytes": 0,
         "stdout_truncated": False,
         "stderr_truncated": False,
+        "cleanup": Cleanup(VM_ID, deleted=True, reason="post_exec_cleanup"),
     }
     return VmExecResult(**{**facts, **changed})
 
@@ -46,11 +47,14 @@ def vm_result(**changed: Any) -> VmResult:
         "environment": "debian:12",
         "state": "created",
         "stop_reason": None,
-        "execution_mode": None,
+        "execution_mode": "pending",
         "isolation": None,
         "vcpu_count": 1,
         "mem_mib": 1024,
         "network_policy": "off",
+        "network_enabled": False,
+        "allow_host_compat": False,
+        "guest_ip": None,
         "ttl_seconds": 600,
         "created_at": "2026-09-21T10:00:00.000Z",
         "expires_at": "2026-09-21T10:10:00.000Z",

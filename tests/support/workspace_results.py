@@ -19,7 +19,7 @@ from pyro_mcp.operations.workspaces.review import DiffCounts, DiffFileResult, Di
 WORKSPACE_ID = "ws_" + "a" * 20
 _AT = "2026-09-21T10:00:00.000Z"
 _COMMAND: dict[str, Any] = {
-    "seq": 2,
+    "sequence": 2,
     "command": "true",
     "cwd": "/workspace",
     "exit_code": 0,
@@ -69,6 +69,10 @@ def workspace(**changed: Any) -> WorkspaceResult:
         "vcpu_count": 1,
         "mem_mib": 1024,
         "network_policy": "off",
+        "network_enabled": False,
+        "allow_host_compat": False,
+        "workspace_path": "/workspace",
+        "last_command": None,
         "secrets": (),
         "workspace_seed": seed(),
         "ttl_seconds": 3600,
@@ -96,7 +100,13 @@ def exec_result(**changed: Any) -> WorkspaceExecResult:
 
 
 def logged(**changed: Any) -> LoggedCommand:
-    facts: dict[str, Any] = {**_COMMAND, "started_at": _AT, "error": ""}
+    facts: dict[str, Any] = {
+        **_COMMAND,
+        "execution_mode": "guest_virtio_serial",
+        "started_at": _AT,
+        "recorded_at": _AT,
+        "error": "",
+    }
     return LoggedCommand(**{**facts, **changed})
 
 

@@ -209,7 +209,7 @@ class TestLife:
         assert created["state"] == "created"
         assert pyro_json("vm", "start", vm_id)["state"] == "started"
         assert [vm["vm_id"] for vm in pyro_json("vm", "list")["vms"]] == [vm_id]
-        assert pyro_json("vm", "network-info", vm_id)["has_network"] is False
+        assert pyro_json("vm", "network-info", vm_id)["network_enabled"] is False
         assert pyro_json("vm", "stop", vm_id)["state"] == "stopped"
         assert pyro_json("vm", "start", vm_id)["state"] == "started"
         executed = pyro("vm", "exec", vm_id, "--", "grep -c MemTotal /proc/meminfo; exit 5")
@@ -224,7 +224,7 @@ class TestLife:
         vm_id = pyro_json("vm", "create", "debian:12", "--ttl-seconds", "1")["vm_id"]
         seen: set[str] = set()
         while vm_id not in seen:
-            seen |= set(pyro_json("vm", "reap-expired")["vm_ids"])
+            seen |= set(pyro_json("vm", "reap-expired")["deleted_vm_ids"])
         assert pyro("vm", "status", vm_id).returncode == 1
 
     def test_deleting_leaves_nothing(self) -> None:

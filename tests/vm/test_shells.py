@@ -246,7 +246,7 @@ def test_any_program_is_run_at_ones_own_terminal(ident: str) -> None:
         person.types("\x03")
         assert person.status() == 130
     with Pyro() as pyro:
-        first, second = pyro.logs_workspace(ident).commands[-2:]
+        first, second = pyro.logs_workspace(ident).entries[-2:]
         assert (first.exit_code, second.exit_code, second.stdout) == (7, 130, "")
         assert "hello" not in str(first.values())
         assert pyro.list_shells(ident).count == 0
@@ -262,7 +262,7 @@ def test_a_program_that_one_detaches_from_goes_on_as_a_shell(ident: str) -> None
     with Pyro() as pyro:
         (left,) = pyro.list_shells(ident).shells
         assert left.state == "running"
-        assert f"detached: it goes on in the shell {left.shell_id}" in pyro.logs_workspace(ident).commands[-1].error
+        assert f"detached: it goes on in the shell {left.shell_id}" in pyro.logs_workspace(ident).entries[-1].error
 
 
 def test_a_program_that_is_missing_is_status_127(ident: str) -> None:

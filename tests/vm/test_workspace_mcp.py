@@ -93,10 +93,10 @@ def test_a_failure_is_reproduced_mended_reviewed_and_brought_out(tmp_path: Path,
         one = await agent("workspace_diff", workspace_id=ws, path="stats/mean.py")
         assert [each["path"] for each in one["entries"]] == ["stats/mean.py"]
         summary = await agent("workspace_summary", workspace_id=ws)
-        assert (summary["command_count"], summary["failed_count"]) == (2, 1)
+        assert (summary["commands"]["count"], summary["commands"]["failed_count"]) == (2, 1)
         assert "modified `stats/mean.py` +1 -1" in summary["page"]
         exported = await agent("workspace_export", workspace_id=ws, path="stats", output_path=str(out))
-        assert exported["kind"] == "directory"
+        assert exported["artifact_type"] == "directory"
         assert "len(values)\n" in (out / "mean.py").read_text(encoding="utf-8")
         assert (await agent.failing("workspace_export", workspace_id=ws, path="stats", output_path=str(out)))[
             "code"
@@ -129,9 +129,10 @@ def test_long_output_is_bounded_and_the_rest_can_be_fetched() -> None:
         assert done["stdout_size_bytes"] > 700_000
         assert done["stdout_truncated"] is True
         assert len(done["stdout"]) <= 20_000
-        assert "workspace_logs with this seq and offset=N" in done["stdout"]
+        assert "workspace_logs with this sequence and offset=N" in done["stdout"]
         assert done["stdout"].endswith("^[]0;t^G")
-        rest = (await agent("workspace_logs", workspace_id=ws, seq=done["seq"], offset=350_000))["commands"][0]
+        logs = await agent("workspace_logs", workspace_id=ws, sequence=done["sequence"], offset=350_000)
+        rest = logs["entries"][0]
         assert rest["stdout"].startswith("050001\n")
         await agent(
             "workspace_file_write", workspace_id=ws, path="big.txt", text="".join(f"{n:07}\n" for n in range(9000))

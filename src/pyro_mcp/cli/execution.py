@@ -77,6 +77,8 @@ def shape_of(operation: Operation[Any, Any]) -> Shape:
 def _execute(operation: Operation[Any, Any], parsed: Parsed) -> int:
     if parsed.others:
         return _execute_all(operation, parsed)
+    if operation.name == "env_pull" and not parsed.json:
+        say(f"[pull] phase=install environment={parsed.request.environment}")
     with progress_of(parsed) as progress:
         return present(operation, _result(operation, parsed.request, progress), parsed)
 

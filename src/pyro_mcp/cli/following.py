@@ -56,15 +56,15 @@ def _follow_commands(parsed: Parsed) -> int:
     from pyro_mcp.cli.workspace_output import show_commands
     from pyro_mcp.operations.workspaces.commands import WORKSPACE_LOGS
 
-    if parsed.request.seq is not None:
-        raise UsageError("-f can't be combined with --seq", hint="Leave out one of them.")
+    if parsed.request.sequence is not None:
+        raise UsageError("-f can't be combined with --sequence", hint="Leave out one of them.")
     shown: set[int] = set()
 
     def look() -> None:
         found = Runner().run(WORKSPACE_LOGS, parsed.request)
-        ended = [each for each in found.commands if each.exit_code is not None or each.error]
-        show_commands(found.workspace_id, [each for each in ended if each.seq not in shown])
-        shown.update(each.seq for each in ended)
+        ended = [each for each in found.entries if each.exit_code is not None or each.error]
+        show_commands(found.workspace_id, [each for each in ended if each.sequence not in shown])
+        shown.update(each.sequence for each in ended)
 
     wait_until(look, timeout_s=_FOREVER_S, what="commands", interval_s=_LOOK_S)
     return 0

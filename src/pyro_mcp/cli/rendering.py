@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyro_mcp.cli.streams import put
+from pyro_mcp.cli.streams import put, say
 from pyro_mcp.cli.tables import facts, size, table
 from pyro_mcp.operations.printable import printable_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from pyro_mcp.operations.diagnosis import DoctorResult
-    from pyro_mcp.operations.environments import EnvListResult, EnvPruneResult
+    from pyro_mcp.operations.environments import EnvListResult, EnvPruneResult, EnvPullResult
     from pyro_mcp.operations.operation import Operation, Result
     from pyro_mcp.operations.vms import VmDeleteResult, VmListResult, VmReapExpiredResult
 
@@ -37,16 +37,38 @@ def render(operation: Operation[Any, Any], result: Result) -> str:
 
 
 def _env_list(result: EnvListResult) -> str:
-    rows: list[Sequence[object]] = []
+    lines = [f"Catalog version: {result.catalog_version}"]
     for each in result.environments:
-        state = "outdated" if each.outdated else each.state
-        taken = size(each.size_bytes) if each.size_bytes is not None else None
-        rows.append((each.name, state, taken, each.reason or each.description))
-    return table(("ENVIRONMENT", "STATE", "SIZE", "CONTENT"), rows)
+        told = [size(each.size_bytes)] if each.size_bytes is not None and each.installed else []
+        told += ["outdated"] if each.outdated else []
+        told += [f"broken: {each.reason}"] if each.state == "broken" else []
+        more = f" ({', '.join(told)})" if told else ""
+        state = "installed" if each.installed else "not installed"
+        lines.append(printable_line(f"{each.name} [{state}] {each.description}{more}"))
+    return "\n".join(lines)
+
+
+def _env_pull(result: EnvPullResult) -> str:
+    say(f"[pull] phase=ready environment={result.name}")
+    told = {
+        "Pulled": result.name,
+        "Version": result.version,
+        "Distribution": f"{result.distribution} {result.distribution_version}",
+        "Installed": "yes" if result.installed else "no",
+        "Cache dir": result.cache_dir,
+        "Default packages": ", ".join(result.default_packages),
+        "Install dir": result.install_dir,
+        "OCI source": result.oci_reference or f"none ({result.source})",
+        "Size": size(result.size_bytes or 0),
+        "Digest": result.digest,
+        "Kernel": result.kernel_image,
+    }
+    return "\n".join(printable_line(f"{name}: {value}") for name, value in told.items())
 
 
 def _env_prune(result: EnvPruneResult) -> str:
-    lines = [f"removed {printable_line(each)}" for each in result.removed]
+    removed = [*(f"environment {each}" for each in result.deleted_environment_dirs), *result.deleted_other_dirs]
+    lines = [f"removed {printable_line(each)}" for each in removed]
     lines += [f"skipped, since it is being pulled: {printable_line(each)}" for each in result.skipped]
     return "\n".join([*lines, f"freed {size(result.freed_bytes)}"])
 
@@ -66,13 +88,13 @@ def _vm_delete(result: VmDeleteResult) -> str:
 
 
 def _vm_reap_expired(result: VmReapExpiredResult) -> str:
-    return "\n".join(f"deleted {vm_id}" for vm_id in result.vm_ids) or "no expired VMs"
+    return "\n".join(f"deleted {vm_id}" for vm_id in result.deleted_vm_ids) or "no expired VMs"
 
 
 def _demo(result: Result) -> str:
     import json
 
-    # The demo's product is one JSON object, with --json or without.
+    # Its product is one JSON object, with --json or without.
     return json.dumps(result, indent=2)
 
 
@@ -84,6 +106,7 @@ def _doctor(result: DoctorResult) -> str:
 
 _RENDERERS: dict[str, Callable[[Any], str]] = {
     "env_list": _env_list,
+    "env_pull": _env_pull,
     "env_prune": _env_prune,
     "vm_list": _vm_list,
     "vm_delete": _vm_delete,

@@ -79,7 +79,9 @@ def _workspace(result: WorkspaceResult) -> None:
     begun = "empty"
     if result.workspace_seed.seed_path is not None:
         begun = f"{seed['seed_path']} ({_entries(result.workspace_seed.entry_count)}, {size(seed['bytes_written'])})"
-    secrets = ", ".join(f"{each.name} ({each.source_kind})" for each in result.secrets)
+    secrets = ", ".join(
+        f"{each.name} ({each.source_kind}{'' if each.redacted else ', not redacted'})" for each in result.secrets
+    )
     put(facts({**document, "labels": labels, "secrets": secrets, "shape": shape, "seed": begun}))
     _seed_notes(result.workspace_seed)
 
@@ -144,9 +146,9 @@ def _deleted(result: WorkspaceDeleteResult) -> None:
 
 
 def _logs(result: WorkspaceLogsResult) -> None:
-    if not result.commands:
+    if not result.entries:
         say("no commands were run")
-    show_commands(result.workspace_id, result.commands, names_the_rest=len(result.commands) > 1)
+    show_commands(result.workspace_id, result.entries, names_the_rest=len(result.entries) > 1)
 
 
 def show_commands(workspace_id: str, commands: Sequence[LoggedCommand], *, names_the_rest: bool = True) -> None:
@@ -159,7 +161,7 @@ def show_commands(workspace_id: str, commands: Sequence[LoggedCommand], *, names
         ):
             _put_text(stream)
             if truncated and names_the_rest:
-                say(f"… not all of it: pyro workspace logs {workspace_id} --seq {command.seq}")
+                say(f"… not all of it: pyro workspace logs {workspace_id} --sequence {command.sequence}")
 
 
 def _command_line(command: LoggedCommand) -> str:
@@ -170,14 +172,15 @@ def _command_line(command: LoggedCommand) -> str:
     else:
         outcome = f"exit {command.exit_code}"
     took = f", {command.duration_ms} ms" if command.exit_code is not None else ""
-    return printable_line(f"#{command.seq} {command.started_at} [{outcome}{took}] {command.command}")
+    return printable_line(f"#{command.sequence} {command.started_at} [{outcome}{took}] {command.command}")
 
 
 def _pushed(result: SyncPushResult) -> None:
-    amount = f"{_entries(result.entry_count)}, {size(result.bytes_written)}"
-    put(f"pushed {printable_line(result.source_path)} ({amount}) to {printable_line(result.destination)}")
-    _notes("left out", result.skipped_count, result.skipped)
-    _notes("changed while it was read", result.changed_count, result.changed)
+    done = result.workspace_sync
+    amount = f"{_entries(done.entry_count)}, {size(done.bytes_written)}"
+    put(f"pushed {printable_line(done.source_path)} ({amount}) to {printable_line(done.destination)}")
+    _notes("left out", done.skipped_count, done.skipped)
+    _notes("changed while it was read", done.changed_count, done.changed)
 
 
 def _files(result: FileListResult | DiskListResult) -> None:
@@ -185,7 +188,7 @@ def _files(result: FileListResult | DiskListResult) -> None:
     lines: list[str] = []
     for each in result.entries:
         target = f" -> {printable_line(each.link_target)}" if each.link_target is not None else ""
-        kind = _KINDS.get(each.kind, "?")
+        kind = _KINDS.get(each.artifact_type, "?")
         lines.append(
             f"{kind}{each.mode} {each.size_bytes:>{width}} {each.modified_at[:19]} {printable_line(each.path)}{target}"
         )
@@ -213,7 +216,7 @@ def _written(result: FileWriteResult) -> None:
 def _patched(result: PatchApplyResult) -> None:
     for each in result.entries:
         source = f" from {printable_line(each.source)}" if each.source else ""
-        put(f"{each.action} {printable_line(each.path)}{source} +{each.added_lines} -{each.removed_lines}")
+        put(f"{each.status} {printable_line(each.path)}{source} +{each.added_lines} -{each.removed_lines}")
     for note in result.notes:
         say(f"note: {printable_line(note)}")
 
@@ -284,7 +287,7 @@ def _summary(result: SummaryResult) -> None:
 
 def _exported(result: ExportResult) -> None:
     amount = f"{_entries(result.entry_count)}, {size(result.bytes_written)}"
-    put(f"exported {printable_line(result.path)} ({amount}) to {printable_line(result.output_path)}")
+    put(f"exported {printable_line(result.workspace_path)} ({amount}) to {printable_line(result.output_path)}")
     _host_hooks(result.host_hooks, result.host_hook_count)
     _hidden_by_changed_rules(result.ignored, result.changed_rule_count)
     if result.ignored_count:
@@ -306,7 +309,8 @@ def _host_hooks(hooks: list[HostHookResult], count: int) -> None:
 
 
 def _snapshot(result: SnapshotResult) -> None:
-    put(f"snapshot {result.snapshot_name} of {result.workspace_id} taken ({size(result.size_bytes)})")
+    taken = result.snapshot
+    put(f"snapshot {taken.snapshot_name} of {result.workspace_id} taken ({size(taken.size_bytes)})")
 
 
 def _snapshots(result: SnapshotListResult) -> None:
@@ -319,8 +323,8 @@ def _snapshot_deleted(result: SnapshotDeleteResult) -> None:
 
 
 def _disk_exported(result: DiskExportResult) -> None:
-    amount = f"{size(result.used_bytes)} in use of {size(result.size_bytes)}"
-    put(f"wrote {printable_line(result.output_path)} ({result.format}, {amount})")
+    amount = f"{size(result.used_bytes)} in use of {size(result.bytes_written)}"
+    put(f"wrote {printable_line(result.output_path)} ({result.disk_format}, {amount})")
 
 
 _SHOWING: dict[str, Callable[[Any], None]] = {

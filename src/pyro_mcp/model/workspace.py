@@ -72,10 +72,11 @@ class SecretKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """The record of a secret: never its value."""
+    """The record of a secret: never its value. One that is too short is not `redacted` in output."""
 
     name: str
     kind: SecretKind
+    redacted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Result
 from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT, environment
-from pyro_mcp.operations.run import VmExecResult
-from pyro_mcp.operations.vms import VmDeleteResult, VmNetworkInfoResult, VmResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,14 +173,3 @@ class PrepareResult(Result):
     exec_ms: int = said("How long its first command took.")
     delete_ms: int = said("How long deleting it took.")
     prepared_at: str = said("When it was prepared (UTC).")
-
-
-class DemoResult(Result):
-    """One VM from create to delete, step by step."""
-
-    environment: str = said("The environment.")
-    created: VmResult = said("The VM, created.")
-    started: VmResult = said("The VM, started.")
-    network: VmNetworkInfoResult = said("Its network.")
-    execution: VmExecResult = said("The command, after which the VM was deleted.")
-    deleted: VmDeleteResult = said("The VM is gone.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from pyro_mcp.operations.fields import about, said
 from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.image.environments import EnvironmentStatus
+
+E = TypeVar("E", bound="Environment")
 
 _SHORT_DIGEST = 12
 _BLOCK_BYTES = 512
@@ -43,12 +45,34 @@ class Environment(Result):
     """One environment and its state on this host."""
 
     name: str = said("Its name, as other calls take it.")
+    version: str | None = said("Its version: that of the catalog.")
     description: str = said("What it contains.")
+    installed: bool = said("Whether it is installed.")
     state: str = said("installed, missing, or broken (the next pull repairs it).")
     reason: str = said("Why it is broken.")
     outdated: bool = said("Whether a pull would rebuild it from a changed recipe.")
+    distribution: str = said("Its distribution.")
+    distribution_version: str = said("The distribution's version.")
+    default_packages: list[str] = said("The packages that its recipe names.")
+    platform: str = said("The platform it runs on.")
+    compatibility: str = said("The versions of pyro-mcp that can use it.")
+    catalog_version: str = said("Version of the catalog that this release carries.")
+    oci_registry: str | None = said("The registry it comes from; null: built from its distribution's archive.")
+    oci_repository: str | None = said("Its repository there.")
+    oci_reference: str | None = said("Its tag there.")
+    source_digest: str | None = said("Identity of its recipe.")
     digest: str | None = said("Identity of the install.")
     size_bytes: int | None = said("Size of its root file system image.")
+    cache_dir: str = said("Directory of all installs.")
+    install_dir: str | None = said("Directory of the install.")
+
+
+class EnvPullResult(Environment):
+    """An environment that was installed."""
+
+    kernel_image: str = said("The kernel it is booted with.")
+    rootfs_image: str = said("Its root file system image.")
+    source: str = said("Where it came from: mmdebstrap (built here).")
 
 
 class EnvListResult(Result):
@@ -59,18 +83,9 @@ class EnvListResult(Result):
     environments: list[Environment] = said("The environments, in the catalog's order.")
 
 
-class EnvInspectResult(Result):
+class EnvInspectResult(Environment):
     """One environment in full."""
 
-    name: str = said("Its name, as other calls take it.")
-    description: str = said("What it contains.")
-    state: str = said("installed, missing, or broken (the next pull repairs it).")
-    reason: str = said("Why it is broken.")
-    outdated: bool = said("Whether a pull would rebuild it from a changed recipe.")
-    catalog_version: str = said("Version of the catalog that this release carries.")
-    digest: str | None = said("Identity of the install.")
-    size_bytes: int | None = said("Size of its root file system image.")
-    path: str | None = said("Directory of the install.")
     variables: dict[str, str] = said("Environment variables set for commands.")
     packages: dict[str, str] = said("Version of each installed package.")
     manifest: dict[str, object] = said("The install's manifest: recipe, digests, tools.")
@@ -79,50 +94,79 @@ class EnvInspectResult(Result):
 class EnvPruneResult(Result):
     """The images that a prune removed."""
 
-    count: int = said("Number of directories removed.")
+    deleted_environment_dirs: list[str] = said("The environments' directories removed.")
+    count: int = said("Their number.")
+    deleted_other_dirs: list[str] = said("The kernels and templates removed.")
     freed_bytes: int = said("Disk space freed.")
-    removed: list[str] = said("The directories removed.")
     skipped: list[str] = said("Entries skipped because they are being pulled.")
 
 
-def _environment(status: EnvironmentStatus) -> Environment:
-    digest, size_bytes = (status.installed.digest, status.installed.size_bytes) if status.installed else (None, None)
-    return result_of(Environment, status, digest=digest, size_bytes=size_bytes)
+def _environment(kind: type[E], paths: Paths, status: EnvironmentStatus, **given: object) -> E:
+    from pyro_mcp.image.catalog import load_catalog
+    from pyro_mcp.image.environments import EnvironmentState
+
+    catalog, install = load_catalog(), status.installed
+    recipe = next((each for each in catalog.environments if each.name == status.name), None)
+    distribution, _, version = status.name.partition(":")
+    return result_of(
+        kind,
+        status,
+        version=catalog.version if recipe else None,
+        installed=status.state is EnvironmentState.INSTALLED,
+        distribution=distribution,
+        distribution_version=version.partition("-")[0],
+        default_packages=list(recipe.recipe.packages) if recipe else [],
+        platform="linux-x86_64",
+        compatibility=">=5.0.0,<6.0.0",
+        catalog_version=catalog.version,
+        oci_registry=None,
+        oci_repository=None,
+        oci_reference=None,
+        source_digest=recipe.digest if recipe else None,
+        digest=install.digest if install else None,
+        size_bytes=install.size_bytes if install else None,
+        cache_dir=str(paths.environments),
+        install_dir=str(install.directory) if install else None,
+        **given,
+    )
 
 
 def _list(_request: EmptyRequest, call: Call) -> EnvListResult:
     from pyro_mcp.image.catalog import load_catalog
     from pyro_mcp.image.environments import list_environments
 
-    found = [_environment(status) for status in list_environments(call.paths)]
+    found = [_environment(Environment, call.paths, status) for status in list_environments(call.paths)]
     return EnvListResult(load_catalog().version, len(found), found)
 
 
-def _pull(request: EnvPullRequest, call: Call) -> Environment:
+def _pull(request: EnvPullRequest, call: Call) -> EnvPullResult:
     from pyro_mcp.image.boot import ensure_boot_source
     from pyro_mcp.image.environments import inspect_environment, install_environment
 
-    ensure_boot_source(call.paths, call.progress)
-    install_environment(call.paths, request.environment, call.progress, force=request.force)
-    return _environment(inspect_environment(call.paths, request.environment))
+    boot = ensure_boot_source(call.paths, call.progress)
+    done = install_environment(call.paths, request.environment, call.progress, force=request.force)
+    return _environment(
+        EnvPullResult,
+        call.paths,
+        inspect_environment(call.paths, request.environment),
+        kernel_image=str(boot.vmlinux),
+        rootfs_image=str(done.base_image),
+        source="mmdebstrap",
+    )
 
 
 def _inspect(request: EnvInspectRequest, call: Call) -> EnvInspectResult:
-    from pyro_mcp.image.catalog import load_catalog
     from pyro_mcp.image.environments import inspect_environment
 
     status = inspect_environment(call.paths, request.environment)
-    installed = status.installed
-    return result_of(
+    install = status.installed
+    return _environment(
         EnvInspectResult,
+        call.paths,
         status,
-        catalog_version=load_catalog().version,
-        digest=installed.digest if installed else None,
-        size_bytes=installed.size_bytes if installed else None,
-        path=str(installed.directory) if installed else None,
-        variables=installed.variables if installed else {},
-        packages=installed.packages if installed else {},
-        manifest=json.loads(installed.manifest.to_bytes()) if installed else {},
+        variables=install.variables if install else {},
+        packages=install.packages if install else {},
+        manifest=json.loads(install.manifest.to_bytes()) if install else {},
     )
 
 
@@ -133,6 +177,7 @@ def _prune(_request: EmptyRequest, call: Call) -> EnvPruneResult:
         PyroError: BUSY if images are being used all the time; PERMISSION and others.
     """
     from pyro_mcp.image import prune as images
+    from pyro_mcp.image.environments import KIND
 
     call.progress.phase("prune", "checking what is in use")
     with engine(call) as using:
@@ -143,12 +188,14 @@ def _prune(_request: EmptyRequest, call: Call) -> EnvPruneResult:
     bases = {owner.base.digest for owner in (*vms, *workspaces) if owner.base is not None}
     boots = {vm.boot_digest for vm in vms if vm.boot_digest}
     done = images.prune(call.paths, bases | boots)
-    removed = [f"{each.kind} {each.name} {each.digest[:_SHORT_DIGEST]}" for each in done.removed]
+    environments = [each for each in done.removed if each.kind == KIND]
+    others = [f"{each.kind} {each.name} {each.digest[:_SHORT_DIGEST]}" for each in done.removed if each.kind != KIND]
     templates, freed_bytes = prune_templates(call.paths, bases, boots)
     return EnvPruneResult(
-        count=len(removed) + len(templates),
+        deleted_environment_dirs=[f"{each.name} {each.digest[:_SHORT_DIGEST]}" for each in environments],
+        count=len(environments),
+        deleted_other_dirs=[*others, *templates],
         freed_bytes=done.freed_bytes + freed_bytes,
-        removed=[*removed, *templates],
         skipped=list(done.skipped),
     )
 

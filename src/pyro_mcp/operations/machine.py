@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
-
-from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.operations import vms
 from pyro_mcp.operations.diagnosis import (
     DemoRequest,
-    DemoResult,
     DoctorRequest,
     DoctorResult,
     PrepareRequest,
@@ -16,10 +11,10 @@ from pyro_mcp.operations.diagnosis import (
 )
 from pyro_mcp.operations.operation import Call, Effect, Operation
 from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
-from pyro_mcp.operations.run import VmCreateRequest, VmExecRequest
-from pyro_mcp.operations.vms import VmDeleteResult, VmRequest
+from pyro_mcp.operations.run import VM_RUN, VmExecResult, VmRunRequest
 
 _COMMAND = "uname -srm; git --version; python3 -c 'print(6 * 7)'"
+_REACHING_OUT = "curl -sSf -o /dev/null -w 'https status %{http_code} from %{remote_ip}\\n' https://example.com/"
 _TIMEOUT_S = 60
 
 
@@ -35,37 +30,19 @@ def _prepare(request: PrepareRequest, call: Call) -> PrepareResult:
     return prepare(request, call)
 
 
-def _demo(request: DemoRequest, call: Call) -> DemoResult:
-    """Take one VM from create to delete, and return the result of each step.
+def _demo(request: DemoRequest, call: Call) -> VmExecResult:
+    """Run one command in a fresh VM; with a network, one that reaches out.
 
     Raises:
-        PyroError: the step that failed; the VM is gone then, too.
+        PyroError: what failed; the VM is gone then, too.
     """
-    with ExitStack() as stack:
-        created = vms.VM_CREATE.handler(VmCreateRequest(environment=DEFAULT_ENVIRONMENT, network=request.network), call)
-        vm = VmRequest(vm_id=created.vm_id)
-        stack.callback(_delete_if_there, vm, call)
-        started = vms.VM_START.handler(vm, call)
-        network = vms.VM_NETWORK_INFO.handler(vm, call)
-        command = VmExecRequest(vm_id=created.vm_id, command=_COMMAND, timeout_seconds=_TIMEOUT_S)
-        execution = vms.VM_EXEC.handler(command, call)
-        deleted = VmDeleteResult(vm_id=created.vm_id, deleted=_is_gone(vm, call))
-    return DemoResult(DEFAULT_ENVIRONMENT, created, started, network, execution, deleted)
-
-
-def _delete_if_there(vm: VmRequest, call: Call) -> None:
-    with suppress(PyroError):
-        vms.VM_DELETE.handler(vm, call)
-
-
-def _is_gone(vm: VmRequest, call: Call) -> bool:
-    try:
-        vms.VM_STATUS.handler(vm, call)
-    except PyroError as error:
-        if error.code is ErrorCode.NOT_FOUND:
-            return True
-        raise
-    return False
+    run = VmRunRequest(
+        environment=DEFAULT_ENVIRONMENT,
+        command=_REACHING_OUT if request.network else _COMMAND,
+        network=request.network,
+        timeout_seconds=_TIMEOUT_S,
+    )
+    return VM_RUN.handler(run, call)
 
 
 DOCTOR = Operation(
@@ -104,8 +81,8 @@ DEMO = Operation(
     name="demo",
     title="Demonstrate a one-shot VM",
     description=(
-        "Create a VM, start it, show its network, run a command in it and delete it; print the result of"
-        " each step as one JSON object."
+        "Run a command in a fresh VM, and print its result as one JSON object. With --network, the command fetches"
+        " a page over HTTPS."
     ),
     handler=_demo,
     effect=Effect.WRITE,

@@ -121,7 +121,7 @@ MAX_PATH_CHARS = 4096
 MAX_FILE_BYTES = 1024 * 1024
 DEFAULT_READ_BYTES = 65536
 HANDLE = about(
-    "The workspace's id (ws_…), its name, or a unique prefix of its id.",
+    "The workspace's id (ws_…), its name if no other has it, or a unique prefix of its id.",
     place=Place.POSITIONAL,
     pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
     max_length=MAX_HANDLE_CHARS,
@@ -161,7 +161,7 @@ SECRET_ENV = about(
     names="NAME[=VAR]",
 )
 NAME = about(
-    "A unique name: letters, digits, dots, dashes and underscores.",
+    "A name: letters, digits, dots, dashes and underscores.",
     names="NAME",
     max_length=63,
     form="at most 63 letters, digits, dots, dashes and underscores",

@@ -18,9 +18,10 @@ from pyro_mcp.operations.guest_commands import (
     command_streams,
     guest_command,
 )
-from pyro_mcp.operations.operation import Call, Effect, Operation, engine
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
 
 if TYPE_CHECKING:
+    from pyro_mcp.workspace.machines.command import Execution
     from pyro_mcp.workspace.vms.create import VmSpec
 
 ENVIRONMENT = "The environment it was created from."
@@ -45,6 +46,14 @@ class VmRunRequest(CommandRequest, _EnvironmentRequest):
     require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
 
 
+class Cleanup(Result):
+    """What became of a VM after its command."""
+
+    vm_id: str = said(VM_ID)
+    deleted: bool = said("Always true: a failed deletion is an error.")
+    reason: str = said("Why: post_exec_cleanup.")
+
+
 class VmExecResult(CommandResult):
     """The result of one command, whatever its exit code."""
 
@@ -63,6 +72,12 @@ class VmExecResult(CommandResult):
     stderr_size_bytes: int = said("Total size of its stderr.")
     stdout_truncated: bool = said("Whether part of stdout was omitted.")
     stderr_truncated: bool = said("Whether part of stderr was omitted.")
+    cleanup: Cleanup = said("The VM's deletion.")
+
+    @property
+    def exit_status(self) -> int:
+        """Return the status with which the command line ends."""
+        return self.exit_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +110,13 @@ def _run(request: VmRunRequest, call: Call) -> VmExecResult:
 
     with engine(call) as using:
         done = run_in_vm(using, vm_spec(request), guest_command(request), command_streams(call, request))
-    return command_result(VmExecResult, done)
+    return vm_result(done)
+
+
+def vm_result(done: Execution) -> VmExecResult:
+    """Return a command that ended, with its VM."""
+    cleanup = Cleanup(done.vm_id, deleted=True, reason="post_exec_cleanup")
+    return command_result(VmExecResult, done, cleanup=cleanup)
 
 
 def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:

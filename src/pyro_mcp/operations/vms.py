@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import said
-from pyro_mcp.operations.guest_commands import command_result, command_streams, guest_command
+from pyro_mcp.operations.guest_commands import command_streams, guest_command
 from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of
 from pyro_mcp.operations.run import (
     ENVIRONMENT,
@@ -15,6 +16,7 @@ from pyro_mcp.operations.run import (
     VmExecRequest,
     VmExecResult,
     VmRequest,
+    vm_result,
     vm_spec,
 )
 
@@ -32,11 +34,14 @@ class VmResult(Result):
     environment: str = said(ENVIRONMENT)
     state: str = said("Its state: created, started, stopped, failed, or in between.")
     stop_reason: str | None = said("Why it stopped: user, ttl, host_reboot, lost.")
-    execution_mode: str | None = said(parameters.EXECUTION_MODE)
+    execution_mode: str = said(f"{parameters.EXECUTION_MODE} Before its start: pending.")
     isolation: str | None = said(parameters.ISOLATION)
     vcpu_count: int = said("Virtual CPUs.")
     mem_mib: int = said("Memory in MiB.")
     network_policy: str = said("Its network policy: off, egress.")
+    network_enabled: bool = said("Whether its policy is another than off.")
+    allow_host_compat: bool = said("Whether it may run on this host, without a VM.")
+    guest_ip: str | None = said("Its IPv4 address.")
     ttl_seconds: int = said("Its time to live.")
     created_at: str = said("When it was created (UTC).")
     expires_at: str = said("When it expires (UTC).")
@@ -55,6 +60,7 @@ class VmDeleteResult(Result):
 
     vm_id: str = said(VM_ID)
     deleted: bool = said("Always true: a failed deletion is an error.")
+    reason: str = said("Why: explicit_delete.")
 
 
 class InterfaceAddressResult(Result):
@@ -70,10 +76,13 @@ class VmNetworkInfoResult(Result):
 
     vm_id: str = said(VM_ID)
     network_policy: str = said("Its network policy: off, egress.")
-    has_network: bool = said("Whether its network card is connected.")
-    ipv4: InterfaceAddressResult | None = said("Its IPv4 address.")
+    network_enabled: bool = said("Whether its network card is connected.")
+    outbound_connectivity_expected: bool = said("Whether it reaches the internet.")
+    guest_ip: str | None = said("Its IPv4 address.")
+    gateway_ip: str | None = said("Its IPv4 gateway.")
+    subnet_cidr: str | None = said("Its private IPv4 network.")
     ipv6: InterfaceAddressResult | None = said("Its IPv6 address.")
-    dns: list[str] = said("Its name servers, in order of use.")
+    dns_servers: list[str] = said("Its name servers, in order of use.")
     mtu: int | None = said("Largest packet it sends, in bytes.")
 
 
@@ -81,25 +90,33 @@ class VmReapExpiredResult(Result):
     """The VMs that were cleared away."""
 
     count: int = said("Number of VMs.")
-    vm_ids: list[str] = said("Their ids.")
+    deleted_vm_ids: list[str] = said("Their ids.")
 
 
 def network_result(found: NetworkInfo) -> VmNetworkInfoResult:
     """Return a VM's network as users are shown it."""
+    from ipaddress import ip_network
+
     known = found.network or {}
+    ipv4 = address_in(known, "ipv4")
     mtu = known.get("mtu")
     return VmNetworkInfoResult(
         vm_id=found.vm_id,
         network_policy=found.network_policy.value,
-        has_network=found.network is not None,
-        ipv4=_address(known.get("ipv4")),
-        ipv6=_address(known.get("ipv6")),
-        dns=[str(each) for each in cast("list[object]", known.get("dns") or [])],
+        network_enabled=found.network is not None,
+        outbound_connectivity_expected=found.network is not None,
+        guest_ip=ipv4.address if ipv4 else None,
+        gateway_ip=ipv4.gateway if ipv4 else None,
+        subnet_cidr=str(ip_network(f"{ipv4.address}/{ipv4.prefix_length}", strict=False)) if ipv4 else None,
+        ipv6=address_in(known, "ipv6"),
+        dns_servers=[str(each) for each in cast("list[object]", known.get("dns") or [])],
         mtu=mtu if isinstance(mtu, int) else None,
     )
 
 
-def _address(known: object) -> InterfaceAddressResult | None:
+def address_in(network: Mapping[str, object], kind: str) -> InterfaceAddressResult | None:
+    """Return the address of a kind (ipv4, ipv6) in a guest's network, if it has one."""
+    known = network.get(kind)
     if not isinstance(known, dict):
         return None
     address = cast("Mapping[str, object]", known)
@@ -127,7 +144,7 @@ def _exec(request: VmExecRequest, call: Call) -> VmExecResult:
 
     with engine(call) as using:
         done = exec_vm(using, request.vm_id, guest_command(request), command_streams(call, request))
-    return command_result(VmExecResult, done)
+    return vm_result(done)
 
 
 def _stop(request: VmRequest, call: Call) -> VmResult:
@@ -142,7 +159,7 @@ def _delete(request: VmRequest, call: Call) -> VmDeleteResult:
 
     with engine(call) as using:
         delete_vm(using, request.vm_id)
-    return VmDeleteResult(request.vm_id, deleted=True)
+    return VmDeleteResult(request.vm_id, deleted=True, reason="explicit_delete")
 
 
 def _status(request: VmRequest, call: Call) -> VmResult:
@@ -176,10 +193,14 @@ def _reap_expired(_request: EmptyRequest, call: Call) -> VmReapExpiredResult:
 
 
 def _vm(vm: Vm) -> VmResult:
+    address = address_in(vm.network or {}, "ipv4")
     return result_of(
         VmResult,
         vm,
         vm_id=vm.id,
+        execution_mode=vm.execution_mode or "pending",
+        network_enabled=vm.network_policy is not NetworkPolicy.OFF,
+        guest_ip=address.address if address else None,
         vcpu_count=vm.shape.vcpu_count,
         mem_mib=vm.shape.mem_mib,
         ttl_seconds=vm.lease.ttl_s,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
-    from pyro_mcp.operations.diagnosis import DemoResult, DoctorResult, PrepareResult
-    from pyro_mcp.operations.environments import EnvInspectResult, Environment, EnvPruneResult
+    from pyro_mcp.operations.diagnosis import DoctorResult, PrepareResult
+    from pyro_mcp.operations.environments import EnvInspectResult, Environment, EnvPruneResult, EnvPullResult
     from pyro_mcp.operations.run import VmExecResult
     from pyro_mcp.operations.vms import (
         VmDeleteResult,
@@ -113,7 +113,7 @@ class Pyro(Operations):
         """
         return self._run("env list").environments
 
-    def pull_environment(self, environment: str, *, force: bool = False) -> Environment:
+    def pull_environment(self, environment: str, *, force: bool = False) -> EnvPullResult:
         """Install an environment into the local cache.
 
         Example: `pyro.pull_environment("debian:12")`
@@ -307,8 +307,8 @@ class Pyro(Operations):
         """
         return self._run("prepare", environment=environment, network=network, force=force)
 
-    def demo(self, *, network: bool = False) -> DemoResult:
-        """Take one VM from create to delete, and show each step.
+    def demo(self, *, network: bool = False) -> VmExecResult:
+        """Run a command in a fresh VM; with `network`, one that fetches a page.
 
         Example: `pyro.demo(network=True)`
         """

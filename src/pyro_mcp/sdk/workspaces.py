@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     )
     from pyro_mcp.operations.workspaces.lifecycle import WorkspaceDeleteResult, WorkspaceListResult, WorkspaceResult
     from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, SummaryResult
-    from pyro_mcp.operations.workspaces.snapshots import SnapshotDeleteResult, SnapshotListResult, SnapshotResult
+    from pyro_mcp.operations.workspaces.snapshots import (
+        ResetResult,
+        SnapshotDeleteResult,
+        SnapshotListResult,
+        SnapshotResult,
+    )
     from pyro_mcp.sdk.calling import Stdin
 
 
@@ -164,12 +169,12 @@ class Workspaces(Calling):
             on_stderr=on_stderr,
         )
 
-    def logs_workspace(self, workspace_id: str, *, seq: int | None = None, offset: int = 0) -> WorkspaceLogsResult:
-        """Show the commands that were run; with `seq`, that one and all its output that is kept.
+    def logs_workspace(self, workspace_id: str, *, sequence: int | None = None, offset: int = 0) -> WorkspaceLogsResult:
+        """Show the commands that were run; with `sequence`, that one and all its output that is kept.
 
-        Example: `[each.exit_code for each in pyro.logs_workspace("app").commands]`
+        Example: `[each.exit_code for each in pyro.logs_workspace("app").entries]`
         """
-        return self._run("workspace logs", workspace_id=workspace_id, seq=seq, offset=offset)
+        return self._run("workspace logs", workspace_id=workspace_id, sequence=sequence, offset=offset)
 
     def push_workspace_sync(
         self, workspace_id: str, source_path: str | PathLike[str], *, dest: str = "/workspace"
@@ -286,7 +291,7 @@ class Workspaces(Calling):
         """
         return self._run("workspace snapshot delete", workspace_id=workspace_id, snapshot_name=snapshot_name)
 
-    def reset_workspace(self, workspace_id: str, *, snapshot: str = "baseline") -> WorkspaceResult:
+    def reset_workspace(self, workspace_id: str, *, snapshot: str = "baseline") -> ResetResult:
         """Discard everything in a workspace and start over with the baseline or a snapshot.
 
         Example: `pyro.reset_workspace("app", snapshot="tests-pass")`
@@ -300,7 +305,9 @@ class Workspaces(Calling):
         """
         return self._run("workspace disk export", workspace_id=workspace_id, output_path=output_path)
 
-    def list_workspace_disk(self, workspace_id: str, *, path: str = "/", recursive: bool = False) -> DiskListResult:
+    def list_workspace_disk(
+        self, workspace_id: str, *, path: str = "/workspace", recursive: bool = False
+    ) -> DiskListResult:
         """List a directory anywhere in a stopped workspace.
 
         Example: `pyro.list_workspace_disk("app", path="/etc").entries`

@@ -140,10 +140,14 @@ CREATE TABLE events (
 # Names and where the values came from; never the values.
 _SECRETS_OF_WORKSPACES = "ALTER TABLE workspaces ADD COLUMN secrets TEXT NOT NULL DEFAULT '[]'"
 
+# Names need not be unique.
+_SHARED_NAMES = "DROP INDEX workspace_names"
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_VMS,),
     (_VMS_OF_WORKSPACES, _WORKSPACES, _WORKSPACE_NAMES, _SNAPSHOTS, _COMMANDS, _EVENTS),
     (_SECRETS_OF_WORKSPACES,),
+    (_SHARED_NAMES,),
 )
 VERSION = len(MIGRATIONS)
 

@@ -1,7 +1,7 @@
 """The tables of workspaces and snapshots, and lookup of a workspace by id, name or prefix.
 
-A change reads and writes in one transaction, so that no update of another process is lost. Two workspaces of one name,
-and transitions that the model does not have, are refused.
+A change reads and writes in one transaction, so that no update of another process is lost. Transitions that the model
+does not have are refused.
 """
 
 from __future__ import annotations
@@ -39,11 +39,10 @@ class WorkspaceTable:
         """Record a new workspace; `also` is done in the same transaction.
 
         Raises:
-            PyroError: CONFLICT if its name is taken; what `also` raises.
+            PyroError: what `also` raises.
         """
 
         def change(connection: sqlite3.Connection) -> None:
-            _require_free_name(connection, workspace)
             connection.execute(_INSERT, to_row(workspace))
             if also is not None:
                 also(connection)
@@ -74,19 +73,20 @@ class WorkspaceTable:
         """Return the workspace whose id or name `handle` is, or whose id alone begins with it.
 
         Raises:
-            PyroError: NOT_FOUND; CONFLICT if several ids begin with it, saying which.
+            PyroError: NOT_FOUND; CONFLICT if several have the name, or ids that begin with it, saying which.
         """
         rows = self._database.read(lambda connection: _candidates(connection, handle))
         if not rows:
             raise no_workspace(handle)
         if len(rows) == 1:
             return workspace_from_row(dict(rows[0]))
-        ids = sorted(str(row["id"]) for row in rows)
+        ids = [str(row["id"]) for row in sorted(rows, key=lambda row: (-row["created_at"], row["id"]))]
+        what = "begins the ids" if handle.startswith(WORKSPACE_PREFIX) else "is the name"
         more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
         raise PyroError(
             ErrorCode.CONFLICT,
-            f"{handle[:_SHOWN_CHARS]!r} begins the ids of several workspaces: {', '.join(ids[:_SHOWN_IDS])}{more}",
-            hint="Give more of the id.",
+            f"{handle[:_SHOWN_CHARS]!r} {what} of several workspaces: {', '.join(ids[:_SHOWN_IDS])}{more}",
+            hint="Give one of the ids: the newest is the first.",
             details={"workspaces": ids[:_SHOWN_IDS]},
         )
 
@@ -117,7 +117,7 @@ class WorkspaceTable:
         A `durable` change survives a power cut once this returns.
 
         Raises:
-            PyroError: NOT_FOUND; CONFLICT if the state that `change` gave may not follow, or the name is taken; what
+            PyroError: NOT_FOUND; CONFLICT if the state that `change` gave may not follow; what
                 `change` and `also` raise.
         """
 
@@ -128,8 +128,6 @@ class WorkspaceTable:
             after = change(before)
             if after.state is not before.state:
                 require_workspace_transition(before.title, before.state, after.state)
-            if after.name != before.name:
-                _require_free_name(connection, after)
             if after != before:
                 connection.execute(_UPDATE, to_row(after))
             if also is not None:
@@ -239,21 +237,6 @@ def _candidates(connection: sqlite3.Connection, handle: str) -> list[sqlite3.Row
         return []
     query = "SELECT * FROM workspaces WHERE substr(id, 1, ?) = ?"
     return connection.execute(query, (len(handle), handle)).fetchall()
-
-
-def _require_free_name(connection: sqlite3.Connection, workspace: Workspace) -> None:
-    if workspace.name is None:
-        return
-    row = connection.execute(
-        "SELECT id FROM workspaces WHERE name = ? AND id <> ?", (workspace.name, workspace.id)
-    ).fetchone()
-    if row is not None:
-        raise PyroError(
-            ErrorCode.CONFLICT,
-            f"the name {workspace.name!r} is that of the workspace {row['id']}",
-            hint="Choose another name, or delete that workspace, or take its name away with `pyro workspace update`.",
-            details={"name": workspace.name, "workspace_id": str(row["id"])},
-        )
 
 
 def _snapshot(row: sqlite3.Row) -> Snapshot | None:

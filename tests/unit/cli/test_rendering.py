@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from pyro_mcp.cli.rendering import render
@@ -12,36 +14,36 @@ from tests.support.fake_runner import VM_ID, vm_result
 
 
 def environment(**changed: object) -> Environment:
-    known: dict[str, object] = {
-        "name": "debian:12",
-        "description": "Debian",
-        "state": "installed",
-        "reason": "",
-        "outdated": False,
-        "digest": "ab",
-        "size_bytes": 237 * 1024**2,
-    }
+    known: dict[str, object] = {each.name: None for each in fields(Environment)}
+    known |= {"name": "debian:12", "description": "Debian", "installed": True, "state": "installed", "reason": ""}
+    known |= {"outdated": False, "size_bytes": 237 * 1024**2}
     return Environment(**{**known, **changed})  # type: ignore[arg-type]
 
 
-def test_environments_stand_in_a_table() -> None:
+def test_environments_are_listed_with_their_state() -> None:
     listed = [
         environment(),
-        environment(name="debian:13", state="missing", size_bytes=None, digest=None),
+        environment(name="debian:13", installed=False, state="missing", size_bytes=None),
         environment(name="debian:14", outdated=True),
-        environment(name="debian:15", state="broken", reason="base.img is\ngone\x1b[2J"),
+        environment(name="debian:15", installed=False, state="broken", reason="base.img is\ngone\x1b[2J"),
     ]
-    lines = render(ENV_LIST, EnvListResult("1", len(listed), listed)).splitlines()
-    assert lines[0].split() == ["ENVIRONMENT", "STATE", "SIZE", "CONTENT"]
-    assert lines[1].split() == ["debian:12", "installed", "237.0", "MiB", "Debian"]
-    assert lines[2].split() == ["debian:13", "missing", "-", "Debian"]
-    assert lines[3].split()[1] == "outdated"
-    assert lines[4].endswith("base.img is\\ngone^[[2J")
+    assert render(ENV_LIST, EnvListResult("1", len(listed), listed)).splitlines() == [
+        "Catalog version: 1",
+        "debian:12 [installed] Debian (237.0 MiB)",
+        "debian:13 [not installed] Debian",
+        "debian:14 [installed] Debian (237.0 MiB, outdated)",
+        "debian:15 [not installed] Debian (broken: base.img is\\ngone^[[2J)",
+    ]
 
 
 def test_what_was_pruned_is_listed() -> None:
-    text = render(ENV_PRUNE, EnvPruneResult(1, 1536, ["environment debian:12 abc"], ["debian:13"]))
-    assert text == "removed environment debian:12 abc\nskipped, since it is being pulled: debian:13\nfreed 1.5 KiB"
+    text = render(ENV_PRUNE, EnvPruneResult(["debian:12 abc"], 1, ["template ab"], 1536, ["debian:13"]))
+    assert text.splitlines() == [
+        "removed environment debian:12 abc",
+        "removed template ab",
+        "skipped, since it is being pulled: debian:13",
+        "freed 1.5 KiB",
+    ]
 
 
 def test_vms_stand_in_a_table_or_there_are_none() -> None:
@@ -58,7 +60,7 @@ def test_clearing_away_names_what_went() -> None:
 def test_a_result_without_a_form_of_its_own_is_a_list_of_facts() -> None:
     text = render(VM_STATUS, vm_result(last_error="said \x1b]0;x\x07"))
     assert f"vm id: {VM_ID}" in text
-    assert "execution mode" not in text
+    assert "guest ip" not in text
     assert "last error: said ^[]0;x^G" in text
     assert (
         facts({"a": {"b_bytes": 2048, "c": []}, "d": ["x", "y"], "e": True})

@@ -121,7 +121,7 @@ def deleted_but(lost: str) -> Callable[..., object]:
     def answer(_operation: object, request: Any, _call: object) -> object:
         if request.workspace_id == lost:
             raise PyroError(ErrorCode.NOT_FOUND, f"there is no workspace {lost!r}")
-        return WorkspaceDeleteResult(request.workspace_id, deleted=True)
+        return WorkspaceDeleteResult(request.workspace_id, deleted=True, reason="explicit_delete")
 
     return answer
 
@@ -136,7 +136,7 @@ def test_several_workspaces_are_deleted_at_once_whatever_becomes_of_one(runner: 
     assert main(["ws", "rm", "a", "--json", "b"]) == 1
     document = json.loads(capfd.readouterr().out)
     assert document["count"] == 2
-    assert document["results"][0] == {"workspace_id": "a", "deleted": True}
+    assert document["results"][0] == {"workspace_id": "a", "deleted": True, "reason": "explicit_delete"}
     assert document["results"][1]["error"]["code"] == "not_found"
     assert main(["ws", "rm"]) == 2
 

@@ -71,7 +71,7 @@ def test_secrets_are_given_by_value_and_by_file(runner: Callable[[Any], FakeRunn
         (["status", "../x"], "WORKSPACE_ID is '../x'"),
         (["status", ""], "WORKSPACE_ID is ''"),
         (["exec", "w", "ls"], "unexpected argument 'ls'"),
-        (["logs", "w", "--seq", "0"], "--seq is 0"),
+        (["logs", "w", "--sequence", "0"], "--sequence is 0"),
         (["snapshot", "create", "w"], "missing NAME"),
         (["export", "w", "a"], "missing --output"),
         (["fil"], "pyro workspace has no command 'fil'"),
@@ -176,10 +176,12 @@ def test_logs_show_each_command_with_its_outcome_and_output(
 ) -> None:
     runner(
         logs(
-            logged(seq=2, command="pytest -q", exit_code=1, stdout="1 failed\n", stderr="x", stdout_truncated=True),
-            logged(seq=4, command="echo 'a b'", stdout="a b\n"),
-            logged(seq=6, command="sleep 9", exit_code=124, timed_out=True),
-            logged(seq=8, command="x", exit_code=None, error="the guest was lost"),
+            logged(
+                sequence=2, command="pytest -q", exit_code=1, stdout="1 failed\n", stderr="x", stdout_truncated=True
+            ),
+            logged(sequence=4, command="echo 'a b'", stdout="a b\n"),
+            logged(sequence=6, command="sleep 9", exit_code=124, timed_out=True),
+            logged(sequence=8, command="x", exit_code=None, error="the guest was lost"),
         )
     )
     assert main(["workspace", "logs", "w"]) == 0
@@ -193,7 +195,7 @@ def test_logs_show_each_command_with_its_outcome_and_output(
         "#6 2026-09-21T10:00:00.000Z [timed out, 12 ms] sleep 9",
         "#8 2026-09-21T10:00:00.000Z [the guest was lost] x",
     ]
-    assert f"pyro workspace logs {WORKSPACE_ID} --seq 2" in captured.err
+    assert f"pyro workspace logs {WORKSPACE_ID} --sequence 2" in captured.err
 
 
 def answers_zero(_operation: object, _request: object, _call: object) -> object:

@@ -70,7 +70,9 @@ def test_the_default_profile_is_workspace_core() -> None:
 
 def test_names_and_words_of_a_guest_are_harmless_however_deep_they_stand() -> None:
     entry = FileResult(f"/workspace/{NASTY}", "symlink", 1, "0777", "2026-09-21T10:00:00.000Z", NASTY)
-    shown = document(FileListResult(WORKSPACE_ID, "/workspace", False, 1, False, [entry]), "workspace_file_list")
+    shown = document(
+        FileListResult(WORKSPACE_ID, "/workspace", "directory", False, 1, False, [entry]), "workspace_file_list"
+    )
     text = json.dumps(shown, ensure_ascii=False)
     assert printable(text) == text
     assert "^[]52;c;x^G ignore" in shown["entries"][0]["path"]
@@ -79,7 +81,9 @@ def test_names_and_words_of_a_guest_are_harmless_however_deep_they_stand() -> No
 
 def test_a_long_list_is_cut_and_says_how_to_see_the_rest() -> None:
     entries = [FileResult(f"/workspace/{n}", "file", 1, "0644", "", None) for n in range(1000)]
-    shown = document(FileListResult(WORKSPACE_ID, "/workspace", True, 1000, False, entries), "workspace_file_list")
+    shown = document(
+        FileListResult(WORKSPACE_ID, "/workspace", "directory", True, 1000, False, entries), "workspace_file_list"
+    )
     assert len(shown["entries"]) == 200
     assert shown["entries"][0]["path"] == "/workspace/0"
     assert shown["left_out"] == [
@@ -88,13 +92,13 @@ def test_a_long_list_is_cut_and_says_how_to_see_the_rest() -> None:
 
 
 def test_of_many_commands_the_last_are_shown_and_of_one_all_its_output() -> None:
-    many = logs(*[logged(seq=n, stdout="x" * 50_000, stderr="y" * 50_000) for n in range(1, 51)])
+    many = logs(*[logged(sequence=n, stdout="x" * 50_000, stderr="y" * 50_000) for n in range(1, 51)])
     shown = document(many, "workspace_logs")
-    assert [each["seq"] for each in shown["commands"]] == list(range(31, 51))
-    assert all(len(each["stdout"]) <= 1500 for each in shown["commands"])
-    assert "workspace_logs with seq=N" in shown["left_out"][0]
-    one = document(logs(logged(stdout="x" * 50_000)), "workspace_logs", {**WS, "seq": 2})
-    assert 19_000 < len(one["commands"][0]["stdout"]) <= 20_000
+    assert [each["sequence"] for each in shown["entries"]] == list(range(31, 51))
+    assert all(len(each["stdout"]) <= 1500 for each in shown["entries"])
+    assert "workspace_logs with sequence=N" in shown["left_out"][0]
+    one = document(logs(logged(stdout="x" * 50_000)), "workspace_logs", {**WS, "sequence": 2})
+    assert 19_000 < len(one["entries"][0]["stdout"]) <= 20_000
 
 
 def test_a_large_diff_is_cut_within_its_bounds() -> None:
@@ -116,7 +120,7 @@ def test_what_is_left_out_of_a_file_can_be_asked_for_by_its_offset() -> None:
 
 def test_long_output_says_where_the_rest_of_it_is() -> None:
     shown = document(exec_result(stdout="x" * 30_000), "workspace_exec", {**WS, "command": "true"})
-    assert "workspace_logs with this seq and offset=N shows the output from byte N" in shown["stdout"]
+    assert "workspace_logs with this sequence and offset=N shows the output from byte N" in shown["stdout"]
 
 
 @pytest.mark.parametrize("limit", [1, 10, 120, 200, 5000])

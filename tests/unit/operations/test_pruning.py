@@ -32,9 +32,9 @@ def test_templates_of_what_is_gone_go_and_count(private_paths: Paths) -> None:
     result = Runner(private_paths).run(ENV_PRUNE, EmptyRequest())
     assert not gone.exists()
     assert not damaged.exists()
-    assert result.count == 2
+    assert (result.count, result.deleted_environment_dirs) == (0, [])
     assert result.freed_bytes >= 2 * 8192
-    assert result.removed == ["template aaaaaaaaaaaa", "template bbbbbbbbbbbb"]
+    assert result.deleted_other_dirs == ["template aaaaaaaaaaaa", "template bbbbbbbbbbbb"]
 
 
 def test_templates_that_vms_stand_on_stay(private_paths: Paths) -> None:

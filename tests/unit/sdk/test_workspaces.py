@@ -52,7 +52,7 @@ def test_paths_sequences_and_mappings_of_any_kind_are_taken(pyro: Pyro) -> None:
         ("stop_workspace", {"workspace_id": "w"}, "workspace_stop"),
         ("start_workspace", {"workspace_id": "w"}, "workspace_start"),
         ("delete_workspace", {"workspace_id": "w"}, "workspace_delete"),
-        ("logs_workspace", {"workspace_id": "w", "seq": 2}, "workspace_logs"),
+        ("logs_workspace", {"workspace_id": "w", "sequence": 2}, "workspace_logs"),
         ("push_workspace_sync", {"workspace_id": "w", "source_path": "/src"}, "workspace_sync_push"),
         ("list_workspace_files", {"workspace_id": "w"}, "workspace_file_list"),
         ("read_workspace_file", {"workspace_id": "w", "path": "x"}, "workspace_file_read"),

@@ -19,13 +19,13 @@ from pyro_mcp.operations.guest_commands import (
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 
 if TYPE_CHECKING:
-    from pyro_mcp.model.workspace import CommandRecord
+    from pyro_mcp.model.workspace import CommandRecord, Workspace
     from pyro_mcp.workspace.engine import Engine
 
 _MAX_SEQ = 1_000_000_000
 _MAX_KEPT_BYTES = 8 * 1024 * 1024
 _EXIT_CODE = "Its exit status; 128+N if signal N killed it; 124 if it timed out"
-_REST = "workspace_logs with this seq and offset=N shows the output from byte N."
+_REST = "workspace_logs with this sequence and offset=N shows the output from byte N."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +40,13 @@ class WorkspaceLogsRequest:
     """Ask for the commands that were run in a workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    seq: int | None = field(
+    sequence: int | None = field(
         default=None,
         metadata=about("Show only the command with this number, with all output that is kept.", ge=1, le=_MAX_SEQ),
     )
     offset: int = field(
         default=0,
-        metadata=about("With seq: byte offset in the output to start at.", ge=0, le=_MAX_KEPT_BYTES, unit="bytes"),
+        metadata=about("With sequence: byte offset in the output to start at.", ge=0, le=_MAX_KEPT_BYTES, unit="bytes"),
     )
 
 
@@ -54,7 +54,7 @@ class WorkspaceExecResult(CommandResult):
     """The result of one command, whatever its exit code."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
-    seq: int = said("Its number in the workspace's history.")
+    sequence: int = said("Its number in the workspace's history.")
     command: str = said("The command, as a line for a shell.")
     cwd: str = said("Its working directory.")
     execution_mode: str = said(parameters.EXECUTION_MODE)
@@ -74,10 +74,12 @@ class WorkspaceExecResult(CommandResult):
 class LoggedCommand(Result):
     """One command that was run."""
 
-    seq: int = said("Its number in the workspace's history.")
+    sequence: int = said("Its number in the workspace's history.")
     command: str = said("The command, as a line for a shell.")
     cwd: str = said("Its working directory.")
+    execution_mode: str = said(parameters.EXECUTION_MODE)
     started_at: str = said("When it was started (UTC).")
+    recorded_at: str | None = said("When it had ended and was recorded (UTC).")
     exit_code: int | None = said(f"{_EXIT_CODE}; null if it is still running or has no result.")
     timed_out: bool = said("Whether it was killed because it timed out.")
     oom_killed: bool = said("Whether the guest ran out of memory and killed one of its processes.")
@@ -96,11 +98,11 @@ class WorkspaceLogsResult(Result):
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
     count: int = said("Number of entries.")
-    commands: list[LoggedCommand] = said(
+    entries: list[LoggedCommand] = said(
         "The commands, oldest first.",
         most=20,
         last=True,
-        rest="workspace_logs with seq=N shows command number N.",
+        rest="workspace_logs with sequence=N shows command number N.",
     )
 
 
@@ -117,7 +119,7 @@ def _exec(request: WorkspaceExecRequest, call: Call) -> WorkspaceExecResult:
             secret_env=request.secret_env,
             redactors=call.redactors,
         )
-    return command_result(WorkspaceExecResult, done, cwd=command.cwd)
+    return command_result(WorkspaceExecResult, done, sequence=done.seq, cwd=command.cwd)
 
 
 def _logs(request: WorkspaceLogsRequest, call: Call) -> WorkspaceLogsResult:
@@ -125,13 +127,13 @@ def _logs(request: WorkspaceLogsRequest, call: Call) -> WorkspaceLogsResult:
     from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 
     with engine(call) as using:
-        workspace_id = find_workspace(using, request.workspace_id).id
-        records = logs_workspace(using, workspace_id)
-        if request.seq is None:
-            commands = [_logged(each) for each in records]
+        workspace = find_workspace(using, request.workspace_id)
+        records = logs_workspace(using, workspace.id)
+        if request.sequence is None:
+            commands = [_logged(workspace, each) for each in records]
         else:
-            commands = [_whole(using, workspace_id, _one(records, request.seq), request.offset)]
-    return WorkspaceLogsResult(workspace_id, len(records), commands)
+            commands = [_whole(using, workspace, _one(records, request.sequence), request.offset)]
+    return WorkspaceLogsResult(workspace.id, len(records), commands)
 
 
 def _one(records: tuple[CommandRecord, ...], seq: int) -> CommandRecord:
@@ -143,11 +145,11 @@ def _one(records: tuple[CommandRecord, ...], seq: int) -> CommandRecord:
         ErrorCode.NOT_FOUND,
         f"no command number {seq} in the workspace's history",
         hint=f"There are: {there}. A reset clears the history.",
-        details={"seq": seq},
+        details={"sequence": seq},
     )
 
 
-def _whole(using: Engine, workspace_id: str, record: CommandRecord, offset: int) -> LoggedCommand:
+def _whole(using: Engine, workspace: Workspace, record: CommandRecord, offset: int) -> LoggedCommand:
     """Return a command with all that is kept of its output, from `offset` on."""
     from pyro_mcp.agent import Stream
     from pyro_mcp.workspace.commands.output import command_output
@@ -162,16 +164,27 @@ def _whole(using: Engine, workspace_id: str, record: CommandRecord, offset: int)
         if in_file:
             with suppress(PyroError):
                 # The file may have been dropped since: then the record has all that is left.
-                data = command_output(using, workspace_id, record.seq, stream)
+                data = command_output(using, workspace.id, record.seq, stream)
                 is_part = len(data) < total
         shown[stream] = (data[offset:].decode("utf-8", "replace"), is_part or offset > 0)
     (stdout, stdout_cut), (stderr, stderr_cut) = shown[Stream.STDOUT], shown[Stream.STDERR]
-    return _logged(record, stdout=stdout, stderr=stderr, stdout_truncated=stdout_cut, stderr_truncated=stderr_cut)
+    return _logged(
+        workspace, record, stdout=stdout, stderr=stderr, stdout_truncated=stdout_cut, stderr_truncated=stderr_cut
+    )
 
 
-def _logged(record: CommandRecord, **given: object) -> LoggedCommand:
-    sizes = {"stdout_size_bytes": record.stdout_bytes, "stderr_size_bytes": record.stderr_bytes}
-    return result_of(LoggedCommand, record, **sizes, **given)
+def _logged(workspace: Workspace, record: CommandRecord, **given: object) -> LoggedCommand:
+    has_ended = record.exit_code is not None or record.timed_out
+    return result_of(
+        LoggedCommand,
+        record,
+        sequence=record.seq,
+        execution_mode=workspace.execution_mode or "pending",
+        recorded_at=record.started_at + record.duration_ms / 1000 if has_ended else None,
+        stdout_size_bytes=record.stdout_bytes,
+        stderr_size_bytes=record.stderr_bytes,
+        **given,
+    )
 
 
 WORKSPACE_EXEC = Operation(

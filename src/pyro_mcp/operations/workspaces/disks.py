@@ -9,10 +9,12 @@ from pyro_mcp.operations.fields import said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import OUTPUT_PATH, WRITTEN_TO
 from pyro_mcp.operations.workspaces.files import (
-    FileResult,
+    FileListResult,
     file_results,
+    listed_type,
     mode_text,
 )
+from pyro_mcp.protocol.names import WORKSPACE
 
 ROOT = "/"
 
@@ -30,7 +32,10 @@ class DiskListRequest:
     """Ask what a directory of a stopped workspace's whole file system holds."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    path: str = field(default="/", metadata=parameters.path("A directory or file of the guest."))
+    path: str = field(
+        default=WORKSPACE,
+        metadata=parameters.path("A directory or file of the guest; relative paths are below /workspace."),
+    )
     recursive: bool = field(default=False, metadata=parameters.RECURSIVE)
 
 
@@ -39,7 +44,7 @@ class DiskReadRequest:
     """Ask for a text file of a stopped workspace's whole file system."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    path: str = field(metadata=parameters.path("A file of the guest."))
+    path: str = field(metadata=parameters.path("A file of the guest; relative paths are below /workspace."))
     max_bytes: int = field(default=parameters.DEFAULT_READ_BYTES, metadata=parameters.MAX_BYTES)
 
 
@@ -48,20 +53,13 @@ class DiskExportResult(Result):
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
     output_path: str = said(WRITTEN_TO)
-    format: str = said("Its format: a raw ext4 image.")
-    size_bytes: int = said("Its size; it is sparse.")
+    disk_format: str = said("Its format: ext4, raw.")
+    bytes_written: int = said("Its size; it is sparse.")
     used_bytes: int = said("How much of it holds data.")
 
 
-class DiskListResult(Result):
-    """The entry at a path of a stopped workspace's file system."""
-
-    workspace_id: str = said(parameters.WORKSPACE_ID)
-    path: str = said(parameters.FULL_PATH)
-    recursive: bool = said("Whether subdirectories were listed too.")
-    count: int = said("Number of entries listed.")
-    truncated: bool = said("Whether more entries exist than were listed.")
-    entries: list[FileResult] = said("The entries, sorted by path.", most=200)
+class DiskListResult(FileListResult):
+    """The entries at a path of a stopped workspace's file system."""
 
 
 class DiskReadResult(Result):
@@ -93,7 +91,13 @@ def _list(request: DiskListRequest, call: Call) -> DiskListResult:
         found = list_disk(using, request.workspace_id, request.path, recursive=request.recursive, cancel=call.cancel)
     entries = file_results(found.listing.entries, root=ROOT)
     return DiskListResult(
-        found.workspace_id, found.path, request.recursive, len(entries), found.listing.truncated, entries
+        found.workspace_id,
+        found.path,
+        listed_type(found.path, entries),
+        request.recursive,
+        len(entries),
+        found.listing.truncated,
+        entries,
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _READ_ON = "workspace_file_read with offset=N and max_bytes=20000 continues at byte N."
 
+_STATUSES = {"create": "added", "modify": "modified", "delete": "deleted", "rename": "renamed", "copy": "copied"}
 NANOSECONDS = 1_000_000_000
 
 
@@ -95,10 +96,9 @@ class PatchApplyRequest:
     )
 
 
-class SyncPushResult(Result):
-    """The result of a push."""
+class WorkspaceSync(Result):
+    """A tree of this host that was pushed."""
 
-    workspace_id: str = said(parameters.WORKSPACE_ID)
     source_path: str = said("The directory or archive of this host.")
     mode: str = said("Its kind: directory, tar_archive.")
     destination: str = said("The directory in the workspace that it was copied into.")
@@ -110,12 +110,19 @@ class SyncPushResult(Result):
     changed: list[NoteResult] = said(parameters.CHANGED, most=20)
 
 
+class SyncPushResult(Result):
+    """The result of a push."""
+
+    workspace_id: str = said(parameters.WORKSPACE_ID)
+    workspace_sync: WorkspaceSync = said("What was pushed.")
+
+
 class FileResult(Result):
     """One file, directory or link."""
 
     path: str = said("Its full path in the guest.", guest=True)
-    kind: str = said("Its kind: file, directory, symlink, other.")
-    size_bytes: int = said(parameters.FILE_SIZE)
+    artifact_type: str = said("file, directory, symlink, other.")
+    size_bytes: int = said("Its size; 0 for a directory.")
     mode: str = said(parameters.FILE_MODE)
     modified_at: str = said("When it was last changed (UTC, by the guest's clock).")
     link_target: str | None = said("Target of a symbolic link.", guest=True)
@@ -126,6 +133,7 @@ class FileListResult(Result):
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
     path: str = said(parameters.FULL_PATH)
+    artifact_type: str = said("What stands there: file, directory, symlink, other.")
     recursive: bool = said("Whether subdirectories were listed too.")
     count: int = said("Number of entries listed.")
     truncated: bool = said("Whether more entries exist than were listed.")
@@ -163,8 +171,8 @@ class FileWriteResult(Result):
 class PatchedFile(Result):
     """A change that a patch made to one file."""
 
-    path: str = said("Its path below /workspace.", guest=True)
-    action: str = said("The change: create, modify, delete, rename, copy.")
+    path: str = said(parameters.FULL_PATH, guest=True)
+    status: str = said("added, modified, deleted; renamed or copied, from the source.")
     source: str | None = said("The old path of a renamed or copied file.", guest=True)
     added_lines: int = said("Number of lines added.")
     removed_lines: int = said("Number of lines removed.")
@@ -198,13 +206,13 @@ def _push(request: SyncPushRequest, call: Call) -> SyncPushResult:
     with engine(call) as using:
         pushed = push_sync(using, request.workspace_id, Path(request.source_path), request.dest, cancel=call.cancel)
     report = pushed.report
-    return result_of(
-        SyncPushResult,
+    pushed_tree = result_of(
+        WorkspaceSync,
         report,
-        workspace_id=pushed.workspace_id,
         source_path=report.seed_path or request.source_path,
         destination=pushed.destination,
     )
+    return SyncPushResult(pushed.workspace_id, pushed_tree)
 
 
 def _list(request: FileListRequest, call: Call) -> FileListResult:
@@ -214,7 +222,13 @@ def _list(request: FileListRequest, call: Call) -> FileListResult:
         found = list_files(using, request.workspace_id, request.path, recursive=request.recursive, cancel=call.cancel)
     entries = file_results(found.listing.entries)
     return FileListResult(
-        found.workspace_id, found.path, request.recursive, len(entries), found.listing.truncated, entries
+        found.workspace_id,
+        found.path,
+        listed_type(found.path, entries),
+        request.recursive,
+        len(entries),
+        found.listing.truncated,
+        entries,
     )
 
 
@@ -226,14 +240,19 @@ def file_results(entries: Iterable[FileEntry], *, root: str = WORKSPACE) -> list
     return [
         FileResult(
             path=path_shown(each.path, root=root),
-            kind=each.kind.value,
-            size_bytes=each.size_bytes,
+            artifact_type=each.kind.value,
+            size_bytes=0 if each.kind.value == "directory" else each.size_bytes,
             mode=mode_text(each.mode),
             modified_at=utc_text(each.mtime_ns / NANOSECONDS),
             link_target=None if each.link_target is None else shown(each.link_target),
         )
         for each in entries
     ]
+
+
+def listed_type(path: str, entries: list[FileResult]) -> str:
+    """Return what stands at the path of a listing: all but a directory is listed as itself."""
+    return entries[0].artifact_type if len(entries) == 1 and entries[0].path == path else "directory"
 
 
 def mode_text(mode: int) -> str:
@@ -276,8 +295,8 @@ def _patch(request: PatchApplyRequest, call: Call) -> PatchApplyResult:
 
     entries = [
         PatchedFile(
-            name(each.path),
-            each.action.value,
+            f"{WORKSPACE}/{name(each.path)}",
+            _STATUSES[each.action.value],
             None if each.source is None else name(each.source),
             each.added,
             each.removed,
@@ -285,13 +304,13 @@ def _patch(request: PatchApplyRequest, call: Call) -> PatchApplyResult:
         for each in done.plan.files
     ]
     notes = list(done.plan.notes)
-    counts = Counter(each.action for each in entries)
+    counts = Counter(each.status for each in entries)
     summary = PatchCounts(
         total=len(entries),
-        added=counts["create"] + counts["copy"],
-        modified=counts["modify"],
-        deleted=counts["delete"],
-        renamed=counts["rename"],
+        added=counts["added"] + counts["copied"],
+        modified=counts["modified"],
+        deleted=counts["deleted"],
+        renamed=counts["renamed"],
     )
     return PatchApplyResult(done.workspace_id, changed=True, summary=summary, entries=entries, notes=notes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
@@ -19,11 +19,14 @@ from pyro_mcp.operations.operation import (
     result_of,
 )
 from pyro_mcp.operations.parameters import NoteResult, WorkspaceRequest
+from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.secrets.values import Secret
+
+K = TypeVar("K", bound="WorkspaceResult")
 
 # How long guests may take to report their services: one of them, or all in a list together.
 _COUNT_TIMEOUT_S, _LEAST_TIMEOUT_S = 0.5, 0.02
@@ -105,34 +108,7 @@ class SecretResult(Result):
 
     name: str = said("Its name.")
     source_kind: str = said("Where its value came from: literal, file.")
-
-
-class WorkspaceResult(Result):
-    """One workspace."""
-
-    workspace_id: str = said(parameters.WORKSPACE_ID)
-    name: str | None = said("Its name.")
-    labels: dict[str, str] = said("Its labels.")
-    environment: str = said("The environment it was created from.")
-    state: str = said(_STATE)
-    stop_reason: str | None = said(_STOP_REASON)
-    execution_mode: str | None = said(parameters.EXECUTION_MODE)
-    isolation: str | None = said(parameters.ISOLATION)
-    vcpu_count: int = said("Virtual CPUs.")
-    mem_mib: int = said("Memory in MiB.")
-    network_policy: str = said("Its network policy: off, egress, egress+published-ports.")
-    secrets: list[SecretResult] = said("Its secrets, without their values.")
-    workspace_seed: SeedResult = said("Its seed.")
-    ttl_seconds: int = said("Its idle timeout.")
-    created_at: str = said("When it was created (UTC).")
-    expires_at: str | None = said("When it will be stopped if it stays idle (UTC).")
-    last_activity_at: str = said("When something last changed it (UTC).")
-    reset_count: int = said("Number of resets.")
-    last_reset_at: str | None = said("When it was last reset (UTC).")
-    service_count: int = said("Number of services.")
-    running_service_count: int = said("Number of services that are running.")
-    command_count: int = said("Number of commands run since it was created or reset.")
-    last_error: str = said("The last error.")
+    redacted: bool = said("Whether output shows it as [REDACTED]; not if it has less than 4 bytes.")
 
 
 class WorkspaceEntry(Result):
@@ -144,7 +120,7 @@ class WorkspaceEntry(Result):
     environment: str = said("The environment it was created from.")
     state: str = said(_STATE)
     stop_reason: str | None = said(_STOP_REASON)
-    execution_mode: str | None = said(parameters.EXECUTION_MODE)
+    execution_mode: str = said(f"{parameters.EXECUTION_MODE} Before its first start: pending.")
     isolation: str | None = said(parameters.ISOLATION)
     created_at: str = said("When it was created (UTC).")
     expires_at: str | None = said("When it will be stopped if it stays idle (UTC).")
@@ -153,6 +129,33 @@ class WorkspaceEntry(Result):
     command_count: int = said("Number of commands run since it was created or reset.")
     service_count: int = said("Number of services.")
     running_service_count: int = said("Number of services that are running.")
+
+
+class LastCommand(Result):
+    """The last command that was run in a workspace."""
+
+    sequence: int = said("Its number in the workspace's history.")
+    command: str = said("The command, as a line for a shell.")
+    cwd: str = said("Its working directory.")
+    exit_code: int | None = said("Its exit status; null if it has none.")
+    duration_ms: int = said("Duration of the run.")
+
+
+class WorkspaceResult(WorkspaceEntry):
+    """One workspace."""
+
+    vcpu_count: int = said("Virtual CPUs.")
+    mem_mib: int = said("Memory in MiB.")
+    network_policy: str = said("Its network policy: off, egress, egress+published-ports.")
+    network_enabled: bool = said("Whether its policy is another than off.")
+    allow_host_compat: bool = said("Whether it may run on this host, without a VM.")
+    secrets: list[SecretResult] = said("Its secrets, without their values.")
+    workspace_path: str = said("Its tree in the guest: /workspace.")
+    workspace_seed: SeedResult = said("Its seed.")
+    ttl_seconds: int = said("Its idle timeout.")
+    last_reset_at: str | None = said("When it was last reset (UTC).")
+    last_command: LastCommand | None = said("The last command, since it was created or reset.")
+    last_error: str = said("The last error.")
 
 
 class WorkspaceListResult(Result):
@@ -171,6 +174,7 @@ class WorkspaceDeleteResult(Result):
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
     deleted: bool = said("Always true: a failed deletion is an error.")
+    reason: str = said("Why: explicit_delete.")
 
 
 def service_counts(using: Engine, workspace: Workspace, *, timeout_s: float = _COUNT_TIMEOUT_S) -> tuple[int, int]:
@@ -213,7 +217,7 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
         secrets=secrets,
     )
     with engine(call) as using:
-        return workspace_result(create_workspace(using, spec))
+        return workspace_result(WorkspaceResult, using, create_workspace(using, spec))
 
 
 def _list(_request: EmptyRequest, call: Call) -> WorkspaceListResult:
@@ -242,7 +246,7 @@ def _update(request: WorkspaceUpdateRequest, call: Call) -> WorkspaceResult:
     )
     with engine(call) as using:
         workspace = update_workspace(using, request.workspace_id, change)
-        return workspace_result(workspace, service_counts(using, workspace))
+        return workspace_result(WorkspaceResult, using, workspace, service_counts(using, workspace))
 
 
 def _status(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
@@ -250,21 +254,21 @@ def _status(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
 
     with engine(call) as using:
         workspace = status_workspace(using, request.workspace_id)
-        return workspace_result(workspace, service_counts(using, workspace))
+        return workspace_result(WorkspaceResult, using, workspace, service_counts(using, workspace))
 
 
 def _stop(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
     from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 
     with engine(call) as using:
-        return workspace_result(stop_workspace(using, request.workspace_id))
+        return workspace_result(WorkspaceResult, using, stop_workspace(using, request.workspace_id))
 
 
 def _start(request: WorkspaceRequest, call: Call) -> WorkspaceResult:
     from pyro_mcp.workspace.lifecycle.start import start_workspace
 
     with engine(call) as using:
-        return workspace_result(start_workspace(using, request.workspace_id))
+        return workspace_result(WorkspaceResult, using, start_workspace(using, request.workspace_id))
 
 
 def _delete(request: WorkspaceRequest, call: Call) -> WorkspaceDeleteResult:
@@ -274,27 +278,45 @@ def _delete(request: WorkspaceRequest, call: Call) -> WorkspaceDeleteResult:
     with engine(call) as using:
         found = find_workspace(using, request.workspace_id)
         delete_workspace(using, found.id)
-    return WorkspaceDeleteResult(found.id, deleted=True)
+    return WorkspaceDeleteResult(found.id, deleted=True, reason="explicit_delete")
 
 
-def workspace_result(workspace: Workspace, services: tuple[int, int] = (0, 0)) -> WorkspaceResult:
+def workspace_result(
+    kind: type[K], using: Engine, workspace: Workspace, services: tuple[int, int] = (0, 0), **given: object
+) -> K:
     """Return a workspace as users are shown it. `services` says how many it has, and how many of them run."""
+    from pyro_mcp.model.kinds import NetworkPolicy
+
     return result_of(
-        WorkspaceResult,
+        kind,
         workspace,
         vcpu_count=workspace.shape.vcpu_count,
         mem_mib=workspace.shape.mem_mib,
-        secrets=[SecretResult(each.name, each.kind.value) for each in workspace.secrets],
+        network_enabled=workspace.network_policy is not NetworkPolicy.OFF,
+        secrets=[SecretResult(each.name, each.kind.value, each.redacted) for each in workspace.secrets],
+        workspace_path=WORKSPACE,
         workspace_seed=workspace.seed,
         ttl_seconds=workspace.ttl_s,
+        last_command=_last_command(using, workspace),
+        **given,
         **_entry_fields(workspace, services),
     )
+
+
+def _last_command(using: Engine, workspace: Workspace) -> LastCommand | None:
+    if not workspace.command_count:
+        return None
+    from pyro_mcp.workspace.commands.logs import logs_workspace
+
+    records = logs_workspace(using, workspace.id)
+    return result_of(LastCommand, records[-1], sequence=records[-1].seq) if records else None
 
 
 def _entry_fields(workspace: Workspace, services: tuple[int, int]) -> dict[str, Any]:
     return {
         "workspace_id": workspace.id,
         "labels": dict(workspace.labels),
+        "execution_mode": workspace.execution_mode or "pending",
         "service_count": services[0],
         "running_service_count": services[1],
     }

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.model.service import ServiceState
+from pyro_mcp.model.workspace import ReviewKind
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
 from pyro_mcp.operations.parameters import ONE_FILE, OUTPUT_PATH, WRITTEN_TO, NoteResult, WorkspaceRequest
 from pyro_mcp.operations.workspaces.files import mode_text
 from pyro_mcp.operations.workspaces.lifecycle import SeedResult
-from pyro_mcp.operations.workspaces.snapshots import SnapshotFacts
+from pyro_mcp.operations.workspaces.snapshots import SnapshotFacts, snapshot_facts
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _MOST_NAMED = 100
+_EDITS = {ReviewKind.PATCH, ReviewKind.SYNC, ReviewKind.FILE_WRITE}
 INCLUDE_HOST_HOOKS = about(
     ("Include files that a tool of this host would run automatically (git hooks, editor and agent settings)."),
     on="cli sdk",
@@ -162,9 +164,9 @@ class ExportResult(Result):
     """The result of an export."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
-    path: str = said(parameters.FULL_PATH)
+    workspace_path: str = said(parameters.FULL_PATH)
     output_path: str = said(WRITTEN_TO)
-    kind: str = said("Its kind: file, directory.")
+    artifact_type: str = said("file, directory.")
     entry_count: int = said("Number of files, directories and links exported.")
     bytes_written: int = said("Bytes of content exported.")
     left_out_count: int = said("Number of entries skipped: devices, links that lead outside.")
@@ -181,7 +183,7 @@ class ExportResult(Result):
 class SummaryCommand(Result):
     """One command and its outcome."""
 
-    seq: int = said("Its number in the workspace's history.")
+    sequence: int = said("Its number in the workspace's history.")
     command: str = said("The command, on one line.")
     outcome: str = said("Its outcome, in words.", guest=True)
     exit_code: int | None = said("Its exit status; null if it has none.")
@@ -207,34 +209,73 @@ class SummaryEvent(Result):
     text: str = said("The event, in words.", guest=True)
 
 
+class SummaryCommands(Result):
+    """The commands that were run."""
+
+    count: int = said("Number of commands run.")
+    failed_count: int = said("Number of commands with a non-zero exit status.")
+    timed_out_count: int = said("Number of commands that timed out.")
+    entries: list[SummaryCommand] = said("The last commands, and earlier ones that failed.")
+
+
+class SummaryChanges(Result):
+    """The differences from the baseline."""
+
+    available: bool = said("Whether the workspace could be compared with its baseline.")
+    reason: str = said("Why it could not.", guest=True)
+    summary: DiffCounts | None = said("Counts of files changed.")
+    added_lines: int = said("Total number of lines added.")
+    removed_lines: int = said("Total number of lines removed.")
+    entries: list[SummaryFile] = said("The first of the files that differ.")
+    ignored_count: int = said("Number of ignored files and directories left out; a directory counts as one.")
+
+
+class SummaryServices(Result):
+    """The services."""
+
+    count: int = said("Number of services.")
+    running_count: int = said("Number of services that are running.")
+
+
+class SummaryArtifacts(Result):
+    """The files that left the workspace."""
+
+    exports: list[SummaryEvent] = said("The last exports.")
+
+
+class SummarySnapshots(Result):
+    """The snapshots."""
+
+    named_count: int = said("Number of snapshots without the baseline.")
+    entries: list[SnapshotFacts] = said("The snapshots.", most=50)
+
+
+class SummaryOutcome(Result):
+    """The workspace as it is now."""
+
+    state: str = said("Its state: started, stopped, failed, or in between.")
+    execution_mode: str = said(parameters.EXECUTION_MODE)
+    isolation: str | None = said(parameters.ISOLATION)
+
+
 class SummaryResult(Result):
     """The activity in a workspace since it was created or last reset. The lists hold what fits on a page."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
     name: str | None = said("Its name.")
     environment: str = said("The environment it was created from.")
-    state: str = said("Its state: started, stopped, failed, or in between.")
-    execution_mode: str | None = said("Where its commands run.")
-    isolation: str | None = said("Its isolation from this host: kvm, tcg, none.")
     since: str = said("When it was created or last reset (UTC).")
     reset_count: int = said("Number of resets.")
     workspace_seed: SeedResult = said("Its seed.")
-    command_count: int = said("Number of commands run.")
-    failed_count: int = said("Number of commands with a non-zero exit status.")
-    timed_out_count: int = said("Number of commands that timed out.")
-    commands: list[SummaryCommand] = said("The last commands, and earlier ones that failed.")
-    changes_known: bool = said("Whether it could be compared with its baseline.")
-    changes_unknown_reason: str = said("Why it could not.", guest=True)
-    changes: DiffCounts | None = said("Counts of files changed since the baseline.")
-    added_lines: int = said("Total number of lines added.")
-    removed_lines: int = said("Total number of lines removed.")
-    files: list[SummaryFile] = said("The first of the files that differ.")
-    ignored_count: int = said("Number of ignored files and directories left out; a directory counts as one.")
+    commands: SummaryCommands = said("The commands.")
+    edits: list[SummaryEvent] = said("The last patches, pushes and files written.")
+    changes: SummaryChanges = said("The differences from the baseline.")
+    services: SummaryServices = said("The services.")
+    artifacts: SummaryArtifacts = said("The exports.")
+    snapshots: SummarySnapshots = said("The snapshots.")
     event_count: int = said("Number of events other than commands.")
     events: list[SummaryEvent] = said("The last of them.")
-    snapshots: list[SnapshotFacts] = said("The snapshots.", most=50)
-    service_count: int = said("Number of services.")
-    running_service_count: int = said("Number of services that are running.")
+    outcome: SummaryOutcome = said("The workspace as it is now.")
     page: str = said("The summary as one page for a chat message or a pull request comment.", guest=True)
 
 
@@ -306,27 +347,35 @@ def _summary_result(review: Review) -> SummaryResult:
     from pyro_mcp.workspace.review.page import page
 
     workspace, changes = review.workspace, review.changes
+    events = [SummaryEvent(utc_text(each.at), each.kind.value, each.text) for each in review.events]
+    commands = [result_of(SummaryCommand, each, sequence=each.seq) for each in review.commands]
+    snapshots = [snapshot_facts(each) for each in review.snapshots]
+    running = sum(each.state is ServiceState.RUNNING for each in review.services)
     return result_of(
         SummaryResult,
         review,
         workspace_id=workspace.id,
         name=workspace.name,
         environment=workspace.environment,
-        state=workspace.state.value,
-        execution_mode=workspace.execution_mode.value if workspace.execution_mode else None,
-        isolation=workspace.isolation.value if workspace.isolation else None,
         since=utc_text(workspace.created_at if workspace.last_reset_at is None else workspace.last_reset_at),
         reset_count=workspace.reset_count,
         workspace_seed=workspace.seed,
-        changes_known=changes is not None,
-        changes_unknown_reason=review.no_changes_reason,
-        changes=None if changes is None else changes.counts,
-        ignored_count=0 if changes is None else changes.left_out.ignored_count,
-        files=[result_of(SummaryFile, each, status=each.change) for each in review.files],
-        events=[SummaryEvent(utc_text(each.at), each.kind.value, each.text) for each in review.events],
-        snapshots=[SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes) for each in review.snapshots],
-        service_count=len(review.services),
-        running_service_count=sum(each.state is ServiceState.RUNNING for each in review.services),
+        commands=result_of(SummaryCommands, review, count=review.command_count, entries=commands),
+        edits=[each for each in events if each.kind in _EDITS],
+        changes=result_of(
+            SummaryChanges,
+            review,
+            available=changes is not None,
+            reason=review.no_changes_reason,
+            summary=None if changes is None else changes.counts,
+            entries=[result_of(SummaryFile, each, status=each.change) for each in review.files],
+            ignored_count=0 if changes is None else changes.left_out.ignored_count,
+        ),
+        services=SummaryServices(len(review.services), running),
+        artifacts=SummaryArtifacts([each for each in events if each.kind == ReviewKind.EXPORT]),
+        snapshots=SummarySnapshots(sum(each.deletable for each in snapshots), snapshots),
+        events=events,
+        outcome=result_of(SummaryOutcome, workspace, execution_mode=workspace.execution_mode or "pending"),
         page=page(review),
     )
 
@@ -352,7 +401,8 @@ def _export(request: ExportRequest, call: Call) -> ExportResult:
         ExportResult,
         report,
         workspace_id=done.workspace_id,
-        path=done.path,
+        workspace_path=done.path,
+        artifact_type=report.kind,
         **_left_out(done.left_out),
     )
 

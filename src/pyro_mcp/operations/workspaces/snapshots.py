@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
-from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, utc_text
+from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.operations.workspaces.lifecycle import WorkspaceResult, workspace_result
+from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
+    from pyro_mcp.model.workspace import Snapshot
     from pyro_mcp.workspace.engine import Engine
 
 
@@ -55,17 +57,38 @@ class SnapshotFacts(Result):
     """One snapshot."""
 
     snapshot_name: str = said("Its name.")
+    kind: str = said("baseline, or named.")
     created_at: str = said("When it was taken (UTC).")
     size_bytes: int = said("Disk space used on this host.")
+    deletable: bool = said("Whether it can be deleted: the baseline can't.")
 
 
 class SnapshotResult(Result):
     """A snapshot that was made."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
-    snapshot_name: str = said("Its name.")
-    created_at: str = said("When it was taken (UTC).")
-    size_bytes: int = said("Disk space used on this host.")
+    snapshot: SnapshotFacts = said("The snapshot.")
+
+
+class WorkspaceReset(Result):
+    """A reset."""
+
+    snapshot_name: str = said("The snapshot that /workspace was restored from.")
+    kind: str = said("baseline, or named.")
+    destination: str = said("The tree that was restored: /workspace.")
+
+
+class ResetResult(WorkspaceResult):
+    """A workspace that was reset."""
+
+    workspace_reset: WorkspaceReset = said("The reset.")
+
+
+def snapshot_facts(snapshot: Snapshot) -> SnapshotFacts:
+    """Return a snapshot as users are shown it."""
+    is_named = snapshot.name != BASELINE
+    kind = "named" if is_named else BASELINE
+    return result_of(SnapshotFacts, snapshot, snapshot_name=snapshot.name, kind=kind, deletable=is_named)
 
 
 class SnapshotListResult(Result):
@@ -90,7 +113,7 @@ def _create(request: SnapshotRequest, call: Call) -> SnapshotResult:
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
         made = create_snapshot(using, workspace_id, request.snapshot_name)
-    return SnapshotResult(workspace_id, made.name, utc_text(made.created_at), made.size_bytes)
+    return SnapshotResult(workspace_id, snapshot_facts(made))
 
 
 def _list(request: WorkspaceRequest, call: Call) -> SnapshotListResult:
@@ -98,10 +121,7 @@ def _list(request: WorkspaceRequest, call: Call) -> SnapshotListResult:
 
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
-        found = [
-            SnapshotFacts(each.name, utc_text(each.created_at), each.size_bytes)
-            for each in list_snapshots(using, workspace_id)
-        ]
+        found = [snapshot_facts(each) for each in list_snapshots(using, workspace_id)]
     return SnapshotListResult(workspace_id, len(found), found)
 
 
@@ -114,11 +134,14 @@ def _delete(request: SnapshotRequest, call: Call) -> SnapshotDeleteResult:
     return SnapshotDeleteResult(workspace_id, request.snapshot_name, deleted=True)
 
 
-def _reset(request: ResetRequest, call: Call) -> WorkspaceResult:
+def _reset(request: ResetRequest, call: Call) -> ResetResult:
     from pyro_mcp.workspace.lifecycle.reset import reset_workspace
 
     with engine(call) as using:
-        return workspace_result(reset_workspace(using, request.workspace_id, snapshot=request.snapshot))
+        workspace = reset_workspace(using, request.workspace_id, snapshot=request.snapshot)
+        kind = BASELINE if request.snapshot == BASELINE else "named"
+        done = WorkspaceReset(request.snapshot, kind, WORKSPACE)
+        return workspace_result(ResetResult, using, workspace, workspace_reset=done)
 
 
 def _id(using: Engine, handle: str) -> str:

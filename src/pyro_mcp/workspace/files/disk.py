@@ -7,6 +7,7 @@ are checked. An image appears whole or not at all.
 from __future__ import annotations
 
 import os
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pyro_mcp.agent import CancelToken
 from pyro_mcp.errors import os_errors
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind, Workspace
+from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import note_activity
 from pyro_mcp.trees.seed import seed_disk
@@ -50,7 +52,7 @@ def list_disk(engine: Engine, handle: str, path: str, *, recursive: bool, cancel
     Raises:
         PyroError: NOT_FOUND, INVALID; CONFLICT if it is not stopped; UNSUPPORTED if it has no disk.
     """
-    name = path_below(path, root=ROOT)
+    name = path_below(posixpath.join(WORKSPACE, path), root=ROOT)
     with (
         stopped_workspace(engine, handle) as workspace,
         looking_into(engine, workspace, cancel=cancel) as files,
@@ -66,7 +68,7 @@ def read_disk(engine: Engine, handle: str, path: str, *, max_bytes: int, cancel:
         PyroError: NOT_FOUND; INVALID for what is no file or no UTF-8 text; CONFLICT if it is not stopped; UNSUPPORTED
             if it has no disk.
     """
-    name = path_below(path, root=ROOT)
+    name = path_below(posixpath.join(WORKSPACE, path), root=ROOT)
     with (
         stopped_workspace(engine, handle) as workspace,
         looking_into(engine, workspace, cancel=cancel) as files,

@@ -14,6 +14,7 @@ from typing import cast
 from pyro_mcp.errors import PyroError
 from pyro_mcp.workspace.secrets.forms import BLANKS, STANDARD_BASE64, Form, Likeness, forms_of
 from pyro_mcp.workspace.secrets.sampling import MIN_BYTES, Sampler
+from pyro_mcp.workspace.secrets.values import can_be_redacted
 
 REDACTED = b"[REDACTED]"
 
@@ -97,8 +98,8 @@ class Redactor:
     """Knows values, and takes them out of texts and streams. May be used by any number of streams at once."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        """Prepare for these values, each of which has at least 4 characters that are not blank."""
-        needles = [_Needle(form) for value in values for form in forms_of(value)]
+        """Prepare for these values; those that are too short to be told from other output are left out."""
+        needles = [_Needle(form) for value in values if can_be_redacted(value.encode()) for form in forms_of(value)]
         self._needles = tuple({(each.folded, each.bare, each.likeness): each for each in needles}.values())
         self._searched = tuple(dict.fromkeys(each.folded for each in self._needles))
         self._singly, self._sampler = self._searched, None

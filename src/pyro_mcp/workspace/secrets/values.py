@@ -43,7 +43,7 @@ class Secret:
     @property
     def source(self) -> SecretSource:
         """Return the part that may be shown."""
-        return SecretSource(self.name, self.kind)
+        return SecretSource(self.name, self.kind, redacted=can_be_redacted(self.value.encode()))
 
 
 def secret_from_file(name: str, path: Path) -> Secret:
@@ -119,13 +119,11 @@ def _check_value(name: str, value: str) -> None:
             hint="Encode it, with base64 for example.",
         ) from None
     _check_length(name, len(data))
-    # Blanks may be anywhere in output, where lines are broken.
-    if len(data.translate(None, b" \r\n")) < MIN_VALUE_BYTES:
-        raise PyroError(
-            ErrorCode.INVALID,
-            f"the value of the secret {name} is too short to be kept out of what commands print",
-            hint=f"It must have at least {MIN_VALUE_BYTES} bytes besides spaces and line ends.",
-        )
+
+
+def can_be_redacted(value: bytes) -> bool:
+    """Say whether a value is long enough to be told from other output. Blanks may be anywhere, as lines are broken."""
+    return len(value.translate(None, b" \r\n")) >= MIN_VALUE_BYTES
 
 
 def _check_length(name: str, length: int) -> None:

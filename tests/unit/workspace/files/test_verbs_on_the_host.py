@@ -76,7 +76,9 @@ def test_a_link_that_leads_outside_is_not_followed(pyro: Pyro, ws: str, tmp_path
 
 def test_a_patch_applies_whole_or_changes_nothing(pyro: Pyro, ws: str) -> None:
     patched = pyro.apply_workspace_patch(ws, patch=PATCH)
-    assert [(each.path, each.action, each.added_lines) for each in patched.entries] == [("stats/mean.py", "modify", 1)]
+    assert [(each.path, each.status, each.added_lines) for each in patched.entries] == [
+        ("/workspace/stats/mean.py", "modified", 1)
+    ]
     assert any("line 2" in note for note in patched.notes)
     both = "--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-# Stats\n+# Statistics\n" + PATCH.partition("```diff\n")[2]
     with pytest.raises(PyroError, match=r"stats/mean.py") as caught:
@@ -111,7 +113,7 @@ def test_a_tree_is_pushed(pyro: Pyro, ws: str, tmp_path: Path, packed: bool) -> 
         with tarfile.open(tmp_path / "more.tar.gz", "w:gz") as archive:
             archive.add(source, ".")
         source = tmp_path / "more.tar.gz"
-    pushed = pyro.push_workspace_sync(ws, source, dest="/workspace/lib")
+    pushed = pyro.push_workspace_sync(ws, source, dest="/workspace/lib").workspace_sync
     assert (pushed.destination, pushed.entry_count) == ("/workspace/lib", 1)
     assert pushed.mode == ("tar_archive" if packed else "directory")
     listed = pyro.list_workspace_files(ws, path="lib")
@@ -210,7 +212,7 @@ def test_changes_of_the_project_are_in_the_patch_however_much_was_added(pyro: Py
     assert not all(each.patched for each in diff.entries)
     assert git("apply", "-", cwd=repo, stdin=diff.patch.encode()).returncode == 0
     assert (repo / "README.md").read_text(encoding="utf-8").endswith("new\n")
-    assert pyro.summarize_workspace(ws).files[0].path == "README.md"
+    assert pyro.summarize_workspace(ws).changes.entries[0].path == "README.md"
 
 
 def test_a_hook_of_a_new_repository_is_left_out_of_the_patch(pyro: Pyro, ws: str) -> None:
@@ -227,13 +229,19 @@ def test_a_summary_tells_what_was_done(pyro: Pyro, ws: str, tmp_path: Path) -> N
     pyro.write_workspace_file(ws, "note", text="x\n")
     pyro.export_workspace(ws, "note", output_path=tmp_path / "note")
     summary = pyro.summarize_workspace(ws)
-    assert (summary.command_count, summary.failed_count) == (1, 1)
-    assert [(each.path, each.status) for each in summary.files] == [("stats/mean.py", "modified"), ("note", "added")]
+    assert (summary.commands.count, summary.commands.failed_count) == (1, 1)
+    assert [(each.path, each.status) for each in summary.changes.entries] == [
+        ("stats/mean.py", "modified"),
+        ("note", "added"),
+    ]
     assert [each.kind for each in summary.events] == ["start", "patch", "file_write", "export"]
+    assert [each.kind for each in summary.edits] == ["patch", "file_write"]
+    assert [each.kind for each in summary.artifacts.exports] == ["export"]
+    assert (summary.changes.available, summary.snapshots.named_count, summary.outcome.state) == (True, 0, "started")
     assert "`exit 3`: **exit 3**" in summary.page
     pyro.reset_workspace(ws)
     after = pyro.summarize_workspace(ws)
-    assert (after.command_count, [each.text for each in after.events]) == (0, ["reset to baseline"])
+    assert (after.commands.count, [each.text for each in after.events]) == (0, ["reset to baseline"])
     assert "As in the baseline." in after.page
 
 
@@ -253,9 +261,9 @@ def test_reading_is_no_activity_and_changing_is(pyro: Pyro, ws: str, tmp_path: P
 def test_all_output_of_one_command_can_be_had(pyro: Pyro, ws: str) -> None:
     done = pyro.exec_workspace(ws, command="seq -w 1 300000")
     logs = pyro.logs_workspace(ws)
-    assert logs.commands[0].stdout_truncated is True
-    whole = pyro.logs_workspace(ws, seq=done.seq).commands[0]
+    assert logs.entries[0].stdout_truncated is True
+    whole = pyro.logs_workspace(ws, sequence=done.sequence).entries[0]
     assert (len(whole.stdout), whole.stdout_truncated) == (done.stdout_size_bytes, False)
-    assert pyro.logs_workspace(ws, seq=done.seq, offset=7 * 1000).commands[0].stdout.startswith("001001\n")
+    assert pyro.logs_workspace(ws, sequence=done.sequence, offset=7 * 1000).entries[0].stdout.startswith("001001\n")
     with pytest.raises(PyroError, match="no command number 99"):
-        pyro.logs_workspace(ws, seq=99)
+        pyro.logs_workspace(ws, sequence=99)

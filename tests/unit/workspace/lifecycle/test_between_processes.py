@@ -119,17 +119,18 @@ def test_two_processes_start_a_stopped_workspace_once(yard: HostFixture, others:
     assert len(yard.engine.store.vms.all()[0]) == 1
 
 
-def test_of_two_that_want_one_name_one_gets_it(yard: HostFixture, others: Verbs) -> None:
+def test_a_name_that_several_have_is_no_address(yard: HostFixture, others: Verbs) -> None:
     running = [others.start("ws-named", "same") for _ in range(2)]
-    ended = [each.wait() for each in running]
-    assert sorted(each.status or 0 for each in ended) == [0, 1]
-    assert "the name 'same' is that of the workspace" in "".join(each.stderr for each in ended)
-    (workspace,) = list_workspaces(yard.engine)
-    assert find_workspace(yard.engine, "same").id == workspace.id
-    other = yard.workspace()
-    with pytest.raises(PyroError, match="is that of the workspace") as caught:
-        update_workspace(yard.engine, other.id, WorkspaceChange(name="same"))
+    assert [each.wait().status for each in running] == [0, 0]
+    newest, oldest = sorted(list_workspaces(yard.engine), key=lambda each: -each.created_at)
+    with pytest.raises(
+        PyroError, match=f"'same' is the name of several workspaces: {newest.id}, {oldest.id}"
+    ) as caught:
+        find_workspace(yard.engine, "same")
     assert caught.value.code is ErrorCode.CONFLICT
+    assert caught.value.details["workspaces"] == [newest.id, oldest.id]
+    update_workspace(yard.engine, newest.id, WorkspaceChange(clear_name=True))
+    assert find_workspace(yard.engine, "same").id == oldest.id
 
 
 def test_two_deletions_at_once_leave_nothing(yard: HostFixture, others: Verbs) -> None:

@@ -159,11 +159,27 @@ def test_what_a_cut_off_command_held_back_is_not_shown(yard: HostFixture, worksp
 def test_results_and_errors_of_any_operation_hold_no_value(yard: HostFixture, workspace: Workspace) -> None:
     call = Runner(yard.paths).call()
     shown = LoggedCommand(
-        3, f"echo {VALUE}", "/workspace", VALUE, 0, False, False, 1, f"x{VALUE}", VALUE, 1, 1, False, False, VALUE
+        3,
+        f"echo {VALUE}",
+        "/workspace",
+        "",
+        VALUE,
+        "",
+        0,
+        False,
+        False,
+        1,
+        f"x{VALUE}",
+        VALUE,
+        1,
+        1,
+        False,
+        False,
+        VALUE,
     )
     result = without_secrets(WorkspaceLogsResult(workspace.id, 1, [shown]), call)
     assert result.workspace_id == workspace.id
-    (after,) = result.commands
+    (after,) = result.entries
     assert (after.command, after.stdout, after.stderr, after.error) == (
         "echo [REDACTED]", "x[REDACTED]", "[REDACTED]", "[REDACTED]",
     )  # fmt: skip

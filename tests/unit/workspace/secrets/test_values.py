@@ -9,6 +9,7 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.workspace import SecretKind, SecretSource
+from pyro_mcp.workspace.secrets.redactor import Redactor
 from pyro_mcp.workspace.secrets.values import MAX_SECRETS, MAX_VALUE_BYTES, Secret, check_secrets, secret_from_file
 
 if TYPE_CHECKING:
@@ -35,13 +36,19 @@ def test_anything_else_is_no_name_and_is_not_repeated(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["abcd", "é\nà", "a\0b\0cd", " ab cd ", "x" * MAX_VALUE_BYTES, "漢字"])
-def test_four_bytes_besides_blanks_make_a_value(value: str) -> None:
+def test_four_bytes_besides_blanks_can_be_redacted(value: str) -> None:
     assert literal("A", value).value == value
+    assert literal("A", value).source.redacted
 
 
-@pytest.mark.parametrize(
-    "value", ["", "abc", " a b c \n", "\r\n" * 20, "x" * (MAX_VALUE_BYTES + 1), "é" * 32769, "ab\udcffcd"]
-)
+@pytest.mark.parametrize("value", ["", "abc", " a b c \n", "\r\n" * 20])
+def test_a_shorter_value_is_taken_and_not_redacted(value: str) -> None:
+    assert literal("A", value).value == value
+    assert not literal("A", value).source.redacted
+    assert Redactor([value]).text(f"x{value}y") == f"x{value}y"
+
+
+@pytest.mark.parametrize("value", ["x" * (MAX_VALUE_BYTES + 1), "é" * 32769, "ab\udcffcd"])
 def test_a_value_that_could_not_be_kept_or_hidden_is_refused_and_not_repeated(value: str) -> None:
     with pytest.raises(PyroError, match="secret A ") as caught:
         literal("A", value)
@@ -72,7 +79,6 @@ def test_a_file_is_taken_to_the_byte(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"abc", "too short"),
         (b"x" * (MAX_VALUE_BYTES + 1), "too long"),
         (b"\xff" * (MAX_VALUE_BYTES + 1), "too long"),
         (b"latin \xe9t\xe9", "not UTF-8"),
