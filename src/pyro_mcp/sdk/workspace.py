@@ -172,3 +172,4 @@ class NewWorkspace(TypedDict, total=False):
     labels: Mapping[str, str] | None
     require_kvm: bool
     include_ignored: bool
+    exclude: Sequence[str] | None
