@@ -24,6 +24,8 @@ def _service(result: ServiceResult) -> None:
     if output:
         put_alone(output, ends_line=not output.endswith("\n"))
     put(facts({**result, "last_output": "", "published_ports": ", ".join(map(_port, result.published_ports))}))
+    if result.stop_reason == "readiness_timeout":
+        say("[start] --ready-timeout 2m, for example, waits longer")
 
 
 def _list(result: ServiceListResult) -> None:

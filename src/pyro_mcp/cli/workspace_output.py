@@ -246,10 +246,17 @@ def _diff_stat(result: DiffResult) -> None:
         put(printable_line(f"{each.status:<8} {each.path}  {lines}"))
     added, removed = (sum(getattr(each, name) for each in result.entries) for name in ("added_lines", "removed_lines"))
     put(f"{result.summary.total} changed, +{added} -{removed}")
+    _say_if_cut(result)
 
 
 def _diff_names(result: DiffResult) -> None:
     put("\n".join(printable_line(each.path) for each in result.entries))
+    _say_if_cut(result)
+
+
+def _say_if_cut(result: DiffResult) -> None:
+    if result.truncated:
+        say(f"[diff] only the first {len(result.entries)} of {result.summary.total} changed files are listed")
 
 
 DIFF_FORMATS: dict[str, Callable[[Any], None]] = {"stat": _diff_stat, "name-only": _diff_names}

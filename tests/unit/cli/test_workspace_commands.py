@@ -153,6 +153,22 @@ def test_a_diff_is_the_patch_byte_by_byte_and_the_rest_is_said_beside(
     assert json.loads(capfd.readouterr().out)["patch"] == diff().patch
 
 
+def test_a_diff_can_be_shown_as_names_or_as_numbers_of_lines(
+    runner: Callable[[Any], FakeRunner], capfd: Capture
+) -> None:
+    runner(diff(truncated=True))
+    assert main(["workspace", "diff", "w", "--name-only"]) == 0
+    captured = capfd.readouterr()
+    assert captured.out == "a\nlogo.png\n"
+    assert captured.err == "[diff] only the first 2 of 2 changed files are listed\n"
+    runner(diff())
+    assert main(["workspace", "diff", "w", "--stat"]) == 0
+    captured = capfd.readouterr()
+    assert captured.out == "modified a  +1 -1\nadded    logo.png  not text\n2 changed, +2 -2\n"
+    assert captured.err == ""
+    assert main(["workspace", "diff", "w", "--stat", "--name-only"]) == 2
+
+
 def test_files_that_a_host_tool_would_run_are_named_before_anything_else(
     runner: Callable[[Any], FakeRunner], capfd: Capture
 ) -> None:

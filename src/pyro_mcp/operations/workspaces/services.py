@@ -66,7 +66,13 @@ class ServiceStartRequest:
     )
     ready_timeout_seconds: int = field(
         default=bounds.DEFAULT_READY_TIMEOUT_S,
-        metadata=about("How long to wait for it to become ready.", ge=1, le=bounds.MAX_READY_TIMEOUT_S, unit="seconds"),
+        metadata=about(
+            "How long to wait for it to become ready.",
+            ge=1,
+            le=bounds.MAX_READY_TIMEOUT_S,
+            unit="seconds",
+            also="--ready-timeout",
+        ),
     )
     ready_interval_ms: int = field(
         default=bounds.DEFAULT_READY_INTERVAL_MS,

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyro_mcp.agent.shells import ShellState
 from pyro_mcp.host.faults import forget_hits
 from pyro_mcp.host.waiting import wait_until
+from pyro_mcp.workspace.commands.logs import logs_workspace
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.shells.read import read_shell
-from pyro_mcp.workspace.shells.shell import ShellSpec, open_shell, write_shell
+from pyro_mcp.workspace.shells.shell import ShellSpec, list_shells, open_shell, write_shell
 from tests.support.host_fixture import HostFixture
 from tests.support.person import DETACH, SEEN_TIMEOUT_S, at_a_terminal
 from tests.support.pyro_cli import pyro
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.paths import Paths
 
 ATTACH = ("workspace", "shell", "attach")
+EXEC = ("workspace", "exec", "-it")
 
 
 @pytest.fixture
@@ -119,6 +122,46 @@ def test_ctrl_c_is_for_what_runs_in_the_shell(host: HostFixture, ident: str) -> 
         person.sees("status 130")
         person.types("exit\n")
         assert person.status() == 0
+
+
+def test_any_program_is_run_at_ones_own_terminal(host: HostFixture, ident: str) -> None:
+    line = 'stty size; echo "$GREETING"; trap "stty size; exit 7" WINCH; read line; echo "got $line"'
+    line += "; while :; do sleep 0.1; done"
+    with at_a_terminal(*EXEC, ident, "-e", "GREETING=hello", "--", line, cols=90, rows=20) as person:
+        person.sees("20 90")
+        person.sees("hello")
+        person.types("words\n")
+        person.sees("got words")
+        person.resizes(70, 15)
+        person.sees("15 70")
+        assert person.status() == 7
+    with at_a_terminal(*EXEC, ident, "--", "no-such-program", "argument") as person:
+        assert person.status() == 127
+    first, second = logs_workspace(host.engine, ident)
+    assert (first.exit_code, first.stdout) == (7, "")
+    assert second.exit_code is None
+    assert "no-such-program" in second.error
+    assert list_shells(host.engine, ident)[1] == ()
+
+
+def test_a_program_that_one_detaches_from_goes_on_as_a_shell(host: HostFixture, ident: str) -> None:
+    with at_a_terminal(*EXEC, ident, "--", "cat") as person:
+        person.types("here\n")
+        person.sees("here\r\nhere")
+        person.types(DETACH)
+        assert person.status() == 0
+        person.sees("to reattach: pyro workspace shell attach")
+    (left,) = list_shells(host.engine, ident)[1]
+    assert left.info.state is ShellState.RUNNING
+    assert left.info.shell in logs_workspace(host.engine, ident)[-1].error
+
+
+def test_a_program_ends_with_the_call_that_is_interrupted(host: HostFixture, ident: str) -> None:
+    with at_a_terminal(*EXEC, ident, "--", "echo ready; cat") as person:
+        person.sees("ready")
+        person.is_told(signal.SIGTERM)
+        assert person.status() == 130
+    assert list_shells(host.engine, ident)[1] == ()
 
 
 def test_what_programs_switched_on_is_switched_off(host: HostFixture, ident: str) -> None:
