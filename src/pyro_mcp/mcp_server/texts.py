@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_TEXT_BYTES = 48_000
 # How much of each text is shown, from the most to what fits in any case.
 _LIMITS = (100_000, 12_000, 4_000, 1_000, 200)
+_MISSING_CHARS = 4_000
 # How the call ended, if a result has it.
 _OUTCOME = (
     "exit_code", "timed_out", "oom_killed", "state", "stop_reason", "changed", "created", "deleted", "closed", "count",
@@ -49,6 +50,11 @@ def _lines(document: Mapping[str, object], bound: Bound) -> Iterator[str]:
         details = told.get("details")
         yield from _members(cast("dict[str, object]", details) if isinstance(details, dict) else {}, bound, "")
         return
+    if document.get("missing_count"):
+        # Nobody may take a patch for whole that is not.
+        missing = cast("list[dict[str, object]]", document["missing"])
+        named = "; ".join(f"{each['status']} {_scalar(each['path'])} ({each['reason']})" for each in missing)
+        yield bounded(f"not in the patch: {named}", _MISSING_CHARS, "path=… shows one of them")
     outcome = ", ".join(f"{name}={_scalar(document[name])}" for name in _OUTCOME if _is_told(document, name))
     if outcome:
         yield outcome

@@ -46,6 +46,12 @@ def test_after_a_long_text_the_outcome_stands_again() -> None:
     assert lines[0] == lines[-1] == "exit_code=2"
 
 
+def test_a_change_that_a_patch_lacks_is_in_the_first_line() -> None:
+    missing = [{"path": "logo.png", "status": "modified", "reason": "binary"}]
+    text = as_text({"workspace_id": "ws_1", "missing_count": 1, "missing": missing, "changed": True, "patch": ""})
+    assert text.splitlines()[0] == "not in the patch: modified logo.png (binary)"
+
+
 def test_a_time_limit_says_how_to_go_on() -> None:
     assert "raise timeout_seconds" in as_text({**EXEC, "exit_code": 124, "timed_out": True})
 
