@@ -39,7 +39,8 @@ def make_project(root: Path) -> Path:
     pkg = root / "pkg"
     for name in ("src", "dist", "other"):
         (pkg / name).mkdir(parents=True)
-    (pkg / ".gitignore").write_text("node_modules/\ndist/\n")
+    (root / ".gitignore").write_text("/pkg/dist/\n")
+    (pkg / ".gitignore").write_text("node_modules/\n")
     (pkg / "src/app.py").write_text("".join(f"value_{number} = 1\n" for number in range(2500)))
     (pkg / "lock.json").write_text(LOCK)
     for name in ("renamed.txt", "script", "gone.txt", "end.txt"):

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import TypeAlias
 
 from pyro_mcp.agent import records
 from pyro_mcp.agent.answers import flag, number
@@ -53,6 +54,8 @@ FREEZE_TIMEOUT_S = tasks.MAX_FREEZE_S + 20.0
 MAX_FETCH_BYTES = 80 * 1024 * 1024
 _ROOTS = {Area.WORKSPACE: WORKSPACE, Area.ROOT: "/", Area.GUEST: "/"}
 _MAX_MODE = 0o7777
+#: The .gitignore files above the tree that a workspace was seeded from: the way from each to the tree, and its text.
+RulesAbove: TypeAlias = Sequence[tuple[str, str]]
 
 
 class GuestFiles:
@@ -161,7 +164,9 @@ class GuestFiles:
         request = self._request(tasks.APPLY, "change files", tasks.FINISHES, count=len(changes))
         self._run(request, stdin=_Chunks(_packed(change) for change in changes))
 
-    def pack(self, path: bytes, on_data: Callable[[bytes], None], *, include_ignored: bool = True) -> Packed:
+    def pack(
+        self, path: bytes, on_data: Callable[[bytes], None], *, rules: RulesAbove = (), include_ignored: bool = True
+    ) -> Packed:
         """Send a directory or a file as a tar stream, whose names are relative to it.
 
         No link is followed. The stream is what `trees.receive` takes; what is in it is for that to check.
@@ -172,6 +177,7 @@ class GuestFiles:
             timeout_s=STREAM_TIMEOUT_S,
             stall_s=STALL_S,
             path=path,
+            rules=[list(each) for each in rules],
             include_ignored=include_ignored,
         )
         done = self._run(request, on_data=on_data)
@@ -193,6 +199,7 @@ class GuestFiles:
         bounds: DiffBounds,
         path: bytes = b"",
         *,
+        rules: RulesAbove = (),
         include_ignored: bool = False,
         include_binary: bool = False,
     ) -> TreeDiff:
@@ -205,6 +212,7 @@ class GuestFiles:
             timeout_s=DIFF_TIMEOUT_S,
             stall_s=DIFF_STALL_S,
             path=path,
+            rules=[list(each) for each in rules],
             include_ignored=include_ignored,
             include_binary=include_binary,
             **asdict(bounds),

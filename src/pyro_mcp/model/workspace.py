@@ -41,7 +41,7 @@ class SeedInfo:
     Files that rules left out are in `ignored_count` and `ignored_bytes`; `notes` are sentences about the whole.
     `mode` is `empty`, `directory` or `tar_archive`. `host_hooks` are the files (name, digest) that a host tool would
     run by itself: an export lets them out again. `checkout_prefix` is where the seed is in the git checkout around it,
-    if that is not its top: paths in patches begin with it.
+    if that is not its top: paths in patches begin with it. `checkout_rules` are the .gitignore files above it there.
     """
 
     mode: str = "empty"
@@ -61,6 +61,7 @@ class SeedInfo:
     largest_ignored: tuple[SeedNote, ...] = ()
     notes: tuple[str, ...] = ()
     checkout_prefix: str = ""
+    checkout_rules: tuple[tuple[str, str], ...] = ()
 
 
 class SecretKind(StrEnum):

@@ -1,4 +1,4 @@
-"""The git checkout around a directory that becomes a seed: where in it the directory is.
+"""The git checkout around a directory that becomes a seed: where in it the directory is, and which rules it adds.
 
 Nothing is run: the configuration of a repository may name programs.
 """
@@ -6,16 +6,34 @@ Nothing is run: the configuration of a repository may name programs.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from pyro_mcp.protocol.ignore_rules import RULES
+
+# A larger file is not taken along.
+_MAX_RULES_BYTES = 64 * 1024
+_MAX_RULES = 8
 
 
-def checkout_prefix(directory: Path) -> str:
-    """Return the path of a directory in the checkout around it, with a slash; "" for its top, or if there is none.
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is around a directory: nothing, or a checkout.
 
-    `git apply` takes the paths of a patch from there, wherever below it runs, and skips those elsewhere silently.
+    `prefix` is the directory's path below the checkout's top, with a slash: `git apply` takes the paths of a patch from
+    there, wherever below it runs, and skips those elsewhere silently. `rules` are the .gitignore files above the
+    directory: its path from where each is, with a slash, and the text.
+    """
+
+    prefix: str = ""
+    rules: tuple[tuple[str, str], ...] = ()
+
+
+def surroundings_of(directory: Path) -> Surroundings:
+    """Return what is around a directory.
+
+    Raises:
+        OSError: from examining it.
     """
     real = os.path.realpath(directory)
     device, top = os.stat(real).st_dev, real
@@ -23,11 +41,25 @@ def checkout_prefix(directory: Path) -> str:
         above = os.path.dirname(top)
         # Git looks no further either.
         if above == top or os.stat(above).st_dev != device:
-            return ""
+            return Surroundings()
         top = above
-    return "" if top == real else os.path.relpath(real, top) + "/"
+    if top == real:
+        return Surroundings()
+    prefix = os.path.relpath(real, top) + "/"
+    rules: list[tuple[str, str]] = []
+    for depth in range(prefix.count("/")):
+        inner = "/".join(prefix.split("/")[depth:])
+        text = _text(os.path.join(top, prefix[: len(prefix) - len(inner)], os.fsdecode(RULES)))
+        rules += [(inner, text)] if text else []
+    return Surroundings(prefix, tuple(rules[-_MAX_RULES:]))
 
 
 def _is_top(directory: str) -> bool:
     git = os.path.join(directory, ".git")
     return os.path.isfile(git) or os.path.lexists(os.path.join(git, "HEAD"))
+
+
+def _text(path: str) -> str:
+    if os.path.islink(path) or not os.path.isfile(path) or os.stat(path).st_size > _MAX_RULES_BYTES:
+        return ""
+    return Path(path).read_text(encoding="utf-8", errors="surrogateescape")

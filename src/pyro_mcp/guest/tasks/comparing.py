@@ -19,7 +19,7 @@ from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
 from pyro_mcp.guest.tasks.baseline import open_baseline
 from pyro_mcp.guest.tasks.differences import Difference, DifferenceWriter, Side, link_target
 from pyro_mcp.guest.tasks.failures import TaskError, failure
-from pyro_mcp.guest.tasks.ignoring import GIT, STRAIGHT, Ignored, LeftOut
+from pyro_mcp.guest.tasks.ignoring import GIT, STRAIGHT, Ignored, LeftOut, Rules
 from pyro_mcp.guest.tasks.inode_tables import touched_inodes
 from pyro_mcp.guest.tasks.listing import kind_of
 from pyro_mcp.guest.tasks.walking import GONE, names_in
@@ -39,6 +39,7 @@ def compare_trees(
     area: Area,
     path: bytes,
     *,
+    rules_above: tuple[Rules, ...],
     include_ignored: bool,
     include_binary: bool,
     max_entries: int,
@@ -49,7 +50,7 @@ def compare_trees(
     new = os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd)
     old = open_baseline(area.grounds)
     touched = _touched(new) if area.grounds.is_machine else _Everything()
-    comparison = _Comparison(new, old, touched, max_entries, include_ignored=include_ignored)
+    comparison = _Comparison(new, old, touched, max_entries, rules_above, include_ignored=include_ignored)
     comparison.run(path)
     writer = DifferenceWriter(new, old, max_file_bytes, max_total_bytes, include_binary=include_binary)
     writer.write(comparison.first())
@@ -75,7 +76,16 @@ def _touched(directory: int) -> Container[int]:
 
 
 class _Comparison:
-    def __init__(self, new: int, old: int, touched: Container[int], max_entries: int, *, include_ignored: bool) -> None:
+    def __init__(
+        self,
+        new: int,
+        old: int,
+        touched: Container[int],
+        max_entries: int,
+        rules_above: tuple[Rules, ...],
+        *,
+        include_ignored: bool,
+    ) -> None:
         self.total = 0
         self.left_out = LeftOut()
         self._new = new
@@ -83,7 +93,7 @@ class _Comparison:
         self._touched = touched
         self._max_entries = max_entries
         self._include_ignored = include_ignored
-        self._ignored = Ignored(new, old)
+        self._ignored = Ignored(new, old, rules_above)
         self._found: list[Difference] = []
 
     def run(self, path: bytes) -> None:

@@ -33,18 +33,27 @@ class Verdict(NamedTuple):
     by_one_only: bool
 
 
+class Rules(NamedTuple):
+    """A file of rules: the directory that it is in, or for one above the tree, the way from there to the tree."""
+
+    base: bytes
+    file: RuleFile
+    way: bytes = b""
+
+
 class Place(NamedTuple):
     """A directory: whether it is ignored itself, and the files of rules for what is in it, with where each is."""
 
     is_ignored: bool
-    rules: tuple[tuple[bytes, RuleFile], ...]
+    rules: tuple[Rules, ...]
 
 
 class TreeRules:
     """The rules of one tree, as they are when they are first asked for."""
 
-    def __init__(self, root: int, parsed: dict[bytes, RuleFile]) -> None:
+    def __init__(self, root: int, parsed: dict[bytes, RuleFile], above: tuple[Rules, ...] = ()) -> None:
         """Begin with a directory; files of rules that two trees have in common are `parsed` once."""
+        self._above = Place(is_ignored=False, rules=above)
         self._root = root
         self._parsed = parsed
         self._places: dict[bytes, Place] = {}
@@ -72,7 +81,7 @@ class TreeRules:
             os.close(fd)
 
     def _read(self, path: bytes) -> Place:
-        above = self.place(path.rpartition(b"/")[0]) if path else Place(is_ignored=False, rules=())
+        above = self.place(path.rpartition(b"/")[0]) if path else self._above
         if path and _is_ignored(above, path, is_directory=True):
             return Place(is_ignored=True, rules=())
         try:
@@ -91,7 +100,7 @@ class TreeRules:
             return Place(is_ignored=False, rules=rules)
         if data not in self._parsed:
             self._parsed[data] = RuleFile(data)
-        return Place(is_ignored=False, rules=(*rules, (path, self._parsed[data])))
+        return Place(is_ignored=False, rules=(*rules, Rules(path, self._parsed[data])))
 
 
 class LeftOut:
@@ -130,9 +139,9 @@ class LeftOut:
 class Ignored:
     """The rules of a workspace and of its baseline. Those of either count."""
 
-    def __init__(self, new: int, old: int) -> None:
+    def __init__(self, new: int, old: int, above: tuple[Rules, ...]) -> None:
         parsed: dict[bytes, RuleFile] = {}
-        self._new, self._old = TreeRules(new, parsed), TreeRules(old, parsed)
+        self._new, self._old = TreeRules(new, parsed, above), TreeRules(old, parsed, above)
 
     def verdict(self, path: bytes, *, is_directory: bool) -> Verdict:
         """Return what both say of a path."""
@@ -145,7 +154,7 @@ class Ignored:
     def hides_all_in(self, directory: bytes) -> bool:
         """Say whether rules in an added directory ignore all that is in it, as those that tools put in caches do."""
         place = self._new.place(directory)
-        if not place.rules or place.rules[-1][0] != directory:
+        if not place.rules or place.rules[-1].base != directory:
             return False
         return all(_is_ignored(place, path, is_directory=is_dir) for path, is_dir in self._new.names(directory))
 
@@ -153,8 +162,8 @@ class Ignored:
 def _is_ignored(above: Place, path: bytes, *, is_directory: bool) -> bool:
     if above.is_ignored or path.rpartition(b"/")[2] == GIT:
         return True
-    for base, each in reversed(above.rules):
-        verdict = each.verdict(path[len(base) + 1 :] if base else path, is_directory=is_directory)
+    for base, file, way in reversed(above.rules):
+        verdict = file.verdict(path[len(base) + 1 :] if base else way + path, is_directory=is_directory)
         if verdict is not None:
             return verdict
     return False

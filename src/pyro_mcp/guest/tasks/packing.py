@@ -16,7 +16,7 @@ from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
 from pyro_mcp.guest.tasks.baseline import open_baseline
 from pyro_mcp.guest.tasks.failures import failure
-from pyro_mcp.guest.tasks.ignoring import GIT, STRAIGHT, Ignored, LeftOut
+from pyro_mcp.guest.tasks.ignoring import GIT, STRAIGHT, Ignored, LeftOut, Rules
 from pyro_mcp.guest.tasks.streams import STDOUT, Output, widen, write_all
 from pyro_mcp.guest.tasks.walking import GONE, Names, names_in, walk
 from pyro_mcp.protocol import tar_writer, tasks
@@ -35,7 +35,7 @@ _MAX_LINKED = 500_000
 _MODE = 0o7777
 
 
-def pack_files(area: Area, path: bytes, *, include_ignored: bool) -> Document:
+def pack_files(area: Area, path: bytes, *, rules_above: tuple[Rules, ...], include_ignored: bool) -> Document:
     """Write a file or a directory, its root under the name `.`, and say what was left out because it is ignored."""
     widen(STDOUT)
     above, _, name = path.rpartition(b"/")
@@ -47,7 +47,7 @@ def pack_files(area: Area, path: bytes, *, include_ignored: bool) -> Document:
         if stat.S_ISDIR(found.st_mode):
             root = os.open(name or b".", OPEN_DIRECTORY, dir_fd=directory)
             packer.output.add(tar_writer.directory_header(b"", found.st_mode & _MODE, found.st_mtime_ns))
-            choice = None if include_ignored else _choice(area, path, left_out)
+            choice = None if include_ignored else _choice(area, path, rules_above, left_out)
             for each in walk(root, b"", chosen=choice):
                 packer.pack(each.directory, each.name, each.path)
         else:
@@ -59,13 +59,15 @@ def pack_files(area: Area, path: bytes, *, include_ignored: bool) -> Document:
     return {"entries": packer.entry_count, "left_out": packer.left_out, **left_out.told()}
 
 
-def _choice(area: Area, base: bytes, left_out: LeftOut) -> Callable[[bytes, Names], Names] | None:
+def _choice(
+    area: Area, base: bytes, rules_above: tuple[Rules, ...], left_out: LeftOut
+) -> Callable[[bytes, Names], Names] | None:
     """Return what picks the names to send: those of the baseline, and added ones that are not ignored.
 
     What is below an ignored directory that was asked for by its path is all sent.
     """
     new, old = os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd), open_baseline(area.grounds)
-    ignored = Ignored(new, old)
+    ignored = Ignored(new, old, rules_above)
     if base and ignored.verdict(base, is_directory=True).is_ignored:
         return None
 

@@ -14,6 +14,7 @@ from pyro_mcp.guest.tasks.contents import fetch_files, read_file, write_file
 from pyro_mcp.guest.tasks.exporting import export_root
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.freezing import freeze
+from pyro_mcp.guest.tasks.ignoring import Rules
 from pyro_mcp.guest.tasks.listing import list_files, usage
 from pyro_mcp.guest.tasks.moving import make_directory, move_file, remove_file
 from pyro_mcp.guest.tasks.packing import pack_files
@@ -23,6 +24,7 @@ from pyro_mcp.guest.tasks.streams import STDERR, STDOUT, write_all
 from pyro_mcp.guest.tasks.unpacking import unpack_files
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.documents import decode_trusted, encode_document
+from pyro_mcp.protocol.ignore_rules import RuleFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,6 +90,12 @@ class _Fields:
         """Return a number that may be missing."""
         return cast("int | None", self._document.get(name))
 
+    @property
+    def rules(self) -> tuple[Rules, ...]:
+        """Return the files of rules above the workspace, where its seed came from."""
+        given = cast("list[list[str]]", self._document.get("rules", []))
+        return tuple(Rules(b"", RuleFile(os.fsencode(text)), os.fsencode(way)) for way, text in given)
+
     def count(self, name: str) -> int:
         """Return a number."""
         return int(cast("int", self._document[name]))
@@ -130,11 +138,14 @@ _TASKS: dict[str, Callable[[Area, _Fields], Mapping[str, object]]] = {
     tasks.REMOVE: lambda area, fields: remove_file(area, fields.path, recursive=fields.flag("recursive")),
     tasks.FETCH: lambda area, fields: fetch_files(area, **fields.counts("count", "max_file_bytes", "max_total_bytes")),
     tasks.APPLY: lambda area, fields: apply_changes(area, count=fields.count("count")),
-    tasks.PACK: lambda area, fields: pack_files(area, fields.path, include_ignored=fields.flag("include_ignored")),
+    tasks.PACK: lambda area, fields: pack_files(
+        area, fields.path, rules_above=fields.rules, include_ignored=fields.flag("include_ignored")
+    ),
     tasks.UNPACK: lambda area, fields: unpack_files(area, fields.path),
     tasks.DIFF: lambda area, fields: compare_trees(
         area,
         fields.path,
+        rules_above=fields.rules,
         include_ignored=fields.flag("include_ignored"),
         include_binary=fields.flag("include_binary"),
         **fields.counts("max_entries", "max_file_bytes", "max_total_bytes"),

@@ -65,7 +65,9 @@ def export_workspace(
             TreeReceiver(output, hooks=hooks, progress=engine.progress, notes=engine.paths.exports) as receiver,
             use.session() as session,
         ):
-            packed = GuestFiles(session, cancel=cancel).pack(name, receiver.feed, include_ignored=include_ignored)
+            packed = GuestFiles(session, cancel=cancel).pack(
+                name, receiver.feed, rules=use.workspace.seed.checkout_rules, include_ignored=include_ignored
+            )
             report = receiver.finish()
         workspace_id = use.workspace.id
     shown = path_shown(name)

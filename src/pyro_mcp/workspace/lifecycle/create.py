@@ -29,7 +29,7 @@ from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vms import insert_vm
 from pyro_mcp.state.workspace_files import begin_workspace, finish_workspace
-from pyro_mcp.trees.surroundings import checkout_prefix
+from pyro_mcp.trees.surroundings import Surroundings, surroundings_of
 from pyro_mcp.vmm.selection import Selection
 from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
 from pyro_mcp.workspace.lifecycle.seed import Seeding
@@ -153,6 +153,7 @@ def _planned(engine: Engine, spec: WorkspaceSpec, choice: Selection, images: Ima
 
 
 def _seed_info(spec: WorkspaceSpec, report: SeedReport) -> SeedInfo:
+    around = surroundings_of(spec.seed) if isinstance(spec.seed, Path) and spec.seed.is_dir() else Surroundings()
     return SeedInfo(
         mode=report.mode.value,
         seed_path=report.seed_path,
@@ -169,5 +170,6 @@ def _seed_info(spec: WorkspaceSpec, report: SeedReport) -> SeedInfo:
         ignored_bytes=report.ignored_bytes,
         largest_ignored=tuple(SeedNote(*note) for note in report.largest_ignored),
         notes=report.notes,
-        checkout_prefix=checkout_prefix(spec.seed) if isinstance(spec.seed, Path) and spec.seed.is_dir() else "",
+        checkout_prefix=around.prefix,
+        checkout_rules=around.rules,
     )

@@ -64,6 +64,7 @@ def diff_workspace(
         tree = GuestFiles(session, cancel=cancel).diff(
             DiffBounds(MAX_ENTRIES, factor * MAX_FILE_BYTES, factor * MAX_TOTAL_BYTES),
             name,
+            rules=use.workspace.seed.checkout_rules,
             include_ignored=include_ignored,
             include_binary=binary,
         )
