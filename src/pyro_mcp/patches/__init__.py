@@ -32,7 +32,7 @@ from __future__ import annotations
 from pyro_mcp.patches.parts import MAX_FILE_BYTES, MAX_FILES, MAX_PATCH_BYTES, MAX_TOTAL_BYTES, Action, Patch
 from pyro_mcp.patches.planning import Change, Delete, FileSummary, Plan, Write, plan
 from pyro_mcp.patches.reading import parse
-from pyro_mcp.patches.targets import Tree, paths_of
+from pyro_mcp.patches.targets import Tree, below, paths_of
 
 __all__ = [
     "MAX_FILES",
@@ -47,6 +47,7 @@ __all__ = [
     "Plan",
     "Tree",
     "Write",
+    "below",
     "parse",
     "paths_of",
     "plan",

@@ -6,6 +6,7 @@ Links on the way, and names that could mean two files, are refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from pyro_mcp.model.kinds import FileKind
@@ -46,6 +47,23 @@ def paths_of(patch: Patch) -> tuple[str, ...]:
                     paths.add(path)
                     paths.update(parents(path))
     return tuple(sorted(paths, key=lambda path: path.split("/")))
+
+
+def below(patch: Patch, directory: str) -> Patch | None:
+    """Return a patch of what is in a directory, whose name ends with a slash, as one with paths from there.
+
+    None if it has other paths, too.
+    """
+    files: list[FilePatch] = []
+    for file in patch.files:
+        names: list[str | None] = []
+        for name in (file.old, file.new):
+            lead = next((lead for lead in PREFIXES if name is not None and name.startswith(lead + directory)), None)
+            if name is not None and lead is None:
+                return None
+            names.append(None if name is None or lead is None else lead + name[len(lead + directory) :])
+        files.append(replace(file, old=names[0], new=names[1]))
+    return Patch(tuple(files))
 
 
 def parents(path: str) -> Iterator[str]:

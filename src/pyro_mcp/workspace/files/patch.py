@@ -58,9 +58,16 @@ def apply_patch(engine: Engine, handle: str, patch: str, *, cancel: CancelToken 
         PyroError: INVALID, CONFLICT with `details["reason"]`; NO_SPACE in the guest; what keeps it from answering.
     """
     parsed = patches.parse(patch)
-    names = [_name(path) for path in patches.paths_of(parsed)]
     with guest_of(engine, handle, activity=False) as use, use.session() as session:
         guest = GuestFiles(session, cancel=cancel)
+        prefix = use.workspace.seed.checkout_prefix
+        inside = patches.below(parsed, prefix) if prefix else None
+        # What `diff` writes is for the checkout around the seed; the workspace is a directory of that.
+        if inside is not None and not guest.fetch([_name(prefix.partition("/")[0])], max_file_bytes=1):
+            parsed = inside
+        else:
+            prefix = ""
+        names = [_name(path) for path in patches.paths_of(parsed)]
         # One byte more than a patch may touch tells that a file is larger.
         fetched = guest.fetch(names, max_file_bytes=patches.MAX_FILE_BYTES + 1)
         if use.workspace.secrets and "[REDACTED]" in patch:
@@ -69,7 +76,8 @@ def apply_patch(engine: Engine, handle: str, patch: str, *, cancel: CancelToken 
 
             paths = [path for path in patches.paths_of(parsed) if _name(path) in fetched]
             files = [(path, fetched[_name(path)].data or b"") for path in paths]
-            parsed = patches.parse(Restorer(redactor_for(engine.paths, use.workspace), files).patch(patch))
+            restored = patches.parse(Restorer(redactor_for(engine.paths, use.workspace), files).patch(patch))
+            parsed = patches.below(restored, prefix) or restored
         plan = patches.plan(parsed, FetchedTree(fetched))
         guest.apply([_change(each) for each in plan.changes])
         workspace_id = use.workspace.id

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.file_values import ContentForm
 from pyro_mcp.model.kinds import DiffChange, FileKind
-from pyro_mcp.protocol.names import join, shown
+from pyro_mcp.protocol.names import shown
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.workspace.files.left_out import left_out_of
 from pyro_mcp.workspace.review import git_patch
@@ -40,7 +40,7 @@ _NOTHING = Hunks(b"", 0, 0)
 class Composition:
     """How a patch is to be made.
 
-    Paths in it are below `prefix`. `is_secret` says whether bytes hold a value that must not be shown: binary content
+    Paths in it begin with `prefix`. `is_secret` says whether bytes hold a value that must not be shown: binary content
     with one is left out, since it can't be redacted.
     """
 
@@ -177,7 +177,7 @@ def _drafted(entry: DiffEntry, hooks: PatchHooks, how: Composition) -> _Draft:
         part = entry.parts[0]
         if how.is_secret(part.old) or how.is_secret(part.new):
             return _Draft(entry, reason=_CONCEALED)
-    return _Draft(entry, join(how.prefix, entry.path), _mode(entry.old), _mode(entry.new))
+    return _Draft(entry, how.prefix + entry.path, _mode(entry.old), _mode(entry.new))
 
 
 def _mode(side: DiffSide | None) -> str | None:

@@ -170,6 +170,21 @@ def test_a_patch_has_the_bytes_of_any_text(pyro: Pyro, ws: str, repo: Path) -> N
     assert (repo / "binary").read_bytes() == b"a\0b"
 
 
+def test_a_patch_of_a_directory_inside_a_checkout_has_paths_from_its_top(pyro: Pyro, repo: Path) -> None:
+    first, second = (
+        pyro.create_workspace("debian:12", seed_path=repo / "stats", allow_host_compat=True).workspace_id
+        for _ in range(2)
+    )
+    pyro.exec_workspace(first, command="echo two >> mean.py; mkdir new; echo 1 > new/f")
+    diff = pyro.diff_workspace(first)
+    assert (diff.patch_prefix, diff.patch.split()[2]) == ("stats/", "a/stats/mean.py")
+    applied = pyro.apply_workspace_patch(second, patch=diff.patch)
+    assert [each.path for each in applied.entries] == ["mean.py", "new/f"]
+    assert pyro.diff_workspace(second).patch == diff.patch
+    assert git("apply", "-", cwd=repo / "stats", stdin=diff.patch_bytes).returncode == 0
+    assert (repo / "stats/mean.py").read_text().endswith("two\n")
+
+
 def test_a_changed_file_that_the_patch_lacks_is_named_first(pyro: Pyro, ws: str) -> None:
     pyro.exec_workspace(ws, command="printf '\\0' > README.md; printf '\\0' > new")
     diff = pyro.diff_workspace(ws)
