@@ -26,6 +26,15 @@ PRINTED = {
         "again    exit 1",
         "deleted  True",
     ],
+    "python_review.py": [
+        "ignored  ['node_modules/']",
+        "missing  [('logo.png', 'binary')]",
+        'app.js   console.log("Good morning");',
+        r"menu.txt b'caf\xe9\n'",
+        r"logo.png b'\x89PNG\x00'",
+        "named    node_modules/left-pad/7.js added",
+        "deleted  True",
+    ],
     "python_objects.py": [
         "before  AssertionError: 3.0",
         "after   exit 0",
