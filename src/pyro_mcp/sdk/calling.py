@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -36,22 +36,15 @@ class Calling:
         self.runner = runner
         self.progress = Told(progress) if callable(progress) else progress
 
-    def _run(
-        self,
-        command: str,
-        /,
-        *,
-        stdin: Stdin | None = None,
-        on_stdout: Callable[[str], object] | None = None,
-        on_stderr: Callable[[str], object] | None = None,
-        **given: Any,  # noqa: ANN401 - each method declares its types
-    ) -> Any:  # noqa: ANN401 - as above
-        """Run the operation with this name on the command line; its request's fields are given by name."""
+    def _run(self, command: str, given: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - methods have types
+        """Run the operation with this name on the command line; `given` are the locals of a method: its arguments."""
+        fields = {name: value for name, value in (given or {}).items() if name != "self"}
+        stdin, on_stdout, on_stderr = (fields.pop(name, None) for name in ("stdin", "on_stdout", "on_stderr"))
         operation = find_command(command.split(" "))
         if operation is None:
             raise LookupError(command)
         known = {each.name: each for each in parameters(operation.request)}
-        request = operation.request(**{name: _held(known[name], value) for name, value in given.items()})
+        request = operation.request(**{name: _held(known[name], value) for name, value in fields.items()})
         with calling(self) as call:
             streams = replace(call, stdin=_readable(stdin), on_output=_live(on_stdout, on_stderr))
             return self.runner.run(operation, request, streams)

@@ -83,6 +83,8 @@ class Files:
         size = None
         if isinstance(data, str):
             data = data.encode("utf-8", "surrogateescape")
+        elif not isinstance(data, bytes) and not data.seekable():
+            data = data.read()
         elif not isinstance(data, bytes):
             start = data.tell()
             size = data.seek(0, os.SEEK_END) - start

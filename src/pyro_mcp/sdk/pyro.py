@@ -118,14 +118,14 @@ class Pyro(Operations):
 
         Example: `pyro.pull_environment("debian:12")`
         """
-        return self._run("env pull", environment=environment, force=force)
+        return self._run("env pull", locals())
 
     def inspect_environment(self, environment: str) -> EnvInspectResult:
         """Show everything that is known of an environment.
 
         Example: `pyro.inspect_environment("debian:12").digest`
         """
-        return self._run("env inspect", environment=environment)
+        return self._run("env inspect", locals())
 
     def prune_environments(self) -> EnvPruneResult:
         """Remove what no catalog entry and no VM needs.
@@ -160,27 +160,7 @@ class Pyro(Operations):
 
         Example: `pyro.run_in_vm("debian:12", ["python3", "-c", "print(6 * 7)"]).stdout`
         """
-        return self._run(
-            "run",
-            environment=environment,
-            command=command,
-            vcpu_count=vcpu_count,
-            mem_mib=mem_mib,
-            timeout_seconds=timeout_seconds,
-            ttl_seconds=ttl_seconds,
-            network=network,
-            allow_host_compat=allow_host_compat,
-            require_kvm=require_kvm,
-            env=env,
-            cwd=cwd,
-            user=user,
-            stdin=stdin,
-            merge_stderr=merge_stderr,
-            max_output_bytes=max_output_bytes,
-            keep=keep,
-            on_stdout=on_stdout,
-            on_stderr=on_stderr,
-        )
+        return self._run("run", locals())
 
     def create_vm(
         self,
@@ -197,23 +177,14 @@ class Pyro(Operations):
 
         Example: `pyro.create_vm("debian:12", mem_mib=2048).vm_id`
         """
-        return self._run(
-            "vm create",
-            environment=environment,
-            vcpu_count=vcpu_count,
-            mem_mib=mem_mib,
-            ttl_seconds=ttl_seconds,
-            network=network,
-            allow_host_compat=allow_host_compat,
-            require_kvm=require_kvm,
-        )
+        return self._run("vm create", locals())
 
     def start_vm(self, vm_id: str) -> VmResult:
         """Start a VM that was created or stopped.
 
         Example: `pyro.start_vm(vm_id)`
         """
-        return self._run("vm start", vm_id=vm_id)
+        return self._run("vm start", locals())
 
     def exec_vm(
         self,
@@ -235,42 +206,28 @@ class Pyro(Operations):
 
         Example: `pyro.exec_vm(vm_id, command="uname -a").stdout`
         """
-        return self._run(
-            "vm exec",
-            vm_id=vm_id,
-            command=command,
-            timeout_seconds=timeout_seconds,
-            env=env,
-            cwd=cwd,
-            user=user,
-            stdin=stdin,
-            merge_stderr=merge_stderr,
-            max_output_bytes=max_output_bytes,
-            keep=keep,
-            on_stdout=on_stdout,
-            on_stderr=on_stderr,
-        )
+        return self._run("vm exec", locals())
 
     def stop_vm(self, vm_id: str) -> VmResult:
         """Stop a VM and keep its disk.
 
         Example: `pyro.stop_vm(vm_id)`
         """
-        return self._run("vm stop", vm_id=vm_id)
+        return self._run("vm stop", locals())
 
     def delete_vm(self, vm_id: str) -> VmDeleteResult:
         """Delete a VM and its disk.
 
         Example: `pyro.delete_vm(vm_id)`
         """
-        return self._run("vm delete", vm_id=vm_id)
+        return self._run("vm delete", locals())
 
     def status_vm(self, vm_id: str) -> VmResult:
         """Show a VM's state.
 
         Example: `pyro.status_vm(vm_id).state`
         """
-        return self._run("vm status", vm_id=vm_id)
+        return self._run("vm status", locals())
 
     def list_vms(self) -> VmListResult:
         """List the VMs that are there.
@@ -284,7 +241,7 @@ class Pyro(Operations):
 
         Example: `pyro.network_info_vm(vm_id).has_network`
         """
-        return self._run("vm network-info", vm_id=vm_id)
+        return self._run("vm network-info", locals())
 
     def reap_expired(self) -> VmReapExpiredResult:
         """Delete expired VMs.
@@ -298,18 +255,18 @@ class Pyro(Operations):
 
         Example: `pyro.doctor(environment="debian:12")`
         """
-        return self._run("doctor", environment=environment, platform=platform)
+        return self._run("doctor", locals())
 
     def prepare(self, environment: str = "debian:12", *, network: bool = False, force: bool = False) -> PrepareResult:
         """Install an environment, prepare a fast start of the next VM, and prove it by running one.
 
         Example: `pyro.prepare("debian:12")`
         """
-        return self._run("prepare", environment=environment, network=network, force=force)
+        return self._run("prepare", locals())
 
     def demo(self, *, network: bool = False) -> VmExecResult:
         """Run a command in a fresh VM; with `network`, one that fetches a page.
 
         Example: `pyro.demo(network=True)`
         """
-        return self._run("demo", network=network)
+        return self._run("demo", locals())

@@ -42,34 +42,21 @@ class Services(Calling):
 
         Example: `pyro.start_service("app", "web", command="python3 -m http.server 8080").state`
         """
-        return self._run(
-            "workspace service start",
-            workspace_id=workspace_id,
-            service_name=service_name,
-            command=command,
-            cwd=cwd,
-            readiness=readiness,
-            ready_timeout_seconds=ready_timeout_seconds,
-            ready_interval_ms=ready_interval_ms,
-            secret_env=secret_env,
-            env=env,
-            user=user,
-            published_ports=published_ports,
-        )
+        return self._run("workspace service start", locals())
 
     def list_services(self, workspace_id: str) -> ServiceListResult:
         """List the services of a workspace.
 
         Example: `[each.state for each in pyro.list_services("app").services]`
         """
-        return self._run("workspace service list", workspace_id=workspace_id)
+        return self._run("workspace service list", locals())
 
     def status_service(self, workspace_id: str, service_name: str) -> ServiceResult:
         """Show a service.
 
         Example: `pyro.status_service("app", "web").state`
         """
-        return self._run("workspace service status", workspace_id=workspace_id, service_name=service_name)
+        return self._run("workspace service status", locals())
 
     def logs_service(
         self,
@@ -83,17 +70,11 @@ class Services(Calling):
 
         Example: `pyro.logs_service("app", "web", tail_lines=20)`
         """
-        return self._run(
-            "workspace service logs",
-            workspace_id=workspace_id,
-            service_name=service_name,
-            tail_lines=tail_lines,
-            all=all,
-        )
+        return self._run("workspace service logs", locals())
 
     def stop_service(self, workspace_id: str, service_name: str) -> ServiceResult:
         """Stop a service, with all that it started, and its published ports.
 
         Example: `pyro.stop_service("app", "web")`
         """
-        return self._run("workspace service stop", workspace_id=workspace_id, service_name=service_name)
+        return self._run("workspace service stop", locals())

@@ -37,23 +37,14 @@ class Shells(Calling):
 
         Example: `pyro.open_shell("app", cwd="src").shell_id`
         """
-        return self._run(
-            "workspace shell open",
-            workspace_id=workspace_id,
-            cwd=cwd,
-            cols=cols,
-            rows=rows,
-            secret_env=secret_env,
-            env=env,
-            user=user,
-        )
+        return self._run("workspace shell open", locals())
 
     def list_shells(self, workspace_id: str) -> ShellListResult:
         """List the shells of a workspace, the oldest first.
 
         Example: `[each.shell_id for each in pyro.list_shells("app").shells]`
         """
-        return self._run("workspace shell list", workspace_id=workspace_id)
+        return self._run("workspace shell list", locals())
 
     def read_shell(
         self,
@@ -69,15 +60,7 @@ class Shells(Calling):
 
         Example: `pyro.read_shell("app", shell_id, plain=True, wait_for_idle_ms=500).output`
         """
-        return self._run(
-            "workspace shell read",
-            workspace_id=workspace_id,
-            shell_id=shell_id,
-            cursor=cursor,
-            max_chars=max_chars,
-            plain=plain,
-            wait_for_idle_ms=wait_for_idle_ms,
-        )
+        return self._run("workspace shell read", locals())
 
     def write_shell(
         self,
@@ -91,26 +74,18 @@ class Shells(Calling):
 
         Example: `pyro.write_shell("app", shell_id, input="make test")`
         """
-        return self._run(
-            "workspace shell write",
-            workspace_id=workspace_id,
-            shell_id=shell_id,
-            input=input,
-            append_newline=append_newline,
-        )
+        return self._run("workspace shell write", locals())
 
     def signal_shell(self, workspace_id: str, shell_id: str, *, signal_name: str = "INT") -> ShellSignalResult:
         """Send a signal (HUP, INT, TERM, KILL) to what runs in a shell's foreground.
 
         Example: `pyro.signal_shell("app", shell_id)`
         """
-        return self._run(
-            "workspace shell signal", workspace_id=workspace_id, shell_id=shell_id, signal_name=signal_name
-        )
+        return self._run("workspace shell signal", locals())
 
     def close_shell(self, workspace_id: str, shell_id: str) -> ShellCloseResult:
         """End a shell and all that it has started.
 
         Example: `pyro.close_shell("app", shell_id)`
         """
-        return self._run("workspace shell close", workspace_id=workspace_id, shell_id=shell_id)
+        return self._run("workspace shell close", locals())

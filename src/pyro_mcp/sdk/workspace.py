@@ -119,21 +119,8 @@ class Workspace:
 
         Example: `workspace.exec("pytest -q", timeout_seconds=600, on_stdout=print).exit_code`
         """
-        return self.pyro.exec_workspace(
-            self.id,
-            command=command,
-            timeout_seconds=timeout_seconds,
-            secret_env=secret_env,
-            env=env,
-            cwd=cwd,
-            user=user,
-            stdin=stdin,
-            merge_stderr=merge_stderr,
-            max_output_bytes=max_output_bytes,
-            keep=keep,
-            on_stdout=on_stdout,
-            on_stderr=on_stderr,
-        )
+        given = {name: value for name, value in locals().items() if name != "self"}
+        return self.pyro.exec_workspace(self.id, **given)
 
     def patch(self, patch: str) -> PatchApplyResult:
         """Apply a unified diff: all of it, or nothing.

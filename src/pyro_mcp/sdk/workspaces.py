@@ -57,22 +57,7 @@ class Workspaces(Calling):
 
         Example: `pyro.create_workspace("debian:12", seed_path=".", name="app").workspace_id`
         """
-        return self._run(
-            "workspace create",
-            environment=environment,
-            vcpu_count=vcpu_count,
-            mem_mib=mem_mib,
-            ttl_seconds=ttl_seconds,
-            network_policy=network_policy,
-            allow_host_compat=allow_host_compat,
-            require_kvm=require_kvm,
-            seed_path=seed_path,
-            include_ignored=include_ignored,
-            exclude=exclude,
-            secrets=secrets,
-            name=name,
-            labels=labels,
-        )
+        return self._run("workspace create", locals())
 
     def list_workspaces(self) -> WorkspaceListResult:
         """List workspaces, most recently active first.
@@ -94,42 +79,35 @@ class Workspaces(Calling):
 
         Example: `pyro.update_workspace("app", labels={"ticket": "17"})`
         """
-        return self._run(
-            "workspace update",
-            workspace_id=workspace_id,
-            name=name,
-            clear_name=clear_name,
-            labels=labels,
-            clear_labels=clear_labels,
-        )
+        return self._run("workspace update", locals())
 
     def status_workspace(self, workspace_id: str) -> WorkspaceResult:
         """Show a workspace.
 
         Example: `pyro.status_workspace("app").state`
         """
-        return self._run("workspace status", workspace_id=workspace_id)
+        return self._run("workspace status", locals())
 
     def stop_workspace(self, workspace_id: str) -> WorkspaceResult:
         """Stop a workspace; everything in it is kept.
 
         Example: `pyro.stop_workspace("app")`
         """
-        return self._run("workspace stop", workspace_id=workspace_id)
+        return self._run("workspace stop", locals())
 
     def start_workspace(self, workspace_id: str) -> WorkspaceResult:
         """Start a stopped workspace. Operations that need it running start it by themselves.
 
         Example: `pyro.start_workspace("app")`
         """
-        return self._run("workspace start", workspace_id=workspace_id)
+        return self._run("workspace start", locals())
 
     def delete_workspace(self, workspace_id: str) -> WorkspaceDeleteResult:
         """Delete a workspace and everything in it.
 
         Example: `pyro.delete_workspace("app")`
         """
-        return self._run("workspace delete", workspace_id=workspace_id)
+        return self._run("workspace delete", locals())
 
     def exec_workspace(
         self,
@@ -152,29 +130,14 @@ class Workspaces(Calling):
 
         Example: `pyro.exec_workspace("app", command="pytest -q", timeout_seconds=600, on_stdout=print).exit_code`
         """
-        return self._run(
-            "workspace exec",
-            workspace_id=workspace_id,
-            command=command,
-            timeout_seconds=timeout_seconds,
-            secret_env=secret_env,
-            env=env,
-            cwd=cwd,
-            user=user,
-            stdin=stdin,
-            merge_stderr=merge_stderr,
-            max_output_bytes=max_output_bytes,
-            keep=keep,
-            on_stdout=on_stdout,
-            on_stderr=on_stderr,
-        )
+        return self._run("workspace exec", locals())
 
     def logs_workspace(self, workspace_id: str, *, sequence: int | None = None, offset: int = 0) -> WorkspaceLogsResult:
         """Show the commands that were run; with `sequence`, that one and all its output that is kept.
 
         Example: `[each.exit_code for each in pyro.logs_workspace("app").entries]`
         """
-        return self._run("workspace logs", workspace_id=workspace_id, sequence=sequence, offset=offset)
+        return self._run("workspace logs", locals())
 
     def push_workspace_sync(
         self, workspace_id: str, source_path: str | PathLike[str], *, dest: str = "/workspace"
@@ -183,7 +146,7 @@ class Workspaces(Calling):
 
         Example: `pyro.push_workspace_sync("app", "fixtures", dest="/workspace/fixtures")`
         """
-        return self._run("workspace sync push", workspace_id=workspace_id, source_path=source_path, dest=dest)
+        return self._run("workspace sync push", locals())
 
     def list_workspace_files(
         self, workspace_id: str, *, path: str = "/workspace", recursive: bool = False
@@ -192,7 +155,7 @@ class Workspaces(Calling):
 
         Example: `pyro.list_workspace_files("app", path="src", recursive=True).entries`
         """
-        return self._run("workspace file list", workspace_id=workspace_id, path=path, recursive=recursive)
+        return self._run("workspace file list", locals())
 
     def read_workspace_file(
         self, workspace_id: str, path: str, *, max_bytes: int = 65536, offset: int = 0
@@ -201,23 +164,21 @@ class Workspaces(Calling):
 
         Example: `pyro.read_workspace_file("app", "src/app.py")`
         """
-        return self._run(
-            "workspace file read", workspace_id=workspace_id, path=path, max_bytes=max_bytes, offset=offset
-        )
+        return self._run("workspace file read", locals())
 
     def write_workspace_file(self, workspace_id: str, path: str, *, text: str) -> FileWriteResult:
         """Write a text file of a workspace, whole.
 
         Example: `pyro.write_workspace_file("app", "notes.txt", text="a few words")`
         """
-        return self._run("workspace file write", workspace_id=workspace_id, path=path, text=text)
+        return self._run("workspace file write", locals())
 
     def apply_workspace_patch(self, workspace_id: str, *, patch: str) -> PatchApplyResult:
         """Apply a unified diff: all of it, or nothing.
 
         Example: `pyro.apply_workspace_patch("app", patch=diff)`
         """
-        return self._run("workspace patch apply", workspace_id=workspace_id, patch=patch)
+        return self._run("workspace patch apply", locals())
 
     def diff_workspace(
         self,
@@ -232,21 +193,14 @@ class Workspaces(Calling):
 
         Example: `pyro.diff_workspace("app", binary=True).patch_bytes`
         """
-        return self._run(
-            "workspace diff",
-            workspace_id=workspace_id,
-            path=path,
-            include_ignored=include_ignored,
-            binary=binary,
-            include_host_hooks=include_host_hooks,
-        )
+        return self._run("workspace diff", locals())
 
     def summarize_workspace(self, workspace_id: str, *, include_ignored: bool = False) -> SummaryResult:
         """Summarise on one page what happened in a workspace since it was created or last reset.
 
         Example: `pyro.summarize_workspace("app")`
         """
-        return self._run("workspace summary", workspace_id=workspace_id, include_ignored=include_ignored)
+        return self._run("workspace summary", locals())
 
     def export_workspace(
         self,
@@ -261,49 +215,42 @@ class Workspaces(Calling):
 
         Example: `pyro.export_workspace("app", "dist", output_path="dist")`
         """
-        return self._run(
-            "workspace export",
-            workspace_id=workspace_id,
-            path=path,
-            output_path=output_path,
-            include_ignored=include_ignored,
-            include_host_hooks=include_host_hooks,
-        )
+        return self._run("workspace export", locals())
 
     def create_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotResult:
         """Take a named snapshot of /workspace.
 
         Example: `pyro.create_snapshot("app", "tests-pass")`
         """
-        return self._run("workspace snapshot create", workspace_id=workspace_id, snapshot_name=snapshot_name)
+        return self._run("workspace snapshot create", locals())
 
     def list_snapshots(self, workspace_id: str) -> SnapshotListResult:
         """List the snapshots of a workspace, the baseline first.
 
         Example: `pyro.list_snapshots("app").snapshots`
         """
-        return self._run("workspace snapshot list", workspace_id=workspace_id)
+        return self._run("workspace snapshot list", locals())
 
     def delete_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotDeleteResult:
         """Delete a snapshot; the workspace stays as it is.
 
         Example: `pyro.delete_snapshot("app", "tests-pass")`
         """
-        return self._run("workspace snapshot delete", workspace_id=workspace_id, snapshot_name=snapshot_name)
+        return self._run("workspace snapshot delete", locals())
 
     def reset_workspace(self, workspace_id: str, *, snapshot: str = "baseline") -> ResetResult:
         """Discard everything in a workspace and start over with the baseline or a snapshot.
 
         Example: `pyro.reset_workspace("app", snapshot="tests-pass")`
         """
-        return self._run("workspace reset", workspace_id=workspace_id, snapshot=snapshot)
+        return self._run("workspace reset", locals())
 
     def export_workspace_disk(self, workspace_id: str, *, output_path: str | PathLike[str]) -> DiskExportResult:
         """Write a stopped workspace's whole root file system as one ext4 image.
 
         Example: `pyro.export_workspace_disk("app", output_path="app.ext4")`
         """
-        return self._run("workspace disk export", workspace_id=workspace_id, output_path=output_path)
+        return self._run("workspace disk export", locals())
 
     def list_workspace_disk(
         self, workspace_id: str, *, path: str = "/workspace", recursive: bool = False
@@ -312,11 +259,11 @@ class Workspaces(Calling):
 
         Example: `pyro.list_workspace_disk("app", path="/etc").entries`
         """
-        return self._run("workspace disk list", workspace_id=workspace_id, path=path, recursive=recursive)
+        return self._run("workspace disk list", locals())
 
     def read_workspace_disk(self, workspace_id: str, path: str, *, max_bytes: int = 65536) -> DiskReadResult:
         """Read a text file anywhere in a stopped workspace.
 
         Example: `pyro.read_workspace_disk("app", "/etc/os-release")`
         """
-        return self._run("workspace disk read", workspace_id=workspace_id, path=path, max_bytes=max_bytes)
+        return self._run("workspace disk read", locals())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyro_mcp import Pyro
+from pyro_mcp import AsyncPyro, ProgressEvent, Pyro
 from pyro_mcp.errors import PyroError
+from pyro_mcp.operations.operation import Call
 from tests.support.fake_runner import FakeRunner
 from tests.support.workspace_results import WORKSPACE_ID, workspace
 
@@ -96,3 +98,57 @@ def test_what_is_out_of_bounds_is_refused_before_anything_is_done(
         getattr(pyro, method)(**arguments)
     assert message in caught.value.message
     assert caught.value.hint
+
+
+def test_an_object_asks_for_what_its_methods_are_given(pyro: Pyro) -> None:
+    made = pyro.workspace("debian:12", seed_path=Path("/src"), name="app")
+    assert (asked(pyro)[0], asked(pyro)[1].seed_path, asked(pyro)[1].name) == ("workspace_create", "/src", "app")
+    made.exec(["a", "b"], cwd="src", user="user", env={"A": "b"}, timeout_seconds=None, keep="tail", merge_stderr=True)
+    request = asked(pyro)[1]
+    assert (request.workspace_id, request.command, request.cwd, request.user) == (
+        WORKSPACE_ID,
+        ("a", "b"),
+        "src",
+        "user",
+    )
+    assert (request.env, request.timeout_seconds, request.keep, request.merge_stderr) == (
+        {"A": "b"},
+        None,
+        "tail",
+        True,
+    )
+    made.diff(path="src")
+    assert (asked(pyro)[0], asked(pyro)[1].workspace_id, asked(pyro)[1].path) == ("workspace_diff", WORKSPACE_ID, "src")
+    with made:
+        made.patch("p")
+    assert asked(pyro)[0] == "workspace_delete"
+    with pyro.workspace(id="app") as same:
+        assert same.id == WORKSPACE_ID
+    assert asked(pyro)[0] == "workspace_status"
+    with pytest.raises(PyroError, match="can't be given for an existing workspace"):
+        pyro.workspace(id="app", name="other")
+
+
+def test_what_may_be_awaited_is_the_same(pyro: Pyro) -> None:
+    async def main() -> None:
+        async with AsyncPyro() as waiting:
+            waiting.sync.runner = pyro.runner
+            async with waiting.workspace("debian:12", keep=True) as made:
+                await made.exec("ls", cwd="src")
+                assert (asked(pyro)[1].command, asked(pyro)[1].cwd) == ("ls", "src")
+            assert (await waiting.status_workspace("app")).workspace_id == WORKSPACE_ID
+
+    asyncio.run(main())
+
+
+def test_progress_may_be_told_to_a_callable() -> None:
+    seen: list[ProgressEvent] = []
+
+    def answer(operation: object, request: object, call: Call) -> object:
+        del operation, request
+        call.progress.phase("seed", "reading")
+        call.progress.advance(0.5, "half")
+        return workspace()
+
+    Pyro(runner=FakeRunner(answer), progress=seen.append).status_workspace("app")
+    assert seen == [("seed", "reading", None), ("seed", "half", 0.5)]
