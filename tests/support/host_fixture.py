@@ -130,7 +130,7 @@ class HostFixture:
         return WorkspaceFiles(self.paths, workspace.id)
 
     def files(self, vm: Vm) -> VmFiles:
-        return VmFiles.of(self.paths, vm.id)
+        return VmFiles(self.paths, vm.id)
 
     def remains(self) -> list[str]:
         """Return the rows, files and processes that any VM or workspace left."""

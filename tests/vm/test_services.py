@@ -131,7 +131,7 @@ def is_refused(port: int) -> bool:
 def record_of(paths: Paths, ident: str) -> Service:
     with Engine(paths) as engine:
         workspace = engine.store.workspaces.get(ident)
-        found = ServiceRecords(VmFiles.of(paths, workspace.vm_id)).find("web")
+        found = ServiceRecords(VmFiles(paths, workspace.vm_id)).find("web")
     assert found is not None
     return found
 

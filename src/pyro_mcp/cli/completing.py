@@ -168,7 +168,7 @@ def _names(using: Engine, asks: str, handle: str) -> Iterator[Offer]:
             from pyro_mcp.state.service_records import ServiceRecords
 
             workspace = using.store.workspaces.lookup(handle)
-            records = ServiceRecords(VmFiles.of(using.paths, workspace.vm_id)) if workspace.vm_id else None
+            records = ServiceRecords(VmFiles(using.paths, workspace.vm_id)) if workspace.vm_id else None
             yield from ((each.name, each.state.value) for each in (records.all() if records else ()))
         case "guest shell":
             from pyro_mcp.workspace.shells.shell import list_shells

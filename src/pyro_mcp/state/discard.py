@@ -57,7 +57,7 @@ def discard_vm(store: Store, paths: Paths, vm: Vm) -> None:
 
 def remove_files(paths: Paths, vm_id: str) -> None:
     """Remove both directories of a VM, and what their records lead to."""
-    files = VmFiles.of(paths, vm_id)
+    files = VmFiles(paths, vm_id)
     if files.services.exists():
         from pyro_mcp.state.service_records import end_publishers
 

@@ -5,7 +5,6 @@ Files that a driver puts into the runtime directory (sockets, locks) are named t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp.host.paths import Paths
@@ -23,62 +22,39 @@ DELETED_SUFFIX = ".deleted"
 UNFINISHED = "unfinished"
 
 
-@dataclass(frozen=True, slots=True)
 class VmFiles:
-    """Where one VM has its files: `directory` until it is deleted, `runtime` only while it runs."""
+    """Where one VM has its files: `directory` until it is deleted, `runtime` only while it runs.
 
-    vm_id: str
-    directory: Path
-    runtime: Path
+    root.img         the sparse disk that takes the guest's writes
+    workspace.img    the sparse disk of `/workspace`; a one-shot VM's stays empty
+    unfinished       an empty file, there while the VM has not started yet, or if it is of one run only: it may be
+                     removed
+    flush            how far the guest came with its disks when its keeper was told to end (see `unclean`)
+    console.log      the end of what the guest's console printed, written by the keeper at the end
+    services/        the records of its services
+    vm.json          the copy of its row from which it is known again if the database is lost
+    """
 
-    @classmethod
-    def of(cls, paths: Paths, vm_id: str) -> VmFiles:
+    def __init__(self, paths: Paths, vm_id: str) -> None:
         """Name the files of a VM; an id that could lead elsewhere is refused."""
-        checked = parse_vm_id(vm_id)
-        return cls(checked, paths.vms / checked, paths.runtime_vms / checked)
-
-    @property
-    def root_disk(self) -> Path:
-        """Return the sparse disk that takes the guest's writes."""
-        return self.directory / "root.img"
-
-    @property
-    def workspace_disk(self) -> Path:
-        """Return the sparse disk of `/workspace`; a one-shot VM's stays empty."""
-        return self.directory / "workspace.img"
-
-    @property
-    def unfinished(self) -> Path:
-        """Return the empty file that marks a VM that has not started yet, or is of one run only: it may be removed."""
-        return self.directory / UNFINISHED
-
-    @property
-    def flush(self) -> Path:
-        """Say how far the guest came with its disks when its keeper was told to end (see `unclean`)."""
-        return self.directory / "flush"
-
-    @property
-    def console_log(self) -> Path:
-        """Return the end of what the guest's console printed, written by the keeper at the end."""
-        return self.directory / "console.log"
-
-    @property
-    def services(self) -> Path:
-        """Return the directory of the records of its services."""
-        return self.directory / "services"
-
-    @property
-    def record(self) -> Path:
-        """Return the copy of the VM's row from which it is known again if the database is lost."""
-        return self.directory / "vm.json"
+        self.vm_id = parse_vm_id(vm_id)
+        self.directory = paths.vms / self.vm_id
+        self.runtime = paths.runtime_vms / self.vm_id
+        self.root_disk = self.directory / "root.img"
+        self.workspace_disk = self.directory / "workspace.img"
+        self.unfinished = self.directory / UNFINISHED
+        self.flush = self.directory / "flush"
+        self.console_log = self.directory / "console.log"
+        self.services = self.directory / "services"
+        self.record = self.directory / "vm.json"
 
 
 class WorkspaceFiles:
     """Where one workspace has its files.
 
-    workspace.json           the copy of its row
-    unfinished               there until its creation has been recorded
-    secrets.json             its secrets, with their values
+    workspace.json           the copy of its row from which it is known again if the database is lost
+    unfinished               an empty file, there until its creation has been recorded: it may be removed
+    secrets.json             its secrets, with their values, for their owner's eyes only
     baseline.img             its first `/workspace`, read-only (on the host itself: the directory `baseline`)
     snapshots/ID.img         (`snapshots/ID`)
     snapshots/ID.json        which snapshot that is
@@ -87,51 +63,19 @@ class WorkspaceFiles:
     lives/N/life.json        which generation this is
     lives/N/unfinished       there until a reset has made all that the generation needs
     lives/N/commands/        the full output of commands whose output is long
-
-    Not a dataclass: every start loads this module, and making one takes longer than all the rest of it.
     """
-
-    __slots__ = ("directory", "workspace_id")
 
     def __init__(self, paths: Paths, workspace_id: str) -> None:
         """Name the files of a workspace; an id that could lead elsewhere is refused."""
         self.workspace_id = parse_workspace_id(workspace_id)
         self.directory = paths.workspaces / self.workspace_id
-
-    @property
-    def record(self) -> Path:
-        """Return the copy of the row from which the workspace is known again if the database is lost."""
-        return self.directory / "workspace.json"
-
-    @property
-    def unfinished(self) -> Path:
-        """Return the empty file that marks a workspace whose creation was never reported: it may be removed."""
-        return self.directory / UNFINISHED
-
-    @property
-    def secrets(self) -> Path:
-        """Return the one file that holds the values of the workspace's secrets, for its owner's eyes only."""
-        return self.directory / "secrets.json"
-
-    @property
-    def snapshots(self) -> Path:
-        """Return the directory of snapshots."""
-        return self.directory / "snapshots"
-
-    @property
-    def lives(self) -> Path:
-        """Return the directory of generations."""
-        return self.directory / "lives"
-
-    @property
-    def baseline_disk(self) -> Path:
-        """Return the read-only disk with `/workspace` as it was created."""
-        return self.directory / "baseline.img"
-
-    @property
-    def baseline_tree(self) -> Path:
-        """Return what stands for the baseline's disk on the host itself: a directory."""
-        return self.directory / "baseline"
+        self.record = self.directory / "workspace.json"
+        self.unfinished = self.directory / UNFINISHED
+        self.secrets = self.directory / "secrets.json"
+        self.snapshots = self.directory / "snapshots"
+        self.lives = self.directory / "lives"
+        self.baseline_disk = self.directory / "baseline.img"
+        self.baseline_tree = self.directory / "baseline"
 
     def snapshot_disk(self, snapshot_id: str) -> Path:
         """Return a snapshot's read-only disk."""

@@ -181,13 +181,13 @@ class _Reconciliation:
                 undo_start(self.store, self.paths, vm)
             case Verdict.FINISH_STOP:
                 end_machine(vm.id, vm.machine, keeps_disk=True)
-                remove_tree(VmFiles.of(self.paths, vm.id).runtime)
+                remove_tree(VmFiles(self.paths, vm.id).runtime)
                 self._stopped(vm, StopReason.USER)
             case Verdict.MARK_LOST:
                 was_cut_off = is_cut_off(vm.machine)
                 # Its keeper may still be writing the console's end and removing what goes with the VMM.
                 end_machine(vm.id, vm.machine, keeps_disk=True)
-                remove_tree(VmFiles.of(self.paths, vm.id).runtime)
+                remove_tree(VmFiles(self.paths, vm.id).runtime)
                 rebooted = vm.machine is not None and vm.machine.boot_id != boot_id()
                 self._stopped(vm, StopReason.HOST_REBOOT if rebooted else StopReason.LOST, was_cut_off=was_cut_off)
             case _:
@@ -196,7 +196,7 @@ class _Reconciliation:
 
     def _stopped(self, vm: Vm, reason: StopReason, *, was_cut_off: bool = False) -> None:
         # The machine stays recorded: its keeper waits for the end of the lease, to remove the disk then.
-        files = VmFiles.of(self.paths, vm.id)
+        files = VmFiles(self.paths, vm.id)
         error = last_words(files, was_cut_off=was_cut_off) if reason is StopReason.LOST else ""
         self.store.vms.update(
             vm.id,
@@ -216,7 +216,7 @@ class _Reconciliation:
         """
         if self.store.vms.find(vm_id) is not None:
             return False
-        files = VmFiles.of(self.paths, vm_id)
+        files = VmFiles(self.paths, vm_id)
         vm = read_copy(files)
         if vm is not None and vm.workspace_id:
             # Which VMs workspaces claim is known once the workspaces are restored.
@@ -259,7 +259,7 @@ def undo_start(store: Store, paths: Paths, vm: Vm, error: str = "") -> None:
     """
     was_stopped = vm.stop_reason is not None
     end_machine(vm.id, vm.machine, keeps_disk=was_stopped, search=True)
-    files = VmFiles.of(paths, vm.id)
+    files = VmFiles(paths, vm.id)
     remove_tree(files.runtime)
     if not was_stopped:
         # A VM that never ran has at most half a copy of the template's disk.

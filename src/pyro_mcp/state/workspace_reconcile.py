@@ -108,8 +108,8 @@ class WorkspaceReconciler:
             # Its keeper may still be writing the console's end.
             end_machine(vm.id, vm.machine)
             if reason is StopReason.LOST:
-                error = last_words(VmFiles.of(self.paths, vm.id), was_cut_off=was_cut_off)
-        flush = Flush.NONE if vm is None else flush_of(VmFiles.of(self.paths, vm.id).flush)
+                error = last_words(VmFiles(self.paths, vm.id), was_cut_off=was_cut_off)
+        flush = Flush.NONE if vm is None else flush_of(VmFiles(self.paths, vm.id).flush)
         if flush is Flush.DONE:
             error = ""
         elif reason is not StopReason.USER and not workspace.is_host_compat:
@@ -229,7 +229,7 @@ class WorkspaceReconciler:
     def _take_up_vm(self, vm_id: str) -> None:
         if not is_vm_id(vm_id) or self.store.vms.find(vm_id) is not None:
             return
-        vm = read_copy(VmFiles.of(self.paths, vm_id))
+        vm = read_copy(VmFiles(self.paths, vm_id))
         if vm is not None:
             self.store.vms.insert(vm)
 

@@ -65,4 +65,4 @@ def watch_again(paths: Paths, store: Store, clock: Clock, workspace: Workspace, 
         after = replace(vm, machine=watched(vm.machine, watcher))
         store.vms.update(vm.id, lambda now: replace(now, machine=after.machine))
         with suppress(PyroError):
-            write_copy(VmFiles.of(paths, vm.id), after)
+            write_copy(VmFiles(paths, vm.id), after)

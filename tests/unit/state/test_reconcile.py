@@ -61,7 +61,7 @@ class House:
         return vm
 
     def furnish(self, vm: Vm) -> VmFiles:
-        own = VmFiles.of(self.paths, vm.id)
+        own = VmFiles(self.paths, vm.id)
         own.directory.mkdir(parents=True)
         own.runtime.mkdir(parents=True)
         own.root_disk.write_bytes(b"disk")
@@ -72,7 +72,7 @@ class House:
         return self.store.vms.find(vm.id)
 
     def is_gone(self, vm: Vm) -> bool:
-        own = VmFiles.of(self.paths, vm.id)
+        own = VmFiles(self.paths, vm.id)
         return self.find(vm) is None and not own.directory.exists() and not own.runtime.exists()
 
     def run(self, vm: Vm, **changes: Any) -> MachineRecord:
@@ -157,13 +157,13 @@ def test_a_start_that_was_cut_off_is_undone_and_its_machine_found_by_the_vms_id(
     assert found is not None
     assert (found.state, found.owner) == (VmState.CREATED, None)
     assert not runs(machine)
-    assert not VmFiles.of(house.paths, vm.id).directory.exists()
-    assert not VmFiles.of(house.paths, vm.id).runtime.exists()
+    assert not VmFiles(house.paths, vm.id).directory.exists()
+    assert not VmFiles(house.paths, vm.id).runtime.exists()
 
 
 def test_a_second_start_that_was_cut_off_leaves_the_vm_stopped_with_its_disk(house: House) -> None:
     vm = house.vm(state=VmState.STARTING, stop_reason=StopReason.USER, owner=DEAD, files=True)
-    remover = start_remover([VmFiles.of(house.paths, vm.id).directory], after_s=600)
+    remover = start_remover([VmFiles(house.paths, vm.id).directory], after_s=600)
     facts = {"remover_pid": remover.pid, "remover_start_time": remover.start_time}
     before = MachineRecord(VmmKind.QEMU, Accelerator.TCG, boot_id(), "/x", DEAD.pid, 1, DEAD.pid, 1, facts)
     house.store.vms.update(vm.id, lambda now: replace(now, machine=before))
@@ -171,7 +171,7 @@ def test_a_second_start_that_was_cut_off_leaves_the_vm_stopped_with_its_disk(hou
     found = house.find(vm)
     assert found is not None
     assert found.state is VmState.STOPPED
-    assert VmFiles.of(house.paths, vm.id).root_disk.exists()
+    assert VmFiles(house.paths, vm.id).root_disk.exists()
     assert remover.poll() is None, "the disk must not outlive the lease"
     remover.kill()
     remover.close()
@@ -207,13 +207,13 @@ def test_a_run_whose_caller_died_is_gone_in_every_state(house: House, state: VmS
 def test_a_vm_whose_guest_ended_by_itself_is_stopped_with_its_last_words_and_its_disk(house: House) -> None:
     gone = MachineRecord(VmmKind.QEMU, Accelerator.TCG, boot_id(), "/x", DEAD.pid, 1, DEAD.pid, 1)
     vm = house.vm(state=VmState.STARTED, machine=gone, files=True)
-    VmFiles.of(house.paths, vm.id).console_log.write_text("Kernel panic - not syncing\n")
+    VmFiles(house.paths, vm.id).console_log.write_text("Kernel panic - not syncing\n")
     house.reconcile()
     found = house.find(vm)
     assert found is not None
     assert (found.state, found.stop_reason) == (VmState.STOPPED, StopReason.LOST)
     assert found.last_error.endswith("Kernel panic - not syncing")
-    assert VmFiles.of(house.paths, vm.id).root_disk.exists()
+    assert VmFiles(house.paths, vm.id).root_disk.exists()
 
 
 def test_after_a_reboot_a_started_vm_is_stopped_and_no_process_is_touched(house: House) -> None:
@@ -295,12 +295,12 @@ def test_after_the_database_is_lost_what_runs_is_taken_up_again_and_the_rest_rem
         replace(stopped, state=VmState.STOPPED, stop_reason=StopReason.USER),
     ]
     for vm in kept:
-        write_copy(VmFiles.of(house.paths, vm.id), vm)
+        write_copy(VmFiles(house.paths, vm.id), vm)
     os.truncate(house.paths.database, 1000)
     with Store(house.paths, house.notices.append) as store:
         assert replace(house, store=store).reconcile() == []
         assert store.vms.all() == (kept, [])
-    assert not VmFiles.of(house.paths, half.id).directory.exists()
+    assert not VmFiles(house.paths, half.id).directory.exists()
     assert len(house.notices) == 3
     end_machine("", machine)
 
@@ -320,7 +320,7 @@ def test_a_copy_that_names_another_vm_or_is_damaged_is_not_believed(house: House
 def test_a_damaged_record_of_a_vm_is_restored_from_its_copy(house: House) -> None:
     vm = house.vm(files=True)
     kept = replace(vm, state=VmState.STOPPED, stop_reason=StopReason.USER)
-    write_copy(VmFiles.of(house.paths, vm.id), kept)
+    write_copy(VmFiles(house.paths, vm.id), kept)
     house.store.vms._database.write(  # pyright: ignore[reportPrivateUsage]
         lambda connection: connection.execute("UPDATE vms SET created_at = 1e308 WHERE id = ?", (vm.id,))
     )
@@ -335,7 +335,7 @@ def test_a_damaged_record_is_dropped_with_what_it_left(house: House) -> None:
     )
     house.reconcile()
     assert house.store.vms.all() == ([good], [])
-    assert not VmFiles.of(house.paths, vm.id).directory.exists()
+    assert not VmFiles(house.paths, vm.id).directory.exists()
     assert vm.id in house.notices[0]
 
 
@@ -384,4 +384,4 @@ def test_every_state_gets_a_verdict_whoever_lives(house: House) -> None:
 
 
 def test_ids_of_files_can_not_lead_elsewhere(house: House) -> None:
-    assert VmFiles.of(house.paths, new_vm_id()).directory.parent == house.paths.vms
+    assert VmFiles(house.paths, new_vm_id()).directory.parent == house.paths.vms

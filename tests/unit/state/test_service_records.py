@@ -34,7 +34,7 @@ WEB = Service(
 
 @pytest.fixture
 def files(private_paths: Paths) -> VmFiles:
-    files = VmFiles.of(private_paths, new_vm_id())
+    files = VmFiles(private_paths, new_vm_id())
     files.directory.mkdir(parents=True)
     return files
 

@@ -182,7 +182,7 @@ def service_counts(using: Engine, workspace: Workspace, *, timeout_s: float = _C
     from pyro_mcp.state.filenames import VmFiles
 
     # Most have none: what asks their guests is not even loaded.
-    if not workspace.vm_id or not VmFiles.of(using.paths, workspace.vm_id).services.exists():
+    if not workspace.vm_id or not VmFiles(using.paths, workspace.vm_id).services.exists():
         return 0, 0
     from pyro_mcp.workspace.services.inspect import count_services
 

@@ -104,7 +104,7 @@ def looking_into(
 def _remember(engine: Engine, vm: Vm, machine: Machine) -> None:
     """Record the machine, so that any process can take it away."""
     vm = replace(vm, machine=machine.record)
-    write_copy(VmFiles.of(engine.paths, vm.id), vm)
+    write_copy(VmFiles(engine.paths, vm.id), vm)
     engine.store.vms.update(vm.id, lambda _: vm)
 
 

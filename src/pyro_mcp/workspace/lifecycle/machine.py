@@ -122,7 +122,7 @@ def machine_up(
                 )
                 fault_point("ws_machine.watched")
                 up = _up(vm, watched(machine.record, watcher), egress)
-                write_copy(VmFiles.of(engine.paths, vm.id), up)
+                write_copy(VmFiles(engine.paths, vm.id), up)
                 if root is not None:
                     root.finish()
                 yield StartedMachine(up, lambda connection: update_vm(connection, vm.id, lambda _: up))

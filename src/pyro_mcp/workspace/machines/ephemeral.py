@@ -59,7 +59,7 @@ def record_machine(engine: Engine, vm: Vm, machine: Machine, choice: Selection) 
         execution_mode=choice.execution_mode,
         isolation=choice.isolation,
     )
-    write_copy(VmFiles.of(engine.paths, vm.id), started(vm))
+    write_copy(VmFiles(engine.paths, vm.id), started(vm))
     vm = engine.store.vms.update(vm.id, started)
     fault_point("passing.machine_recorded")
     return vm

@@ -38,7 +38,7 @@ def make_directories(engine: Engine, vm: Vm) -> VmFiles:
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
     """
-    files = VmFiles.of(engine.paths, vm.id)
+    files = VmFiles(engine.paths, vm.id)
     ensure_private_dir(engine.paths.vms)
     ensure_private_dir(engine.paths.runtime)
     ensure_private_dir(engine.paths.runtime_vms)

@@ -58,7 +58,7 @@ def _usage(engine: Engine, vm: Vm, pid: int, name: str) -> VmUsage:
         fields = file.read().rpartition(b")")[2].split()
     with open(f"/proc/{pid}/statm", "rb") as file:
         resident_pages = int(file.read().split()[1])
-    directories = [VmFiles.of(engine.paths, vm.id).directory]
+    directories = [VmFiles(engine.paths, vm.id).directory]
     if vm.workspace_id:
         directories.append(WorkspaceFiles(engine.paths, vm.workspace_id).directory)
     return VmUsage(

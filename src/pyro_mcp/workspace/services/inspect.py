@@ -101,7 +101,7 @@ def services_of(engine: Engine, workspace: Workspace, *, timeout_s: float = LOOK
     """Return the services of a workspace, as its guest says that they are; if it does not say, as they were last."""
     if workspace.state is not WorkspaceState.STARTED:
         return ()
-    records = ServiceRecords(VmFiles.of(engine.paths, workspace.vm_id))
+    records = ServiceRecords(VmFiles(engine.paths, workspace.vm_id))
     found = records.all()
     if not any(each.state is ServiceState.RUNNING for each in found):
         return tuple(found)

@@ -101,7 +101,7 @@ def _start(
     redactor: Redactor,
     cancel: CancelToken | None,
 ) -> tuple[Service, str]:
-    records = ServiceRecords(VmFiles.of(engine.paths, use.vm.id))
+    records = ServiceRecords(VmFiles(engine.paths, use.vm.id))
     service = Service(
         name=spec.name,
         run=start.run,

@@ -28,7 +28,7 @@ def stop_service(
         PyroError: NOT_FOUND; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
     """
     workspace = status_workspace(engine, handle)
-    records = ServiceRecords(VmFiles.of(engine.paths, workspace.vm_id)) if workspace.vm_id else None
+    records = ServiceRecords(VmFiles(engine.paths, workspace.vm_id)) if workspace.vm_id else None
     before = None if records is None else records.find(name)
     if records is None or before is None:
         raise no_service(workspace, name)

@@ -98,7 +98,7 @@ def _start(engine: Engine, vm: Vm, choice: Selection, images: Images | None, lef
             fault_point("start.configured")
             record = replace(machine.record, earlier_remover=left_behind)
             started = partial(_started, choice=choice, images=images, record=record, egress=egress)
-            files = VmFiles.of(engine.paths, vm.id)
+            files = VmFiles(engine.paths, vm.id)
             write_copy(files, started(vm))
             files.unfinished.unlink(missing_ok=True)
             vm = engine.store.vms.update(vm.id, started)

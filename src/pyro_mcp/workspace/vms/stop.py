@@ -42,7 +42,7 @@ def stop_vm(engine: Engine, vm_id: str) -> Vm:
         power_off(engine, machine)
         fault_point("stop.powered_off")
         end_machine(vm_id, machine, keeps_disk=True)
-        files = VmFiles.of(engine.paths, vm_id)
+        files = VmFiles(engine.paths, vm_id)
         remove_tree(files.runtime)
         fault_point("stop.ended")
         stopped = replace(vm, state=VmState.STOPPED, stop_reason=StopReason.USER, owner=None, network=None)
