@@ -80,7 +80,7 @@ def test_a_command_whose_vm_is_taken_away_ends_with_a_typed_error(
     verb(yard.engine, vm.id)
     done = running.wait()
     assert done.status == 1
-    assert "PyroError" in done.stderr
+    assert "GuestLostError" in done.stderr
     assert "has no result: the guest went away" in done.stderr
     assert yard.remains() == []
 
