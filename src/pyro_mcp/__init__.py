@@ -53,6 +53,7 @@ _HOMES = {
     ),
     "AsyncPyro": "pyro_mcp.sdk.asynchronous",
     "Pyro": "pyro_mcp.sdk.pyro",
+    "PyroServer": "pyro_mcp.mcp_server.server",
     "create_server": "pyro_mcp.mcp_server.server",
 }
 

@@ -19,6 +19,7 @@ from pyro_mcp.errors import TimedOutError as TimedOutError
 from pyro_mcp.errors import TooLargeError as TooLargeError
 from pyro_mcp.errors import UnavailableError as UnavailableError
 from pyro_mcp.errors import UnsupportedError as UnsupportedError
+from pyro_mcp.mcp_server.server import PyroServer as PyroServer
 from pyro_mcp.mcp_server.server import create_server as create_server
 from pyro_mcp.sdk.asynchronous import AsyncPyro as AsyncPyro
 from pyro_mcp.sdk.calling import ProgressEvent as ProgressEvent

@@ -23,8 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVER = """
 import os, select, sys
 from pyro_mcp.cli.main import main
-from pyro_mcp.mcp_server import session
-from pyro_mcp.mcp_server.server import server_of
+from pyro_mcp.mcp_server import server
 from tests.support.fake_runner import FakeRunner, exec_result
 
 def answer(operation, request, call):
@@ -34,7 +33,8 @@ def answer(operation, request, call):
 class FakePyro:
     runner = FakeRunner(answer)
 
-session.server_of = lambda chosen, _, access: server_of(chosen, FakePyro.runner, access)
+own = server.PyroServer
+server.PyroServer = lambda chosen, _, access: own(chosen, FakePyro.runner, access)
 sys.exit(main(["mcp", "serve", *sys.argv[1:]]))
 """
 # Waits until it is cancelled, and takes a moment to give back what it has.

@@ -22,11 +22,16 @@ def serve_stdio(profile: Profile, access: HostAccess) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             # Nothing runs yet that would have to be cleaned up.
             signal.signal(number, lambda _number, _frame: os._exit(0))
-    handover = answer_first(
-        FirstAnswers(listing_of(profile.name)), lambda: import_module("pyro_mcp.mcp_server.session")
-    )
+    handover = answer_first(FirstAnswers(listing_of(profile.name)), _load)
     if handover is not None:
-        from pyro_mcp.mcp_server import session
+        from pyro_mcp.mcp_server.server import PyroServer
+        from pyro_mcp.mcp_server.session import serve
+        from pyro_mcp.operations.runner import Runner
 
-        session.run(profile, access, handover)
+        serve(PyroServer(profile, Runner(), access), handover)
     return 0
+
+
+def _load() -> None:
+    for name in ("server", "session"):
+        import_module(f"pyro_mcp.mcp_server.{name}")

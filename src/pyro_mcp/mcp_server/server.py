@@ -1,4 +1,4 @@
-"""The low-level MCP server of a profile: its tools, and how a call reaches its operation."""
+"""The MCP server of a profile: its tools, and how a call reaches its operation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from pyro_mcp import __version__
+from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.mcp_server.calls import MAX_CALLS, Tool, call_tool
 from pyro_mcp.mcp_server.first_answers import NAME, TITLE
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mcp.server.context import ServerRequestContext
 
+    from pyro_mcp.mcp_server.calls import Report
     from pyro_mcp.operations.host_access import HostAccess
     from pyro_mcp.operations.operation import Operation
     from pyro_mcp.operations.profiles import Profile
@@ -39,13 +41,98 @@ class HasRunner(Protocol):
         ...
 
 
+class ListedTool(types.Tool):
+    """A tool, as `PyroServer.list_tools` returns it."""
+
+    @property
+    def inputSchema(self) -> dict[str, Any]:  # noqa: N802 - MCP's own spelling
+        """Return the schema of its arguments."""
+        return self.input_schema
+
+
+class PyroServer(Server[dict[str, Any]]):
+    """An MCP server for any transport, whose tools can also be called in this process."""
+
+    def __init__(self, chosen: Profile, runner: Runner, access: HostAccess) -> None:
+        super().__init__(
+            NAME,
+            version=__version__,
+            title=TITLE,
+            instructions=chosen.instructions,
+            on_list_tools=self._on_list_tools,
+            on_call_tool=self._on_call_tool,
+        )
+        operations = {str(row.mcp): row for row in find_tools(chosen.tools)}
+        self._tools = {name: Tool(row, ToolInput(row, chosen.hidden), access) for name, row in operations.items()}
+        self._listed = [_describe(tool.operation, tool.input, chosen) for tool in self._tools.values()]
+        self._runner = runner
+        self._limiters: list[anyio.CapacityLimiter] = []
+
+    async def list_tools(self) -> list[ListedTool]:
+        """Return the tools: name, description, inputSchema."""
+        return list(self._listed)
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any] | None = None
+    ) -> tuple[list[types.ContentBlock], dict[str, Any]]:
+        """Call a tool; return its content and its structured result, for a failure {"ok": False, "error": {…}}.
+
+        Raises:
+            MCPError: there is no such tool.
+        """
+
+        async def unreported(*_: object) -> None:
+            pass
+
+        # Each call has a limiter of its own, since each may run in another event loop.
+        done = await self._called(name, arguments, unreported, anyio.CapacityLimiter(1))
+        return done.content, done.structured_content or {}
+
+    # The base class takes the streams of a transport; without any, stdin and stdout are served.
+    def run(self, *streams: Any, transport: str = "stdio", **options: Any) -> Any:  # noqa: ANN401 - as it says
+        """Serve the streams of a transport (a coroutine), or, without any, stdin and stdout until they are closed.
+
+        Raises:
+            PyroError: UNSUPPORTED for another transport than stdio.
+        """
+        if streams or options:
+            return super().run(*streams, **options)
+        if transport != "stdio":
+            raise PyroError(ErrorCode.UNSUPPORTED, f"the transport {transport!r} is not supported", hint="Use stdio.")
+        from pyro_mcp.mcp_server.session import serve
+
+        return serve(self)
+
+    async def _on_list_tools(
+        self, _context: ServerRequestContext[dict[str, Any]], _params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=list(self._listed))
+
+    async def _on_call_tool(
+        self, context: ServerRequestContext[dict[str, Any]], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        if not self._limiters:
+            # A limiter belongs to the event loop that it is made in.
+            self._limiters.append(anyio.CapacityLimiter(MAX_CALLS))
+        report = context.session.report_progress
+        return await self._called(params.name, params.arguments, report, self._limiters[0])
+
+    async def _called(
+        self, name: str, arguments: dict[str, Any] | None, report: Report, limiter: anyio.CapacityLimiter
+    ) -> types.CallToolResult:
+        tool = self._tools.get(name)
+        if tool is None:
+            raise MCPError(types.INVALID_PARAMS, f"unknown tool {name[:60]!r}; available: {', '.join(self._tools)}")
+        return await call_tool(tool, arguments, self._runner, limiter, report)
+
+
 def create_server(
     manager: HasRunner | None = None,
     *,
     profile: str | None = None,
     mode: str | None = None,
     allow_paths: Iterable[str | PathLike[str]] = (),
-) -> Server[dict[str, Any]]:
+) -> PyroServer:
     """Make an MCP server that shows the tools of a profile (default: workspace-core), to be run over any transport.
 
     Host paths that its tools take must be below the git checkout of the working directory or one of `allow_paths`.
@@ -54,40 +141,7 @@ def create_server(
         PyroError: INVALID or UNSUPPORTED for a profile or mode that there is not.
     """
     runner = manager.runner if manager is not None else Runner()
-    return server_of(find_profile(profile, mode), runner, host_access(allow_paths))
-
-
-def server_of(chosen: Profile, runner: Runner, access: HostAccess) -> Server[dict[str, Any]]:
-    """Make an MCP server that offers the tools of `chosen` and runs them with `runner`."""
-    operations = {str(row.mcp): row for row in find_tools(chosen.tools)}
-    tools = {name: Tool(row, ToolInput(row, chosen.hidden), access) for name, row in operations.items()}
-    listed = [_describe(tool.operation, tool.input, chosen) for tool in tools.values()]
-    limiters: list[anyio.CapacityLimiter] = []
-
-    async def list_tools(
-        _context: ServerRequestContext[dict[str, Any]], _params: types.PaginatedRequestParams | None
-    ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=listed)
-
-    async def on_call_tool(
-        context: ServerRequestContext[dict[str, Any]], params: types.CallToolRequestParams
-    ) -> types.CallToolResult:
-        tool = tools.get(params.name)
-        if tool is None:
-            raise MCPError(types.INVALID_PARAMS, f"unknown tool {params.name[:60]!r}; available: {', '.join(tools)}")
-        if not limiters:
-            # A limiter belongs to the event loop that it is made in.
-            limiters.append(anyio.CapacityLimiter(MAX_CALLS))
-        return await call_tool(tool, params.arguments, runner, limiters[0], context.session.report_progress)
-
-    return Server(
-        NAME,
-        version=__version__,
-        title=TITLE,
-        instructions=chosen.instructions,
-        on_list_tools=list_tools,
-        on_call_tool=on_call_tool,
-    )
+    return PyroServer(find_profile(profile, mode), runner, host_access(allow_paths))
 
 
 def listing(chosen: Profile) -> dict[str, Any]:
@@ -99,9 +153,9 @@ def listing(chosen: Profile) -> dict[str, Any]:
     }
 
 
-def _describe(row: Operation[Any, Any], arguments: ToolInput, chosen: Profile) -> types.Tool:
+def _describe(row: Operation[Any, Any], arguments: ToolInput, chosen: Profile) -> ListedTool:
     speaks = bool(marked_fields(row.result))
-    tool = types.Tool(
+    tool = ListedTool(
         name=str(row.mcp),
         title=row.title,
         description=chosen.description_of(row),

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from pyro_mcp.mcp_server.server import server_of
+from pyro_mcp.mcp_server.first_answers import Handover
 from pyro_mcp.mcp_server.stdio import ClientGoneError, open_stdio
-from pyro_mcp.operations.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,18 +19,14 @@ if TYPE_CHECKING:
 
     from mcp.server.lowlevel import Server
 
-    from pyro_mcp.mcp_server.first_answers import Handover
-    from pyro_mcp.operations.host_access import HostAccess
-    from pyro_mcp.operations.profiles import Profile
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def run(profile: Profile, access: HostAccess, handover: Handover) -> None:
-    """Serve a profile's tools, beginning with the lines that were handed over."""
-    server = server_of(profile, Runner(), access)
+def serve(server: Server[dict[str, Any]], handover: Handover | None = None) -> None:
+    """Serve stdin and stdout, beginning with the lines that were handed over."""
     try:
-        anyio.run(_serve, server, handover)
+        anyio.run(_serve, server, handover or Handover())
     except* ClientGoneError:
         pass
 

@@ -121,7 +121,7 @@ MAX_PATH_CHARS = 4096
 MAX_FILE_BYTES = 1024 * 1024
 DEFAULT_READ_BYTES = 65536
 HANDLE = about(
-    "The workspace's id (ws_…), its name if no other has it, or a unique prefix of its id.",
+    "Id (ws_…), name, or start of the id of the workspace.",
     place=Place.POSITIONAL,
     pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
     max_length=MAX_HANDLE_CHARS,

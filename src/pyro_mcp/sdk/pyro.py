@@ -6,7 +6,7 @@ with what another one created.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.limits import ONE_SHOT_TIMEOUT_S
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
-    from mcp.server.lowlevel import Server
-
+    from pyro_mcp import PyroServer
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.operations.diagnosis import DoctorResult, PrepareResult
@@ -75,7 +74,7 @@ class Pyro(Operations):
         profile: str | None = None,
         mode: str | None = None,
         allow_paths: Iterable[str | PathLike[str]] = (),
-    ) -> Server[dict[str, Any]]:
+    ) -> PyroServer:
         """Make an MCP server that shows the tools of a profile (default: workspace-core) and uses this `Pyro`.
 
         Example: `pyro.create_server(profile="workspace-full")`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -96,3 +97,31 @@ def test_importing_the_sdk_loads_no_mcp() -> None:
     code = "import sys, pyro_mcp; pyro_mcp.Pyro(); print('mcp' in sys.modules or 'pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout == "False\n"
+
+
+def test_the_modules_of_earlier_versions_are_there() -> None:
+    from pyro_mcp import api, server, vm_manager
+
+    assert api.Pyro is Pyro
+    assert server.create_server is pyro_mcp.create_server
+    assert (vm_manager.DEFAULT_VCPU_COUNT, vm_manager.DEFAULT_MEM_MIB) == (1, 1024)
+    assert (vm_manager.DEFAULT_TIMEOUT_SECONDS, vm_manager.DEFAULT_TTL_SECONDS) == (30, 600)
+    assert vm_manager.DEFAULT_ALLOW_HOST_COMPAT is False
+    done = subprocess.run([sys.executable, "-m", "pyro_mcp.cli", "--version"], capture_output=True, check=True)
+    assert done.stdout.decode() == f"pyro {pyro_mcp.__version__}\n"
+
+
+def test_a_server_is_used_in_its_own_process() -> None:
+    server = a_pyro(exec_result(exit_code=3, stdout="out")).create_server(profile="vm-run")
+    (tool,) = asyncio.run(server.list_tools())
+    assert (tool.name, tool.inputSchema["type"]) == ("vm_run", "object")
+    assert tool.description
+    arguments = {"environment": "debian:12", "command": "true"}
+    content, structured = asyncio.run(server.call_tool("vm_run", arguments))
+    assert (structured["exit_code"], structured["stdout"]) == (3, "out")
+    assert content[0].type == "text"
+    assert content[0].text.startswith("exit_code=3")
+    _, refused = asyncio.run(server.call_tool("vm_run", {}))
+    assert (refused["ok"], refused["error"]["code"]) == (False, "invalid")
+    with pytest.raises(PyroError, match="the transport 'http' is not supported"):
+        server.run(transport="http")
