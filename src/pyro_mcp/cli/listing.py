@@ -44,6 +44,10 @@ def _unknown(word: str, group: str) -> PyroError:
     known = {rest for rest, _ in _below(group)}
     known |= {each.partition(" ")[0] for each in known}
     command = f"pyro {group}".rstrip()
+    if f"workspace {word}" in SUMMARIES and not group and word not in _destructive("workspace"):
+        return UsageError(
+            f"{command} has no command {word!r}", hint=with_help("workspace", f"Did you mean workspace {word}?")
+        )
     hint = with_help(group, suggestion(word, sorted(known), destructive=_destructive(group)))
     return UsageError(f"{command} has no command {word[:60]!r}", hint=hint)
 

@@ -160,6 +160,13 @@ def test_no_suggestion_leads_to_a_command_that_destroys(command: str, capfd: Cap
         assert not {" ".join([*group, each]) for each in offered} & set(DESTRUCTIVE), err
 
 
+def test_a_command_of_workspaces_is_found_without_its_group(capfd: Capture) -> None:
+    assert main(["exec", "w", "--", "ls"]) == 2
+    assert "Did you mean workspace exec? See: pyro workspace --help" in capfd.readouterr().err
+    assert main(["delete", "w"]) == 2
+    assert "Did you mean" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_a_table_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def is_terminal(_fd: int) -> bool:
