@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.host.waiting import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Collection, Generator, Iterable
 
     from pyro_mcp.host.network import GuestNetwork
 
@@ -26,6 +26,8 @@ FIRST_PORT = 20000
 _IPV4, _ARP, _IPV6 = 0x0800, 0x0806, 0x86DD
 _ICMP, _TCP, _UDP, _ICMPV6 = 1, 6, 17, 58
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
+#: How long an answer that must come may take on a busy machine.
+ANSWER_TIMEOUT_S = 30.0
 
 
 class WireGuest:
@@ -47,7 +49,7 @@ class WireGuest:
         """Forget the descriptor, which belongs to the creator of the network."""
         self._socket.detach()
 
-    def find_gateway(self, timeout_s: float = 5.0) -> str:
+    def find_gateway(self, timeout_s: float = ANSWER_TIMEOUT_S) -> str:
         """Return the hardware address of the gateway, found by ARP."""
         assert self._network.ipv4 is not None
         own = self._sources[4].packed
@@ -60,8 +62,17 @@ class WireGuest:
                 return self._gateway_mac.hex(":")
         raise AssertionError("nobody answered for the gateway")
 
-    def connect(self, targets: Iterable[tuple[str, int]], timeout_s: float) -> dict[str, str]:
-        """Send a SYN to each target at once; return for each `open`, `refused` or `silent`."""
+    def connect(
+        self,
+        targets: Iterable[tuple[str, int]],
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        *,
+        may_be_silent: Collection[str] = (),
+    ) -> dict[str, str]:
+        """Send a SYN to each target at once; return for each `open`, `refused` or `silent`.
+
+        Those that may be silent are not waited for.
+        """
         asked: dict[int, str] = {}
         outcome: dict[str, str] = {}
         for address, port in targets:
@@ -80,12 +91,17 @@ class WireGuest:
             elif flags & _SYN:
                 outcome[name] = "open"
                 self._send_tcp(source, own_port, port, _RST | _ACK, 2, sequence + 1)
-            if "silent" not in outcome.values():
+            if all(result != "silent" or target in may_be_silent for target, result in outcome.items()):
                 break
         return outcome
 
-    def ask(self, targets: Iterable[tuple[str, int]], question: bytes, timeout_s: float) -> dict[str, bytes]:
-        """Send a datagram to each target at once and return the answers that came, by target."""
+    def ask(
+        self, targets: Iterable[tuple[str, int]], question: bytes, awaited: Collection[str] = (), *, rest_s: float = 1.0
+    ) -> dict[str, bytes]:
+        """Send a datagram to each target at once and return the answers that came, by target.
+
+        The awaited ones may take their time; the others have `rest_s` after them.
+        """
         asked: dict[int, str] = {}
         answers: dict[str, bytes] = {}
         for address, port in targets:
@@ -94,20 +110,26 @@ class WireGuest:
             length = 8 + len(question)
             header = struct.pack("!HHHH", source_port, port, length, 0)
             self._send_packet(ip_address(address), _UDP, header + question, 6)
-        for protocol, _, segment in self._packets(timeout_s):
-            if protocol == _UDP and len(segment) >= 8:
-                own_port = struct.unpack_from("!H", segment, 2)[0]
-                if own_port in asked:
-                    answers[asked[own_port]] = segment[8:]
-            if len(answers) == len(asked):
-                break
+
+        def take(timeout_s: float, wanted: set[str]) -> None:
+            for protocol, _, segment in self._packets(timeout_s):
+                if protocol == _UDP and len(segment) >= 8:
+                    own_port = struct.unpack_from("!H", segment, 2)[0]
+                    if own_port in asked:
+                        answers[asked[own_port]] = segment[8:]
+                if wanted <= set(answers):
+                    break
+
+        if awaited:
+            take(ANSWER_TIMEOUT_S, set(awaited))
+        take(rest_s, set(asked.values()))
         return answers
 
-    def resolve(self, name: str, server: str, timeout_s: float = 5.0) -> list[str]:
+    def resolve(self, name: str, server: str) -> list[str]:
         """Ask a name server for the IPv4 addresses of a name."""
         labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
         question = struct.pack("!HHHHHH", 4711, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
-        answer = self.ask([(server, 53)], question, timeout_s).get(server, b"")
+        answer = self.ask([(server, 53)], question, [server], rest_s=0.0).get(server, b"")
         # Every answer of the tests' server is a record of 16 bytes after the question.
         records = answer[len(question) :]
         return [str(IPv4Address(records[end - 4 : end])) for end in range(16, len(records) + 1, 16)]

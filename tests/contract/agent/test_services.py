@@ -184,17 +184,32 @@ def test_a_command_that_goes_to_the_background_is_explained(services: GuestServi
     assert {each.name: each.left_running for each in services.list()}["brief"] == 0
 
 
-def test_a_page_counts_when_its_status_is_good(session: AgentSession, services: GuestServices) -> None:
-    run(session, "rm -rf site; mkdir site; echo hello > site/index.html")
+# Python's own server takes seconds to start in a busy guest.
+PAGES = """\
+import _socket
+server = _socket.socket()
+server.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+server.bind(("127.0.0.1", 18432))
+server.listen()
+while True:
+    client = _socket.socket(fileno=server._accept()[0])
+    status = b"200 OK" if b"/index.html" in client.recv(1000) else b"404 Not Found"
+    print(status.decode(), flush=True)
+    client.sendall(b"HTTP/1.0 " + status + b"\\r\\n\\r\\n")
+    client.close()
+"""
+
+
+def test_a_page_counts_when_its_status_is_good(services: GuestServices) -> None:
     for path, state in (("/index.html", GuestServiceState.RUNNING), ("/missing", GuestServiceState.FAILED)):
         request = f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"
         start = ServiceStart(
             name="web",
             run=os.urandom(4).hex(),
-            argv=("python3", "-m", "http.server", "18432", "--bind", "127.0.0.1", "--directory", "site"),
+            argv=("python3", "-I", "-S", "-c", PAGES),
             cwd="/workspace",
             ready=ReadyPort(LOOPBACK, 18432, request),
-            timeout_s=15 if state is GuestServiceState.RUNNING else 3,
+            timeout_s=30 if state is GuestServiceState.RUNNING else 4,
         )
         started = services.start(start)
         assert started.report.state is state

@@ -11,7 +11,7 @@ import pytest
 from pyro_mcp.host import process
 from pyro_mcp.host.network import egress_problems
 from tests.support import egress_lab
-from tests.support.egress_lab import ALLOWED, HOSTS_OWN, LOOPBACK, METADATA, PRIVATE, SPELLINGS
+from tests.support.egress_lab import ALLOWED, HOSTS_OWN, LOOPBACK, METADATA, PRIVATE, SILENT, SPELLINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 ACCOUNTS = ["root", "user"] if os.geteuid() == 0 else [str(os.geteuid())]
 TIMEOUT_S = 30.0
 FIRST_EPHEMERAL_PORT = 32768
-# Addresses that passt itself answers nothing for; all others are refused in so many words.
-SILENT = {"fe80::1"}
 
 pytestmark = [
     pytest.mark.slow,
