@@ -109,6 +109,7 @@ class Actor:
         self._is_disturbed = False
         self._id = ""
         self._kills = True
+        self._killed_vmms = 0
         self._cut = threading.Event()
         self.others: list[Actor] = []
         self._recent: deque[str] = deque(maxlen=_RECENT)
@@ -312,8 +313,15 @@ class Actor:
 
     def _do(self, deed: Deed, *words: str) -> Answer | None:
         """Carry out a verb and keep the model; return the answer, or None if there was none or it is an error."""
-        after = [world.after(deed) for world in self._worlds] if deed.verb else self._worlds
+        killed_vmms = self._killed_vmms
         answer = self._call(*words, is_own=True)
+        was_killed = self._killed_vmms > killed_vmms
+        if was_killed:
+            # Before the verb, or after it.
+            self._worlds = [_without_guest(world) for world in self._worlds]
+        after = [world.after(deed) for world in self._worlds] if deed.verb else self._worlds
+        if was_killed:
+            after = [_without_guest(world) for world in after]
         if answer is not None:
             self._worlds = after
             if deed.verb == "create":
@@ -380,7 +388,7 @@ class Actor:
                     if self._id in os.readlink(f"/proc/{each.pid}/fd/{fd}"):
                         process.kill(each.pid, each.start_time)
                         self._tally.killed_vmms += 1
-                        self._worlds = [replace(world, last=world.last | world.contents) for world in self._worlds]
+                        self._killed_vmms += 1
                         self._is_disturbed = True
                         return
 
@@ -390,6 +398,11 @@ class Actor:
     def _next(self) -> str:
         self._count += 1
         return f"{self.name}x{self._count}"
+
+
+def _without_guest(world: World) -> World:
+    """Return what may be found after the VMM was killed at some moment."""
+    return replace(world, last=world.last | world.contents)
 
 
 class _CutError(Exception):
