@@ -110,7 +110,7 @@ def _text_of(path: str, parameter: Parameter) -> str:
     most = parameter.max_length or _MOST_BYTES
     name = "stdin" if path == "-" else path
     with os_errors(f"read {name}"):
-        fd = os.dup(STDIN) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.dup(STDIN) if path == "-" else os.open(os.path.expanduser(path), os.O_RDONLY | os.O_CLOEXEC)
         try:
             data = bytearray()
             while len(data) <= 4 * most and (more := os.read(fd, _READ_BYTES)):

@@ -66,13 +66,13 @@ def parse(shape: Shape, arguments: Sequence[str]) -> Parsed:
         UsageError: an unknown option, a missing argument, a value out of bounds.
     """
     known = shape.parameters
-    before, command = _split(arguments, known)
     parser = make_parser(shape)
+    before, command = _split(arguments, known, parser)
     # With several positional arguments, options may stand between them.
     take = parser.parse_known_intermixed_args if shape.takes_many else parser.parse_known_args
     found, unknown = take(before)
     if unknown:
-        raise _unknown(shape, parser, unknown, before)
+        raise _unknown(shape, parser, unknown)
     given = vars(found)
     values: dict[str, Any] = {}
     for parameter in known:
@@ -236,18 +236,37 @@ _ALSO: dict[str, tuple[str, Callable[[str], object], str]] = {
 }
 
 
-def _split(arguments: Sequence[str], known: tuple[Parameter, ...]) -> tuple[list[str], list[str] | None]:
-    """Split the words at the first --, if a guest's command follows it."""
-    takes_command = any(parameter.place is Place.COMMAND for parameter in known)
-    if not takes_command or "--" not in arguments:
-        return list(arguments), None
-    at = list(arguments).index("--")
-    return list(arguments[:at]), list(arguments[at + 1 :])
+def _split(
+    arguments: Sequence[str], known: tuple[Parameter, ...], parser: argparse.ArgumentParser
+) -> tuple[list[str], list[str] | None]:
+    """Split the words before a guest's command: at the first --, or after the last positional argument."""
+    words = list(arguments)
+    if all(parameter.place is not Place.COMMAND for parameter in known):
+        return words, None
+    if "--" in words:
+        at = words.index("--")
+        return words[:at], words[at + 1 :]
+    options = parser._option_string_actions
+    left = sum(parameter.place is Place.POSITIONAL for parameter in known)
+    at = 0
+    while at < len(words):
+        word = words[at]
+        if not word.startswith("-"):
+            if not left:
+                return words[:at], words[at:]
+            left -= 1
+        elif word in options and options[word].nargs != 0:
+            # Its value.
+            at += 1
+        elif word.partition("=")[0] not in options and word[:2] not in options:
+            break
+        at += 1
+    return words, None
 
 
 def _command(shape: Shape, command: list[str] | None) -> str | tuple[str, ...]:
     if not command:
-        raise UsageError("missing command", hint=with_help(shape.path, "Put it after --."))
+        raise UsageError("missing command", hint=with_help(shape.path, "Put it at the end, after --."))
     # One argument is a shell's command line; several keep their boundaries.
     return command[0] if len(command) == 1 else tuple(command)
 
@@ -264,17 +283,12 @@ def _check(shape: Shape, request: object) -> None:
         raise UsageError(error.message, hint=with_help(shape.path, error.hint)) from None
 
 
-def _unknown(shape: Shape, parser: argparse.ArgumentParser, unknown: list[str], before: list[str]) -> UsageError:
+def _unknown(shape: Shape, parser: argparse.ArgumentParser, unknown: list[str]) -> UsageError:
     word = unknown[0]
-    takes_command = any(parameter.place is Place.COMMAND for parameter in shape.parameters)
     if word.startswith("-"):
         options = [string for action in parser._actions for string in action.option_strings]
         hint = suggestion(word.partition("=")[0], options)
         return UsageError(f"unknown option {word[:60]}", hint=with_help(shape.path, hint))
-    if takes_command:
-        at = before.index(word)
-        corrected = " ".join(["pyro", *shape.words, *before[:at], "--", *before[at:]])
-        return UsageError(f"unexpected argument {word[:60]!r}", hint=f"Put -- before the command: {corrected[:200]}")
     return UsageError(f"unexpected argument {word[:60]!r}", hint=with_help(shape.path))
 
 

@@ -6,10 +6,12 @@ keys are ours. This module imports no pydantic and resolves no annotations at ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, field, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, field, fields, is_dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, Unpack, cast
+
+Q = TypeVar("Q")
 
 SURFACES = "cli sdk mcp"
 
@@ -157,3 +159,18 @@ def parameters(request: type, surface: str = "") -> tuple[Parameter, ...]:
             )
         )
     return tuple(found)
+
+
+def with_host_paths(request: Q, change: Callable[[str, bool], str]) -> Q:
+    """Return a request with its host paths changed; `change` gets each, and whether it is to be written."""
+    changed: dict[str, object] = {}
+    for each in parameters(type(request)):
+        value = getattr(request, each.name)
+        if each.is_host_path and value is not None:
+            changed[each.name] = change(value, each.is_output)
+        elif each.kind is Kind.RECORDS and value:
+            changed[each.name] = tuple(
+                {key: change(text, False) if key == "file_path" else text for key, text in record.items()}
+                for record in cast("tuple[dict[str, str], ...]", value)
+            )
+    return cast("Q", replace(cast("Any", request), **changed)) if changed else request

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.operations.fields import Kind, parameters
+from pyro_mcp.operations.fields import with_host_paths
 from pyro_mcp.trees.entries import Kind as EntryKind
 from pyro_mcp.trees.hooks.home import home_rule_for
 from pyro_mcp.trees.hooks.table import rule_for
@@ -58,14 +58,7 @@ class HostAccess:
         Raises:
             PyroError: PERMISSION for a path that is not allowed.
         """
-        changed: dict[str, object] = {}
-        for each in parameters(type(request)):
-            value = getattr(request, each.name)
-            if each.is_host_path and value is not None:
-                changed[each.name] = str(self.output(value) if each.is_output else self.source(value))
-            elif each.kind is Kind.RECORDS and value:
-                changed[each.name] = tuple(self._record(record) for record in cast("tuple[dict[str, str], ...]", value))
-        return cast("Q", replace(cast("Any", request), **changed)) if changed else request
+        return with_host_paths(request, lambda path, is_output: str((self.output if is_output else self.source)(path)))
 
     def source(self, given: str) -> Path:
         """Return a path to read. Links are followed, as long as they stay below the roots."""
@@ -93,11 +86,6 @@ class HostAccess:
                 self._refuse_hook(os.fsencode(Path(real_root.name) / inner), path)
                 return real_root / inner
         raise self._refusal(path)
-
-    def _record(self, record: dict[str, str]) -> dict[str, str]:
-        if "file_path" not in record:
-            return record
-        return {**record, "file_path": str(self.source(record["file_path"]))}
 
     def _absolute(self, given: str) -> Path:
         path = Path(given).expanduser()

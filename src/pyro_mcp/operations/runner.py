@@ -5,11 +5,13 @@ Tests put a runner of their own here. Nothing is kept between calls: any process
 
 from __future__ import annotations
 
+from os.path import expanduser
 from typing import TypeVar
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.variables import check_values
+from pyro_mcp.operations.fields import with_host_paths
 from pyro_mcp.operations.operation import Call, Operation
 from pyro_mcp.operations.validation import check_request
 
@@ -36,8 +38,9 @@ class Runner:
         """
         check_request(request)
         call = call or self.call()
-        if call.host_access is not None:
-            request = call.host_access.applied(request)
+        access = call.host_access
+        # ~ is the caller's home, on every surface.
+        request = access.applied(request) if access else with_host_paths(request, lambda path, _: expanduser(path))
         if not hasattr(request, "workspace_id"):
             return operation.handler(request, call)
         from pyro_mcp.operations.secrecy import error_without_secrets, without_secrets

@@ -76,7 +76,7 @@ def staged_beside(output: Path, *, notes: Path | None = None) -> Generator[Stagi
     """
     if output.name in {"", ".", ".."}:
         raise PyroError(ErrorCode.INVALID, f"{output} is no name for something new", hint="Name a path to create.")
-    with closing_fd(_open_parent(output)) as parent_fd:
+    with _parents(output), closing_fd(_open_parent(output)) as parent_fd:
         _refuse_existing(parent_fd, os.fsencode(output.name), output)
         _sweep(parent_fd)
         with _noted(notes, output.parent):
@@ -132,13 +132,27 @@ def _noted(notes: Path | None, parent: Path) -> Generator[None]:
             os.close(fd)
 
 
+@contextmanager
+def _parents(output: Path) -> Generator[None]:
+    """Make the directories that lead to a new path; those that are empty after a failure go again."""
+    made = [each for each in output.parents if not each.exists()]
+    try:
+        with os_errors(f"make the directory {output.parent}"):
+            output.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for each in made:
+            with suppress(OSError):
+                each.rmdir()
+        raise
+
+
 def _open_parent(output: Path) -> int:
     try:
         # The directories that lead there are the user's own choice, links or not; what follows is below this one.
         return os.open(output.parent, _OPEN_DIRECTORY)
     except OSError as error:
-        hint = f"Make the directory first: mkdir -p {output.parent}" if error.errno == errno.ENOENT else ""
-        raise from_os_error(error, f"open the directory {output.parent}", hint=hint) from error
+        raise from_os_error(error, f"open the directory {output.parent}") from error
 
 
 def _refuse_existing(parent_fd: int, name: bytes, output: Path) -> None:

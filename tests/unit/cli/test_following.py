@@ -32,7 +32,7 @@ def test_a_services_log_is_shown_until_it_has_ended(on_host: str, tmp_path: Path
         assert person.status() == 0
 
 
-@pytest.mark.parametrize("words", [["--json"], ["--seq", "2"]])
+@pytest.mark.parametrize("words", [["--json"], ["--sequence", "2"]])
 def test_what_is_one_document_does_not_go_on(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["ws", "logs", "w", "-f", *words]) == 2
     captured = capfd.readouterr()

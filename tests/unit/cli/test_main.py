@@ -71,10 +71,9 @@ def test_a_commands_help_shows_options_bounds_units_and_defaults(capfd: Capture)
         (["env", "lst"], "pyro env has no command 'lst'", "Did you mean list?"),
         (["--verbose"], "unknown option --verbose", "pyro --help"),
         (["run"], "missing ENVIRONMENT", "pyro run --help"),
-        (["run", "debian:12"], "missing command", "Put it after --."),
-        (["run", "debian:12", "--"], "missing command", "Put it after --."),
+        (["run", "debian:12"], "missing command", "Put it at the end, after --."),
+        (["run", "debian:12", "--"], "missing command", "Put it at the end, after --."),
         (["run", "debian:12", "--", ""], "COMMAND is empty", "shell command line"),
-        (["run", "debian:12", "ls", "-l"], "unexpected argument 'ls'", "pyro run debian:12 -- ls -l"),
         (["run", "debian:12", "--memory-mib", "1", "--", "x"], "unknown option --memory-mib", "--mem-mib"),
         (["run", "debian:12", "--vcpu", "1", "--", "x"], "unknown option --vcpu", "--vcpu-count"),
         (["run", "debian:12", "--mem-mib", "0", "--", "x"], "--mem-mib is 0", "256 to 65536"),
@@ -177,6 +176,20 @@ def test_one_argument_is_a_shell_line_and_several_keep_their_boundaries(
     fake = runner(exec_result())
     assert main(["run", "debian:12", "--", *after]) == 0
     assert fake.asked[0][1].command == command
+
+
+@pytest.mark.parametrize(
+    ("words", "command", "timeout"),
+    [
+        (["debian:12", "ls", "-l", "--json"], ("ls", "-l", "--json"), 30),
+        (["--network", "debian:12", "--timeout-seconds", "5", "-e", "A=b", "echo", "a b"], ("echo", "a b"), 5),
+        (["-eA=b", "debian:12", "echo a; echo b"], "echo a; echo b", 30),
+    ],
+)
+def test_a_command_may_follow_without_dashes(runner: Any, words: list[str], command: object, timeout: int) -> None:
+    fake = runner(exec_result())
+    assert main(["run", *words]) == 0
+    assert (fake.asked[0][1].command, fake.asked[0][1].timeout_seconds) == (command, timeout)
 
 
 @pytest.mark.parametrize(

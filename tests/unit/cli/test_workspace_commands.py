@@ -70,7 +70,6 @@ def test_secrets_are_given_by_value_and_by_file(runner: Callable[[Any], FakeRunn
         (["file", "write", "w", "x", "--text", "a", "--text-file", "b"], "not allowed with"),
         (["status", "../x"], "WORKSPACE_ID is '../x'"),
         (["status", ""], "WORKSPACE_ID is ''"),
-        (["exec", "w", "ls"], "unexpected argument 'ls'"),
         (["logs", "w", "--sequence", "0"], "--sequence is 0"),
         (["snapshot", "create", "w"], "missing NAME"),
         (["export", "w", "a"], "missing --output"),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,12 @@ import pyro_mcp
 from pyro_mcp import Pyro
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.progress import Silent
+from pyro_mcp.operations.runner import Runner
+from pyro_mcp.operations.workspaces.lifecycle import (
+    WORKSPACE_CREATE,
+    WorkspaceCreateRequest,
+    WorkspaceDeleteResult,
+)
 from tests.support.fake_runner import VM_ID, FakeRunner, exec_result, vm_result
 
 if TYPE_CHECKING:
@@ -125,3 +132,21 @@ def test_a_server_is_used_in_its_own_process() -> None:
     assert (refused["ok"], refused["error"]["code"]) == (False, "invalid")
     with pytest.raises(PyroError, match="the transport 'http' is not supported"):
         server.run(transport="http")
+
+
+def test_the_callers_home_is_expanded_in_host_paths(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def handler(request: WorkspaceCreateRequest, _call: Call) -> WorkspaceDeleteResult:
+        asked.append(request)
+        return WorkspaceDeleteResult("ws_a", deleted=True, reason="")
+
+    monkeypatch.setenv("HOME", "/home/me")
+    request = WorkspaceCreateRequest(
+        environment="debian:12",
+        seed_path="~/app",
+        secrets=({"name": "A", "file_path": "~/a"}, {"name": "B", "value": "~/b"}),
+    )
+    Runner(private_paths).run(replace(WORKSPACE_CREATE, handler=handler), request)
+    assert asked[0].seed_path == "/home/me/app"
+    assert asked[0].secrets == ({"name": "A", "file_path": "/home/me/a"}, {"name": "B", "value": "~/b"})

@@ -20,7 +20,7 @@ from pyro_mcp.trees.entries import Bounds, Kind, Note
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.trees.outgoing import stream_tree
 from pyro_mcp.trees.receive import TreeReceiver
-from pyro_mcp.trees.staging import PREFIX
+from pyro_mcp.trees.staging import PREFIX, staged_beside
 from pyro_mcp.trees.tree_writer import current_umask
 from tests.support.receiving import receive_tree
 from tests.support.thorough import examples
@@ -166,11 +166,19 @@ def test_what_comes_up_meanwhile_is_not_overwritten_either(output: Path, kind: s
     assert output.read_text() == "precious"
 
 
-def test_the_directory_must_be_there_and_the_name_new(tmp_path: Path) -> None:
+def test_missing_directories_are_made_and_go_after_a_failure(tmp_path: Path) -> None:
+    received(tmp_path / "new/deep/out")
+    assert (tmp_path / "new/deep/out").exists()
+    (tmp_path / "file").write_text("x")
     with pytest.raises(PyroError) as caught:
-        received(tmp_path / "missing/out")
-    assert caught.value.code is ErrorCode.NOT_FOUND
-    assert f"mkdir -p {tmp_path}/missing" in caught.value.hint
+        received(tmp_path / "file/out")
+    assert caught.value.code in {ErrorCode.INVALID, ErrorCode.CONFLICT}
+    with pytest.raises(RuntimeError), staged_beside(tmp_path / "other/deep/out"):
+        raise RuntimeError
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(PyroError) as caught:
+        received(tmp_path / "new/deep/out")
+    assert caught.value.code is ErrorCode.CONFLICT
 
     with pytest.raises(PyroError) as caught:
         received(tmp_path / "..")
