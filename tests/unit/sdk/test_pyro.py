@@ -141,12 +141,12 @@ def test_the_callers_home_is_expanded_in_host_paths(private_paths: Paths, monkey
         asked.append(request)
         return WorkspaceDeleteResult("ws_a", deleted=True, reason="")
 
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/of-mine")
     request = WorkspaceCreateRequest(
         environment="debian:12",
         seed_path="~/app",
         secrets=({"name": "A", "file_path": "~/a"}, {"name": "B", "value": "~/b"}),
     )
     Runner(private_paths).run(replace(WORKSPACE_CREATE, handler=handler), request)
-    assert asked[0].seed_path == "/home/me/app"
-    assert asked[0].secrets == ({"name": "A", "file_path": "/home/me/a"}, {"name": "B", "value": "~/b"})
+    assert asked[0].seed_path == "/of-mine/app"
+    assert asked[0].secrets == ({"name": "A", "file_path": "/of-mine/a"}, {"name": "B", "value": "~/b"})
