@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.host.files import closing_fd
+from pyro_mcp.host.files import closing_fd, write_at
 
 _FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
 _LONG_PATH_BYTES = 2048  # PATH_MAX is 4096, NAME_MAX 255
@@ -29,6 +29,7 @@ _NO_CLONE = {
     errno.ENOSYS,
     errno.EBADF,
 }
+_NO_COPY_RANGE = {*_NO_CLONE, errno.EIO}
 
 
 def fsync_dir(path: Path) -> None:
@@ -271,11 +272,13 @@ def sparse_copy(src_fd: int, dst_fd: int) -> None:
             return
         size = os.fstat(src_fd).st_size
         os.ftruncate(dst_fd, size)
-        for start, end in _extents(src_fd, size):
-            _copy_range(src_fd, dst_fd, start, end)
+        for start, end in data_extents(src_fd, size):
+            if copy_range(src_fd, dst_fd, end - start, start, start) < end - start:
+                raise PyroError(ErrorCode.INVALID, "the file shrank while it was copied", hint="Try again.")
 
 
-def _extents(fd: int, size: int) -> Generator[tuple[int, int]]:
+def data_extents(fd: int, size: int) -> Generator[tuple[int, int]]:
+    """Yield where each part of a sparse file that holds data begins and ends."""
     end = 0
     while end < size:
         try:
@@ -288,21 +291,26 @@ def _extents(fd: int, size: int) -> Generator[tuple[int, int]]:
         yield start, end
 
 
-def _copy_range(src_fd: int, dst_fd: int, start: int, end: int) -> None:
+def copy_range(source: int, target: int, length: int, offset: int, at: int) -> int:
+    """Copy so many bytes from one place of a file to one of another, or as many as there are; return how many."""
+    done = 0
     within_kernel = True
-    while start < end:
-        length = min(end - start, _COPY_BYTES)
-        copied = 0
+    while done < length:
+        count = 0
         if within_kernel:
             try:
-                copied = os.copy_file_range(src_fd, dst_fd, length, start, start)
+                count = os.copy_file_range(source, target, min(length - done, _COPY_BYTES), offset + done, at + done)
             except OSError as error:
-                if error.errno not in _NO_CLONE:
+                if error.errno not in _NO_COPY_RANGE:
                     raise
                 within_kernel = False
                 continue
-        else:
-            copied = os.pwrite(dst_fd, os.pread(src_fd, length, start), start)
-        if copied == 0:
-            raise PyroError(ErrorCode.INVALID, "the file shrank while it was copied", hint="Try again.")
-        start += copied
+        if count == 0:
+            # Also asked when the kernel says "nothing": some file systems answer that for files that have content.
+            data = os.pread(source, min(length - done, _COPY_BYTES), offset + done)
+            count = len(data)
+            write_at(target, memoryview(data), at + done)
+        if count == 0:
+            break
+        done += count
+    return done

@@ -49,6 +49,13 @@ def open_plain(path: str | os.PathLike[str], *, writable: bool = False) -> int:
     return fd
 
 
+def write_at(fd: int, data: memoryview, offset: int) -> None:
+    """Write all of the data to a place of a file."""
+    while data:
+        count = os.pwrite(fd, data, offset)
+        data, offset = data[count:], offset + count
+
+
 @contextmanager
 def closing_fd(fd: int) -> Generator[int]:
     """Yield a descriptor, and close it at the end of the block."""

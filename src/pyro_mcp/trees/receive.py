@@ -23,7 +23,7 @@ from typing import Self, TypeVar
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.host.files import closing_fd
+from pyro_mcp.host.files import closing_fd, write_at
 from pyro_mcp.host.progress import Progress
 from pyro_mcp.protocol.names import MAX_TARGET_BYTES, NameRefusedError, clean_name, join, shown_briefly
 from pyro_mcp.protocol.tar_reader import Member, MemberKind, Piece, TarDecoder, TarError
@@ -259,10 +259,7 @@ class TreeReceiver:
             return
         if file.digest is not None:
             file.digest.add(piece.offset, piece.data)
-        rest, offset = piece.data, piece.offset
-        while rest:
-            count = os.pwrite(file.fd, rest, offset)
-            rest, offset = rest[count:], offset + count
+        write_at(file.fd, piece.data, piece.offset)
 
     def _close_file(self) -> None:
         file = self._open

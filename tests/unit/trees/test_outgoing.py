@@ -16,7 +16,7 @@ from pyro_mcp.protocol.tar_reader import Member, Piece, TarDecoder
 from pyro_mcp.trees.entries import Entry, Kind, TreeMode
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.trees.outgoing import stream_tree
-from pyro_mcp.trees.receive import receive_tree
+from tests.support.receiving import receive_tree
 from tests.support.thorough import examples
 from tests.unit.trees.listed import Listed, directory, file, symlink
 from tests.unit.trees.looking_in import described

@@ -9,13 +9,13 @@ Nothing is reserved for root, since everyone in the guest is root. Tables stay h
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 from dataclasses import dataclass
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import process
+from pyro_mcp.host.durable import data_extents
 from pyro_mcp.host.files import closing_fd
 
 BLOCK_BYTES = 4096
@@ -133,15 +133,7 @@ def make_blank(size_bytes: int) -> Blank:
 
 def _used_blocks(fd: int, size_bytes: int) -> dict[int, bytearray]:
     blocks: dict[int, bytearray] = {}
-    end = 0
-    while end < size_bytes:
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole follows
-                break
-            raise
-        end = os.lseek(fd, start, os.SEEK_HOLE)
+    for start, end in data_extents(fd, size_bytes):
         for offset in range(start, end, BLOCK_BYTES):
             data = os.pread(fd, BLOCK_BYTES, offset)
             if data != _ZEROES:

@@ -15,12 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.files import write_at
 from pyro_mcp.protocol.names import parent_of, shown_briefly
 from pyro_mcp.trees.entries import NO_CONTENT, Data, Entry, Kind
 from pyro_mcp.trees.ext4 import records
 from pyro_mcp.trees.ext4.blank import BLOCK_BYTES, FIRST_INODE, INODE_BYTES, ROOT_INODE, Blank
 from pyro_mcp.trees.ext4.records import Extent
-from pyro_mcp.trees.ext4.space import IN_KERNEL_BYTES, DataArea, Space, set_bits, write_all
+from pyro_mcp.trees.ext4.space import IN_KERNEL_BYTES, DataArea, Space, set_bits
 
 # mke2fs always makes lost+found, but `git clone URL .` and many others want an empty directory; nothing here needs it.
 _LOST_AND_FOUND = FIRST_INODE
@@ -115,7 +116,7 @@ class Disk:
         self._inodes.write(self._fd)
         self._blank.write_counts()
         for number in sorted(self._blank.blocks, reverse=True):
-            write_all(self._fd, memoryview(self._blank.blocks[number]), number * BLOCK_BYTES)
+            write_at(self._fd, memoryview(self._blank.blocks[number]), number * BLOCK_BYTES)
 
     def _read(self, entry: Entry) -> int:
         """Take a file's content from its descriptor. It may have become shorter since it was looked at."""
@@ -264,7 +265,7 @@ class _InodeTable:
             set_bits(self._blank.block(group.inode_bitmap), 0, taken)
             first = number * per_group * INODE_BYTES
             with memoryview(self._records)[first : first + taken * INODE_BYTES] as table:
-                write_all(fd, table, group.inode_table * BLOCK_BYTES)
+                write_at(fd, table, group.inode_table * BLOCK_BYTES)
             self._blank.blocks.pop(group.inode_table, None)
             group.free_inodes = per_group - taken
 

@@ -5,11 +5,12 @@ There is no seeking back: a tree is written once, from its first file to its las
 
 from __future__ import annotations
 
-import errno
 import os
 from dataclasses import dataclass
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.durable import copy_range
+from pyro_mcp.host.files import write_at
 from pyro_mcp.trees.ext4.blank import BLOCK_BYTES, Blank
 from pyro_mcp.trees.ext4.records import MAX_EXTENT_BLOCKS, Extent
 
@@ -18,7 +19,6 @@ BUFFER_BYTES = 4 * 1024 * 1024
 IN_KERNEL_BYTES = 512 * 1024
 _COPY_BYTES = 64 * 1024 * 1024
 _ZEROES = bytes(BUFFER_BYTES)
-_NO_COPY_RANGE = {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EBADF, errno.EIO}
 
 
 @dataclass(slots=True)
@@ -201,7 +201,7 @@ class DataArea:
     def flush(self) -> None:
         """Write what is still in memory."""
         if self._fill:
-            write_all(self._fd, self._view[: self._fill], self._base * BLOCK_BYTES)
+            write_at(self._fd, self._view[: self._fill], self._base * BLOCK_BYTES)
             self._space.take(-(-self._fill // BLOCK_BYTES))
         self._fill = self._room = 0
 
@@ -254,7 +254,7 @@ class DataArea:
         while done < length:
             first, count = self._space.peek()
             wanted = min(length - done, count * BLOCK_BYTES, _COPY_BYTES)
-            copied = _copy_range(fd, self._fd, wanted, offset + done, first * BLOCK_BYTES)
+            copied = copy_range(fd, self._fd, wanted, offset + done, first * BLOCK_BYTES)
             blocks = -(-copied // BLOCK_BYTES)
             if blocks:
                 self._extend(first, blocks)
@@ -267,38 +267,6 @@ class DataArea:
             # The rest of the last block is a hole of the disk's file: zeroes, and written already.
             self._position += -self._position % BLOCK_BYTES
         return done
-
-
-def _copy_range(source: int, target: int, length: int, offset: int, at: int) -> int:
-    """Copy as much as there is, and return how much that was."""
-    done = 0
-    within_kernel = True
-    while done < length:
-        count = 0
-        if within_kernel:
-            try:
-                count = os.copy_file_range(source, target, length - done, offset + done, at + done)
-            except OSError as error:
-                if error.errno not in _NO_COPY_RANGE:
-                    raise
-                within_kernel = False
-                continue
-        if count == 0:
-            # Also asked when the kernel says "nothing": some file systems answer that for files that have content.
-            data = os.pread(source, min(length - done, BUFFER_BYTES), offset + done)
-            count = len(data)
-            write_all(target, memoryview(data), at + done)
-        if count == 0:
-            break
-        done += count
-    return done
-
-
-def write_all(fd: int, data: memoryview, offset: int) -> None:
-    """Write all of the data to a place of a file."""
-    while data:
-        count = os.pwrite(fd, data, offset)
-        data, offset = data[count:], offset + count
 
 
 def set_bits(bitmap: bytearray, first: int, count: int) -> None:

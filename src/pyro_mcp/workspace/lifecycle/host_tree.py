@@ -11,7 +11,7 @@ from pathlib import Path
 from pyro_mcp.errors import os_errors
 from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.host.files import closing_fd
+from pyro_mcp.host.files import closing_fd, write_at
 from pyro_mcp.host.progress import Progress
 from pyro_mcp.trees.entries import NO_CONTENT, Data, Entry, Kind, SeedRules, TreeMode, TreeSource
 from pyro_mcp.trees.hooks.census import HookCensus
@@ -145,6 +145,4 @@ class _Laying:
         if self._file is None:
             return
         self.bytes_written += len(data)
-        while data:
-            written = os.pwrite(self._file[0], data, offset)
-            data, offset = data[written:], offset + written
+        write_at(self._file[0], data, offset)

@@ -10,12 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pyro_mcp.agent import AgentSession, CancelToken, Flavour
+from pyro_mcp.agent import CancelToken, Flavour
 from pyro_mcp.agent.file_values import Area
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.states import WorkspaceState, workspace_conflict
 from pyro_mcp.model.vm import Vm
 from pyro_mcp.model.workspace import Workspace
@@ -27,8 +26,8 @@ from pyro_mcp.vmm.driver import Machine
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.lifecycle.lost_disks import RESCUE_HINT, has_lost_root, is_root_damaged, usable_baseline
-from pyro_mcp.workspace.lifecycle.machine import CONFIGURE_TIMEOUT_S, new_vm
-from pyro_mcp.workspace.machines.boot import explained
+from pyro_mcp.workspace.lifecycle.machine import new_vm
+from pyro_mcp.workspace.machines.boot import configured
 from pyro_mcp.workspace.machines.images import images_of
 from pyro_mcp.workspace.machines.launch import guest_config, launch
 from pyro_mcp.workspace.machines.selection import choose, demands_of
@@ -91,13 +90,13 @@ def looking_into(
         _remember(engine, vm, machine)
         config = replace(guest_config(vm, flavour=Flavour.ATTACH, network=None), inspect=True)
         try:
-            with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
-                session.configure(config, timeout_s=CONFIGURE_TIMEOUT_S)
+            with configured(
+                machine, config, f"the disk of the workspace {workspace.title} could not be read"
+            ) as session:
                 yield GuestFiles(session, area=Area.ROOT, cancel=cancel)
         except PyroError as error:
             hint = RESCUE_HINT if is_root_damaged(error) else error.hint
-            error = PyroError(error.code, error.message, hint=hint, details=error.details)
-            raise explained(error, machine, f"the disk of the workspace {workspace.title} could not be read") from error
+            raise PyroError(error.code, error.message, hint=hint, details=error.details) from error
         fault_point("ws_inspection.ended")
 
 

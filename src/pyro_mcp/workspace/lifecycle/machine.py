@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyro_mcp.agent import AgentSession, Flavour
-from pyro_mcp.errors import PyroError
+from pyro_mcp.agent import Flavour
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.ids import new_vm_id
-from pyro_mcp.model.limits import CONNECT_TIMEOUT_S, WORKSPACE_MACHINE_TTL_S
+from pyro_mcp.model.limits import WORKSPACE_MACHINE_TTL_S
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import Vm
 from pyro_mcp.state.copies import write_copy
@@ -25,7 +24,7 @@ from pyro_mcp.state.store import this_process
 from pyro_mcp.state.vms import update_vm
 from pyro_mcp.vmm.driver import HostTree
 from pyro_mcp.workspace.lifecycle.lost_disks import usable_baseline
-from pyro_mcp.workspace.machines.boot import explained
+from pyro_mcp.workspace.machines.boot import configured
 from pyro_mcp.workspace.machines.disks import BackgroundWork, sync_disk
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
 from pyro_mcp.workspace.machines.spec import Disks, StartPlan
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.machines.images import Images
-
-CONFIGURE_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +149,11 @@ def _configure(
     engine: Engine, workspace: Workspace, vm: Vm, machine: Machine, flavour: Flavour, egress: Egress | None
 ) -> None:
     config = guest_config(vm, flavour=flavour, network=None if egress is None else egress.guest)
-    try:
-        with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
-            session.configure(config, timeout_s=CONFIGURE_TIMEOUT_S)
-            if workspace.secrets:
-                from pyro_mcp.workspace.secrets.keeping import hand_over
+    with configured(machine, config, f"the workspace {workspace.title} did not start") as session:
+        if workspace.secrets:
+            from pyro_mcp.workspace.secrets.keeping import hand_over
 
-                # Before anybody else can ask for anything: it is not recorded as started yet.
-                hand_over(engine.paths, workspace, session)
+            # Before anybody else can ask for anything: it is not recorded as started yet.
+            hand_over(engine.paths, workspace, session)
         if egress is not None:
             egress.wait_ready()
-    except PyroError as error:
-        raise explained(error, machine, f"the workspace {workspace.title} did not start") from error

@@ -16,9 +16,9 @@ from pathlib import Path
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
-from pyro_mcp.host.durable import fsync_dir, remove_tree, sparse_copy
+from pyro_mcp.host.durable import fsync_dir, remove_tree
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.host.files import NEW_FILE, closing_fd, open_regular
+from pyro_mcp.host.files import closing_fd, open_regular
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.model.ids import new_snapshot_id
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
@@ -41,7 +41,7 @@ from pyro_mcp.state.workspaces import insert_snapshot, remove_snapshot
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
-from pyro_mcp.workspace.machines.disks import require_space
+from pyro_mcp.workspace.machines.disks import copy_disk, require_space
 
 _BLOCK_BYTES = 512
 _QUIET_STATES = {WorkspaceState.STARTED, WorkspaceState.STOPPED, WorkspaceState.FAILED}
@@ -222,29 +222,10 @@ def _holding_still(engine: Engine, workspace: Workspace) -> Generator[None]:
         machine.close()
 
 
-def copy_disk(source: Path, target: Path) -> None:
-    """Copy a disk into a new file, which is not synced.
-
-    Raises:
-        PyroError: NO_SPACE and others; CONFLICT if the target is there.
-    """
-    reading = open_regular(source, "the disk")
-    with os_errors(f"copy {source} to {target}"):
-        try:
-            with closing_fd(os.open(target, NEW_FILE, 0o600)) as writing:
-                sparse_copy(reading, writing)
-        finally:
-            os.close(reading)
-
-
 def _sync_read_only(disk: Path) -> None:
-    fd = open_regular(disk, "the disk")
-    with os_errors(f"write {disk}"):
-        try:
-            os.fchmod(fd, 0o400)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    with closing_fd(open_regular(disk, "the disk")) as fd, os_errors(f"write {disk}"):
+        os.fchmod(fd, 0o400)
+        os.fsync(fd)
 
 
 def _publish(staged: Path, target: Path) -> None:

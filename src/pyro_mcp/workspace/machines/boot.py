@@ -5,10 +5,11 @@ A guest whose agent has not answered is never returned.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from pyro_mcp.agent import AgentSession
+from pyro_mcp.agent import AgentSession, Flavour, GuestConfig
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
@@ -18,13 +19,13 @@ from pyro_mcp.vmm.paused import is_stuck, stuck_error
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyro_mcp.agent import Flavour
     from pyro_mcp.vmm.driver import Machine, MachineSpec
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.machines.images import Images
 
 # 2 to 4 seconds alone; the bound is for twenty at once on a slow machine.
 BOOT_TIMEOUT_S = 90.0
+_CONFIGURE_TIMEOUT_S = 30.0
 _LAST_WORDS_TIMEOUT_S = 2.0
 
 
@@ -56,6 +57,21 @@ def boot(
         fault_point("boot.prepared")
         stack.pop_all()
         return machine
+
+
+@contextmanager
+def configured(machine: Machine, config: GuestConfig, what: str) -> Generator[AgentSession]:
+    """Tell a guest who it is, and yield a session with it. An error, in the block too, says `what` failed.
+
+    Raises:
+        PyroError: what the agent client raises; a lost guest's console is shown with it.
+    """
+    try:
+        with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
+            session.configure(config, timeout_s=_CONFIGURE_TIMEOUT_S)
+            yield session
+    except PyroError as error:
+        raise explained(error, machine, what) from error
 
 
 def explained(error: PyroError, machine: Machine, what: str) -> PyroError:

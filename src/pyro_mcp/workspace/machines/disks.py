@@ -100,6 +100,16 @@ def copy_root_disk(template: Template, name: str, path: Path) -> None:
     fault_point("disk.copied")
 
 
+def copy_disk(source: Path, target: Path) -> None:
+    """Copy a disk into a new file, which is not synced.
+
+    Raises:
+        PyroError: NO_SPACE and others; CONFLICT if the target is there.
+    """
+    with closing_fd(open_regular(source, "the disk")) as reading, closing_fd(_create(target)) as writing:
+        sparse_copy(reading, writing)
+
+
 def make_sparse(path: Path, size_bytes: int) -> None:
     """Make a sparse file of zeroes.
 

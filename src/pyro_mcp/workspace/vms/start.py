@@ -10,11 +10,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyro_mcp.agent import AgentSession, Flavour
+from pyro_mcp.agent import Flavour
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.faults import fault_point
-from pyro_mcp.model.limits import CONNECT_TIMEOUT_S
 from pyro_mcp.model.states import VmState
 from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import end_machine
@@ -22,7 +21,7 @@ from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.reconcile import undo_start
 from pyro_mcp.state.store import this_process
-from pyro_mcp.workspace.machines.boot import explained
+from pyro_mcp.workspace.machines.boot import configured
 from pyro_mcp.workspace.machines.images import Images, images_of
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
 from pyro_mcp.workspace.machines.selection import choose, demands_of
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from pyro_mcp.model.vm import Vm
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.engine import Engine
-
-CONFIGURE_TIMEOUT_S = 30.0
 
 
 def start_vm(engine: Engine, vm_id: str) -> Vm:
@@ -88,13 +85,9 @@ def _start(engine: Engine, vm: Vm, choice: Selection, images: Images | None, lef
         with ExitStack() as failed:
             failed.callback(machine.kill)
             config = guest_config(vm, flavour=flavour, network=None if egress is None else egress.guest)
-            try:
-                with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
-                    session.configure(config, timeout_s=CONFIGURE_TIMEOUT_S)
+            with configured(machine, config, f"{vm.id} did not start"):
                 if egress is not None:
                     egress.wait_ready()
-            except PyroError as error:
-                raise explained(error, machine, f"{vm.id} did not start") from error
             fault_point("start.configured")
             record = replace(machine.record, earlier_remover=left_behind)
             started = partial(_started, choice=choice, images=images, record=record, egress=egress)

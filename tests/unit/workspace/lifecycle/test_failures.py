@@ -44,8 +44,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         os.pwrite(target, b"half", 0)
         raise FULL
 
-    for module in ("machines.disks", "lifecycle.snapshots"):
-        monkeypatch.setattr(f"pyro_mcp.workspace.{module}.sparse_copy", copy)
+    monkeypatch.setattr("pyro_mcp.workspace.machines.disks.sparse_copy", copy)
 
 
 def gone(yard: HostFixture, workspace: Workspace) -> None:
