@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pyro_mcp.operations.printable import printable_line
 
 if TYPE_CHECKING:
     from pyro_mcp.operations.operation import Result
 
-# By operation: the field of a result that holds a list, if it is one, and the field of an item that is its id.
+# By operation: the field of a result that holds the item or the list, if it is not the result, and that of its id.
 IDS: dict[str, tuple[str, str]] = {
     "env_list": ("environments", "name"),
     "vm_list": ("vms", "vm_id"),
@@ -23,23 +23,22 @@ IDS: dict[str, tuple[str, str]] = {
     "workspace_create": ("", "workspace_id"),
     "shell_open": ("", "shell_id"),
     "service_start": ("", "service_name"),
-    "snapshot_create": ("", "snapshot_name"),
+    "snapshot_create": ("snapshot", "snapshot_name"),
 }
 
 
 def quiet_help(operation: str) -> str:
     """Return the help of -q for an operation, "" if it has no ids to print."""
-    match IDS.get(operation):
-        case None:
-            return ""
-        case "", name:
-            return f"print the {name.replace('snapshot_', '').replace('service_', '').replace('_', ' ')} only"
-        case _, name:
-            return f"print the {name.replace('snapshot_', '').replace('service_', '').replace('_', ' ')}s only"
+    items, name = IDS.get(operation, ("", ""))
+    if not name:
+        return ""
+    shown = name.replace("snapshot_", "").replace("service_", "").replace("_", " ")
+    return f"print the {shown}{'s' * items.endswith('s')} only"
 
 
 def ids(operation: str, result: Result) -> str:
     """Return the ids in a result, one a line."""
     items, name = IDS[operation]
-    found: list[Any] = list(getattr(result, items)) if items else [result]
-    return "\n".join(printable_line(str(getattr(each, name))) for each in found)
+    found: Any = getattr(result, items) if items else result
+    listed = cast("list[Any]", found) if isinstance(found, list) else [found]
+    return "\n".join(printable_line(str(getattr(each, name))) for each in listed)

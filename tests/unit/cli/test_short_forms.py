@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 
 from pyro_mcp.cli import units
 from pyro_mcp.cli.commands import expanded
 from pyro_mcp.cli.main import main
+from pyro_mcp.cli.quiet import IDS
 from pyro_mcp.cli.tables import table
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.mcp_server.shaping import results_in
 from pyro_mcp.operations.operation import Effect
 from pyro_mcp.operations.table import all_operations
 from pyro_mcp.operations.workspaces.lifecycle import WorkspaceDeleteResult
@@ -109,6 +111,15 @@ def test_lists_can_show_ids_alone(runner: Install, capfd: Capture) -> None:
     runner(workspaces())
     assert main(["ws", "ls", "-q"]) == 0
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_the_ids_are_fields_of_the_results(name: str) -> None:
+    items, field = IDS[name]
+    result = next(row for row in all_operations() if row.name == name).result
+    if items:
+        (result,) = results_in(get_type_hints(result)[items])
+    assert field in get_type_hints(result)
 
 
 def test_creates_can_print_the_id_alone(runner: Install, capfd: Capture) -> None:
