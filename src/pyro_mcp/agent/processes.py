@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pyro_mcp.agent.answers import number, text
 from pyro_mcp.agent.messages import TaskRequest, breach
+from pyro_mcp.agent.session import AgentSession
 from pyro_mcp.protocol import tasks
-
-if TYPE_CHECKING:
-    from pyro_mcp.agent.session import AgentSession
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 TIMEOUT_S = 15.0
 MAX_PROCESSES = 500

@@ -6,19 +6,15 @@ A value that is given twice, or both ways, is an error.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyro_mcp.cli.shape import FILE_SUFFIX
 from pyro_mcp.cli.streams import STDIN
 from pyro_mcp.cli.usage import UsageError, with_help
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
-from pyro_mcp.operations.fields import Kind
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyro_mcp.operations.fields import Parameter
+from pyro_mcp.operations.fields import Kind, Parameter
 
 _READ_BYTES = 1024 * 1024
 # Of a value whose field does not say how long it may be.

@@ -6,9 +6,10 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from pyro_mcp.cli.execution import progress_of
+from pyro_mcp.cli.parsing import Parsed
 from pyro_mcp.cli.signals import interruptible
 from pyro_mcp.cli.streams import STDIN, STDOUT, put, put_json, say, write
 from pyro_mcp.cli.tables import size
@@ -16,9 +17,6 @@ from pyro_mcp.cli.usage import UsageError
 from pyro_mcp.operations.operation import engine
 from pyro_mcp.operations.printable import printable_line
 from pyro_mcp.operations.runner import Runner
-
-if TYPE_CHECKING:
-    from pyro_mcp.cli.parsing import Parsed
 
 _STDIO = "-"
 _READ_BYTES = 1024 * 1024

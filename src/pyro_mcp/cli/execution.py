@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TextIO
 
-from pyro_mcp.cli.parsing import parse
+from pyro_mcp.cli.parsing import Parsed, parse
 from pyro_mcp.cli.quiet import ids, quiet_help
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.cli.signals import interruptible
 from pyro_mcp.cli.streams import STDERR, put, put_alone, put_json, say
-from pyro_mcp.host.progress import Lines, Silent
+from pyro_mcp.host.progress import Lines, Progress, Silent
 from pyro_mcp.operations.fields import Place, parameters
+from pyro_mcp.operations.operation import Operation, Result
 from pyro_mcp.operations.runner import Runner
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-    from typing import TextIO
-
-    from pyro_mcp.cli.parsing import Parsed
-    from pyro_mcp.host.progress import Progress
-    from pyro_mcp.operations.operation import Operation, Result
 
 _QUIET_RUN = "print what the command writes only, without phases and summary"
 _FORMATS = {

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pyro_mcp.cli.builtin import SERVE, ServeRequest
-from pyro_mcp.cli.parsing import parse
+from pyro_mcp.cli.parsing import Parsed, parse
 from pyro_mcp.cli.streams import put, put_json
 from pyro_mcp.cli.usage import UsageError
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
-from pyro_mcp.hosts.checkup import check
+from pyro_mcp.hosts.checkup import Checkup, check
 from pyro_mcp.hosts.files import edit
+from pyro_mcp.hosts.host import Host, Scope
 from pyro_mcp.hosts.known import HOSTS, config_of, find_host
 from pyro_mcp.operations.fields import parameters
 from pyro_mcp.operations.profiles import find_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyro_mcp.cli.parsing import Parsed
-    from pyro_mcp.hosts.checkup import Checkup
-    from pyro_mcp.hosts.host import Host, Scope
 
 _UVX = ("uvx", "--from", "pyro-mcp>=5", "pyro")
 _UVX_TIMEOUT_S = 120

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pyro_mcp.cli.commands import GROUPS, SUMMARIES
 from pyro_mcp.cli.streams import STDOUT, put, say
+from pyro_mcp.errors import PyroError
 from pyro_mcp.operations.table import begins
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyro_mcp.errors import PyroError
 
 _WIDTH = 25
 OK, USAGE = 0, 2

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pyro_mcp.cli.execution import present
+from pyro_mcp.cli.parsing import Parsed
 from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.operations.operation import EmptyRequest
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.operations.workspaces.lifecycle import WORKSPACE_LIST
-
-if TYPE_CHECKING:
-    from pyro_mcp.cli.parsing import Parsed
 
 
 def list_running(parsed: Parsed) -> int:

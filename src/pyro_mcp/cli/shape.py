@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pyro_mcp.operations.fields import parameters
-
-if TYPE_CHECKING:
-    from pyro_mcp.operations.fields import Parameter
+from pyro_mcp.operations.fields import Parameter, parameters
 
 # argparse's names for options that are no field of a request, and for those that name a file with the value.
 JSON, ONLY, QUIET, FOLLOW, FORMAT = "json", "print only", "quiet", "follow", "format"

@@ -7,17 +7,15 @@ differs is removed first, and put back if adding the new one fails (2.1.332).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.hosts import jsonc
 from pyro_mcp.hosts.files import at_path, edit, read_json, table_at, texts
 from pyro_mcp.hosts.host import SERVER, Entry, Host, Place, Scope
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PERMISSION = f"mcp__{SERVER}"
 _ALLOW = ("permissions", "allow")

@@ -6,15 +6,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from pyro_mcp.hosts.files import edit, read_toml, table_at, texts
 from pyro_mcp.hosts.host import SERVER, Entry, Host, Place, Scope
 from pyro_mcp.hosts.toml import remove_table, set_table
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 KEYS = ("mcp_servers", SERVER)
 APPROVAL = "default_tools_approval_mode"

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host.durable import atomic_write
 from pyro_mcp.hosts import jsonc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 MAX_BYTES = 16 * 1024 * 1024
 _NEW_MODE = 0o600

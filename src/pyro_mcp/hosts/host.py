@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 SERVER = "pyro"
 _VERSION_TIMEOUT_S = 30

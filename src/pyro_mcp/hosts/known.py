@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.hosts.claude_code import ClaudeCode
 from pyro_mcp.hosts.codex import KEYS, VARIABLES, Codex
-from pyro_mcp.hosts.host import SERVER, Surroundings
+from pyro_mcp.hosts.host import SERVER, Host, Surroundings
 from pyro_mcp.hosts.opencode import OpenCode
 from pyro_mcp.hosts.toml import set_table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pyro_mcp.hosts.host import Host
 
 HOSTS: dict[str, type[Host]] = {each.name: each for each in (ClaudeCode, Codex, OpenCode)}
 

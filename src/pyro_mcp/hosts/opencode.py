@@ -5,15 +5,13 @@ It asks before no tool, so there is nothing to approve.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from pyro_mcp.hosts import jsonc
 from pyro_mcp.hosts.files import edit, read_json, table_at, texts
 from pyro_mcp.hosts.host import SERVER, Entry, Host, Place, Scope
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 KEYS = ("mcp", SERVER)
 _NAMES = ("opencode.json", "opencode.jsonc")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.mcp_server.schemas import GUEST_NOTE_FIELD, LEFT_OUT_FIELD
 from pyro_mcp.operations.hints import Surface, adapted
 from pyro_mcp.operations.operation import Result
 from pyro_mcp.operations.printable import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyro_mcp.errors import PyroError
 
 # Chat hosts cut results by themselves, silently and at the end: stay below all of them.
 MAX_STREAM_CHARS = 20_000

@@ -10,19 +10,14 @@ from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial, update_wrapper
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
 
-from pyro_mcp.sdk.calling import CANCEL
+from pyro_mcp.host.paths import Paths
+from pyro_mcp.host.progress import Progress
+from pyro_mcp.sdk.calling import CANCEL, ProgressEvent
 from pyro_mcp.sdk.files import Files
 from pyro_mcp.sdk.pyro import Pyro
 from pyro_mcp.sdk.workspace import NewWorkspace, Service, Shell, Workspace
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.host.progress import Progress
-    from pyro_mcp.sdk.calling import ProgressEvent
 
 P = ParamSpec("P")
 R = TypeVar("R")

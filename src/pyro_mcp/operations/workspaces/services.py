@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import service as bounds
-from pyro_mcp.model.service import ServiceState
+from pyro_mcp.model.service import Readiness, Service, ServiceState
+from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.protocol.names import WORKSPACE
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.service import Readiness, Service
-    from pyro_mcp.model.workspace import Workspace
 
 S = TypeVar("S", bound="ServiceResult")
 

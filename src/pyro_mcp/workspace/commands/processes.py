@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.processes import GuestProcess, list_processes
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.guest import guest_of
 from pyro_mcp.workspace.lifecycle.lookup import status_workspace
-
-if TYPE_CHECKING:
-    from pyro_mcp.workspace.engine import Engine
 
 
 def processes_of(engine: Engine, handle: str) -> tuple[str, tuple[GuestProcess, ...]]:

@@ -7,11 +7,13 @@ Without a guest (host compat) there is nothing but `/workspace`. Reads are noted
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pyro_mcp.agent.file_values import Area, FileEntry
+from pyro_mcp.agent import AgentSession, CancelToken
+from pyro_mcp.agent.exchange import Readable
+from pyro_mcp.agent.file_values import Area, FileEntry, Written
 from pyro_mcp.agent.files import GuestFiles
 from pyro_mcp.agent.messages import ExecRequest
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -20,18 +22,10 @@ from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.names import WORKSPACE
 from pyro_mcp.state.journal import note_activity
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.files.access import MAX_ENTRIES
 from pyro_mcp.workspace.files.paths import path_below, path_shown
-from pyro_mcp.workspace.guest import guest_of
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from pyro_mcp.agent import AgentSession, CancelToken
-    from pyro_mcp.agent.exchange import Readable
-    from pyro_mcp.agent.file_values import Written
-    from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guest import GuestUse
+from pyro_mcp.workspace.guest import GuestUse, guest_of
 
 DEFAULT_MAX_BYTES = 100 * 1024 * 1024
 _HOME = "/root"

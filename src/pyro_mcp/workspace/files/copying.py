@@ -13,8 +13,9 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+from pyro_mcp.agent import CancelToken
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.model.kinds import FileKind
 from pyro_mcp.protocol.names import WORKSPACE
@@ -23,11 +24,8 @@ from pyro_mcp.trees.directory import DirectorySource
 from pyro_mcp.trees.hooks.gate import HookPolicy
 from pyro_mcp.trees.outgoing import stream_tree
 from pyro_mcp.trees.receive import ReceiveReport, TreeReceiver
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.files.anywhere import GuestPlace, full_path, place_of, read_bytes
-
-if TYPE_CHECKING:
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.workspace.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)

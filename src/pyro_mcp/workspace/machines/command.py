@@ -5,13 +5,16 @@ An error shows the end of the guest's console. The VM is left running: its verbs
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pyro_mcp.agent import AgentSession, ExecRequest, OutputBuffer, Stream
+from pyro_mcp.agent import AgentSession, CancelToken, ExecRequest, ExecResult, GuestConfig, OutputBuffer, Stream
+from pyro_mcp.agent.exchange import Input
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.model.command import Captured
+from pyro_mcp.model.kinds import ExecutionMode, Isolation
 from pyro_mcp.model.limits import (
     CONNECT_TIMEOUT_S,
     DEFAULT_STREAM_BYTES,
@@ -19,19 +22,12 @@ from pyro_mcp.model.limits import (
     MAX_TIMEOUT_S,
     check_timeout,
 )
+from pyro_mcp.model.vm import Vm
 from pyro_mcp.protocol.names import WORKSPACE
+from pyro_mcp.vmm.driver import Machine
 from pyro_mcp.vmm.paused import continued
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.boot import explained
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pyro_mcp.agent import CancelToken, ExecResult, GuestConfig
-    from pyro_mcp.agent.exchange import Input
-    from pyro_mcp.model.kinds import ExecutionMode, Isolation
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.vmm.driver import Machine
-    from pyro_mcp.workspace.engine import Engine
 
 
 def check_variables(env: Mapping[str, str]) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host.transport import LaneUse
+from pyro_mcp.model.machine import MachineRecord
 from pyro_mcp.state.unclean import Flush, note_flush
 from pyro_mcp.vmm.paused import is_stuck
 from pyro_mcp.vmm.transport import LaneTransport
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.machine import MachineRecord
-    from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.engine import Engine
 
 _CONNECT_TIMEOUT_S = 2.0
 _READY_TIMEOUT_S = 5.0

@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp.host.process.identity import start_time
+from pyro_mcp.model.vm import Vm
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
-
-if TYPE_CHECKING:
-    from pyro_mcp.model.vm import Vm
-    from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.engine import Engine
 
 _BLOCK_BYTES = 512
 

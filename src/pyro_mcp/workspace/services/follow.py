@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.services import GuestServices
 from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model.service import Service
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.secrets.keeping import redactor_for
 from pyro_mcp.workspace.services.inspect import guest_session, logs_service, status_service
-
-if TYPE_CHECKING:
-    from pyro_mcp.workspace.engine import Engine
 
 _PART_BYTES = 256 * 1024
 _LOOK_S = 0.5

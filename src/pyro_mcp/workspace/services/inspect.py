@@ -5,29 +5,26 @@ Records are brought up to date from the guest. No guest is started for this, and
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from pyro_mcp.agent import AgentSession
 from pyro_mcp.agent.services import GuestServices, GuestServiceState, ServiceReport, explain_left
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.service import Service, ServiceState
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.protocol import services as limits
 from pyro_mcp.state.discard import is_running
 from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.service_records import ServiceRecords, is_published
 from pyro_mcp.state.store import is_alive
+from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import status_workspace
 from pyro_mcp.workspace.secrets.keeping import redactor_for
 from pyro_mcp.workspace.secrets.values import MAX_VALUE_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
 
 LOOK_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 5.0

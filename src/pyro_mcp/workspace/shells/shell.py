@@ -5,29 +5,22 @@ The host keeps no record of shells: the guest has them, and they end with it. On
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from pyro_mcp.agent.shells import GuestShells
+from pyro_mcp.agent import CancelToken
+from pyro_mcp.agent.shells import GuestShells, ShellInfo, ShellSignal
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.ids import new_shell_id
 from pyro_mcp.model.kinds import ExecutionMode, Isolation
 from pyro_mcp.model.states import WorkspaceState
+from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.protocol.names import WORKSPACE
-from pyro_mcp.workspace.guest import guest_of
+from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.guest import GuestUse, guest_of
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
-from pyro_mcp.workspace.machines.command import check_variables
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
-
-    from pyro_mcp.agent import CancelToken
-    from pyro_mcp.agent.shells import ShellInfo, ShellSignal
-    from pyro_mcp.model.workspace import Workspace
-    from pyro_mcp.workspace.engine import Engine
-    from pyro_mcp.workspace.guest import GuestUse
-    from pyro_mcp.workspace.machines.command import GuestCommand
+from pyro_mcp.workspace.machines.command import GuestCommand, check_variables
 
 #: In these no guest runs, and so no shell.
 WITHOUT_SHELLS = {WorkspaceState.STOPPED, WorkspaceState.FAILED}
