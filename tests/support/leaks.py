@@ -44,7 +44,9 @@ class Census:
     def take(cls, root: Path) -> Census:
         """Take a census of this process and of the directories below `root`."""
         return cls(
-            processes={(p.pid, p.start_time): f"process {p.pid} {_command_line(p)}" for p in descendants()},
+            processes={
+                (p.pid, p.start_time): f"process {p.pid} {_command_line(p)}" for p in descendants() if not _is_pause(p)
+            },
             threads={
                 thread.ident or 0: f"thread {thread.name}" for thread in threading.enumerate() if thread.is_alive()
             },
@@ -107,6 +109,12 @@ def descendants() -> list[ProcessStat]:
                 found.append(stat)
                 pending.append(child)
     return found
+
+
+def _is_pause(process: ProcessStat) -> bool:
+    """Say whether it is the pause of a guest's watcher, which has a new one every few seconds."""
+    parent = read_stat(process.parent) if process.name == "sleep" else None
+    return parent is not None and "/watcher.sh" in _command_line(parent)
 
 
 def _children(pid: int) -> list[int]:

@@ -56,7 +56,9 @@ def test_the_five_steps_of_a_fix(tmp_path: Path) -> None:
     assert f"[exec] workspace_id={ident}".encode() in failing.stderr
 
     (tmp_path / "fix.patch").write_text(PATCH, encoding="utf-8")
-    assert "modify stats/mean.py +1 -1" in done("patch", "apply", "mend", "--patch-file", str(tmp_path / "fix.patch"))
+    assert "modified /workspace/stats/mean.py +1 -1" in done(
+        "patch", "apply", "mend", "--patch-file", str(tmp_path / "fix.patch")
+    )
     assert done("exec", "mend", "--", TEST).count("OK") == 1
 
     patch = ws("diff", "mend", "--json")
