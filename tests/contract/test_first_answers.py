@@ -21,13 +21,19 @@ BOTH = """
 import io, os, sys
 from pyro_mcp.operations.host_access import host_access
 from pyro_mcp.operations.profiles import find_profile
+from pyro_mcp.operations.project import Project
 from pyro_mcp.mcp_server.first_answers import Handover
 from pyro_mcp.mcp_server.serve import serve_stdio
+chosen = find_profile(None, None)
+if sys.argv[2] == "project":
+    chosen = chosen.serving("debian:13-build", Project(repo_url="https://me:secret@example.com/a.git", repo_ref="v1"))
 if sys.argv[1] == "sdk":
-    from pyro_mcp.mcp_server import session
-    session.run(find_profile(None, None), host_access(()), Handover())
+    from pyro_mcp.mcp_server.server import PyroServer
+    from pyro_mcp.mcp_server.session import serve
+    from pyro_mcp.operations.runner import Runner
+    serve(PyroServer(chosen, Runner(), host_access(())), Handover())
 else:
-    serve_stdio(find_profile(None, None), host_access(()))
+    serve_stdio(chosen, host_access(()))
     assert "mcp" not in sys.modules
 """
 
@@ -57,7 +63,21 @@ def test_both_say_the_same(name: str) -> None:
     assert len(first) == sum("id" in each for each in DIALOGUES[name])
 
 
-def answers(lines: bytes, which: str) -> dict[str, Any]:
-    printed = run_python(BOTH, which, stdin=lines).text
+def test_both_describe_what_the_server_was_started_with() -> None:
+    lines = b"".join(json.dumps({"jsonrpc": "2.0", **each}).encode() + b"\n" for each in DIALOGUES["discover"])
+    first, sdk = (answers(lines, which, "project") for which in ("first", "sdk"))
+    assert first == sdk
+    tools = {tool["name"]: tool for tool in first["2"]["tools"]}
+    create = tools["workspace_create"]
+    assert "Without seed_path it starts from a clean clone of https://example.com/a.git at v1." in create["description"]
+    for tool in (create, tools["vm_run"]):
+        schema = tool["inputSchema"]
+        assert "environment" not in schema.get("required", [])
+        assert schema["properties"]["environment"]["default"] == "debian:13-build"
+        assert "Default debian:13-build." in schema["properties"]["environment"]["description"]
+
+
+def answers(lines: bytes, which: str, how: str = "") -> dict[str, Any]:
+    printed = run_python(BOTH, which, how, stdin=lines).text
     documents = [json.loads(line) for line in printed.splitlines()]
     return {repr(each["id"]): each["result"] for each in documents}

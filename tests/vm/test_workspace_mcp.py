@@ -185,3 +185,24 @@ def test_inspecting_has_no_tool_that_writes_or_compares(tmp_path: Path) -> None:
         assert "/workspace/run-tests" in {each["path"] for each in listed["entries"]}
 
     talk(body, "--allow-path", str(tmp_path), "--mode", "inspect")
+
+
+def test_a_workspace_without_a_seed_path_starts_from_the_servers_project(tmp_path: Path) -> None:
+    """Tracked files of a messy checkout as they stand, or a clean clone; the environment is the server's too."""
+    repo = make_repo(tmp_path / "repo")
+    (repo / "stats/mean.py").write_text("edited = True\n", encoding="utf-8")
+    (repo / "untracked").write_text("u", encoding="utf-8")
+    seen: list[tuple[str, str]] = []
+
+    async def body(agent: Agent) -> None:
+        made = await agent("workspace_create")
+        command = "git status --porcelain; git log --format=%s | wc -l; ls untracked 2>&1 | wc -c"
+        done = await agent("workspace_exec", workspace_id=made["workspace_id"], command=command)
+        assert made["environment"] == "debian:12"
+        seen.append((made["workspace_seed"]["origin_kind"], done["stdout"]))
+
+    talk(body, "--environment", "debian:12", "--project-path", os.fspath(repo / "stats"))
+    talk(body, "--environment", "debian:12", "--repo-url", f"file://{repo}")
+
+    none = str(len("ls: cannot access 'untracked': No such file or directory\n"))
+    assert seen == [("project_path", f" M stats/mean.py\n1\n{none}\n"), ("repo_url", f"1\n{none}\n")]

@@ -8,7 +8,8 @@ from importlib import import_module
 
 from pyro_mcp.cli.parsing import parse
 from pyro_mcp.cli.shape import Shape
-from pyro_mcp.operations.fields import about
+from pyro_mcp.operations import parameters
+from pyro_mcp.operations.fields import Place, about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,31 @@ class ServeRequest:
             completes="host path",
             max_length=4096,
         ),
+    )
+    environment: str | None = field(
+        default=None,
+        metadata=parameters.environment(
+            "Environment of guests whose call names none (default: debian:12).", place=Place.OPTION
+        ),
+    )
+    project_path: str | None = field(
+        default=None,
+        metadata=parameters.host_path(
+            "What workspaces start from: a git checkout (its tracked files) or another directory of this host (default:"
+            " the checkout around the working directory).",
+            place=Place.OPTION,
+            names="DIR",
+        ),
+    )
+    repo_url: str | None = field(
+        default=None,
+        metadata=about("Start workspaces from a clean clone of this repository instead.", names="URL", max_length=4096),
+    )
+    repo_ref: str | None = field(
+        default=None, metadata=about("The branch, tag or commit of --repo-url.", names="REF", max_length=255)
+    )
+    no_project_source: bool = field(
+        default=False, metadata=about("Start workspaces empty unless a call gives seed_path.")
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.operations.host_access import host_access
+from pyro_mcp.operations.host_access import current_checkout, host_access
 from pyro_mcp.operations.profiles import find_profile
+from pyro_mcp.operations.project import find_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,10 +16,23 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.profiles import Profile
 
 
-def serve(profile: str | None, mode: str | None, allow_path: tuple[str, ...] | None) -> int:
+def serve(
+    profile: str | None,
+    mode: str | None,
+    allow_path: tuple[str, ...] | None,
+    environment: str | None,
+    project_path: str | None,
+    repo_url: str | None,
+    repo_ref: str | None,
+    no_project_source: bool,
+) -> int:
     """Serve MCP over stdio until the client goes away; return the exit status."""
-    chosen = find_profile(profile, mode)
-    access = host_access(allow_path or ())
+    project = find_project(
+        project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
+        checkout=current_checkout(),
+    )  # fmt: skip
+    chosen = find_profile(profile, mode).serving(environment, project)
+    access = host_access(allow_path or (), project)
     # By name, since surfaces do not know each other: this is where one starts the other.
     run = cast("Callable[[Profile, HostAccess], int]", import_module("pyro_mcp.mcp_server.serve").serve_stdio)
     return run(chosen, access)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.limits import NoneGiven
 from pyro_mcp.operations.fields import Kind, parameters
+from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
 from pyro_mcp.operations.validation import shown
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _TAKEN_BY_PYDANTIC = ("description", "ge", "le", "pattern", "max_length")
 _LEFT_TO_REFUSALS = frozenset({"title", "pattern", "maxLength", "maxItems"})
+# What a server decides where a call does not.
+_ENVIRONMENT = "environment"
+_MAKERS = {"vm_run", "vm_create", "workspace_create"}
 GUEST_NOTE_FIELD = "guest_output"
 LEFT_OUT_FIELD = "left_out"
 
@@ -29,8 +33,11 @@ LEFT_OUT_FIELD = "left_out"
 class ToolInput:
     """The arguments of one tool."""
 
-    def __init__(self, operation: Operation[Any, Any], hidden: frozenset[str]) -> None:
+    def __init__(
+        self, operation: Operation[Any, Any], hidden: frozenset[str], environment: str = DEFAULT_ENVIRONMENT
+    ) -> None:
         self._request = operation.request
+        self._given = {_ENVIRONMENT: environment} if environment_is_free(operation) else {}
         shown_fields = [each for each in parameters(operation.request, "mcp") if each.name not in hidden]
         self._names = tuple(parameter.name for parameter in shown_fields)
         # They may hold secrets.
@@ -43,7 +50,7 @@ class ToolInput:
             # Of a list, a pattern and a length are for each item: the request's check looks at those.
             taken = ("description",) if parameter.kind is Kind.TEXTS else _TAKEN_BY_PYDANTIC
             told = {key: value for key, value in field.metadata.items() if key in taken}
-            default = ... if field.default is MISSING else field.default
+            default = self._given.get(name, ... if field.default is MISSING else field.default)
             if isinstance(default, NoneGiven):
                 default = int(default)
             definitions[name] = (hints[name], Field(default, **told))
@@ -62,7 +69,8 @@ class ToolInput:
         except ValidationError as error:
             raise self._refusal(error) from None
         # What was left out gets the request's own default, which may be one that can be told from a value given.
-        return self._request(**{name: getattr(model, name) for name in self._names if name in model.model_fields_set})
+        given = {name: getattr(model, name) for name in self._names if name in model.model_fields_set}
+        return self._request(**{**self._given, **given})
 
     def _refusal(self, error: ValidationError) -> PyroError:
         problems: dict[str, str] = {}
@@ -105,6 +113,11 @@ class ToolInput:
                 if parameter.form:
                     return f"{name} is {parameter.form}."
         return f"{name}: {message}."
+
+
+def environment_is_free(operation: Operation[Any, Any]) -> bool:
+    """Say whether a tool takes the server's environment unless its call names one."""
+    return operation.mcp in _MAKERS
 
 
 def output_schema(operation: Operation[Any, Any], *, guest_note: bool) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from pyro_mcp.mcp_server.first_answers import FirstAnswers, answer_first, listing_of
 
@@ -16,13 +16,27 @@ if TYPE_CHECKING:
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+def _as_served(profile: Profile) -> dict[str, object]:
+    """Return the document of a profile with what this server was given."""
+    listing = listing_of(profile.name)
+    for tool in cast("list[dict[str, Any]]", listing["tools"]):
+        tool["description"] += profile.addition_to(tool["name"])
+        environment = tool["inputSchema"]["properties"].get("environment", {})
+        if usual := environment.get("default"):
+            environment["default"] = profile.environment
+            environment["description"] = environment["description"].replace(
+                f"Default {usual}.", f"Default {profile.environment}."
+            )
+    return listing
+
+
 def serve_stdio(profile: Profile, access: HostAccess) -> int:
     """Serve a profile's tools; return the exit status."""
     for number in _STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             # Nothing runs yet that would have to be cleaned up.
             signal.signal(number, lambda _number, _frame: os._exit(0))
-    handover = answer_first(FirstAnswers(listing_of(profile.name)), _load)
+    handover = answer_first(FirstAnswers(_as_served(profile)), _load)
     if handover is not None:
         from pyro_mcp.mcp_server.server import PyroServer
         from pyro_mcp.mcp_server.session import serve

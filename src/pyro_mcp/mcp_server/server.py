@@ -15,8 +15,9 @@ from pyro_mcp.mcp_server.calls import MAX_CALLS, Tool, call_tool
 from pyro_mcp.mcp_server.first_answers import NAME, TITLE
 from pyro_mcp.mcp_server.schemas import ToolInput, output_schema
 from pyro_mcp.mcp_server.shaping import MAX_RESULT_CHARS, marked_fields
-from pyro_mcp.operations.host_access import host_access
+from pyro_mcp.operations.host_access import current_checkout, host_access
 from pyro_mcp.operations.profiles import ALWAYS_LOADED, SEARCH_HINTS, find_profile
+from pyro_mcp.operations.project import find_project
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.operations.table import find_tools
 
@@ -63,7 +64,10 @@ class PyroServer(Server[dict[str, Any]]):
             on_call_tool=self._on_call_tool,
         )
         operations = {str(row.mcp): row for row in find_tools(chosen.tools)}
-        self._tools = {name: Tool(row, ToolInput(row, chosen.hidden), access) for name, row in operations.items()}
+        self._tools = {
+            name: Tool(row, ToolInput(row, chosen.hidden, chosen.environment), access)
+            for name, row in operations.items()
+        }
         self._listed = [_describe(tool.operation, tool.input, chosen) for tool in self._tools.values()]
         self._runner = runner
         self._limiters: list[anyio.CapacityLimiter] = []
@@ -131,22 +135,36 @@ def create_server(
     *,
     profile: str | None = None,
     mode: str | None = None,
+    environment: str | None = None,
     allow_paths: Iterable[str | PathLike[str]] = (),
+    project_path: str | PathLike[str] | None = None,
+    repo_url: str | None = None,
+    repo_ref: str | None = None,
+    no_project_source: bool = False,
 ) -> PyroServer:
     """Make an MCP server that shows the tools of a profile (default: workspace-core), to be run over any transport.
 
-    Host paths that its tools take must be below the git checkout of the working directory or one of `allow_paths`.
+    Workspaces start from the git-tracked files of the checkout around the working directory, or from `project_path`, or
+    from a clone of `repo_url` at `repo_ref`, unless `no_project_source`. Host paths that its tools take must be below
+    the project, the checkout, or one of `allow_paths`.
 
     Raises:
-        PyroError: INVALID or UNSUPPORTED for a profile or mode that there is not.
+        PyroError: INVALID or UNSUPPORTED for a profile, mode or project that there is not.
     """
     runner = manager.runner if manager is not None else Runner()
-    return PyroServer(find_profile(profile, mode), runner, host_access(allow_paths))
+    project = find_project(
+        project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
+        checkout=current_checkout(),
+    )  # fmt: skip
+    chosen = find_profile(profile, mode).serving(environment, project)
+    return PyroServer(chosen, runner, host_access(allow_paths, project))
 
 
 def listing(chosen: Profile) -> dict[str, Any]:
     """Return the instructions and the tools of a profile, as `first_answers` gives them."""
-    tools = (_describe(row, ToolInput(row, chosen.hidden), chosen) for row in find_tools(chosen.tools))
+    tools = (
+        _describe(row, ToolInput(row, chosen.hidden, chosen.environment), chosen) for row in find_tools(chosen.tools)
+    )
     return {
         "instructions": chosen.instructions,
         "tools": [tool.model_dump(mode="json", by_alias=True, exclude_unset=True) for tool in tools],

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations.fields import with_host_paths
+from pyro_mcp.operations.project import Project
 from pyro_mcp.trees.entries import Kind as EntryKind
 from pyro_mcp.trees.hooks.home import home_rule_for
 from pyro_mcp.trees.hooks.table import rule_for
@@ -22,20 +23,23 @@ from pyro_mcp.trees.source import checkout_around
 Q = TypeVar("Q")
 
 
-def host_access(allow_paths: Iterable[str | os.PathLike[str]], directory: Path | None = None) -> HostAccess:
-    """Return the access of a server: the project that `directory` (default: the current one) is in, and `allow_paths`.
+def current_checkout() -> Path | None:
+    """Return the git checkout around the current directory."""
+    try:
+        return checkout_around(Path(os.path.realpath(Path.cwd())))
+    except OSError:
+        # The current directory was deleted.
+        return None
+
+
+def host_access(allow_paths: Iterable[str | os.PathLike[str]], project: Project | None = None) -> HostAccess:
+    """Return the access of a server: its project, the checkout around the current directory, and `allow_paths`.
 
     Raises:
         PyroError: INVALID if one of `allow_paths` is no directory.
     """
-    roots: list[Path] = []
-    try:
-        project = checkout_around(Path(os.path.realpath(directory or Path.cwd())))
-    except OSError:
-        # The current directory was deleted.
-        project = None
-    if project is not None:
-        roots.append(project)
+    named = None if project is None else project.path
+    roots = list(dict.fromkeys(each for each in (named, current_checkout()) if each is not None))
     for given in allow_paths:
         path = Path(os.path.abspath(Path(given).expanduser()))
         if not path.is_dir():
@@ -43,14 +47,18 @@ def host_access(allow_paths: Iterable[str | os.PathLike[str]], directory: Path |
                 ErrorCode.INVALID, f"--allow-path {path} is not a directory", hint="Name a directory that exists."
             )
         roots.append(path)
-    return HostAccess(tuple(roots))
+    return HostAccess(tuple(roots), project)
 
 
 @dataclass(frozen=True, slots=True)
 class HostAccess:
-    """The directories that host paths must lie below. Relative paths start in the first."""
+    """The directories that host paths must lie below. Relative paths start in the first.
+
+    `project` is what workspaces are seeded from if no path is given.
+    """
 
     roots: tuple[Path, ...]
+    project: Project | None = None
 
     def applied(self, request: Q) -> Q:
         """Return a request with its host paths absolute.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
 from pyro_mcp.operations.table import family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyro_mcp.operations.operation import Operation
+    from pyro_mcp.operations.project import Project
 
 DEFAULT_PROFILE = "workspace-core"
 # Hosts show a model the first 240 characters of the instructions, or search them, before it sees any tool.
@@ -27,6 +29,7 @@ class Profile:
     """One selection of tools.
 
     Its tools are those `chosen`, then all others of the rows of `families`, so that it offers what is added to them.
+    Guests have `environment` unless a call names another, and workspaces start from `project`, given in a few words.
     `hidden` names the arguments that its tools leave at their defaults; `says` has other descriptions for tools whose
     own would not fit the selection.
     """
@@ -38,6 +41,21 @@ class Profile:
     families: tuple[str, ...] = ()
     hidden: frozenset[str] = frozenset()
     says: Mapping[str, str] = field(default_factory=dict[str, str])
+    environment: str = DEFAULT_ENVIRONMENT
+    project: str = ""
+
+    def serving(self, environment: str | None, project: Project | None) -> Profile:
+        """Return the selection as a server offers it, with the environment and the project that it was given.
+
+        Raises:
+            PyroError: INVALID for what can't be the name of an environment.
+        """
+        if environment is not None:
+            from pyro_mcp.image.names import check_name
+
+            check_name(environment)
+        text = "" if project is None else project.text
+        return replace(self, environment=environment or self.environment, project=text)
 
     @property
     def has_network(self) -> bool:
@@ -52,7 +70,14 @@ class Profile:
 
     def description_of(self, row: Operation[Any, Any]) -> str:
         """Return the description of a tool in this selection."""
-        return self.says.get(str(row.mcp), row.description + row.tool_description)
+        own = self.says.get(str(row.mcp), row.description + row.tool_description)
+        return own + self.addition_to(str(row.mcp))
+
+    def addition_to(self, tool: str) -> str:
+        """Return what the description of a tool says of the server's project."""
+        if tool != "workspace_create" or not self.project:
+            return ""
+        return f"\n\nWithout seed_path it starts from {self.project}."
 
 
 VM_RUN = Profile(

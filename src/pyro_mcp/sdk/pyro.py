@@ -73,7 +73,12 @@ class Pyro(Operations):
         *,
         profile: str | None = None,
         mode: str | None = None,
+        environment: str | None = None,
         allow_paths: Iterable[str | PathLike[str]] = (),
+        project_path: str | PathLike[str] | None = None,
+        repo_url: str | None = None,
+        repo_ref: str | None = None,
+        no_project_source: bool = False,
     ) -> PyroServer:
         """Make an MCP server that shows the tools of a profile (default: workspace-core) and uses this `Pyro`.
 
@@ -81,7 +86,10 @@ class Pyro(Operations):
         """
         import pyro_mcp
 
-        return pyro_mcp.create_server(self, profile=profile, mode=mode, allow_paths=allow_paths)
+        return pyro_mcp.create_server(
+            self, profile=profile, mode=mode, environment=environment, allow_paths=allow_paths,
+            project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
+        )  # fmt: skip
 
     def workspace(
         self,

@@ -45,6 +45,9 @@ class ArchiveSource:
         # Of names that several members have, which member is the last; known after `check`.
         self._last: dict[bytes, int] | None = None
 
+    def use(self, scratch: Path) -> None:
+        """Need no directory."""
+
     def check(self) -> None:
         """Read the whole archive without taking anything of it.
 

@@ -65,6 +65,9 @@ class DirectorySource:
         #: What its user does not want.
         self.exclusion: Exclusion | None = None
 
+    def use(self, scratch: Path) -> None:
+        """Need no directory."""
+
     def check(self) -> None:
         """Refuse nothing ahead: a directory is read once."""
 

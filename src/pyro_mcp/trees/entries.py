@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -13,6 +14,11 @@ from pyro_mcp.protocol.names import shown_briefly
 NO_CONTENT = -1
 MAX_NOTES = 100
 MAX_LARGEST = 5
+#: For the project of an MCP server that can't be used.
+WAYS_OUT = (
+    "Start the server with another --project-path DIR, with --repo-url URL, or with --no-project-source; or give"
+    " seed_path."
+)
 KEPT_MODE = 0o777
 
 
@@ -74,6 +80,10 @@ class TreeSource(Protocol):
     @property
     def notes(self) -> Notes:
         """Return what was left out or changed meanwhile; complete when `items` has come to its end."""
+        ...
+
+    def use(self, scratch: Path) -> None:
+        """Take a directory for temporary files, if it needs one."""
         ...
 
     def check(self) -> None:

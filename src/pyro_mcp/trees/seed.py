@@ -18,7 +18,7 @@ from pyro_mcp.trees.ext4.blank import make_blank
 from pyro_mcp.trees.ext4.disk import Disk
 from pyro_mcp.trees.hooks.census import HookCensus
 from pyro_mcp.trees.report import SeedReport, report_on
-from pyro_mcp.trees.source import open_source
+from pyro_mcp.trees.source import open_seed
 
 _NEWS_ENTRIES = 1000
 
@@ -42,10 +42,7 @@ def seed_disk(
         PyroError: NOT_FOUND, INVALID, PERMISSION, CORRUPT, UNSUPPORTED, each naming the path or the member; NO_SPACE;
             CONFLICT if the disk already exists; MISSING_PROGRAM.
     """
-    if isinstance(source, Path):
-        opened = open_source(source, avoid=(*avoid, disk_path.parent), rules=rules, scratch=disk_path.parent)
-    else:
-        opened = source
+    opened = open_seed(source, disk_path.parent, avoid=(*avoid, disk_path.parent), rules=rules)
     blank = make_blank(size_bytes)
     with os_errors(f"make the disk {disk_path}"):
         fd = os.open(disk_path, NEW_FILE, 0o600)

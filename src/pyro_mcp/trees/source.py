@@ -15,13 +15,33 @@ _SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _RULES = ".pyroignore"
 
 
-def open_source(
-    path: Path, *, avoid: Iterable[Path] = (), rules: SeedRules | None = None, scratch: Path | None = None
-) -> TreeSource:
-    """Return the source that a path is. The path itself may be a symbolic link: the user named it.
+def open_seed(
+    seed: Path | TreeSource | None, scratch: Path, *, avoid: Iterable[Path] = (), rules: SeedRules | None = None
+) -> TreeSource | None:
+    """Return the source of a seed, which may need the directory `scratch` for temporary files.
 
-    With `rules` and a directory for temporary files, a git checkout, or a directory inside one, is taken as such;
-    without, as any other directory.
+    With `rules` a git checkout, or a directory inside one, is taken as such; without, as any other directory.
+
+    Raises:
+        PyroError: as `open_source`; INVALID for exclusions where there is no directory.
+    """
+    if seed is None:
+        return None
+    if not isinstance(seed, Path):
+        seed.use(scratch)
+        return seed
+    path = Path(os.path.abspath(seed))
+    if rules is not None and path.is_dir():
+        return _open_directory(path, rules, scratch, avoid)
+    if rules is not None and rules.exclude:
+        raise PyroError(
+            ErrorCode.INVALID, f"{path} is no directory: nothing of it can be excluded", hint="Unpack it first."
+        )
+    return open_source(path, avoid=avoid)
+
+
+def open_source(path: Path, *, avoid: Iterable[Path] = ()) -> TreeSource:
+    """Return the source that a path is. The path itself may be a symbolic link: the user named it.
 
     Raises:
         PyroError: NOT_FOUND; INVALID for anything that is no directory and no archive; PERMISSION.
@@ -30,13 +50,7 @@ def open_source(
     with os_errors(f"read {path}", hint="Give a directory, or a .tar, .tar.gz or .tgz file."):
         found = os.stat(path)
     if stat.S_ISDIR(found.st_mode):
-        if rules is None or scratch is None:
-            return DirectorySource(path, avoid=avoid)
-        return _open_seed(path, rules, scratch, avoid)
-    if rules is not None and rules.exclude:
-        raise PyroError(
-            ErrorCode.INVALID, f"{path} is no directory: nothing of it can be excluded", hint="Unpack it first."
-        )
+        return DirectorySource(path, avoid=avoid)
     if stat.S_ISREG(found.st_mode) and path.name.lower().endswith(_SUFFIXES):
         # Most trees are directories, and start sooner without this.
         from pyro_mcp.trees.archive import ArchiveSource
@@ -50,7 +64,7 @@ def open_source(
     )
 
 
-def _open_seed(path: Path, rules: SeedRules, scratch: Path, avoid: Iterable[Path]) -> DirectorySource:
+def _open_directory(path: Path, rules: SeedRules, scratch: Path, avoid: Iterable[Path]) -> DirectorySource:
     real = Path(os.path.realpath(path))
     source = None
     if (top := checkout_around(real)) is not None:

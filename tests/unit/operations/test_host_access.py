@@ -9,6 +9,7 @@ import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations.host_access import HostAccess, host_access
+from pyro_mcp.operations.project import Project
 from pyro_mcp.operations.workspaces.disks import DiskExportRequest
 from pyro_mcp.operations.workspaces.files import SyncPushRequest
 from pyro_mcp.operations.workspaces.lifecycle import WorkspaceCreateRequest
@@ -35,12 +36,17 @@ def refusal(call: Callable[[], object]) -> PyroError:
     return caught.value
 
 
-def test_the_working_directory_counts_only_in_a_checkout(project: Path, tmp_path: Path) -> None:
-    assert host_access((), project / "src").roots == (project,)
-    assert host_access((), tmp_path).roots == ()
-    assert host_access([tmp_path], project).roots == (project, tmp_path)
+def test_the_working_directory_counts_only_in_a_checkout(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert host_access(()).roots == ()
+    assert host_access((), Project(project)).roots == (project,)
+    monkeypatch.chdir(project / "src")
+    assert host_access(()).roots == (project,)
+    assert host_access([tmp_path], Project(tmp_path / "other")).roots == (tmp_path / "other", project, tmp_path)
     with pytest.raises(PyroError, match="is not a directory"):
-        host_access([tmp_path / "missing"], project)
+        host_access([tmp_path / "missing"])
 
 
 @pytest.mark.parametrize("home", [".", "inner/home"])

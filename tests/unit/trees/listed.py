@@ -10,6 +10,7 @@ from pyro_mcp.trees.entries import Data, Entry, Kind, Notes, TreeMode
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
+    from pathlib import Path
 
 
 @dataclass
@@ -20,6 +21,9 @@ class Listed:
     mode: TreeMode = TreeMode.DIRECTORY
     name: str = "a list"
     notes: Notes = field(default_factory=Notes)
+
+    def use(self, scratch: Path) -> None:
+        """It needs no directory."""
 
     def check(self) -> None:
         """Everything may be used."""

@@ -54,13 +54,11 @@ class WorkspaceCreateRequest:
             names="HOST_PATH",
         ),
     )
-    include_ignored: bool = field(
-        default=False, metadata=about("Copy files too that git ignores, where seed_path is in a git checkout.")
-    )
+    include_ignored: bool = field(default=False, metadata=about("Copy files that git ignores too."))
     exclude: tuple[str, ...] | None = field(
         default=None,
         metadata=about(
-            "Files of seed_path to leave out: patterns as in a .gitignore, besides those in its .pyroignore.",
+            "Files to leave out: patterns as in a .gitignore (also: a .pyroignore).",
             names="PATTERN",
             max_length=1024,
             form="a pattern as in a .gitignore, such as *.log or build/",
@@ -203,6 +201,13 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
         from pyro_mcp.operations.secrecy import secrets_given
 
         secrets = secrets_given(request.secrets)
+    rules = SeedRules(request.include_ignored, exclude=request.exclude or ())
+    project = None if call.host_access is None else call.host_access.project
+    seed: dict[str, Any] = {"seed_rules": rules}
+    if request.seed_path is not None:
+        seed["seed"] = Path(request.seed_path)
+    elif project is not None:
+        seed = project.seed(rules)
     spec = WorkspaceSpec(
         environment=request.environment,
         shape=Shape(request.vcpu_count, request.mem_mib),
@@ -210,8 +215,7 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
         network_policy=NetworkPolicy(request.network_policy),
         allow_host_compat=request.allow_host_compat,
         require_kvm=request.require_kvm,
-        seed=None if request.seed_path is None else Path(request.seed_path),
-        seed_rules=SeedRules(request.include_ignored, exclude=request.exclude or ()),
+        **seed,
         name=request.name,
         labels=request.labels or {},
         secrets=secrets,

@@ -10,12 +10,13 @@ import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
+from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.protocol.names import join, parent_of, shown_briefly
 from pyro_mcp.trees.checkouts.git import Repository, UnusableError, open_repository
 from pyro_mcp.trees.checkouts.history import GuestRepository
 from pyro_mcp.trees.directory import DirectorySource, Level, measured
-from pyro_mcp.trees.entries import Entry, SeedRules
+from pyro_mcp.trees.entries import WAYS_OUT, Entry, SeedRules
 
 _GIT = b".git"
 
@@ -26,17 +27,26 @@ def open_checkout(
     """Return the source of a directory in the checkout `top`.
 
     A directory of which git tracks nothing, and one whose `.git` leads nowhere, is taken as any other directory.
+
+    Raises:
+        PyroError: UNAVAILABLE if only tracked files are to be taken, and git can't say which those are.
     """
     try:
         repository = open_repository(top, directory)
         if directory == top or repository.entries:
             return CheckoutSource(repository, rules, scratch, avoid=avoid)
     except UnusableError as error:
+        if rules.tracked_only:
+            raise _unlisted(directory, error) from error
         if directory == top:
             plain = DirectorySource(directory, avoid=avoid)
             plain.notes.remark(f"git does not work in the guest: {error}. The directory was taken as it is.")
             return plain
     return DirectorySource(directory, avoid=avoid)
+
+
+def _unlisted(directory: Path, error: UnusableError) -> PyroError:
+    return PyroError(ErrorCode.UNAVAILABLE, f"git can't list the tracked files of {directory}: {error}", hint=WAYS_OUT)
 
 
 class CheckoutSource(DirectorySource):
@@ -60,6 +70,8 @@ class CheckoutSource(DirectorySource):
         try:
             self._ask(b"", self._repositories[0][1])
         except UnusableError as error:
+            if self._rules.tracked_only:
+                raise _unlisted(self._directory, error) from error
             self.notes.skip(_GIT, f"git does not work in the guest: {error}")
             self._repositories.clear()
         yield from super().items()

@@ -16,7 +16,7 @@ from pyro_mcp.host.progress import Progress
 from pyro_mcp.trees.entries import NO_CONTENT, Data, Entry, Kind, SeedRules, TreeMode, TreeSource
 from pyro_mcp.trees.hooks.census import HookCensus
 from pyro_mcp.trees.report import SeedReport, report_on
-from pyro_mcp.trees.source import open_source
+from pyro_mcp.trees.source import open_seed
 from pyro_mcp.trees.tree_writer import TreeWriter
 
 _COPY_TIMEOUT_S = 3600.0
@@ -38,10 +38,7 @@ def lay_tree(
     Raises:
         PyroError: what is wrong with the source, naming the path or the member; NO_SPACE, PERMISSION.
     """
-    if isinstance(source, Path):
-        opened = open_source(source, avoid=avoid, rules=rules, scratch=directory.parent)
-    else:
-        opened = source
+    opened = open_seed(source, directory.parent, avoid=avoid, rules=rules)
     if opened is None:
         return SeedReport(TreeMode.EMPTY, None)
     progress.phase("seed", opened.name)
