@@ -30,8 +30,8 @@ def environment(description: str, *, place: Place) -> Mapping[str, object]:
 
 
 ENVIRONMENT = environment(
-    "Environment: debian:12 (git, python3, curl), debian:12-base (smallest), debian:12-build (compilers), or the same"
-    " with debian:13.",
+    "Environment: debian:12 (git, python3, curl), debian:12-base (smallest), debian:12-build (compilers), or"
+    " debian:13 likewise.",
     place=Place.POSITIONAL,
 )
 VM_ID = about(
@@ -130,10 +130,7 @@ HANDLE = about(
     completes="workspace",
 )
 WORKSPACE_TTL_SECONDS = about(
-    (
-        "Idle timeout: how long the workspace keeps running after its last activity. Then it is stopped and"
-        " everything is kept; the next use starts it again."
-    ),
+    ("Idle timeout: after so long without use the workspace is stopped, and everything is kept."),
     ge=limits.MIN_TTL_S,
     le=limits.MAX_TTL_S,
     unit="seconds",

@@ -48,8 +48,7 @@ class WorkspaceCreateRequest:
     seed_path: str | None = field(
         default=None,
         metadata=parameters.host_path(
-            "A directory or git checkout of this host, or a .tar, .tar.gz or .tgz file, to copy into /workspace"
-            " (default: empty).",
+            "A directory, git checkout or archive (.tar, .tar.gz, .tgz) of this host to copy into /workspace.",
             place=Place.OPTION,
             names="HOST_PATH",
         ),
