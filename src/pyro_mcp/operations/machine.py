@@ -64,8 +64,8 @@ PREPARE = Operation(
     name="prepare",
     title="Prepare this machine",
     description=(
-        "Install an environment, warm the caches that make the next VM start fast, and check once that a VM"
-        " can be created, run a command and be deleted. The result is recorded and reused until something"
+        "Install an environment, warm the caches that make the next VM start fast, and prove once that a workspace"
+        " can be created, run a command, be reset and be deleted. The result is recorded and reused until something"
         " it depends on changes (the environment, the kernel, the VMM, the processor, this release) or"
         " --force is given."
     ),

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp import __version__
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.paths import Paths
-from pyro_mcp.operations import environments, run, vms
+from pyro_mcp.operations import environments, run
 from pyro_mcp.operations.diagnosis import DailyLoopReport, PrepareRequest, PrepareResult
+from pyro_mcp.operations.guest_commands import CommandResult
 from pyro_mcp.operations.operation import Call, result_of, utc_text
-from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
-from pyro_mcp.operations.run import VmCreateRequest, VmExecRequest, VmExecResult, VmRunRequest
-from pyro_mcp.operations.vms import VmRequest
+from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT, WorkspaceRequest
+from pyro_mcp.operations.run import VmRunRequest
+from pyro_mcp.operations.workspaces import commands, lifecycle, snapshots
+from pyro_mcp.operations.workspaces.lifecycle import WorkspaceResult
 
 _RECORD = "prepared.json"
-_SCHEMA = 1
+_SCHEMA = 2
 _LOCK_TIMEOUT_S = 30.0
 _NETWORK_TIMEOUT_S = 60
 # The guest's own package archive is the one host that it surely knows: resolved, then connected to.
@@ -52,6 +55,7 @@ class Prepared:
     isolation: str
     create_ms: int
     exec_ms: int
+    reset_ms: int
     delete_ms: int
 
 
@@ -64,31 +68,52 @@ def prepare(request: PrepareRequest, call: Call) -> PrepareResult:
     environments.ENV_PULL.handler(environments.EnvPullRequest(environment=request.environment), call)
     loop = daily_loop(call.paths, request.environment)
     before = load(call.paths).get(request.environment)
-    if before is not None and loop.state == "warm" and not request.force and (before.network or not request.network):
-        return _result(request.environment, before, reused=True, reason=loop.reason)
+    if before is not None and loop.status == "warm" and not request.force and (before.network or not request.network):
+        return _result(before, loop, reused=True, reason=loop.reason)
     proven = _prove(request, call)
     _save(call.paths, request.environment, proven)
     reason = "it was asked for" if request.force else loop.reason
-    if loop.state == "warm" and not request.force:
+    if loop.status == "warm" and not request.force:
         reason = "the network was not proven yet"
-    return _result(request.environment, proven, reused=False, reason=reason)
+    return _result(proven, daily_loop(call.paths, request.environment), reused=False, reason=reason)
 
 
 def daily_loop(paths: Paths, environment: str = DEFAULT_ENVIRONMENT) -> DailyLoopReport:
     """Return whether the next VM of an environment starts fast, and why."""
-    fix = f"run: pyro prepare {environment}"
     before = load(paths).get(environment)
+    now = None if before is None else _dependencies(paths, environment)
+    status, reason = _judged(before, now)
+    return DailyLoopReport(
+        environment=environment,
+        status=status,
+        reason=reason if status == "warm" else f"{reason}; run: pyro prepare {environment}",
+        installed=now is not None or _is_installed(paths, environment),
+        network_prepared=before is not None and before.network,
+        prepared_at=before.prepared_at if before else None,
+        manifest_path=str(paths.cache / _RECORD),
+        cache_dir=str(paths.cache),
+    )
+
+
+def _judged(before: Prepared | None, now: Dependencies | None) -> tuple[str, str]:
     if before is None:
-        return DailyLoopReport("cold", f"never prepared; {fix}", None)
-    now = _dependencies(paths, environment)
+        return "cold", "never prepared"
     if now is None:
-        return DailyLoopReport("stale", f"it is no longer installed; {fix}", before.prepared_at)
+        return "stale", "it is no longer installed"
     changed = [what for what, value in now.facts.items() if before.facts.get(what) != value]
     if changed:
-        return DailyLoopReport("stale", f"changed since: {', '.join(changed)}; {fix}", before.prepared_at)
+        return "stale", f"changed since: {', '.join(changed)}"
     if not now.template.is_dir():
-        return DailyLoopReport("stale", f"its template was removed; {fix}", before.prepared_at)
-    return DailyLoopReport("warm", "nothing it depends on has changed", before.prepared_at)
+        return "stale", "its template was removed"
+    return "warm", "nothing it depends on has changed"
+
+
+def _is_installed(paths: Paths, environment: str) -> bool:
+    from pyro_mcp.image.environments import inspect_environment
+
+    with suppress(PyroError):
+        return inspect_environment(paths, environment).installed is not None
+    return False
 
 
 def load(paths: Paths) -> dict[str, Prepared]:
@@ -149,33 +174,32 @@ def _dependencies(paths: Paths, environment: str) -> Dependencies | None:
 
 
 def _prove(request: PrepareRequest, call: Call) -> Prepared:
+    """Take one workspace from create to delete, after another that warmed the caches."""
     name = request.environment
-    call.progress.phase("warm", f"starting a first VM of {name}")
-    vm = _create(name, call)
+    call.progress.phase("warm", f"creating a first workspace of {name}")
+    _delete(_create(name, call), call)
+    call.progress.phase("prove", "create, exec, reset, delete")
+    spent: dict[str, int] = {}
+    with _timed(spent, "create_ms"):
+        made = _create(name, call)
+    workspace = WorkspaceRequest(workspace_id=made.workspace_id)
     try:
-        vms.VM_START.handler(vm, call)
+        with _timed(spent, "exec_ms"):
+            done = commands.WORKSPACE_EXEC.handler(_command(workspace, "touch prepared && ls /workspace"), call)
+        _require_success(name, done, "a first command")
+        with _timed(spent, "reset_ms"):
+            snapshots.WORKSPACE_RESET.handler(snapshots.ResetRequest(workspace_id=workspace.workspace_id), call)
+        after = commands.WORKSPACE_EXEC.handler(_command(workspace, "! test -e prepared"), call)
+        _require_success(name, after, "looking for what a reset should have removed")
     except BaseException:
-        _delete_quietly(vm, call)
+        with suppress(PyroError):
+            lifecycle.WORKSPACE_DELETE.handler(workspace, call)
         raise
-    began = time.monotonic()
-    vms.VM_DELETE.handler(vm, call)
-    delete_ms = _since_ms(began)
-    call.progress.phase("prove", "create, exec, delete")
-    began = time.monotonic()
-    vm = _create(name, call)
-    try:
-        vms.VM_START.handler(vm, call)
-        create_ms = _since_ms(began)
-        began = time.monotonic()
-        done = vms.VM_EXEC.handler(VmExecRequest(vm_id=vm.vm_id, command=("true",)), call)
-        exec_ms = _since_ms(began)
-    except BaseException:
-        _delete_quietly(vm, call)
-        raise
-    _require_success(done, "a first command")
+    with _timed(spent, "delete_ms"):
+        _delete(made, call)
     if request.network:
         call.progress.phase("network", "a guest connects to its package archive")
-        _require_success(_reach_out(name, call), "connecting to its package archive")
+        _require_success(name, _reach_out(name, call), "connecting to its package archive")
     found = _dependencies(call.paths, name)
     return Prepared(
         facts=found.facts if found else {},
@@ -183,40 +207,45 @@ def _prove(request: PrepareRequest, call: Call) -> Prepared:
         prepared_at=utc_text(time.time()),
         execution_mode=done.execution_mode,
         isolation=done.isolation,
-        create_ms=create_ms,
-        exec_ms=exec_ms,
-        delete_ms=delete_ms,
+        **spent,
     )
 
 
-def _create(environment: str, call: Call) -> VmRequest:
-    return VmRequest(vm_id=vms.VM_CREATE.handler(VmCreateRequest(environment=environment), call).vm_id)
+def _create(environment: str, call: Call) -> WorkspaceResult:
+    return lifecycle.WORKSPACE_CREATE.handler(lifecycle.WorkspaceCreateRequest(environment=environment), call)
 
 
-def _delete_quietly(vm: VmRequest, call: Call) -> None:
-    with suppress(PyroError):
-        vms.VM_DELETE.handler(vm, call)
+def _delete(workspace: WorkspaceResult, call: Call) -> None:
+    lifecycle.WORKSPACE_DELETE.handler(WorkspaceRequest(workspace_id=workspace.workspace_id), call)
 
 
-def _reach_out(environment: str, call: Call) -> VmExecResult:
+def _command(workspace: WorkspaceRequest, line: str) -> commands.WorkspaceExecRequest:
+    return commands.WorkspaceExecRequest(workspace_id=workspace.workspace_id, command=line)
+
+
+@contextmanager
+def _timed(spent: dict[str, int], name: str) -> Generator[None]:
+    began = time.monotonic()
+    yield
+    spent[name] = int((time.monotonic() - began) * 1000)
+
+
+def _reach_out(environment: str, call: Call) -> CommandResult:
     request = VmRunRequest(
         environment=environment, command=("bash", "-c", _REACH_OUT), network=True, timeout_seconds=_NETWORK_TIMEOUT_S
     )
     return run.VM_RUN.handler(request, call)
 
 
-def _require_success(done: VmExecResult, what: str) -> None:
-    if done.exit_code != 0:
+def _require_success(environment: str, done: CommandResult, what: str) -> None:
+    if done["exit_code"] != 0:
         raise PyroError(
             ErrorCode.UNAVAILABLE,
-            f"{what} failed in a guest of {done.environment} with exit status {done.exit_code}: {done.stderr[-500:]}",
-            hint="Run: pyro doctor",
+            f"{what} failed in a guest of {environment} with exit status {done['exit_code']}: {done['stderr'][-500:]}",
+            hint="Run: `pyro doctor`",
         )
 
 
-def _since_ms(began: float) -> int:
-    return int((time.monotonic() - began) * 1000)
-
-
-def _result(environment: str, prepared: Prepared, *, reused: bool, reason: str) -> PrepareResult:
-    return result_of(PrepareResult, prepared, environment=environment, reused=reused, reason=reason)
+def _result(prepared: Prepared, loop: DailyLoopReport, *, reused: bool, reason: str) -> PrepareResult:
+    told = {**loop, "reason": reason, "network_prepared": prepared.network}
+    return result_of(PrepareResult, prepared, prepared=True, reused=reused, **told)

@@ -21,7 +21,6 @@ def test_the_platform_is_described() -> None:
     assert found.cpu_count >= 1
     assert found.memory_mib > 100
     assert found.kernel == os.uname().release
-    assert found.kvm_device in {"absent", "can be opened", "no permission"}
     assert doctor.check_platform(found) == []
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pyro_mcp.cli.doctor_report import doctor_report
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.image.catalog import load_catalog
 from pyro_mcp.operations.machine import DOCTOR, DoctorRequest
 from pyro_mcp.operations.runner import Runner
 
@@ -27,23 +29,32 @@ def examine(paths: Paths, request: DoctorRequest | None = None) -> DoctorResult:
 
 def test_a_fresh_machine_is_fit_cold_and_told_how_to_go_on(private_paths: Paths) -> None:
     report = examine(private_paths)
-    assert report.ok
+    assert report.runtime_ok
     assert report.exit_status == 0
     assert report.environment.state == "missing"
     assert report.acceleration.accelerator == "tcg"
     assert report.acceleration.reason == "PYRO_ACCEL=tcg asks for it"
     assert not report.acceleration.proven_by_boot
-    assert report.daily_loop.state == "cold"
-    assert "pyro prepare debian:12" in report.capabilities.reason
-    assert "ready" in doctor_report(report)
+    assert report.daily_loop.status == "cold"
+    assert "pyro prepare debian:12" in report.runtime.capabilities.reason
+    assert report.platform == "linux-x86_64"
+    lines = doctor_report(report).splitlines()
+    assert lines[:2] == ["Platform: linux-x86_64", "Runtime: PASS"]
+    assert re.fullmatch("KVM: exists=(yes|no) readable=(yes|no) writable=(yes|no)", lines[2])
+    assert lines[3] == f"Environment cache: {private_paths.environments}"
+    assert lines[4] == f"Catalog version: {load_catalog().version}"
+    assert re.fullmatch("Capabilities: vm_boot=yes guest_exec=yes guest_network=(yes|no)", lines[5])
+    assert re.fullmatch("Networking: tun=(yes|no) ip_forward=(yes|no)", lines[6])
+    assert lines[7:9] == ["Daily loop: COLD (debian:12)", "Run: pyro prepare debian:12"]
+    assert lines[-1] == "ready"
 
 
 def test_a_machine_that_may_not_boot_guests_is_not_fit(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYRO_VMM", "none")
     report = examine(private_paths)
-    assert not report.ok
+    assert not report.runtime_ok
     assert report.exit_status == 1
-    assert not report.capabilities.vm_boot
+    assert not report.runtime.capabilities.supports_vm_boot
     assert [problem.hint for problem in report.problems] == ["Unset PYRO_VMM."]
     assert "problem: PYRO_VMM=none forbids every VM\nfix:     Unset PYRO_VMM." in doctor_report(report)
     assert doctor_report(report).endswith("not ready")
@@ -52,15 +63,16 @@ def test_a_machine_that_may_not_boot_guests_is_not_fit(private_paths: Paths, mon
 def test_kvm_that_is_required_and_missing_is_a_problem(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYRO_REQUIRE_KVM", "1")
     report = examine(private_paths)
-    assert not report.ok
+    assert not report.runtime_ok
     assert "KVM is required" in report.problems[0].message
+    assert report.issues == [report.problems[0].message]
 
 
 def test_what_is_in_quarantine_is_listed_and_keeps_nothing_from_working(private_paths: Paths) -> None:
     kept = private_paths.quarantine / "20260101T000000-ws_x life"
     kept.mkdir(parents=True)
     report = examine(private_paths)
-    assert report.ok
+    assert report.runtime_ok
     assert [(each.code, each.message) for each in report.problems] == [
         ("quarantine", f"{kept} could not be used, and is kept until you remove it")
     ]
@@ -69,8 +81,8 @@ def test_what_is_in_quarantine_is_listed_and_keeps_nothing_from_working(private_
 
 def test_another_platform_is_judged_unfit(private_paths: Paths) -> None:
     report = examine(private_paths, DoctorRequest(platform="darwin-arm64"))
-    assert not report.platform.supported
-    assert not report.ok
+    assert not report.machine.supported
+    assert not report.runtime_ok
 
 
 def test_an_unknown_environment_is_an_error(private_paths: Paths) -> None:

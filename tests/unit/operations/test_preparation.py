@@ -28,7 +28,8 @@ def record(**changed: object) -> dict[str, object]:
         isolation="tcg",
         create_ms=1,
         exec_ms=2,
-        delete_ms=3,
+        reset_ms=3,
+        delete_ms=4,
     )
     return {**asdict(prepared), **changed}
 
@@ -41,7 +42,7 @@ def written(paths: Paths, document: object) -> Path:
 
 
 def one_record(**changed: object) -> dict[str, object]:
-    return {"schema": 1, "environments": {"debian:12": record(**changed)}}
+    return {"schema": 2, "environments": {"debian:12": record(**changed)}}
 
 
 @pytest.fixture
@@ -60,32 +61,32 @@ def now(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]
 
 def test_what_was_never_prepared_is_cold_and_says_how_to_warm_it(private_paths: Paths) -> None:
     loop = daily_loop(private_paths, "debian:12-base")
-    assert loop.state == "cold"
+    assert loop.status == "cold"
     assert loop.reason.endswith("run: pyro prepare debian:12-base")
 
 
 @pytest.mark.parametrize(
     "document",
-    ["", "{", "[]", "null", {"schema": 2}, {"schema": 1}, {"schema": 1, "environments": []},
-     {"schema": 1, "environments": {"debian:12": {"facts": {}}}}, one_record(facts=[]), one_record(unknown=1)],
+    ["", "{", "[]", "null", {"schema": 1}, {"schema": 2}, {"schema": 2, "environments": []},
+     {"schema": 2, "environments": {"debian:12": {"facts": {}}}}, one_record(facts=[]), one_record(unknown=1)],
 )  # fmt: skip
 def test_a_damaged_or_foreign_record_counts_as_none(private_paths: Paths, document: object) -> None:
     written(private_paths, document)
     assert load(private_paths) == {}
-    assert daily_loop(private_paths).state == "cold"
+    assert daily_loop(private_paths).status == "cold"
 
 
 @pytest.mark.usefixtures("now")
 def test_it_is_warm_while_nothing_has_changed(private_paths: Paths) -> None:
     (private_paths.cache / "prepared.json").write_text(json.dumps(one_record()), encoding="utf-8")
-    assert daily_loop(private_paths).state == "warm"
+    assert daily_loop(private_paths).status == "warm"
 
 
 def test_it_is_stale_when_something_changed_and_says_what(private_paths: Paths, now: dict[str, str]) -> None:
     (private_paths.cache / "prepared.json").write_text(json.dumps(one_record()), encoding="utf-8")
     now["the VMM"] = "qemu 8"
     loop = daily_loop(private_paths)
-    assert loop.state == "stale"
+    assert loop.status == "stale"
     assert loop.reason == "changed since: the VMM; run: pyro prepare debian:12"
     assert loop.prepared_at == "2026-09-21T10:00:00.000Z"
 
