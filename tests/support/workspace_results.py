@@ -139,6 +139,7 @@ def diff_file(path: str, **changed: Any) -> DiffFileResult:
         "patched": True,
         "reason": "",
         "ignored": False,
+        "moved_from": None,
         "added_lines": 1,
         "removed_lines": 1,
         "old_kind": "file",

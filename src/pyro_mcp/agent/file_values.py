@@ -118,7 +118,8 @@ class DiffSide:
 class ContentForm(Enum):
     """Say how much of the content of a name's two files was sent.
 
-    `WHOLE` and `BINARY` are all of both, in one part; `SAME` is nothing, since both hold the same.
+    `WHOLE` and `BINARY` are all of both, in one part; `SAME` is nothing, since both hold the same. `MOVED` are a file
+    that went and the one with the same content that came, which says where it was `moved_from`.
     """
 
     NO_ROOM = tasks.NO_ROOM
@@ -127,6 +128,7 @@ class ContentForm(Enum):
     BINARY = tasks.BINARY
     PARTS = tasks.PARTS
     SAME = tasks.SAME
+    MOVED = tasks.MOVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class DiffEntry:
     form: ContentForm
     parts: tuple[DiffPart, ...] = ()
     is_ignored: bool = False
+    moved_from: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ _KINDS = {
     tasks.OTHER: FileKind.OTHER,
 }
 _FORMS = {form.value: form for form in ContentForm}
-_ONE_PART = (ContentForm.WHOLE, ContentForm.BINARY)
-_MAX_PARTS = {ContentForm.WHOLE: 1, ContentForm.BINARY: 1, ContentForm.PARTS: tasks.MAX_PARTS}
+_ONE_PART = (ContentForm.WHOLE, ContentForm.BINARY, ContentForm.MOVED)
+_MAX_PARTS = {**dict.fromkeys(_ONE_PART, 1), ContentForm.PARTS: tasks.MAX_PARTS}
 _MAX_MODE = 0o7777
 MAX_IGNORED_NAMES = 100
 _NO_CONTENT = -1
@@ -146,9 +146,13 @@ def differences(entries: list[DiffEntry], bounds: DiffBounds) -> Parser:
         old = (yield from _side(count)) if sides & tasks.OLD else None
         new = (yield from _side(count)) if sides & tasks.NEW else None
         form, parts = yield from _content(count)
+        source = None
+        if form is ContentForm.MOVED:
+            source = _source(parts[0], old, new)
+            parts = ()
         if any((part.old and not _is_file(old)) or (part.new and not _is_file(new)) for part in parts):
             raise breach("a diff with content of what is no file")
-        entries.append(DiffEntry(path, _change(old, new), old, new, form, parts, is_ignored))
+        entries.append(DiffEntry(path, _change(old, new), old, new, form, parts, is_ignored, source))
 
 
 def ignored(answer: Document) -> Ignored:
@@ -184,6 +188,19 @@ def marks(expected: bytes, seen: Callable[[], None]) -> Parser:
     seen()
     yield -1
     raise breach("more words than were agreed on")
+
+
+def _source(part: DiffPart, old: DiffSide | None, new: DiffSide | None) -> bytes | None:
+    """Return where an added file was moved from, or None for a file that was moved away."""
+    side = new if part.old else old
+    if part.new or not _is_file(side) or (old is not None and new is not None):
+        raise breach("a diff with an impossible move")
+    try:
+        if clean_name(part.old) != part.old:
+            raise breach("a name that is not in its simplest form")
+    except NameRefusedError as error:
+        raise breach(f"a name that {error}") from None
+    return part.old or None
 
 
 def _is_file(side: DiffSide | None) -> bool:

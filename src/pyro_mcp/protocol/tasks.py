@@ -73,13 +73,15 @@ SIDE: Final = struct.Struct("<BHqH")
 CONTENT: Final = struct.Struct("<BI")
 PART: Final = struct.Struct("<QQII")
 #: Forms of content: none, since there is no room for it, or since it is binary; one part with all of both files, which
-#: are text, or are binary; some parts of a text; none, since both files hold the same.
+#: are text, or are binary; some parts of a text; none, since both files hold the same; one part, whose old text is the
+#: path where an added file was moved from, and is empty for the file there.
 NO_ROOM: Final = 0
 NOT_TEXT: Final = 1
 WHOLE: Final = 2
 BINARY: Final = 3
 PARTS: Final = 4
 SAME: Final = 5
+MOVED: Final = 6
 #: Git takes a file for binary that has a NUL here.
 TEXT_CHECKED_BYTES: Final = 8000
 MAX_PARTS: Final = 10_000

@@ -278,12 +278,15 @@ def test_every_change_is_told_once(files: GuestFiles, sh: Shell, seed: Path) -> 
     run_sh = found[b"src/run.sh"]
     assert (run_sh.old and run_sh.old.mode, run_sh.new and run_sh.new.mode) == (0o755, 0o644)
     assert (run_sh.form, run_sh.parts) == (ContentForm.SAME, ())
+    moved = found[b"src/moved/er/text"]
+    assert (moved.form, moved.moved_from) == (ContentForm.MOVED, b"src/deep/er/text")
+    assert (found[b"src/deep/er/text"].form, found[b"src/deep/er/text"].moved_from) == (ContentForm.MOVED, None)
     link = found[b"link"]
     assert (link.old and link.old.link_target, link.new and link.new.link_target) == (b"src/main.py", b"kept")
     assert texts(found[b"new/full/file"]) == (b"", b"n\n")
     assert texts(found[b"new/latin"]) == (b"", b"\377\376")
     binary = {path for path, entry in found.items() if entry.form is ContentForm.NOT_TEXT}
-    assert binary == {b"new/binary", b"new/big"}
+    assert binary == {b"new/binary", b"new/big", b"gone/b", b"sparse"}
     gone = found[b"gone/a"]
     assert gone.old is not None
     assert (texts(gone), gone.old.kind) == ((b"a\n", b""), FileKind.FILE)
@@ -300,7 +303,7 @@ def test_a_diff_is_bounded_and_what_was_changed_comes_before_what_was_added(
 ) -> None:
     restore(files, sh, seed)
     sh("mkdir many; for n in 1 2 3 4 5 6 7 8 9; do echo $n$n$n > many/$n; done; echo changed > src/run.sh")
-    diff = files.diff(DiffBounds(5, 100, 30))
+    diff = files.diff(DiffBounds(5, 100, 24))
     assert [entry.path for entry in diff.entries] == [b"many/1", b"many/2", b"many/3", b"many/4", b"src/run.sh"]
     assert (diff.total, diff.truncated) == (10, True)
     forms = [entry.form for entry in diff.entries]

@@ -22,6 +22,7 @@ from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.ignoring import GIT, STRAIGHT, Ignored, LeftOut, Rules
 from pyro_mcp.guest.tasks.inode_tables import touched_inodes
 from pyro_mcp.guest.tasks.listing import kind_of
+from pyro_mcp.guest.tasks.moves import moved_files
 from pyro_mcp.guest.tasks.walking import GONE, names_in
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join
@@ -53,7 +54,7 @@ def compare_trees(
     comparison = _Comparison(new, old, touched, max_entries, rules_above, include_ignored=include_ignored)
     comparison.run(path)
     writer = DifferenceWriter(new, old, max_file_bytes, max_total_bytes, include_binary=include_binary)
-    writer.write(comparison.first())
+    writer.write(comparison.with_moves())
     return {"total": comparison.total, **comparison.left_out.told()}
 
 
@@ -123,6 +124,15 @@ class _Comparison:
         """Return the differences that there is room for, the most important first."""
         self._found.sort(key=lambda each: (each.rank, each.path))
         return self._found[: self._max_entries]
+
+    def with_moves(self) -> list[Difference]:
+        """Return the differences that there is room for, and say of added files where they came from."""
+        first = self.first()
+        gone = [(each.path, side.size) for each in first if (side := each.only(is_new=False))]
+        added = [(each.path, side.size) for each in first if (side := each.only(is_new=True))]
+        moved = moved_files(gone, added, _is_same_data, self._old, self._new)
+        places = {**moved, **{source: path for path, source in moved.items()}}
+        return [each._replace(moved=places.get(each.path, b"")) for each in first]
 
     def _is_left_out(self, path: bytes, *, is_directory: bool) -> bool:
         """Say whether a name that was added, or a repository, is left out, and count it."""

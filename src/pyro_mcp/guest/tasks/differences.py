@@ -27,13 +27,19 @@ class Side(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A name that differs. With `is_same`, only its permissions do."""
+    """A name that differs. With `is_same`, only its permissions do; `moved` is where a file came from, or went."""
 
     path: bytes
     old: Side | None
     new: Side | None
     is_ignored: bool
     is_same: bool = False
+    moved: bytes = b""
+
+    def only(self, *, is_new: bool) -> Side | None:
+        """Return the file of a side, if there is one on no other."""
+        side, other = (self.new, self.old) if is_new else (self.old, self.new)
+        return side if other is None and side is not None and side.kind == tasks.FILE else None
 
     @property
     def rank(self) -> int:
@@ -77,7 +83,11 @@ class DifferenceWriter:
         self._output.flush()
 
     def _write(self, each: Difference, targets: list[bytes]) -> None:
-        content = _Content(tasks.SAME, []) if each.is_same else self._content(each)
+        if each.moved:
+            source = each.moved if each.old is None else b""
+            content = _Content(tasks.MOVED, [Part(1, 1, source, b"")])
+        else:
+            content = _Content(tasks.SAME, []) if each.is_same else self._content(each)
         sent = sum(len(part.old) + len(part.new) for part in content.parts)
         self._room -= sent
         flags = (tasks.OLD if each.old else 0) | (tasks.NEW if each.new else 0)

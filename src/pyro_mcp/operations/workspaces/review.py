@@ -87,6 +87,7 @@ class DiffFileResult(Result):
     patched: bool = said("Whether the patch contains the change.")
     reason: str = said("Why it does not.")
     ignored: bool = said("Whether a .gitignore ignores it.")
+    moved_from: str | None = said("Where it was before, if its content is the same.", guest=True)
     added_lines: int = said("Number of lines added.")
     removed_lines: int = said("Number of lines removed.")
     old_kind: str | None = said("Its old kind: file, directory, symlink, other.")

@@ -27,7 +27,7 @@ class FileChange:
     """One name that differs: its path below /workspace, as it may be printed, and what stands in the patch of it.
 
     `reason` says why the patch does not have it; it is empty where the patch does. `ignored` says that a .gitignore
-    names it.
+    names it, `moved_from` where a file was that is the same.
     """
 
     path: str
@@ -38,6 +38,7 @@ class FileChange:
     removed_lines: int = 0
     reason: str = ""
     ignored: bool = False
+    moved_from: str | None = None
     section: bytes = b""
 
     @property

@@ -8,7 +8,7 @@ executable bit are in the list only. Changes of the baseline's files come first 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent.file_values import ContentForm
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Of the patch; the guest's side bounds what goes into it.
 MAX_PATCH_BYTES = 16 * 1024 * 1024
 _REASONS = {ContentForm.NO_ROOM: "too large for this patch", ContentForm.NOT_TEXT: "binary"}
+_APART = "moved, and the other of the two paths is not in this patch"
 _FULL = "this patch has reached its largest size"
 _GITS_OWN = "git's own, which git apply does not touch"
 _CONCEALED = "binary, with the value of a secret in it"
@@ -60,6 +61,8 @@ class _Draft:
     new: str | None = None
     reason: str = ""
     is_held_back: bool = False
+    # Of a file that was moved, the other of the two.
+    partner: _Draft | None = None
 
     @property
     def is_replaced(self) -> bool:
@@ -74,7 +77,7 @@ class _Draft:
 
     def pairs(self) -> list[tuple[bytes, bytes]]:
         """Return the texts to compare."""
-        if self.reason or self.is_binary or (self.old is None and self.new is None):
+        if self.reason or self.is_binary or self.partner is not None or (self.old is None and self.new is None):
             return []
         if self.entry.form is ContentForm.PARTS:
             return [(part.old, part.new) for part in self.entry.parts]
@@ -104,6 +107,10 @@ class _Draft:
         """Return what stands in the patch of it; empty if git sees no difference."""
         if self.reason or (self.old is None and self.new is None):
             return b""
+        if self.partner is not None:
+            target = self.partner
+            # The section is that of the file that went: such changes come first.
+            return git_patch.rename(self.path, target.path, self.old, target.new or "") if self.old else b""
         data, index = [each.data for each in hunks], ""
         if self.is_binary:
             old, new = self.contents()
@@ -137,13 +144,15 @@ def compose(tree: TreeDiff, scratch: Path, how: Composition | None = None) -> Tr
     """
     how = how or Composition(HookPolicy())
     hooks = PatchHooks(tree.entries, how.policy)
-    drafts = sorted((_drafted(entry, hooks, how) for entry in _without_implied(tree.entries)), key=_rank)
+    drafted = [_drafted(entry, hooks, how) for entry in _without_implied(tree.entries)]
+    drafts = sorted(_with_partners(drafted), key=_rank)
     compared = iter(compare([pair for draft in drafts for pair in draft.pairs()], scratch))
     composed = [(draft, hunks, draft.section(hunks)) for draft in drafts for hunks in [draft.hunks(compared)]]
     fitting = _fitting(composed, how.max_patch_bytes)
     changes: list[FileChange] = []
     for draft, hunks, section in composed:
-        reason = draft.reason or _why_not(draft, section, fits=draft.entry.path in fitting)
+        fits = {draft.entry.path, *([draft.partner.entry.path] if draft.partner else [])} <= fitting
+        reason = draft.reason or _why_not(draft, section, fits=fits)
         changes.append(_told(draft, hunks, section, reason))
     return TreeChanges(
         counts=_counted(changes, tree, sum(draft.is_held_back for draft in drafts)),
@@ -180,6 +189,26 @@ def _drafted(entry: DiffEntry, hooks: PatchHooks, how: Composition) -> _Draft:
     return _Draft(entry, how.prefix + entry.path, _mode(entry.old), _mode(entry.new))
 
 
+def _with_partners(drafts: list[_Draft]) -> list[_Draft]:
+    """Bring together the drafts of moved files. One that has no partner in the patch can't be there either."""
+    by_path = {draft.entry.path: draft for draft in drafts if draft.entry.form is ContentForm.MOVED}
+    partners: dict[bytes, _Draft] = {}
+    for path, draft in by_path.items():
+        source = by_path.get(draft.entry.moved_from or b"")
+        if source is not None and source.entry.new is None and source.entry.path not in partners:
+            partners[path], partners[source.entry.path] = source, draft
+    found: list[_Draft] = []
+    for draft in drafts:
+        partner = partners.get(draft.entry.path)
+        if draft.entry.form is not ContentForm.MOVED or draft.reason:
+            found.append(draft)
+        elif partner is None or partner.reason:
+            found.append(replace(draft, reason=_APART))
+        else:
+            found.append(replace(draft, partner=partner))
+    return found
+
+
 def _mode(side: DiffSide | None) -> str | None:
     """Return the mode that git has for a side, None for nothing."""
     if side is None or side.kind is FileKind.DIRECTORY:
@@ -200,7 +229,7 @@ def _fitting(composed: list[tuple[_Draft, list[Hunks], bytes]], room: int) -> se
 def _why_not(draft: _Draft, section: bytes, *, fits: bool) -> str:
     if not fits:
         return _FULL
-    if section:
+    if section or draft.partner is not None:
         return ""
     if draft.old is None and draft.new is None:
         return "a directory"
@@ -233,6 +262,7 @@ def _told(draft: _Draft, hunks: list[Hunks], section: bytes, reason: str) -> Fil
         removed_lines=sum(each.removed for each in hunks),
         reason=reason,
         ignored=draft.entry.is_ignored,
+        moved_from=None if draft.entry.moved_from is None else shown(draft.entry.moved_from),
         section=b"" if reason else section,
     )
 

@@ -48,6 +48,14 @@ def modification(path: bytes, old_mode: str, new_mode: str, hunks: bytes, index:
     return _section(path, modes, hunks, index) if modes or hunks else b""
 
 
+def rename(old_path: bytes, new_path: bytes, old_mode: str, new_mode: str) -> bytes:
+    """Return the section for a file that is at another path now."""
+    modes = [f"old mode {old_mode}", f"new mode {new_mode}"] if old_mode != new_mode else []
+    names = [f"rename from {quoted(old_path)}", f"rename to {quoted(new_path)}"]
+    head = f"diff --git {quoted(b'a/' + old_path)} {quoted(b'b/' + new_path)}"
+    return "\n".join([head, *modes, "similarity index 100%", *names, ""]).encode()
+
+
 def binary_hunks(old: bytes, new: bytes) -> bytes:
     """Return what leads from one binary content to the other, and back."""
     return b"GIT binary patch\n" + _literal(new) + _literal(old)

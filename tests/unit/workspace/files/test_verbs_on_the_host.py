@@ -179,7 +179,7 @@ def test_a_patch_of_a_directory_inside_a_checkout_has_paths_from_its_top(pyro: P
     diff = pyro.diff_workspace(first)
     assert (diff.patch_prefix, diff.patch.split()[2]) == ("stats/", "a/stats/mean.py")
     applied = pyro.apply_workspace_patch(second, patch=diff.patch)
-    assert [each.path for each in applied.entries] == ["mean.py", "new/f"]
+    assert [each.path for each in applied.entries] == ["/workspace/mean.py", "/workspace/new/f"]
     assert pyro.diff_workspace(second).patch == diff.patch
     assert git("apply", "-", cwd=repo / "stats", stdin=diff.patch_bytes).returncode == 0
     assert (repo / "stats/mean.py").read_text().endswith("two\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from pyro_mcp.agent.file_values import ContentForm, DiffEntry, DiffPart, DiffSide, TreeDiff
@@ -74,7 +74,27 @@ def entry(
     return DiffEntry(path, change(before, after), side(before), side(after), form, parts, is_ignored)
 
 
-def told(old: Tree, new: Tree, *, total: int | None = None, binary: bool = False) -> TreeDiff:
+def with_moves(entries: list[DiffEntry], old: Tree, new: Tree) -> list[DiffEntry]:
+    """Return the entries, those of files that were moved as a guest tells them."""
+
+    def data(node: Node | None) -> bytes:
+        return node.data if node is not None and node.kind is FileKind.FILE else b""
+
+    gone = {each.path for each in entries if each.new is None and data(old.get(each.path))}
+    sources: dict[bytes, bytes] = {}
+    for each in entries:
+        found = [path for path in gone if each.old is None and data(old[path]) == data(new.get(each.path))]
+        if found:
+            sources[each.path] = found[0]
+            gone.remove(found[0])
+    moved = {**sources, **dict.fromkeys(sources.values(), None)}
+    return [
+        replace(each, form=ContentForm.MOVED, parts=(), moved_from=moved[each.path]) if each.path in moved else each
+        for each in entries
+    ]
+
+
+def told(old: Tree, new: Tree, *, total: int | None = None, binary: bool = False, moves: bool = False) -> TreeDiff:
     """Return what a guest says of two trees."""
     old, new = with_parents(old), with_parents(new)
     entries = [
@@ -82,6 +102,7 @@ def told(old: Tree, new: Tree, *, total: int | None = None, binary: bool = False
         for path in sorted({*old, *new})
         if old.get(path) != new.get(path)
     ]
+    entries = with_moves(entries, old, new) if moves else entries
     return TreeDiff(tuple(entries), len(entries) if total is None else total, truncated=total is not None)
 
 

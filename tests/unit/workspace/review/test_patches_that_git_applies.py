@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.model.kinds import FileKind
-from pyro_mcp.workspace.review.composing import compose
+from pyro_mcp.trees.hooks.gate import HookPolicy
+from pyro_mcp.workspace.review.composing import Composition, compose
 from tests.support.thorough import examples
 from tests.unit.patches.trees import MemoryTree, git, planned
 from tests.unit.workspace.review.file_trees import (
@@ -70,10 +71,12 @@ def apply(changes: TreeChanges, old: Tree, root: Path) -> Tree:
 
 
 @settings(max_examples=examples(150))
-@given(old=TREES, new=TREES)
-def test_any_tree_is_brought_over_whole(tmp_path_factory: pytest.TempPathFactory, old: Tree, new: Tree) -> None:
+@given(old=TREES, new=TREES, moves=st.booleans())
+def test_any_tree_is_brought_over_whole(
+    tmp_path_factory: pytest.TempPathFactory, old: Tree, new: Tree, *, moves: bool
+) -> None:
     root = tmp_path_factory.mktemp("tree")
-    changes = compose(told(old, new, binary=True), root / "scratch")
+    changes = compose(told(old, new, binary=True, moves=moves), root / "scratch")
     assert changes.counts.non_text == 0, changes.entries
     assert apply(changes, old, root / "old") == as_git_sees(new)
     assert changes.changed == (old != new)
@@ -178,6 +181,25 @@ def test_what_git_refuses_to_touch_does_not_spoil_the_patch(tmp_path: Path) -> N
     assert len(refused) == 8
     patched = apply(changes, {b"a": old[b"a"]}, tmp_path / "old")
     assert set(patched) == {b"a", b".gitignore", b".github/x", b"x.git/y"}
+
+
+def test_a_moved_file_is_renamed_whatever_it_holds(tmp_path: Path) -> None:
+    old: Tree = {b"a.bin": a_file(b"\0" * 9), b"b b": a_file("1\n"), b"c": a_file("2\n"), b"d": a_file("3\n")}
+    new: Tree = {b"in/a.bin": a_file(b"\0" * 9), b"b\xc3": a_file("1\n", 0o755), b".envrc": a_file("2\n")}
+    changes = compose(told(old, new, moves=True), tmp_path / "scratch", Composition(HookPolicy(), prefix=b"top/"))
+    assert b"rename from top/a.bin\nrename to top/in/a.bin\n" in changes.patch
+    assert {each.path: each.moved_from for each in changes.entries if each.moved_from} == {
+        "in/a.bin": "a.bin",
+        "b\\xc3": "b b",
+        ".envrc": "c",
+    }
+    # A file that may not come is not taken away either.
+    assert {each.path for each in changes.entries if not each.is_patched} == {"c", ".envrc"}
+    assert [each.path for each in changes.missing] == ["c"]
+    put(tmp_path / "old", {b"top/" + path: node for path, node in old.items()})
+    done = git("apply", "-", cwd=tmp_path / "old", stdin=changes.patch)
+    assert done.returncode == 0, done.stderr
+    assert set(taken(tmp_path / "old")) == {b"top/in/a.bin", b"top/b\xc3", b"top/c"}
 
 
 def test_counts_say_what_became_of_each_name(tmp_path: Path) -> None:
