@@ -19,7 +19,7 @@ pytestmark = pytest.mark.vm
 LOCK = "".join(f'"p{number:06d}": "1.0.0",\n' for number in range(70_000))
 EDITS = r"""
 sed -i 's/^value_7 = 1/value_7 = 2/' src/app.py; sed -i '100s/1.0.0/1.0.1/; 69000d' lock.json
-mkdir -p node_modules/a src/cache venv; for n in $(seq 300); do echo $n > node_modules/a/$n; done
+mkdir -p node_modules/a venv; for n in $(seq 300); do echo $n > node_modules/a/$n; done
 echo '*' > venv/.gitignore; echo 1 > venv/python; printf 'caf\351 noir\n' > latin.txt; printf '\1\0' > logo.png
 mv renamed.txt moved.txt; chmod +x script; printf 'one\r\nTWO\r\n' > dos.txt; printf 'no newline' > end.txt
 rm link; ln -s src/app.py link; echo 2 > dist/tracked.js; echo 1 > dist/built.js; rm gone.txt
@@ -99,6 +99,7 @@ def test_the_patch_applies_wherever_git_is_run(project: Path, edited: str, tmp_p
     assert not [line for line in shown.stderr.splitlines() if line.startswith(b"not in the patch")]
     git_here("apply", "--whitespace=nowarn", cwd=there.parent if at_the_top else there, stdin=shown.stdout)
     assert "value_7 = 2\n" in (there / "src/app.py").read_text()
+    assert b"rename from pkg/renamed.txt\nrename to pkg/moved.txt\n" in shown.stdout
     lock = (there / "lock.json").read_text()
     assert (lock.count("1.0.1"), len(lock.splitlines())) == (1, 69_999)
     assert (there / "latin.txt").read_bytes() == b"caf\xe9 noir\n"
@@ -118,7 +119,7 @@ def test_a_change_that_the_patch_lacks_is_the_first_line_of_stderr(edited: str) 
     shown = pyro("workspace", "diff", edited)
     assert shown.stderr.splitlines()[0] == b"not in the patch: modified logo.png (binary: --binary includes it)"
     assert [line for line in shown.stdout.splitlines() if line.startswith(b"diff --git")][-1].startswith(
-        b"diff --git a/pkg/moved.txt"
+        b"diff --git a/pkg/linked/file"
     )
 
 
@@ -152,7 +153,7 @@ def test_the_summary_names_the_edits_and_counts_what_is_ignored(edited: str) -> 
     page = pyro("workspace", "summary", edited).stdout.decode()
     assert "- modified `src/app.py` +1 -1\n" in page
     assert "Ignored and left out: 5. Only changed rules hide `secret/`, `venv/`.\n" in page
-    assert "node_modules" not in page
+    assert "- added `node_modules" not in page
 
 
 def test_an_export_has_the_project_without_what_is_ignored(edited: str, tmp_path: Path) -> None:
