@@ -17,7 +17,6 @@ from pyro_mcp.host.transport import LaneUse
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from pyro_mcp.agent import Transport
@@ -41,9 +40,7 @@ class SocketConnection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
 
 
