@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
 from pyro_mcp.guest.tasks.baseline import open_baseline
-from pyro_mcp.guest.tasks.failures import failure
+from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.ignoring import GIT, STRAIGHT, Ignored, LeftOut, Rules
 from pyro_mcp.guest.tasks.streams import STDOUT, Output, widen, write_all
 from pyro_mcp.guest.tasks.walking import GONE, Names, names_in, walk
@@ -66,7 +66,12 @@ def _choice(
 
     What is below an ignored directory that was asked for by its path is all sent.
     """
-    new, old = os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd), open_baseline(area.grounds)
+    new = os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd)
+    try:
+        old = open_baseline(area.grounds)
+    except TaskError:
+        # The project's own files are not known: all of them are sent.
+        return None
     ignored = Ignored(new, old, rules_above)
     if base and ignored.verdict(base, is_directory=True).is_ignored:
         return None
@@ -74,8 +79,10 @@ def _choice(
     def in_baseline(path: bytes) -> set[bytes]:
         try:
             directory = syscalls.openat2(old, path or b".", OPEN_DIRECTORY, STRAIGHT)
-        except OSError:
-            return set()
+        except OSError as error:
+            if error.errno in GONE:
+                return set()
+            raise
         try:
             return {name for name, _, _ in names_in(directory)}
         finally:
@@ -83,7 +90,11 @@ def _choice(
 
     def choose(below: bytes, names: Names) -> Names:
         above = join(base, below) if below else base
-        known = in_baseline(above) - {GIT}
+        try:
+            known = in_baseline(above) - {GIT}
+        except OSError:
+            # A damaged baseline keeps nothing back.
+            return names
         chosen: Names = []
         for each in names:
             name, kind, _ = each
