@@ -150,7 +150,7 @@ VALUES: dict[str, Any] = {
     "ready_file": "/workspace/stats/mean.py",
     "ready_tcp": "127.0.0.1:1", "ready_http": "http://127.0.0.1:1/", "ready_command": "true",
     "allow_hosts": ["example.org"], "deny_hosts": ["example.org"], "ready_timeout_seconds": 1, "timeout_seconds": 20,
-    "wait_for_idle_ms": 100, "sequence": 1,
+    "wait_for_idle_ms": 100, "sequence": 1, "exclude": ["*.log"],
     "service_start.command": ["sleep", "100"], "workspace_disk_list.path": "/etc",
     "workspace_disk_read.path": "/etc/hostname", "workspace_file_list.path": "stats", "workspace_diff.path": "stats",
     "workspace_export.path": "stats",
@@ -158,7 +158,7 @@ VALUES: dict[str, Any] = {
 
 
 def test_no_tool_fails_unforeseen_whatever_arguments_it_gets(tmp_path: Path) -> None:
-    words = ["mcp", "serve", "--profile", "workspace-full", "--allow-path", str(tmp_path)]
+    words = ["mcp", "serve", "--profile", "workspace-full", "--environment", ENVIRONMENT, "--allow-path", str(tmp_path)]
     parameters = StdioServerParameters(
         command=sys.executable, args=["-m", "pyro_mcp", *words], env=dict(os.environ), cwd=str(tmp_path)
     )

@@ -35,6 +35,13 @@ PRINTED = {
         "named    node_modules/left-pad/7.js added",
         "deleted  True",
     ],
+    "python_seeds.py": [
+        "left out ['build', 'notes.txt']",
+        "\napp.py\nfirst\n M app.py\n",
+        "snapshot installed with the root: True",
+        "attempt  1 checked\nattempt  2 checked\n",
+        "deleted  True",
+    ],
     "python_objects.py": [
         "before  AssertionError: 3.0",
         "after   exit 0",

@@ -146,7 +146,7 @@ def test_long_output_is_bounded_and_the_rest_can_be_fetched() -> None:
         assert (listed["count"], len(listed["entries"])) == (502, 200)
         assert "302 of 502 are left out" in listed["left_out"][0]
 
-    talk(body)
+    talk(body, "--no-project-source")
 
 
 def test_cancelling_a_call_kills_the_command_and_leaves_the_workspace() -> None:
@@ -169,7 +169,7 @@ def test_cancelling_a_call_kills_the_command_and_leaves_the_workspace() -> None:
         running = await agent("workspace_exec", workspace_id=ws, command=["pgrep", "-x", "sleep"])
         assert (running["exit_code"], running["stdout"]) == (1, "")
 
-    talk(body)
+    talk(body, "--no-project-source")
 
 
 def test_inspecting_has_no_tool_that_writes_or_compares(tmp_path: Path) -> None:
