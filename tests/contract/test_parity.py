@@ -134,7 +134,7 @@ SIGNATURES = {
         " include_host_hooks: bool = False)"
     ),
     "summarize_workspace": "(workspace_id: str, *, include_ignored: bool = False)",
-    "create_snapshot": "(workspace_id: str, snapshot_name: str)",
+    "create_snapshot": "(workspace_id: str, snapshot_name: str, *, with_root: bool = False)",
     "list_snapshots": "(workspace_id: str)",
     "delete_snapshot": "(workspace_id: str, snapshot_name: str)",
     "reset_workspace": "(workspace_id: str, *, snapshot: str = baseline)",

@@ -91,8 +91,8 @@ def perform_in_workspace(engine: Engine, verb: str, handle: str, argument: str, 
             reset_workspace(engine, handle)
         case "ws-reset-to":
             reset_workspace(engine, handle, snapshot=argument)
-        case "ws-snapshot":
-            create_snapshot(engine, handle, argument)
+        case "ws-snapshot" | "ws-snapshot-root":
+            create_snapshot(engine, handle, argument, with_root=verb == "ws-snapshot-root")
         case "ws-forget":
             delete_snapshot(engine, handle, argument)
         case "ws-exec":

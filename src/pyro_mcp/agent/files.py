@@ -37,7 +37,7 @@ from pyro_mcp.agent.messages import TaskRequest, breach
 from pyro_mcp.agent.records import Records
 from pyro_mcp.agent.session import AgentSession
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.protocol import tasks
+from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.documents import Document
 from pyro_mcp.protocol.names import WORKSPACE
 
@@ -226,16 +226,27 @@ class GuestFiles:
         return TreeDiff(tuple(entries), total, total > len(entries), records.ignored(done))
 
     @contextmanager
-    def frozen(self) -> Generator[None]:
+    def frozen(self, *, with_root: bool = False) -> Generator[None]:
         """Hold /workspace still, with all that was written to it on its disk, for up to ten seconds.
 
+        With `with_root` the same for the root file system.
+
         Raises:
-            PyroError: TIMEOUT, after the block, if it was thawed before the end of it; CONFLICT if it is frozen
-                already. An exception of the block has priority.
+            PyroError: UNSUPPORTED if the agent can't hold the root still; TIMEOUT, after the block, if it was thawed
+                before the end of it; CONFLICT if it is frozen already. An exception of the block has priority.
         """
+        if with_root and wire.FREEZE_ROOT not in self._session.ready(timeout_s=SMALL_TIMEOUT_S).features:
+            raise PyroError(
+                ErrorCode.UNSUPPORTED,
+                "the agent of this guest, which an earlier version started, can't hold its root file system still",
+                hint="Stop the workspace first.",
+            )
         seen: list[bool] = []
         parser = Records(records.marks(tasks.FROZEN, lambda: seen.append(True)))
-        request = self._request(tasks.FREEZE, "hold the workspace still", tasks.FREEZES, timeout_s=FREEZE_TIMEOUT_S)
+        what = "hold the workspace still"
+        request = self._request(
+            tasks.FREEZE, what, tasks.FREEZES, timeout_s=FREEZE_TIMEOUT_S, **({"with_root": True} if with_root else {})
+        )
         with self._session.held_task(
             request, until=lambda: bool(seen), on_data=parser.feed, root=_ROOTS[self._area], cancel=self._cancel
         ):

@@ -317,12 +317,21 @@ def _host_hooks(hooks: list[HostHookResult], count: int) -> None:
 
 def _snapshot(result: SnapshotResult) -> None:
     taken = result.snapshot
-    put(f"snapshot {taken.snapshot_name} of {result.workspace_id} taken ({size(taken.size_bytes)})")
+    root = "" if taken.root_size_bytes is None else f", {size(taken.root_size_bytes)} of it the root"
+    put(f"snapshot {taken.snapshot_name} of {result.workspace_id} taken ({size(taken.size_bytes)}{root})")
 
 
 def _snapshots(result: SnapshotListResult) -> None:
-    rows = [(each.snapshot_name, each.created_at, size(each.size_bytes)) for each in result.snapshots]
-    put(table(("SNAPSHOT", "TAKEN", "SIZE"), rows))
+    rows = [
+        (
+            each.snapshot_name,
+            each.created_at,
+            size(each.size_bytes),
+            None if each.root_size_bytes is None else size(each.root_size_bytes),
+        )
+        for each in result.snapshots
+    ]
+    put(table(("SNAPSHOT", "TAKEN", "SIZE", "ROOT"), rows))
 
 
 def _snapshot_deleted(result: SnapshotDeleteResult) -> None:

@@ -29,7 +29,7 @@ _WORKSPACE = b"/workspace"
 class HostDirectory:
     """A private directory on the host that stands for the machine; its `/workspace` is the directory itself."""
 
-    features = ("exec", "tasks", "shells", "services", "compat", shells.PROGRAMS)
+    features = ("exec", "tasks", "shells", "services", "compat", shells.PROGRAMS, wire.FREEZE_ROOT)
 
     def __init__(self, root: str, baseline: str, loop: Loop) -> None:
         place = self._place = os.fsencode(os.path.realpath(root))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+#: Where the root disk is mounted, below the environment's own root.
+ROOT_DISK_PLACE = "/mnt/root"
 BASE_DEVICE = "/dev/vda"
 ROOT_DEVICE = "/dev/vdb"
 WORKSPACE_DEVICE = "/dev/vdc"

@@ -134,12 +134,16 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A checkpoint of `/workspace`. `size_bytes` is what it takes on the host's disk."""
+    """A checkpoint of `/workspace`, and of the root file system unless `root_size_bytes` is None.
+
+    `size_bytes` is what it takes on the host's disk, `root_size_bytes` the root's part of that.
+    """
 
     name: str
     id: str
     created_at: float
     size_bytes: int
+    root_size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

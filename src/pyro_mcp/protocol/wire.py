@@ -45,6 +45,8 @@ EXEC_MERGE: Final = 32
 MERGE: Final = "merge"
 #: The agent's own: at a terminal, the arguments are those of one program.
 EXEC_PROGRAM: Final = 64
+#: The task FREEZE can hold the root disk still too.
+FREEZE_ROOT: Final = "freeze-root"
 
 # Frames from the host.
 HELLO: Final = 1

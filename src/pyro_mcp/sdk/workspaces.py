@@ -217,8 +217,8 @@ class Workspaces(Calling):
         """
         return self._run("workspace export", locals())
 
-    def create_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotResult:
-        """Take a named snapshot of /workspace.
+    def create_snapshot(self, workspace_id: str, snapshot_name: str, *, with_root: bool = False) -> SnapshotResult:
+        """Take a named snapshot of /workspace, and of the root file system too if `with_root`.
 
         Example: `pyro.create_snapshot("app", "tests-pass")`
         """

@@ -57,6 +57,7 @@ class WorkspaceFiles:
     secrets.json             its secrets, with their values, for their owner's eyes only
     baseline.img             its first `/workspace`, read-only (on the host itself: the directory `baseline`)
     snapshots/ID.img         (`snapshots/ID`)
+    snapshots/ID.root.img    its root disk, if it has one
     snapshots/ID.json        which snapshot that is
     lives/N/root.img         the disks of its Nth generation, which ends with a reset
     lives/N/workspace.img    (`lives/N/workspace`)
@@ -80,6 +81,10 @@ class WorkspaceFiles:
     def snapshot_disk(self, snapshot_id: str) -> Path:
         """Return a snapshot's read-only disk."""
         return self.snapshots / f"{snapshot_id}.img"
+
+    def snapshot_root(self, snapshot_id: str) -> Path:
+        """Return the read-only root disk of a snapshot that has one."""
+        return self.snapshots / f"{snapshot_id}.root.img"
 
     def snapshot_tree(self, snapshot_id: str) -> Path:
         """Return what stands for a snapshot's disk on the host itself."""

@@ -142,12 +142,15 @@ _SECRETS_OF_WORKSPACES = "ALTER TABLE workspaces ADD COLUMN secrets TEXT NOT NUL
 
 # Names need not be unique.
 _SHARED_NAMES = "DROP INDEX workspace_names"
+# NULL: of /workspace alone.
+_ROOTS_OF_SNAPSHOTS = "ALTER TABLE snapshots ADD COLUMN root_size_bytes INTEGER"
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_VMS,),
     (_VMS_OF_WORKSPACES, _WORKSPACES, _WORKSPACE_NAMES, _SNAPSHOTS, _COMMANDS, _EVENTS),
     (_SECRETS_OF_WORKSPACES,),
     (_SHARED_NAMES,),
+    (_ROOTS_OF_SNAPSHOTS,),
 )
 VERSION = len(MIGRATIONS)
 

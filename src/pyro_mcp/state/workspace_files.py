@@ -139,6 +139,7 @@ def remove_snapshot_files(files: WorkspaceFiles, snapshot_id: str) -> None:
         PyroError: PERMISSION and others.
     """
     remove_disks(files.snapshot_disk(snapshot_id))
+    remove_disks(files.snapshot_root(snapshot_id))
     remove_tree(files.snapshot_tree(snapshot_id))
     remove_tree(files.snapshot_record(snapshot_id))
     remove_tree(_mark(files, snapshot_id))
@@ -238,7 +239,8 @@ class _Sweep:
             # Its record comes first.
             remove_snapshot_files(self.files, snapshot_id)
         elif snapshot is None:
-            self._set_aside(self.files.snapshots / disk, snapshot_id, "can't be identified")
+            for path in (self.files.snapshots / disk, self.files.snapshot_root(snapshot_id)):
+                self._set_aside(path, snapshot_id, "can't be identified")
             remove_tree(self.files.snapshot_record(snapshot_id))
         else:
             name = self._adopt_snapshot(snapshot)
@@ -265,7 +267,7 @@ class _Sweep:
 
 
 def _snapshot_ids(names: Iterable[str]) -> list[str]:
-    ids = {name.removesuffix(".img").removesuffix(".json").removesuffix(DELETED_SUFFIX) for name in names}
+    ids = {name.partition(".")[0] for name in names}
     return sorted(each for each in ids if is_snapshot_id(each))
 
 

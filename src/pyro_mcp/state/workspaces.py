@@ -190,8 +190,16 @@ def insert_snapshot(connection: sqlite3.Connection, workspace_id: str, snapshot:
 
     try:
         connection.execute(
-            "INSERT INTO snapshots (workspace_id, name, id, created_at, size_bytes) VALUES (?, ?, ?, ?, ?)",
-            (workspace_id, snapshot.name, snapshot.id, snapshot.created_at, snapshot.size_bytes),
+            "INSERT INTO snapshots (workspace_id, name, id, created_at, size_bytes, root_size_bytes)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                workspace_id,
+                snapshot.name,
+                snapshot.id,
+                snapshot.created_at,
+                snapshot.size_bytes,
+                snapshot.root_size_bytes,
+            ),
         )
     except sqlite3.IntegrityError as error:
         raise PyroError(

@@ -25,7 +25,7 @@ from pyro_mcp.workspace.files.disk import export_disk, list_disk, read_disk
 from pyro_mcp.workspace.lifecycle.delete import delete_workspace
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace, list_workspaces, status_workspace
 from pyro_mcp.workspace.lifecycle.reset import reset_workspace
-from pyro_mcp.workspace.lifecycle.snapshots import create_snapshot
+from pyro_mcp.workspace.lifecycle.snapshots import create_snapshot, delete_snapshot
 from pyro_mcp.workspace.lifecycle.start import start_workspace
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.machines.command import GuestCommand
@@ -115,6 +115,33 @@ def test_a_reset_throws_everything_away_but_snapshots(guests: HostFixture, seed:
     )
     reset_workspace(guests.engine, workspace.id, snapshot="one")
     assert guests.do(workspace, "cat file; ls src 2>/dev/null; true") == "one\n"
+
+
+def test_a_snapshot_with_the_root_brings_back_what_was_installed(guests: HostFixture) -> None:
+    workspace = guests.workspace()
+    install = "printf '#!/bin/sh\\necho runs\\n' > /usr/local/bin/tool; chmod +x /usr/local/bin/tool"
+    guests.do(workspace, f"{install}; useradd someone; echo one > file")
+    # Not yet on the guest's disks by itself.
+    snapshot = create_snapshot(guests.engine, workspace.id, "one", with_root=True)
+    assert snapshot.root_size_bytes is not None
+    assert 0 < snapshot.root_size_bytes < snapshot.size_bytes
+    guests.do(workspace, "rm /usr/local/bin/tool; echo two > file")
+    reset_workspace(guests.engine, workspace.id)
+    assert guests.do(workspace, "ls /usr/local/bin; id -u someone 2>/dev/null; ls") == ""
+    for _ in range(2):
+        reset_workspace(guests.engine, workspace.id, snapshot="one")
+        assert guests.do(workspace, "tool; id -u someone > /dev/null && cat file; hostname").splitlines() == [
+            "runs", "one", workspace.id.replace("_", "-")[:12],
+        ]  # fmt: skip
+        guests.do(workspace, "rm /usr/local/bin/tool file")
+    stop_workspace(guests.engine, workspace.id)
+    create_snapshot(guests.engine, workspace.id, "without", with_root=True)
+    start_workspace(guests.engine, workspace.id)
+    reset_workspace(guests.engine, workspace.id, snapshot="without")
+    assert guests.do(workspace, "ls /usr/local/bin; id -u someone > /dev/null; ls") == ""
+    before = guests.disks(workspace).snapshots
+    delete_snapshot(guests.engine, workspace.id, "one")
+    assert len(list(before.iterdir())) == 3
     delete_workspace(guests.engine, workspace.id)
     assert guests.remains() == []
 
@@ -126,14 +153,16 @@ def test_a_snapshot_is_whole_while_much_is_being_written(guests: HostFixture) ->
     def write() -> None:
         while not stop.is_set():
             guests.do(
-                workspace, "for i in $(seq 40); do mkdir -p d$i && head -c 50000 /dev/zero > d$i/f; done; rm -r d*"
+                workspace,
+                "for at in . /root; do cd $at; for i in $(seq 20); do mkdir -p d$i && head -c 50000 /dev/zero > d$i/f;"
+                " done; rm -r d*; done",
             )
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         for number in range(3):
-            create_snapshot(guests.engine, workspace.id, f"number{number}")
+            create_snapshot(guests.engine, workspace.id, f"number{number}", with_root=number == 2)
     finally:
         stop.set()
         writer.join()

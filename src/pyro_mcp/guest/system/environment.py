@@ -8,15 +8,16 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from contextlib import suppress
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.console import log
-from pyro_mcp.guest.disks import BASE_DEVICE, FITHAW, ROOT_DEVICE, WORKSPACE_DEVICE
+from pyro_mcp.guest.disks import BASE_DEVICE, FITHAW, ROOT_DEVICE, ROOT_DISK_PLACE, WORKSPACE_DEVICE
 from pyro_mcp.guest.system import secrets
 from pyro_mcp.guest.tasks.staging import sweep
 
 _BASE = "/mnt/base"
-_ROOT = "/mnt/root"
+_ROOT = ROOT_DISK_PLACE
 ENVIRONMENT = "/mnt/environment"
 WORKSPACE = "/workspace"
 #: Where the agent has the workload's /workspace.
@@ -106,19 +107,16 @@ def _mount_to_look_at(device: str, place: str) -> None:
         syscalls.mount(device, place, "ext4", flags, "noload")
 
 
-def thaw_workspace() -> None:
+def thaw_disks() -> None:
     """Let what was held still go on; nothing happens where nothing was."""
-    try:
-        # A workload that has no disk there may have put anything in its place.
-        fd = os.open(WORKSPACE_PLACE, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        fcntl.ioctl(fd, FITHAW, 0)
-    except OSError:
-        return
-    finally:
-        os.close(fd)
+    for place in (ROOT_DISK_PLACE, WORKSPACE_PLACE):
+        # A workload that has no disk there may have put anything in the workspace's place.
+        with suppress(OSError):
+            fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(fd, FITHAW, 0)
+            finally:
+                os.close(fd)
 
 
 def unmount_all() -> None:

@@ -78,6 +78,7 @@ class VirtualMachine:
         wire.USERS_OF_ALL,
         wire.MERGE,
         shells.PROGRAMS,
+        wire.FREEZE_ROOT,
     )
 
     def __init__(self, loop: Loop) -> None:
@@ -88,7 +89,7 @@ class VirtualMachine:
             root=os.fsencode(environment.ENVIRONMENT),
             pid_file=workload.PID_FILE,
         )
-        self.desk = TaskIntake(loop, _ConfinedLauncher(self._grounds, self), environment.thaw_workspace)
+        self.desk = TaskIntake(loop, _ConfinedLauncher(self._grounds, self), environment.thaw_disks)
         self.lanes: Lanes | None = None
         self.loop = loop
         self._names = names.Names()

@@ -150,7 +150,7 @@ _TASKS: dict[str, Callable[[Area, _Fields], Mapping[str, object]]] = {
         include_binary=fields.flag("include_binary"),
         **fields.counts("max_entries", "max_file_bytes", "max_total_bytes"),
     ),
-    tasks.FREEZE: lambda area, _: freeze(area),
+    tasks.FREEZE: lambda area, fields: freeze(area, with_root=fields.flag("with_root")),
     tasks.USAGE: lambda area, _: usage(area),
     tasks.EXPORT: lambda area, _: export_root(area),
     tasks.PROCESSES: lambda area, fields: list_processes(area, most=fields.count("most")),

@@ -37,6 +37,17 @@ class SnapshotRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotCreateRequest:
+    """Ask for a snapshot."""
+
+    workspace_id: str = field(metadata=parameters.HANDLE)
+    snapshot_name: str = field(metadata=SNAPSHOT_NAME)
+    with_root: bool = field(
+        default=False, metadata=about("Include the root file system, so that installed packages are kept.")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResetRequest:
     """Ask for a workspace to begin again."""
 
@@ -44,7 +55,7 @@ class ResetRequest:
     snapshot: str = field(
         default=BASELINE,
         metadata=about(
-            "The snapshot to restore /workspace from; baseline is its content at creation.",
+            "The snapshot to restore; baseline is /workspace at creation.",
             names="NAME",
             max_length=64,
             form="the name of a snapshot, or baseline",
@@ -61,6 +72,8 @@ class SnapshotFacts(Result):
     created_at: str = said("When it was taken (UTC).")
     size_bytes: int = said("Disk space used on this host.")
     deletable: bool = said("Whether it can be deleted: the baseline can't.")
+    with_root: bool = said("Whether it includes the root file system.")
+    root_size_bytes: int | None = said("Disk space that the root file system takes of it.")
 
 
 class SnapshotResult(Result):
@@ -88,7 +101,14 @@ def snapshot_facts(snapshot: Snapshot) -> SnapshotFacts:
     """Return a snapshot as users are shown it."""
     is_named = snapshot.name != BASELINE
     kind = "named" if is_named else BASELINE
-    return result_of(SnapshotFacts, snapshot, snapshot_name=snapshot.name, kind=kind, deletable=is_named)
+    return result_of(
+        SnapshotFacts,
+        snapshot,
+        snapshot_name=snapshot.name,
+        kind=kind,
+        deletable=is_named,
+        with_root=snapshot.root_size_bytes is not None,
+    )
 
 
 class SnapshotListResult(Result):
@@ -107,12 +127,12 @@ class SnapshotDeleteResult(Result):
     deleted: bool = said("Always true: a failed deletion is an error.")
 
 
-def _create(request: SnapshotRequest, call: Call) -> SnapshotResult:
+def _create(request: SnapshotCreateRequest, call: Call) -> SnapshotResult:
     from pyro_mcp.workspace.lifecycle.snapshots import create_snapshot
 
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
-        made = create_snapshot(using, workspace_id, request.snapshot_name)
+        made = create_snapshot(using, workspace_id, request.snapshot_name, with_root=request.with_root)
     return SnapshotResult(workspace_id, snapshot_facts(made))
 
 
@@ -154,8 +174,8 @@ SNAPSHOT_CREATE = Operation(
     name="snapshot_create",
     title="Take a snapshot of a workspace",
     description=(
-        "Take a named snapshot of a workspace's /workspace, for a later reset. Commands keep running"
-        " meanwhile. Installed packages and running processes are not included."
+        "Take a named snapshot of a workspace's /workspace, for a later reset. Commands keep running meanwhile."
+        " Installed packages are included only with with_root, running processes never."
     ),
     handler=_create,
     effect=Effect.WRITE,
@@ -189,7 +209,8 @@ WORKSPACE_RESET = Operation(
     title="Reset a workspace",
     description=(
         "Discard everything in a workspace (its whole root file system, /tmp, processes, history) and start"
-        " over with /workspace from the baseline or a named snapshot. Id, name, labels, snapshots and"
+        " over with /workspace from the baseline or a named snapshot, and the root file system too if the"
+        " snapshot has one. Id, name, labels, snapshots and"
         " baseline are kept. Cheap: the normal way to try again."
     ),
     handler=_reset,

@@ -1,10 +1,11 @@
-"""Copy a disk, or the directory that stands for one, in a thread while its machine starts.
+"""Copy disks, or the directory that stands for one, in a thread while their machine starts.
 
 Half a copy is never handed out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -15,29 +16,30 @@ from pyro_mcp.workspace.machines.disks import BackgroundWork, copy_into, make_sp
 
 
 class Copying(BackgroundWork):
-    """A copy under way. A context manager; the VMM may open the copy when the block begins."""
+    """Copies under way: source to target. A context manager; the VMM may open the copies when the block begins."""
 
-    def __init__(self, source: Path, target: Path, *, is_disk: bool) -> None:
+    def __init__(self, copies: Mapping[Path, Path], *, are_disks: bool) -> None:
         super().__init__(self._copy)
-        self._is_disk = is_disk
-        self._source = source
-        self._target = target
+        self._are_disks = are_disks
+        self._copies = copies
 
     def __enter__(self) -> Self:
-        if self._is_disk:
-            make_sparse(self._target, ROOT_DISK_BYTES)
-        else:
-            ensure_private_dir(self._target)
+        for target in self._copies.values():
+            if self._are_disks:
+                make_sparse(target, ROOT_DISK_BYTES)
+            else:
+                ensure_private_dir(target)
         return super().__enter__()
 
     def _copy(self) -> None:
-        if self._is_disk:
-            copy_into(self._source, self._target)
-            fault_point("ws_copying.copied")
-            # Now, while the machine is still being brought up: the guest's first flush would wait for it.
-            sync_disk(self._target)
-        else:
-            from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
+        for source, target in self._copies.items():
+            if self._are_disks:
+                copy_into(source, target)
+                fault_point("ws_copying.copied")
+                # Now, while the machine is still being brought up: the guest's first flush would wait for it.
+                sync_disk(target)
+            else:
+                from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
 
-            copy_tree(self._source, self._target)
-            sync_tree(self._target)
+                copy_tree(source, target)
+                sync_tree(target)

@@ -46,6 +46,8 @@ _GONE_HINT = "Reset it to another snapshot; `pyro workspace snapshot list` lists
 def reset_workspace(engine: Engine, handle: str, *, snapshot: str = BASELINE) -> Workspace:
     """Bring a workspace back, started, with `/workspace` as in the baseline or the snapshot of that name.
 
+    The root file system is new, or as in the snapshot if that has one.
+
     Commands that run in it are lost. If it fails, the workspace is as it was.
 
     Raises:
@@ -56,11 +58,11 @@ def reset_workspace(engine: Engine, handle: str, *, snapshot: str = BASELINE) ->
     workspace_id = find_workspace(engine, handle).id
     with workspace_lock(engine.paths, workspace_id):
         before = engine.store.workspaces.get(workspace_id)
-        source = _source(engine, before, snapshot)
+        sources = _sources(engine, before, snapshot)
         engine.progress.phase("reset", f"workspace_id={workspace_id} snapshot={snapshot}")
         choice = choose(engine, demands_of(before))
         images = images_of(engine, before) if choice.is_guest else None
-        after = _reset(engine, before, snapshot, source, choice, images)
+        after = _reset(engine, before, snapshot, sources, choice, images)
         fault_point("ws_reset.recorded")
         discard_vms(engine.store, engine.paths, workspace_id, but=after.vm_id)
         fault_point("ws_reset.ended")
@@ -71,7 +73,7 @@ def reset_workspace(engine: Engine, handle: str, *, snapshot: str = BASELINE) ->
 
 
 def _reset(
-    engine: Engine, before: Workspace, snapshot: str, source: Path, choice: Selection, images: Images | None
+    engine: Engine, before: Workspace, snapshot: str, sources: list[Path], choice: Selection, images: Images | None
 ) -> Workspace:
     files = WorkspaceFiles(engine.paths, before.id)
     life = before.life + 1
@@ -86,12 +88,14 @@ def _reset(
         fault_point("ws_reset.marked")
         begin_life(files, life)
         target = files.workspace_tree(life) if before.is_host_compat else files.workspace_disk(life)
+        copies = dict(zip(sources, (target, files.root_disk(life)), strict=False))
+        flavour = Flavour.FRESH if len(copies) == 1 else Flavour.ATTACH
         with (
-            Copying(source, target, is_disk=not before.is_host_compat) as copying,
+            Copying(copies, are_disks=not before.is_host_compat) as copying,
             machine_up(
                 engine,
                 resetting,
-                StartPlan(vm, choice, images, Flavour.FRESH),
+                StartPlan(vm, choice, images, flavour),
                 life=life,
                 meanwhile=copying.finish,
             ) as running,
@@ -148,14 +152,17 @@ def _take_back(engine: Engine, before: Workspace, files: WorkspaceFiles, life: i
         remove_tree(files.life(life))
 
 
-def _source(engine: Engine, workspace: Workspace, snapshot: str) -> Path:
+def _sources(engine: Engine, workspace: Workspace, snapshot: str) -> list[Path]:
+    """Return what `/workspace` is to be copied from and, if the snapshot has one, the root disk."""
     files = WorkspaceFiles(engine.paths, workspace.id)
     if snapshot == BASELINE:
-        source = files.baseline_tree if workspace.is_host_compat else files.baseline_disk
+        sources = [files.baseline_tree if workspace.is_host_compat else files.baseline_disk]
     else:
-        snapshot_id = find_snapshot(engine, workspace, snapshot).id
-        source = files.snapshot_tree(snapshot_id) if workspace.is_host_compat else files.snapshot_disk(snapshot_id)
+        found = find_snapshot(engine, workspace, snapshot)
+        sources = [files.snapshot_tree(found.id) if workspace.is_host_compat else files.snapshot_disk(found.id)]
+        if found.root_size_bytes is not None:
+            sources.append(files.snapshot_root(found.id))
     with os_errors(f"read the {snapshot} of {workspace.title}", hint=_GONE_HINT):
-        size_bytes = os.lstat(source).st_blocks * _BLOCK_BYTES
+        size_bytes = sum(os.lstat(source).st_blocks * _BLOCK_BYTES for source in sources)
     require_space(files.directory, size_bytes + MIN_FREE_BYTES)
-    return source
+    return sources

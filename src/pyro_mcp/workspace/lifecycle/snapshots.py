@@ -1,4 +1,4 @@
-"""Snapshots: named checkpoints of `/workspace`, as whole disks.
+"""Snapshots: named checkpoints of `/workspace`, and of the root file system if asked for, as whole disks.
 
 The guest's file system is frozen while a snapshot is taken. One is listed only when it is complete and durable; the
 baseline is never touched.
@@ -47,12 +47,13 @@ _BLOCK_BYTES = 512
 _QUIET_STATES = {WorkspaceState.STARTED, WorkspaceState.STOPPED, WorkspaceState.FAILED}
 
 
-def create_snapshot(engine: Engine, handle: str, name: str) -> Snapshot:
-    """Take a snapshot of a workspace, running or stopped, and return it.
+def create_snapshot(engine: Engine, handle: str, name: str, *, with_root: bool = False) -> Snapshot:
+    """Take a snapshot of a workspace, running or stopped, and return it; `with_root`, of its root file system too.
 
     Raises:
-        PyroError: NOT_FOUND; INVALID for the name; CONFLICT if it is taken, or the workspace is being reset or deleted;
-            NO_SPACE; BUSY if another process works on it; GUEST_LOST, TIMEOUT if the guest does not hold still.
+        PyroError: NOT_FOUND; UNSUPPORTED for a root where there is no guest; INVALID for the name; CONFLICT if it is
+            taken, or the workspace is being reset or deleted; NO_SPACE; BUSY if another process works on it;
+            GUEST_LOST, TIMEOUT if the guest does not hold still.
     """
     check_snapshot_name(name)
     engine.reconcile()
@@ -61,6 +62,12 @@ def create_snapshot(engine: Engine, handle: str, name: str) -> Snapshot:
         workspace = engine.store.workspaces.get(workspace_id)
         if workspace.state not in _QUIET_STATES:
             raise workspace_conflict(workspace.title, workspace.state, "can't be copied meanwhile")
+        if with_root and workspace.is_host_compat:
+            raise PyroError(
+                ErrorCode.UNSUPPORTED,
+                f"the workspace {workspace.title} has no root file system of its own",
+                hint="Take the snapshot without the root: its commands run on this host.",
+            )
         if engine.store.workspaces.find_snapshot(workspace_id, name) is not None:
             raise _taken(workspace, name)
         engine.progress.phase("snapshot", f"workspace_id={workspace_id} name={name}")
@@ -68,7 +75,7 @@ def create_snapshot(engine: Engine, handle: str, name: str) -> Snapshot:
         workspace = engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=this_process()))
         try:
             fault_point("ws_snapshot.marked")
-            return _taken_now(engine, workspace, name)
+            return _taken_now(engine, workspace, name, with_root=with_root)
         finally:
             engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))
 
@@ -155,7 +162,7 @@ def find_snapshot(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
     return snapshot
 
 
-def _taken_now(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
+def _taken_now(engine: Engine, workspace: Workspace, name: str, *, with_root: bool) -> Snapshot:
     files = WorkspaceFiles(engine.paths, workspace.id)
     ensure_private_dir(files.snapshots)
     snapshot_id = new_snapshot_id()
@@ -163,25 +170,33 @@ def _taken_now(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
         source, target = files.workspace_tree(workspace.life), files.snapshot_tree(snapshot_id)
     else:
         source, target = files.workspace_disk(workspace.life), files.snapshot_disk(snapshot_id)
-    require_space(files.snapshots, _size_of(source))
-    staged = target.with_name(f"{target.name}.new")
+    # The disk of `/workspace` comes last: where it is, the snapshot is complete.
+    copies = [(source, target)]
+    if with_root:
+        copies.insert(0, (files.root_disk(workspace.life), files.snapshot_root(snapshot_id)))
+    require_space(files.snapshots, sum(_size_of(source) for source, _ in copies))
+    staged = [target.with_name(f"{target.name}.new") for _, target in copies]
     try:
         if workspace.is_host_compat:
             # Nothing can hold the host's own processes still.
-            copy_tree(source, staged)
-            sync_tree(staged)
+            copy_tree(source, staged[0])
+            sync_tree(staged[0])
         else:
-            with _holding_still(engine, workspace):
-                copy_disk(source, staged)
-                fault_point("ws_snapshot.copied")
-            _sync_read_only(staged)
-            fault_point("ws_snapshot.synced")
-        snapshot = Snapshot(name, snapshot_id, engine.clock.wall_s(), _size_of(staged))
+            with _holding_still(engine, workspace, with_root=with_root):
+                for (each, _), copy in zip(copies, staged, strict=True):
+                    copy_disk(each, copy)
+                    fault_point("ws_snapshot.copied")
+            for copy in staged:
+                _sync_read_only(copy)
+                fault_point("ws_snapshot.synced")
+        sizes = [_size_of(each) for each in staged]
+        snapshot = Snapshot(name, snapshot_id, engine.clock.wall_s(), sum(sizes), sizes[0] if with_root else None)
         # First, so that a disk is never there without it: that one could not be told from a damaged snapshot.
         write_snapshot_record(files, snapshot)
         fault_point("ws_snapshot.identified")
-        _publish(staged, target)
-        fault_point("ws_snapshot.published")
+        for copy, (_, final) in zip(staged, copies, strict=True):
+            _publish(copy, final)
+            fault_point("ws_snapshot.published")
         event = ReviewEvent(ReviewKind.SNAPSHOT, {"name": name, "size_bytes": snapshot.size_bytes})
 
         def record(connection: sqlite3.Connection) -> None:
@@ -193,15 +208,16 @@ def _taken_now(engine: Engine, workspace: Workspace, name: str) -> Snapshot:
         fault_point("ws_snapshot.recorded")
     except BaseException:
         if engine.store.workspaces.find_snapshot(workspace.id, name) is None:
-            remove_tree(staged)
+            for copy in staged:
+                remove_tree(copy)
             remove_snapshot_files(files, snapshot_id)
         raise
     return snapshot
 
 
 @contextmanager
-def _holding_still(engine: Engine, workspace: Workspace) -> Generator[None]:
-    """Have the guest's `/workspace` on its disk, and nothing written to it, inside the block."""
+def _holding_still(engine: Engine, workspace: Workspace, *, with_root: bool) -> Generator[None]:
+    """Have the guest's `/workspace`, or all it writes to, on its disk, and nothing written, inside the block."""
     vm = engine.store.vms.find(workspace.vm_id) if workspace.vm_id else None
     if vm is None or vm.machine is None or not is_running(vm.machine):
         yield
@@ -210,7 +226,7 @@ def _holding_still(engine: Engine, workspace: Workspace) -> Generator[None]:
     try:
         with (
             AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session,
-            GuestFiles(session).frozen(),
+            GuestFiles(session).frozen(with_root=with_root),
         ):
             yield
     except PyroError as error:

@@ -52,8 +52,11 @@ def settled(yard: HostFixture, point: str, states: Collection[WorkspaceState], s
     assert bool(workspace.vm_id) is (workspace.state is STARTED), point
     files = yard.disks(workspace)
     assert [path.name for path in files.lives.iterdir()] == [str(workspace.life)], point
-    kinds = sorted(path.suffix for path in files.snapshots.iterdir())
-    assert kinds == [".img"] * snapshots + [".json"] * snapshots, point
+    known = yard.engine.store.workspaces.snapshots(workspace.id)
+    assert len(known) == snapshots, point
+    expected = {f"{each.id}{suffix}" for each in known for suffix in (".img", ".json")}
+    expected |= {f"{each.id}.root.img" for each in known if each.root_size_bytes is not None}
+    assert {path.name for path in files.snapshots.iterdir()} == expected, point
     assert len(list_snapshots(yard.engine, workspace.id)) == snapshots + 1, point
     assert {path.name for path in files.directory.iterdir()} == {"workspace.json", "baseline.img", "lives", "snapshots"}
     return workspace
@@ -172,9 +175,11 @@ def test_reset_can_be_killed_anywhere_and_leaves_the_old_state_or_the_new_one(
     every_point(yard, others, tmp_path, ("ws-reset",), prepare, after)
 
 
-@pytest.mark.parametrize("was_stopped", [False, True])
+@pytest.mark.parametrize(
+    ("verb", "was_stopped"), [("ws-snapshot", False), ("ws-snapshot", True), ("ws-snapshot-root", False)]
+)
 def test_taking_a_snapshot_can_be_killed_anywhere(
-    yard: HostFixture, others: Verbs, tmp_path: Path, was_stopped: bool
+    yard: HostFixture, others: Verbs, tmp_path: Path, verb: str, *, was_stopped: bool
 ) -> None:
     def prepare(workspace: Workspace) -> None:
         for each in list_snapshots(yard.engine, workspace.id)[1:]:
@@ -191,7 +196,7 @@ def test_taking_a_snapshot_can_be_killed_anywhere(
             create_snapshot(yard.engine, workspace.id, "one")
         assert reset_workspace(yard.engine, workspace.id, snapshot="one").state is STARTED, point
 
-    every_point(yard, others, tmp_path, ("ws-snapshot", "one"), prepare, after)
+    every_point(yard, others, tmp_path, (verb, "one"), prepare, after)
 
 
 def test_deleting_a_snapshot_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:
@@ -200,9 +205,10 @@ def test_deleting_a_snapshot_can_be_killed_anywhere(yard: HostFixture, others: V
         names = [each.name for each in list_snapshots(yard.engine, before.id)]
         settled(yard, point, {STARTED}, snapshots=len(names) - 1)
 
-    every_point(
-        yard, others, tmp_path, ("ws-forget", "one"), lambda each: create_snapshot(yard.engine, each.id, "one"), after
-    )
+    def prepare(workspace: Workspace) -> None:
+        create_snapshot(yard.engine, workspace.id, "one", with_root=True)
+
+    every_point(yard, others, tmp_path, ("ws-forget", "one"), prepare, after)
 
 
 def test_delete_can_be_killed_anywhere(yard: HostFixture, others: Verbs, tmp_path: Path) -> None:

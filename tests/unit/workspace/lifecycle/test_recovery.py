@@ -332,7 +332,7 @@ def test_a_snapshot_that_the_database_has_lost_is_adopted_or_moved_to_quarantine
     yard: HostFixture, *, is_whole: bool
 ) -> None:
     workspace = yard.workspace()
-    snapshot = create_snapshot(yard.engine, workspace.id, "one")
+    snapshot = create_snapshot(yard.engine, workspace.id, "one", with_root=True)
     yard.engine.store.database.write(lambda connection: remove_snapshot(connection, workspace.id, "one"))
     if not is_whole:
         record = yard.disks(workspace).snapshot_record(snapshot.id)
@@ -343,11 +343,13 @@ def test_a_snapshot_that_the_database_has_lost_is_adopted_or_moved_to_quarantine
     names = [each.name for each in list_snapshots(yard.engine, workspace.id)]
     if is_whole:
         assert names == ["baseline", "one"]
+        assert list_snapshots(yard.engine, workspace.id)[1] == snapshot
         assert reset_workspace(yard.engine, workspace.id, snapshot="one").state is STARTED
     else:
         assert names == ["baseline"]
-        (aside,) = quarantined(yard.paths)
-        assert snapshot.id in aside.name
+        disk, root = quarantined(yard.paths)
+        assert snapshot.id in disk.name
+        assert snapshot.id in root.name
     gone(yard, workspace)
 
 
