@@ -87,7 +87,7 @@ def test_a_run_has_its_cleanup_and_one_text_as_its_command(user: Pyro) -> None:
     assert done["cleanup"] == {"vm_id": done["vm_id"], "deleted": True, "reason": "post_exec_cleanup"}
 
 
-def test_a_vm_step_by_step(user: Pyro) -> None:
+def test_a_vm_is_shown_step_by_step(user: Pyro) -> None:
     created = user.create_vm(ENVIRONMENT)
     assert (created["state"], created["execution_mode"], created["network_enabled"]) == ("created", "pending", False)
     info = user.network_info_vm(created["vm_id"])
@@ -96,7 +96,7 @@ def test_a_vm_step_by_step(user: Pyro) -> None:
     assert user.reap_expired()["deleted_vm_ids"] == []
 
 
-def test_files_and_patches(user: Pyro, ws: str, home: Path) -> None:
+def test_files_and_patches_have_types_and_statuses(user: Pyro, ws: str, home: Path) -> None:
     listed = user.list_workspace_files(ws, recursive=True)
     assert (listed["path"], listed["artifact_type"]) == ("/workspace", "directory")
     entries = {each["path"]: (each["artifact_type"], each["size_bytes"]) for each in listed["entries"]}
@@ -125,7 +125,7 @@ def test_logs_have_entries(user: Pyro, ws: str) -> None:
     assert last["recorded_at"] >= last["started_at"]
 
 
-def test_snapshots_and_reset(user: Pyro, ws: str) -> None:
+def test_snapshots_and_resets_are_described(user: Pyro, ws: str) -> None:
     made = user.create_snapshot(ws, "checkpoint")
     assert made["workspace_id"] == ws
     assert (made["snapshot"]["snapshot_name"], made["snapshot"]["kind"]) == ("checkpoint", "named")
@@ -138,7 +138,7 @@ def test_snapshots_and_reset(user: Pyro, ws: str) -> None:
     assert user.delete_snapshot(ws, "checkpoint")["deleted"] is True
 
 
-def test_shells(user: Pyro, ws: str) -> None:
+def test_shells_have_all_their_fields_in_every_result(user: Pyro, ws: str) -> None:
     shell = user.open_shell(ws, cwd="src", cols=90, rows=20)
     ident = shell["shell_id"]
     assert (shell["cwd"], shell["cols"], shell["rows"], shell["state"]) == ("/workspace/src", 90, 20, "running")
@@ -153,7 +153,7 @@ def test_shells(user: Pyro, ws: str) -> None:
     assert (closed["closed"], closed["state"], closed["shell_id"]) == (True, "stopped", ident)
 
 
-def test_services(user: Pyro, ws: str) -> None:
+def test_services_have_names_checks_and_reasons(user: Pyro, ws: str) -> None:
     started = user.start_service(
         ws,
         "web",
@@ -221,7 +221,7 @@ def test_a_server_is_called_in_its_own_process(user: Pyro, ws: str) -> None:
     assert callable(create_server)
 
 
-def test_the_command_line(user: Pyro, ws: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_takes_and_prints_what_it_did(user: Pyro, ws: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYRO_STATE_DIR", str(home / "state"))
     monkeypatch.setenv("PYRO_RUNTIME_DIR", str(home / "run"))
     done = command("workspace", "exec", ws, "cat", "src/note.txt")
@@ -244,7 +244,7 @@ def test_the_command_line(user: Pyro, ws: str, home: Path, monkeypatch: pytest.M
 
 
 # The last one: it stops the guest.
-def test_the_disk_of_a_stopped_workspace(user: Pyro, ws: str, home: Path) -> None:
+def test_the_disk_of_a_stopped_workspace_is_read_below_the_workspace(user: Pyro, ws: str, home: Path) -> None:
     assert user.stop_workspace(ws)["state"] == "stopped"
     assert user.read_workspace_disk(ws, "src/note.txt")["content"] == "deep\n"
     assert user.read_workspace_disk(ws, "/etc/hostname")["path"] == "/etc/hostname"
