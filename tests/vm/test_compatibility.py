@@ -221,7 +221,9 @@ def test_a_server_is_called_in_its_own_process(user: Pyro, ws: str) -> None:
     assert callable(create_server)
 
 
-def test_the_command_line_takes_and_prints_what_it_did(user: Pyro, ws: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_takes_and_prints_what_it_did(
+    user: Pyro, ws: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYRO_STATE_DIR", str(home / "state"))
     monkeypatch.setenv("PYRO_RUNTIME_DIR", str(home / "run"))
     done = command("workspace", "exec", ws, "cat", "src/note.txt")
