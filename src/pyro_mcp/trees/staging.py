@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
+from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host.durable import is_same, remove_tree
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.files import closing_fd
@@ -148,11 +148,9 @@ def _parents(output: Path) -> Generator[None]:
 
 
 def _open_parent(output: Path) -> int:
-    try:
+    with os_errors(f"open the directory {output.parent}"):
         # The directories that lead there are the user's own choice, links or not; what follows is below this one.
         return os.open(output.parent, _OPEN_DIRECTORY)
-    except OSError as error:
-        raise from_os_error(error, f"open the directory {output.parent}") from error
 
 
 def _refuse_existing(parent_fd: int, name: bytes, output: Path) -> None:
