@@ -1,73 +1,35 @@
-"""The tables of workspaces and snapshots, and lookup of a workspace by id, name or prefix.
-
-A change reads and writes in one transaction, so that no update of another process is lost. Transitions that the model
-does not have are refused.
-"""
+"""The tables of workspaces and snapshots, and lookup of a workspace by id, name or prefix."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.ids import WORKSPACE_PREFIX, is_snapshot_id
 from pyro_mcp.model.naming import check_snapshot_name
 from pyro_mcp.model.states import require_workspace_transition
 from pyro_mcp.model.workspace import Snapshot, Workspace
-from pyro_mcp.state.records import columns, from_row, to_row, workspace_from_row
+from pyro_mcp.state.database import Database
+from pyro_mcp.state.records import from_row, workspace_from_row
+from pyro_mcp.state.table import Table
 
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable
-
-    from pyro_mcp.state.database import Database
-
-_COLUMNS = columns(Workspace)
-# The column names are this module's own, so nothing is injected.
-_INSERT = f"INSERT INTO workspaces ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
-_UPDATE = f"UPDATE workspaces SET {', '.join(f'{name} = :{name}' for name in _COLUMNS[1:])} WHERE id = :id"  # noqa: S608
 _SHOWN_IDS = 5
 _SHOWN_CHARS = 80
 
 
-class WorkspaceTable:
-    """The records of all workspaces and their snapshots."""
+class WorkspaceTable(Table[Workspace]):
+    """The records of all workspaces, the one that was active last first, and of their snapshots."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def insert(self, workspace: Workspace, *, also: Callable[[sqlite3.Connection], None] | None = None) -> Workspace:
-        """Record a new workspace; `also` is done in the same transaction.
-
-        Raises:
-            PyroError: what `also` raises.
-        """
-
-        def change(connection: sqlite3.Connection) -> None:
-            connection.execute(_INSERT, to_row(workspace))
-            if also is not None:
-                also(connection)
-
-        self._database.write(change)
-        return workspace
-
-    def find(self, workspace_id: str) -> Workspace | None:
-        """Return a workspace's record, or None.
-
-        Raises:
-            PyroError: CORRUPT if the record is damaged.
-        """
-        return self._database.read(lambda connection: _find(connection, workspace_id))
-
-    def get(self, workspace_id: str) -> Workspace:
-        """Return a workspace's record.
-
-        Raises:
-            PyroError: NOT_FOUND; CORRUPT if the record is damaged.
-        """
-        workspace = self.find(workspace_id)
-        if workspace is None:
-            raise no_workspace(workspace_id)
-        return workspace
+        super().__init__(
+            database,
+            "workspaces",
+            Workspace,
+            read=workspace_from_row,
+            missing=no_workspace,
+            check=lambda before, after: require_workspace_transition(before.title, before.state, after.state),
+            order=lambda workspace: (-workspace.last_activity_at, workspace.id),
+        )
 
     def lookup(self, handle: str) -> Workspace:
         """Return the workspace whose id or name `handle` is, or whose id alone begins with it.
@@ -90,52 +52,6 @@ class WorkspaceTable:
             details={"workspaces": ids[:_SHOWN_IDS]},
         )
 
-    def all(self) -> tuple[list[Workspace], list[str]]:
-        """Return every workspace, the one that was active last first, and the ids of records that are damaged."""
-        rows = self._database.read(lambda connection: connection.execute("SELECT * FROM workspaces").fetchall())
-        workspaces: list[Workspace] = []
-        damaged: list[str] = []
-        for row in rows:
-            record = dict(row)
-            try:
-                workspaces.append(workspace_from_row(record))
-            except PyroError:
-                damaged.append(str(record["id"]))
-        workspaces.sort(key=lambda each: (-each.last_activity_at, each.id))
-        return workspaces, damaged
-
-    def update(
-        self,
-        workspace_id: str,
-        change: Callable[[Workspace], Workspace],
-        *,
-        also: Callable[[sqlite3.Connection], object] | None = None,
-        durable: bool = False,
-    ) -> Workspace:
-        """Replace a workspace's record by what `change` makes of it, and return that; both may be called twice.
-
-        A `durable` change survives a power cut once this returns.
-
-        Raises:
-            PyroError: NOT_FOUND; CONFLICT if the state that `change` gave may not follow; what
-                `change` and `also` raise.
-        """
-
-        def transaction(connection: sqlite3.Connection) -> Workspace:
-            before = _find(connection, workspace_id)
-            if before is None:
-                raise no_workspace(workspace_id)
-            after = change(before)
-            if after.state is not before.state:
-                require_workspace_transition(before.title, before.state, after.state)
-            if after != before:
-                connection.execute(_UPDATE, to_row(after))
-            if also is not None:
-                also(connection)
-            return after
-
-        return self._database.write(transaction, durable=durable)
-
     def delete(self, workspace_id: str) -> bool:
         """Forget a workspace with all that was recorded of it; say whether there was one."""
 
@@ -148,11 +64,8 @@ class WorkspaceTable:
 
     def snapshots(self, workspace_id: str) -> list[Snapshot]:
         """Return a workspace's snapshots whose records can be read, oldest first. The baseline is none of them."""
-        rows = self._database.read(
-            lambda connection: connection.execute(
-                "SELECT * FROM snapshots WHERE workspace_id = ? ORDER BY created_at, name", (workspace_id,)
-            ).fetchall()
-        )
+        query = "SELECT * FROM snapshots WHERE workspace_id = ? ORDER BY created_at, name"
+        rows = self._database.rows(query, workspace_id)
         return [each for row in rows if (each := _snapshot(row)) is not None]
 
     def find_snapshot(self, workspace_id: str, name: str) -> Snapshot | None:
@@ -229,11 +142,6 @@ def no_workspace(handle: str) -> PyroError:
         hint="`pyro workspace list` lists the workspaces.",
         details={"workspace": handle[:_SHOWN_CHARS]},
     )
-
-
-def _find(connection: sqlite3.Connection, workspace_id: str) -> Workspace | None:
-    row = connection.execute("SELECT * FROM workspaces WHERE id = ?", (workspace_id,)).fetchone()
-    return None if row is None else workspace_from_row(dict(row))
 
 
 def _candidates(connection: sqlite3.Connection, handle: str) -> list[sqlite3.Row]:

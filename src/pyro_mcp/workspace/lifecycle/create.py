@@ -27,7 +27,6 @@ from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vms import insert_vm
 from pyro_mcp.state.workspace_files import begin_workspace, finish_workspace
 from pyro_mcp.trees.surroundings import Surroundings, surroundings_of
 from pyro_mcp.vmm.selection import Selection
@@ -82,7 +81,7 @@ def _created(
 ) -> Workspace:
     vm = new_vm(engine, workspace, choice, images)
     with keeping_images(engine, images):
-        engine.store.workspaces.insert(workspace, also=lambda connection: insert_vm(connection, vm))
+        engine.store.workspaces.insert(workspace, also=lambda connection: engine.store.vms.insert_in(connection, vm))
     fault_point("ws_create.recorded")
     files = WorkspaceFiles(engine.paths, workspace.id)
     begin_workspace(engine.paths, files, workspace.life)

@@ -21,7 +21,6 @@ from pyro_mcp.state.copies import write_copy
 from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vms import update_vm
 from pyro_mcp.vmm.driver import HostTree
 from pyro_mcp.workspace.lifecycle.lost_disks import usable_baseline
 from pyro_mcp.workspace.machines.boot import configured
@@ -122,7 +121,7 @@ def machine_up(
                 write_copy(VmFiles(engine.paths, vm.id), up)
                 if root is not None:
                     root.finish()
-                yield StartedMachine(up, lambda connection: update_vm(connection, vm.id, lambda _: up))
+                yield StartedMachine(up, lambda connection: engine.store.vms.update_in(connection, vm.id, lambda _: up))
                 fault_point("ws_machine.recorded")
                 # The watcher is detached, and stays.
                 watcher.close()

@@ -24,7 +24,6 @@ from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vms import insert_vm
 from pyro_mcp.state.workspace_files import begin_life, finish_life, sweep_workspace
 from pyro_mcp.state.workspaces import forget_records
 from pyro_mcp.vmm.selection import Selection
@@ -82,7 +81,7 @@ def _reset(
     resetting = engine.store.workspaces.update(
         before.id,
         lambda now: replace(now, state=WorkspaceState.RESETTING, owner=owner),
-        also=lambda connection: insert_vm(connection, vm),
+        also=lambda connection: engine.store.vms.insert_in(connection, vm),
     )
     try:
         fault_point("ws_reset.marked")

@@ -14,7 +14,6 @@ from pyro_mcp.model.workspace import ReviewEvent, ReviewKind, Workspace
 from pyro_mcp.state.journal import put_event
 from pyro_mcp.state.locks import workspace_lock
 from pyro_mcp.state.store import this_process
-from pyro_mcp.state.vms import insert_vm
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
 from pyro_mcp.workspace.lifecycle.lost_disks import flavour_of, give_up_root, has_lost_root, is_root_damaged
@@ -75,7 +74,7 @@ def _started(engine: Engine, before: Workspace, lost_root: str = "") -> Workspac
     starting = engine.store.workspaces.update(
         workspace_id,
         lambda now: replace(now, state=WorkspaceState.STARTING, owner=owner),
-        also=lambda connection: insert_vm(connection, vm),
+        also=lambda connection: engine.store.vms.insert_in(connection, vm),
     )
     try:
         fault_point("ws_start.marked")
