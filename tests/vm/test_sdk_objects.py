@@ -69,16 +69,17 @@ def test_a_task_that_is_cancelled_takes_the_guests_processes_along(workspace: Wo
     workspace.files.remove("begun")
 
 
-def test_a_program_that_is_interrupted_takes_the_guests_processes_along(workspace: Workspace) -> None:
+@pytest.mark.parametrize("surface", ["SDK", "command line"])
+def test_a_program_that_is_interrupted_takes_the_guests_processes_along(workspace: Workspace, surface: str) -> None:
+    listen = "import signal; signal.signal(2, signal.default_int_handler)"
     program = f"from pyro_mcp import Pyro; Pyro().workspace(id={workspace.id!r}).exec({TREE!r}, timeout_seconds=None)"
-    with subprocess.Popen(
-        [sys.executable, "-c", f"import signal; signal.signal(2, signal.default_int_handler); {program}"],
-        stderr=subprocess.PIPE,
-    ) as child:
+    words = ["-m", "pyro_mcp", "workspace", "exec", workspace.id, "--timeout", "none", "--", TREE]
+    arguments = {"SDK": ["-c", f"{listen}; {program}"], "command line": words}
+    with subprocess.Popen([sys.executable, *arguments[surface]], stderr=subprocess.PIPE) as child:
         wait_until(lambda: workspace.files.exists("begun"))
         child.send_signal(signal.SIGINT)
         _, stderr = child.communicate()
-    assert b"KeyboardInterrupt" in stderr
+    assert b"KeyboardInterrupt" in stderr if surface == "SDK" else child.returncode == 130
     wait_until(lambda: left_running(workspace) == "")
     workspace.files.remove("begun")
 
