@@ -220,11 +220,11 @@ def test_changes_are_made_all(files: GuestFiles, sh: Shell) -> None:
     [
         (Write(b"there", b"", 0o644, created=True), ErrorCode.CONFLICT),
         (Write(b"missing", b"", 0o644, created=False), ErrorCode.NOT_FOUND),
-        (Write(b"dir", b"", 0o644, created=False), ErrorCode.INVALID),
+        (Write(b"dir", b"", 0o644, created=False), ErrorCode.IS_DIRECTORY),
         (Write(b"link/x", b"", 0o644, created=True), ErrorCode.INVALID),
         (Write(b"there/x", b"", 0o644, created=True), ErrorCode.INVALID),
         (Delete(b"missing"), ErrorCode.NOT_FOUND),
-        (Delete(b"dir"), ErrorCode.INVALID),
+        (Delete(b"dir"), ErrorCode.IS_DIRECTORY),
         (Delete(b"link/x"), ErrorCode.INVALID),
     ],
 )
