@@ -99,13 +99,18 @@ def _reap_adopted(before: Census) -> None:
 
 
 def descendants() -> list[ProcessStat]:
-    """Return the processes that descend from this one, however they were detached."""
+    """Return the processes that descend from this one, however they were detached.
+
+    The pauses of a guest's watcher, which follow each other, are left out: the watcher itself is among them.
+    """
     found: list[ProcessStat] = []
-    pending = [os.getpid()]
+    own = os.getpid()
+    pending = [own]
     while pending:
-        for child in _children(pending.pop()):
+        parent = pending.pop()
+        for child in _children(parent):
             stat = read_stat(child)
-            if stat is not None:
+            if stat is not None and (parent == own or stat.name != "sleep"):
                 found.append(stat)
                 pending.append(child)
     return found

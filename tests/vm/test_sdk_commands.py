@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyro_mcp import Pyro
-from pyro_mcp.errors import PyroError
+from pyro_mcp import NotFoundError, Pyro
 from pyro_mcp.host.paths import Paths
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ COUNT = "wc -c; echo heard >&2"
 def workspace_id() -> Generator[str]:
     pyro = Pyro()
     made = pyro.create_workspace("debian:12").workspace_id
-    pyro.exec_workspace(made, command="mkdir sub")
     yield made
     pyro.delete_workspace(made)
 
@@ -120,8 +118,11 @@ def test_arguments_are_as_long_as_linux_takes_them(workspace_id: str) -> None:
     assert ran.stdout == f"{15 * 131_071 + 2}\n"
 
 
-def test_a_shell_and_a_service_get_variables_a_directory_and_a_user(workspace_id: str) -> None:
+def test_a_shell_and_a_service_get_variables_a_directory_and_a_user() -> None:
+    # A workspace of its own, with which the record of the service goes.
     pyro = Pyro()
+    workspace_id = pyro.create_workspace("debian:12").workspace_id
+    pyro.exec_workspace(workspace_id, command="mkdir sub")
     env = {"COLOUR": "a value kept nowhere"}
     tell = 'echo "$(id -un) $HOME $PWD $COLOUR" > /tmp/told; sleep 1000'
     ready = {"type": "file", "path": "/tmp/told"}
@@ -139,8 +140,9 @@ def test_a_shell_and_a_service_get_variables_a_directory_and_a_user(workspace_id
     for each in (shell, home):
         pyro.close_shell(workspace_id, each)
     pyro.stop_service(workspace_id, "told")
-    with pytest.raises(PyroError, match="there is no user 'nobody-there'"):
+    with pytest.raises(NotFoundError, match="no user of that name"):
         pyro.open_shell(workspace_id, user="nobody-there")
     kept = Path(Paths.from_environment().state)
     held = [path for path in kept.rglob("*") if path.is_file() and not path.name.endswith((".img", ".raw", ".qcow2"))]
     assert not [path for path in held if path.stat().st_size < 50_000_000 and b"kept nowhere" in path.read_bytes()]
+    pyro.delete_workspace(workspace_id)
