@@ -123,11 +123,11 @@ def test_a_shell_and_a_service_get_variables_a_directory_and_a_user() -> None:
     pyro = Pyro()
     workspace_id = pyro.create_workspace("debian:12").workspace_id
     pyro.exec_workspace(workspace_id, command="mkdir sub")
-    env = {"COLOUR": "a value kept nowhere"}
+    env = {"COLOUR": "deep blue", "HIDDEN": "a value kept nowhere"}
     tell = 'echo "$(id -un) $HOME $PWD $COLOUR" > /tmp/told; sleep 1000'
     ready = {"type": "file", "path": "/tmp/told"}
     pyro.start_service(workspace_id, "told", command=f"{tell} & wait", cwd="sub", readiness=ready, env=env, user="user")
-    told = "user /home/user /workspace/sub a value kept nowhere"
+    told = "user /home/user /workspace/sub deep blue"
     assert pyro.exec_workspace(workspace_id, command="cat /tmp/told; rm /tmp/told").stdout == f"{told}\n"
     shell = pyro.open_shell(workspace_id, cwd="sub", env=env, user="user").shell_id
     pyro.write_shell(workspace_id, shell, input="echo $(id -un) $HOME $PWD $COLOUR; tty")
