@@ -136,6 +136,8 @@ def diff_file(path: str, **changed: Any) -> DiffFileResult:
     facts: dict[str, Any] = {
         "path": path,
         "status": "modified",
+        "artifact_type": "file",
+        "text_patch": None,
         "patched": True,
         "reason": "",
         "ignored": False,

@@ -84,6 +84,8 @@ class DiffFileResult(Result):
 
     path: str = said("Its path below /workspace.", guest=True)
     status: str = said("Its status: added, modified, deleted, type_changed.")
+    artifact_type: str = said("Its kind now, or before if it was deleted: file, directory, symlink, other.")
+    text_patch: str | None = said("Its part of the patch; null if it has none, and in MCP.", guest=True)
     patched: bool = said("Whether the patch contains the change.")
     reason: str = said("Why it does not.")
     ignored: bool = said("Whether a .gitignore ignores it.")
@@ -307,7 +309,7 @@ def _diff(request: DiffRequest, call: Call) -> DiffResult:
         patch=text,
         patch_base64=None if is_exact else b64encode(changes.patch).decode(),
         summary=changes.counts,
-        entries=[_file(each) for each in changes.entries],
+        entries=[_file(each, with_patch=call.host_access is None) for each in changes.entries],
     )
 
 
@@ -315,12 +317,15 @@ def _left_out(found: LeftOut) -> dict[str, object]:
     return {name: getattr(found, name) for name in ("ignored", "ignored_count", "changed_rule_count")}
 
 
-def _file(change: FileChange) -> DiffFileResult:
+def _file(change: FileChange, *, with_patch: bool) -> DiffFileResult:
     old, new = change.old, change.new
+    present = new or old
     return result_of(
         DiffFileResult,
         change,
         status=change.change,
+        artifact_type=present.kind if present else "other",
+        text_patch=change.section.decode("utf-8", "replace") if with_patch and change.section else None,
         patched=change.is_patched,
         old_kind=old.kind if old else None,
         new_kind=new.kind if new else None,

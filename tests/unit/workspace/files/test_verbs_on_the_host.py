@@ -164,6 +164,9 @@ def test_a_patch_has_the_bytes_of_any_text(pyro: Pyro, ws: str, repo: Path) -> N
     assert git("apply", "-", cwd=repo, stdin=diff.patch_bytes).returncode == 0
     assert (repo / "latin").read_bytes() == b"caf\xe9\n"
     assert [(each.path, each.reason) for each in diff.entries if not each.patched] == [("binary", "binary")]
+    parts = [each.text_patch for each in diff.entries]
+    assert "".join(each or "" for each in parts) == diff.patch
+    assert {each.path: each.artifact_type for each in diff.entries} == {"binary": "file", "latin": "file"}
     alone = pyro.diff_workspace(ws, path="binary", binary=True)
     assert alone.patch_base64 is None
     assert git("apply", "-", cwd=repo, stdin=alone.patch_bytes).returncode == 0
