@@ -162,6 +162,8 @@ def _finish(
     except PyroError:
         for line in left:
             tally.fault(f"left: {line}")
+        # The file system is unmounted now.
+        _kill_all(own)
 
 
 def main() -> int:
