@@ -55,7 +55,7 @@ class Setting:
 
     @contextmanager
     def workspace(self, *, seeded: bool = False, seed: Path | None = None) -> Generator[str]:
-        """Create a workspace; delete it on leaving."""
+        """Create a workspace, of the common seed if it is `seeded`; delete it on leaving."""
         created = self.pyro.create_workspace(self.environment, seed_path=self.seed if seeded else seed)
         try:
             yield created.workspace_id
@@ -87,6 +87,14 @@ def _create(setting: Setting) -> Generator[Step]:
             setting.pyro.exec_workspace(workspace_id, command=_TRUE)
 
         yield Step(create, made.close)
+
+
+@contextmanager
+def _create_checkout(setting: Setting) -> Generator[Step]:
+    """Create from the checkout that this file is in, with the virtualenv that `make setup` put there."""
+    with ExitStack() as made:
+        checkout = Path(__file__).resolve().parents[1]
+        yield Step(lambda: made.enter_context(setting.workspace(seed=checkout)), made.close)
 
 
 @contextmanager
@@ -230,6 +238,7 @@ ROWS: dict[str, tuple[str, Callable[[Setting], AbstractContextManager[Step]]]] =
         lambda setting: _one_shot(setting, ["python3", "-c", "pass"]),
     ),
     "create": ("workspace: create from a seed → first true done", _create),
+    "create-checkout": ("workspace: create from this repository's checkout, its .venv ignored", _create_checkout),
     "exec-true": ("workspace: exec of true", lambda setting: _command(setting, _TRUE)),
     "exec-true-busy": ("workspace: exec of true beside 20 busy guests, p95 of 40", _command_beside_busy_guests),
     "exec-python": ("workspace: exec of python3 -c pass", lambda setting: _command(setting, ["python3", "-c", "pass"])),
