@@ -115,6 +115,7 @@ def test_files_and_patches_have_types_and_statuses(user: Pyro, ws: str, home: Pa
     assert pushed["workspace_sync"]["destination"] == "/workspace/copy"
     diff = user.diff_workspace(ws)
     assert (diff["changed"], diff["summary"]["modified"]) == (True, 1)
+    assert {each["artifact_type"] for each in diff["entries"] if each["path"] == "note.txt"} == {"file"}
 
 
 def test_logs_have_entries(user: Pyro, ws: str) -> None:

@@ -130,7 +130,7 @@ def output_schema(operation: Operation[Any, Any], *, guest_note: bool) -> dict[s
     schema = TypeAdapter(operation.result).json_schema(mode="serialization")
     kept = {name: {"type": _types(each)} for name, each in schema.get("properties", {}).items()}
     note: dict[str, Any] = {GUEST_NOTE_FIELD: {"type": "string"}} if guest_note else {}
-    own = {LEFT_OUT_FIELD: {"type": "array"}, "ok": {"type": "boolean"}, "error": {"type": "object"}}
+    own = {"ok": {"type": "boolean"}, "error": {"type": "object"}}
     return {"type": "object", "properties": {**kept, **note, **own}}
 
 
