@@ -34,13 +34,8 @@ def parse_vm_id(text: str) -> str:
     Raises:
         PyroError: INVALID, without repeating more of the text than its beginning.
     """
-    if not is_vm_id(text):
-        raise PyroError(
-            ErrorCode.INVALID,
-            f"{text[:40]!r} is not a VM's id",
-            hint=f"Give the id that `pyro vm create` returned: {VM_PREFIX} and {_RANDOM_LENGTH} letters and digits.",
-        )
-    return text
+    form = f"Give the id that `pyro vm create` returned: {VM_PREFIX} and {_RANDOM_LENGTH} letters and digits."
+    return _parsed(text, VM_PREFIX, "a VM's id", form)
 
 
 def new_workspace_id() -> str:
@@ -59,13 +54,8 @@ def parse_workspace_id(text: str) -> str:
     Raises:
         PyroError: INVALID, without repeating more of the text than its beginning.
     """
-    if not is_workspace_id(text):
-        raise PyroError(
-            ErrorCode.INVALID,
-            f"{text[:40]!r} is not a workspace's id",
-            hint=f"A workspace's id is {WORKSPACE_PREFIX} and {_RANDOM_LENGTH} letters and digits.",
-        )
-    return text
+    form = f"A workspace's id is {WORKSPACE_PREFIX} and {_RANDOM_LENGTH} letters and digits."
+    return _parsed(text, WORKSPACE_PREFIX, "a workspace's id", form)
 
 
 def new_snapshot_id() -> str:
@@ -81,6 +71,12 @@ def is_snapshot_id(text: str) -> bool:
 def new_shell_id() -> str:
     """Make the id of a new shell."""
     return SHELL_PREFIX + _random_text()
+
+
+def _parsed(text: str, prefix: str, what: str, form: str) -> str:
+    if not _is_id(text, prefix):
+        raise PyroError(ErrorCode.INVALID, f"{text[:40]!r} is not {what}", hint=form)
+    return text
 
 
 def _is_id(text: str, prefix: str) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.guest import terminals
 from pyro_mcp.guest.answers import Answer
+from pyro_mcp.guest.detached import discard
 from pyro_mcp.guest.processes.process import failure_of, launch
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.guest.shells.shell import Shell
@@ -108,7 +109,7 @@ class Shells:
             except (RefusalError, OSError) as error:
                 if controlling >= 0:
                     os.close(controlling)
-                self._discard(process)
+                discard(self._machine.loop, process)
                 # The workload may have killed the process while it waited.
                 if is_last_attempt or not isinstance(error, BrokenPipeError):
                     raise
@@ -117,18 +118,6 @@ class Shells:
             process.pipes.close("request", "stdin", "stdout", "stderr", "stdout_theirs", "stderr_theirs")
             return process, controlling
         raise AssertionError
-
-    def _discard(self, process: Process) -> None:
-        loop = self._machine.loop
-
-        def on_exit(mask: int) -> None:
-            del mask
-            loop.remove(process.exit_fd)
-            process.status()
-            process.close()
-
-        loop.add(process.exit_fd, on_exit)
-        process.kill()
 
     def _drop(self, shell: Shell) -> None:
         """Forget a shell; its remains are cleaned up when its program is gone."""
