@@ -23,7 +23,6 @@ _FROM_FILE = {
     Kind.RECORDS: "A file with the value instead.",
     Kind.PAIRS: "A file of this host with one NAME=VALUE per line (repeatable).",
 }
-HELP_OPTIONS = frozenset({"-h", "--help"})
 
 
 class Parsed(NamedTuple):

@@ -200,11 +200,6 @@ def _shown(name: str, value: object, hint: object) -> object:
     return kinds[0](*cast("tuple[object, ...]", value)) if isinstance(value, tuple) else result_of(kinds[0], value)
 
 
-def utc_or_none(epoch_s: float | None) -> str | None:
-    """Return a time as `utc_text` does, or None for none."""
-    return None if epoch_s is None else utc_text(epoch_s)
-
-
 def utc_text(epoch_s: float) -> str:
     """Return a time (seconds since the epoch) as text, such as 2026-09-21T10:00:00.123Z."""
     whole, milliseconds = divmod(round(epoch_s * 1000), 1000)

@@ -45,8 +45,6 @@ TAIL_BYTES: Final = 16 * 1024
 MAX_PORTS: Final = 16
 #: A service that says nothing about when it is ready is so when it has run for so long.
 SETTLE_MS: Final = 200
-MAX_READY_TIMEOUT_MS: Final = 3600 * 1000
-MAX_GRACE_MS: Final = 60 * 1000
 
 #: Connection and word.
 MUX: Final = "<IB"
