@@ -120,13 +120,16 @@ def fetched(
 
 def differences(entries: list[DiffEntry], bounds: DiffBounds) -> Parser:
     """Take apart what DIFF writes."""
-    held = total = 0
+    held = total = parts_held = 0
     seen: set[bytes] = set()
 
-    def count(name_bytes: int, *content: int) -> None:
-        nonlocal held, total
+    def count(name_bytes: int, *content: int, part_count: int = 0) -> None:
+        nonlocal held, total, parts_held
         held += name_bytes
         total += sum(content)
+        parts_held += part_count
+        if parts_held > tasks.MAX_PARTS:
+            raise breach("a diff of more parts than it may have")
         if held > tasks.MAX_LISTING_BYTES or total > bounds.max_total_bytes:
             raise breach("a diff larger than it may be")
         if max(content, default=0) > bounds.max_file_bytes:
@@ -219,6 +222,7 @@ def _content(count: Callable[..., None]) -> Generator[int, bytes, tuple[ContentF
     form = _FORMS.get(number)
     if form is None or part_count > _MAX_PARTS.get(form, 0) or (form in _ONE_PART and part_count != 1):
         raise breach("a diff with impossible content")
+    count(0, part_count=part_count if form is ContentForm.PARTS else 0)
     parts: list[DiffPart] = []
     old_end = new_end = 0
     for _ in range(part_count):

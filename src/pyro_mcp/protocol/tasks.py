@@ -84,6 +84,7 @@ SAME: Final = 5
 MOVED: Final = 6
 #: Git takes a file for binary that has a NUL here.
 TEXT_CHECKED_BYTES: Final = 8000
+#: Of texts of which only parts are sent, in one answer.
 MAX_PARTS: Final = 10_000
 #: FREEZE writes this once the workspace is frozen, and thaws it at the end of its stdin, or after so long.
 FROZEN: Final = b"frozen"

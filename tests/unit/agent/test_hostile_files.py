@@ -325,6 +325,7 @@ def test_an_endless_answer_is_a_breach(pair: PairTransport) -> None:
         (difference(tasks.NEW, b"a", A_FILE, content(tasks.WHOLE, 0)), "diff"),
         (difference(tasks.NEW, b"a", A_FILE, content(tasks.SAME, 1, a_part("", "x"))), "diff"),
         (difference(tasks.NEW, b"a", A_FILE, content(9, 0)), "diff"),
+        (difference(BOTH, b"a", A_FILE, A_FILE, content(tasks.PARTS, tasks.MAX_PARTS + 1)), "diff"),
         (difference(tasks.NEW, b"a", A_FILE, content(tasks.MOVED, 1, a_part("../b", ""))), "diff"),
         (difference(tasks.OLD, b"a", A_FILE, content(tasks.MOVED, 1, a_part("b", ""))), "diff"),
         (difference(BOTH, b"a", A_FILE, A_FILE, content(tasks.MOVED, 1, a_part("b", ""))), "diff"),

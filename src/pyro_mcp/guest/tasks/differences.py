@@ -65,6 +65,7 @@ class DifferenceWriter:
         self._old = old
         self._max_file_bytes = max_file_bytes
         self._room = max_total_bytes
+        self._part_room = tasks.MAX_PARTS
         self._include_binary = include_binary
         self._output = Output()
 
@@ -90,6 +91,7 @@ class DifferenceWriter:
             content = _Content(tasks.SAME, []) if each.is_same else self._content(each)
         sent = sum(len(part.old) + len(part.new) for part in content.parts)
         self._room -= sent
+        self._part_room -= len(content.parts) if content.form == tasks.PARTS else 0
         flags = (tasks.OLD if each.old else 0) | (tasks.NEW if each.new else 0)
         flags |= tasks.IGNORED if each.is_ignored else 0
         self._output.add(tasks.DIFFERENCE.pack(flags, len(each.path)) + each.path)
@@ -112,7 +114,7 @@ class DifferenceWriter:
             is_large = each.size > min(_SMALL_BYTES, self._room)
             if not is_binary and is_large and old >= 0 and new >= 0:
                 most = min(self._max_file_bytes, self._room, each.size)
-                parts = changed_parts(old, new, max_bytes=most, max_parts=tasks.MAX_PARTS)
+                parts = changed_parts(old, new, max_bytes=most, max_parts=self._part_room)
                 if parts is not None:
                     return _Content(tasks.PARTS, parts)
             texts = [self._whole(fd) for fd in (old, new)]
