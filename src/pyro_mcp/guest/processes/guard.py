@@ -112,7 +112,8 @@ class GuardedProcess:
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        become(command, self._surroundings, self.pipes.stdin_theirs, self.pipes.error_theirs)
+        pipes = self.pipes
+        become(command, self._surroundings, pipes.request_theirs, pipes.stdin_theirs, pipes.error_theirs)
 
 
 class GuardLauncher:

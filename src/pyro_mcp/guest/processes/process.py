@@ -165,7 +165,7 @@ def launch(process: Process, body: bytes) -> None:
 
 
 def was_asked_in_vain(process: Process) -> bool:
-    """Say whether a process that has ended did so before it took notice of its command."""
+    """Say whether a process that has ended did so before it could become its command."""
     unread = fcntl.ioctl(process.pipes.request, termios.FIONREAD, bytes(4))
     return unread != bytes(4)
 

@@ -22,7 +22,6 @@ from pyro_mcp.protocol import wire
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _WORKSPACE = b"/workspace"
 _LENGTH_BYTES = 4
-_READ_BYTES = 65536
 #: A child that fails before it is a command; nobody sees this but for a defect of the agent.
 CHILD_BROKE = 70
 _NOT_EXECUTABLE = (errno.EACCES, errno.EISDIR, errno.ENOEXEC, errno.EPERM, errno.ETXTBSY, errno.ELIBBAD)
@@ -67,29 +66,33 @@ class Surroundings:
 
 
 def pack_command(body: bytes) -> bytes:
-    """Return what makes a waiting child run the command of an EXEC frame."""
-    return len(body).to_bytes(_LENGTH_BYTES, "little") + body
+    """Return what makes a waiting child run the command of an EXEC frame.
+
+    The child takes the last byte when all that is left to do is to become the command.
+    """
+    return len(body).to_bytes(_LENGTH_BYTES, "little") + body + b"!"
 
 
 def read_command(fd: int) -> bytes | None:
     """Wait for the request that the agent writes; None if it closes the pipe instead."""
-    data = os.read(fd, _READ_BYTES)
+    data = os.read(fd, _LENGTH_BYTES)
     if not data:
         return None
-    size = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
-    while len(data) < size:
-        more = os.read(fd, _READ_BYTES)
+    left, data = int.from_bytes(data, "little"), b""
+    while left:
+        more = os.read(fd, left)
         if not more:
             return None
+        left -= len(more)
         data += more
-    return data[_LENGTH_BYTES:]
+    return data
 
 
-def become(body: bytes, surroundings: Surroundings, stdin_fd: int, error_fd: int) -> NoReturn:
+def become(body: bytes, surroundings: Surroundings, request_fd: int, stdin_fd: int, error_fd: int) -> NoReturn:
     """Turn the calling process into the command, or say on `error_fd` why that failed, and end."""
     status = CHILD_BROKE
     try:
-        _run(body, surroundings, stdin_fd)
+        _run(body, surroundings, request_fd, stdin_fd)
     except RefusalError as refusal:
         status = refusal.exit_code or CHILD_BROKE
         os.write(error_fd, marshal.dumps((refusal.code, refusal.message, refusal.exit_code)))
@@ -107,7 +110,7 @@ def rehearse(surroundings: Surroundings) -> None:
         os.write(writing, pack_command(_EXEC.pack(0, wire.EXEC_LINE, 3, 1) + b"/\0/\0-c\0\0PATH=\0"))
         body = read_command(reading)
         if body is not None:
-            _run(body, Surroundings(surroundings.environment.copy(), surroundings.workspace), -1)
+            _run(body, Surroundings(surroundings.environment.copy(), surroundings.workspace), reading, -1)
     except RefusalError:
         return
     finally:
@@ -121,7 +124,7 @@ def unpack_failure(data: bytes) -> RefusalError:
     return RefusalError(code, message, exit_code=exit_code)
 
 
-def _run(body: bytes, surroundings: Surroundings, stdin_fd: int) -> NoReturn:
+def _run(body: bytes, surroundings: Surroundings, request_fd: int, stdin_fd: int) -> NoReturn:
     _, flags, argument_count, _ = _EXEC.unpack_from(body)
     texts = body[_EXEC.size : -1].split(b"\0")
     terminal = texts.pop() if flags & wire.EXEC_TERMINAL else None
@@ -143,6 +146,7 @@ def _run(body: bytes, surroundings: Surroundings, stdin_fd: int) -> NoReturn:
     if cwd == b"~" or cwd.startswith(b"~/"):
         cwd = environment.get(b"HOME", b"/") + cwd[1:]
     _change_directory(cwd, surroundings.workspace)
+    os.read(request_fd, 1)
     if terminal is not None and not flags & (wire.EXEC_PROGRAM | wire.EXEC_LINE):
         _become_shell(argv, environment)
     if flags & wire.EXEC_STDIN:

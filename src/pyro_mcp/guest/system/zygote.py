@@ -95,7 +95,8 @@ class Zygote:
         rehearse(self._surroundings)
         command = read_command(self.pipes.request_theirs)
         if command is not None:
-            become(command, self._surroundings, self.pipes.stdin_theirs, self.pipes.error_theirs)
+            pipes = self.pipes
+            become(command, self._surroundings, pipes.request_theirs, pipes.stdin_theirs, pipes.error_theirs)
         return 0
 
 
