@@ -7,7 +7,7 @@ BIN := .venv/bin
 TEST_ENVIRONMENTS := debian:12 debian:12-base
 # If this is set, every start compiles every module again, which takes a second.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup images run check test test-all soak power-cuts stress bench format smoke test-pythons reference constraints clean
+.PHONY: help setup images run check test test-all soak power-cuts stress bench format smoke smoke-hosts test-pythons reference constraints clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ format: setup ## Format the code and apply automatic lint fixes.
 
 smoke: images ## Install the built wheel with its newest allowed dependencies and run guests with it.
 	$(BIN)/python -m pytest tests/vm/test_wheel.py $(ARGS)
+
+smoke-hosts: images ## Install Claude Code, Codex and OpenCode, pinned, and have each fix a bug in a workspace; needs npm.
+	@scripts/smoke-hosts $(ARGS)
 
 test-pythons: images ## Run unit, contract and smoke tests on every supported Python that is installed.
 	@scripts/test-pythons $(ARGS)
