@@ -99,18 +99,13 @@ def _reap_adopted(before: Census) -> None:
 
 
 def descendants() -> list[ProcessStat]:
-    """Return the processes that descend from this one, however they were detached.
-
-    The pauses of a guest's watcher, which follow each other, are left out: the watcher itself is among them.
-    """
+    """Return the processes that descend from this one, however they were detached."""
     found: list[ProcessStat] = []
-    own = os.getpid()
-    pending = [own]
+    pending = [os.getpid()]
     while pending:
-        parent = pending.pop()
-        for child in _children(parent):
+        for child in _children(pending.pop()):
             stat = read_stat(child)
-            if stat is not None and (parent == own or stat.name != "sleep"):
+            if stat is not None:
                 found.append(stat)
                 pending.append(child)
     return found
