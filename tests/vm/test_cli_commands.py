@@ -100,18 +100,21 @@ def test_logs_go_on_until_they_are_left(ident: str) -> None:
         assert person.status() == 130
 
 
-def test_what_happens_to_a_workspace_takes_one_line(ident: str) -> None:
-    assert output("ws", "update", ident, "--label", "a=1") == f"updated {ident} (cli)\n"
-    assert ident in output("ps", "-q").split()
-    assert output("ws", "stop", "cli") == f"stopped {ident} (cli)\n"
-    assert ident not in output("ps", "-q").split()
-    assert b"nothing runs" in pyro("ws", "top", ident).stderr
-    assert output("ws", "start", "cli") == f"started {ident} (cli)\n"
-    in_guest(ident, "rm -f *; echo text > file")
-    assert output("ws", "diff", "--name-only", ident) == "file\n"
-    assert output("ws", "diff", "--stat", ident).endswith("1 changed, +1 -0\n")
-    assert output("ws", "reset", "cli") == f"reset {ident} (cli)\n"
-    assert json.loads(output("ws", "diff", "--json", ident))["changed"] is False
+def test_what_happens_to_a_workspace_takes_one_line() -> None:
+    own = output("workspace", "create", "debian:12", "--name", "lines", "-q").strip()
+    assert output("ws", "update", own, "--label", "a=1") == f"updated {own} (lines)\n"
+    assert own in output("ps", "-q").split()
+    in_guest(own, "echo text > file")
+    assert output("ws", "diff", "--name-only", own) == "file\n"
+    assert output("ws", "diff", "--stat", own).endswith("1 changed, +1 -0\n")
+    assert output("ws", "stop", "lines") == f"stopped {own} (lines)\n"
+    assert own not in output("ps", "-q").split()
+    assert b"nothing runs" in pyro("ws", "top", own).stderr
+    assert output("ws", "start", "lines") == f"started {own} (lines)\n"
+    assert output("ws", "reset", "lines") == f"reset {own} (lines)\n"
+    assert json.loads(output("ws", "diff", "--json", own))["changed"] is False
+    missing = pyro("ws", "rm", own, "no-such-workspace")
+    assert (missing.returncode, missing.stdout.decode()) == (1, f"deleted {own}\n")
 
 
 def test_a_command_without_a_time_limit_and_one_that_runs_out_of_it(ident: str) -> None:
