@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pyro_mcp.guest.refusal import RefusalError
+from pyro_mcp.guest.refusal import RefusalError
 
 
 class Typed(Protocol):

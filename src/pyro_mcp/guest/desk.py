@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import cast
 
+from pyro_mcp.guest.processes.execution import Execution
 from pyro_mcp.guest.processes.standby import Standby
+from pyro_mcp.guest.processes.task_process import TaskLauncher, TaskProcess
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import tasks, wire
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.guest.processes.execution import Execution
-    from pyro_mcp.guest.processes.task_process import TaskLauncher, TaskProcess
-    from pyro_mcp.protocol.loop import Loop
+from pyro_mcp.protocol.loop import Loop
 
 
 class TaskIntake:

@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import os
 import select
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from pyro_mcp.guest.console import log
+from pyro_mcp.guest.operations import Operations
 from pyro_mcp.guest.session import Session
 from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import Decoder, FrameError
-from pyro_mcp.protocol.loop import GONE, ON_EDGE, READABLE, WRITABLE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.guest.operations import Operations
-    from pyro_mcp.protocol.loop import Deadline, Loop
+from pyro_mcp.protocol.loop import GONE, ON_EDGE, READABLE, WRITABLE, Deadline, Loop
 
 # virtio_console hands out a page at once, and takes at most so much.
 _PAGE_BYTES = 4096

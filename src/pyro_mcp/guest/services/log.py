@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
+from pyro_mcp.guest.processes.process import Pipes
 from pyro_mcp.protocol import services
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.processes.process import Pipes
-    from pyro_mcp.protocol.loop import Loop
+from pyro_mcp.protocol.loop import Loop
 
 _READ_BYTES = 65536
 # Output that comes faster than this is collected for so long: each piece would wake the agent, and a flood keep it.

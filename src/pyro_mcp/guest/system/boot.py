@@ -9,16 +9,13 @@ import os
 import resource
 import socket
 import sys
-from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.console import log
 from pyro_mcp.guest.lane import Lane
+from pyro_mcp.guest.operations import Operations
 from pyro_mcp.protocol import wire
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.operations import Operations
-    from pyro_mcp.protocol.loop import Loop
+from pyro_mcp.protocol.loop import Loop
 
 _MODULES = "/modules"
 _VIRTIO = "/sys/bus/virtio/devices"

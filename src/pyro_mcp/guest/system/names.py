@@ -14,14 +14,12 @@ import stat
 import struct
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import wire
-
-if TYPE_CHECKING:
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 _FILES = ("hostname", "hosts", "machine-id", "resolv.conf")
 # linux/random.h

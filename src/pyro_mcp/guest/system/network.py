@@ -11,14 +11,12 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.guest.system.names import text_of
 from pyro_mcp.protocol import wire
-
-if TYPE_CHECKING:
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 INTERFACE = "eth0"
 

@@ -8,15 +8,12 @@ from the agent.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.guest.system.names import text_of
 from pyro_mcp.protocol import wire
-
-if TYPE_CHECKING:
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 PLACE = "/run/secrets"
 #: Where the workload finds them.

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Self
 
 from pyro_mcp.guest import syscalls
+from pyro_mcp.guest.tasks.area import Area
 from pyro_mcp.guest.tasks.contents import state_of
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.staging import StagedFile, resemble, settle, staging_name, staging_root, write_out
 from pyro_mcp.guest.tasks.streams import Input
 from pyro_mcp.protocol import tasks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Self
-
-    from pyro_mcp.guest.tasks.area import Area
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 _NOTHING = b""
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Container
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.disks import BASELINE_DEVICE, WORKSPACE_DEVICE
-from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE, Area
 from pyro_mcp.guest.tasks.baseline import open_baseline
 from pyro_mcp.guest.tasks.differences import Difference, DifferenceWriter, Side, link_target
 from pyro_mcp.guest.tasks.failures import TaskError, failure
@@ -25,13 +25,8 @@ from pyro_mcp.guest.tasks.listing import kind_of
 from pyro_mcp.guest.tasks.moves import moved_files
 from pyro_mcp.guest.tasks.walking import GONE, names_in
 from pyro_mcp.protocol import tasks
+from pyro_mcp.protocol.documents import Document
 from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join
-
-if TYPE_CHECKING:
-    from collections.abc import Container
-
-    from pyro_mcp.guest.tasks.area import Area
-    from pyro_mcp.protocol.documents import Document
 
 _CHUNK_BYTES = 256 * 1024
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.tasks.area import OPEN_FILE
+from pyro_mcp.guest.tasks.area import OPEN_FILE, Area
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.listing import kind_of
 from pyro_mcp.guest.tasks.staging import StagedFile, resemble, settle, staging_name, staging_root
 from pyro_mcp.guest.tasks.streams import STDOUT, Input, Output, write_all
 from pyro_mcp.protocol import tasks
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.tasks.area import Area
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 NEW_FILE_MODE = 0o644
 _CHUNK_BYTES = 256 * 1024

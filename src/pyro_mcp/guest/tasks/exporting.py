@@ -10,18 +10,14 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.disks import BASELINE_DEVICE
-from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE, Area
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.walking import GONE, walk
 from pyro_mcp.protocol import tasks
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.tasks.area import Area
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 _CLOSED = frozenset({b"run", b"proc", b"sys", b"dev"})
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

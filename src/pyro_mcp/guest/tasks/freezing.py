@@ -9,18 +9,14 @@ import errno
 import fcntl
 import os
 import select
-from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.disks import FIFREEZE, FITHAW, ROOT_DISK_PLACE
-from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, Area
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.streams import STDIN, STDOUT, write_all
 from pyro_mcp.protocol import tasks
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.tasks.area import Area
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 
 def freeze(area: Area, *, with_root: bool) -> Document:

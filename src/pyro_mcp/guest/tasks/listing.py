@@ -5,17 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, Area
 from pyro_mcp.guest.tasks.failures import failure
 from pyro_mcp.guest.tasks.streams import Output
 from pyro_mcp.guest.tasks.walking import GONE, walk
 from pyro_mcp.protocol import tasks
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.tasks.area import Area
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 
 def list_files(

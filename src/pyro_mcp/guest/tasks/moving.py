@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, Area
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.protocol import tasks
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.tasks.area import Area
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 
 def make_directory(area: Area, path: bytes) -> Document:

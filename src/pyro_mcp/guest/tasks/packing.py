@@ -10,21 +10,17 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
-from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, OPEN_FILE, Area
 from pyro_mcp.guest.tasks.baseline import open_baseline
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.ignoring import GIT, STRAIGHT, Ignored, LeftOut, Rules
 from pyro_mcp.guest.tasks.streams import STDOUT, Output, widen, write_all
 from pyro_mcp.guest.tasks.walking import GONE, Names, names_in, walk
 from pyro_mcp.protocol import tar_writer, tasks
+from pyro_mcp.protocol.documents import Document
 from pyro_mcp.protocol.names import join
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.tasks.area import Area
-    from pyro_mcp.protocol.documents import Document
 
 # Smaller files go through memory, several at a time; larger ones from the disk into the pipe.
 _SMALL_BYTES = 64 * 1024

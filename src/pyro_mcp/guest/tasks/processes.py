@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from pyro_mcp.guest.tasks.area import Area
 from pyro_mcp.guest.tasks.failures import TaskError
 from pyro_mcp.protocol import tasks
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.tasks.area import Area
-    from pyro_mcp.protocol.documents import Document
+from pyro_mcp.protocol.documents import Document
 
 _READ_BYTES = 4096
 _MAX_COMMAND_CHARS = 500

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping
+from typing import cast
 
 from pyro_mcp.guest.console import log_exception
 from pyro_mcp.guest.tasks.applying import apply_changes
-from pyro_mcp.guest.tasks.area import Area
+from pyro_mcp.guest.tasks.area import Area, TaskRoots
 from pyro_mcp.guest.tasks.comparing import compare_trees
 from pyro_mcp.guest.tasks.contents import fetch_files, read_file, write_file
 from pyro_mcp.guest.tasks.exporting import export_root
@@ -23,14 +24,8 @@ from pyro_mcp.guest.tasks.staging import sweep
 from pyro_mcp.guest.tasks.streams import STDERR, STDOUT, write_all
 from pyro_mcp.guest.tasks.unpacking import unpack_files
 from pyro_mcp.protocol import tasks
-from pyro_mcp.protocol.documents import decode_trusted, encode_document
+from pyro_mcp.protocol.documents import Document, decode_trusted, encode_document
 from pyro_mcp.protocol.ignore_rules import RuleFile
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pyro_mcp.guest.tasks.area import TaskRoots
-    from pyro_mcp.protocol.documents import Document
 
 _OPEN_FILES = 16384
 _FAILED = 1

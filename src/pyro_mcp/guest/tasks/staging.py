@@ -12,15 +12,11 @@ import fcntl
 import os
 import re
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pyro_mcp.guest.tasks.area import Area
+from pyro_mcp.guest.tasks.area import Area
 
 # Errors of file systems that have no unnamed files.
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR)

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from pyro_mcp.guest import syscalls
-from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY
+from pyro_mcp.guest.tasks.area import OPEN_DIRECTORY, Area
 from pyro_mcp.guest.tasks.contents import state_of
 from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.guest.tasks.streams import READ_BYTES, STDIN, widen, write_all
 from pyro_mcp.protocol import tasks
+from pyro_mcp.protocol.documents import Document
 from pyro_mcp.protocol.names import NameRefusedError, clean_name, join, parent_of
 from pyro_mcp.protocol.tar_reader import Member, MemberKind, Piece, TarDecoder, TarError
-
-if TYPE_CHECKING:
-    from pyro_mcp.guest.tasks.area import Area
-    from pyro_mcp.protocol.documents import Document
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _ATTEMPTS = 20
