@@ -6,7 +6,7 @@ No more is kept than one incomplete record and what was asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from pyro_mcp.agent.answers import number
 from pyro_mcp.agent.file_values import (
@@ -23,10 +23,8 @@ from pyro_mcp.agent.file_values import (
 from pyro_mcp.agent.messages import breach
 from pyro_mcp.model.kinds import DiffChange, FileKind
 from pyro_mcp.protocol import tasks
+from pyro_mcp.protocol.documents import Document
 from pyro_mcp.protocol.names import MAX_PATH_BYTES, MAX_TARGET_BYTES, NameRefusedError, clean_name
-
-if TYPE_CHECKING:
-    from pyro_mcp.protocol.documents import Document
 
 #: Yields how many bytes it wants next, and is sent them; of a record's first ones, the negative of their number.
 Parser: TypeAlias = "Generator[int, bytes]"

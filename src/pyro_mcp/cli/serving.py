@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from pyro_mcp.operations.host_access import current_checkout, host_access
-from pyro_mcp.operations.profiles import find_profile
+from pyro_mcp.operations.host_access import HostAccess, current_checkout, host_access
+from pyro_mcp.operations.profiles import Profile, find_profile
 from pyro_mcp.operations.project import find_project
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyro_mcp.operations.host_access import HostAccess
-    from pyro_mcp.operations.profiles import Profile
 
 
 def serve(

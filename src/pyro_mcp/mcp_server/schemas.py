@@ -5,21 +5,18 @@ No schema is written by hand. Unknown arguments, and those that a profile hides,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.limits import NoneGiven
 from pyro_mcp.operations.fields import Kind, parameters
+from pyro_mcp.operations.operation import Operation
 from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
 from pyro_mcp.operations.validation import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyro_mcp.operations.operation import Operation
 
 _TAKEN_BY_PYDANTIC = ("description", "ge", "le", "pattern", "max_length")
 _LEFT_TO_REFUSALS = frozenset({"title", "pattern", "maxLength", "maxItems"})

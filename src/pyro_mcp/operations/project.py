@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.workspace import SeedOrigin
 from pyro_mcp.trees.entries import WAYS_OUT, SeedRules
 from pyro_mcp.trees.hooks.git_config import without_user
 from pyro_mcp.trees.source import checkout_around
-
-if TYPE_CHECKING:
-    from typing import Any
 
 
 @dataclass(frozen=True, slots=True)

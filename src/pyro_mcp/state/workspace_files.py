@@ -7,29 +7,23 @@ not know is adopted if its own record is whole, and else moved to quarantine. Th
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyro_mcp.errors import from_os_error, os_errors
 from pyro_mcp.host.durable import fsync_dir, remove_tree
-from pyro_mcp.host.paths import ensure_private_dir
+from pyro_mcp.host.paths import Paths, ensure_private_dir
 from pyro_mcp.model.ids import is_snapshot_id
 from pyro_mcp.model.states import WorkspaceState
-from pyro_mcp.model.workspace import BASELINE
+from pyro_mcp.model.workspace import BASELINE, Snapshot, Workspace
 from pyro_mcp.state.copies import is_whole_life, read_snapshot_record, write_life_record, write_workspace_copy
 from pyro_mcp.state.disk_removal import remove_disks
 from pyro_mcp.state.filenames import DELETED_SUFFIX, WorkspaceFiles
 from pyro_mcp.state.quarantine import quarantine
+from pyro_mcp.state.store import Store
 from pyro_mcp.state.workspaces import forget_records, insert_snapshot, remove_snapshot
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from pyro_mcp.host.paths import Paths
-    from pyro_mcp.model.workspace import Snapshot, Workspace
-    from pyro_mcp.state.store import Store
 
 # As long as a name may be, with room for a number.
 _NAME_CHARS = 50

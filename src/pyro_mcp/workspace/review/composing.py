@@ -8,10 +8,11 @@ executable bit are in the list only. Changes of the baseline's files come first 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pyro_mcp.agent.file_values import ContentForm
+from pyro_mcp.agent.file_values import ContentForm, DiffEntry, DiffSide, TreeDiff
 from pyro_mcp.model.kinds import DiffChange, FileKind
 from pyro_mcp.protocol.names import shown
 from pyro_mcp.trees.hooks.gate import HookPolicy
@@ -20,12 +21,6 @@ from pyro_mcp.workspace.review import git_patch
 from pyro_mcp.workspace.review.changes import ChangeCounts, FileChange, SideFacts, TreeChanges
 from pyro_mcp.workspace.review.host_hooks import PatchHooks
 from pyro_mcp.workspace.review.hunks import Hunks, compare, compare_part
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from pyro_mcp.agent.file_values import DiffEntry, DiffSide, TreeDiff
 
 # Of the patch; the guest's side bounds what goes into it.
 MAX_PATCH_BYTES = 16 * 1024 * 1024

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pyro_mcp.agent.file_values import ContentForm
+from pyro_mcp.agent.file_values import ContentForm, DiffEntry, DiffSide
 from pyro_mcp.trees.entries import Kind
 from pyro_mcp.trees.hooks.census import Digest, symlink_digest
-from pyro_mcp.trees.hooks.gate import HookGate
-from pyro_mcp.trees.hooks.table import Repositories, rule_for, rule_in_repository
-
-if TYPE_CHECKING:
-    from pyro_mcp.agent.file_values import DiffEntry, DiffSide
-    from pyro_mcp.trees.hooks.gate import HookPolicy, HostHookNote
-    from pyro_mcp.trees.hooks.table import Rule
+from pyro_mcp.trees.hooks.gate import HookGate, HookPolicy, HostHookNote
+from pyro_mcp.trees.hooks.table import Repositories, Rule, rule_for, rule_in_repository
 
 
 class PatchHooks:
