@@ -9,11 +9,10 @@ from importlib import import_module
 from pyro_mcp.cli.parsing import parse
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, about
+from pyro_mcp.operations.fields import Place, Request, about
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeRequest:
+class ServeRequest(Request):
     """Ask for an MCP server over stdio."""
 
     profile: str | None = field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pyro_mcp.cli.builtin import SERVE, Builtin
 from pyro_mcp.cli.host_builtins import HOST_BUILTINS
@@ -11,7 +11,7 @@ from pyro_mcp.cli.quiet import quiet_help
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, about
+from pyro_mcp.operations.fields import Place, Request, about
 from pyro_mcp.operations.operation import EmptyRequest
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.operations.table import begins
@@ -20,8 +20,7 @@ from pyro_mcp.operations.workspaces.review import INCLUDE_HOST_HOOKS
 _COPY_PATH = dict(about(".", place=Place.POSITIONAL, names="PATH", max_length=4096, completes="copy path"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompletionRequest:
+class CompletionRequest(Request):
     """Ask for a shell's completion script."""
 
     shell: str | None = field(
@@ -38,8 +37,7 @@ class CompletionRequest:
     install: bool = field(default=False, metadata=about("Write it to where the shell looks for it, for this user."))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachRequest:
+class AttachRequest(Request):
     """Ask for one's own terminal at a shell."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -66,15 +64,13 @@ class AttachRequest:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatsRequest:
+class StatsRequest(Request):
     """Ask what VMs use."""
 
     once: bool = field(default=False, metadata=about("Show it once, also on a terminal.", called="--no-stream"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyRequest:
+class CopyRequest(Request):
     """Ask for a copy between this host and a workspace."""
 
     source: str = field(metadata=_COPY_PATH | {"names": "SOURCE", "description": "A path, or ID:PATH in a workspace."})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pyro_mcp.cli.builtin import Builtin, ServeRequest
 from pyro_mcp.cli.shape import Shape
-from pyro_mcp.operations.fields import Place, about
+from pyro_mcp.operations.fields import Place, Request, about
 
 _SCOPE = about(
     "Where the entry holds: user (everywhere; the default), project (everybody in this project), or, for Claude Code,"
@@ -24,7 +24,6 @@ _HOST = about(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _CommandRequest(ServeRequest):
     """How the server is started: the options of `pyro mcp serve`, and where the host finds pyro."""
 
@@ -34,7 +33,6 @@ class _CommandRequest(ServeRequest):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectRequest(_CommandRequest):
     """Ask for an entry in a host's configuration."""
 
@@ -46,15 +44,13 @@ class ConnectRequest(_CommandRequest):
     ask: bool = field(default=False, metadata=about("Leave the host's own way of asking."))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisconnectRequest:
+class DisconnectRequest(Request):
     """Ask for an entry to be removed."""
 
     host: str = field(metadata=_HOST)
     scope: str | None = field(default=None, metadata=_SCOPE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PrintConfigRequest(_CommandRequest):
     """Ask for a host's configuration as text."""
 
@@ -74,8 +70,7 @@ class PrintConfigRequest(_CommandRequest):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostDoctorRequest:
+class HostDoctorRequest(Request):
     """Ask whether hosts work with us."""
 
     host: str | None = field(

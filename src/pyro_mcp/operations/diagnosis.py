@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.fields import Place, Request, about, said
 from pyro_mcp.operations.operation import Result
 from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT, environment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorRequest:
+class DoctorRequest(Request):
     """Ask what this machine can do."""
 
     environment: str = field(
@@ -29,8 +28,7 @@ class DoctorRequest:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareRequest:
+class PrepareRequest(Request):
     """Ask for everything that makes the next VM start fast."""
 
     environment: str = field(
@@ -40,8 +38,7 @@ class PrepareRequest:
     force: bool = field(default=False, metadata=about("Do it again even if nothing has changed."))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoRequest:
+class DemoRequest(Request):
     """Ask for a demonstration of one VM from create to delete."""
 
     network: bool = field(default=False, metadata=parameters.NETWORK)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from pyro_mcp.operations.fields import about, said
+from pyro_mcp.operations.fields import Request, about, said
 from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import ENVIRONMENT
 
@@ -26,16 +26,14 @@ _SHORT_DIGEST = 12
 _BLOCK_BYTES = 512
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvPullRequest:
+class EnvPullRequest(Request):
     """Ask for an environment to be installed."""
 
     environment: str = field(metadata=ENVIRONMENT)
     force: bool = field(default=False, metadata=about("Rebuild it even if it is installed."))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvInspectRequest:
+class EnvInspectRequest(Request):
     """Ask for everything that is known of an environment."""
 
     environment: str = field(metadata=ENVIRONMENT)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeVar
 
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
+from pyro_mcp.operations.fields import Request
 from pyro_mcp.operations.operation import Call, Result, result_of
 from pyro_mcp.protocol.names import WORKSPACE
 
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.machines.command import CommandStreams, Execution, GuestCommand
 
 
-# Without slots, so that a second base can have the fields that come before.
-@dataclass(frozen=True, kw_only=True)
-class CommandRequest:
+class CommandRequest(Request):
     """Ask for one command."""
 
     command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, dataclass_transfo
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.model.command import Captured
 from pyro_mcp.model.limits import MAX_STREAM_BYTES, TIMED_OUT
-from pyro_mcp.operations.fields import said
+from pyro_mcp.operations.fields import Request, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,8 +36,7 @@ class Effect(StrEnum):
     DESTROY = "destroy"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmptyRequest:
+class EmptyRequest(Request):
     """The request of an operation without parameters."""
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pyro_mcp.model import limits
 from pyro_mcp.model.ids import VM_ID_PATTERN
-from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.fields import Place, Request, about, said
 from pyro_mcp.operations.operation import Result
 from pyro_mcp.protocol.names import WORKSPACE
 
@@ -219,8 +219,7 @@ WRITTEN_TO = "Its path on this host."
 ONE_FILE = "workspace_diff with path=… shows one file or directory."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceRequest:
+class WorkspaceRequest(Request):
     """Name one workspace."""
 
     workspace_id: str = field(metadata=HANDLE)

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import said
+from pyro_mcp.operations.fields import Request, said
 from pyro_mcp.operations.guest_commands import (
     CommandRequest,
     CommandResult,
@@ -28,12 +28,10 @@ ENVIRONMENT = "The environment it was created from."
 VM_ID = "Id of the VM."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _EnvironmentRequest:
+class _EnvironmentRequest(Request):
     environment: str = field(metadata=parameters.ENVIRONMENT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VmRunRequest(CommandRequest, _EnvironmentRequest):
     """Ask for one command in a fresh VM."""
 
@@ -80,8 +78,7 @@ class VmExecResult(CommandResult):
         return self.exit_code
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VmCreateRequest:
+class VmCreateRequest(Request):
     """Ask for a VM."""
 
     environment: str = field(metadata=parameters.ENVIRONMENT)
@@ -93,14 +90,12 @@ class VmCreateRequest:
     require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VmRequest:
+class VmRequest(Request):
     """Name one VM."""
 
     vm_id: str = field(metadata=parameters.VM_ID)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VmExecRequest(CommandRequest, VmRequest):
     """Ask for one command in a VM that is there; it is deleted afterwards."""
 

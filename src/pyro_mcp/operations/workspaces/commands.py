@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import about, said
+from pyro_mcp.operations.fields import Request, about, said
 from pyro_mcp.operations.guest_commands import (
     CommandRequest,
     CommandResult,
@@ -28,15 +28,13 @@ _EXIT_CODE = "Its exit status; 128+N if signal N killed it; 124 if it timed out"
 _REST = "workspace_logs with this sequence and offset=N shows the output from byte N."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceExecRequest(CommandRequest, parameters.WorkspaceRequest):
     """Ask for one command in a workspace."""
 
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceLogsRequest:
+class WorkspaceLogsRequest(Request):
     """Ask for the commands that were run in a workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import said
+from pyro_mcp.operations.fields import Request, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import OUTPUT_PATH, WRITTEN_TO
 from pyro_mcp.operations.workspaces.files import (
@@ -19,16 +19,14 @@ from pyro_mcp.protocol.names import WORKSPACE
 ROOT = "/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskExportRequest:
+class DiskExportRequest(Request):
     """Ask for the whole file system of a stopped workspace as one image."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     output_path: str = field(metadata=OUTPUT_PATH)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskListRequest:
+class DiskListRequest(Request):
     """Ask what a directory of a stopped workspace's whole file system holds."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -39,8 +37,7 @@ class DiskListRequest:
     recursive: bool = field(default=False, metadata=parameters.RECURSIVE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskReadRequest:
+class DiskReadRequest(Request):
     """Ask for a text file of a stopped workspace's whole file system."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)

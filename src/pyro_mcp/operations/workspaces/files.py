@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.fields import Place, Request, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
 from pyro_mcp.operations.parameters import NoteResult
 from pyro_mcp.protocol.names import WORKSPACE
@@ -23,8 +23,7 @@ _STATUSES = {"create": "added", "modify": "modified", "delete": "deleted", "rena
 NANOSECONDS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncPushRequest:
+class SyncPushRequest(Request):
     """Ask for a tree of the host to be pushed into a workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -41,8 +40,7 @@ class SyncPushRequest:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileListRequest:
+class FileListRequest(Request):
     """Ask what a directory of a workspace holds."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -50,8 +48,7 @@ class FileListRequest:
     recursive: bool = field(default=False, metadata=parameters.RECURSIVE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileReadRequest:
+class FileReadRequest(Request):
     """Ask for a text file of a workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -60,8 +57,7 @@ class FileReadRequest:
     offset: int = field(default=0, metadata=parameters.OFFSET)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileWriteRequest:
+class FileWriteRequest(Request):
     """Ask for a text file of a workspace to be written."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -77,8 +73,7 @@ class FileWriteRequest:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatchApplyRequest:
+class PatchApplyRequest(Request):
     """Ask for a patch to be applied."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)

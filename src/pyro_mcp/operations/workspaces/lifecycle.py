@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.fields import Place, Request, about, said
 from pyro_mcp.operations.operation import (
     Call,
     Effect,
@@ -34,8 +34,7 @@ _STATE = "Its state: started, stopped, failed, or in between (creating, starting
 _STOP_REASON = "Why it stopped: user, ttl, host_reboot, lost."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceCreateRequest:
+class WorkspaceCreateRequest(Request):
     """Ask for a workspace."""
 
     environment: str = field(metadata=parameters.ENVIRONMENT)
@@ -69,8 +68,7 @@ class WorkspaceCreateRequest:
     labels: dict[str, str] | None = field(default=None, metadata=parameters.LABELS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceUpdateRequest:
+class WorkspaceUpdateRequest(Request):
     """Ask for another name or other labels."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.model.service import ServiceState
 from pyro_mcp.model.workspace import ReviewKind
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.fields import Place, Request, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
 from pyro_mcp.operations.parameters import ONE_FILE, OUTPUT_PATH, WRITTEN_TO, NoteResult, WorkspaceRequest
 from pyro_mcp.operations.workspaces.files import mode_text
@@ -34,8 +34,7 @@ INCLUDE_HOST_HOOKS = about(
 INCLUDE_IGNORED = about("Include .git and what a .gitignore of the workspace ignores.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffRequest:
+class DiffRequest(Request):
     """Ask what differs in a workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -48,15 +47,13 @@ class DiffRequest:
     include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryRequest(WorkspaceRequest):
     """Ask for the summary of a workspace."""
 
     include_ignored: bool = field(default=False, metadata=INCLUDE_IGNORED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportRequest:
+class ExportRequest(Request):
     """Ask for a file or directory of a workspace to be taken out."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)

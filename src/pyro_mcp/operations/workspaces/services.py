@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -11,7 +11,7 @@ from pyro_mcp.model import service as bounds
 from pyro_mcp.model.service import Readiness, Service, ServiceState
 from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.fields import Place, Request, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.protocol.names import WORKSPACE
@@ -35,8 +35,7 @@ def _check(kind: str, names: str, description: str) -> Mapping[str, object]:
     return about(f"Ready when {description}.", names=names, max_length=4096, form=f"the {kind} to check", on="cli mcp")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceStartRequest:
+class ServiceStartRequest(Request):
     """Ask for a service."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -97,16 +96,14 @@ class ServiceStartRequest:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceRequest:
+class ServiceRequest(Request):
     """Ask for something about one service."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     service_name: str = field(metadata=_SERVICE_NAME)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceLogsRequest:
+class ServiceLogsRequest(Request):
     """Ask for what a service wrote."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)

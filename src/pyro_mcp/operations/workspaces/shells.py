@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeVar
 
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.model.limits import DEFAULT_STREAM_BYTES
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.fields import Place, Request, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.protocol.names import WORKSPACE
@@ -33,8 +33,7 @@ _SHELL = about(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShellOpenRequest:
+class ShellOpenRequest(Request):
     """Ask for a shell."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -46,8 +45,7 @@ class ShellOpenRequest:
     user: str | None = field(default=None, metadata=parameters.USER)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShellReadRequest:
+class ShellReadRequest(Request):
     """Ask for a part of a shell's output."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -78,8 +76,7 @@ class ShellReadRequest:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShellWriteRequest:
+class ShellWriteRequest(Request):
     """Ask for something to be typed into a shell."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -95,8 +92,7 @@ class ShellWriteRequest:
     append_newline: bool = field(default=True, metadata=about("Press Enter after the text.", called="--newline"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShellSignalRequest:
+class ShellSignalRequest(Request):
     """Ask for a signal to what runs in a shell."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -113,8 +109,7 @@ class ShellSignalRequest:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShellCloseRequest:
+class ShellCloseRequest(Request):
     """Ask for a shell to be ended."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, about, said
+from pyro_mcp.operations.fields import Place, Request, about, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.operations.workspaces.lifecycle import WorkspaceResult, workspace_result
@@ -28,16 +28,14 @@ SNAPSHOT_NAME = about(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotRequest:
+class SnapshotRequest(Request):
     """Name one snapshot of a workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     snapshot_name: str = field(metadata=SNAPSHOT_NAME)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotCreateRequest:
+class SnapshotCreateRequest(Request):
     """Ask for a snapshot."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
@@ -47,8 +45,7 @@ class SnapshotCreateRequest:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResetRequest:
+class ResetRequest(Request):
     """Ask for a workspace to begin again."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
