@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 #: No verb may take longer, though sixteen processors' work waits for two.
 STUCK_S = 600.0
-SHAPE = ("debian:12", "--mem-mib", "512")
+# That of the other tests, so that they share a template.
+ENVIRONMENT = "debian:12"
 #: The shares of verbs in which the caller is killed, and the VMM.
 CALLER_KILLS, VMM_KILLS = 0.25, 0.1
 _MAX_SNAPSHOTS = 2
@@ -150,7 +151,7 @@ class Actor:
             seed = self._place / "seed"
             seed.mkdir(exist_ok=True)
             (seed / "seed").write_text("seed\n")
-            words = ("create", *SHAPE, "--name", self.name, "--seed-path", str(seed))
+            words = ("create", ENVIRONMENT, "--name", self.name, "--seed-path", str(seed))
             self._do(Deed("create", self.name, 0, argument=self.name), *words)
             return
         verbs: list[tuple[Callable[[], object], int]] = [

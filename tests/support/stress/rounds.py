@@ -24,7 +24,7 @@ from pyro_mcp.host import process
 from pyro_mcp.host.waiting import wait_until
 from tests.support.leaks import Census, descendants
 from tests.support.power.disk import LoggedDisk, Replay, copy_disk, logged_disk, missing
-from tests.support.stress.actor import PYRO, SHAPE, Actor, Tally
+from tests.support.stress.actor import ENVIRONMENT, PYRO, Actor, Tally
 from tests.support.workers import adopt_orphans
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def stress(plan: Stress, directory: Path) -> Tally:
 
 def _warm_up(env: Mapping[str, str]) -> None:
     """Make the template that all start from: that takes as long as a round on a busy machine."""
-    for words in (("create", *SHAPE, "--name", "first"), ("delete", "first")):
+    for words in (("create", ENVIRONMENT, "--name", "first"), ("delete", "first")):
         subprocess.run([*PYRO, *words], env=env, check=True, capture_output=True, timeout=_WARM_UP_S)
 
 
