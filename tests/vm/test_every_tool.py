@@ -84,6 +84,8 @@ class Caller:
 
     async def use(self, tool: str) -> None:
         for names in self._choices(tool):
+            if "vm_id" in names and not self._vms:
+                await self.call("vm_create", {})
             arguments = self._arguments(tool, names)
             if tool in {"vm_exec", "vm_stop"}:
                 await self.call("vm_start", {"vm_id": arguments["vm_id"]})
