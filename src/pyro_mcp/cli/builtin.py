@@ -9,28 +9,25 @@ from importlib import import_module
 from pyro_mcp.cli.parsing import parse
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, Request, about
+from pyro_mcp.operations.fields import Place, Request, asked
 
 
 class ServeRequest(Request):
     """Ask for an MCP server over stdio."""
 
-    profile: str | None = field(
-        default=None,
-        metadata=about("Tools to offer (default: workspace-core).", names="PROFILE", completes="profile"),
+    profile: str | None = asked(
+        "Tools to offer (default: workspace-core).", default=None, names="PROFILE", completes="profile"
     )
-    mode: str | None = field(
-        default=None, metadata=about("Offer the tools for one way of working instead.", names="MODE", completes="mode")
+    mode: str | None = asked(
+        "Offer the tools for one way of working instead.", default=None, names="MODE", completes="mode"
     )
-    allow_path: tuple[str, ...] | None = field(
+    allow_path: tuple[str, ...] | None = asked(
+        "A directory that tools may read seeds from and write exports to, besides the git checkout around the"
+        " working directory. Once for each.",
         default=None,
-        metadata=about(
-            "A directory that tools may read seeds from and write exports to, besides the git checkout around the"
-            " working directory. Once for each.",
-            names="DIR",
-            completes="host path",
-            max_length=4096,
-        ),
+        names="DIR",
+        completes="host path",
+        max_length=4096,
     )
     environment: str | None = field(
         default=None,
@@ -47,16 +44,11 @@ class ServeRequest(Request):
             names="DIR",
         ),
     )
-    repo_url: str | None = field(
-        default=None,
-        metadata=about("Start workspaces from a clean clone of this repository instead.", names="URL", max_length=4096),
+    repo_url: str | None = asked(
+        "Start workspaces from a clean clone of this repository instead.", default=None, names="URL", max_length=4096
     )
-    repo_ref: str | None = field(
-        default=None, metadata=about("The branch, tag or commit of --repo-url.", names="REF", max_length=255)
-    )
-    no_project_source: bool = field(
-        default=False, metadata=about("Start workspaces empty unless a call gives seed_path.")
-    )
+    repo_ref: str | None = asked("The branch, tag or commit of --repo-url.", default=None, names="REF", max_length=255)
+    no_project_source: bool = asked("Start workspaces empty unless a call gives seed_path.", default=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

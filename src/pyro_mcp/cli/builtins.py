@@ -11,7 +11,7 @@ from pyro_mcp.cli.quiet import quiet_help
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, Request, about
+from pyro_mcp.operations.fields import Place, Request, about, asked
 from pyro_mcp.operations.operation import EmptyRequest
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.operations.table import begins
@@ -23,51 +23,45 @@ _COPY_PATH = dict(about(".", place=Place.POSITIONAL, names="PATH", max_length=40
 class CompletionRequest(Request):
     """Ask for a shell's completion script."""
 
-    shell: str | None = field(
+    shell: str | None = asked(
+        "The shell: bash, zsh or fish (default: that of $SHELL).",
         default=None,
-        metadata=about(
-            "The shell: bash, zsh or fish (default: that of $SHELL).",
-            place=Place.POSITIONAL,
-            names="SHELL",
-            pattern="^(bash|zsh|fish)$",
-            form="bash, zsh or fish",
-            completes="shell",
-        ),
+        place=Place.POSITIONAL,
+        names="SHELL",
+        pattern="^(bash|zsh|fish)$",
+        form="bash, zsh or fish",
+        completes="shell",
     )
-    install: bool = field(default=False, metadata=about("Write it to where the shell looks for it, for this user."))
+    install: bool = asked("Write it to where the shell looks for it, for this user.", default=False)
 
 
 class AttachRequest(Request):
     """Ask for one's own terminal at a shell."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    shell_id: str | None = field(
+    shell_id: str | None = asked(
+        "Id of the shell; without it a new one is opened.",
         default=None,
-        metadata=about(
-            "Id of the shell; without it a new one is opened.",
-            place=Place.POSITIONAL,
-            pattern=SHELL_ID_PATTERN,
-            max_length=64,
-            form="the id of a shell, such as sh_…",
-            names="SHELL",
-            completes="guest shell",
-        ),
+        place=Place.POSITIONAL,
+        pattern=SHELL_ID_PATTERN,
+        max_length=64,
+        form="the id of a shell, such as sh_…",
+        names="SHELL",
+        completes="guest shell",
     )
-    detach_key: str = field(
+    detach_key: str = asked(
+        "The key that detaches.",
         default="ctrl-]",
-        metadata=about(
-            "The key that detaches.",
-            names="KEY",
-            pattern=r"^ctrl-[a-z\\\]^_]$",
-            form="ctrl- and a letter or one of \\ ] ^ _",
-        ),
+        names="KEY",
+        pattern=r"^ctrl-[a-z\\\]^_]$",
+        form="ctrl- and a letter or one of \\ ] ^ _",
     )
 
 
 class StatsRequest(Request):
     """Ask what VMs use."""
 
-    once: bool = field(default=False, metadata=about("Show it once, also on a terminal.", called="--no-stream"))
+    once: bool = asked("Show it once, also on a terminal.", default=False, called="--no-stream")
 
 
 class CopyRequest(Request):

@@ -6,7 +6,7 @@ from dataclasses import field
 
 from pyro_mcp.cli.builtin import Builtin, ServeRequest
 from pyro_mcp.cli.shape import Shape
-from pyro_mcp.operations.fields import Place, Request, about
+from pyro_mcp.operations.fields import Place, Request, about, asked
 
 _SCOPE = about(
     "Where the entry holds: user (everywhere; the default), project (everybody in this project), or, for Claude Code,"
@@ -27,9 +27,9 @@ _HOST = about(
 class _CommandRequest(ServeRequest):
     """How the server is started: the options of `pyro mcp serve`, and where the host finds pyro."""
 
-    uvx: bool = field(default=False, metadata=about("Start the server with uvx, from the package index."))
-    installed_package: bool = field(
-        default=False, metadata=about("Start plain `pyro`, as the host's PATH has it, instead of its absolute path.")
+    uvx: bool = asked("Start the server with uvx, from the package index.", default=False)
+    installed_package: bool = asked(
+        "Start plain `pyro`, as the host's PATH has it, instead of its absolute path.", default=False
     )
 
 
@@ -38,10 +38,8 @@ class ConnectRequest(_CommandRequest):
 
     host: str = field(metadata=_HOST)
     scope: str | None = field(default=None, metadata=_SCOPE)
-    approve: bool = field(
-        default=False, metadata=about("Let the host call our tools without asking each time (the default).")
-    )
-    ask: bool = field(default=False, metadata=about("Leave the host's own way of asking."))
+    approve: bool = asked("Let the host call our tools without asking each time (the default).", default=False)
+    ask: bool = asked("Leave the host's own way of asking.", default=False)
 
 
 class DisconnectRequest(Request):
@@ -54,33 +52,31 @@ class DisconnectRequest(Request):
 class PrintConfigRequest(_CommandRequest):
     """Ask for a host's configuration as text."""
 
-    host: str = field(
-        metadata=about(
-            "The chat host: claude-code, codex, opencode, claude-desktop, cursor, vscode, zed, goose or gemini-cli.",
-            place=Place.POSITIONAL,
-            names="HOST",
-            max_length=40,
-        )
+    host: str = asked(
+        "The chat host: claude-code, codex, opencode, claude-desktop, cursor, vscode, zed, goose or gemini-cli.",
+        place=Place.POSITIONAL,
+        names="HOST",
+        max_length=40,
     )
-    output: str | None = field(
+    output: str | None = asked(
+        "Write it to this new file instead.",
         default=None,
-        metadata=about(
-            "Write it to this new file instead.", names="FILE", is_host_path=True, is_output=True, max_length=4096
-        ),
+        names="FILE",
+        is_host_path=True,
+        is_output=True,
+        max_length=4096,
     )
 
 
 class HostDoctorRequest(Request):
     """Ask whether hosts work with us."""
 
-    host: str | None = field(
+    host: str | None = asked(
+        "The chat host: claude-code, codex or opencode; without it all of them.",
         default=None,
-        metadata=about(
-            "The chat host: claude-code, codex or opencode; without it all of them.",
-            place=Place.POSITIONAL,
-            names="HOST",
-            max_length=40,
-        ),
+        place=Place.POSITIONAL,
+        names="HOST",
+        max_length=40,
     )
 
 

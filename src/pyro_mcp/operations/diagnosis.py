@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, Request, about, said
+from pyro_mcp.operations.fields import Place, Request, asked, said
 from pyro_mcp.operations.operation import Result
 from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT, environment
 
@@ -16,15 +16,13 @@ class DoctorRequest(Request):
     environment: str = field(
         default=DEFAULT_ENVIRONMENT, metadata=environment("Environment to check.", place=Place.OPTION)
     )
-    platform: str | None = field(
+    platform: str | None = asked(
+        "Platform to judge, such as linux-x86_64 (default: this machine's).",
         default=None,
-        metadata=about(
-            "Platform to judge, such as linux-x86_64 (default: this machine's).",
-            names="PLATFORM",
-            pattern="^[a-z0-9]+-[a-z0-9_]+$",
-            max_length=64,
-            form="a platform such as linux-x86_64",
-        ),
+        names="PLATFORM",
+        pattern="^[a-z0-9]+-[a-z0-9_]+$",
+        max_length=64,
+        form="a platform such as linux-x86_64",
     )
 
 
@@ -34,8 +32,8 @@ class PrepareRequest(Request):
     environment: str = field(
         default=DEFAULT_ENVIRONMENT, metadata=environment("Environment to prepare.", place=Place.POSITIONAL)
     )
-    network: bool = field(default=False, metadata=about("Also check that a guest reaches the internet."))
-    force: bool = field(default=False, metadata=about("Do it again even if nothing has changed."))
+    network: bool = asked("Also check that a guest reaches the internet.", default=False)
+    force: bool = asked("Do it again even if nothing has changed.", default=False)
 
 
 class DemoRequest(Request):

@@ -10,7 +10,7 @@ import os
 from dataclasses import field
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from pyro_mcp.operations.fields import Request, about, said
+from pyro_mcp.operations.fields import Request, asked, said
 from pyro_mcp.operations.operation import Call, Effect, EmptyRequest, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import ENVIRONMENT
 
@@ -30,7 +30,7 @@ class EnvPullRequest(Request):
     """Ask for an environment to be installed."""
 
     environment: str = field(metadata=ENVIRONMENT)
-    force: bool = field(default=False, metadata=about("Rebuild it even if it is installed."))
+    force: bool = asked("Rebuild it even if it is installed.", default=False)
 
 
 class EnvInspectRequest(Request):

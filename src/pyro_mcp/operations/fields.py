@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, Unpack, c
 Q = TypeVar("Q")
 
 SURFACES = "cli sdk mcp"
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
-class Request:
-    """The base of every request. A subclass declares its fields, in order."""
-
-    def __init_subclass__(cls) -> None:
-        dataclass(frozen=True, kw_only=True)(cls)
+_REQUIRED: Any = MISSING
 
 
 class Place(StrEnum):
@@ -131,6 +124,19 @@ def about(description: str, **told: Unpack[About]) -> Mapping[str, object]:
     surfaces that have the field.
     """
     return {"description": description, **told}
+
+
+def asked(description: str, *, default: Q = _REQUIRED, **told: Unpack[About]) -> Q:
+    """Declare a request's field; what may be told is as for `about`."""
+    return field(default=default, metadata=about(description, **told))
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field, asked))
+class Request:
+    """The base of every request. A subclass declares its fields, in order."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
 
 
 def said(description: str, *, guest: bool = False, rest: str = "", most: int = 0, last: bool = False) -> Any:  # noqa: ANN401 - the field's own type

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Request, about, said
+from pyro_mcp.operations.fields import Request, asked, said
 from pyro_mcp.operations.guest_commands import (
     CommandRequest,
     CommandResult,
@@ -38,13 +38,11 @@ class WorkspaceLogsRequest(Request):
     """Ask for the commands that were run in a workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    sequence: int | None = field(
-        default=None,
-        metadata=about("Show only the command with this number, with all output that is kept.", ge=1, le=_MAX_SEQ),
+    sequence: int | None = asked(
+        "Show only the command with this number, with all output that is kept.", default=None, ge=1, le=_MAX_SEQ
     )
-    offset: int = field(
-        default=0,
-        metadata=about("With sequence: byte offset in the output to start at.", ge=0, le=_MAX_KEPT_BYTES, unit="bytes"),
+    offset: int = asked(
+        "With sequence: byte offset in the output to start at.", default=0, ge=0, le=_MAX_KEPT_BYTES, unit="bytes"
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, Request, about, said
+from pyro_mcp.operations.fields import Place, Request, asked, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
 from pyro_mcp.operations.parameters import NoteResult
 from pyro_mcp.protocol.names import WORKSPACE
@@ -62,14 +62,12 @@ class FileWriteRequest(Request):
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     path: str = field(metadata=parameters.path("A file under /workspace; missing directories are created."))
-    text: str = field(
-        metadata=about(
-            "The whole new content.",
-            names="TEXT",
-            from_file="--text-file",
-            max_length=parameters.MAX_FILE_BYTES,
-            form="UTF-8 text of at most 1 MiB",
-        )
+    text: str = asked(
+        "The whole new content.",
+        names="TEXT",
+        from_file="--text-file",
+        max_length=parameters.MAX_FILE_BYTES,
+        form="UTF-8 text of at most 1 MiB",
     )
 
 
@@ -77,17 +75,13 @@ class PatchApplyRequest(Request):
     """Ask for a patch to be applied."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    patch: str = field(
-        metadata=about(
-            (
-                "A unified diff as git writes it, of one or more files, with or without a/ and b/ prefixes. Paths"
-                " are relative to /workspace."
-            ),
-            names="PATCH",
-            from_file="--patch-file",
-            max_length=parameters.MAX_FILE_BYTES,
-            form="a unified diff of at most 1 MiB",
-        )
+    patch: str = asked(
+        "A unified diff as git writes it, of one or more files, with or without a/ and b/ prefixes. Paths"
+        " are relative to /workspace.",
+        names="PATCH",
+        from_file="--patch-file",
+        max_length=parameters.MAX_FILE_BYTES,
+        form="a unified diff of at most 1 MiB",
     )
 
 

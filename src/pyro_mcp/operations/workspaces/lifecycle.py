@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, Request, about, said
+from pyro_mcp.operations.fields import Place, Request, asked, said
 from pyro_mcp.operations.operation import (
     Call,
     Effect,
@@ -52,16 +52,14 @@ class WorkspaceCreateRequest(Request):
             names="HOST_PATH",
         ),
     )
-    include_ignored: bool = field(default=False, metadata=about("Copy files that git ignores too."))
-    exclude: tuple[str, ...] | None = field(
+    include_ignored: bool = asked("Copy files that git ignores too.", default=False)
+    exclude: tuple[str, ...] | None = asked(
+        "Files to leave out: patterns as in a .gitignore (also: a .pyroignore).",
         default=None,
-        metadata=about(
-            "Files to leave out: patterns as in a .gitignore (also: a .pyroignore).",
-            names="PATTERN",
-            max_length=1024,
-            form="a pattern as in a .gitignore, such as *.log or build/",
-            pattern=r"^[^\n]+$",
-        ),
+        names="PATTERN",
+        max_length=1024,
+        form="a pattern as in a .gitignore, such as *.log or build/",
+        pattern=r"^[^\n]+$",
     )
     secrets: tuple[dict[str, str], ...] | None = field(default=None, metadata=parameters.SECRETS)
     name: str | None = field(default=None, metadata=parameters.NAME)
@@ -73,7 +71,7 @@ class WorkspaceUpdateRequest(Request):
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     name: str | None = field(default=None, metadata=parameters.NAME)
-    clear_name: bool = field(default=False, metadata=about("Remove the name."))
+    clear_name: bool = asked("Remove the name.", default=False)
     labels: dict[str, str] | None = field(default=None, metadata=parameters.LABELS)
     clear_labels: tuple[str, ...] | None = field(default=None, metadata=parameters.CLEAR_LABELS)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyro_mcp.model.service import ServiceState
 from pyro_mcp.model.workspace import ReviewKind
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, Request, about, said
+from pyro_mcp.operations.fields import Place, Request, about, asked, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of, utc_text
 from pyro_mcp.operations.parameters import ONE_FILE, OUTPUT_PATH, WRITTEN_TO, NoteResult, WorkspaceRequest
 from pyro_mcp.operations.workspaces.files import mode_text
@@ -43,7 +43,7 @@ class DiffRequest(Request):
         metadata=parameters.path("Limit the diff to this path, even if it is ignored or large.", place=Place.OPTION),
     )
     include_ignored: bool = field(default=False, metadata=INCLUDE_IGNORED)
-    binary: bool = field(default=False, metadata=about("Include changes of binary files, as git binary patches."))
+    binary: bool = asked("Include changes of binary files, as git binary patches.", default=False)
     include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
 
 

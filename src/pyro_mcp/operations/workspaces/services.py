@@ -11,7 +11,7 @@ from pyro_mcp.model import service as bounds
 from pyro_mcp.model.service import Readiness, Service, ServiceState
 from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, Request, about, said
+from pyro_mcp.operations.fields import Place, Request, about, asked, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.protocol.names import WORKSPACE
@@ -42,13 +42,11 @@ class ServiceStartRequest(Request):
     service_name: str = field(metadata=_SERVICE_NAME)
     command: str | tuple[str, ...] = field(metadata=parameters.COMMAND)
     cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
-    readiness: dict[str, str | int] | None = field(
+    readiness: dict[str, str | int] | None = asked(
+        'Readiness check, made inside the guest, such as {"type": "tcp", "address": "127.0.0.1:8080"}; type and'
+        " key: file path, tcp address, http url (answers 2xx or 3xx), command command (succeeds).",
         default=None,
-        metadata=about(
-            'Readiness check, made inside the guest, such as {"type": "tcp", "address": "127.0.0.1:8080"}; type and'
-            " key: file path, tcp address, http url (answers 2xx or 3xx), command command (succeeds).",
-            on="sdk mcp",
-        ),
+        on="sdk mcp",
     )
     ready_file: str | None = field(default=None, metadata=_check("path", "PATH", "this path exists in the guest"))
     ready_tcp: str | None = field(
@@ -60,39 +58,31 @@ class ServiceStartRequest(Request):
     ready_command: str | None = field(
         default=None, metadata=_check("command", "COMMAND", "this shell command succeeds in the guest")
     )
-    ready_timeout_seconds: int = field(
+    ready_timeout_seconds: int = asked(
+        "How long to wait for it to become ready.",
         default=bounds.DEFAULT_READY_TIMEOUT_S,
-        metadata=about(
-            "How long to wait for it to become ready.",
-            ge=1,
-            le=bounds.MAX_READY_TIMEOUT_S,
-            unit="seconds",
-            also="--ready-timeout",
-        ),
+        ge=1,
+        le=bounds.MAX_READY_TIMEOUT_S,
+        unit="seconds",
+        also="--ready-timeout",
     )
-    ready_interval_ms: int = field(
+    ready_interval_ms: int = asked(
+        "Longest time between two checks; the first ones follow each other closely.",
         default=bounds.DEFAULT_READY_INTERVAL_MS,
-        metadata=about(
-            "Longest time between two checks; the first ones follow each other closely.",
-            ge=bounds.MIN_READY_INTERVAL_MS,
-            le=bounds.MAX_READY_INTERVAL_MS,
-            unit="milliseconds",
-        ),
+        ge=bounds.MIN_READY_INTERVAL_MS,
+        le=bounds.MAX_READY_INTERVAL_MS,
+        unit="milliseconds",
     )
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
     env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
     user: str | None = field(default=None, metadata=parameters.USER)
-    published_ports: tuple[dict[str, int | None], ...] | None = field(
+    published_ports: tuple[dict[str, int | None], ...] | None = asked(
+        "Guest ports to publish on this host's 127.0.0.1: each a guest_port and, unless any free one will do,"
+        " a host_port. Requires the network policy egress+published-ports.",
         default=None,
-        metadata=about(
-            (
-                "Guest ports to publish on this host's 127.0.0.1: each a guest_port and, unless any free one will do,"
-                " a host_port. Requires the network policy egress+published-ports."
-            ),
-            called="--publish",
-            names="[HOST:]GUEST",
-            form='a list such as [{"guest_port": 8080, "host_port": 18080}]',
-        ),
+        called="--publish",
+        names="[HOST:]GUEST",
+        form='a list such as [{"guest_port": 8080, "host_port": 18080}]',
     )
 
 
@@ -108,11 +98,10 @@ class ServiceLogsRequest(Request):
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     service_name: str = field(metadata=_SERVICE_NAME)
-    tail_lines: int = field(
-        default=DEFAULT_TAIL_LINES,
-        metadata=about("Number of lines from the end.", ge=1, le=_MAX_TAIL_LINES, unit="lines"),
+    tail_lines: int = asked(
+        "Number of lines from the end.", default=DEFAULT_TAIL_LINES, ge=1, le=_MAX_TAIL_LINES, unit="lines"
     )
-    all: bool = field(default=False, metadata=about("Show the whole log that is kept."))
+    all: bool = asked("Show the whole log that is kept.", default=False)
 
 
 class PublishedPortResult(Result):

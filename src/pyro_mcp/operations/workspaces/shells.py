@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.model.limits import DEFAULT_STREAM_BYTES
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, Request, about, said
+from pyro_mcp.operations.fields import Place, Request, about, asked, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.protocol.names import WORKSPACE
@@ -38,8 +38,8 @@ class ShellOpenRequest(Request):
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     cwd: str = field(default=WORKSPACE, metadata=parameters.CWD)
-    cols: int = field(default=120, metadata=about("Terminal columns.", ge=1, le=_MAX_COLS))
-    rows: int = field(default=30, metadata=about("Terminal rows.", ge=1, le=_MAX_ROWS))
+    cols: int = asked("Terminal columns.", default=120, ge=1, le=_MAX_COLS)
+    rows: int = asked("Terminal rows.", default=30, ge=1, le=_MAX_ROWS)
     secret_env: dict[str, str] | None = field(default=None, metadata=parameters.SECRET_ENV)
     env: dict[str, str] | None = field(default=None, metadata=parameters.ENV)
     user: str | None = field(default=None, metadata=parameters.USER)
@@ -50,29 +50,22 @@ class ShellReadRequest(Request):
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     shell_id: str = field(metadata=_SHELL)
-    cursor: int = field(
-        default=0,
-        metadata=about("Where to start: 0, or the next_cursor of an earlier read.", ge=0, le=_MAX_CURSOR),
+    cursor: int = asked("Where to start: 0, or the next_cursor of an earlier read.", default=0, ge=0, le=_MAX_CURSOR)
+    max_chars: int = asked(
+        "Maximum number of characters to read.", default=65_536, ge=1, le=_MAX_CHARS, unit="characters"
     )
-    max_chars: int = field(
-        default=65_536, metadata=about("Maximum number of characters to read.", ge=1, le=_MAX_CHARS, unit="characters")
-    )
-    plain: bool = field(
+    plain: bool = asked(
+        "Return what a person would see: no escape sequences, the current state of progress bars, the"
+        " screen of a full-screen program.",
         default=False,
-        metadata=about(
-            "Return what a person would see: no escape sequences, the current state of progress bars, the"
-            " screen of a full-screen program."
-        ),
     )
-    wait_for_idle_ms: int | None = field(
+    wait_for_idle_ms: int | None = asked(
+        "Wait until the output has paused this long, at most 45 seconds, or the shell exits. A new shell is"
+        " waited for until it prints its prompt.",
         default=None,
-        metadata=about(
-            "Wait until the output has paused this long, at most 45 seconds, or the shell exits. A new shell is"
-            " waited for until it prints its prompt.",
-            ge=0,
-            le=30_000,
-            unit="milliseconds",
-        ),
+        ge=0,
+        le=30_000,
+        unit="milliseconds",
     )
 
 
@@ -81,15 +74,13 @@ class ShellWriteRequest(Request):
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     shell_id: str = field(metadata=_SHELL)
-    input: str = field(
-        metadata=about(
-            "Text to type; a line break in it is Enter. Control characters are keys: \\u0003 is Ctrl-C, \\u0004"
-            " Ctrl-D, \\u001b Escape. Several lines are pasted at once if the program supports that.",
-            names="TEXT",
-            max_length=_MAX_INPUT_CHARS,
-        )
+    input: str = asked(
+        "Text to type; a line break in it is Enter. Control characters are keys: \\u0003 is Ctrl-C, \\u0004"
+        " Ctrl-D, \\u001b Escape. Several lines are pasted at once if the program supports that.",
+        names="TEXT",
+        max_length=_MAX_INPUT_CHARS,
     )
-    append_newline: bool = field(default=True, metadata=about("Press Enter after the text.", called="--newline"))
+    append_newline: bool = asked("Press Enter after the text.", default=True, called="--newline")
 
 
 class ShellSignalRequest(Request):
@@ -97,15 +88,13 @@ class ShellSignalRequest(Request):
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     shell_id: str = field(metadata=_SHELL)
-    signal_name: str = field(
+    signal_name: str = asked(
+        "HUP, INT, TERM or KILL.",
         default="INT",
-        metadata=about(
-            "HUP, INT, TERM or KILL.",
-            called="--signal",
-            names="NAME",
-            pattern="^(HUP|INT|TERM|KILL)$",
-            form="HUP, INT, TERM or KILL",
-        ),
+        called="--signal",
+        names="NAME",
+        pattern="^(HUP|INT|TERM|KILL)$",
+        form="HUP, INT, TERM or KILL",
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from pyro_mcp.operations import parameters
-from pyro_mcp.operations.fields import Place, Request, about, said
+from pyro_mcp.operations.fields import Place, Request, about, asked, said
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine, result_of
 from pyro_mcp.operations.parameters import WorkspaceRequest
 from pyro_mcp.operations.workspaces.lifecycle import WorkspaceResult, workspace_result
@@ -40,24 +40,20 @@ class SnapshotCreateRequest(Request):
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     snapshot_name: str = field(metadata=SNAPSHOT_NAME)
-    with_root: bool = field(
-        default=False, metadata=about("Include the root file system, so that installed packages are kept.")
-    )
+    with_root: bool = asked("Include the root file system, so that installed packages are kept.", default=False)
 
 
 class ResetRequest(Request):
     """Ask for a workspace to begin again."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
-    snapshot: str = field(
+    snapshot: str = asked(
+        "The snapshot to restore; baseline is /workspace at creation.",
         default=BASELINE,
-        metadata=about(
-            "The snapshot to restore; baseline is /workspace at creation.",
-            names="NAME",
-            max_length=64,
-            form="the name of a snapshot, or baseline",
-            completes="snapshot",
-        ),
+        names="NAME",
+        max_length=64,
+        form="the name of a snapshot, or baseline",
+        completes="snapshot",
     )
 
 
