@@ -106,8 +106,8 @@ def test_files_and_patches_have_types_and_statuses(user: Pyro, ws: str, home: Pa
     patched = user.apply_workspace_patch(ws, patch=FIX)
     assert (patched["changed"], patched["summary"]["modified"]) == (True, 1)
     assert [(each["path"], each["status"]) for each in patched["entries"]] == [("/workspace/note.txt", "modified")]
-    absolute = FIX.replace("a/note.txt", "a/workspace/note.txt").replace("b/note.txt", "b/workspace/note.txt")
-    user.apply_workspace_patch(ws, patch=absolute.replace("hello", "x").replace("patched", "y").replace("x", "patched"))
+    again = "--- a/workspace/note.txt\n+++ b/workspace/note.txt\n@@ -1 +1 @@\n-patched\n+again\n"
+    assert user.apply_workspace_patch(ws, patch=again)["summary"]["modified"] == 1
     exported = user.export_workspace(ws, "src/note.txt", output_path=home / "new/deep/note.txt")
     assert (exported["artifact_type"], exported["workspace_path"]) == ("file", "/workspace/src/note.txt")
     assert (home / "new/deep/note.txt").read_text() == "deep\n"
@@ -126,7 +126,9 @@ def test_logs_have_entries(user: Pyro, ws: str) -> None:
     assert last["recorded_at"] >= last["started_at"]
 
 
-def test_snapshots_and_resets_are_described(user: Pyro, ws: str) -> None:
+def test_snapshots_and_resets_are_described(user: Pyro) -> None:
+    ws = user.create_workspace(ENVIRONMENT)["workspace_id"]
+    user.write_workspace_file(ws, "note.txt", text="kept\n")
     made = user.create_snapshot(ws, "checkpoint")
     assert made["workspace_id"] == ws
     assert (made["snapshot"]["snapshot_name"], made["snapshot"]["kind"]) == ("checkpoint", "named")
@@ -135,8 +137,9 @@ def test_snapshots_and_resets_are_described(user: Pyro, ws: str) -> None:
     user.write_workspace_file(ws, "note.txt", text="changed\n")
     reset = user.reset_workspace(ws, snapshot="checkpoint")
     assert (reset["workspace_id"], reset["workspace_reset"]["snapshot_name"]) == (ws, "checkpoint")
-    assert user.read_workspace_file(ws, "note.txt")["content"] == "y\n"
+    assert user.read_workspace_file(ws, "note.txt")["content"] == "kept\n"
     assert user.delete_snapshot(ws, "checkpoint")["deleted"] is True
+    user.delete_workspace(ws)
 
 
 def test_shells_have_all_their_fields_in_every_result(user: Pyro, ws: str) -> None:
@@ -192,7 +195,7 @@ def test_a_summary_has_sections(user: Pyro, ws: str, home: Path) -> None:
     summary = user.summarize_workspace(ws)
     assert summary["workspace_id"] == ws
     assert summary["changes"]["available"] is True
-    assert len(summary["artifacts"]["exports"]) == 1
+    assert [each["kind"] for each in summary["artifacts"]["exports"]] == ["export"] * 2
     assert summary["snapshots"]["named_count"] == 0
     assert (summary["services"]["count"], summary["outcome"]["state"]) == (3, "started")
 
