@@ -88,9 +88,7 @@ def is_same(fd: int, path: Path | str, dir_fd: int | None = None) -> bool:
 
 def _fill(fd: int, data: bytes, mode: int) -> None:
     os.ftruncate(fd, 0)
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
+    write_at(fd, memoryview(data), 0)
     fault_point("atomic_write.before_sync")
     os.fchmod(fd, mode)
     os.fsync(fd)

@@ -14,7 +14,7 @@ from typing import cast
 
 from pyro_mcp.errors import PyroError, os_errors
 from pyro_mcp.host.durable import atomic_write
-from pyro_mcp.host.files import closing_fd, open_plain
+from pyro_mcp.host.files import closing_fd, open_plain, write_at
 from pyro_mcp.model.codec import from_json, to_json
 from pyro_mcp.model.ids import is_snapshot_id
 from pyro_mcp.model.vm import Vm
@@ -37,9 +37,7 @@ def write_copy(files: VmFiles, vm: Vm) -> None:
         with closing_fd(
             os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         ) as fd:
-            rest = memoryview(_sealed(to_row(vm)))
-            while rest:
-                rest = rest[os.write(fd, rest) :]
+            write_at(fd, memoryview(_sealed(to_row(vm))), 0)
         os.rename(staged, files.record)
 
 

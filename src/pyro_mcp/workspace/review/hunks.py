@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
+from pyro_mcp.host.files import NEW_FILE, closing_fd, write_at
 from pyro_mcp.host.paths import ensure_private_dir
 from pyro_mcp.host.process import run
 from pyro_mcp.host.programs import find_program
@@ -122,13 +123,8 @@ def _run_diff(pairs: list[tuple[bytes, bytes]], scratch: Path) -> dict[int, byte
 
 
 def _write(name: str, data: bytes, directory_fd: int) -> None:
-    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory_fd)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-    finally:
-        os.close(fd)
+    with closing_fd(os.open(name, NEW_FILE, 0o600, dir_fd=directory_fd)) as fd:
+        write_at(fd, memoryview(data), 0)
 
 
 def _by_number(output: bytes) -> dict[int, bytes]:
