@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.vm
 ENVIRONMENT = "debian:12"
-SERVE = "import http.server; http.server.test(port=8080)"
 FIX = "--- a/note.txt\n+++ b/note.txt\n@@ -1 +1 @@\n-hello\n+patched\n"
 
 
@@ -106,7 +105,7 @@ def test_files_and_patches_have_types_and_statuses(user: Pyro, ws: str, home: Pa
     patched = user.apply_workspace_patch(ws, patch=FIX)
     assert (patched["changed"], patched["summary"]["modified"]) == (True, 1)
     assert [(each["path"], each["status"]) for each in patched["entries"]] == [("/workspace/note.txt", "modified")]
-    again = "--- a/workspace/note.txt\n+++ b/workspace/note.txt\n@@ -1 +1 @@\n-patched\n+again\n"
+    again = "--- /workspace/note.txt\n+++ /workspace/note.txt\n@@ -1 +1 @@\n-patched\n+again\n"
     assert user.apply_workspace_patch(ws, patch=again)["summary"]["modified"] == 1
     exported = user.export_workspace(ws, "src/note.txt", output_path=home / "new/deep/note.txt")
     assert (exported["artifact_type"], exported["workspace_path"]) == ("file", "/workspace/src/note.txt")
@@ -161,7 +160,7 @@ def test_services_have_names_checks_and_reasons(user: Pyro, ws: str) -> None:
     started = user.start_service(
         ws,
         "web",
-        command=["python3", "-c", SERVE],
+        command=["python3", "-m", "http.server", "8080"],
         readiness={"type": "tcp", "host": "127.0.0.1", "port": 8080},
         ready_timeout_seconds=60,
         published_ports=[{"guest_port": 8080}],
