@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
 
+from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.protocol import wire
-from pyro_mcp.protocol.documents import encode_document
+from pyro_mcp.protocol.documents import Document, encode_document
 from pyro_mcp.protocol.frames import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyro_mcp.guest.conversation import Conversation
-    from pyro_mcp.guest.refusal import RefusalError
-    from pyro_mcp.protocol.documents import Document
+
+
+class Performer:
+    """The base of what does the operations that frames of one kind name, each by the function in its table."""
+
+    kind: str
+    _table: Mapping[str, Callable[[Conversation, int, Document], None]]
+
+    def perform(self, session: Conversation, ident: int, document: Document) -> None:
+        """Do what a frame asks for, and answer, now or later.
+
+        Raises:
+            RefusalError, OSError: if it can't be done.
+        """
+        name = document.get("op")
+        operation = self._table.get(cast("str", name))
+        if operation is None:
+            raise RefusalError(wire.UNSUPPORTED, f"the agent does not know the {self.kind} operation {name!r}")
+        operation(session, ident, document)
 
 
 class Nothing:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.guest.answers import Reply
+from pyro_mcp.guest.answers import Performer, Reply
 from pyro_mcp.guest.detached import discard, start_detached
 from pyro_mcp.guest.processes.process import failure_of
 from pyro_mcp.guest.refusal import RefusalError
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 
 
-class Services:
+class Services(Performer):
     """The services of a guest."""
+
+    kind = "service"
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -40,19 +42,6 @@ class Services:
             services.STOP: self._stop,
             services.PUBLISH: self._publish,
         }
-
-    def perform(self, session: Conversation, ident: int, document: Document) -> None:
-        """Do what a SERVICE frame asks for, and answer, now or later.
-
-        Raises:
-            RefusalError, OSError: if it can't be done.
-        """
-        operation = self._table.get(cast("str", document.get("op")))
-        if operation is None:
-            raise RefusalError(
-                wire.UNSUPPORTED, f"the agent does not know the service operation {document.get('op')!r}"
-            )
-        operation(session, ident, document)
 
     def _start(self, session: Conversation, ident: int, document: Document) -> None:
         name = str(document["service"])

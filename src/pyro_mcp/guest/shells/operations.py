@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.guest import terminals
-from pyro_mcp.guest.answers import Answer
+from pyro_mcp.guest.answers import Answer, Performer
 from pyro_mcp.guest.detached import discard
 from pyro_mcp.guest.processes.process import failure_of, launch
 from pyro_mcp.guest.refusal import RefusalError
@@ -32,8 +32,10 @@ _TERM = b"TERM=xterm-256color"
 _PASTE, _PASTED = "\x1b[200~", "\x1b[201~"
 
 
-class Shells:
+class Shells(Performer):
     """The shells of a guest."""
+
+    kind = "shell"
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -48,17 +50,6 @@ class Shells:
             shells.CLOSE: self._close,
             shells.LIST: self._list,
         }
-
-    def perform(self, session: Conversation, ident: int, document: Document) -> None:
-        """Do what a SHELL frame asks for, and answer, now or later.
-
-        Raises:
-            RefusalError, OSError: if it can't be done.
-        """
-        operation = self._table.get(cast("str", document.get("op")))
-        if operation is None:
-            raise RefusalError(wire.UNSUPPORTED, f"the agent does not know the shell operation {document.get('op')!r}")
-        operation(session, ident, document)
 
     def _open(self, session: Conversation, ident: int, document: Document) -> None:
         name = str(document["shell"])
