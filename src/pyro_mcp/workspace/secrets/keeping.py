@@ -54,12 +54,12 @@ def secrets_of(paths: Paths, workspace: Workspace) -> tuple[Secret, ...]:
         found = _secrets(document)
     except OSError as error:
         raise from_os_error(error, f"read the secrets of the workspace {workspace.title}") from error
-    except (ValueError, KeyError, TypeError, RecursionError):
-        # A precise message would quote its content.
-        raise _damaged(workspace) from None
     except PyroError as error:
         if error.code is ErrorCode.PERMISSION:
             raise
+        raise _damaged(workspace) from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        # A precise message would quote its content.
         raise _damaged(workspace) from None
     if tuple(each.source for each in found) != workspace.secrets:
         raise _damaged(workspace)
