@@ -23,8 +23,7 @@ def main() -> None:
         print("used    ", pyro.exec_workspace(workspace_id, command=use, secret_env=given).stdout.strip())
 
         # The value is redacted in files, too.
-        noted = pyro.exec_workspace(workspace_id, command=["echo", token]).command
-        print("noted   ", noted[1])
+        print("noted   ", pyro.exec_workspace(workspace_id, command=["echo", token]).command)
 
         pyro.reset_workspace(workspace_id)
         print("kept    ", pyro.exec_workspace(workspace_id, command="cat /run/pyro-secrets/TOKEN").stdout)

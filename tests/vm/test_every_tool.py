@@ -17,8 +17,11 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 from pyro_mcp import Pyro, create_server
+from pyro_mcp.operations.fields import parameters
 from pyro_mcp.operations.profiles import MODES, PROFILES
+from pyro_mcp.operations.table import find_tools
 from tests.support.sample_repo import PATCH, make_repo
+from tests.support.thorough import sampled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +54,7 @@ class Caller:
     def __init__(self, client: Client, tools: list[Tool], place: Path) -> None:
         self._client = client
         self._tools = {tool.name: tool for tool in tools}
+        self._rows = {str(row.mcp): row for row in find_tools([tool.name for tool in tools])}
         self._place = place
         self._repo = make_repo(place / "repo")
         self._numbers = itertools.count()
@@ -97,13 +101,17 @@ class Caller:
         required = list(schema.get("required", []))
         others = [name for name in schema["properties"] if name not in required]
         yield required
-        for name in others:
+        # Those that need a machine each try a share alone; all are in the call with everything.
+        for name in sampled(others) if tool in {*MAKERS, "vm_exec"} else others:
             yield [*required, name]
         if len(others) > 1:
             yield [*required, *others]
 
     def _arguments(self, tool: str, names: list[str]) -> dict[str, Any]:
         given = {name: self._value(tool, name) for name in names}
+        if any(name.startswith("ready") for name in given):
+            # Most are never ready.
+            given["ready_timeout_seconds"] = 1
         if "clear_name" in given:
             # Not both at once.
             given.pop("name", None)
@@ -137,7 +145,8 @@ class Caller:
         if "boolean" in kinds:
             return not schema.get("default")
         if "integer" in kinds or "number" in kinds:
-            return max(schema.get("default") or 0, schema.get("minimum", 0))
+            least = next(each.minimum for each in parameters(self._rows[tool].request) if each.name == name)
+            return max(schema.get("default") or 0, least or 0)
         pytest.fail(f"no value for the argument {name} of {tool}: add one to VALUES")
 
 

@@ -53,7 +53,7 @@ PRINTED = {
         "secrets  TOKEN (literal)",
         "printed  [REDACTED] [REDACTED]",
         "used     20 characters",
-        "noted    [REDACTED]",
+        "noted    echo '[REDACTED]'",
         "kept     [REDACTED]",
         "deleted  True",
     ],

@@ -138,18 +138,18 @@ def test_a_whole_life_leaves_no_trace_of_a_value_but_in_the_one_file(
 
     said = [_use(values, workspace_id, *PRINTING)]
     sdk = Pyro()
-    said += [str(sdk.create_snapshot(workspace_id, "kept")), str(sdk.diff_workspace(workspace_id))]
-    said.append(str(sdk.export_workspace(workspace_id, "work", output_path=tmp_path / "exported")))
+    said += [json.dumps(sdk.create_snapshot(workspace_id, "kept")), json.dumps(sdk.diff_workspace(workspace_id))]
+    said.append(json.dumps(sdk.export_workspace(workspace_id, "work", output_path=tmp_path / "exported")))
     assert list(values.files(*places(guests), tmp_path / "exported")) == [kept]
 
     said += _live_in(sdk, workspace_id)
     assert list(values.files(*places(guests))) == [kept]
-    said.append(str(sdk.stop_workspace(workspace_id)))
-    said.append(str(sdk.export_workspace_disk(workspace_id, output_path=tmp_path / "disk.img")))
+    said.append(json.dumps(sdk.stop_workspace(workspace_id)))
+    said.append(json.dumps(sdk.export_workspace_disk(workspace_id, output_path=tmp_path / "disk.img")))
     assert list(values.files(*places(guests), tmp_path / "disk.img", tmp_path / "exported")) == [kept]
-    said.append(str(sdk.start_workspace(workspace_id)))
+    said.append(json.dumps(sdk.start_workspace(workspace_id)))
     said.append(_use(values, workspace_id, "as they are"))
-    said.append(str(sdk.reset_workspace(workspace_id)))
+    said.append(json.dumps(sdk.reset_workspace(workspace_id)))
     said.append(_use(values, workspace_id, "in base64"))
     said += _errors(sdk, workspace_id, values)
     for words in (("status",), ("logs",), ("summary",), ("diff",)):
@@ -187,7 +187,7 @@ def _live_in(sdk: Pyro, workspace_id: str) -> list[str]:
     printing = 'echo "$A"; printf %s "$A" | base64; echo "$B" | fold -w 5'
     command = f"{printing}; touch /tmp/ready; sleep 1000"
     said = [
-        str(
+        json.dumps(
             sdk.start_service(
                 workspace_id,
                 "leaky",
@@ -197,7 +197,7 @@ def _live_in(sdk: Pyro, workspace_id: str) -> list[str]:
             )
         )
     ]
-    said += [str(sdk.logs_service(workspace_id, "leaky")), str(sdk.status_service(workspace_id, "leaky"))]
+    said += [json.dumps(sdk.logs_service(workspace_id, "leaky")), json.dumps(sdk.status_service(workspace_id, "leaky"))]
     shell = sdk.open_shell(workspace_id, cols=20, secret_env=given)
     sdk.write_shell(workspace_id, shell.shell_id, input=f"{printing}; echo e''nd")
     wait_until(
@@ -205,7 +205,7 @@ def _live_in(sdk: Pyro, workspace_id: str) -> list[str]:
         timeout_s=SEEN_TIMEOUT_S,
         what="the shell to have printed the values",
     )
-    said += [str(sdk.read_shell(workspace_id, shell.shell_id, plain=plain)) for plain in (False, True)]
+    said += [json.dumps(sdk.read_shell(workspace_id, shell.shell_id, plain=plain)) for plain in (False, True)]
     assert all("[REDACTED]" in text for text in (said[1], *said[3:]))
     return said
 
@@ -229,8 +229,10 @@ def _errors(sdk: Pyro, workspace_id: str, values: Values) -> list[str]:
         with pytest.raises(PyroError) as caught:
             attempt()
         said.append(json.dumps(caught.value.to_json()))
-    said.append(str(sdk.exec_workspace(workspace_id, command=f"echo {values.literal}")))
-    said.append(str(sdk.exec_workspace(workspace_id, command=["printf", "%s", values.literal], timeout_seconds=20)))
+    said.append(json.dumps(sdk.exec_workspace(workspace_id, command=f"echo {values.literal}")))
+    said.append(
+        json.dumps(sdk.exec_workspace(workspace_id, command=["printf", "%s", values.literal], timeout_seconds=20))
+    )
     for words in (
         ("workspace", "create", "debian:12", "--secret", values.literal),
         ("workspace", "create", "debian:12", "--secret", f"1A={values.literal}"),
