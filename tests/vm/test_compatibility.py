@@ -256,6 +256,10 @@ def test_the_disk_of_a_stopped_workspace_is_read_below_the_workspace(user: Pyro,
     listed = user.list_workspace_disk(ws)
     assert (listed["path"], listed["artifact_type"]) == ("/workspace", "directory")
     assert {"/workspace/src": 0}.items() <= {each["path"]: each["size_bytes"] for each in listed["entries"]}.items()
-    exported = user.export_workspace_disk(ws, output_path=home / "images/disk.ext4")
+    # A small one: its whole root is copied.
+    small = user.create_workspace("debian:12-base")["workspace_id"]
+    user.stop_workspace(small)
+    exported = user.export_workspace_disk(small, output_path=home / "images/disk.ext4")
     assert exported["disk_format"] == "ext4"
     assert exported["bytes_written"] == os.stat(home / "images/disk.ext4").st_size
+    user.delete_workspace(small)

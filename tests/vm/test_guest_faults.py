@@ -221,7 +221,12 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
     place.mkdir()
     process.run(["mount", "-t", "tmpfs", "-o", "size=160m,mode=0700", "tmpfs", place], timeout_s=30)
     yield place
-    process.run(["umount", place], timeout_s=30)
+
+    # A watcher may be looking at it.
+    def is_unmounted() -> bool:
+        return process.run(["umount", place], timeout_s=30, check=False).returncode == 0
+
+    wait_until(is_unmounted, timeout_s=30, what="the small file system to be free")
 
 
 def test_a_host_disk_that_fills_up_under_a_guest_ends_that_guest_alone(guests: HostFixture, small_disk: Path) -> None:

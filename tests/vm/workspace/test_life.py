@@ -22,10 +22,12 @@ from pyro_mcp.vmm import watcher
 from pyro_mcp.vmm.machine import CLEAN_UP_TIMEOUT_S
 from pyro_mcp.workspace.commands.exec import exec_workspace
 from pyro_mcp.workspace.files.disk import export_disk, list_disk, read_disk
+from pyro_mcp.workspace.lifecycle.create import create_workspace
 from pyro_mcp.workspace.lifecycle.delete import delete_workspace
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace, list_workspaces, status_workspace
 from pyro_mcp.workspace.lifecycle.reset import reset_workspace
 from pyro_mcp.workspace.lifecycle.snapshots import create_snapshot, delete_snapshot
+from pyro_mcp.workspace.lifecycle.spec import WorkspaceSpec
 from pyro_mcp.workspace.lifecycle.start import start_workspace
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
 from pyro_mcp.workspace.machines.command import GuestCommand
@@ -252,7 +254,8 @@ def test_a_guest_that_computes_leaves_the_processor_to_others_until_it_rests(
 def test_the_disk_of_a_stopped_workspace_is_listed_read_and_exported(
     guests: HostFixture, seed: Path, tmp_path: Path
 ) -> None:
-    workspace = guests.workspace(seed)
+    # A small one: its whole root is copied.
+    workspace = create_workspace(guests.engine, WorkspaceSpec("debian:12-base", seed=seed))
     guests.do(workspace, "echo root > /root/file; echo work > file; echo secret > /run/file")
     with pytest.raises(PyroError, match="only when it is stopped") as caught:
         list_disk(guests.engine, workspace.id, "/", recursive=False)
