@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pyro_mcp.cli.builtins import BUILTINS
+from pyro_mcp.cli.builtins.table import BUILTINS
 from pyro_mcp.cli.commands import GROUPS
 from pyro_mcp.cli.execution import shape_of
 from pyro_mcp.cli.parsing import make_parser, usage_line

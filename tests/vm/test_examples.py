@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyro_mcp.cli.builtins import SERVE
+from pyro_mcp.cli.builtins.table import SERVE
 from pyro_mcp.cli.parsing import parse
 from pyro_mcp.host import process
 

@@ -116,7 +116,7 @@ def present(operation: Operation[Any, Any], result: Result, parsed: Parsed) -> i
     if parsed.json:
         put_json(result)
     elif parsed.format:
-        from pyro_mcp.cli.workspace_output import DIFF_FORMATS
+        from pyro_mcp.cli.output.workspaces import DIFF_FORMATS
 
         DIFF_FORMATS[parsed.format](result)
     elif parsed.quiet:
@@ -124,7 +124,7 @@ def present(operation: Operation[Any, Any], result: Result, parsed: Parsed) -> i
     elif parsed.only and operation.only is not None:
         put_alone(str(getattr(result, operation.only[1])), ends_line=operation.only[1].endswith("_id"))
     else:
-        from pyro_mcp.cli.rendering import show
+        from pyro_mcp.cli.output.rendering import show
 
         show(operation, result)
     return int(getattr(result, "exit_status", 0))

@@ -53,7 +53,7 @@ def _follow_service(request: Any) -> int:  # noqa: ANN401 - its row says what it
 
 def _follow_commands(parsed: Parsed) -> int:
     """Show each command of a workspace when it has ended."""
-    from pyro_mcp.cli.workspace_output import show_commands
+    from pyro_mcp.cli.output.workspaces import show_commands
     from pyro_mcp.operations.workspaces.commands import WORKSPACE_LOGS
 
     if parsed.request.sequence is not None:

@@ -110,7 +110,7 @@ def _dispatch(words: list[str]) -> int:
     from pyro_mcp.operations.table import begins, find_command
 
     if words[:1] == ["__complete"] and len(words) == COMPLETE_WORDS:
-        from pyro_mcp.cli.completing import complete
+        from pyro_mcp.cli.builtins.completing import complete
 
         return complete(words[1], words[2])
     operation = find_command(words)
@@ -121,7 +121,7 @@ def _dispatch(words: list[str]) -> int:
     from pyro_mcp.cli.commands import BUILTINS
 
     if any(begins(words, command) for command in BUILTINS):
-        from pyro_mcp.cli.builtins import execute_builtin
+        from pyro_mcp.cli.builtins.table import execute_builtin
 
         return execute_builtin(words)
     from pyro_mcp.cli.listing import show

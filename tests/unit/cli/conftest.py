@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pyro_mcp.cli import execution, guest_command, running
+from pyro_mcp.cli import execution, guest_command
+from pyro_mcp.cli.builtins import running
 from tests.support.fake_runner import FakeRunner
 from tests.support.host_fixture import HostFixture
 

@@ -6,8 +6,8 @@ from dataclasses import fields
 
 import pytest
 
-from pyro_mcp.cli.rendering import render
-from pyro_mcp.cli.tables import facts, size, table
+from pyro_mcp.cli.output.rendering import render
+from pyro_mcp.cli.output.tables import facts, size, table
 from pyro_mcp.operations.environments import ENV_LIST, ENV_PRUNE, Environment, EnvListResult, EnvPruneResult
 from pyro_mcp.operations.vms import VM_LIST, VM_REAP_EXPIRED, VM_STATUS, VmListResult, VmReapExpiredResult
 from tests.support.fake_runner import VM_ID, vm_result

@@ -11,8 +11,8 @@ import pytest
 from pyro_mcp.cli import units
 from pyro_mcp.cli.commands import expanded
 from pyro_mcp.cli.main import main
+from pyro_mcp.cli.output.tables import table
 from pyro_mcp.cli.quiet import IDS
-from pyro_mcp.cli.tables import table
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.mcp_server.shaping import results_in
 from pyro_mcp.operations.operation import Effect

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyro_mcp.cli.doctor_report import doctor_report
+from pyro_mcp.cli.output.doctor import doctor_report
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.image.catalog import load_catalog
 from pyro_mcp.operations.machine import DOCTOR, DoctorRequest

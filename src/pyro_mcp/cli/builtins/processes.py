@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pyro_mcp.cli.failures import INTERRUPTED
+from pyro_mcp.cli.output.tables import size, table
 from pyro_mcp.cli.signals import interruptible
 from pyro_mcp.cli.streams import STDOUT, put, put_json, write
-from pyro_mcp.cli.tables import size, table
 from pyro_mcp.cli.units import brief_age
 from pyro_mcp.host.waiting import Deadline, wait_until
 from pyro_mcp.operations.operation import engine

@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any, cast
 
-from pyro_mcp.cli.builtin import SERVE, ServeRequest
+from pyro_mcp.cli.builtins.builtin import SERVE, ServeRequest
 from pyro_mcp.cli.parsing import Parsed, parse
 from pyro_mcp.cli.streams import put, put_json
 from pyro_mcp.cli.usage import UsageError

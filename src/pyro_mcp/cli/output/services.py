@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyro_mcp.cli.output.tables import facts, table
 from pyro_mcp.cli.streams import put, put_alone, say
-from pyro_mcp.cli.tables import facts, table
 from pyro_mcp.operations.printable import printable_line
 
 if TYPE_CHECKING:

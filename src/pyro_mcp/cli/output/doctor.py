@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyro_mcp.cli.output.tables import size
 from pyro_mcp.cli.streams import STDOUT, styled
-from pyro_mcp.cli.tables import size
 from pyro_mcp.operations.printable import printable
 
 if TYPE_CHECKING:

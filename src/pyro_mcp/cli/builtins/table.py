@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field
 
-from pyro_mcp.cli.builtin import SERVE, Builtin
-from pyro_mcp.cli.host_builtins import HOST_BUILTINS
+from pyro_mcp.cli.builtins.builtin import SERVE, Builtin
+from pyro_mcp.cli.builtins.host_table import HOST_BUILTINS
 from pyro_mcp.cli.quiet import quiet_help
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.model.ids import SHELL_ID_PATTERN
@@ -82,7 +82,7 @@ COMPLETION = Builtin(
         CompletionRequest,
         takes_json=False,
     ),
-    "pyro_mcp.cli.completion:completion",
+    "pyro_mcp.cli.builtins.completion:completion",
 )
 ATTACH = Builtin(
     Shape(
@@ -103,7 +103,7 @@ PS = Builtin(
         EmptyRequest,
         quiet=quiet_help("workspace_list"),
     ),
-    "pyro_mcp.cli.running:list_running",
+    "pyro_mcp.cli.builtins.running:list_running",
 )
 TOP = Builtin(
     Shape(
@@ -112,7 +112,7 @@ TOP = Builtin(
         WorkspaceRequest,
         quiet="print the process numbers only",
     ),
-    "pyro_mcp.cli.processes:top",
+    "pyro_mcp.cli.builtins.processes:top",
 )
 STATS = Builtin(
     Shape(
@@ -124,7 +124,7 @@ STATS = Builtin(
         StatsRequest,
         quiet=quiet_help("workspace_list"),
     ),
-    "pyro_mcp.cli.processes:stats",
+    "pyro_mcp.cli.builtins.processes:stats",
 )
 COPY = Builtin(
     Shape(
@@ -137,7 +137,7 @@ COPY = Builtin(
         ),
         CopyRequest,
     ),
-    "pyro_mcp.cli.copying:copy",
+    "pyro_mcp.cli.builtins.copying:copy",
 )
 BUILTINS = (SERVE, *HOST_BUILTINS, COMPLETION, ATTACH, PS, TOP, STATS, COPY)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pyro_mcp.cli.execution import progress_of
+from pyro_mcp.cli.output.tables import size
 from pyro_mcp.cli.parsing import Parsed
 from pyro_mcp.cli.signals import interruptible
 from pyro_mcp.cli.streams import STDIN, STDOUT, put, put_json, say, write
-from pyro_mcp.cli.tables import size
 from pyro_mcp.cli.usage import UsageError
 from pyro_mcp.operations.operation import engine
 from pyro_mcp.operations.printable import printable_line

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pyro_mcp.cli.output.tables import facts, size, table
 from pyro_mcp.cli.streams import put, say
-from pyro_mcp.cli.tables import facts, size, table
 from pyro_mcp.operations.printable import printable_line
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def show(operation: Operation[Any, Any], result: Result) -> None:
     """Write a result for a person to stdout."""
     if operation.cli is not None and operation.cli[0] == "workspace":
-        from pyro_mcp.cli.workspace_output import show_workspace_result
+        from pyro_mcp.cli.output.workspaces import show_workspace_result
 
         show_workspace_result(operation.name, result)
     else:
@@ -99,13 +99,13 @@ def _demo(result: Result) -> str:
 
 
 def _doctor(result: DoctorResult) -> str:
-    from pyro_mcp.cli.doctor_report import doctor_report
+    from pyro_mcp.cli.output.doctor import doctor_report
 
     return doctor_report(result)
 
 
 def _prepare(result: PrepareResult) -> str:
-    from pyro_mcp.cli.doctor_report import prepare_report
+    from pyro_mcp.cli.output.doctor import prepare_report
 
     return prepare_report(result)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field
 
-from pyro_mcp.cli.builtin import Builtin, ServeRequest
+from pyro_mcp.cli.builtins.builtin import Builtin, ServeRequest
 from pyro_mcp.cli.shape import Shape
 from pyro_mcp.operations.fields import Place, Request, about, asked
 
@@ -89,7 +89,7 @@ HOST_BUILTINS = (
             " pyro host disconnect undoes it.",
             ConnectRequest,
         ),
-        "pyro_mcp.cli.hosting:connect",
+        "pyro_mcp.cli.builtins.hosting:connect",
     ),
     Builtin(
         Shape(
@@ -97,7 +97,7 @@ HOST_BUILTINS = (
             "Remove pyro's entry from a chat host's configuration, and the approval of its tools.",
             DisconnectRequest,
         ),
-        "pyro_mcp.cli.hosting:disconnect",
+        "pyro_mcp.cli.builtins.hosting:disconnect",
     ),
     Builtin(
         Shape(
@@ -106,7 +106,7 @@ HOST_BUILTINS = (
             " are given.",
             ConnectRequest,
         ),
-        "pyro_mcp.cli.hosting:repair",
+        "pyro_mcp.cli.builtins.hosting:repair",
     ),
     Builtin(
         Shape(
@@ -114,7 +114,7 @@ HOST_BUILTINS = (
             "Print the configuration of a chat host that starts pyro's MCP server.",
             PrintConfigRequest,
         ),
-        "pyro_mcp.cli.hosting:print_config",
+        "pyro_mcp.cli.builtins.hosting:print_config",
     ),
     Builtin(
         Shape(
@@ -123,6 +123,6 @@ HOST_BUILTINS = (
             " is started as the host would. Exit status 1 if one that is configured does not.",
             HostDoctorRequest,
         ),
-        "pyro_mcp.cli.hosting:doctor",
+        "pyro_mcp.cli.builtins.hosting:doctor",
     ),
 )

@@ -77,5 +77,5 @@ SERVE = Builtin(
         ServeRequest,
         takes_json=False,
     ),
-    "pyro_mcp.cli.serving:serve",
+    "pyro_mcp.cli.builtins.serving:serve",
 )

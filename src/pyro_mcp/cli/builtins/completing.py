@@ -65,7 +65,7 @@ def offers_for(before: list[str], current: str) -> Iterator[Offer]:
 
         yield from _of_command(shape_of(operation), words[len(operation.cli or ()) :], current)
     elif any(begins(words, each) for each in BUILTINS):
-        from pyro_mcp.cli.builtins import BUILTINS as ALL
+        from pyro_mcp.cli.builtins.table import BUILTINS as ALL
 
         shape = next(each.shape for each in ALL if begins(words, each.shape.path))
         yield from _of_command(shape, words[len(shape.words) :], current)

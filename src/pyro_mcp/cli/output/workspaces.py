@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
+from pyro_mcp.cli.output.tables import age, facts, size, table
 from pyro_mcp.cli.streams import STDOUT, put, put_alone, say, styled, write
-from pyro_mcp.cli.tables import age, facts, size, table
 from pyro_mcp.operations.printable import printable, printable_line
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ _SHOWN_CHANGES = 1000
 def show_workspace_result(name: str, result: Result) -> None:
     """Write a result to stdout, and remarks on it to stderr."""
     if name.startswith("shell_"):
-        from pyro_mcp.cli.shell_output import SHOWING
+        from pyro_mcp.cli.output.shells import SHOWING
 
         SHOWING[name](result)
     elif name.startswith("service_"):
-        from pyro_mcp.cli.service_output import SHOWING
+        from pyro_mcp.cli.output.services import SHOWING
 
         SHOWING[name](result)
     else:

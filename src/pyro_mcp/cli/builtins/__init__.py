@@ -1,0 +1,1 @@
+"""Commands that only the command line has: their table, their requests, and what runs them."""

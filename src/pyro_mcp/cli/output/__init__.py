@@ -1,0 +1,1 @@
+"""Results as text for a person: one layout for all, and those of single nouns."""
