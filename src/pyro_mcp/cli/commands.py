@@ -12,6 +12,7 @@ BUILTINS = {
     "ps": "List the workspaces that are running.",
     "stats": "Show the processor, memory and disk that VMs use.",
     "completion": "Print a shell completion script.",
+    "demo ollama": "Let a local model use VMs, over Ollama.",
     "workspace top": "Show the processes in a workspace.",
     "workspace shell attach": "Attach your terminal to a shell.",
     "mcp serve": "Serve MCP over stdio, for a chat host.",
@@ -26,7 +27,7 @@ _ALIASES = {"ws": ("workspace",), "images": ("env", "list")}
 _ALSO_THERE = frozenset({"cp", "ps", "stats"})
 _VERBS = {"ls": "list", "rm": "delete"}
 # By the words that several commands begin with; those within a group come after it.
-GROUPS = {**table.GROUPS, "mcp": "The MCP server.", "host": "Connect chat hosts: Claude Code, Codex, OpenCode."}
+GROUPS = {**table.GROUPS, "demo": "Demonstrations.", "mcp": "The MCP server.", "host": "Connect chat hosts: Claude Code, Codex, OpenCode."}
 SUMMARIES = {**table.SUMMARIES, **BUILTINS}
 
 

@@ -113,17 +113,17 @@ def _dispatch(words: list[str]) -> int:
         from pyro_mcp.cli.builtins.completing import complete
 
         return complete(words[1], words[2])
-    operation = find_command(words)
-    if operation is not None and operation.cli is not None:
-        from pyro_mcp.cli.execution import execute
-
-        return execute(operation, words[len(operation.cli) :])
     from pyro_mcp.cli.commands import BUILTINS
 
     if any(begins(words, command) for command in BUILTINS):
         from pyro_mcp.cli.builtins.table import execute_builtin
 
         return execute_builtin(words)
+    operation = find_command(words)
+    if operation is not None and operation.cli is not None:
+        from pyro_mcp.cli.execution import execute
+
+        return execute(operation, words[len(operation.cli) :])
     from pyro_mcp.cli.listing import show
 
     return show(words)

@@ -13,7 +13,7 @@ from pyro_mcp.model.ids import SHELL_ID_PATTERN
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, Request, about, asked
 from pyro_mcp.operations.operation import EmptyRequest
-from pyro_mcp.operations.parameters import WorkspaceRequest
+from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT, WorkspaceRequest
 from pyro_mcp.operations.table import begins
 from pyro_mcp.operations.workspaces.review import INCLUDE_HOST_HOOKS
 
@@ -72,6 +72,28 @@ class CopyRequest(Request):
         metadata=_COPY_PATH | {"names": "DESTINATION", "description": "Where to: a path, or ID:PATH in a workspace."}
     )
     include_host_hooks: bool = field(default=False, metadata=INCLUDE_HOST_HOOKS)
+
+
+class OllamaRequest(Request):
+    """Ask for a demonstration with a local model."""
+
+    base_url: str | None = asked(
+        "Address of Ollama (default: that of OLLAMA_HOST, else http://127.0.0.1:11434/v1).",
+        default=None,
+        names="URL",
+        max_length=2048,
+    )
+    model: str = asked("The model; it must support tools.", default="llama3.2:3b", names="MODEL", max_length=255)
+    environment: str = field(
+        default=DEFAULT_ENVIRONMENT,
+        metadata=parameters.environment("Environment of VMs for which the model names none.", place=Place.OPTION),
+    )
+    prompt: str = asked(
+        "The task for the model.",
+        default="Run `uname -sr; git --version` in a virtual machine, and tell me what it printed.",
+        max_length=100_000,
+    )
+    verbose: bool = asked("Log whole messages and results.", default=False, short="-v")
 
 
 COMPLETION = Builtin(
@@ -139,7 +161,19 @@ COPY = Builtin(
     ),
     "pyro_mcp.cli.builtins.copying:copy",
 )
-BUILTINS = (SERVE, *HOST_BUILTINS, COMPLETION, ATTACH, PS, TOP, STATS, COPY)
+DEMO_OLLAMA = Builtin(
+    Shape(
+        ("demo", "ollama"),
+        (
+            "Let a local model do a task with the tools for one-shot VMs, over Ollama's OpenAI-compatible API. Each call"
+            " is logged on stderr, with a summary at the end; the model's answer goes to stdout. Exit status 0: a"
+            " command that the model chose succeeded in a VM."
+        ),
+        OllamaRequest,
+    ),
+    "pyro_mcp.cli.ollama.demo:demo_ollama",
+)
+BUILTINS = (SERVE, *HOST_BUILTINS, COMPLETION, ATTACH, PS, TOP, STATS, COPY, DEMO_OLLAMA)
 
 
 def execute_builtin(words: Sequence[str]) -> int:

@@ -1,0 +1,1 @@
+"""A local model, served by Ollama, that drives the tools."""
