@@ -97,9 +97,9 @@ def argument(parameter: Parameter) -> str:
     """Return a parameter's syntax on the command line."""
     if parameter.place is Place.POSITIONAL:
         return parameter.names
-    if parameter.kind is Kind.CLAIM:
-        return parameter.option
     option = f"{parameter.short}, {parameter.option}" if parameter.short else parameter.option
+    if parameter.kind is Kind.CLAIM:
+        return option
     return f"{option} {parameter.names or ('N' if parameter.kind.has_range else 'TEXT')}"
 
 

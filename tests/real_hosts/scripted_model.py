@@ -16,7 +16,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -26,6 +26,7 @@ SEARCHES = ("ToolSearch", "tool_search")
 _SEARCH_ID = "search"
 
 Document = dict[str, Any]
+S = TypeVar("S", bound="ScriptedModel")
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,24 @@ class Responses:
             else:
                 item |= {"type": "function_call", "arguments": json.dumps(call.arguments)}
             item |= {"namespace": call.tool.namespace} if call.tool.namespace else {}
-        usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+        usage: Document = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+        usage |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
         response = {"id": "resp_1", "object": "response", "status": "completed", "output": [item], "usage": usage}
+        response |= {
+            "created_at": 0,
+            "model": "scripted",
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
+        }
         yield "response.created", {"response": {**response, "status": "in_progress", "output": []}}
         yield "response.output_item.added", {"output_index": 0, "item": item}
         yield "response.output_item.done", {"output_index": 0, "item": item}
         yield "response.completed", {"response": response}
+
+    def whole(self, text: str, call: Call | None) -> Document:
+        """Return the answer to a request that does not stream."""
+        return list(self.answer(text, call))[-1][1]["response"]
 
 
 class Chat:
@@ -161,6 +174,14 @@ class Chat:
         yield "", {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
         yield "", {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}
 
+    def whole(self, text: str, call: Call | None) -> Document:
+        """Return the answer to a request that does not stream."""
+        begun, ended = (chunk for _, chunk in self.answer(text, call))
+        choice = {"index": 0, "message": begun["choices"][0]["delta"]}
+        choice |= {"finish_reason": ended["choices"][0]["finish_reason"]}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        return {**begun, "object": "chat.completion", "choices": [choice], "usage": usage}
+
 
 APIS: dict[str, Api] = {"/messages": Messages(), "/responses": Responses(), "/chat/completions": Chat()}
 
@@ -177,11 +198,19 @@ class ScriptedModel(ThreadingHTTPServer):
         self.results: list[str] = []
         #: Of each request that offered tools at all: whether ours were among them, or a search for them.
         self.offered: list[bool] = []
+        #: Every request.
+        self.requests: list[Document] = []
+        #: What each was authorized with.
+        self.keys: list[str | None] = []
 
     @property
     def url(self) -> str:
         """Return its address."""
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def refusal(self, _path: str, _body: Document) -> tuple[int, Document] | None:
+        """Return the status and the document with which a request is refused."""
+        return None
 
     def next(self, api: Api, body: Document) -> tuple[str, Call | None]:
         """Return the text or the call that comes next."""
@@ -237,9 +266,18 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
         path = self.path.partition("?")[0]
+        self.server.requests.append(body)
+        self.server.keys.append(self.headers["Authorization"])
+        if refusal := self.server.refusal(path, body):
+            self._send(refusal[0], json.dumps(refusal[1]).encode(), "application/json")
+            return
         api = next((each for end, each in APIS.items() if path.endswith(end)), None)
         if api is None:
             self._send(200, b'{"input_tokens": 1}', "application/json")
+            return
+        if isinstance(api, (Responses, Chat)) and not body.get("stream"):
+            whole = api.whole(*self.server.next(api, body))
+            self._send(200, json.dumps(whole).encode(), "application/json")
             return
         events = [
             f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n"
@@ -260,8 +298,15 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def scripted_model(steps: Sequence[Step]) -> Generator[ScriptedModel]:
     """Serve a model that plays `steps`."""
-    with ScriptedModel(steps) as model:
-        thread = threading.Thread(target=model.serve_forever, name="scripted-model")
+    with served(ScriptedModel(steps)) as model:
+        yield model
+
+
+@contextmanager
+def served(server: S) -> Generator[S]:
+    """Run a server of one of these kinds."""
+    with server as model:
+        thread = threading.Thread(target=model.serve_forever, args=(0.05,), name="scripted-model")
         thread.start()
         try:
             yield model

@@ -27,7 +27,12 @@ _ALIASES = {"ws": ("workspace",), "images": ("env", "list")}
 _ALSO_THERE = frozenset({"cp", "ps", "stats"})
 _VERBS = {"ls": "list", "rm": "delete"}
 # By the words that several commands begin with; those within a group come after it.
-GROUPS = {**table.GROUPS, "demo": "Demonstrations.", "mcp": "The MCP server.", "host": "Connect chat hosts: Claude Code, Codex, OpenCode."}
+GROUPS = {
+    **table.GROUPS,
+    "demo": "Demonstrations.",
+    "mcp": "The MCP server.",
+    "host": "Connect chat hosts: Claude Code, Codex, OpenCode.",
+}
 SUMMARIES = {**table.SUMMARIES, **BUILTINS}
 
 

@@ -173,7 +173,8 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter, *, is_many: bool
         parser.add_argument(parameter.name, metavar=parameter.names, help=said, **optional)
     elif parameter.kind is Kind.CLAIM:
         action = argparse.BooleanOptionalAction if parameter.default is True else "store_true"
-        parser.add_argument(parameter.option, dest=parameter.name, action=action, default=parameter.default, help=said)
+        options = filter(None, (parameter.short, parameter.option))
+        parser.add_argument(*options, dest=parameter.name, action=action, default=parameter.default, help=said)
     else:
         collects = parameter.kind in COLLECTED
         home: Any = parser

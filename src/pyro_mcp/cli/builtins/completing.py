@@ -59,17 +59,18 @@ def _shown(shell: str, current: str, offer: Offer) -> str:
 def offers_for(before: list[str], current: str) -> Iterator[Offer]:
     """Yield what may follow these words."""
     words = expanded(list(before))
+    if any(begins(words, each) for each in BUILTINS):
+        from pyro_mcp.cli.builtins.table import BUILTINS as ALL
+
+        shape = next(each.shape for each in ALL if begins(words, each.shape.path))
+        yield from _of_command(shape, words[len(shape.words) :], current)
+        return
     operation = find_command(words)
     if operation is not None:
         from pyro_mcp.cli.execution import shape_of
 
         yield from _of_command(shape_of(operation), words[len(operation.cli or ()) :], current)
-    elif any(begins(words, each) for each in BUILTINS):
-        from pyro_mcp.cli.builtins.table import BUILTINS as ALL
-
-        shape = next(each.shape for each in ALL if begins(words, each.shape.path))
-        yield from _of_command(shape, words[len(shape.words) :], current)
-    else:
+    if operation is None or " ".join(words) in GROUPS:
         inside = " ".join([*words, ""])
         for name, about in [*SUMMARIES.items(), *GROUPS.items(), *short_names().items()]:
             rest = name.removeprefix(inside) if name.startswith(inside) else ""

@@ -165,13 +165,13 @@ DEMO_OLLAMA = Builtin(
     Shape(
         ("demo", "ollama"),
         (
-            "Let a local model do a task with the tools for one-shot VMs, over Ollama's OpenAI-compatible API. Each call"
-            " is logged on stderr, with a summary at the end; the model's answer goes to stdout. Exit status 0: a"
+            "Let a local model do a task with the tools for one-shot VMs, over Ollama's OpenAI-compatible API. Each"
+            " call is logged on stderr, with a summary at the end; the model's answer goes to stdout. Exit status 0: a"
             " command that the model chose succeeded in a VM."
         ),
         OllamaRequest,
     ),
-    "pyro_mcp.cli.ollama.demo:demo_ollama",
+    "pyro_mcp.cli.builtins.ollama.demo:demo_ollama",
 )
 BUILTINS = (SERVE, *HOST_BUILTINS, COMPLETION, ATTACH, PS, TOP, STATS, COPY, DEMO_OLLAMA)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from pyro_mcp.cli.ollama.client import Document, Ollama, base_url_of
+from pyro_mcp.cli.builtins.ollama.client import Document, Ollama, base_url_of
 from pyro_mcp.cli.parsing import Parsed
 from pyro_mcp.cli.signals import interruptible
 from pyro_mcp.cli.streams import put, put_json, say
@@ -26,7 +27,7 @@ _SYSTEM = (
 )
 _REMINDER = "You have not called a tool. Call vm_run with the command."
 # Everything else has a default, and a small model does better without it.
-_SHOWN = frozenset({"environment", "command", "timeout_seconds", "vm_id"})
+SHOWN = frozenset({"environment", "command", "timeout_seconds", "vm_id"})
 _LOGGED_CHARS = 300
 
 
@@ -55,9 +56,7 @@ class Conversation:
 
     def offered(self) -> list[Document]:
         """Return the tools as chat completions take them."""
-        import anyio
-
-        listed = anyio.run(self.tools.list_tools)
+        listed = asyncio.run(self.tools.list_tools())
         self.names = {tool.name for tool in listed}
         return [
             {
@@ -106,9 +105,7 @@ class Conversation:
         return text, facts
 
     def _called(self, name: str, arguments: Document) -> tuple[str, Document]:
-        import anyio
-
-        content, facts = anyio.run(self.tools.call_tool, name, arguments)
+        content, facts = asyncio.run(self.tools.call_tool(name, arguments))
         return "\n".join(each.text for each in content), facts
 
 
@@ -144,7 +141,7 @@ def demo_ollama(
     ollama = Ollama(base_url_of(base_url, os.environ), os.environ.get("OLLAMA_API_KEY", ""))
     began = time.monotonic()
     with interruptible():
-        conversation = Conversation(_tools(environment), log)
+        conversation = Conversation(tools_of(environment), log)
         try:
             answer, rounds = _converse(ollama, model, prompt, conversation)
         finally:
@@ -177,12 +174,13 @@ def demo_ollama(
     return 0
 
 
-def _tools(environment: str) -> Tools:
+def tools_of(environment: str) -> Tools:
+    """Return a server of the tools for one-shot VMs, with the arguments that a model is shown."""
     profile = find_profile("vm-full").serving(environment, None)
     rows = import_module("pyro_mcp.operations.table").find_tools(profile.tools)
     from pyro_mcp.operations.fields import parameters
 
-    hidden = {each.name for row in rows for each in parameters(row.request, "mcp")} - _SHOWN
+    hidden = {each.name for row in rows for each in parameters(row.request, "mcp")} - SHOWN
     # By name, since surfaces do not know each other.
     server = import_module("pyro_mcp.mcp_server.server").PyroServer
     chosen: Profile = replace(profile, hidden=frozenset(hidden))
