@@ -55,6 +55,11 @@ class Tally:
     slowest: dict[str, float] = field(default_factory=dict[str, float])
     faults: list[str] = field(default_factory=list[str])
 
+    @property
+    def kills(self) -> int:
+        """Return how many callers and VMMs were killed."""
+        return self.killed_callers + self.killed_vmms
+
     def fault(self, text: str) -> None:
         """Record what must not happen, and show it at once."""
         self.faults.append(text)

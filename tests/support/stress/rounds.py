@@ -1,6 +1,7 @@
 """Run callers at once, kill some of them and of their VMMs, cut the power between rounds, and count what is lost.
 
-`make stress ARGS="--minutes 10 --rounds 4"`: as root, because a file system is mounted.
+`make stress ARGS="--minutes 10 --rounds 4"`: as root, because a file system is mounted. With `--kills 500`, the last
+round continues until that many callers and VMMs were killed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tests.support.stress.actor import ENVIRONMENT, PYRO, Actor, Tally
 from tests.support.workers import adopt_orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _MIB = 1024 * 1024
 _END_S = 60.0
@@ -37,13 +38,14 @@ _WARM_UP_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Stress:
-    """How many callers for how long; the power is cut between the rounds."""
+    """How many callers for how long, or until how many kills; the power is cut between the rounds."""
 
     minutes: float
     rounds: int
     processes: int
     seed: int
     size_mib: int
+    kills: int = 0
 
 
 def stress(plan: Stress, directory: Path) -> Tally:
@@ -75,14 +77,17 @@ def stress(plan: Stress, directory: Path) -> Tally:
             if image is None:
                 _warm_up(env)
             own = {each.pid for each in descendants()}
-            _round(actors, plan.minutes * 60 / plan.rounds, own, is_cut=not is_last)
+            _round(
+                actors, plan.minutes * 60 / plan.rounds, own, is_cut=not is_last, go_on=lambda: tally.kills < plan.kills
+            )
             end = disk.position()
             if is_last:
                 _finish(actors, env, Path(place), runtime, own, tally)
         if not is_last:
             tally.cuts += 1
             image = _cut(disk, round_directory, base, end, choice)
-            print(f"{time.strftime('%H:%M:%S')} power cut {tally.cuts}: {sum(tally.answered.values())} verbs so far")
+            so_far = f"{tally.answered.total()} verbs answered, {tally.kills} kills"
+            print(f"{time.strftime('%H:%M:%S')} power cut {tally.cuts}: {so_far}", flush=True)
             for actor in actors:
                 actor.lose_power()
     return tally
@@ -94,12 +99,14 @@ def _warm_up(env: Mapping[str, str]) -> None:
         subprocess.run([*PYRO, *words], env=env, check=True, capture_output=True, timeout=_WARM_UP_S)
 
 
-def _round(actors: list[Actor], seconds: float, own: set[int], *, is_cut: bool) -> None:
+def _round(actors: list[Actor], seconds: float, own: set[int], *, is_cut: bool, go_on: Callable[[], bool]) -> None:
     stop, cut = threading.Event(), threading.Event()
     threads = [threading.Thread(target=actor.run, args=(stop, cut)) for actor in actors]
     for thread in threads:
         thread.start()
     stop.wait(seconds)
+    while not is_cut and go_on() and any(thread.is_alive() for thread in threads):
+        stop.wait(1)
     stop.set()
     if is_cut:
         cut.set()
@@ -171,6 +178,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Eight callers, kills and power cuts; count what is lost.")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=4, help="the power is cut between them")
+    parser.add_argument("--kills", type=int, default=0, help="go on until so many callers and VMMs were killed")
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--size-mib", type=int, default=16384)
