@@ -160,6 +160,21 @@ def _write(setting: Setting) -> Generator[Step]:
 
 
 @contextmanager
+def _patch(setting: Setting) -> Generator[Step]:
+    before, after = "a few words", "other words"
+    with setting.workspace() as workspace_id:
+        setting.pyro.write_workspace_file(workspace_id, "note.txt", text=f"{before}\n")
+
+        def apply() -> None:
+            nonlocal before, after
+            patch = f"--- a/note.txt\n+++ b/note.txt\n@@ -1 +1 @@\n-{before}\n+{after}\n"
+            setting.pyro.apply_workspace_patch(workspace_id, patch=patch)
+            before, after = after, before
+
+        yield Step(apply)
+
+
+@contextmanager
 def _read(setting: Setting) -> Generator[Step]:
     with setting.workspace() as workspace_id:
         setting.pyro.write_workspace_file(workspace_id, "note.txt", text="a few words\n")
@@ -247,6 +262,7 @@ ROWS: dict[str, tuple[str, Callable[[Setting], AbstractContextManager[Step]]]] =
     "stop": ("workspace: stop", _stop),
     "start": ("workspace: start", _start),
     "write": ("workspace: write a small file", _write),
+    "patch": ("workspace: patch apply of one small file", _patch),
     "read": ("workspace: read a small file", _read),
     "diff": ("workspace: diff, 50 files changed", _diff),
     "diff-ignored": ("workspace: diff, 10,500 ignored files and one edit", _diff_ignored),

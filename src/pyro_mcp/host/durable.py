@@ -38,11 +38,12 @@ def fsync_dir(path: Path) -> None:
         os.fsync(fd)
 
 
-def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
+def atomic_write(path: Path, data: bytes, mode: int = 0o600, *, syncs_directory: bool = True) -> None:
     """Make `path` hold `data`, durably: readers, and a crash at any moment, leave the old content or the new.
 
     The new content is prepared beside it as `.NAME.new`, under a lock, so that a crash leaves at most that one
-    file, which the next write takes over.
+    file, which the next write takes over. Without `syncs_directory`, a power cut may leave the old content until the
+    caller has synced the directory.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -61,7 +62,8 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:
         finally:
             os.close(fd)
         fault_point("atomic_write.before_dir_sync")
-        fsync_dir(path.parent)
+        if syncs_directory:
+            fsync_dir(path.parent)
 
 
 def _open_locked(staged: Path) -> int:

@@ -92,13 +92,13 @@ def is_whole_life(files: WorkspaceFiles, life: int) -> bool:
 
 
 def write_snapshot_record(files: WorkspaceFiles, snapshot: Snapshot) -> None:
-    """Write, durably, which snapshot lies here.
+    """Write which snapshot lies here; it is durable once the caller has synced the directory.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
     """
     document = {"workspace_id": files.workspace_id, **to_json(snapshot)}
-    atomic_write(files.snapshot_record(snapshot.id), _sealed(document))
+    atomic_write(files.snapshot_record(snapshot.id), _sealed(document), syncs_directory=False)
 
 
 def read_snapshot_record(files: WorkspaceFiles, snapshot_id: str) -> Snapshot | None:

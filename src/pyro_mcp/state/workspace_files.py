@@ -82,8 +82,6 @@ def finish_workspace(files: WorkspaceFiles, workspace: Workspace) -> None:
         # Without its mark and not identified yet, it would be moved to quarantine, not removed.
         os.unlink(files.unfinished)
         write_workspace_copy(files, workspace)
-        # The root disk may be younger than the rest.
-        fsync_dir(files.life(workspace.life))
 
 
 def begin_life(files: WorkspaceFiles, life: int) -> None:

@@ -29,6 +29,7 @@ STDOUT = subprocess.STDOUT
 # Run by `setsid --fork`, in the process that stays: it reports its pid, which no parent could.
 _REPORT = 'echo "$$"; exec "$@"'
 _REPORT_TIMEOUT_S = 10.0
+_REPORT_BYTES = 32
 
 
 class Child:
@@ -202,10 +203,13 @@ def _reported_pid(popen: subprocess.Popen[bytes], pipes: _Pipes, reports_to: int
     fd, line = pipes.ours["stdout"] if reports_to is None else reports_to, b""
     if fd is not None:
         deadline = Deadline(_REPORT_TIMEOUT_S, "a detached program to start")
-        # A byte at a time: what follows is the program's.
-        while readable(fd, deadline.remaining_s()) and (byte := os.read(fd, 1)) not in {b"", b"\n"}:
-            line += byte
+        # Unless it is silent, a byte at a time: what follows is the program's.
+        while readable(fd, deadline.remaining_s()) and (read := os.read(fd, _REPORT_BYTES if silent else 1)):
+            line += read
+            if line.endswith(b"\n"):
+                break
     popen.wait()
+    line = line.removesuffix(b"\n")
     if silent:
         pipes.close_ours("stdout")
     if not line.isdigit():

@@ -12,6 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pyro_mcp.agent import Flavour
+from pyro_mcp.errors import os_errors
+from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.model.ids import new_vm_id
 from pyro_mcp.model.limits import WORKSPACE_MACHINE_TTL_S
@@ -32,8 +34,11 @@ from pyro_mcp.workspace.ttl import watch, watched
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Generator
+    from pathlib import Path
 
     from pyro_mcp.host.network import Egress
+    from pyro_mcp.host.paths import Paths
+    from pyro_mcp.host.process import Child
     from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.vmm.driver import Machine
@@ -48,6 +53,33 @@ class StartedMachine:
 
     vm: Vm
     record: Callable[[sqlite3.Connection], object]
+
+
+class _Watching(BackgroundWork):
+    """Starts a watcher in a thread while the guest is configured. A context manager: an exception ends the watcher."""
+
+    def __init__(self, paths: Paths, workspace: Workspace, vm_id: str, machine: MachineRecord) -> None:
+        super().__init__(self._watch)
+        self._start = partial(watch, paths, workspace, vm_id, machine, after_s=workspace.ttl_s)
+        self._watcher: Child | None = None
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        super().__exit__(kind, error, trace)
+        if self._watcher is not None:
+            self._watcher.__exit__(kind, error, trace)
+
+    def watcher(self) -> Child:
+        """Return the watcher, which runs.
+
+        Raises:
+            PyroError: as `watch`.
+        """
+        self.finish()
+        assert self._watcher is not None  # noqa: S101 - else `finish` raises
+        return self._watcher
+
+    def _watch(self) -> None:
+        self._watcher = self._start()
 
 
 def new_vm(engine: Engine, workspace: Workspace, choice: Selection, images: Images | None) -> Vm:
@@ -103,19 +135,18 @@ def machine_up(
             # A new root disk is a copy in the host's memory, which a power cut would take.
             is_new_disk = images is not None and flavour is Flavour.FRESH
             root = (
-                stack.enter_context(BackgroundWork(partial(sync_disk, files.root_disk(life)))) if is_new_disk else None
+                stack.enter_context(BackgroundWork(partial(_sync_new, files.root_disk(life)))) if is_new_disk else None
             )
             with ExitStack() as unrecorded:
                 # The record knows it only when it is up; until then this process ends it.
                 unrecorded.callback(machine.kill)
+                watching = unrecorded.enter_context(_Watching(engine.paths, workspace, vm.id, machine.record))
                 fault_point("ws_machine.launched")
                 if meanwhile is not None:
                     meanwhile()
                 _configure(engine, workspace, vm, machine, flavour, egress)
                 fault_point("ws_machine.configured")
-                watcher = unrecorded.enter_context(
-                    watch(engine.paths, workspace, vm.id, machine.record, after_s=workspace.ttl_s)
-                )
+                watcher = watching.watcher()
                 fault_point("ws_machine.watched")
                 up = _up(vm, watched(machine.record, watcher), egress)
                 write_copy(VmFiles(engine.paths, vm.id), up)
@@ -127,6 +158,13 @@ def machine_up(
                 watcher.close()
                 unrecorded.pop_all()
         failed.pop_all()
+
+
+def _sync_new(disk: Path) -> None:
+    """Put a new disk on the host's own, and its name."""
+    sync_disk(disk)
+    with os_errors(f"sync {disk.parent}"):
+        fsync_dir(disk.parent)
 
 
 def _up(vm: Vm, record: MachineRecord, egress: Egress | None) -> Vm:

@@ -194,9 +194,11 @@ def _taken_now(engine: Engine, workspace: Workspace, name: str, *, with_root: bo
         # First, so that a disk is never there without it: that one could not be told from a damaged snapshot.
         write_snapshot_record(files, snapshot)
         fault_point("ws_snapshot.identified")
-        for copy, (_, final) in zip(staged, copies, strict=True):
-            _publish(copy, final)
-            fault_point("ws_snapshot.published")
+        with os_errors(f"make {files.snapshots}"):
+            for copy, (_, final) in zip(staged, copies, strict=True):
+                os.rename(copy, final)
+                fault_point("ws_snapshot.published")
+            fsync_dir(files.snapshots)
         event = ReviewEvent(ReviewKind.SNAPSHOT, {"name": name, "size_bytes": snapshot.size_bytes})
 
         def record(connection: sqlite3.Connection) -> None:
@@ -242,12 +244,6 @@ def _sync_read_only(disk: Path) -> None:
     with closing_fd(open_regular(disk, "the disk")) as fd, os_errors(f"write {disk}"):
         os.fchmod(fd, 0o400)
         os.fsync(fd)
-
-
-def _publish(staged: Path, target: Path) -> None:
-    with os_errors(f"make {target}"):
-        os.rename(staged, target)
-        fsync_dir(target.parent)
 
 
 def _size_of(path: Path) -> int:
