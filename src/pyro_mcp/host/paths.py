@@ -11,6 +11,7 @@ from pathlib import Path
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error, os_errors
 
 PROGRAM = "pyro-mcp"
+_STATE = ".local/state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,11 @@ class Paths:
         """Choose the directories as `env` (default: this process's environment) asks. Creates nothing."""
         if env is None:
             env = os.environ
+        state = _choose(env, "PYRO_STATE_DIR", "XDG_STATE_HOME", _STATE)
         return cls(
             cache=_choose(env, "PYRO_ENVIRONMENT_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
-            state=_choose(env, "PYRO_STATE_DIR", "XDG_STATE_HOME", ".local/state"),
-            runtime=_choose_runtime(env),
+            state=state,
+            runtime=_choose_runtime(env, state),
         )
 
     @property
@@ -98,17 +100,36 @@ def _choose(env: Mapping[str, str], own: str, xdg: str, below_home: str) -> Path
     return _home(env) / below_home / PROGRAM
 
 
-def _choose_runtime(env: Mapping[str, str]) -> Path:
+def _choose_runtime(env: Mapping[str, str], state: Path) -> Path:
     if chosen := env.get("PYRO_RUNTIME_DIR"):
         return Path(os.path.abspath(chosen))
     uid = os.geteuid()
+    name = PROGRAM + _suffix(state, uid)
     base = env.get("XDG_RUNTIME_DIR", "")
     # `sudo -E` and `su` leave another user's directory here, which must not be written to.
     if os.path.isabs(base) and _owned_directory(base, uid):
-        return Path(base) / PROGRAM
+        return Path(base) / name
     if uid == 0:
-        return Path("/run") / PROGRAM
-    return Path("/tmp") / f"{PROGRAM}-{uid}"  # noqa: S108 - ensure_private_dir checks its owner
+        return Path("/run") / name
+    return Path("/tmp") / f"{PROGRAM}-{uid}{name.removeprefix(PROGRAM)}"  # noqa: S108 - ensure_private_dir checks its owner
+
+
+def _suffix(state: Path, uid: int) -> str:
+    """Tell state directories of one user apart: reconciling one ends the VMs that it does not know.
+
+    It follows from the state directory alone, whichever variable named it, so that all who use one meet.
+    """
+    import pwd
+    import zlib
+
+    own = os.path.realpath(state)
+    try:
+        if own == os.path.realpath(os.path.join(pwd.getpwuid(uid).pw_dir, _STATE, PROGRAM)):
+            return ""
+    except KeyError:
+        # A user without an entry has no default.
+        pass
+    return f"-{zlib.crc32(os.fsencode(own)):08x}"
 
 
 def _owned_directory(path: str, uid: int) -> bool:

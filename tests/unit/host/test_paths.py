@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +13,11 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.paths import Paths, ensure_private_dir
 
 UID = os.geteuid()
+
+
+@pytest.fixture(autouse=True)
+def home_of_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: SimpleNamespace(pw_dir="/h"))
 
 
 def test_the_products_own_variables_win_and_become_absolute() -> None:
@@ -30,7 +37,30 @@ def test_the_xdg_directories_come_next(tmp_path: Path) -> None:
     paths = Paths.from_environment(
         {"XDG_CACHE_HOME": "/xc", "XDG_STATE_HOME": "/xs", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": "/h"}
     )
-    assert paths == Paths(Path("/xc/pyro-mcp"), Path("/xs/pyro-mcp"), tmp_path / "pyro-mcp")
+    assert (paths.cache, paths.state) == (Path("/xc/pyro-mcp"), Path("/xs/pyro-mcp"))
+    assert paths.runtime.parent == tmp_path
+
+
+def test_two_state_directories_never_share_a_runtime_directory(tmp_path: Path) -> None:
+    base = {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": "/h"}
+    default = Paths.from_environment(base)
+    other = Paths.from_environment({**base, "PYRO_STATE_DIR": "/s"})
+    third = Paths.from_environment({**base, "XDG_STATE_HOME": "/xs"})
+    assert default.runtime == tmp_path / "pyro-mcp"
+    assert len({default.runtime, other.runtime, third.runtime}) == 3
+
+
+def test_one_state_directory_has_one_runtime_directory_whichever_variable_names_it(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "xs")
+    named = [{"PYRO_STATE_DIR": f"{tmp_path}/{name}/pyro-mcp"} for name in ("xs", "link")]
+    found = {
+        Paths.from_environment({**each, "HOME": "/h"}).runtime
+        for each in (*named, {"XDG_STATE_HOME": f"{tmp_path}/xs"})
+    }
+    assert len(found) == 1
+    assert Paths.from_environment({"PYRO_STATE_DIR": "/h/.local/state/pyro-mcp", "HOME": "/x"}) == Paths(
+        Path("/x/.cache/pyro-mcp"), Path("/h/.local/state/pyro-mcp"), Paths.from_environment({"HOME": "/h"}).runtime
+    )
 
 
 def test_a_home_directory_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +93,7 @@ def test_a_runtime_directory_that_is_not_there_is_not_used(monkeypatch: pytest.M
 
 
 def test_a_user_without_any_home_is_told_which_variables_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
     with pytest.raises(PyroError) as caught:
         Paths.from_environment({})
