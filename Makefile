@@ -7,7 +7,9 @@ BIN := .venv/bin
 TEST_ENVIRONMENTS := debian:12 debian:12-base
 # If this is set, every start compiles every module again, which takes a second.
 export PYTHONDONTWRITEBYTECODE :=
-.PHONY: help setup images run check test test-all soak power-cuts stress bench format smoke smoke-hosts test-pythons reference constraints clean
+.PHONY: help setup images run check test test-all soak power-cuts stress bench format smoke smoke-hosts smoke-use-cases \
+	smoke-cold-start smoke-repro-fix smoke-parallel-workspaces smoke-untrusted-inspection smoke-review-eval \
+	smoke-daily-loop smoke-real-repo test-pythons reference constraints clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,7 +57,19 @@ format: setup ## Format the code and apply automatic lint fixes.
 smoke: images ## Install the built wheel with its newest allowed dependencies and run guests with it.
 	$(BIN)/python -m pytest tests/vm/test_wheel.py $(ARGS)
 
-smoke-hosts: images ## Install Claude Code, Codex and OpenCode, pinned, and have each fix a bug in a workspace; needs npm.
+smoke-use-cases: images ## Play the five recipes of docs/use-cases with a plain MCP client.
+	$(BIN)/python -m pytest tests/vm/test_recipes.py $(ARGS)
+
+smoke-cold-start smoke-repro-fix smoke-parallel-workspaces smoke-untrusted-inspection smoke-review-eval: smoke-%: images
+	$(BIN)/python -m pytest tests/vm/test_recipes.py -k $* $(ARGS)
+
+smoke-daily-loop: images ## Prepare, doctor, connect, and a workspace's day, from a cold cache.
+	PYRO_TEST_SMOKES=1 $(BIN)/python -m pytest tests/smokes/test_daily_loop.py $(ARGS)
+
+smoke-real-repo: images ## A messy checkout and clean clones, from seed to exported fix; NETWORK=1 also installs a package.
+	PYRO_TEST_SMOKES=1 $(BIN)/python -m pytest tests/smokes/test_real_repo.py $(ARGS)
+
+smoke-hosts: images ## Install Claude Code, Codex and OpenCode, pinned, and have each play the recipes; needs npm.
 	@scripts/smoke-hosts $(ARGS)
 
 test-pythons: images ## Run unit, contract and smoke tests on every supported Python that is installed.

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
-# They need three programs that only `make smoke-hosts` installs.
-collect_ignore = [] if "PYRO_TEST_HOSTS" in os.environ else ["real_hosts"]
+# They need three programs that only `make smoke-hosts` installs, or take minutes.
+collect_ignore = [
+    *([] if "PYRO_TEST_HOSTS" in os.environ else ["real_hosts"]),
+    *([] if os.environ.get("PYRO_TEST_SMOKES") == "1" else ["smokes"]),
+]
 
 # What a developer may have set for the day must not decide whether a test passes.
 UNSET = ("PYRO_FAULT_POINT", "PYRO_FAULT_TRACE", "PYRO_DEBUG", "PYRO_REQUIRE_KVM", "PYRO_VMM", "PYRO_ACCEL")

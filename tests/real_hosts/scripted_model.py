@@ -14,12 +14,16 @@ import json
 import re
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from tests.support.recipes.recipe import filled, keep
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
+
+    from tests.support.recipes.recipe import Step
 
 DONE = "all steps are done"
 SEARCHES = ("ToolSearch", "tool_search")
@@ -27,15 +31,6 @@ _SEARCH_ID = "search"
 
 Document = dict[str, Any]
 S = TypeVar("S", bound="ScriptedModel")
-
-
-@dataclass(frozen=True)
-class Step:
-    """A call; `{name}` in its arguments stands for what `keep` found in an earlier result."""
-
-    tool: str
-    arguments: Document
-    keep: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -225,9 +220,7 @@ class ScriptedModel(ThreadingHTTPServer):
             return DONE, None
         kept: dict[str, str] = {}
         for step, text in zip(self._steps, answered, strict=False):
-            for name, pattern in step.keep.items():
-                if found := re.search(pattern, text):
-                    kept[name] = found[1]
+            keep(step.keep, text, kept)
         number, step = len(answered), self._steps[len(answered)]
         tool = next((each for each in tools if _is(each, step.tool)), None)
         if tool is None:
@@ -235,19 +228,11 @@ class ScriptedModel(ThreadingHTTPServer):
             if search is None or any(ident == f"{_SEARCH_ID}_{number}" for ident, _ in results):
                 return f"there is no tool {step.tool}", None
             return "", Call(f"{_SEARCH_ID}_{number}", search, {"query": step.tool})
-        return "", Call(f"call_{number}", tool, cast("Document", _filled(step.arguments, kept)))
+        return "", Call(f"call_{number}", tool, filled(step.arguments, kept))
 
 
 def _is(tool: Tool, wanted: str) -> bool:
     return re.search(rf"(^|[_.]){wanted}$", tool.name) is not None
-
-
-def _filled(value: Any, kept: dict[str, str]) -> Any:
-    if isinstance(value, str):
-        return re.sub(r"\{(\w+)\}", lambda match: kept.get(match[1], match[0]), value)
-    if isinstance(value, dict):
-        return {name: _filled(each, kept) for name, each in cast("Document", value).items()}
-    return value
 
 
 class _Handler(BaseHTTPRequestHandler):

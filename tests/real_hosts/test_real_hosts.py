@@ -1,4 +1,4 @@
-"""The real Claude Code, Codex and OpenCode, headless, their model scripted: from `pyro host connect` to a reviewed fix.
+"""The real Claude Code, Codex and OpenCode, headless, their model scripted, play the recipes.
 
 Run by `make smoke-hosts`, which installs the three pinned releases. Each has a HOME of its own and sees only loopback.
 """
@@ -14,26 +14,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyro_mcp.host import process
-from tests.real_hosts.scripted_model import Step, scripted_model
+from tests.real_hosts.scripted_model import scripted_model
 from tests.support.pyro_cli import pyro_json
+from tests.support.recipes.use_cases import USE_CASES
 
 if TYPE_CHECKING:
     from tests.real_hosts.scripted_model import ScriptedModel
+    from tests.support.recipes.recipe import Recipe
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 PROGRAMS = Path(os.environ["PYRO_TEST_HOSTS"])
 OWN = Path(sysconfig.get_path("scripts"))
 RUN_S = 400
-ID = {"id": r"(ws_[a-z0-9]+)"}
-FIX = "--- a/calc.py\n+++ b/calc.py\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a - b\n+    return a + b\n"
-TEST = {"workspace_id": "{id}", "command": "python3 -m unittest -q", "timeout_seconds": 120}
-STEPS = (
-    Step("workspace_create", {"environment": "debian:12", "seed_path": "."}, ID),
-    Step("workspace_exec", TEST),
-    Step("workspace_patch_apply", {"workspace_id": "{id}", "patch": FIX}),
-    Step("workspace_exec", TEST),
-    Step("workspace_diff", {"workspace_id": "{id}"}),
-)
 COMMANDS = {
     "codex": ["codex", "exec", "--json", "--skip-git-repo-check", "Go on."],
     "claude-code": ["claude", "-p", "Go on.", "--output-format", "stream-json", "--verbose"],
@@ -77,41 +69,28 @@ def prepare(home: Path, model: ScriptedModel) -> dict[str, str]:
     }
 
 
-def project(place: Path) -> Path:
-    """Make a repository whose one test fails."""
-    place.mkdir()
-    (place / "calc.py").write_text("def add(a, b):\n    return a - b\n")
-    (place / "test_calc.py").write_text(
-        "import unittest\n\nfrom calc import add\n\n\nclass Add(unittest.TestCase):\n"
-        "    def test_add(self):\n        self.assertEqual(add(1, 2), 3)\n"
-    )
-    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-    for words in (["init", "-q"], ["add", "-A"], [*who, "commit", "-q", "-m", "start"]):
-        process.run(["git", *words], timeout_s=60, cwd=place)
-    return place
-
-
+@pytest.mark.parametrize("recipe", USE_CASES, ids=lambda recipe: recipe.name)
 @pytest.mark.parametrize("host", COMMANDS)
-def test_a_connected_host_fixes_a_bug_in_a_workspace(host: str, tmp_path: Path) -> None:
-    checkout = project(tmp_path / "project")
-    with scripted_model(STEPS) as model:
+def test_a_connected_host_completes_the_recipe(host: str, recipe: Recipe, tmp_path: Path) -> None:
+    checkout = recipe.project(tmp_path / "project")
+    with scripted_model(recipe.steps) as model:
         variables = prepare(tmp_path / "home", model)
-        connect = [OWN / "pyro", "host", "connect", host, "--mode", "repro-fix"]
+        connect = [OWN / "pyro", "host", "connect", host, *recipe.options]
         process.run(connect, timeout_s=60, env=variables, cwd=checkout)
         checked = process.run([OWN / "pyro", "host", "doctor", host], timeout_s=60, env=variables, cwd=checkout)
         assert f"{host:<12} ok" in checked.text
         program, *words = COMMANDS[host]
         done = process.run([PROGRAMS / program, *words], timeout_s=RUN_S, check=False, env=variables, cwd=checkout)
         told = done.stderr.decode("utf-8", "replace")[-2000:]
+    left = pyro_json("workspace", "list")["workspaces"]
+    # They survive the host, and work.
+    outcomes = [pyro_json("workspace", "exec", each["workspace_id"], "--", "true")["exit_code"] for each in left]
+    for each in left:
+        pyro_json("workspace", "delete", each["workspace_id"])
     assert done.returncode == 0, told
-    assert len(model.results) == len(STEPS), (model.results, told)
+    assert len(model.results) == len(recipe.steps), (model.results, told)
     # Ours were there from the first request on.
     assert model.offered[0] or host == "claude-code"
-    _, failed, _, passed, diff = model.results
-    assert "FAILED" in failed
-    assert "OK" in passed
-    assert "+    return a + b" in diff
-    # It survives the host.
-    left = pyro_json("workspace", "list")["workspaces"]
-    assert [each["state"] for each in left] == ["started"]
-    pyro_json("workspace", "delete", left[0]["workspace_id"])
+    recipe.check(model.results, checkout)
+    assert [each["state"] for each in left] == ["started"] * recipe.left
+    assert outcomes == [0] * recipe.left

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tests.unit.patches.trees import git
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 FILES = {
@@ -36,13 +37,14 @@ Here is the fix:
 """
 
 
-def make_repo(root: Path) -> Path:
-    """Make a checkout of the project, with a commit, and return it."""
-    for name, text in FILES.items():
+def make_repo(root: Path, files: Mapping[str, str] = FILES) -> Path:
+    """Make a checkout of the project, or of other files, with a commit, and return it; scripts are executable."""
+    for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    (root / "run-tests").chmod(0o755)
+        if text.startswith("#!"):
+            path.chmod(0o755)
     git("init", "--quiet", "--initial-branch=main", cwd=root)
     git("add", "--all", cwd=root)
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
