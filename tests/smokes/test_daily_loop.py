@@ -72,7 +72,7 @@ def test_a_machine_is_prepared_connected_and_used_for_a_day(new_machine: Path, t
     assert (again["status"], again["reused"], again["reason"]) == (
         "warm",
         False,
-        f"changed since: the VMM; run: pyro prepare {ENVIRONMENT}",
+        "changed since: the VMM",
     )
 
     assert pyro("host", "connect", "opencode", "--environment", ENVIRONMENT).returncode == 0

@@ -72,7 +72,7 @@ def prepare(request: PrepareRequest, call: Call) -> PrepareResult:
         return _result(before, loop, reused=True, reason=loop.reason)
     proven = _prove(request, call)
     _save(call.paths, request.environment, proven)
-    reason = "it was asked for" if request.force else loop.reason
+    reason = "it was asked for" if request.force else loop.reason.removesuffix(_advice(request.environment))
     if loop.status == "warm" and not request.force:
         reason = "the network was not proven yet"
     return _result(proven, daily_loop(call.paths, request.environment), reused=False, reason=reason)
@@ -86,13 +86,17 @@ def daily_loop(paths: Paths, environment: str = DEFAULT_ENVIRONMENT) -> DailyLoo
     return DailyLoopReport(
         environment=environment,
         status=status,
-        reason=reason if status == "warm" else f"{reason}; run: pyro prepare {environment}",
+        reason=reason if status == "warm" else reason + _advice(environment),
         installed=now is not None or _is_installed(paths, environment),
         network_prepared=before is not None and before.network,
         prepared_at=before.prepared_at if before else None,
         manifest_path=str(paths.cache / _RECORD),
         cache_dir=str(paths.cache),
     )
+
+
+def _advice(environment: str) -> str:
+    return f"; run: pyro prepare {environment}"
 
 
 def _judged(before: Prepared | None, now: Dependencies | None) -> tuple[str, str]:

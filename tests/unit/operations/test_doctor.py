@@ -58,6 +58,9 @@ def test_a_machine_that_may_not_boot_guests_is_not_fit(private_paths: Paths, mon
     assert [problem.hint for problem in report.problems] == ["Unset PYRO_VMM."]
     assert "problem: PYRO_VMM=none forbids every VM\nfix:     Unset PYRO_VMM." in doctor_report(report)
     assert doctor_report(report).endswith("not ready")
+    # What scripts and people copy stays on a line; the rest fits in 80 columns.
+    for line in doctor_report(report).splitlines():
+        assert len(line) <= 80 or line.startswith(("Faster: ", "fix: ")) or len(line.split()) <= 3 or " /" in line, line
 
 
 def test_kvm_that_is_required_and_missing_is_a_problem(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,9 @@ from pyro_mcp.operations.printable import printable
 if TYPE_CHECKING:
     from pyro_mcp.operations.diagnosis import DirectoryReport, DoctorResult, PrepareResult
 
+_COLUMNS = 80
+_COPIED = frozenset({"Run", "Faster"})
+
 
 def doctor_report(result: DoctorResult) -> str:
     """Return the report as lines of text: what scripts look for, then more facts, the problems last."""
@@ -49,9 +52,9 @@ def doctor_report(result: DoctorResult) -> str:
         ("Programs", ", ".join(f"{name} {path or 'missing'}" for name, path in network.programs.items())),
         ("Daily loop known", loop.reason),
     ]
-    text = [printable(f"{name}: {value}") for name, value in lines]
+    text = [_line(name, value) for name, value in lines]
     for problem in result.problems:
-        text += ["", f"{styled('problem:', '31', STDOUT)} {printable(problem.message)}"]
+        text += ["", _line("problem", problem.message).replace("problem:", styled("problem:", "31", STDOUT), 1)]
         if problem.hint:
             text.append(f"{styled('fix:', '36', STDOUT)}     {printable(problem.hint)}")
     text += ["", styled("ready", "32", STDOUT) if result.runtime_ok else styled("not ready", "31", STDOUT)]
@@ -63,15 +66,29 @@ def prepare_report(result: PrepareResult) -> str:
     spent = {"create": result.create_ms, "exec": result.exec_ms, "reset": result.reset_ms, "delete": result.delete_ms}
     proven = ", ".join(f"{name} {value} ms" for name, value in spent.items())
     lines = [
-        f"Prepare: {result.environment}",
-        f"Daily loop: {result.status.upper()}",
-        f"Result: {'reused' if result.reused else 'prepared'} network_prepared={_yes(result.network_prepared)}",
-        f"Reason: {result.reason}",
-        f"Proven: {proven}",
-        f"Isolation: {result.isolation} ({result.execution_mode})",
-        f"Prepared at: {result.prepared_at}",
+        ("Prepare", result.environment),
+        ("Daily loop", result.status.upper()),
+        ("Result", f"{'reused' if result.reused else 'prepared'} network_prepared={_yes(result.network_prepared)}"),
+        ("Reason", result.reason),
+        ("Proven", proven),
+        ("Isolation", f"{result.isolation} ({result.execution_mode})"),
+        ("Prepared at", result.prepared_at),
     ]
-    return "\n".join(printable(line) for line in lines)
+    return "\n".join(_line(name, value) for name, value in lines)
+
+
+def _line(name: str, value: str) -> str:
+    """Return a fact in lines of at most 80 columns; what is to be copied or parsed stays on one."""
+    import textwrap
+
+    line = printable(f"{name}: {value}")
+    if name in _COPIED:
+        return line
+    # The name and the first word of the value stay together, however long that is.
+    kept = len(name) + 1
+    line = line[: kept + 1].replace(" ", "\xa0") + line[kept + 1 :]
+    filled = textwrap.fill(line, _COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return filled[: kept + 1].replace("\xa0", " ") + filled[kept + 1 :]
 
 
 def _claims(claims: dict[str, bool]) -> str:
