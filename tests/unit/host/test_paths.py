@@ -17,7 +17,10 @@ UID = os.geteuid()
 
 @pytest.fixture(autouse=True)
 def home_of_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: SimpleNamespace(pw_dir="/h"))
+    def entry(_: int) -> SimpleNamespace:
+        return SimpleNamespace(pw_dir="/h")
+
+    monkeypatch.setattr(pwd, "getpwuid", entry)
 
 
 def test_the_products_own_variables_win_and_become_absolute() -> None:

@@ -77,7 +77,7 @@ def prepare_report(result: PrepareResult) -> str:
     return "\n".join(_line(name, value) for name, value in lines)
 
 
-def _line(name: str, value: str) -> str:
+def _line(name: str, value: object) -> str:
     """Return a fact in lines of at most 80 columns; what is to be copied or parsed stays on one."""
     import textwrap
 
