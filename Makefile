@@ -9,7 +9,7 @@ TEST_ENVIRONMENTS := debian:12 debian:12-base
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup images run check test test-all soak power-cuts stress bench format smoke smoke-hosts smoke-use-cases \
 	smoke-cold-start smoke-repro-fix smoke-parallel-workspaces smoke-untrusted-inspection smoke-review-eval \
-	smoke-daily-loop smoke-real-repo test-pythons reference constraints clean
+	smoke-daily-loop smoke-real-repo test-pythons reference recording constraints clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ test-pythons: images ## Run unit, contract and smoke tests on every supported Py
 
 reference: setup ## Generate docs/reference and the schema snapshot from the table of operations.
 	@$(BIN)/python scripts/reference.py
+
+recording: images ## Record pyro in a real guest: docs/recording.cast and docs/recording.svg.
+	@$(BIN)/python -m scripts.record
 
 constraints: setup ## Regenerate constraints.txt; UPGRADE=1 takes the newest versions.
 	@$(BIN)/python scripts/constraints.py $(if $(UPGRADE),--upgrade)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Record `pyro` fixing a bug in a real guest: docs/recording.cast (asciinema, version 2) and docs/recording.svg.
 
 Run by `make recording`. The output is what `pyro` writes to a terminal; only its waits are shortened, and the temporary
@@ -127,12 +126,16 @@ def drawn(cast: str) -> str:
         screen.dirty.clear()
         stream.feed(text)
         # The line of the cursor counts as dirty although it is empty.
-        changed.update((row, at) for row in screen.dirty if screen.display[row].strip())
+        changed.update((row, at) for row in screen.dirty if _text(screen.buffer[row]))
     length = events[-1][0] + END_S
-    last = max(changed)
-    lines, styles, scrolls = [], [], ["0%{transform:none}"]
+    last, seen = max(changed), 0.0
+    lines: list[str] = []
+    styles: list[str] = []
+    scrolls = ["0%{transform:none}"]
     for row in range(last + 1):
-        share = 100 * changed.get(row, 0.0) / length
+        # An empty line comes with the one above it.
+        seen = max(seen, changed.get(row, 0.0))
+        share = 100 * seen / length
         if row >= rows:
             up = (row - rows + 1) * LINE
             scrolls.append(f"{share:.2f}%{{transform:translateY({-up}px)}}")
@@ -144,10 +147,11 @@ def drawn(cast: str) -> str:
     end = max(0, last + 1 - rows) * LINE
     scrolls.append(f"100%{{transform:translateY({-end}px)}}")
     width, height = int(columns * CHAR + 2 * MARGIN), rows * LINE + 2 * MARGIN
+    size = f'width="{width}" height="{height}"'
     timing = f"{length:.2f}s steps(1,end) infinite"
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>',
             "<title>pyro fixes a bug in a virtual machine</title>",
             "<style>",
             f"text{{font:13.3px ui-monospace,Menlo,Consolas,monospace;white-space:pre;fill:{COLOURS['default']}}}",
@@ -156,13 +160,18 @@ def drawn(cast: str) -> str:
             *styles,
             "</style>",
             f'<rect width="{width}" height="{height}" rx="8" fill="#1e222a"/>',
-            f'<svg y="{MARGIN}" width="{width}" height="{rows * LINE}"><g id="s"><g transform="translate(0,-{MARGIN})">',
+            f'<svg y="{MARGIN}" width="{width}" height="{rows * LINE}">',
+            f'<g id="s"><g transform="translate(0,-{MARGIN})">',
             *lines,
             "</g></g></svg>",
             "</svg>",
             "",
         ]
     )
+
+
+def _text(line: dict[int, pyte.screens.Char]) -> str:
+    return "".join(char.data for char in line.values()).strip()
 
 
 def _spans(line: dict[int, pyte.screens.Char], columns: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 | block | content |
 | --- | --- |
-| `console` | a transcript: commands after `$ `, continued after `> `; other lines are their output, in which … matches anything |
+| `console` | commands after `$ `, continued after `> `, and their output, in which … matches anything |
 | `sh` | commands, each of which succeeds |
 | `usage` | forms of a command, with placeholders |
 | `mcp` | calls of tools, one a line: the tool's name and its arguments as JSON |

@@ -74,7 +74,9 @@ def _execute(operation: Operation[Any, Any], parsed: Parsed) -> int:
     if operation.name == "env_pull" and not parsed.json:
         say(f"[pull] phase=install environment={parsed.request.environment}")
     with progress_of(parsed) as progress:
-        return present(operation, _result(operation, parsed.request, progress), parsed)
+        result = _result(operation, parsed.request, progress)
+    # Once the bar is finished: it would be drawn again over the result.
+    return present(operation, result, parsed)
 
 
 def _result(operation: Operation[Any, Any], request: object, progress: Progress) -> Result:
@@ -91,21 +93,21 @@ def _execute_all(operation: Operation[Any, Any], parsed: Parsed) -> int:
 
     documents: list[object] = []
     status = 0
-    with progress_of(parsed) as progress:
-        for request in (parsed.request, *parsed.others):
-            try:
+    for request in (parsed.request, *parsed.others):
+        try:
+            with progress_of(parsed) as progress:
                 result = _result(operation, request, progress)
-            except PyroError as error:
-                if error.code is ErrorCode.CANCELLED:
-                    raise
-                status = FAILED
-                documents.append({"ok": False, "error": error.to_json()})
-                if not parsed.json:
-                    say(error_text(error))
-                continue
-            documents.append(result)
+        except PyroError as error:
+            if error.code is ErrorCode.CANCELLED:
+                raise
+            status = FAILED
+            documents.append({"ok": False, "error": error.to_json()})
             if not parsed.json:
-                present(operation, result, parsed)
+                say(error_text(error))
+            continue
+        documents.append(result)
+        if not parsed.json:
+            present(operation, result, parsed)
     if parsed.json:
         put_json({"count": len(documents), "results": documents})
     return status

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 
-from pyro_mcp.cli import units
+from pyro_mcp.cli import execution, units
 from pyro_mcp.cli.commands import expanded
 from pyro_mcp.cli.main import main
 from pyro_mcp.cli.output.tables import table
 from pyro_mcp.cli.quiet import IDS
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.progress import Silent
 from pyro_mcp.mcp_server.shaping import results_in
 from pyro_mcp.operations.operation import Effect
 from pyro_mcp.operations.table import all_operations
@@ -22,7 +24,7 @@ from tests.support.fake_runner import exec_result
 from tests.support.workspace_results import workspace, workspaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from tests.support.fake_runner import FakeRunner
 
@@ -192,3 +194,26 @@ def test_a_table_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch
     text = table(("ID", "NAME", "STATE", "CONTENT"), [("ws_" + "a" * 20, "x", "started", "words " * 30)])
     assert all(len(line) <= columns for line in text.splitlines())
     assert "ws_" + "a" * 20 in text
+
+
+@pytest.mark.parametrize("words", [["workspace", "delete", "one"], ["workspace", "delete", "one", "two"]])
+def test_progress_has_ended_when_a_result_is_printed(
+    words: list[str], runner: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    @contextmanager
+    def progress_of(_parsed: object) -> Generator[Silent]:
+        order.append("progress")
+        yield Silent()
+        order.append("ended")
+
+    def present(*_given: object) -> int:
+        order.append("printed")
+        return 0
+
+    runner(WorkspaceDeleteResult("one", deleted=True, reason="explicit_delete"))
+    monkeypatch.setattr(execution, "progress_of", progress_of)
+    monkeypatch.setattr(execution, "present", present)
+    assert main(words) == 0
+    assert order == ["progress", "ended", "printed"] * (len(words) - 2)
