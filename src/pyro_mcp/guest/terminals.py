@@ -154,11 +154,13 @@ class Terminal:
             except ProcessLookupError:
                 return
 
-    def drain(self) -> None:
-        """Take what is there now, without telling anybody."""
+    def drain(self) -> bool:
+        """Take what is there now, without calling `on_output`; return whether there was anything."""
+        since = self.end
         for _ in range(_DRAINS):
             if self.is_closed or not self._read():
-                return
+                break
+        return self.end > since
 
     def close(self) -> None:
         """Hang up: the kernel signals the programs at it."""

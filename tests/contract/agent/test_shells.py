@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.contract.agent.conftest import Guest
 
 IDLE_MS = 300
+# Enough for output to come just when somebody reads.
+_MANY = 40
 # A plain prompt, and no history: what comes out is what a test puts in.
 ENV = {"PS1": "$ ", "PROMPT_COMMAND": "", "HISTFILE": ""}
 
@@ -235,6 +237,35 @@ def test_an_attached_terminal_shows_all_and_passes_on_what_is_typed(guest: Guest
         assert b"ready\r\n" in seen
         assert bytes(seen).rstrip().endswith((b"typed", b"exit"))
         assert shells.list()[0].exit_code == 5
+
+
+def test_an_attached_terminal_misses_nothing_that_a_reading_takes(guest: Guest, shells: GuestShells) -> None:
+    seen, arrived = bytearray(), threading.Condition()
+
+    def take(data: bytes) -> None:
+        with arrived:
+            seen.extend(data)
+            arrived.notify_all()
+
+    def attach(to: AgentSession) -> None:
+        with suppress(PyroError):
+            GuestShells(to, cancel=cancel).attach("sh_a", 0, stdin=None, on_data=take, on_skip=_skipped)
+
+    with opened(shells) as typist, guest.session() as other:
+        cancel = CancelToken()
+        attached = threading.Thread(target=attach, args=(other,))
+        attached.start()
+        try:
+            for number in range(_MANY):
+                typist.write(f"printf 'a%s' ''; printf 'b%s\\n' {number}\n")
+                for _ in range(5):
+                    shells.read("sh_a", 0, max_bytes=1)
+                word = f"b{number}\r\n".encode()
+                with arrived:
+                    assert arrived.wait_for(lambda word=word: word in seen, TIMEOUT_S), f"{word} was not shown"
+        finally:
+            cancel.cancel()
+            attached.join()
 
 
 def test_letting_go_leaves_the_shell_as_it_was(guest: Guest, shells: GuestShells) -> None:

@@ -360,8 +360,9 @@ class Actor:
         if answer.status is None or self._cut.is_set():
             return None
         self._tally.errors[f"{verb}: {answer.code}"] += 1
-        if answer.code == "timeout" or (answer.code == "conflict" and words[0] == "disk"):
-            # Of many guests on few processors, one may miss its time; another caller may have started a stopped one.
+        if answer.code == "timeout" or (answer.code == "conflict" and words[0] in {"disk", "service"}):
+            # Of many guests on few processors, one may miss its time; another caller may have started a stopped one; a
+            # killed one may not have stopped its service.
             return None
         is_typed = not answer.code.startswith(("exit", "internal")) and "Traceback" not in answer.stderr
         if not is_typed or (is_own and not self._is_disturbed):

@@ -161,7 +161,9 @@ class Reading(View):
         """Say what is coming, and return it."""
         terminal = self.shell.terminal
         # The last words of a program may not have been taken yet.
-        terminal.drain()
+        if terminal.drain():
+            # No event will tell the other views of what was taken here.
+            self._loop.later(self.shell.notify)
         start = min(max(self._cursor, terminal.readable_start), terminal.end)
         end = min(start + self._max_bytes, terminal.end)
         context = max(start - self._context_bytes, terminal.start)
