@@ -110,6 +110,7 @@ def _attempt(name: str, patch: str) -> tuple[Step, ...]:
 PARALLEL_WORKSPACES = Recipe(
     name="parallel-workspaces",
     options=("--profile", "workspace-core"),
+    files={**FILES, ".gitignore": "__pycache__/\n"},
     steps=(
         Step("workspace_create", {"name": "short", "labels": {"task": "mean"}}, {"short": ID}, FROM_PROJECT),
         Step("workspace_create", {"name": "loop", "labels": {"task": "mean"}}, {"loop": ID}, FROM_PROJECT),
