@@ -71,6 +71,8 @@ class Block:
     def commands(self) -> list[Command]:
         if self.language == "sh":
             return [Command(self.text, None)]
+        if self.language == "python":
+            return [Command(f"python3 - <<'END'\n{self.text}END", None)]
         found: list[Command] = []
         lines: list[str] = []
         output: list[str] = []
