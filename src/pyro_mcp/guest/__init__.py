@@ -1,1 +1,1 @@
-"""The guest agent, which is shipped in the initramfs: the standard library and `protocol` only."""
+"""The guest agent. It is shipped in the initramfs, so it imports only the standard library and `protocol`."""

@@ -1,4 +1,4 @@
-"""`python -m pyro_mcp.guest --listen-fd N --root DIR`: the agent as a process on a host."""
+"""Run the agent as a process on a host: `python -m pyro_mcp.guest --listen-fd N --root DIR`."""
 
 from __future__ import annotations
 

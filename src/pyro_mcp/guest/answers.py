@@ -1,4 +1,4 @@
-"""Answers to requests that take a while. The caller may be gone by then."""
+"""Deferred replies to requests. The caller may have disconnected by the time the reply is ready."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from pyro_mcp.guest.conversation import Conversation
 
 
-class Performer:
-    """The base of what does the operations that frames of one kind name, each by the function in its table."""
+class OperationTable:
+    """Base class for the operations of one frame kind, dispatched by name."""
 
     kind: str
     _table: Mapping[str, Callable[[Conversation, int, Document], None]]
 
     def perform(self, session: Conversation, ident: int, document: Document) -> None:
-        """Do what a frame asks for, and answer, now or later.
+        """Perform the operation of a frame, and reply now or later.
 
         Raises:
-            RefusalError, OSError: if it can't be done.
+            RefusalError, OSError: if it can't be performed.
         """
         name = document.get("op")
         operation = self._table.get(cast("str", name))
@@ -33,22 +33,22 @@ class Performer:
         operation(session, ident, document)
 
 
-class Nothing:
-    """Where DATA goes that nobody asked for."""
+class NullSink:
+    """Discards DATA that no operation reads."""
 
     __slots__ = ()
 
     def write(self, data: bytes) -> None:
-        """Forget it."""
+        """Discard the data."""
 
     def end(self) -> None:
         """Do nothing."""
 
 
 class Answer:
-    """A RESULT that comes later. `when_dropped` is called once if nobody wants it any more."""
+    """A deferred RESULT. `when_dropped` is called once if the caller disconnects or cancels first."""
 
-    stdin = Nothing()
+    stdin = NullSink()
 
     def __init__(self, session: Conversation, ident: int, when_dropped: Callable[[], None] | None = None) -> None:
         self._session: Conversation | None = session
@@ -57,13 +57,13 @@ class Answer:
         session.begin(ident, self)
 
     def give(self, document: Document) -> None:
-        """Answer."""
+        """Send the result."""
         session = self._taken()
         if session is not None:
             session.reply(self._ident, document)
 
     def refuse(self, refusal: RefusalError) -> None:
-        """Answer that it can't be done."""
+        """Send a failure."""
         session = self._taken()
         if session is not None:
             session.fail(self._ident, refusal)
@@ -72,15 +72,15 @@ class Answer:
         """Do nothing: there are no streams."""
 
     def cancel(self) -> None:
-        """Do nothing: it won't take long."""
+        """Do nothing: the operation is short."""
 
     def abandon(self) -> None:
-        """Forget who asked."""
+        """Drop the session, which has ended."""
         self._session = None
         self._drop()
 
     def _taken(self) -> Conversation | None:
-        """Return the session if it is still to be answered: once."""
+        """Return the session if the request has not been answered yet, and mark it answered."""
         session, self._session = self._session, None
         if session is not None:
             session.answered(self._ident)
@@ -93,7 +93,7 @@ class Answer:
 
 
 class Reply(Answer):
-    """An answer in parts: a document on stderr, bytes on stdout as the host takes them, and RESULT."""
+    """A streamed reply: a document on stderr, bytes on stdout as flow control permits, then RESULT."""
 
     def __init__(self, session: Conversation, ident: int, when_dropped: Callable[[], None] | None = None) -> None:
         self._window = wire.WINDOW_BYTES
@@ -101,21 +101,21 @@ class Reply(Answer):
         super().__init__(session, ident, when_dropped)
 
     def give(self, document: Document, data: bytes = b"") -> None:
-        """Answer, with data that goes out as the host takes it."""
+        """Send the document, then the data as the host gives credit, then the result."""
         if self._session is not None:
             self._session.lane.send(encode(self._ident, wire.STDERR, encode_document(document)))
             self._data = data
             self._flow()
 
     def credit(self, stream: int, count: int) -> None:
-        """Take note that the host can take more."""
+        """Record that the host accepts `count` more bytes."""
         if stream == wire.STDOUT_STREAM:
             self._window += count
             if self._data:
                 self._flow()
 
     def cancel(self) -> None:
-        """Say that it was called off."""
+        """End the reply with a result that is marked as cancelled."""
         self._finish(cancelled=True)
         self._drop()
 

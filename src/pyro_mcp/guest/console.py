@@ -1,4 +1,4 @@
-"""The agent's messages on the machine's console, for errors that no request can answer."""
+"""Log to the guest's console errors that can't be reported as the answer to a request."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 
 
 def log_exception() -> None:
-    """Write the exception that is being handled, with where it came from."""
-    # Takes a third of the agent's start-up to import, and is hardly ever needed.
+    """Write the current exception with its traceback."""
+    # Importing it takes a third of the agent's start-up time, and it is rarely needed.
     import traceback
 
     traceback.print_exc()

@@ -1,4 +1,4 @@
-"""Protocols of the session and the lane of a request, as far as commands, shells and services need them."""
+"""Interfaces of session and lane, as commands, shells and services use them."""
 
 from __future__ import annotations
 
@@ -8,74 +8,74 @@ from typing import Protocol
 from pyro_mcp.guest.refusal import RefusalError
 
 
-class Typed(Protocol):
-    """Where what the host sends to something goes."""
+class InputSink(Protocol):
+    """The destination of a request's DATA frames."""
 
     def write(self, data: bytes) -> None:
-        """Take more of it."""
+        """Handle more data."""
         ...
 
     def end(self) -> None:
-        """Take note that there is no more."""
+        """Handle the end of the data."""
         ...
 
 
-class Ongoing(Protocol):
-    """A request that a session has begun and not answered yet."""
+class PendingRequest(Protocol):
+    """A request that has not been answered yet."""
 
     @property
-    def stdin(self) -> Typed:
-        """Return where DATA goes."""
+    def stdin(self) -> InputSink:
+        """Return the destination of DATA."""
         ...
 
     def credit(self, stream: int, count: int) -> None:
-        """Take note that the host can take more of one stream."""
+        """Record that the host accepts `count` more bytes of one stream."""
         ...
 
     def cancel(self) -> None:
-        """End it, and answer."""
+        """Stop it, and answer."""
         ...
 
     def abandon(self) -> None:
-        """End it: nobody is left to answer."""
+        """Stop it without answering: the session has ended."""
         ...
 
 
 class Watcher(Protocol):
-    """Someone who follows a shell's output."""
+    """An observer of a shell's output."""
 
     def on_change(self) -> None:
-        """Send what can be sent: there is new output, or the program has exited."""
+        """Handle new output, or the exit of the program."""
         ...
 
 
 class Outlet(Protocol):
-    """A lane, as what answers a request uses it."""
+    """The sending side of a lane."""
 
     @property
     def is_congested(self) -> bool:
-        """Say whether the host is so slow that no more should be queued for it."""
+        """Return whether the host is so slow that no more data should be queued for it."""
         ...
 
     def send(self, data: bytes) -> None:
-        """Queue bytes; they are written when the events at hand are dealt with."""
+        """Queue bytes; they are written once the current events are handled."""
         ...
 
     def call_when_drained(self, call: Callable[[], None]) -> None:
-        """Call `call` once, when the lane is not congested any more."""
+        """Call `call` once, when the lane is no longer congested."""
         ...
 
 
 class Conversation(Protocol):
-    """A session, as what answers a request uses it."""
+    """The interface of a session for whatever answers a request."""
 
     @property
     def lane(self) -> Outlet:
-        """Return the lane that frames go out on."""
+        """Return the lane on which frames are sent."""
         ...
 
-    def begin(self, ident: int, ongoing: Ongoing) -> None:
-        """Pass what the host sends about a request that is not answered yet to `ongoing`."""
+    def begin(self, ident: int, pending: PendingRequest) -> None:
+        """Pass the host's further frames for an unanswered request to `pending`."""
         ...
 
     def reply(self, ident: int, result: Mapping[str, object]) -> None:
@@ -83,15 +83,15 @@ class Conversation(Protocol):
         ...
 
     def fail(self, ident: int, refusal: RefusalError) -> None:
-        """Send why a request could not be done."""
+        """Send the failure of a request."""
         ...
 
     def answered(self, ident: int) -> None:
-        """Forget a request: it is answered."""
+        """Drop a request that has been answered."""
         ...
 
     def forget(self, ident: int, *, expect_more: bool, is_task: bool = False) -> None:
-        """Forget a command or a task: it is over. Prepare a process for the next one if one is expected."""
+        """Drop a command or task that is finished. Prepare a process for the next one if one is expected."""
         ...
 
     def execute_again(self, ident: int, body: bytes) -> None:

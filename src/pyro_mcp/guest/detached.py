@@ -1,4 +1,4 @@
-"""Start commands that no session waits for, and discard one that failed to start."""
+"""Start commands that outlive their session, and discard processes that failed to start."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def start_detached(machine: Machine, body: bytes) -> Process:
-    """Make a process run the command of an EXEC frame's body, and return it.
+    """Start the command in the body of an EXEC frame, and return its process.
 
     Raises:
-        RefusalError, OSError: if it can't be begun.
+        RefusalError, OSError: if it can't be started.
     """
     for is_last_attempt in (False, True):
         process = machine.standby.take().surrender()
@@ -35,7 +35,7 @@ def start_detached(machine: Machine, body: bytes) -> Process:
 
 
 def discard(loop: Loop, process: Process) -> None:
-    """Kill a process that is of no use, and forget it when it has ended."""
+    """Kill a process that is not needed, and release it when it has ended."""
 
     def on_exit(mask: int) -> None:
         del mask

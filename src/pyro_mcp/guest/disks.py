@@ -1,13 +1,13 @@
-"""The guest's disks, by device, and the requests that freeze and thaw one's file system."""
+"""The guest's disk devices, and the ioctls that freeze and thaw a file system."""
 
 from __future__ import annotations
 
-#: Where the root disk is mounted, below the environment's own root.
+#: Mount point of the root disk, outside the environment.
 ROOT_DISK_PLACE = "/mnt/root"
 BASE_DEVICE = "/dev/vda"
 ROOT_DEVICE = "/dev/vdb"
 WORKSPACE_DEVICE = "/dev/vdc"
-#: A copy of the workspace's disk as it was first; or, while disks are looked at, an empty one to copy the root to.
+#: A copy of the workspace disk in its initial state; during an inspection, an empty disk to copy the root to.
 BASELINE_DEVICE = "/dev/vdd"
 # linux/fs.h
 FIFREEZE = 0xC0045877

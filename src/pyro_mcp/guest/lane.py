@@ -1,8 +1,8 @@
-"""A lane: one stream of bytes between the host and the agent, and the session that it carries at the moment.
+"""A lane: a byte stream between host and agent, with the session that it currently carries.
 
-Writing never waits. A virtio port is no connection: it stays open when its other end is closed, so a session begins
-with a magic that can't be in what a session sends (`frames.encode_stream` sees to that). The driver hands out what the
-host wrote at once from its start, so the magic is at the start of what one read returns, even if a frame was cut off.
+Writes never block. A virtio port is not connection-oriented: it stays open when the other end is closed, so a session
+begins with a magic that can't occur in session data (`frames.encode_stream` sees to that). The driver returns each of
+the host's writes from its start, so the magic is always at the start of a read, even if a frame was cut off before it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import Decoder, FrameError
 from pyro_mcp.protocol.loop import GONE, ON_EDGE, READABLE, WRITABLE, Deadline, Loop
 
-# virtio_console hands out a page at once, and takes at most so much.
+# virtio_console returns a page per read, and accepts at most _WRITE_BYTES per write.
 _PAGE_BYTES = 4096
 # Pages that follow a full one are read several at a time, into a buffer that all lanes share.
 _PAGES = 16
@@ -28,18 +28,18 @@ _BUFFER_PAGES = [_BUFFER_VIEW[at : at + _PAGE_BYTES] for at in range(0, len(_BUF
 _WRITE_BYTES = 32768
 _CONNECTION_BYTES = 65536
 _REST_S = 0.001
-# While so much waits for the host, commands are not read.
+# Commands' output is not read while this much is queued for the host.
 _CONGESTED_BYTES = 256 * 1024
-# How long the kernel may take to learn that a host is connected.
+# How long the kernel may take to report that a host is connected.
 _DOUBT_S = 2.0
 _MAGIC_BYTES = len(wire.LANE_MAGIC)
 
 
 class Lane:
-    """A virtio port (`is_connection` false), or an accepted connection, which carries one session and ends.
+    """A virtio port, or (`is_connection`) an accepted connection, which carries a single session.
 
-    A port without a host reports a hang-up for ever, so it is watched on edges then: everything there is has to be
-    read at each. With a host it is watched like anything else, and one read for each event will do.
+    A port without a host permanently reports a hang-up, so it is watched edge-triggered until a host connects, and each
+    event must read everything available. With a host it is level-triggered, and one read per event suffices.
     """
 
     def __init__(self, fd: int, loop: Loop, operations: Operations, *, is_connection: bool) -> None:
@@ -50,7 +50,7 @@ class Lane:
         self._read_bytes = _CONNECTION_BYTES if is_connection else _PAGE_BYTES
         self._session: Session | None = None
         self._decoder = Decoder(wire.HOST_LIMITS)
-        # The first bytes of a connection, until they are enough for the magic.
+        # The first bytes of a connection, until there are enough for the magic.
         self._first = b""
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -59,18 +59,18 @@ class Lane:
         self._blocked = False
         self._resting = False
         self._has_host = is_connection
-        # Set while the session began when the port had no host, as far as the kernel knew.
+        # Set while the current session began before the kernel reported a host.
         self._doubt: Deadline | None = None
         os.set_blocking(fd, False)
         loop.add(fd, self._on_event, self._mask())
 
     @property
     def is_congested(self) -> bool:
-        """Say whether the host is so slow that no more should be queued for it."""
+        """Return whether the host is so slow that no more data should be queued for it."""
         return self._out_bytes >= _CONGESTED_BYTES
 
     def send(self, data: bytes) -> None:
-        """Queue bytes; they are written when the events at hand are dealt with."""
+        """Queue bytes; they are written once the current events are handled."""
         self._out.append(data)
         self._out_bytes += len(data)
         if not self._flush_planned and not self._blocked:
@@ -78,18 +78,18 @@ class Lane:
             self._loop.flush_soon(self._flush)
 
     def call_when_drained(self, call: Callable[[], None]) -> None:
-        """Call `call` once, when the lane is not congested any more."""
+        """Call `call` once, when the lane is no longer congested."""
         self._when_drained.append(call)
 
     def close(self) -> None:
-        """End the session and give the descriptor back."""
+        """End the session and close the descriptor."""
         self._is_connection = True
         self._end_session()
 
     def _mask(self) -> int:
         mask = READABLE if self._has_host else READABLE | ON_EDGE
         if self._resting:
-            # The host's end is reported anyway.
+            # A hang-up is reported regardless.
             mask &= ~READABLE
         return mask | WRITABLE if self._blocked else mask
 
@@ -104,7 +104,7 @@ class Lane:
         if mask & WRITABLE:
             self._unblock()
         if mask & READABLE:
-            # As long as it gives all that was asked for, there may well be more.
+            # A full read suggests that there is more.
             asked = self._read_bytes
             while self._read_once(asked) == asked:
                 if not self._is_connection:
@@ -113,7 +113,7 @@ class Lane:
                 self._rest()
 
     def _rest(self) -> None:
-        """Let more of a long frame come before it is read: each page would wake the agent."""
+        """Pause reading so that more of a long frame arrives: otherwise each page would wake the agent."""
         self._resting = True
         self._loop.change(self._fd, self._mask())
         self._loop.at(_REST_S, self._rise)
@@ -131,14 +131,14 @@ class Lane:
             self._has_host = False
             self._end_session()
             self._loop.change(self._fd, self._mask())
-        # The host's first bytes can arrive before the event that it is connected.
+        # The host's first bytes can arrive before the event that reports its connection.
         while self._read_once(self._read_bytes):
             continue
         if self._session is not None and self._doubt is None:
             self._doubt = self._loop.at(_DOUBT_S, self._resolve_doubt)
 
     def _resolve_doubt(self) -> None:
-        """End a session that began without a host, if there is still none: no further edge would say so."""
+        """End a session that began without a host, if there is still none: no further edge would report that."""
         self._doubt = None
         poll = select.poll()
         poll.register(self._fd, 0)
@@ -146,16 +146,16 @@ class Lane:
             self._end_session()
 
     def _end_doubt(self) -> None:
-        # Left alone, it would come up while the next session is in doubt, which has just begun.
+        # Otherwise this deadline would expire while a later session is in doubt, and end that one.
         if self._doubt is not None:
             self._loop.cancel(self._doubt)
             self._doubt = None
 
     def _read_once(self, size: int) -> int:
-        """Read and take what one read returns, and return how much that was.
+        """Read once, process the data, and return its length.
 
-        One that is larger than a page ends after a page that is not full, as one of a page does: what the host wrote
-        at once begins where a page does.
+        A read of several pages stops after a page that is not full, just like a read of one page, so each of the host's
+        writes starts at a page boundary.
         """
         try:
             if size == len(_BUFFER):
@@ -165,7 +165,7 @@ class Lane:
         except BlockingIOError:
             return 0
         except OSError as error:
-            # A port that is being unplugged, or a connection that was reset.
+            # The port is being unplugged, or the connection was reset.
             self._log(f"reading failed: {error}")
             data = b""
         if not data:
@@ -176,7 +176,7 @@ class Lane:
         return len(data) if self._fd >= 0 else 0
 
     def _take_all(self, data: bytes) -> None:
-        """Take what was read; a session that begins in the middle of it begins with a page."""
+        """Process the data of one read, in which a new session can begin only at a page boundary."""
         if not self._is_connection and len(data) > _PAGE_BYTES:
             found = data.find(wire.LANE_MAGIC, _PAGE_BYTES)
             while found >= 0:
@@ -257,7 +257,7 @@ class Lane:
                 call()
 
     def _write(self, data: bytes) -> int:
-        """Write what the host takes, and return how much that was."""
+        """Write as much as the host accepts, and return its length."""
         size, sent = len(data), 0
         try:
             if size <= _WRITE_BYTES:

@@ -1,16 +1,16 @@
-"""The agent's surroundings: a virtual machine (`system.virtual`) or a directory of the host (`compat`)."""
+"""Interface of the machine the agent runs in: a VM (`system.virtual`) or a host directory (`compat`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pyro_mcp.guest.desk import TaskIntake
     from pyro_mcp.guest.processes.standby import Standby
+    from pyro_mcp.guest.task_intake import TaskIntake
     from pyro_mcp.protocol.documents import Document
     from pyro_mcp.protocol.loop import Loop
 
-    # Inode, size, and when it was changed last.
+    # Inode, size, and ctime in ns.
     FileVersion = tuple[int, int, int]
 
 
@@ -19,52 +19,52 @@ class Machine(Protocol):
 
     @property
     def standby(self) -> Standby:
-        """Return what has executions ready."""
+        """Return the source of prepared executions."""
         ...
 
     @property
-    def desk(self) -> TaskIntake:
-        """Return what takes in tasks."""
+    def task_intake(self) -> TaskIntake:
+        """Return the source of processes for tasks."""
         ...
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Return what the host may rely on."""
+        """Return the optional features that the host may use."""
         ...
 
     @property
     def loop(self) -> Loop:
-        """Return the agent's loop."""
+        """Return the agent's event loop."""
         ...
 
     def open_terminal(self) -> int:
-        """Return the controlling end of a new pseudo terminal, which the workload finds by the number it has there."""
+        """Return the controlling end of a new pseudoterminal in the workload's /dev/pts."""
         ...
 
     def file_version(self, path: bytes) -> FileVersion | None:
-        """Return the version of what the workload finds at an absolute path, or None if it finds nothing."""
+        """Return the version of the file that the workload sees at an absolute path, or None if there is none."""
         ...
 
     def prepare(self, document: Document) -> Document:
-        """Do whatever can be done before anybody knows for whom."""
+        """Do everything that does not depend on the guest's identity, before a template is saved."""
         ...
 
     def configure(self, entropy: bytes, hostname: bytes, machine_id: bytes, rest: Document) -> None:
-        """Become one particular guest."""
+        """Assume the identity of one particular guest."""
         ...
 
     def keep_secret(self, document: Document) -> None:
-        """Show the workload a secret, in memory alone."""
+        """Make a secret available to the workload, in memory only."""
         ...
 
     def set_clock(self, clock_ns: int) -> None:
-        """Set the clock to so many nanoseconds since the epoch."""
+        """Set the clock to `clock_ns` nanoseconds since the epoch."""
         ...
 
     def sync(self) -> None:
-        """Put on the disks what is not there yet."""
+        """Flush all file systems."""
         ...
 
     def power_off(self) -> None:
-        """End all that runs, leave the disks clean, and the machine."""
+        """End all processes, unmount the disks cleanly, and power off."""
         ...

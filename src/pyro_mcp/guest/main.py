@@ -1,6 +1,6 @@
 """Start the agent: as PID 1 of a guest, or as a process on a host.
 
-As PID 1 it never ends, whatever error comes up: the machine would go with it.
+As PID 1 it never exits, whatever error occurs: the kernel would panic.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pyro_mcp.protocol.loop import Loop
 
 
 def main() -> None:
-    """Be the first process of a guest."""
+    """Run as the first process of a guest."""
     from pyro_mcp.guest import syscalls
     from pyro_mcp.guest.operations import Operations
     from pyro_mcp.guest.system import boot
@@ -32,15 +32,15 @@ def main() -> None:
     raise_loopback()
     boot.listen_on_vsock(loop, operations)
     machine.lanes.open_ports()
-    # The agent's own objects make no cycles; looking for some would cost every clone.
+    # The agent creates no reference cycles, and each collection would cost every clone memory and time.
     gc.disable()
     run(loop)
 
 
 def serve_host(arguments: Sequence[str]) -> None:
-    """Be the agent on a host: `--listen-fd N --root DIR [--baseline DIR]`.
+    """Run on a host, with the arguments `--listen-fd N --root DIR [--baseline DIR]`.
 
-    Without a baseline's directory, it is called so and stands beside the root.
+    The default baseline is the directory `baseline` next to the root.
     """
     from pyro_mcp.guest.compat import host_loop
 
@@ -51,7 +51,7 @@ def serve_host(arguments: Sequence[str]) -> None:
 
 
 def run(loop: Loop) -> None:
-    """Run the loop for ever; an error that nobody expected is shown on the console, and costs its event alone."""
+    """Run the loop forever; an unexpected error is logged on the console and affects only its own event."""
     while loop.running:
         try:
             loop.run()
@@ -60,20 +60,21 @@ def run(loop: Loop) -> None:
 
 
 def agent_digest() -> str:
-    """Return what tells this build of the agent from others: a digest of its sources."""
+    """Return an identifier of this build of the agent: a digest of its sources."""
+    # In a guest there is no `__file__`, but compiled modules are given the path where their sources are shipped.
+    return source_digest(os.path.dirname(os.path.dirname(agent_digest.__code__.co_filename)))
+
+
+def source_digest(package: str) -> str:
+    """Return a digest of the agent's modules below the directory of the package `pyro_mcp`."""
     import hashlib
 
     digest = hashlib.sha256()
-    for package in ("guest", "guest/tasks", "protocol"):
-        directory = _sources(package)
-        for name in sorted(os.listdir(directory)):
-            if name.endswith(".py"):
-                with open(f"{directory}/{name}", "rb") as file:
-                    digest.update(file.read())
+    for part in ("guest", "protocol"):
+        for directory, subdirectories, names in os.walk(f"{package}/{part}"):
+            subdirectories.sort()
+            for name in sorted(names):
+                if name.endswith(".py"):
+                    with open(f"{directory}/{name}", "rb") as file:
+                        digest.update(file.read())
     return digest.hexdigest()[:16]
-
-
-def _sources(package: str) -> str:
-    # Compiled modules name the place where their sources are shown to lie, which is where they do.
-    here = os.path.dirname(os.path.dirname(agent_digest.__code__.co_filename))
-    return f"{here}/{package}"

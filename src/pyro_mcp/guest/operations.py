@@ -1,4 +1,4 @@
-"""Requests of the host other than commands. Nothing runs before `configure`."""
+"""Handle the host's requests other than commands. Nothing runs before `configure`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
 
 _CONFIGURE = struct.Struct(wire.CONFIGURE_FORMAT)
-# Below this the clock is as right as the way here lets it be.
+# A smaller difference may be due to the request's own latency.
 _CLOCK_TOLERANCE_NS = 200_000_000
 
 
@@ -27,7 +27,7 @@ class Operations:
     def __init__(self, machine: Machine, *, agent_digest: str) -> None:
         self.machine = machine
         self.configured = False
-        #: The guest's disks are looked at, and no command runs.
+        #: The guest only serves an inspection of its disks: no command runs.
         self.inspecting = False
         self.shells = Shells(machine)
         self.services = Services(machine)
@@ -42,7 +42,7 @@ class Operations:
         }
 
     def ready(self) -> bytes:
-        """Return the document of READY, which is rebuilt only when it changes."""
+        """Return the body of READY, which is rebuilt only when it changes."""
         if not self._ready:
             document: Document = {
                 "generation": wire.GENERATION,
@@ -54,19 +54,19 @@ class Operations:
         return self._ready
 
     def greet(self, clock_ns: int) -> None:
-        """Set the clock if it is wrong: a guest that runs for long may have been asleep. 0 says nothing.
+        """Set the clock if it is wrong: the guest may have been suspended. 0 leaves it alone.
 
-        One that is not configured yet may have been booting when that was the time; `configure` says it again.
+        Before `configure` the time is ignored: it may have been sent during boot, and `configure` sends it again.
         """
         if self.configured:
             self._set_clock(clock_ns)
 
     def perform(self, document: Document) -> Document:
-        """Do what is asked for.
+        """Perform a request.
 
         Raises:
-            RefusalError: if it can't be done.
-            OSError: if the system refused it.
+            RefusalError: if it can't be performed.
+            OSError: if a system call failed.
         """
         operation = self._table.get(cast("str", document.get("op")))
         if operation is None:
@@ -74,13 +74,13 @@ class Operations:
         return operation(document)
 
     def configure(self, body: bytes) -> None:
-        """Do what a CONFIGURE frame says: once.
+        """Apply a CONFIGURE frame. Only one is accepted.
 
         Raises:
-            RefusalError, OSError: if it can't be done.
+            RefusalError, OSError: if it can't be applied.
         """
         if self.configured:
-            raise RefusalError(wire.CONFLICT, "the guest is configured already")
+            raise RefusalError(wire.CONFLICT, "the guest is already configured")
         clock_ns, entropy, machine_id, name_length = _CONFIGURE.unpack_from(body)
         end = _CONFIGURE.size + name_length
         self._set_clock(clock_ns)
@@ -110,7 +110,7 @@ class Operations:
 
     def _keep_secret(self, document: Document) -> Document:
         if not self.configured:
-            raise RefusalError(wire.NOT_CONFIGURED, "no secret can be kept before configure")
+            raise RefusalError(wire.NOT_CONFIGURED, "secrets can't be stored before configure")
         self.machine.keep_secret(document)
         return {}
 

@@ -1,10 +1,10 @@
-"""The error that reports a refused request to the host."""
+"""The exception for requests that the agent refuses."""
 
 from __future__ import annotations
 
 
 class RefusalError(Exception):
-    """A request that can't be done, as FAILURE tells the host."""
+    """A refused request; the host receives it as FAILURE."""
 
     def __init__(self, code: str, message: str, *, exit_code: int | None = None) -> None:
         super().__init__(message)

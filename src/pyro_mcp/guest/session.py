@@ -1,4 +1,4 @@
-"""A session: one conversation with a host process over one lane (HELLO first). Everything it started ends with it."""
+"""A session with one host process over one lane. It begins with HELLO, and everything it started ends with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyro_mcp.protocol.frames import FrameError, encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pyro_mcp.guest.conversation import Ongoing, Outlet
+    from pyro_mcp.guest.conversation import Outlet, PendingRequest
     from pyro_mcp.guest.operations import Operations
     from pyro_mcp.guest.processes.execution import Execution
     from pyro_mcp.protocol.loop import Loop
@@ -24,20 +24,20 @@ _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
 
 
 class Session:
-    """One conversation. Every method is called from the loop."""
+    """One session. Every method is called from the loop."""
 
     def __init__(self, lane: Outlet, loop: Loop, operations: Operations) -> None:
         self.lane = lane
         self.loop = loop
         self._operations = operations
         self._greeted = False
-        self._executions: dict[int, Ongoing] = {}
+        self._executions: dict[int, PendingRequest] = {}
 
     def receive(self, ident: int, kind: int, body: bytes) -> None:
-        """Take one frame.
+        """Handle one frame.
 
         Raises:
-            FrameError: if it may not come now; the session is to be ended.
+            FrameError: if it is not permitted in the current state; the caller must end the session.
         """
         if kind == wire.EXEC and self._greeted:
             self._perform(ident, self._execute, body)
@@ -54,10 +54,10 @@ class Session:
         elif kind == wire.HELLO and not self._greeted:
             self._hello(body)
         elif not self._greeted or kind == wire.HELLO:
-            raise FrameError(f"a frame of kind {kind} {'after' if self._greeted else 'before'} HELLO")
+            raise FrameError(f"unexpected frame of kind {kind} {'after' if self._greeted else 'before'} HELLO")
         else:
             execution = self._executions.get(ident)
-            # A frame for a command that has just ended is late, not wrong.
+            # A frame for a command that has just ended is late, not an error.
             if execution is not None:
                 self._control(execution, kind, body)
 
@@ -66,26 +66,26 @@ class Session:
         self.lane.send(encode(ident, wire.RESULT, encode_document(result)))
 
     def fail(self, ident: int, refusal: RefusalError) -> None:
-        """Send why a request could not be done."""
+        """Send the failure of a request."""
         document: Document = {"code": refusal.code, "message": refusal.message[:4096]}
         if refusal.exit_code is not None:
             document["exit_code"] = refusal.exit_code
         self.lane.send(encode(ident, wire.FAILURE, encode_document(document)))
 
-    def begin(self, ident: int, ongoing: Ongoing) -> None:
-        """Let what the host says about a request that is not answered yet go to `ongoing`."""
-        self._executions[ident] = ongoing
+    def begin(self, ident: int, pending: PendingRequest) -> None:
+        """Pass the host's further frames for an unanswered request to `pending`."""
+        self._executions[ident] = pending
 
     def answered(self, ident: int) -> None:
-        """Take note that a request is answered."""
+        """Drop a request that has been answered."""
         self._executions.pop(ident, None)
 
     def forget(self, ident: int, *, expect_more: bool, is_task: bool = False) -> None:
-        """Take note that a command, or a task, is over; make a process ready for the next if one is expected."""
+        """Drop a command or task that is finished. Prepare a process for the next one if one is expected."""
         self._executions.pop(ident, None)
         if expect_more:
             machine = self._operations.machine
-            self.loop.later((machine.desk.standby if is_task else machine.standby).replenish)
+            self.loop.later((machine.task_intake.standby if is_task else machine.standby).replenish)
 
     def execute_again(self, ident: int, body: bytes) -> None:
         """Restart a command whose process never received it."""
@@ -93,24 +93,24 @@ class Session:
         self._perform(ident, self._execute, body)
 
     def close(self) -> None:
-        """Kill what the session started: there is nobody left who waits for it."""
+        """Kill everything that the session started."""
         executions, self._executions = self._executions, {}
         for execution in executions.values():
             execution.abandon()
 
     def _hello(self, body: bytes) -> None:
         if len(body) < _HELLO.size:
-            raise FrameError("a HELLO that is too short")
+            raise FrameError("HELLO is too short")
         nonce, _, clock_ns = _HELLO.unpack_from(body)
         self._operations.greet(clock_ns)
         self._greeted = True
-        # The host looks for its nonce in whatever an earlier session left in the lane.
+        # The host searches for its nonce, since an earlier session may have left data in the lane.
         self.lane.send(nonce + encode(0, wire.READY, self._operations.ready()))
 
     def _perform(self, ident: int, operation: Callable[[int, bytes], None], body: bytes) -> None:
         try:
             if ident in self._executions:
-                raise RefusalError(wire.BAD_REQUEST, f"the id {ident} is in use")
+                raise RefusalError(wire.BAD_REQUEST, f"request id {ident} is already in use")
             operation(ident, body)
         except RefusalError as refusal:
             self.fail(ident, refusal)
@@ -124,12 +124,12 @@ class Session:
         self.reply(ident, self._operations.perform(decode_trusted(body)))
 
     def _require(self, before: str, inspecting: str = "") -> Operations:
-        """Return the operations of a guest that is configured, and not only looked at if `inspecting` forbids that."""
+        """Return the operations of a configured guest; `inspecting` names what an inspected guest can't do."""
         operations = self._operations
         if not operations.configured:
             raise RefusalError(wire.NOT_CONFIGURED, f"no {before} before configure")
         if inspecting and operations.inspecting:
-            raise RefusalError(wire.CONFLICT, f"no {inspecting} in a guest that is only looked at")
+            raise RefusalError(wire.CONFLICT, f"no {inspecting} in a guest that is being inspected")
         return operations
 
     def _shell(self, ident: int, body: bytes) -> None:
@@ -149,8 +149,8 @@ class Session:
         self._start(ident, standby.take, lambda execution: execution.begin(self, ident, body))
 
     def _begin_task(self, ident: int, body: bytes) -> None:
-        desk = self._require("task can be done").machine.desk
-        self._start(ident, lambda: desk.take(body), lambda execution: execution.begin_task(self, ident, body))
+        task_intake = self._require("task can be done").machine.task_intake
+        self._start(ident, lambda: task_intake.take(body), lambda execution: execution.begin_task(self, ident, body))
 
     def _start(self, ident: int, take: Callable[[], Execution], begin: Callable[[Execution], None]) -> None:
         for is_last_attempt in (False, True):
@@ -161,13 +161,13 @@ class Session:
             except (RefusalError, OSError, struct.error) as error:
                 del self._executions[ident]
                 execution.abandon()
-                # The one that waited may be gone: killed by the workload, or by the kernel for want of memory.
+                # The prepared process may have been killed by the workload, or by the kernel when memory ran out.
                 if is_last_attempt or not isinstance(error, BrokenPipeError):
                     raise
             else:
                 return
 
-    def _control(self, execution: Ongoing, kind: int, body: bytes) -> None:
+    def _control(self, execution: PendingRequest, kind: int, body: bytes) -> None:
         if kind == wire.DATA:
             execution.stdin.write(body)
         elif kind == wire.EOF:
@@ -178,4 +178,4 @@ class Session:
             stream, count = _CREDIT.unpack(body)
             execution.credit(stream, count)
         else:
-            raise FrameError(f"a frame of kind {kind} that fits nothing")
+            raise FrameError(f"unexpected frame of kind {kind}")

@@ -1,4 +1,4 @@
-"""System calls that Python 3.11 does not offer, with their errors checked: the guest's only use of ctypes."""
+"""System calls that Python 3.11 lacks, with error checking. The guest uses ctypes only here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ RENAME_EXCHANGE = 0x2
 
 # linux/fs.h: SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE and _WAIT_AFTER
 _WRITE_AND_WAIT = 7
-# x86_64 alone: the product runs nowhere else.
+# x86_64 only: the product supports no other architecture.
 _SYS_SYNC_FILE_RANGE = 277
 _SYS_FINIT_MODULE = 313
 _SYS_RENAMEAT2 = 316
@@ -86,36 +86,36 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
 
 
 def unmount(target: str, flags: int = 0) -> None:
-    """Take a mount away; see umount2(2)."""
+    """Unmount a file system; see umount2(2)."""
     _check(_libc.umount2(target.encode(), flags), f"umount {target}")
 
 
 def unshare(flags: int) -> None:
-    """Get new namespaces; see unshare(2)."""
+    """Move the calling process into new namespaces; see unshare(2)."""
     _check(_libc.unshare(flags), "unshare")
 
 
 def setns(fd: int, kind: int) -> None:
-    """Enter the namespace that `fd` stands for; see setns(2)."""
+    """Enter the namespace that `fd` refers to; see setns(2)."""
     _check(_libc.setns(fd, kind), "setns")
 
 
 def prctl(option: int, value: int) -> None:
-    """Change what the calling process may or is; see prctl(2)."""
+    """Change an attribute of the calling process; see prctl(2)."""
     _check(_libc.prctl(option, value, 0, 0, 0), f"prctl {option}")
 
 
 def keep_freed_memory() -> None:
-    """Let the allocator keep what is freed, up to a bound, instead of giving it back; see mallopt(3).
+    """Let the allocator keep freed memory, up to a limit, instead of returning it to the kernel; see mallopt(3).
 
-    The buffers of bulk data come and go: otherwise their pages would be given back and cleared again for each.
+    Otherwise the pages of short-lived bulk data buffers would be returned, and zeroed again, for each of them.
     """
     for option, value in ((_M_MMAP_THRESHOLD, 4 << 20), (_M_TRIM_THRESHOLD, 16 << 20), (_M_TOP_PAD, 1 << 20)):
         _libc.mallopt(option, value)
 
 
 def set_name(name: str) -> None:
-    """Name the calling process, in at most 15 bytes, as `ps` shows it."""
+    """Set the name of the calling process, at most 15 bytes, as shown by `ps`."""
     text = ctypes.create_string_buffer(name.encode()[:15])
     _check(_libc.prctl(PR_SET_NAME, ctypes.addressof(text), 0, 0, 0), "prctl PR_SET_NAME")
 
@@ -125,7 +125,7 @@ class _OpenHow(ctypes.Structure):
 
 
 def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
-    """Open a file that is there, as far as the way to it is allowed; see openat2(2)."""
+    """Open an existing file, with restricted path resolution; see openat2(2)."""
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     size = ctypes.sizeof(how)
     result = _libc.syscall(_SYS_OPENAT2, directory, ctypes.c_char_p(path), ctypes.byref(how), size)
@@ -150,12 +150,12 @@ def write_out(fd: int) -> None:
 
 
 def syncfs(fd: int) -> None:
-    """Write to its disk what a file system has in memory; see syncfs(2)."""
+    """Flush a file system to its disk; see syncfs(2)."""
     _check(_libc.syncfs(fd), "syncfs")
 
 
 def open_file_system(kind: str, source: str, options: dict[str, str], attributes: int) -> int:
-    """Return the root of a file system that is mounted nowhere, and is unmounted with its last descriptor.
+    """Return the root of a detached mount, which is unmounted when its last descriptor is closed.
 
     See fsopen(2), fsconfig(2) and fsmount(2).
     """
@@ -173,7 +173,7 @@ def open_file_system(kind: str, source: str, options: dict[str, str], attributes
 
 
 def load_module(fd: int, parameters: str = "") -> None:
-    """Load the kernel module in the file `fd`; see finit_module(2)."""
+    """Load a kernel module from `fd`; see finit_module(2)."""
     _check(_libc.syscall(_SYS_FINIT_MODULE, fd, ctypes.c_char_p(parameters.encode()), 0), "finit_module")
 
 
@@ -185,8 +185,8 @@ def bpf(command: int, attributes: ctypes.Structure) -> int:
 
 
 def power_off() -> None:
-    """Switch the machine off, at once; see reboot(2).
+    """Power the machine off immediately; see reboot(2).
 
-    It has no power switch, and would stand still for ever. Where its VMM does not let it reboot, that ends it.
+    The machine has no power switch, so a power-off would halt it forever; a reboot ends it, since the VMM permits none.
     """
     _check(_libc.reboot(RB_AUTOBOOT), "reboot")

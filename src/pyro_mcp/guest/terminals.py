@@ -1,4 +1,4 @@
-"""Pseudo terminals: making one, keeping the end of its output, and what was typed and not read yet."""
+"""Pseudoterminals: open one, keep the end of its output, and queue input that has not been read yet."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pyro_mcp.protocol.loop import READABLE, WRITABLE, Loop
 # asm-generic/ioctls.h
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTN = 0x80045430
-# asm-generic/termbits.h: erasing takes away a whole character, however many bytes it has.
+# asm-generic/termbits.h: erase deletes a whole character, however many bytes it has.
 _IUTF8 = 0o040000
 _PTMX = os.makedev(5, 2)
-# A terminal gives so much at once at most.
+# The maximum that a terminal returns per read.
 _READ_BYTES = 4096
 _READS = 16
-# More than the kernel keeps of what nobody has taken.
+# More than the kernel buffers of unread output.
 _DRAINS = 4
-# Output that comes faster than this is collected for so long: each piece would wake the agent.
+# Output that arrives faster than this is collected for this long: otherwise each piece would wake the agent.
 _REST_S = 0.004
 _WRITE_BYTES = 4096
 _KEPT_BYTES = shells.KEPT_BYTES + shells.CONTEXT_BYTES
-# Dropping from the front is done in steps.
+# Old output is dropped in steps of at least this size.
 _SLACK_BYTES = 64 * 1024
 _BLANK = ord(" ")
 # xterm's mode 2004, bracketed paste.
@@ -39,15 +39,15 @@ _PASTES_ON, _PASTES_OFF = b"\x1b[?2004h", b"\x1b[?2004l"
 
 
 def open_controlling_end(name: str, directory: int | None) -> int:
-    """Open the controlling end of a new pseudo terminal: `name` in the directory of a terminal file system.
+    """Open the controlling end of a new pseudoterminal: `name` in the directory of a devpts file system.
 
-    The workload may have put something else there: nothing but the one device is opened.
+    The workload may have replaced it, so anything but the ptmx device is rejected.
     """
     place = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
     try:
         found = os.fstat(place)
         if not stat.S_ISCHR(found.st_mode) or found.st_rdev != _PTMX:
-            raise OSError(errno.ENODEV, "no terminals are to be had here")
+            raise OSError(errno.ENODEV, "not a ptmx device")
         fd = os.open(f"/proc/self/fd/{place}", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     finally:
         os.close(place)
@@ -56,26 +56,26 @@ def open_controlling_end(name: str, directory: int | None) -> int:
 
 
 def name_of(controlling: int) -> str:
-    """Return the path at which the workload finds the other end."""
+    """Return the path of the other end, as the workload sees it."""
     (number,) = struct.unpack("I", fcntl.ioctl(controlling, _TIOCGPTN, bytes(4)))
     return f"/dev/pts/{number}"
 
 
 class Terminal:
-    """The controlling end of a pseudo terminal, and the last of what came out of it.
+    """The controlling end of a pseudoterminal, and the end of its output.
 
-    `start` and `end` count bytes since the beginning; output before `start` is gone. `on_output` is called when there
-    is more, or when there can be no more.
+    `start` and `end` are byte offsets since the beginning; output before `start` was dropped. `on_output` is called
+    when there is new output, and when the terminal is closed.
     """
 
     def __init__(self, loop: Loop, controlling: int, cols: int, rows: int) -> None:
         self.start = 0
         self.sizes: list[tuple[int, int, int]] = []
         self.output_s = self.input_s = time.monotonic()
-        #: Whether a program has asked for pasted text to be marked as such.
+        #: Whether a program has enabled bracketed paste.
         self.takes_pastes = False
-        #: Whether more has come out than the echo of what was typed.
-        self.has_spoken = False
+        #: Whether there was any output besides the echo of the input.
+        self.has_output = False
         self._echo_bytes = 0
         self.on_output: Callable[[], None] | None = None
         self._loop = loop
@@ -91,25 +91,25 @@ class Terminal:
 
     @property
     def end(self) -> int:
-        """Return how much has come out."""
+        """Return the total number of bytes of output so far."""
         return self.start + len(self._kept)
 
     @property
     def readable_start(self) -> int:
-        """Return from where on all that came out can be read: from there, what came before is known as well."""
+        """Return the offset from which output can be read together with its full context."""
         return self.start + shells.CONTEXT_BYTES if self.start else 0
 
     @property
     def is_closed(self) -> bool:
-        """Say whether nothing can come out any more."""
+        """Return whether there can be no more output."""
         return self._fd < 0
 
     def bytes_between(self, start: int, end: int) -> bytes:
-        """Return a part of the output, as far as it is kept."""
+        """Return a range of the output, as far as it is still kept."""
         return bytes(self._kept[max(start - self.start, 0) : max(end - self.start, 0)])
 
     def sizes_for(self, start: int, end: int) -> list[tuple[int, int, int]]:
-        """Return which sizes it had while a part of the output came: from which byte on, columns, rows."""
+        """Return the sizes in effect during a range of the output, each as (first byte, columns, rows)."""
         first = 0
         for number, (since, _, _) in enumerate(self.sizes):
             if since <= start:
@@ -117,7 +117,7 @@ class Terminal:
         return [size for size in self.sizes[first:] if size[0] <= end]
 
     def resize(self, cols: int, rows: int) -> None:
-        """Change its size; the kernel signals the programs at it."""
+        """Change the size; the kernel sends SIGWINCH to the foreground processes."""
         if self._fd >= 0:
             fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
         if self.sizes and self.sizes[-1][0] == self.end:
@@ -126,25 +126,25 @@ class Terminal:
         del self.sizes[: -shells.MAX_SIZES]
 
     def write(self, data: bytes) -> None:
-        """Type. Input that nobody reads yet waits.
+        """Send input. Input that no program reads yet is queued.
 
         Raises:
-            RefusalError: if too much waits already, or nobody is there any more.
+            RefusalError: if too much is queued, or the terminal is closed.
         """
         if self._fd < 0:
-            raise RefusalError(wire.SHELL_EXITED, "nobody sits at the terminal any more")
+            raise RefusalError(wire.SHELL_EXITED, "the terminal is closed")
         if len(self._pending) + len(data) > shells.MAX_PENDING_BYTES:
-            raise RefusalError(wire.SHELL_FULL, "too much was typed that no program has read")
+            raise RefusalError(wire.SHELL_FULL, "too much unread input")
         self.input_s = time.monotonic()
         was_waiting = bool(self._pending)
         self._pending += data
-        # A control character is echoed as two.
-        self._echo_bytes += len(data) + sum(byte < _BLANK for byte in data) if not self.has_spoken else 0
+        # A control character is echoed as two characters.
+        self._echo_bytes += len(data) + sum(byte < _BLANK for byte in data) if not self.has_output else 0
         if not was_waiting:
             self._type()
 
     def signal_foreground(self, number: int) -> None:
-        """Signal the group of processes in the foreground, if there is one."""
+        """Signal the foreground process group, if there is one."""
         if self._fd < 0:
             return
         (group,) = struct.unpack("i", fcntl.ioctl(self._fd, termios.TIOCGPGRP, bytes(4)))
@@ -155,7 +155,7 @@ class Terminal:
                 return
 
     def drain(self) -> bool:
-        """Take what is there now, without calling `on_output`; return whether there was anything."""
+        """Read the available output without calling `on_output`; return whether there was any."""
         since = self.end
         for _ in range(_DRAINS):
             if self.is_closed or not self._read():
@@ -163,7 +163,7 @@ class Terminal:
         return self.end > since
 
     def close(self) -> None:
-        """Hang up: the kernel signals the programs at it."""
+        """Hang up; the kernel sends SIGHUP to the processes of the terminal."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             if not self._resting:
@@ -180,17 +180,17 @@ class Terminal:
         if self._read() and is_fast and not self.is_closed:
             self._resting = True
             self._loop.remove(self._fd)
-            self._loop.at(_REST_S, self._rise)
-        self._tell()
+            self._loop.at(_REST_S, self._end_rest)
+        self._notify()
 
-    def _rise(self) -> None:
+    def _end_rest(self) -> None:
         if self._resting:
             self._resting = False
             if not self.is_closed:
                 self._loop.add(self._fd, self._on_event, self._mask())
 
     def _read(self) -> bool:
-        """Take what is there, up to a bound; say whether there was anything. A terminal that nobody has is closed."""
+        """Read available output, up to a limit; return whether there was any. Close the terminal at its end."""
         count = 0
         for _ in range(_READS):
             try:
@@ -198,7 +198,7 @@ class Terminal:
             except BlockingIOError:
                 break
             except OSError:
-                # EIO: the last one who had it open is gone.
+                # EIO: no process has the other end open.
                 data = b""
             if not data:
                 self.close()
@@ -207,22 +207,22 @@ class Terminal:
             self._kept += data
         if count:
             self.output_s = time.monotonic()
-            self._notice(count)
+            self._scan(count)
             if len(self._kept) > _KEPT_BYTES + _SLACK_BYTES:
                 surplus = len(self._kept) - _KEPT_BYTES
                 del self._kept[:surplus]
                 self.start += surplus
         return count > 0
 
-    def _notice(self, count: int) -> None:
-        """Look at the last `count` bytes that have come out."""
-        self.has_spoken = self.has_spoken or self.end > self._echo_bytes
+    def _scan(self, count: int) -> None:
+        """Update `has_output` and `takes_pastes` from the last `count` bytes of output."""
+        self.has_output = self.has_output or self.end > self._echo_bytes
         since = max(0, len(self._kept) - count - len(_PASTES_ON) + 1)
         on, off = self._kept.rfind(_PASTES_ON, since), self._kept.rfind(_PASTES_OFF, since)
         if on != off:
             self.takes_pastes = on > off
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self.on_output is not None:
             self.on_output()
 

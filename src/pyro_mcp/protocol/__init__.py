@@ -1,1 +1,1 @@
-"""The wire between host and guest agent, shared by both: the standard library only."""
+"""The wire protocol between host and guest agent. Both import it, so it uses the standard library only."""

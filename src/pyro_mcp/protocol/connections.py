@@ -1,7 +1,8 @@
-"""One TCP connection of the many that a lane carries, as both ends of the lane handle it.
+"""One of the many TCP connections multiplexed over a lane; both ends of the lane use this code.
 
-Bytes sent arrive before the end or the reset does. So a socket that takes no more is still read to its end before the
-other end of the lane is told, and a reset waits until the socket has taken everything before it: `LINGER_S` at most.
+Data is delivered before the end of stream or the reset that follows it. A socket that accepts no more data is therefore
+read to its end before the peer is notified, and a reset is delayed until the socket has accepted everything sent before
+it, for at most `LINGER_S`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ _CREDIT = struct.Struct("<I")
 _MOST_BYTES = wire.MAX_DATA_BYTES - MUX.size
 # Closing with this set sends a reset (socket(7)).
 _ABORT = struct.pack("ii", 1, 0)
-# linux/sockios.h: how many bytes of a socket's queue have not been sent yet.
+# linux/sockios.h: how many bytes in a socket's send queue have not been sent yet.
 _SIOCOUTQNSD = 0x894B
 
 
 class Carrier(Protocol):
-    """One end of a lane, as its connections use it."""
+    """The interface of a lane that its connections use."""
 
     @property
     def loop(self) -> Loop:
@@ -34,24 +35,24 @@ class Carrier(Protocol):
         ...
 
     def has_room(self) -> bool:
-        """Return whether the lane takes more. If not, every connection is settled once it does."""
+        """Return whether the lane accepts more data. If not, every connection is settled once it does."""
         ...
 
     def send(self, number: int, word: int, data: bytes = b"") -> None:
-        """Send a word about a connection."""
+        """Send a message about a connection; `word` is its type."""
         ...
 
     def forget(self, number: int) -> None:
-        """Remove a connection: it is closed."""
+        """Remove a closed connection."""
         ...
 
     def reject(self, number: int, reason: str) -> None:
-        """Handle a breach of the protocol by the other end."""
+        """Handle a protocol violation by the peer."""
         ...
 
 
 class Connection:
-    """A connection. `out_bytes` and `in_bytes` are the windows of what it sends over the lane, and receives."""
+    """A connection. `out_bytes` and `in_bytes` are its send and receive windows on the lane."""
 
     def __init__(self, carrier: Carrier, number: int, *, out_bytes: int, in_bytes: int) -> None:
         self.carrier = carrier
@@ -63,7 +64,7 @@ class Connection:
         self._allowed = in_bytes
         self._credit_bytes = in_bytes // 4
         self._unacknowledged = 0
-        # The socket's end was read, or it takes no more; the other end of the lane announced its end, or a reset.
+        # `_ended`: the socket was read to its end. `_broken`: it accepts no data. `_peer_*`: announced by the peer.
         self._ended = False
         self._broken = False
         self._finishing = False
@@ -73,13 +74,13 @@ class Connection:
         self._linger: Deadline | None = None
 
     def attach(self, connection: socket.socket) -> None:
-        """Carry a connected socket, which must not block."""
+        """Start carrying a connected, non-blocking socket."""
         self._socket = connection
         self._flush()
         self.settle()
 
     def receive(self, word: int, data: bytes) -> None:
-        """Handle a word of the other end about this connection."""
+        """Handle a message from the peer about this connection."""
         if word == services.DATA:
             self._write(data)
         elif word == services.CREDIT and len(data) == _CREDIT.size:
@@ -91,23 +92,23 @@ class Connection:
         elif word == services.RESET:
             self.reset()
         else:
-            self.carrier.reject(self.number, f"the word {word} about a connection")
+            self.carrier.reject(self.number, f"message type {word} for a connection")
         self.settle()
 
     def reset(self) -> None:
-        """Reset the connection once the socket has taken everything before."""
+        """Reset the connection once the socket has accepted everything sent before."""
         self._peer_reset = True
         self._start_lingering()
         self.settle()
 
     def finish(self) -> None:
-        """Close the connection once the socket is read to its end: nothing is left behind it that takes more."""
+        """Close the connection once the socket is read to its end: its server is gone and accepts no more data."""
         self._finishing = True
         self._break()
         self.settle()
 
     def settle(self) -> None:
-        """Shut and close what is finished, and wait for the next event."""
+        """Shut down or close whatever is finished, and wait for the next event."""
         connection = self._socket
         if connection is None:
             return
@@ -127,7 +128,7 @@ class Connection:
             self.close(abort=self._broken)
             return
         reads = not self._ended and (self._peer_reset or (self._window > 0 and self.carrier.has_room()))
-        # With neither, a reset would be reported for ever: the next read or write finds it.
+        # Watched for neither, a reset would be reported forever; the next read or write notices it instead.
         self._watch((READABLE if reads else 0) | (WRITABLE if self._pending else 0))
 
     def close(self, *, abort: bool) -> None:
@@ -155,7 +156,7 @@ class Connection:
     def _write(self, data: bytes) -> None:
         self._allowed -= len(data)
         if self._allowed < 0 or self._peer_ended:
-            self.carrier.reject(self.number, "more of a connection than was allowed")
+            self.carrier.reject(self.number, "more data than the window allows")
             return
         self._pending += data
         self._flush()
@@ -172,7 +173,7 @@ class Connection:
         if connection is None or not self._pending:
             return
         try:
-            # Bytes that can't be delivered are taken as well: the other end must not wait for credit.
+            # Bytes that can't be delivered are discarded but acknowledged: the peer must not wait for credit.
             sent = len(self._pending) if self._broken else connection.send(self._pending)
         except BlockingIOError:
             return
@@ -211,7 +212,7 @@ class Connection:
                 self.carrier.send(self.number, services.SHUT)
 
     def _break(self) -> None:
-        """Go on reading only: the socket takes no more."""
+        """Continue with reading only: the socket accepts no more data."""
         self._broken = True
         self._start_lingering()
         self._flush()

@@ -1,4 +1,4 @@
-"""The JSON in frames, decoded strictly where it comes from a stranger.
+"""Encode and decode the JSON in frames, strictly where it comes from an untrusted peer.
 
 Duplicate keys, numbers such as NaN, deep nesting, and anything that is not an object are errors.
 """
@@ -12,17 +12,17 @@ from typing import Any, NoReturn, cast
 
 from pyro_mcp.protocol.wire import MAX_JSON_BYTES, MAX_JSON_DEPTH
 
-#: What JSON can hold; the values of a decoded document.
+#: A JSON object.
 Document = dict[str, object]
 
 
 class DocumentError(ValueError):
-    """Say what is wrong with the JSON of a frame."""
+    """The JSON of a frame is invalid; the message says why."""
 
 
-# Pure ASCII: text that is not UTF-8 crosses as lone surrogates, escaped, and the lanes' magic can't occur.
+# Pure ASCII: text that is not UTF-8 is sent as escaped lone surrogates, and the lanes' magic can't occur.
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-# The scanner alone: what the decoder does around it is not needed for what our own encoder wrote.
+# The bare scanner: the decoder's extra checks are not needed for the output of our own encoder.
 _SCAN = cast("Callable[[str, int], tuple[object, int]]", cast("Any", json.JSONDecoder()).scan_once)
 
 
@@ -30,19 +30,19 @@ def encode_document(document: Mapping[str, object]) -> bytes:
     """Return an object as JSON.
 
     Raises:
-        DocumentError: if it is too long for a frame, or holds what JSON can't.
+        DocumentError: if it is too long for a frame, or has a value that JSON can't represent.
     """
     try:
         data = _ENCODE(document).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
-        raise DocumentError(f"not to be said in JSON: {error}") from error
+        raise DocumentError(f"not representable as JSON: {error}") from error
     if len(data) > MAX_JSON_BYTES:
-        raise DocumentError(f"{len(data)} bytes of JSON, of at most {MAX_JSON_BYTES}")
+        raise DocumentError(f"{len(data)} bytes of JSON, but the limit is {MAX_JSON_BYTES}")
     return data
 
 
 def decode_trusted(body: bytes) -> Document:
-    """Return the object that the host sent. The guest trusts the host: only the shape is checked.
+    """Return the object that the host sent. The guest trusts the host, so only the top-level type is checked.
 
     Raises:
         DocumentError: if it is not a JSON object.
@@ -57,10 +57,10 @@ def decode_trusted(body: bytes) -> Document:
 
 
 def decode_strict(body: bytes) -> Document:
-    """Return the object that a stranger sent, after every check.
+    """Return the object that an untrusted peer sent, after every check.
 
     Raises:
-        DocumentError: if it is anything but one sound JSON object of bounded depth.
+        DocumentError: if it is anything but one valid JSON object of bounded depth.
     """
     try:
         document: object = json.loads(
@@ -82,7 +82,7 @@ def decode_strict(body: bytes) -> Document:
 def _unique(pairs: list[tuple[str, object]]) -> Document:
     document = dict(pairs)
     if len(document) != len(pairs):
-        raise DocumentError("a JSON object with a key twice")
+        raise DocumentError("a JSON object with a duplicate key")
     return document
 
 
@@ -93,7 +93,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise DocumentError("a number beyond what can be counted with")
+        raise DocumentError("a number that is out of range")
     return number
 
 

@@ -1,7 +1,7 @@
-"""Frames: how messages are cut out of a stream of bytes.
+"""Frames: the message boundaries in a byte stream.
 
-A frame is `u32 length`, `u32 id`, `u8 kind`, body, little endian; the length counts what follows it, and is checked
-before anything is kept for it.
+A frame is `u32 length`, `u32 id`, `u8 kind`, body, little endian. The length counts the bytes that follow it and is
+checked before anything is buffered.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Frame = tuple[int, int, bytes]
 
 
 class FrameError(ValueError):
-    """Say in which way a stream of bytes is not a stream of frames."""
+    """A byte stream is not a valid stream of frames; the message says why."""
 
 
 def encode(ident: int, kind: int, body: bytes = b"") -> bytes:
@@ -28,9 +28,9 @@ def encode(ident: int, kind: int, body: bytes = b"") -> bytes:
 
 
 def encode_stream(ident: int, kind: int, data: bytes) -> bytes:
-    """Return the frames that carry `data`, cut so that they never hold the magic which starts a session.
+    """Return the frames that carry `data`, split so that none contains the magic that starts a session.
 
-    The guest looks for the magic in what it reads: bytes that somebody else chose must not spell it.
+    The guest searches its input for the magic, so caller-supplied bytes must not contain it.
     """
     frames: list[bytes] = []
     start = 0
@@ -45,31 +45,31 @@ def encode_stream(ident: int, kind: int, data: bytes) -> bytes:
 
 
 class Decoder:
-    """Cuts a stream into frames. `limits` has the kinds that may come and how long the body of each may be."""
+    """Splits a stream into frames. `limits` maps each permitted kind to the maximum length of its body."""
 
     __slots__ = ("_buffer", "_limits", "_needed")
 
     def __init__(self, limits: dict[int, int]) -> None:
         self._limits = limits
         self._buffer = bytearray()
-        # The buffer is not looked at again before it holds so many bytes: bytes that come one by one stay cheap.
+        # The buffer is not parsed again until it holds this many bytes, so bytes that arrive one by one stay cheap.
         self._needed = HEADER_BYTES
 
     @property
     def buffered_bytes(self) -> int:
-        """Return how many bytes of an incomplete frame are kept: never more than the longest frame."""
+        """Return how many bytes of an incomplete frame are buffered: never more than the longest frame."""
         return len(self._buffer)
 
     @property
     def missing_bytes(self) -> int:
-        """Return how many bytes are wanted before more is known: the rest of a frame, or of its header."""
+        """Return how many more bytes are needed to complete the current frame, or its header."""
         return self._needed - len(self._buffer)
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take more of the stream and return the frames that are complete now.
+        """Add bytes of the stream, and return the frames that are now complete.
 
         Raises:
-            FrameError: for a kind that may not come, or a length that it may not have. The stream is lost then.
+            FrameError: for a kind or a length that is not permitted. The stream is unusable afterwards.
         """
         if self._buffer:
             self._buffer += data
@@ -85,9 +85,9 @@ class Decoder:
             length, ident, kind = _HEADER.unpack_from(data, at)
             limit = self._limits.get(kind)
             if limit is None:
-                raise FrameError(f"a frame of the unknown kind {kind}")
+                raise FrameError(f"a frame of unknown kind {kind}")
             if not _AFTER_LENGTH <= length <= _AFTER_LENGTH + limit:
-                raise FrameError(f"a frame of kind {kind} with a length of {length}")
+                raise FrameError(f"a frame of kind {kind} with length {length}")
             end = at + 4 + length
             if end > size:
                 self._needed = end - at

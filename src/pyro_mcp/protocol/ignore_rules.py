@@ -1,4 +1,4 @@
-"""The patterns of a .gitignore, with the meaning that git gives them: gitignore(5), and dir.c where that is silent."""
+"""The patterns of a .gitignore file, with git's semantics: gitignore(5), and dir.c where that is silent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SPECIAL = b"*?[\\"
 
 
 class _Pattern(NamedTuple):
-    """One line. `literal` comes before what is in `tokens`; a pattern `ending` with a text has nothing else."""
+    """One line. `literal` precedes the part in `tokens`; a pattern `*TEXT` has only TEXT, as `ending`."""
 
     negated: bool
     only_directories: bool
@@ -22,7 +22,7 @@ class _Pattern(NamedTuple):
     ending: bytes | None
 
     def matches(self, path: bytes, name: bytes) -> bool:
-        """Say whether it matches an entry, by its path below the file's directory and its name."""
+        """Return whether it matches an entry, given its name and its path below the file's directory."""
         text = path if self.anchored else name
         if self.ending is not None:
             return text.endswith(self.ending)
@@ -34,12 +34,12 @@ class _Pattern(NamedTuple):
 
 
 class RuleFile:
-    """The patterns of one .gitignore."""
+    """The patterns of one .gitignore file."""
 
     def __init__(self, data: bytes) -> None:
         found = [_parsed(line) for line in data.removeprefix(_BOM).split(b"\n")]
         patterns = [(index, each) for index, each in enumerate(found) if each is not None]
-        # The last one that matches counts. Most are plain names, which need not be tried one by one.
+        # The last match wins. Most patterns are plain names, which are looked up rather than tried one by one.
         self._others = [each for each in reversed(patterns) if each[1].anchored or each[1].tokens != ()]
         self._named: dict[bytes, list[tuple[int, _Pattern]]] = {}
         for index, each in reversed(patterns):
@@ -47,7 +47,7 @@ class RuleFile:
                 self._named.setdefault(each.literal, []).append((index, each))
 
     def verdict(self, path: bytes, *, is_directory: bool) -> bool | None:
-        """Say whether a path below the file's directory is ignored (or explicitly not); None if nothing matches."""
+        """Return whether a path below the file's directory is ignored or re-included; None if nothing matches."""
         name = path.rpartition(b"/")[2]
         best, answer = -1, None
         for index, each in self._named.get(name, ()):
@@ -81,7 +81,7 @@ def _parsed(line: bytes) -> _Pattern | None:
 
 
 def _trimmed(line: bytes) -> bytes:
-    """Remove blanks at the end, unless they are escaped."""
+    """Remove trailing spaces unless they are escaped."""
     end = at = 0
     while at < len(line):
         is_escape = line[at] == 0x5C
@@ -94,5 +94,5 @@ def _trimmed(line: bytes) -> bytes:
 
 
 def _plain_bytes(text: bytes) -> int:
-    """Return how many bytes there are before the first wildcard."""
+    """Return the number of bytes before the first wildcard."""
     return next((at for at, byte in enumerate(text) if byte in _SPECIAL), len(text))

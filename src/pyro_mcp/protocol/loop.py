@@ -1,7 +1,7 @@
-"""An event loop for one thread: descriptors, deadlines, and work that waits until the answers are written.
+"""A single-threaded event loop: descriptors, deadlines, and work deferred until replies are written.
 
-There is no periodic timer: an idle loop costs nothing. In a restored guest each piece of code that runs for the first
-time is translated first, so the agent's first command is faster for plain loops and few kinds of objects here.
+There is no periodic timer, so an idle loop costs nothing. In a restored guest, code that runs for the first time must
+be translated by the emulator first: plain loops and few object types here make the agent's first command faster.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
 GONE = select.EPOLLHUP | select.EPOLLERR
 ON_EDGE = select.EPOLLET
-# How many events are taken at once; the default makes Python clear a kilobyte table at each wait.
+# The maximum number of events per poll; with the default, Python clears a table of kilobytes at each wait.
 _EVENTS = 32
 
 
 class Deadline:
-    """A point in time at which something is called once, unless it is cancelled."""
+    """A callback to be called once at a given time, unless it is cancelled."""
 
     __slots__ = ("call", "when")
 
@@ -29,13 +29,13 @@ class Deadline:
 
 
 class Loop:
-    """Waits for descriptors and deadlines and calls what was registered for them."""
+    """Waits for descriptors and deadlines, and calls their handlers."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._handlers: dict[int, Callable[[int], None]] = {}
-        # Added since the events at hand were taken: those are of an earlier owner of the number.
+        # Descriptors added since the last poll: pending events for them belong to an earlier owner of the number.
         self._added: set[int] = set()
         self._deadlines: list[Deadline] = []
         self._flushes: list[Callable[[], None]] = []
@@ -43,17 +43,17 @@ class Loop:
         self.running = True
 
     def add(self, fd: int, handler: Callable[[int], None], mask: int = READABLE) -> None:
-        """Call `handler` with what happened whenever something of `mask` happens on `fd`."""
+        """Call `handler` with the event mask whenever an event in `mask` occurs on `fd`."""
         self._handlers[fd] = handler
         self._added.add(fd)
         self._epoll.register(fd, mask)
 
     def change(self, fd: int, mask: int) -> None:
-        """Wait for something else on `fd`."""
+        """Change the events to wait for on `fd`."""
         self._epoll.modify(fd, mask)
 
     def remove(self, fd: int) -> None:
-        """Forget `fd`, which must still be open."""
+        """Stop watching `fd`, which must still be open."""
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
@@ -64,29 +64,29 @@ class Loop:
         return deadline
 
     def cancel(self, deadline: Deadline) -> None:
-        """Forget a deadline, whether it has passed or not."""
+        """Cancel a deadline, whether or not it has passed."""
         if deadline in self._deadlines:
             self._deadlines.remove(deadline)
 
     def flush_soon(self, call: Callable[[], None]) -> None:
-        """Call `call` when the events at hand are dealt with: answers are collected and written at once."""
+        """Call `call` after the current events are handled, so that replies are collected and written together."""
         self._flushes.append(call)
 
     def later(self, call: Callable[[], None]) -> None:
-        """Call `call` after the answers are written: nobody waits for it."""
+        """Call `call` after the replies are written, for work that no caller waits for."""
         self._later.append(call)
 
     def close(self) -> None:
-        """Give the epoll descriptor back."""
+        """Close the epoll descriptor."""
         self._epoll.close()
 
     def run(self) -> None:
-        """Work until `running` is false."""
+        """Handle events until `running` is false."""
         while self.running:
             self.step()
 
     def step(self) -> None:
-        """Wait for the next events, and deal with them, the answers, and what was put off."""
+        """Wait for the next events, handle them, write the replies, and do the deferred work."""
         events = self._poll(self._timeout_s(), _EVENTS)
         self._added.clear()
         for fd, mask in events:
@@ -124,7 +124,7 @@ class Loop:
         else:
             return
         for deadline in self._deadlines.copy():
-            # One that is called may cancel others.
+            # A callback may cancel other deadlines.
             if deadline.when <= now and deadline in self._deadlines:
                 self._deadlines.remove(deadline)
                 deadline.call()

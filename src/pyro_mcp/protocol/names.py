@@ -1,36 +1,36 @@
-"""Names of files inside a tree: checked when they come from an archive or a guest, and shown harmlessly.
+"""File names inside a tree: validation of names from an archive or a guest, and safe display.
 
-Names are bytes, as they are for the kernel; the root of a tree is the empty name.
+Names are bytes, as in the kernel. The root of a tree is the empty name.
 """
 
 from __future__ import annotations
 
 import re
 
-#: Where a guest has its workspace.
+#: The path of the workspace in a guest.
 WORKSPACE = "/workspace"
 
 MAX_NAME_BYTES = 255  # NAME_MAX
-# PATH_MAX is 4096 with the final NUL; the tree stands below a directory of some length on either side.
+# PATH_MAX is 4096 including the final NUL; on both sides the tree is below a directory whose path takes some of that.
 MAX_PATH_BYTES = 3840
 MAX_DEPTH = 200
 MAX_TARGET_BYTES = 4095
 
 # Control characters, line and paragraph separators, bidirectional overrides, lone surrogates; and the backslash, so
-# that what is shown stands for one name only.
+# that different names are shown differently.
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\\\\\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SHOWN_CHARACTERS = 300
 
 
 class NameRefusedError(Exception):
-    """A name that is not one of a file inside a tree. The text completes "its name …"."""
+    """A name that can't be a file inside a tree. The message completes "its name …"."""
 
 
 def clean_name(raw: bytes) -> bytes:
     """Return a member's name without `./`, doubled and trailing slashes; the root is the empty name.
 
     Raises:
-        NameRefusedError: if it is absolute, goes up, holds a NUL, or is too long or too deep.
+        NameRefusedError: if it is absolute, contains `..` or a NUL, or is too long or too deep.
     """
     if b"\0" in raw:
         raise NameRefusedError("holds a NUL")
@@ -51,7 +51,7 @@ def clean_name(raw: bytes) -> bytes:
 
 
 def parent_of(path: bytes) -> bytes:
-    """Return the name of the directory that holds `path`."""
+    """Return the name of the directory that contains `path`."""
     return path.rpartition(b"/")[0]
 
 
@@ -61,7 +61,7 @@ def join(parent: bytes, name: bytes) -> bytes:
 
 
 def shown(path: bytes) -> str:
-    r"""Return a name as text that is harmless on a terminal and in JSON, and different for different names.
+    r"""Return a name as text that is safe on a terminal and in JSON, and different for different names.
 
     Control characters, bytes that are not UTF-8 and backslashes are written as `\xNN`, `\uNNNN` and `\\`.
     """
@@ -70,7 +70,7 @@ def shown(path: bytes) -> str:
 
 
 def shown_briefly(path: bytes) -> str:
-    """Return a name as `shown` does, its middle left out if it is long: for a sentence."""
+    """Return a name as `shown` does, with the middle elided if it is long, for use in a sentence."""
     text = shown(path) or "."
     if len(text) <= _SHOWN_CHARACTERS:
         return text
@@ -84,5 +84,5 @@ def _visible(found: re.Match[str]) -> str:
         return "\\\\"
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
-    # U+0085 is not the byte 85: the one is valid UTF-8, the other is not.
+    # U+0085 must differ from the byte 0x85, which alone is not valid UTF-8.
     return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"

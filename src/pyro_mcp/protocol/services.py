@@ -1,15 +1,16 @@
-"""Services: commands of a guest that outlive who started them, as host and guest speak of them.
+"""Protocol of services: guest commands that outlive the session that started them.
 
 Constants only, like `wire`.
 
-The body of a SERVICE frame is a JSON object with the operation in `op`. Each is answered on stderr by one JSON object,
-a report or a list of them, then by RESULT; LOGS sends a part of the log on stdout in between, and START the end of
-it if the service failed. START is answered when the service is ready or has failed: if the caller is gone by then,
-nothing has been started.
+The body of a SERVICE frame is a JSON object with the operation in `op`. The reply is one JSON object on stderr, a
+report or a list of reports, followed by RESULT. Between the two, LOGS sends part of the log on stdout, and START sends
+the end of it if the service failed. START is answered when the service is ready or has failed; if the caller
+disconnects before that, the service is killed.
 
-PUBLISH goes on until the service ends. It carries many TCP connections to the service's ports, of which the host tells
-one from another by numbers that it chooses. Both the host's DATA and the guest's STDOUT begin with MUX (number, word)
-then; see the words for what follows. Either side may send WINDOW bytes of a connection before it is given credit.
+PUBLISH lasts until the service ends. It multiplexes TCP connections to the service's ports, identified by numbers that
+the host chooses. The host's DATA and the guest's STDOUT then begin with MUX (connection number, message type), followed
+by what the message types below describe. Either side may send a window's worth of bytes on a connection before it
+receives credit.
 """
 
 from __future__ import annotations
@@ -31,36 +32,36 @@ FAILED: Final = "failed"
 STOPPED: Final = "stopped"
 STATES: Final = frozenset({STARTING, RUNNING, EXITED, FAILED, STOPPED})
 
-# How a service is found to be ready.
+# Kinds of readiness checks.
 READY_FILE: Final = "file"
 READY_TCP: Final = "tcp"
 READY_HTTP: Final = "http"
 READY_COMMAND: Final = "command"
 
 MAX_SERVICES: Final = 16
-#: Of a service's output, so much is kept: the last.
+#: How much of the end of a service's output is kept.
 KEPT_BYTES: Final = 4 * 1024 * 1024
-#: Of a service that failed, so much of its last output comes with the answer.
+#: How much of the end of its output the reply includes if a service failed.
 TAIL_BYTES: Final = 16 * 1024
 MAX_PORTS: Final = 16
-#: A service that says nothing about when it is ready is so when it has run for so long.
+#: A service without a readiness check is ready once it has run for this long.
 SETTLE_MS: Final = 200
 
-#: Connection and word.
+#: Connection number and message type.
 MUX: Final = "<IB"
-# Words. OPEN is followed by the guest's port (u16), DATA by bytes, CREDIT by their number (u32); SHUT says that no
-# more bytes come this way, RESET that the connection is no more, either way, and the number free.
+# Message types. OPEN is followed by the guest's port (u16), DATA by bytes, CREDIT by a byte count (u32). SHUT means
+# that no more bytes follow in this direction; RESET closes both directions and frees the number.
 OPEN: Final = 1
 DATA: Final = 2
 SHUT: Final = 3
 RESET: Final = 4
 CREDIT: Final = 5
-#: The guest's first word, about connection 0: connections can be opened.
+#: The guest's first message, for connection 0: connections can be opened.
 LISTENING: Final = 6
-#: The guest's last word, about connection 0: the service has ended. No connection is opened after it, those that are
-#: open are carried to their end.
+#: Sent by the guest, for connection 0, when the service has ended. No new connections are accepted; open ones are
+#: carried to their end.
 ENDING: Final = 7
-#: How far ahead of the credit each side may be: the guest, and the host.
+#: How many bytes may be sent ahead of credit: by the guest, and by the host.
 OUT_WINDOW_BYTES: Final = 256 * 1024
 IN_WINDOW_BYTES: Final = 64 * 1024
 MAX_CONNECTIONS: Final = 256

@@ -1,21 +1,21 @@
-"""Shells: terminals in a guest that outlive who opened them, as host and guest speak of them.
+"""Protocol of shells: guest terminals that outlive the session that opened them.
 
 Constants only, like `wire`.
 
-The body of a SHELL frame is a JSON object with the operation in `op`. What OPEN, WRITE, SIGNAL, RESIZE, CLOSE and LIST
-answer is a RESULT. READ and ATTACH have streams: each frame on stderr is a JSON object, first the report, then (ATTACH)
-what was skipped for want of speed; on stdout come bytes of the terminal's output; RESULT ends them. The host's DATA
-is what is typed on an attached terminal, EOF means nothing, and CANCEL ends the reading or detaches from the terminal.
+The body of a SHELL frame is a JSON object with the operation in `op`. OPEN, WRITE, SIGNAL, RESIZE, CLOSE and LIST are
+answered by RESULT alone. READ and ATTACH stream: each frame on stderr is a JSON object, first the report, then (ATTACH)
+the number of bytes skipped because the host was too slow; stdout carries the terminal's output; RESULT ends both. The
+host's DATA is input typed on an attached terminal, EOF has no meaning, and CANCEL ends the read or detaches.
 
-Everything that a terminal has put out is counted from 0. The last KEPT_BYTES of it can be read, and with each part
-up to CONTEXT_BYTES of what came before it, so that who draws it knows what the screen looked like.
+Output is addressed by byte offset, from 0. The last KEPT_BYTES can be read, each part together with up to CONTEXT_BYTES
+that precede it, so that the reader can reconstruct the screen.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: The feature of an agent that opens what is asked for in place of a shell: `argv` (`line` as EXEC_LINE), `user`.
+#: Feature: OPEN accepts a program to run instead of a shell: `argv` (with `line`, like EXEC_LINE), and `user`.
 PROGRAMS: Final = "programs"
 
 # Operations.
@@ -32,18 +32,18 @@ LIST: Final = "list"
 RUNNING: Final = "running"
 EXITED: Final = "exited"
 
-#: Signals for the group of processes in the foreground.
+#: Signals that can be sent to the foreground process group.
 SIGNALS: Final = ("HUP", "INT", "TERM", "KILL")
 
 MAX_SHELLS: Final = 16
 KEPT_BYTES: Final = 1024 * 1024
 CONTEXT_BYTES: Final = 256 * 1024
 MAX_READ_BYTES: Final = 256 * 1024
-#: Of what was typed and no program has read.
+#: The limit for input that no program has read yet.
 MAX_PENDING_BYTES: Final = 1024 * 1024
 MAX_COLS: Final = 1000
 MAX_ROWS: Final = 500
-#: How many changes of the size are remembered.
+#: How many size changes are kept.
 MAX_SIZES: Final = 64
 MAX_IDLE_MS: Final = 60_000
 MAX_WAIT_MS: Final = 60_000

@@ -1,11 +1,11 @@
-"""Reading a tar stream, strictly, a chunk at a time.
+"""Decode a tar stream strictly, chunk by chunk.
 
-Formats: ustar, POSIX pax, GNU's long names, and sparse files as GNU tar writes them (old GNU, and pax 1.0). The bytes
-come from the caller and go back to it: `TarDecoder.feed` returns what a chunk completed.
+Supports ustar, POSIX pax, GNU long names, and sparse files as GNU tar writes them (old GNU, and pax 1.0). The decoder
+does no I/O: `TarDecoder.feed` yields what a chunk completed.
 
-Anything ambiguous, or that no program writes, is an error: Python's `tarfile` takes a damaged header for the end of the
-archive, and holds whole pax headers in memory, however long they are. Names come as they stand there: whether one leads
-out of a tree is the caller's question.
+Anything ambiguous, or that no real program writes, is an error. Python's `tarfile` is not used because it treats a
+damaged header as the end of the archive, and reads pax headers of any length into memory. Names are returned as stored:
+the caller must check that they stay inside the tree.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _OLD_SPARSE_MORE_COUNT = 21
 _OCTAL = re.compile(rb" *([0-7]*)[ \0]*")
 _DECIMAL = re.compile(rb"[0-9]{1,19}")
 _TIME = re.compile(rb"(-?[0-9]{1,18})(?:\.([0-9]{1,30}))?")
-# Of a header that is for all members: nobody who means well puts one of these there.
+# In a global header these would apply to every member; no legitimate archive does that.
 _MEANT_FOR_ONE = (b"path", b"linkpath", b"size", b"GNU.sparse")
 
 
 class TarError(ValueError):
-    """The stream is damaged, and at which member. The text completes "the archive …"."""
+    """The stream is damaged. The message completes "the archive …" and names the member."""
 
 
 class TarFormatError(TarError):
-    """Nothing is wrong with the stream, but it holds something that is not read here."""
+    """The stream is valid, but uses a feature that is not supported."""
 
 
 class MemberKind(StrEnum):
@@ -54,7 +54,7 @@ class MemberKind(StrEnum):
 
 
 class Member(NamedTuple):
-    """A member's header. `size` is a file's size; where `segments` is not None, only these parts of it follow."""
+    """A member's header. `size` is a file's full size; if `segments` is not None, only these parts of it follow."""
 
     name: bytes
     kind: MemberKind
@@ -66,7 +66,7 @@ class Member(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Content of the member that came last. The view is into the chunk that was fed."""
+    """Content of the most recent member. The view is into the chunk that was fed."""
 
     offset: int
     data: memoryview
@@ -97,7 +97,7 @@ _KINDS = {
 
 
 class TarDecoder:
-    """One stream, from its first byte to its last."""
+    """The decoder of one stream."""
 
     def __init__(self) -> None:
         self._state = _State.HEADER
@@ -115,17 +115,17 @@ class TarDecoder:
         self._map_lines: int = 0
         self._map_wanted: int = 0
         self._padding: int = 0
-        # The content still to come: the parts of the file, and how much of the first has been read.
+        # The parts of the current file, the index of the current part, and how much of it has been read.
         self._parts: list[tuple[int, int]] = []
         self._part: int = 0
         self._within: int = 0
         self._zero_blocks = 0
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> Generator[Member | Piece]:
-        """Take the next bytes of the stream, and yield what they hold.
+        """Decode the next bytes of the stream, and yield the members and pieces they complete.
 
         Raises:
-            TarError: if this is no tar stream that can be trusted. Nothing may be fed after that.
+            TarError: if the stream is not a valid tar stream. Nothing may be fed after that.
         """
         view = memoryview(chunk)
         at, end = 0, len(view)
@@ -156,7 +156,7 @@ class TarDecoder:
 
     @property
     def content_left(self) -> int:
-        """Return how much of a file's content has to come next, in one piece."""
+        """Return how many contiguous bytes of a file's content come next."""
         return self._parts[self._part][1] - self._within if self._state is _State.CONTENT and not self._skip else 0
 
     @property
@@ -165,14 +165,14 @@ class TarDecoder:
         return self._parts[self._part][0] + self._within
 
     def pass_over(self, count: int) -> None:
-        """Take note that so much of `content_left` has been taken from the stream by other means."""
+        """Skip `count` bytes of `content_left` that the caller has read from the stream itself."""
         self._advance(count)
 
     def finish(self, *, needs_end: bool = True) -> None:
-        """Say that the stream is at its end.
+        """Check that the stream may end here.
 
         Raises:
-            TarError: if it is cut off. Without `needs_end` it may lack the two blocks of zeroes that end an archive.
+            TarError: if it is truncated. Without `needs_end` it may lack the two zero blocks that end an archive.
         """
         if self._held.strip(b"\0") and self._state is _State.END:
             raise TarError("goes on after its end")
@@ -183,7 +183,7 @@ class TarDecoder:
         raise TarError(f"is cut off{where}")
 
     def _take(self, block: bytes) -> Member | None:
-        """Take a complete block, or header."""
+        """Handle a complete block, or extended header."""
         match self._state:
             case _State.HEADER:
                 return self._header(block)
@@ -253,7 +253,7 @@ class TarDecoder:
         if not 0 <= size <= _MAX_SIZE:
             raise TarError(f"has a member of an impossible size: {_text(name)}")
         if size and kind is not MemberKind.FILE and kind is not MemberKind.DIRECTORY:
-            # Some take the content of a link to follow, some not: neither reading can be trusted.
+            # Programs disagree on whether a link's content follows: neither interpretation is safe.
             raise TarError(f"has content for {kind}: {_text(name)}")
         mtime_ns = _time_ns(pax[b"mtime"]) if b"mtime" in pax else _number(fields[5], "time") * 1_000_000_000
         mode = _number(fields[1], "mode") & 0o7777
@@ -306,7 +306,7 @@ class TarDecoder:
         return self._begin_sparse_content()
 
     def _begin_sparse_content(self) -> Member:
-        assert self._member is not None  # noqa: S101 - set on every way here
+        assert self._member is not None  # noqa: S101 - set on every path to here
         name, size = self._member.name, self._member.size
         end = 0
         for offset, length in self._segments:
@@ -340,11 +340,11 @@ class TarDecoder:
 
 
 def _check_sum(block: bytes, field: bytes) -> None:
-    told = _number(field, "checksum")
+    stated = _number(field, "checksum")
     # The field itself counts as eight spaces.
     found = sum(block) - sum(field) + 8 * 0x20
-    # Some old programs took characters for signed.
-    if told != found and told != found - 256 * sum(byte >= 0x80 for byte in block):
+    # Some old programs summed signed characters.
+    if stated not in {found, found - 256 * sum(byte >= 0x80 for byte in block)}:
         raise TarError("is damaged: a header's checksum is wrong")
 
 

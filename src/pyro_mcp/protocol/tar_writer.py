@@ -1,7 +1,7 @@
 """Write a tar stream: POSIX pax, with ustar headers wherever these suffice.
 
-Sparse files are written as GNU tar does (pax, version 1.0), so that any tar of today reads the stream. Names and sizes
-are not checked. Owners are root. Times are whole seconds, unless that takes an extended header anyway.
+Sparse files are written like GNU tar's (pax, version 1.0), which any current tar can read. Names and sizes are not
+checked. Owners are root. Times are whole seconds, unless the member needs an extended header anyway.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROOT_ID = b"0000000\0"
 
 
 def padding(size: int) -> bytes:
-    """Return what follows content of that size."""
+    """Return the padding that follows content of this size."""
     return _ZEROES[: -size % BLOCK_BYTES]
 
 
@@ -34,13 +34,13 @@ def directory_header(path: bytes, mode: int, mtime_ns: int) -> bytes:
 
 
 def file_header(path: bytes, mode: int, mtime_ns: int, size: int) -> bytes:
-    """Return the header of a file; so many bytes of content and their padding follow."""
+    """Return the header of a file; `size` bytes of content and their padding follow."""
     return _header(path, _FILE, mode, mtime_ns, size=size)
 
 
 def sparse_header(path: bytes, mode: int, mtime_ns: int, size: int, segments: Sequence[tuple[int, int]]) -> bytes:
     """Return the header of a sparse file; the content of its segments, one after the other, and the padding follow."""
-    # An empty part at the end is how readers know that a hole follows.
+    # An empty last part tells readers that the file ends with a hole.
     parts = [*segments] if segments and sum(segments[-1]) == size else [*segments, (size, 0)]
     listed = b"".join([b"%d\n" % len(parts), *(b"%d\n%d\n" % part for part in parts)])
     listed += padding(len(listed))
@@ -60,12 +60,12 @@ def symlink_header(path: bytes, target: bytes, mtime_ns: int) -> bytes:
 
 
 def link_header(path: bytes, target: bytes, mode: int, mtime_ns: int) -> bytes:
-    """Return the header of a further name of a file that came before."""
+    """Return the header of a hard link to an earlier member."""
     return _header(path, _LINK, mode, mtime_ns, target=target)
 
 
 def special_header(path: bytes, mode: int, mtime_ns: int) -> bytes:
-    """Return the header of a fifo or a device, without its number: nobody is to make one from it."""
+    """Return the header of a fifo or a device, without device numbers: readers must not create one from it."""
     kind = _SPECIAL.get(stat.S_IFMT(mode), b"6")
     return _header(path, kind, stat.S_IMODE(mode), mtime_ns)
 
@@ -108,7 +108,7 @@ def _block(name: bytes, kind: bytes, mode: int, seconds: int, size: int, target:
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """Return `LENGTH KEY=VALUE` and a newline, where the length counts its own digits."""
+    """Return `LENGTH KEY=VALUE` and a newline; the length includes its own digits."""
     rest = len(key) + len(value) + 3
     length = rest + len(str(rest))
     length = rest + len(str(length))
@@ -122,9 +122,9 @@ def _time(mtime_ns: int) -> bytes:
 
 
 def data_segments(fd: int, size: int, *, most: int) -> tuple[tuple[int, int], ...] | None:
-    """Return offset and length of each part of a file that holds data, at most so many; the last takes the rest.
+    """Return offset and length of a file's data segments, at most `most` + 1; the last one covers the rest.
 
-    None stands for a file without holes, and for a file system that can't say.
+    Returns None for a file without holes, and on a file system that can't report them.
     """
     parts: list[tuple[int, int]] = []
     end = 0

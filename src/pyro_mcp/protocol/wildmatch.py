@@ -1,20 +1,20 @@
-"""Match names against the wildcards of a .gitignore: git's wildmatch.c with WM_PATHNAME, compiled to tokens.
+"""Match names against .gitignore wildcards: git's wildmatch.c with WM_PATHNAME, compiled to tokens.
 
-Like git's, a match gives up early (the codes `_ABORT…`). Unlike git's, it tries nothing twice: whoever writes patterns
-may not make it take exponential time.
+As in git, a match gives up early (the codes `_ABORT…`). Unlike git, results are memoized, so that no pattern can take
+exponential time.
 """
 
 from __future__ import annotations
 
 import string
 
-# A token is a byte, a set of bytes, or one of these: within a directory, across directories, and the latter where a
-# slash follows, which is then optional.
+# A token is a byte, a set of bytes, or one of these: `*` within a directory, `**` across directories, and `**/`, whose
+# slash is optional.
 _STAR, _STARS, _STARS_SLASH = -1, -2, -3
 _SLASH = 0x2F
 _ALL = frozenset(range(256))
 _MATCH, _NO_MATCH, _ABORT_ALL, _ABORT_TO_STARS = range(4)
-#: Each asterisk is a call within a call.
+#: Each asterisk is a recursive call.
 _MAX_STARS = 100
 _PRINTED = frozenset(range(0x21, 0x7F))
 _CLASSES = {
@@ -36,7 +36,7 @@ Token = int | frozenset[int]
 
 
 def compiled(pattern: bytes) -> tuple[Token, ...] | None:
-    """Return the tokens of a pattern, or None for one that matches nothing."""
+    """Return the tokens of a pattern, or None if it can't match anything."""
     tokens: list[Token] = []
     at, stars = 0, 0
     while at < len(pattern):
@@ -67,7 +67,7 @@ def compiled(pattern: bytes) -> tuple[Token, ...] | None:
 
 
 def matches(tokens: tuple[Token, ...], text: bytes) -> bool:
-    """Say whether the whole of a name matches."""
+    """Return whether the whole name matches."""
     return _match(tokens, 0, text, 0, {}) == _MATCH
 
 
@@ -112,13 +112,13 @@ def _bracket(pattern: bytes, at: int) -> tuple[frozenset[int], int] | None:
 
 
 def _is_class(pattern: bytes, at: int) -> bool:
-    """Say whether what follows `[:` is to be the name of a class, which may be missing."""
+    """Return whether `[:` at this place introduces a character class, even an unterminated one."""
     end = pattern.find(b"]", at)
     return end < 0 or (end > at and pattern[end - 1] == 0x3A)
 
 
 def _match(tokens: tuple[Token, ...], at: int, text: bytes, place: int, known: dict[tuple[int, int], int]) -> int:
-    """Match the tokens from one on with the text from a place on; `known` are results for such pairs."""
+    """Match the tokens from `at` on with the text from `place` on; `known` holds the results of such pairs."""
     size = len(text)
     start = at, place
     if start in known:
@@ -151,7 +151,7 @@ def _match(tokens: tuple[Token, ...], at: int, text: bytes, place: int, known: d
 def _after_star(
     tokens: tuple[Token, ...], at: int, text: bytes, place: int, known: dict[tuple[int, int], int], *, crosses: bool
 ) -> int:
-    """Match the rest of the tokens at each place that the asterisk before them reaches."""
+    """Match the remaining tokens at each place that the preceding asterisk reaches."""
     following = tokens[at]
     while place < len(text):
         if isinstance(following, int):

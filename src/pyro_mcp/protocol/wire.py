@@ -1,28 +1,28 @@
-"""The vocabulary of the wire: numbers, names and limits that host and guest agree on.
+"""The constants of the wire protocol: numbers, names and limits shared by host and guest.
 
-Constants only: it is loaded in a guest where each executed line is paid for after every restore. Numbers and names may
-be added, never changed: a restored template may hold an agent of an older build.
+Constants only: in a guest, each line executed here has a cost after every restore. Numbers and names may be added,
+never changed: a restored template may run the agent of an older build.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Raised when an older agent could not understand a newer host, or the other way round.
+#: Increased when an older agent could not understand a newer host, or vice versa.
 GENERATION: Final = 1
 
-#: Starts a session on a lane, which has no connections: sha256(b"pyro lane hello")[:16].
+#: Starts a session on a lane, which is not connection-oriented: sha256(b"pyro lane hello")[:16].
 LANE_MAGIC: Final = bytes.fromhex("c732b74829295849814aab03c4b11f5b")
 NONCE_BYTES: Final = 16
 LANE_COUNT: Final = 24
 LANE_PREFIX: Final = "lane"
 VSOCK_PORT: Final = 5252
 
-#: HELLO's body: our nonce, the generation we speak, the time in nanoseconds since the epoch (0: leave the clock alone).
-#: Later generations may add to it.
+#: HELLO's body: the host's nonce, its generation, the time in nanoseconds since the epoch (0: don't set the clock).
+#: Later generations may append fields.
 HELLO_FORMAT: Final = "<16sIq"
 #: CONFIGURE's body begins with the time in nanoseconds since the epoch, entropy, the machine id, and the length of the
-#: host name that follows. After it comes a JSON object with the rest; nothing stands for an empty one.
+#: host name that follows. A JSON object with the remaining fields comes last; it is omitted if empty.
 CONFIGURE_FORMAT: Final = "<q64s32sB"
 ENTROPY_BYTES: Final = 64
 #: EXEC's body begins with the timeout in milliseconds (0: none), flags, and the numbers of arguments and variables. The
@@ -30,22 +30,22 @@ ENTROPY_BYTES: Final = 64
 EXEC_FORMAT: Final = "<IBII"
 EXEC_STDIN: Final = 1
 EXEC_LAST: Final = 2
-#: The agent's own: the last text names the terminal that the command sits at. Without EXEC_PROGRAM or EXEC_LINE its
-#: arguments are shells to choose from.
+#: Agent-internal: the last string is the command's controlling terminal. Without EXEC_PROGRAM or EXEC_LINE, the
+#: arguments are shells, of which the first that exists is run.
 EXEC_TERMINAL: Final = 4
-#: The arguments are a shell, -c and a command line: the line is run by bash where there is one, else by that shell.
+#: The arguments are a shell, -c and a command line. Bash runs the line if it exists, otherwise that shell does.
 EXEC_LINE: Final = 8
-#: The last text (before a terminal) names the user. Only for an agent with the feature USERS: others would use root.
+#: The last string (before a terminal) is the user. Only for agents with the feature USERS: others would use root.
 EXEC_USER: Final = 16
 USERS: Final = "users"
-#: Shells and services take a `user`, too.
+#: Feature: shells and services accept a `user` as well.
 USERS_OF_ALL: Final = "users of all"
-#: Its stderr is its stdout. Only for an agent with the feature MERGE.
+#: Stderr is merged into stdout. Only for agents with the feature MERGE.
 EXEC_MERGE: Final = 32
 MERGE: Final = "merge"
-#: The agent's own: at a terminal, the arguments are those of one program.
+#: Agent-internal: with EXEC_TERMINAL, the arguments are one program's.
 EXEC_PROGRAM: Final = 64
-#: The task FREEZE can hold the root disk still too.
+#: Feature: the task FREEZE can freeze the root disk as well.
 FREEZE_ROOT: Final = "freeze-root"
 
 # Frames from the host.
@@ -54,7 +54,7 @@ REQUEST: Final = 2
 DATA: Final = 3
 EOF: Final = 4
 CANCEL: Final = 5
-#: Either way: more bytes of one stream may be sent.
+#: In either direction: more bytes of one stream may be sent.
 CREDIT: Final = 6
 CONFIGURE: Final = 7
 EXEC: Final = 8
@@ -74,11 +74,11 @@ FAILURE: Final = 20
 MAX_DATA_BYTES: Final = 64 * 1024
 MAX_JSON_BYTES: Final = 1024 * 1024
 MAX_JSON_DEPTH: Final = 16
-#: More than execve(2) takes: arguments and variables of 2 MiB.
+#: More than execve(2) accepts: 2 MiB of arguments and variables.
 MAX_EXEC_BYTES: Final = 3 * 1024 * 1024
 #: A stream's sender may be this many bytes ahead of what its receiver has acknowledged with CREDIT.
 WINDOW_BYTES: Final = 256 * 1024
-#: A receiver acknowledges at least every so many bytes.
+#: A receiver acknowledges at least every this many bytes.
 CREDIT_BYTES: Final = 64 * 1024
 #: CREDIT's body: the stream (u8, a descriptor number) and how many bytes more (u32).
 CREDIT_FORMAT: Final = "<BI"
@@ -87,7 +87,7 @@ STDIN_STREAM: Final = 0
 STDOUT_STREAM: Final = 1
 STDERR_STREAM: Final = 2
 
-#: The kinds that the guest accepts, and how long the body of each may be.
+#: The frame kinds that the guest accepts, with the maximum length of each body.
 HOST_LIMITS: Final[dict[int, int]] = {
     HELLO: 4096,
     REQUEST: MAX_JSON_BYTES,
@@ -101,7 +101,7 @@ HOST_LIMITS: Final[dict[int, int]] = {
     SHELL: MAX_JSON_BYTES,
     SERVICE: MAX_JSON_BYTES,
 }
-#: The kinds that the host accepts.
+#: The frame kinds that the host accepts, likewise.
 GUEST_LIMITS: Final[dict[int, int]] = {
     READY: 4096,
     STDOUT: MAX_DATA_BYTES,
@@ -116,7 +116,7 @@ PING: Final = "ping"
 PREPARE: Final = "prepare"
 SYNC: Final = "sync"
 POWEROFF: Final = "poweroff"
-#: Keeps a secret in memory: `name` and `value`.
+#: Stores a secret in memory: `name` and `value`.
 KEEP: Final = "keep"
 
 # Flavours of a template, and the values of `configure` for the root disk.
@@ -125,11 +125,11 @@ ATTACH: Final = "attach"
 ROOT_MOUNTED: Final = "mounted"
 ROOT_ATTACH: Final = "attach"
 
-# Further fields of `configure`: mount the workspace's disk, and let its disks be looked at only.
+# Further fields of `configure`: mount the workspace disk; mount all disks read-only, for inspection.
 WORKSPACE: Final = "workspace"
 INSPECT: Final = "inspect"
 
-# Codes of FAILURE. The host has a closed mapping for them and takes any other for a breach of the protocol.
+# Codes of FAILURE. The host maps exactly these; any other code is a protocol violation.
 BAD_REQUEST: Final = "bad_request"
 NOT_CONFIGURED: Final = "not_configured"
 UNSUPPORTED: Final = "unsupported"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pyro_mcp.guest.processes.process import Pipes, failure_of, launch, was_asked_in_vain
+from pyro_mcp.guest.processes.process import Pipes, failure_of, launch, never_read_request
 from pyro_mcp.guest.processes.spawner import Surroundings, become, read_command
 from pyro_mcp.protocol import wire
 
@@ -44,15 +44,15 @@ def ends(process: Process, body: bytes) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_one_that_has_read_its_request_and_done_nothing_more_was_asked_in_vain(process: Process) -> None:
+def test_one_that_has_read_its_request_and_done_nothing_more_never_read_request(process: Process) -> None:
     launch(process, command(b"true"))
     assert read_command(process.pipes.request_theirs) is not None
-    assert was_asked_in_vain(process)
+    assert never_read_request(process)
 
 
 def test_one_that_became_its_command_was_not(process: Process) -> None:
     assert ends(process, command(b"false")) == 1
-    assert not was_asked_in_vain(process)
+    assert not never_read_request(process)
 
 
 def test_a_command_that_fails_has_no_failure_of_ours(process: Process) -> None:

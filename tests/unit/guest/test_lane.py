@@ -18,8 +18,8 @@ from pyro_mcp.protocol.loop import Loop
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pyro_mcp.guest.desk import TaskIntake
     from pyro_mcp.guest.processes.standby import Standby
+    from pyro_mcp.guest.task_intake import TaskIntake
     from pyro_mcp.protocol.documents import Document
 
 NONCE = bytes(range(100, 100 + wire.NONCE_BYTES))
@@ -46,7 +46,7 @@ class QuietMachine:
         raise AssertionError("no command is run here")
 
     @property
-    def desk(self) -> TaskIntake:
+    def task_intake(self) -> TaskIntake:
         raise AssertionError("no task is done here")
 
     def prepare(self, document: Document) -> Document:

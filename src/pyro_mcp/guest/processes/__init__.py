@@ -1,3 +1,3 @@
-"""Processes of the agent: how one is forked and becomes a command, a task or a shell, and the one that waits."""
+"""Processes of the agent: fork one in advance, and turn it into a command, a task or a shell."""
 
 from __future__ import annotations

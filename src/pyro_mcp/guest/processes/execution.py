@@ -1,7 +1,7 @@
-"""One command, or one task of the agent's own, from the process that waits for it to its result.
+"""One command or task, from its prepared process to its result.
 
-No more of its output is kept than fits into the windows that the host gives. An `Execution` is made, and its
-descriptors are registered, together with its process: before any request.
+Output is read only as far as the host's flow control windows permit. An `Execution` is created, and its descriptors are
+registered, together with its process, before any request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pyro_mcp.guest.processes.process import failure_of, launch, linger, was_asked_in_vain
+from pyro_mcp.guest.processes.process import failure_of, launch, linger, never_read_request
 from pyro_mcp.protocol import tasks, wire
 from pyro_mcp.protocol.frames import encode
 from pyro_mcp.protocol.loop import WRITABLE
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
-# After a command has ended, what it left running may still be writing its last words.
-_LAST_WORDS_S = 0.1
-# A command that writes again within this time is left alone for as long, so that its pieces are collected; in a pipe
-# with room for them, since one that filled up meanwhile would hold it up.
+# After a command has ended, its background processes get this long to finish their output.
+_DRAIN_S = 0.1
+# A command that writes again within this time is not read for as long, so that its output is collected. Its pipe is
+# enlarged first: a full one would block the command.
 _REST_S = 0.004
 _SHORT_REST_S = 0.001
 _SMALL_BYTES = 4096
 _PIPE_BYTES = 512 * 1024
 _KILLED = 128 + signal.SIGKILL
-# Written out by hand: it is on the way of every command.
+# Formatted by hand: every command sends one.
 _RESULT = (
     b'{"exit_code":%d,"timed_out":%b,"cancelled":%b,"oom_killed":%b'
     b',"duration_ms":%d,"stdout_bytes":%d,"stderr_bytes":%d}'
@@ -78,16 +78,16 @@ class Output:
 
     @property
     def is_settled(self) -> bool:
-        """Say whether all that the command itself has written is sent."""
+        """Return whether everything that the command itself wrote has been sent."""
         return self.closed or not self._owed_bytes
 
     def credit(self, count: int) -> None:
-        """Take note that the host can take `count` bytes more."""
+        """Record that the host accepts `count` more bytes."""
         self._window += count
         self._resume()
 
     def drain(self) -> None:
-        """Send what is there now, as far as the host takes it; the rest is owed."""
+        """Send the available output as far as the host accepts it; the rest is owed."""
         while not self.closed:
             room = self._room()
             if not room:
@@ -100,12 +100,12 @@ class Output:
             self._owed_bytes = int.from_bytes(fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self.closed = True
         self._execution.loop.remove(self.fd)
 
     def stop_if_closed(self) -> None:
-        """Forget a stream that has ended."""
+        """Stop watching the stream if it has ended."""
         if self.closed:
             self._execution.loop.remove(self.fd)
 
@@ -147,15 +147,15 @@ class Output:
             self._read_s = now
 
     def _rest(self, rest_s: float) -> None:
-        """Let a command that writes in many pieces go on for a while: each of them would wake the agent."""
+        """Stop reading for a while: otherwise each of the command's small writes would wake the agent."""
         if not self._is_wide:
             self._is_wide = True
-            with suppress(OSError):  # on a host, its user may have no more room for pipes
+            with suppress(OSError):  # on a host, the user's limit for pipe memory may be exhausted
                 fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._execution.loop.remove(self.fd)
-        self._execution.loop.at(rest_s, self._rise)
+        self._execution.loop.at(rest_s, self._end_rest)
 
-    def _rise(self) -> None:
+    def _end_rest(self) -> None:
         if not self.closed:
             self._paused = True
             self._resume()
@@ -188,22 +188,22 @@ class Input:
 
     @property
     def is_untouched(self) -> bool:
-        """Say whether the host has sent nothing of it yet."""
+        """Return whether the host has sent no input yet."""
         return not self._written and not self._pending and not self._eof
 
     def write(self, data: bytes) -> None:
-        """Pass on what the host sent; a command that reads no more loses it."""
+        """Pass on the host's data; it is discarded once the command has closed its stdin."""
         if not self._closed and not self._eof:
             self._pending.append(data)
             self._flush()
 
     def end(self) -> None:
-        """Let the command see the end of its input when it has read all of it."""
+        """End the command's input after the data sent so far."""
         self._eof = True
         self._flush()
 
     def close(self) -> None:
-        """Forget what was not read. The descriptor stays the process's."""
+        """Discard unread input. The descriptor stays with the process."""
         self._closed = True
         if self._waiting:
             self._waiting = False
@@ -211,7 +211,7 @@ class Input:
         self._pending.clear()
 
     def break_off(self) -> None:
-        """Give no more to read than was given by now: the end comes early, unless it has come already."""
+        """End the command's input early, discarding what was not written yet."""
         self.close()
         self._execution.process.pipes.close("stdin")
 
@@ -239,7 +239,7 @@ class Input:
             self._acknowledge()
             return
         except BrokenPipeError:
-            # Nobody reads it: take all that comes, so that the host is not left waiting for credit.
+            # The command closed its stdin: discard and acknowledge everything, so that the host never waits for credit.
             self._written += sum(map(len, self._pending))
             self._pending.clear()
         if self._waiting:
@@ -258,7 +258,7 @@ class Input:
 
 
 class Execution:
-    """A process, and from `begin` on the command that it is."""
+    """A prepared process, and from `begin` on its command."""
 
     lane: Outlet
     _session: Conversation
@@ -268,7 +268,7 @@ class Execution:
         self.process = process
         self._is_last = False
         self._is_task = False
-        # It is left to end by itself, once it has all of its input; without all of it, it changes nothing.
+        # Not to be killed once it has all of its input; without all of it, it changes nothing.
         self._finishes = False
         self._on_unused_end = on_unused_end
         self._ident = 0
@@ -279,7 +279,7 @@ class Execution:
         self._timed_out = False
         self._cancelled = False
         self._code: int | None = None
-        # The time for what the command left running to write its last words is over.
+        # The time that background processes had to finish their output is over.
         self._waited = False
         self._finished = False
         pipes = process.pipes
@@ -289,17 +289,17 @@ class Execution:
         loop.add(process.exit_fd, self._on_exit)
 
     def surrender(self) -> Process:
-        """Give the process, which still waits, to somebody who makes something else of it."""
+        """Stop watching the unused process, and return it to a caller who uses it in another way."""
         for fd in (self.process.exit_fd, self.process.pipes.stdout, self.process.pipes.stderr):
             self.loop.remove(fd)
         return self.process
 
     def begin(self, session: Conversation, ident: int, body: bytes) -> None:
-        """Make the process run the command of an EXEC frame, for a session.
+        """Run the command of an EXEC frame for a session.
 
         Raises:
-            RefusalError: if the command is too long. The execution is of no use then.
-            BrokenPipeError: if the process is gone. Another one may do.
+            RefusalError: if the command is too long. The execution can't be used afterwards.
+            BrokenPipeError: if the process has died. The caller may retry with another one.
         """
         self.lane = session.lane
         self._session = session
@@ -314,7 +314,7 @@ class Execution:
             self._deadline = self.loop.at(timeout_ms / 1000, self._on_timeout)
 
     def begin_task(self, session: Conversation, ident: int, body: bytes) -> None:
-        """Make the process do the task of a TASK frame, for a session.
+        """Run the task of a TASK frame for a session.
 
         Raises:
             RefusalError, BrokenPipeError: as `begin`.
@@ -327,8 +327,8 @@ class Execution:
         timeout_ms, flags = tasks.TASK.unpack_from(body)
         launch(self.process, body)
         if not flags & tasks.FREEZES:
-            # Its streams end when it has answered, before it is gone: nobody needs to wait for that. Processes that a
-            # task has frozen, though, continue only when it is gone.
+            # The streams then end once the task has answered, before its process exits, so nobody waits for the exit.
+            # A task that freezes the workspace is different: the workload continues only after its exit.
             self.process.pipes.close_theirs()
         self._finishes = flags & tasks.FINISHES != 0
         if timeout_ms:
@@ -339,14 +339,14 @@ class Execution:
         self.lane.send(encode(self._ident, kind, body))
 
     def credit(self, stream: int, count: int) -> None:
-        """Take note that the host can take more of one stream."""
+        """Record that the host accepts `count` more bytes of one stream."""
         if stream == wire.STDOUT_STREAM:
             self._stdout.credit(count)
         elif stream == wire.STDERR_STREAM:
             self._stderr.credit(count)
 
     def cancel(self) -> None:
-        """Kill the command; its result says so."""
+        """Kill the command; its result is marked as cancelled."""
         if self._finishes:
             self.stdin.break_off()
             return
@@ -354,22 +354,22 @@ class Execution:
         self.process.kill()
 
     def abandon(self) -> None:
-        """Kill the command and forget it: nobody is left to answer."""
+        """Kill the command without answering: the session has ended."""
         if not self._finished:
             self._finished = True
             self._stdout.stop()
             self._stderr.stop()
             if self._finishes and self._code is None:
-                # Its time still runs.
+                # Its timeout still applies.
                 self.stdin.break_off()
                 return
             self._cancel_deadline()
             self.stdin.close()
-            # It may take a while to die; its remains are cleaned up afterwards.
+            # It may take a while to die; `_on_exit` cleans up afterwards.
             self.process.kill()
 
     def settle(self) -> None:
-        """Finish, if the command has ended and all it wrote is on its way."""
+        """Finish if the command has ended and all its output is sent."""
         out, err = self._stdout, self._stderr
         if self._finished or (self._code is None and not self._has_answered()):
             return
@@ -377,7 +377,7 @@ class Execution:
             self._finish()
 
     def _has_answered(self) -> bool:
-        """Say whether this is a task that has said all it has to say, and is about to end."""
+        """Return whether this is a task that has sent its complete answer and is about to exit."""
         return self._is_task and self._stdout.closed and self._stderr.closed and self._stderr.sent_bytes > 0
 
     def _on_timeout(self) -> None:
@@ -385,7 +385,7 @@ class Execution:
         self._timed_out = True
         self.process.kill()
 
-    def _on_last_words(self) -> None:
+    def _on_drained(self) -> None:
         self._deadline = None
         self._waited = True
         self.settle()
@@ -406,7 +406,7 @@ class Execution:
             self._session.execute_again(self._ident, self._body)
             return
         self.stdin.close()
-        # Only now do the streams end when nobody else holds them.
+        # Without these copies, the streams end when no other process has them open.
         self.process.pipes.close_theirs()
         self._stdout.drain()
         self._stderr.drain()
@@ -416,12 +416,12 @@ class Execution:
             self.loop.remove(self.process.exit_fd)
             self._stdout.stop_if_closed()
             self._stderr.stop_if_closed()
-            self._deadline = self.loop.at(_LAST_WORDS_S, self._on_last_words)
+            self._deadline = self.loop.at(_DRAIN_S, self._on_drained)
 
     def _never_was_a_command(self) -> bool:
-        """Say whether the workload killed the process just before it was asked, and nothing is lost with it."""
+        """Return whether the workload killed the process before it read its request, so that it can be retried."""
         wanted = not self._timed_out and not self._cancelled and self.stdin.is_untouched
-        return wanted and was_asked_in_vain(self.process)
+        return wanted and never_read_request(self.process)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
@@ -437,7 +437,7 @@ class Execution:
         else:
             self.send(wire.RESULT, self._result())
         if self._code is None:
-            # A task that has answered: its remains are cleaned up when it is gone.
+            # A task that has answered but not exited: `_on_exit` cleans up.
             self.stdin.close()
         else:
             self.loop.later(self._clean_up)
@@ -445,7 +445,7 @@ class Execution:
 
     def _result(self) -> bytes:
         code = self._code
-        # Of a command, any process may have been the victim, and its shell may have ended well.
+        # In a command, any process may have been the victim, and its shell may still have succeeded.
         oom_killed = (code == _KILLED or not self._is_task) and self.process.ran_out_of_memory()
         return _RESULT % (
             code or 0,
@@ -459,7 +459,7 @@ class Execution:
 
     def _clean_up(self) -> None:
         loop, pipes = self.loop, self.process.pipes
-        # Closing them is not enough: a child that was just forked holds copies, and they would go on waking us.
+        # Closing them is not enough: a child that was just forked has copies, and epoll would continue to report them.
         for fd in (self.process.exit_fd, pipes.stdout, pipes.stderr):
             loop.remove(fd)
         if (self._stdout.closed and self._stderr.closed) or not self._begun:

@@ -1,6 +1,7 @@
-"""Commands on a host without a machine, each below a guard: a process that adopts what the command detaches.
+"""Commands on a host without a VM, each run below a guard process that adopts whatever the command detaches.
 
-The guard finds and kills a command's whole tree where there are no cgroups and no namespaces. Nothing is confined.
+With the guard, a command's whole process tree can be found and killed without cgroups or namespaces. There is no
+isolation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1)
 
 
 class GuardedProcess:
-    """A guard that waits for its command."""
+    """A guard process that waits for its command."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self.pipes = Pipes()
@@ -37,7 +38,7 @@ class GuardedProcess:
         self.pipes.close("request_theirs", "stdin_theirs", "error_theirs")
 
     def status(self) -> int:
-        """Return the exit code of the command, or that of a killed one if its guard died."""
+        """Return the command's exit code, or that of a killed command if the guard died."""
         data = os.read(self.exit_fd, _STATUS_BYTES)
         return int.from_bytes(data, "little") if len(data) == _STATUS_BYTES else _KILLED
 
@@ -54,21 +55,21 @@ class GuardedProcess:
         send_signal_by_fd(self._pidfd, signal.SIGTERM)
 
     def ran_out_of_memory(self) -> bool:
-        """Not known on a host."""
+        """Return False: this is not known on a host."""
         return False
 
     def close(self) -> None:
-        """Give back the descriptors. The guard ends by itself when nothing is left below it."""
+        """Close the descriptors. The guard exits by itself when no process is left below it."""
         self.pipes.close_all()
         os.close(self.exit_fd)
         os.close(self._pidfd)
 
     def _guard(self) -> int:
-        """Be the guard: run the command, adopt what it leaves behind, and end when nothing is left."""
+        """Run as the guard: start the command, adopt its orphans, and exit when no process is left."""
         os.setsid()
-        # The agent does not wait for guards: it ignores this signal, and with that they are gone when they end.
+        # The agent ignores SIGCHLD, so that guards are reaped automatically. A guard does not.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # The guard takes both when it looks for them; nothing interrupts it elsewhere.
+        # The guard receives signals with sigwait only, so they can't interrupt it elsewhere.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -79,7 +80,7 @@ class GuardedProcess:
         if command is None:
             return 0
         pid = fork(lambda: self._run(command))
-        # From here on the command, and what it starts, are all that hold the streams open.
+        # From here on, only the command and its descendants have the streams open.
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         os.dup2(null, 1)
         os.dup2(null, 2)
@@ -95,7 +96,7 @@ class GuardedProcess:
         return 0
 
     def _reap(self, pid: int) -> bool:
-        """Reap what has ended, tell the agent if the command has, and say whether anything is left."""
+        """Reap ended processes, report the command's exit to the agent, and return whether any process is left."""
         while True:
             try:
                 ended, status = os.waitpid(-1, os.WNOHANG)
@@ -105,7 +106,7 @@ class GuardedProcess:
                 return True
             if ended == pid:
                 code = os.waitstatus_to_exitcode(status)
-                _tell(self._exit_theirs, code if code >= 0 else 128 - code)
+                _report(self._exit_theirs, code if code >= 0 else 128 - code)
 
     def _run(self, command: bytes) -> int:
         os.setsid()
@@ -117,7 +118,7 @@ class GuardedProcess:
 
 
 class GuardLauncher:
-    """Makes guards when they are asked for: on a host that is quick."""
+    """Creates guards on demand, which is fast on a host."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
@@ -125,15 +126,15 @@ class GuardLauncher:
 
     @property
     def is_slow(self) -> bool:
-        """Say no: on a host this is quick."""
+        """Return False: forking on a host is fast."""
         return False
 
     def make(self) -> GuardedProcess:
-        """Return a guard that waits."""
+        """Return a new guard that waits for its command."""
         return GuardedProcess(self._surroundings)
 
 
-def _tell(fd: int, code: int) -> None:
+def _report(fd: int, code: int) -> None:
     try:
         os.write(fd, code.to_bytes(_STATUS_BYTES, "little"))
     except BrokenPipeError:
@@ -144,7 +145,7 @@ def _tell(fd: int, code: int) -> None:
 
 def _kill_descendants() -> None:
     victims = _descendants(os.getpid())
-    # Those that stand still can't fork while the others die; whatever slipped through is found at the next death.
+    # Stopped processes can't fork while the others die. A process that was missed is found when the next one dies.
     for number in (signal.SIGSTOP, signal.SIGKILL):
         _signal_all(victims, number)
 

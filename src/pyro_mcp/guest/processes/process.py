@@ -1,6 +1,6 @@
-"""A process that is made before any request, and becomes a command.
+"""A process that is forked before any request, and later becomes a command.
 
-The launchers confine it: `zygote` in a machine, `guard` on a host.
+Its launcher determines the isolation: `zygote` in a VM, `guard` on a host.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pyro_mcp.protocol import wire
 if TYPE_CHECKING:
     from pyro_mcp.protocol.loop import Loop
 
-# How much a pipe takes with nobody reading (pipe(7)). Any user may ask for a megabyte, root for more.
+# The default capacity of a pipe (pipe(7)). Any user may raise it to a megabyte, root further.
 _PIPE_BYTES = 65536
 _READ_BYTES = 65536
 
@@ -25,8 +25,8 @@ _READ_BYTES = 65536
 class Pipes:
     """The pipes between the agent and one process.
 
-    The agent keeps the writing ends of stdout and stderr too: so the end of the command wakes it once, not once for
-    each stream that is closed.
+    The agent keeps the write ends of stdout and stderr open too, so that the end of the command wakes it once, rather
+    than once for each stream that is closed.
     """
 
     __slots__ = (
@@ -52,7 +52,7 @@ class Pipes:
             os.set_blocking(fd, False)
 
     def close(self, *names: str) -> None:
-        """Close the ends called `names`, those that are still open."""
+        """Close the named ends that are still open."""
         for name in names:
             fd: int = getattr(self, name)
             if fd >= 0:
@@ -60,19 +60,19 @@ class Pipes:
                 os.close(fd)
 
     def close_theirs(self) -> None:
-        """Close the agent's copies of the writing ends."""
+        """Close the agent's copies of the write ends."""
         self.close("stdout_theirs", "stderr_theirs")
 
     def close_all(self) -> None:
-        """Close what is still open."""
+        """Close all ends that are still open."""
         self.close(*self.__slots__)
 
     def settle_child(self, *kept: int) -> None:
-        """In the child: make the standard streams, and drop every descriptor that is not the child's or `kept`."""
+        """In the child: set up the standard streams, and close every descriptor except the child's own and `kept`."""
         os.dup2(self.stdout_theirs, 1)
         os.dup2(self.stderr_theirs, 2)
         os.dup2(_nothing_to_read(), 0)
-        # All others are copies of the agent's: lanes, and pipes whose readers would wait for their end.
+        # All others are copies of the agent's descriptors: lanes, and pipes whose readers would never see their end.
         last = 2
         for fd in sorted((self.request_theirs, self.error_theirs, self.stdin_theirs, *kept)):
             os.closerange(last + 1, fd)
@@ -81,64 +81,64 @@ class Pipes:
 
 
 def _nothing_to_read() -> int:
-    """Return a descriptor that is at its end."""
+    """Return a descriptor that is at end of file."""
     try:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        # A workload may have removed its devices, and still be asked to run something.
+        # The workload may have removed /dev/null.
         reading, writing = os.pipe2(os.O_CLOEXEC)
         os.close(writing)
         return reading
 
 
 class Process(Protocol):
-    """One process, waiting or running. Every method is called by the agent alone."""
+    """One process, waiting or running. Only the agent calls its methods."""
 
     @property
     def pipes(self) -> Pipes:
-        """Return the pipes to it."""
+        """Return the pipes to the process."""
         ...
 
     @property
     def exit_fd(self) -> int:
-        """Return the descriptor that becomes readable when the command has ended."""
+        """Return a descriptor that becomes readable when the command has ended."""
         ...
 
     def status(self) -> int:
-        """Reap a command that has ended, and return its exit code: 128 and the signal's number where one ended it."""
+        """Reap a command that has ended, and return its exit code: 128 + N if signal N killed it."""
         ...
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM to the command and whatever descends from it."""
+        """Send SIGTERM to the command and all its descendants."""
         ...
 
     def count_left(self) -> int:
-        """Return how many processes that descend from the command are left, once it has ended and was reaped."""
+        """Return how many descendants of the command are left after it was reaped."""
         ...
 
     def kill(self) -> None:
-        """Kill the command and whatever descends from it, however it was detached."""
+        """Kill the command and all its descendants, including detached ones."""
         ...
 
     def ran_out_of_memory(self) -> bool:
-        """Say whether the kernel killed something for want of memory while it ran."""
+        """Return whether the kernel's OOM killer killed one of its processes."""
         ...
 
     def close(self) -> None:
-        """Release what the agent holds of one that has ended; processes it left running go on."""
+        """Release the resources of a process that has ended; processes it left running continue."""
         ...
 
 
 class Launcher(Protocol):
-    """Makes processes that wait."""
+    """Creates waiting processes."""
 
     @property
     def is_slow(self) -> bool:
-        """Say whether one should be made before it is asked for."""
+        """Return whether a process should be created before it is needed."""
         ...
 
     def make(self) -> Process:
-        """Return a new process that waits."""
+        """Return a new waiting process."""
         ...
 
 
@@ -147,7 +147,7 @@ def launch(process: Process, body: bytes) -> None:
 
     Raises:
         RefusalError: if the command is too long.
-        BrokenPipeError: if the process has been killed meanwhile.
+        BrokenPipeError: if the process has died.
     """
     request = pack_command(body)
     pipes = process.pipes
@@ -159,13 +159,13 @@ def launch(process: Process, body: bytes) -> None:
         raise
     except OSError:
         sent = 0
-    # A process that a signal has stopped meanwhile must not stop the agent: it never waits for the pipe.
+    # The write must not block: a signal may have stopped the process.
     if sent < len(request):
         raise RefusalError(wire.ARGUMENTS_TOO_LONG, "the arguments and the environment of the command are too long")
 
 
-def was_asked_in_vain(process: Process) -> bool:
-    """Say whether a process that has ended did so before it could become its command."""
+def never_read_request(process: Process) -> bool:
+    """Return whether a process ended before it could become its command."""
     unread = fcntl.ioctl(process.pipes.request, termios.FIONREAD, bytes(4))
     return unread != bytes(4)
 
@@ -180,7 +180,7 @@ def failure_of(process: Process) -> RefusalError | None:
 
 
 def linger(loop: Loop, process: Process) -> None:
-    """Go on taking the output of what a command left running, to nowhere, so that it does not die of writing."""
+    """Discard the output of processes that a command left running, so that they don't die of SIGPIPE."""
     pipes = process.pipes
     open_fds = {pipes.stdout, pipes.stderr}
 

@@ -1,4 +1,4 @@
-"""Forking, and becoming a command: the one module of the guest that does it.
+"""Fork processes, and turn them into commands. No other module of the guest does either.
 
 A child never returns into its parent's code.
 """
@@ -22,13 +22,13 @@ from pyro_mcp.protocol import wire
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _WORKSPACE = b"/workspace"
 _LENGTH_BYTES = 4
-#: A child that fails before it is a command; nobody sees this but for a defect of the agent.
+#: Exit status of a child that fails before it becomes a command; visible only if the agent has a bug.
 CHILD_BROKE = 70
 _NOT_EXECUTABLE = (errno.EACCES, errno.EISDIR, errno.ENOEXEC, errno.EPERM, errno.ETXTBSY, errno.ELIBBAD)
 
 
 def fork(child: Callable[[], int]) -> int:
-    """Fork a process that calls `child`, and ends with the status that it returns. Return its pid."""
+    """Fork a process that calls `child` and exits with the status it returns. Return its pid."""
     pid = os.fork()
     if pid:
         return pid
@@ -48,7 +48,7 @@ def send_signal(pid: int, number: int) -> None:
 
 
 def send_signal_by_fd(pidfd: int, number: int) -> None:
-    """Signal the process that `pidfd` stands for, unless it has ended."""
+    """Signal the process that `pidfd` refers to, unless it has ended."""
     try:
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
@@ -56,7 +56,7 @@ def send_signal_by_fd(pidfd: int, number: int) -> None:
 
 
 class Surroundings:
-    """The environment of a command: variables, and where `/workspace` is."""
+    """Environment variables for commands, and the actual path of `/workspace`."""
 
     __slots__ = ("environment", "workspace")
 
@@ -66,15 +66,15 @@ class Surroundings:
 
 
 def pack_command(body: bytes) -> bytes:
-    """Return what makes a waiting child run the command of an EXEC frame.
+    """Return the request that makes a waiting child run the command of an EXEC frame.
 
-    The child takes the last byte when all that is left to do is to become the command.
+    The child reads its last byte just before execve, so an unread byte means that the command never ran.
     """
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body + b"!"
 
 
 def read_command(fd: int) -> bytes | None:
-    """Wait for the request that the agent writes; None if it closes the pipe instead."""
+    """Wait for the agent's request; return None if the agent closes the pipe instead."""
     data = os.read(fd, _LENGTH_BYTES)
     if not data:
         return None
@@ -89,7 +89,7 @@ def read_command(fd: int) -> bytes | None:
 
 
 def become(body: bytes, surroundings: Surroundings, request_fd: int, stdin_fd: int, error_fd: int) -> NoReturn:
-    """Turn the calling process into the command, or say on `error_fd` why that failed, and end."""
+    """Turn the calling process into the command, or report the failure on `error_fd` and exit."""
     status = CHILD_BROKE
     try:
         _run(body, surroundings, request_fd, stdin_fd)
@@ -101,9 +101,9 @@ def become(body: bytes, surroundings: Surroundings, request_fd: int, stdin_fd: i
 
 
 def rehearse(surroundings: Surroundings) -> None:
-    """Do what a waiting child does once it is asked, with a command that is not there.
+    """Run the code path of a waiting child, with a command that does not exist.
 
-    Python has adapted its code to it afterwards, and the memory pages that it writes are the caller's own.
+    Afterwards Python has specialized that code, and the memory pages it writes are already private to the caller.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
@@ -119,7 +119,7 @@ def rehearse(surroundings: Surroundings) -> None:
 
 
 def unpack_failure(data: bytes) -> RefusalError:
-    """Return what a child wrote to its error pipe."""
+    """Decode what a child wrote to its error pipe."""
     code, message, exit_code = marshal.loads(data)  # noqa: S302 - from the agent's own child
     return RefusalError(code, message, exit_code=exit_code)
 
@@ -132,11 +132,11 @@ def _run(body: bytes, surroundings: Surroundings, request_fd: int, stdin_fd: int
     last = 1 + argument_count
     argv = texts[1:last]
     if not argv or not argv[0]:
-        raise RefusalError(wire.BAD_REQUEST, "there is no command", exit_code=126)
+        raise RefusalError(wire.BAD_REQUEST, "the command is empty", exit_code=126)
     environment = surroundings.environment
     if terminal is not None:
-        # First: it becomes the user's, with the other streams.
-        _sit_at(terminal)
+        # Before the user changes: `_become_user` gives the terminal to the user.
+        _attach_terminal(terminal)
     if user is not None:
         _become_user(user, environment)
     for variable in texts[last:]:
@@ -159,7 +159,7 @@ def _run(body: bytes, surroundings: Surroundings, request_fd: int, stdin_fd: int
 
 
 def _execute_line(argv: list[bytes], environment: dict[bytes, bytes]) -> None:
-    """Become bash with a shell's arguments; return if there is no bash."""
+    """Execute bash with the arguments of a shell; return if there is no bash."""
     try:
         _execute([b"bash", *argv[1:]], environment)
     except RefusalError as refusal:
@@ -168,13 +168,13 @@ def _execute_line(argv: list[bytes], environment: dict[bytes, bytes]) -> None:
 
 
 def _become_user(user: bytes, environment: dict[bytes, bytes]) -> None:
-    """Give the calling process the identity of a user, by name or number, and the variables that a login sets."""
+    """Switch the calling process to a user, by name or number, and set the variables that a login sets."""
     found = [entry for entry in _entries("/etc/passwd", 7) if user in {entry[0], entry[2]}]
     if not found:
-        raise RefusalError(wire.NO_SUCH_USER, f"there is no user {os.fsdecode(user)!r}", exit_code=126)
+        raise RefusalError(wire.NO_SUCH_USER, f"no such user: {os.fsdecode(user)!r}", exit_code=126)
     name, _, uid, gid, _, home, shell = found[0]
     groups = [int(entry[2]) for entry in _entries("/etc/group", 4) if name in entry[3].split(b",")]
-    # So that what reopens /dev/stdout and /dev/stderr may.
+    # Without this, the command could not reopen /dev/stdout and /dev/stderr.
     for fd in (1, 2):
         os.fchown(fd, int(uid), int(gid))
     os.setgroups([int(gid), *groups])
@@ -192,13 +192,13 @@ def _entries(path: str, fields: int) -> list[list[bytes]]:
     return [entry for entry in entries if len(entry) == fields and entry[2].isdigit()]
 
 
-def _sit_at(terminal: bytes) -> None:
-    """Make a terminal the controlling one of the calling process, which leads its session, and its standard streams."""
+def _attach_terminal(terminal: bytes) -> None:
+    """Make a terminal the controlling terminal and standard streams of the calling process, a session leader."""
     try:
         fd = os.open(terminal, os.O_RDWR | os.O_NOCTTY)
         fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
     except OSError as error:
-        raise RefusalError(wire.SYSTEM, f"no terminal to sit at: {os.fsdecode(terminal)}: {error.strerror}") from None
+        raise RefusalError(wire.SYSTEM, f"can't open {os.fsdecode(terminal)}: {error.strerror}") from None
     for standard in (0, 1, 2):
         os.dup2(fd, standard)
     os.close(fd)
@@ -207,7 +207,7 @@ def _sit_at(terminal: bytes) -> None:
 
 
 def _become_shell(programs: list[bytes], environment: dict[bytes, bytes]) -> NoReturn:
-    """Become the first of the programs that there is."""
+    """Execute the first of the programs that exists."""
     for program in programs[:-1]:
         try:
             _execute([program], environment)

@@ -1,4 +1,4 @@
-"""The one process that waits to become the next command: another would cost memory."""
+"""Keep one process ready to become the next command. More than one would cost memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pyro_mcp.protocol.loop import Loop
 
 
 class Standby:
-    """Hands out executions that can begin at once."""
+    """Hands out executions that can begin immediately."""
 
     def __init__(self, loop: Loop, launcher: Launcher) -> None:
         self._loop = loop
@@ -24,12 +24,12 @@ class Standby:
         return execution
 
     def replenish(self) -> None:
-        """Make sure that one waits, where making one takes long."""
+        """Prepare an execution if there is none, and creating one is slow."""
         if self._waiting is None and self._launcher.is_slow:
             self._waiting = self._make()
 
     def drop(self) -> None:
-        """Kill the one that waits."""
+        """Kill the prepared process."""
         if self._waiting is not None:
             self._waiting.process.kill()
             self._waiting = None

@@ -1,6 +1,6 @@
-"""Processes that become tasks: the agent's own children, outside the workload's namespaces.
+"""Processes for tasks: children of the agent, outside the workload's namespaces.
 
-The kernel may kill them if memory runs out. The workspace is released when one that held it has ended.
+The kernel may kill them if memory runs out. A frozen workspace is thawed when the process that froze it has ended.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pyro_mcp.guest.processes.spawner import fork, read_command, send_signal_by_
 from pyro_mcp.guest.tasks.area import TaskRoots
 from pyro_mcp.guest.tasks.running import run_task
 
-# One that waits for a disk does not die at once.
+# A process that waits for a disk does not die immediately.
 _END_S = 2.0
 
 
 class TaskProcess:
-    """A process that waits for its task, and then does it."""
+    """A process that waits for its task, then runs it."""
 
     def __init__(self, launcher: TaskLauncher) -> None:
         self.pipes = Pipes()
-        #: Called when it has ended, however that came.
+        #: Called when the process has ended, for whatever reason.
         self.on_end: Callable[[], None] | None = None
         self._launcher = launcher
         self._agent = os.getpid()
@@ -39,7 +39,7 @@ class TaskProcess:
         launcher.alive.add(self)
 
     def status(self) -> int:
-        """Reap it, run what has to follow its end, and return the exit code."""
+        """Reap the process, call `on_end`, and return the exit code."""
         self._launcher.alive.discard(self)
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
@@ -47,40 +47,40 @@ class TaskProcess:
         try:
             _, status = os.waitpid(self._pid, 0)
         except ChildProcessError:
-            # On a host, children are not waited for. Its answer tells how it ended.
+            # On a host, children are reaped automatically. The task's answer has its outcome.
             return 0
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
 
     def ask_to_end(self) -> None:
-        """Kill it: it has nothing to say on going."""
+        """Kill the process: a task has no graceful shutdown."""
         self.kill()
 
     def count_left(self) -> int:
-        """Return 0: it starts nothing that could outlive it."""
+        """Return 0: a task starts no processes."""
         return 0
 
     def kill(self) -> None:
-        """Kill it. It starts nothing that could outlive it."""
+        """Kill the process. A task starts no others."""
         send_signal_by_fd(self.exit_fd, signal.SIGKILL)
 
     def has_ended(self, timeout_s: float) -> bool:
-        """Wait for its end, and say whether it came."""
+        """Wait for the process to end, and return whether it did."""
         poll = select.poll()
         poll.register(self.exit_fd, select.POLLIN)
         return bool(poll.poll(timeout_s * 1000))
 
     def ran_out_of_memory(self) -> bool:
-        """Say whether the kernel killed a task for want of memory since that was last asked."""
+        """Return whether the OOM killer killed a task since the last call."""
         return self._launcher.memory_kills_grew()
 
     def close(self) -> None:
-        """Give back the descriptors."""
+        """Close the descriptors."""
         self.pipes.close_all()
         os.close(self.exit_fd)
 
     def _wait(self) -> int:
-        """Be the process."""
+        """Run as the task process."""
         os.setsid()
         for number in (signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
@@ -95,27 +95,27 @@ class TaskProcess:
             return 0
         os.dup2(pipes.stdin_theirs, 0)
         os.close(pipes.stdin_theirs)
-        return run_task(body, self._launcher.grounds)
+        return run_task(body, self._launcher.roots)
 
 
 class TaskLauncher:
-    """Makes processes for tasks; on a host there is nothing more to it."""
+    """Creates processes for tasks. This base class is used as it is on a host."""
 
     is_slow = False
 
-    def __init__(self, grounds: TaskRoots) -> None:
-        self.grounds = grounds
+    def __init__(self, roots: TaskRoots) -> None:
+        self.roots = roots
         self.alive: set[TaskProcess] = set()
 
     def end_all(self) -> None:
-        """Kill all tasks, and wait for their ends, in bounded time."""
+        """Kill all tasks, and wait for them to end, for a bounded time."""
         for process in self.alive:
             process.kill()
         for process in self.alive:
             process.has_ended(_END_S)
 
     def make(self) -> TaskProcess:
-        """Return a process that waits."""
+        """Return a new waiting process."""
         return TaskProcess(self)
 
     def fork(self, child: Callable[[], int]) -> int:
@@ -123,8 +123,8 @@ class TaskLauncher:
         return fork(child)
 
     def confine(self) -> None:
-        """In the child: be what a task is to be."""
+        """In the child: apply the limits of tasks. There are none on a host."""
 
     def memory_kills_grew(self) -> bool:
-        """Say whether the kernel killed a task for want of memory since this was last asked: not known on a host."""
+        """Return whether the OOM killer killed a task since the last call. Not known on a host: False."""
         return False

@@ -1,3 +1,3 @@
-"""Services: their processes, readiness checks, logs and the tunnels to their ports."""
+"""Services: processes, readiness checks, logs, and tunnels to their ports."""
 
 from __future__ import annotations

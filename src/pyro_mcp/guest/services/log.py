@@ -1,4 +1,4 @@
-"""The last output of a service, in the agent's memory: never on a disk, since it may be secret."""
+"""Keep the end of a service's output in the agent's memory. It may be secret, so it is never written to a disk."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pyro_mcp.protocol import services
 from pyro_mcp.protocol.loop import Loop
 
 _READ_BYTES = 65536
-# Output that comes faster than this is collected for so long: each piece would wake the agent, and a flood keep it.
+# Output that arrives faster than this is collected for this long: otherwise each piece would wake the agent, and a
+# flood would keep it busy.
 _REST_S = 0.004
-# Dropping from the front is done in steps.
+# Old output is dropped in steps of at least this size.
 _SLACK_BYTES = 256 * 1024
-# When the service has ended, no more than the pipes hold is left to read.
+# When the service has ended, no more than the capacity of the pipes is left to read.
 _DRAINS = 32
 
 
 class ServiceLog:
-    """The last output of two pipes. `start` and `end` count bytes; output before `start` is gone."""
+    """The end of the output of two pipes. `start` and `end` are byte offsets; output before `start` was dropped."""
 
     def __init__(self, loop: Loop) -> None:
         self.start = 0
@@ -30,22 +31,22 @@ class ServiceLog:
 
     @property
     def end(self) -> int:
-        """Return how much was written."""
+        """Return the total number of bytes written so far."""
         return self.start + len(self._kept)
 
     def part(self, start: int, count: int) -> bytes:
-        """Return at most `count` bytes from `start` on, as far as they are kept."""
+        """Return at most `count` bytes from `start` on, as far as they are still kept."""
         first = max(start - self.start, 0)
         return bytes(self._kept[first : first + count])
 
     def follow(self, pipes: Pipes) -> None:
-        """Take what comes out of a command's streams from now on."""
+        """Record the output of a command from now on."""
         for fd in (pipes.stdout, pipes.stderr):
             self._open[fd] = True
             self._loop.add(fd, lambda mask, fd=fd: self._on_event(fd))  # noqa: ARG005
 
     def finish(self) -> None:
-        """Take what is there, and no more: the pipes are closed after this."""
+        """Read the remaining output, then stop. The caller may close the pipes afterwards."""
         for fd in tuple(self._open):
             for _ in range(_DRAINS):
                 if not self._read(fd):
@@ -58,16 +59,16 @@ class ServiceLog:
         if self._read(fd) and is_fast and fd in self._open:
             self._loop.remove(fd)
             self._open[fd] = False
-            self._loop.at(_REST_S, lambda: self._rise(fd))
+            self._loop.at(_REST_S, lambda: self._end_rest(fd))
 
-    def _rise(self, fd: int) -> None:
-        # Another service's pipe may have the number by now; that one is not resting here.
+    def _end_rest(self, fd: int) -> None:
+        # The number may belong to another service's pipe by now.
         if self._open.get(fd) is False:
             self._open[fd] = True
             self._loop.add(fd, lambda mask: self._on_event(fd))  # noqa: ARG005
 
     def _read(self, fd: int) -> bool:
-        """Take what one read gives; say whether there may be more."""
+        """Read once; return whether there may be more."""
         if fd not in self._open:
             return False
         try:

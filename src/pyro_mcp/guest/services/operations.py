@@ -1,6 +1,6 @@
-"""Services: commands that outlive the caller, each with a name, a log, and a moment when it is ready.
+"""Operations on services: commands that outlive their session, each with a name, a log and a readiness check.
 
-Each ends with everything it started.
+When a service ends, every process that it started is killed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, cast
 
-from pyro_mcp.guest.answers import Performer, Reply
+from pyro_mcp.guest.answers import OperationTable, Reply
 from pyro_mcp.guest.detached import discard, start_detached
 from pyro_mcp.guest.processes.process import failure_of
 from pyro_mcp.guest.refusal import RefusalError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 
 
-class Services(Performer):
+class Services(OperationTable):
     """The services of a guest."""
 
     kind = "service"
@@ -55,7 +55,7 @@ class Services(Performer):
         def line(command: str) -> bytes:
             return _body(["/bin/sh", "-c", command], cwd, env, user, wire.EXEC_LINE)
 
-        # A check that can't be made is refused before anything runs.
+        # An invalid check is refused before anything runs.
         make = None if wanted is None else check_for(self._machine, wanted, line)
         if wanted is not None:
             starting = (each for each in self._services.values() if each.state == services.STARTING)
@@ -65,7 +65,7 @@ class Services(Performer):
         service = Service(self._machine, name, str(document["run"]), wanted, process)
         self._services[name] = service
         reply = Reply(session, ident, lambda: service.fail("abandoned"))
-        service.when_started.append(lambda: reply.give(service.report(), self._last_words(service)))
+        service.when_started.append(lambda: reply.give(service.report(), self._tail(service)))
         loop = self._machine.loop
 
         def readiness(on_ready: Callable[[], None]) -> Readiness:
@@ -91,7 +91,7 @@ class Services(Performer):
         there = self._services.get(name)
         if there is not None:
             if there.is_live:
-                raise RefusalError(wire.SERVICE_RUNS, "a service of that name runs")
+                raise RefusalError(wire.SERVICE_RUNS, "a service with that name is already running")
             self._forget(there)
         if len(self._services) < services.MAX_SERVICES:
             return
@@ -99,13 +99,13 @@ class Services(Performer):
             if not each.is_live:
                 self._forget(each)
                 return
-        raise RefusalError(wire.TOO_MANY_SERVICES, f"there are {len(self._services)} services")
+        raise RefusalError(wire.TOO_MANY_SERVICES, f"{len(self._services)} services are already running")
 
     def _forget(self, service: Service) -> None:
         if self._services.get(service.name) is service:
             del self._services[service.name]
 
-    def _last_words(self, service: Service) -> bytes:
+    def _tail(self, service: Service) -> bytes:
         if service.state == services.RUNNING:
             return b""
         log = service.log
@@ -120,7 +120,7 @@ class Services(Performer):
         start, count = cast("int", document["start"]), cast("int", document["count"])
         log = service.log
         if start < 0:
-            # Counted from the end.
+            # Relative to the end.
             start = log.end + start
         start = min(max(start, log.start), log.end)
         Reply(session, ident).give({**service.report(), "start": start}, log.part(start, count))
@@ -155,6 +155,6 @@ class Services(Performer):
 def _body(argv: list[str], cwd: str, env: dict[str, str], user: str, flags: int) -> bytes:
     texts = [cwd, *argv, *(f"{name}={value}" for name, value in env.items()), *([user] if user else [])]
     flags |= wire.EXEC_USER if user else 0
-    # Bytes that are not UTF-8 are surrogates here.
+    # Bytes that are not UTF-8 arrive as surrogates.
     packed = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in texts)
     return _EXEC.pack(0, flags, len(argv), len(env)) + packed

@@ -1,7 +1,7 @@
-"""Check whether a service is ready: a file exists, a port takes a connection, a page answers, a command succeeds.
+"""Check whether a service is ready: a file exists, a port accepts connections, a URL responds, a command succeeds.
 
-Checks are frequent at first, since most services are up soon, then as far apart as was asked. Each is part of the
-agent's loop, which never waits for one.
+Checks are frequent at first, since most services start quickly, then as far apart as requested. They run in the agent's
+event loop and never block it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.documents import Document
     from pyro_mcp.protocol.loop import Deadline, Loop
 
-    # Told why it is not ready; "" if it is.
+    # Called with the reason why the service is not ready; "" if it is ready.
     Tell = Callable[[str], None]
 
 _FIRST_S = 0.01
 _GROWTH = 1.5
-# Most services are up within this time: until then, they are not kept waiting for longer than that.
+# Most services start within _CLOSELY_S: until then, checks are at most _CLOSE_S apart.
 _CLOSELY_S = 2.0
 _CLOSE_S = 0.04
-# A command costs more to ask than a port.
+# Running a command costs more than probing a port.
 _FIRST_COMMAND_S, _CLOSE_COMMAND_S = 0.05, 0.2
-# One check of many; a server that takes longer to answer is asked again.
+# The timeout of a single check, after which it is repeated.
 _ATTEMPT_S = 10.0
 _READ_BYTES = 65536
 _STATUS_LINE_BYTES = 64
@@ -44,15 +44,15 @@ _OK_STATUSES = (b"2", b"3")
 
 
 class Check(Protocol):
-    """A check that is being made."""
+    """A check in progress."""
 
     def close(self) -> None:
-        """Break it off, or forget it."""
+        """Abort the check, or release its resources."""
         ...
 
 
 class Readiness:
-    """Asks again and again until the answer is yes. `detail` says what the last answer was."""
+    """Repeats a check until it succeeds. `detail` is the reason of the last failure."""
 
     def __init__(
         self, machine: Machine, wanted: Document, make: Callable[[Tell], Check], on_ready: Callable[[], None]
@@ -73,7 +73,7 @@ class Readiness:
         self._plan()
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop checking."""
         self._closed = True
         if self._deadline is not None:
             self._loop.cancel(self._deadline)
@@ -94,7 +94,7 @@ class Readiness:
         except (OSError, RefusalError) as error:
             self._tell(str(error))
             return
-        # It may have been answered while it was made.
+        # The constructor may already have reported a result.
         if self._has_answer():
             check.close()
         else:
@@ -113,7 +113,7 @@ class Readiness:
             return
         self.detail = problem
         if problem:
-            # Not at once: a check that is answered while it is made must find that it is.
+            # Deferred, so that a check that fails in its constructor is recognized as finished (`_has_answer`).
             self._loop.later(self._plan_unless_closed)
         else:
             self._closed = True
@@ -130,10 +130,10 @@ class Readiness:
 
 
 def check_for(machine: Machine, wanted: Document, command_body: Callable[[str], bytes]) -> Callable[[Tell], Check]:
-    """Return what makes one check of the kind that is wanted. `command_body` is EXEC's body for a shell line.
+    """Return a factory for single checks. `command_body` returns the body of EXEC for a command line.
 
     Raises:
-        RefusalError: if there is no such kind.
+        RefusalError: if the kind of check is unknown.
     """
     match wanted["kind"]:
         case services.READY_FILE:
@@ -148,21 +148,21 @@ def check_for(machine: Machine, wanted: Document, command_body: Callable[[str], 
             body = command_body(str(wanted["command"]))
             return lambda tell: CommandCheck(machine, body, tell)
         case kind:
-            raise RefusalError(wire.BAD_REQUEST, f"there is no check of the kind {kind!r}")
+            raise RefusalError(wire.BAD_REQUEST, f"unknown kind of readiness check: {kind!r}")
 
 
 def refuse_if_answered(wanted: Document, others: Iterable[Document | None]) -> None:
-    """Check that nobody but the service can answer at the guest's own port that will tell when it is ready.
+    """Check that only the new service can answer on the guest's port that its readiness check probes.
 
     `others` are the checks of the services that are starting.
 
     Raises:
-        RefusalError: if somebody does, or may soon: the service would be taken for ready whatever becomes of it.
+        RefusalError: if another process answers there, or may soon: the new service would always appear ready.
     """
     addresses = set(_addresses(wanted))
     for host, port in addresses:
         if any((host, port) in _addresses(other or {}) for other in others) or _is_taken(host, port):
-            raise RefusalError(wire.PORT_ANSWERED, f"port {port} is answered already")
+            raise RefusalError(wire.PORT_ANSWERED, f"port {port} is already in use")
 
 
 def _addresses(wanted: Document) -> list[tuple[str, int]]:
@@ -170,7 +170,7 @@ def _addresses(wanted: Document) -> list[tuple[str, int]]:
 
 
 def _is_taken(host: str, port: int) -> bool:
-    """Say whether something listens at an address of this guest's: where it does not, connecting is refused at once."""
+    """Return whether a process listens on a local address of this guest; if not, connecting is refused immediately."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as local:
@@ -179,25 +179,25 @@ def _is_taken(host: str, port: int) -> bool:
             probe.settimeout(_PROBE_S)
             return probe.connect_ex((host, port)) != errno.ECONNREFUSED
     except OSError:
-        # Not this guest's own, or no such protocol here.
+        # Not a local address, or the protocol is not supported.
         return False
 
 
 class FileCheck:
-    """Is there a file, and not the one that an earlier start left behind?"""
+    """Succeeds if the file exists and is not left over from an earlier start."""
 
     def __init__(self, before: FileVersion | None, now: FileVersion | None, tell: Tell) -> None:
         if now is None:
-            tell("there is no such file")
+            tell("no such file")
         else:
-            tell("" if now != before else "the file is older than this start, and has not changed since")
+            tell("" if now != before else "the file existed before the service was started, and has not changed since")
 
     def close(self) -> None:
-        """Do nothing: it was answered at once."""
+        """Do nothing: the constructor reports the result."""
 
 
 class PortCheck:
-    """Does one of the addresses take a connection; and, where there is a request, answer it with 2xx or 3xx?"""
+    """Succeeds if one of the addresses accepts a connection and, if there is a request, answers it with 2xx or 3xx."""
 
     def __init__(self, loop: Loop, addresses: Sequence[tuple[str, int]], request: bytes, tell: Tell) -> None:
         self._loop = loop
@@ -209,7 +209,7 @@ class PortCheck:
         self._try_next(errno.ECONNREFUSED)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         connection, self._socket = self._socket, None
         if connection is not None:
             self._loop.remove(connection.fileno())
@@ -239,7 +239,7 @@ class PortCheck:
         if problem:
             self._try_next(problem)
         elif not self._request:
-            self._say("")
+            self._finish("")
         else:
             try:
                 connection.send(self._request)
@@ -266,17 +266,17 @@ class PortCheck:
         words = line.split()
         if len(words) > 1 and line.startswith(b"HTTP/") and len(words[1]) == 3:
             is_good = words[1][:1] in _OK_STATUSES
-            self._say("" if is_good else f"it answers with HTTP {words[1].decode('ascii', 'replace')}")
+            self._finish("" if is_good else f"it answers with HTTP {words[1].decode('ascii', 'replace')}")
         elif not data or len(self._answer) >= _STATUS_LINE_BYTES:
-            self._say("what it answers is not HTTP")
+            self._finish("the response is not HTTP")
 
-    def _say(self, problem: str) -> None:
+    def _finish(self, problem: str) -> None:
         self.close()
         self._tell(problem)
 
 
 class CommandCheck:
-    """Does a command succeed? What it prints is of no interest."""
+    """Succeeds if a command exits with 0. Its output is discarded."""
 
     def __init__(self, machine: Machine, body: bytes, tell: Tell) -> None:
         self._loop = machine.loop
@@ -292,7 +292,7 @@ class CommandCheck:
         self._loop.add(self._process.exit_fd, self._on_exit)
 
     def close(self) -> None:
-        """Kill it, if it has not ended; its resources are released when it has."""
+        """Kill the command if it still runs; its resources are released when it has ended."""
         if not self._over:
             self._over = True
             self._process.kill()

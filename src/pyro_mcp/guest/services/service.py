@@ -1,4 +1,4 @@
-"""A service: a command that runs on after the session that started it, with its log and its tunnels."""
+"""A service: a command that outlives the session that started it, with its log and its tunnels."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _LIVE = {services.STARTING, services.RUNNING}
 
 
 class Service:
-    """A command, from the moment that it is asked for until it is forgotten."""
+    """One run of a service, from its start until another service replaces it."""
 
     def __init__(self, machine: Machine, name: str, run: str, wanted: Document | None, process: Process) -> None:
         self.name = name
         self.run = run
-        #: The check that tells when it is ready.
+        #: The readiness check, or None.
         self.wanted = wanted
         self.state = services.STARTING
         self.exit_code: int | None = None
@@ -37,7 +37,7 @@ class Service:
         self.killed = False
         self.problem = ""
         self.detail = ""
-        #: How many processes its command had left running when it ended well: one that went to the background.
+        #: How many processes were left when the command exited with 0: more than none if it went to the background.
         self.left_running = 0
         self.log = ServiceLog(machine.loop)
         self.tunnels: list[Tunnel] = []
@@ -53,11 +53,11 @@ class Service:
 
     @property
     def is_live(self) -> bool:
-        """Say whether its command runs."""
+        """Return whether its command is running."""
         return self.state in _LIVE
 
     def report(self) -> Document:
-        """Return what is known of it."""
+        """Return the report for the host."""
         return {
             "service": self.name,
             "run": self.run,
@@ -74,15 +74,15 @@ class Service:
         }
 
     def follow(self) -> None:
-        """Go on once the command is there: its pipes are its log."""
+        """Start logging, once the command has been executed."""
         pipes = self._process.pipes
         pipes.close("request", "stdin", "error")
-        # Only so does the end of a stream show.
+        # Otherwise the end of a stream would not be seen.
         pipes.close_theirs()
         self.log.follow(pipes)
 
     def become_ready_when(self, readiness: Callable[[Callable[[], None]], Readiness] | None, timeout_ms: int) -> None:
-        """Be running once the checks say so, or when it has run for a moment; after `timeout_ms` it has failed."""
+        """Become running when the checks succeed (or, without checks, after a moment); fail after `timeout_ms`."""
         if readiness is None:
             self._deadlines.append(self._loop.at(services.SETTLE_MS / 1000, self._on_ready))
             return
@@ -90,22 +90,22 @@ class Service:
         self._readiness = readiness(self._on_ready)
 
     def fail(self, problem: str) -> None:
-        """Kill it: it has failed when it is gone."""
+        """Kill the service if it is still starting; its state is failed once it has ended."""
         if self.state == services.STARTING and not self.problem:
             self.problem = problem
             self._stop_checking()
             self._process.kill()
 
     def end(self, grace_s: float, when_ended: Callable[[], None]) -> None:
-        """Ask it to end, and kill it if it has not after `grace_s`; `when_ended` is called when it is gone."""
+        """Ask the service to end, and kill it after `grace_s`; `when_ended` is called when it has ended."""
         self.when_ended.append(when_ended)
         self._stop_checking()
         if not self._stopping:
             self._stopping = True
             self._process.ask_to_end()
-        self._deadlines.append(self._loop.at(grace_s, self._kill_at_last))
+        self._deadlines.append(self._loop.at(grace_s, self._on_grace_over))
 
-    def _kill_at_last(self) -> None:
+    def _on_grace_over(self) -> None:
         self.killed = True
         self._process.kill()
 
@@ -143,7 +143,7 @@ class Service:
             self.problem = self.problem or "exited"
         else:
             self.state = services.EXITED
-        # A service is one command with all that it started.
+        # A service ends with every process that it started.
         self._process.kill()
         self.log.finish()
         if self._process.pipes.error >= 0:

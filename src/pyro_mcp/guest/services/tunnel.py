@@ -1,4 +1,4 @@
-"""Connections from the host to a service's ports on the guest's loopback, and no others: many over one lane."""
+"""Carry connections from the host to a service's loopback ports, and to no others, multiplexed over one lane."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _FRAME = struct.Struct("<IIB" + services.MUX.removeprefix("<"))
 _AFTER_LENGTH = _FRAME.size - 4
 _PORT = struct.Struct("<H")
-# A listener may be on either; the second is tried when the first refuses.
+# The service may listen on either; the second is tried if the first refuses.
 _LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _UNDERWAY = {0, errno.EINPROGRESS}
 
 
 class Tunnel:
-    """All connections of one published service: the request that lasts from PUBLISH to its RESULT."""
+    """All connections of one PUBLISH request."""
 
     def __init__(
         self, loop: Loop, session: Conversation, ident: int, ports: frozenset[int], siblings: list[Tunnel]
@@ -44,11 +44,11 @@ class Tunnel:
 
     @property
     def stdin(self) -> Tunnel:
-        """Return where DATA goes."""
+        """Return the destination of DATA."""
         return self
 
     def write(self, data: bytes) -> None:
-        """Handle a word of the host's about a connection. One for a closed connection crossed its RESET."""
+        """Handle a message about a connection. Messages for closed connections crossed their RESET and are ignored."""
         number, word = MUX.unpack_from(data)
         if word == services.OPEN:
             self._open(number, *_PORT.unpack_from(data, MUX.size))
@@ -62,15 +62,15 @@ class Tunnel:
         """Do nothing: each connection has its own credit."""
 
     def cancel(self) -> None:
-        """Reset what is open, and answer."""
+        """Reset all open connections, and answer."""
         self._close(cancelled=True)
 
     def abandon(self) -> None:
-        """Reset what is open: the host has gone."""
+        """Reset all open connections: the session has ended."""
         self._close()
 
     def finish(self) -> None:
-        """Answer once what the service sent before it ended has been taken, or after a while."""
+        """Answer once everything that the service sent before it ended is delivered, or after `LINGER_S`."""
         if self._draining is None:
             self._draining = self.loop.at(LINGER_S, self._close)
             self.send(0, services.ENDING)
@@ -79,30 +79,30 @@ class Tunnel:
             self._close_if_drained()
 
     def send(self, number: int, word: int, data: bytes = b"") -> None:
-        """Send a word about a connection."""
-        # The frame's header and the word's own at once, so that bulk data is copied only once.
+        """Send a message about a connection."""
+        # Both headers are packed at once, so that bulk data is copied only once.
         self._lane.send(_FRAME.pack(_AFTER_LENGTH + len(data), self._ident, wire.STDOUT, number, word) + data)
 
     def has_room(self) -> bool:
-        """Return whether the lane takes more; if not, all connections go on once it does."""
+        """Return whether the lane accepts more data; if not, all connections continue once it does."""
         if not self._lane.is_congested:
             return True
         if not self._waits_for_lane:
             self._waits_for_lane = True
-            self._lane.call_when_drained(self._go_on)
+            self._lane.call_when_drained(self._on_drained)
         return False
 
     def forget(self, number: int) -> None:
-        """Remove a connection that is closed."""
+        """Remove a closed connection."""
         self._connections.pop(number, None)
         self._close_if_drained()
 
     def reject(self, number: int, reason: str) -> None:
-        """Abort a connection: the host sent what it may not."""
+        """Abort a connection on which the host violated the protocol."""
         del reason
         self._connections[number].abort()
 
-    def _go_on(self) -> None:
+    def _on_drained(self) -> None:
         self._waits_for_lane = False
         for connection in list(self._connections.values()):
             connection.settle()
@@ -147,7 +147,7 @@ class ServiceConnection(Connection):
             try:
                 connection = socket.socket(family, socket.SOCK_STREAM)
             except OSError:
-                # No IPv6 here, or no descriptors left.
+                # IPv6 is not available, or no descriptors are left.
                 continue
             connection.setblocking(False)
             if connection.connect_ex((host, self._port)) in _UNDERWAY:
@@ -159,7 +159,7 @@ class ServiceConnection(Connection):
         self.abort()
 
     def close(self, *, abort: bool) -> None:
-        """Close the socket, and stop connecting."""
+        """Close the socket, also one that is still connecting."""
         connection = self._take_connecting()
         if connection is not None:
             connection.close()

@@ -1,3 +1,3 @@
-"""Shells, and reading from and attaching to them."""
+"""Shells: open them, read from them and attach to them."""
 
 from __future__ import annotations

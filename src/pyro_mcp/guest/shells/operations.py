@@ -1,6 +1,6 @@
-"""Shells, and other programs that a person uses: each at a terminal, which stays when the caller that opened it goes.
+"""Operations on shells and other interactive programs, each on a terminal that outlives the session that opened it.
 
-Each ends with everything it started.
+When a shell is closed, every process that it started is killed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.guest import terminals
-from pyro_mcp.guest.answers import Answer, Performer
+from pyro_mcp.guest.answers import Answer, OperationTable
 from pyro_mcp.guest.detached import discard
 from pyro_mcp.guest.processes.process import failure_of, launch
 from pyro_mcp.guest.refusal import RefusalError
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 _EXEC = struct.Struct(wire.EXEC_FORMAT)
 _PROGRAMS = (b"bash", b"sh")
 _TERM = b"TERM=xterm-256color"
-# A terminal puts these around pasted text, for a program that has asked for it.
+# The markers around pasted text, for programs that have enabled bracketed paste.
 _PASTE, _PASTED = "\x1b[200~", "\x1b[201~"
 
 
-class Shells(Performer):
+class Shells(OperationTable):
     """The shells of a guest."""
 
     kind = "shell"
@@ -55,15 +55,15 @@ class Shells(Performer):
         name = str(document["shell"])
         cols, rows = _size(document)
         if name in self._shells:
-            raise RefusalError(wire.CONFLICT, "there is a shell of that name")
+            raise RefusalError(wire.CONFLICT, "a shell with that name already exists")
         if len(self._shells) >= shells.MAX_SHELLS:
-            raise RefusalError(wire.TOO_MANY_SHELLS, f"there are {len(self._shells)} shells")
+            raise RefusalError(wire.TOO_MANY_SHELLS, f"{len(self._shells)} shells are already open")
         process, controlling = self._launched(document)
         loop = self._machine.loop
         terminal = terminals.Terminal(loop, controlling, cols, rows)
         shell = Shell(name, process, terminal, loop, cwd=str(document.get("cwd", "/workspace")))
         self._shells[name] = shell
-        # A caller that is gone before the answer has no use for it.
+        # If the caller disconnects before the answer, the shell is not needed.
         answer = Answer(session, ident, lambda: self._drop(shell))
 
         def on_started(mask: int) -> None:
@@ -75,7 +75,7 @@ class Shells(Performer):
                 answer.refuse(failure)
             else:
                 answer.give(shell.report())
-            # Only now is it certain that the request was read.
+            # Not earlier: only now is it certain that the request was read.
             process.pipes.close_all()
 
         loop.add(process.pipes.error, on_started)
@@ -105,13 +105,13 @@ class Shells(Performer):
                 if is_last_attempt or not isinstance(error, BrokenPipeError):
                     raise
                 continue
-            # Its own terminal is all that it has.
+            # The program uses only its terminal.
             process.pipes.close("request", "stdin", "stdout", "stderr", "stdout_theirs", "stderr_theirs")
             return process, controlling
         raise AssertionError
 
     def _drop(self, shell: Shell) -> None:
-        """Forget a shell; its remains are cleaned up when its program is gone."""
+        """Remove a shell, kill it, and clean up when its program has ended."""
         if self._shells.get(shell.name) is shell:
             del self._shells[shell.name]
         for view in shell.views.copy():
@@ -137,7 +137,7 @@ class Shells(Performer):
         shell = self._shell(document)
         name = str(document["signal"])
         if name not in shells.SIGNALS:
-            raise RefusalError(wire.BAD_REQUEST, f"the signal {name!r} is not sent")
+            raise RefusalError(wire.BAD_REQUEST, f"unsupported signal: {name!r}")
         if shell.exit_code is not None:
             raise RefusalError(wire.SHELL_EXITED, "the shell has exited")
         shell.terminal.signal_foreground(signal.Signals[f"SIG{name}"])
@@ -173,12 +173,12 @@ class Shells(Performer):
 
 
 def _bytes(text: object) -> bytes:
-    """Return what the host wrote as text, where bytes that are no UTF-8 stand as surrogates."""
+    """Encode text from the host, in which surrogates represent bytes that are not UTF-8."""
     return str(text).encode("utf-8", "surrogateescape")
 
 
 def _size(document: Document) -> tuple[int, int]:
     cols, rows = cast("int", document["cols"]), cast("int", document["rows"])
     if not (0 < cols <= shells.MAX_COLS and 0 < rows <= shells.MAX_ROWS):
-        raise RefusalError(wire.BAD_REQUEST, f"a terminal can't have {cols} columns and {rows} rows")
+        raise RefusalError(wire.BAD_REQUEST, f"invalid terminal size: {cols} columns, {rows} rows")
     return cols, rows

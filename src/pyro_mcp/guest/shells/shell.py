@@ -1,4 +1,4 @@
-"""A shell: a program at a terminal, which stays when the session that opened it ends."""
+"""A shell: a program on a terminal that outlives the session that opened it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.loop import Deadline, Loop
 
 
-# How long a closed shell may take to end by itself.
+# How long a closed shell may take to exit by itself.
 _HANG_UP_S = 1.0
 
 
 class Shell:
-    """A program at a terminal, from the moment that it is asked for until nothing is left of it."""
+    """A program on a terminal, from the request to open it until it is closed."""
 
     def __init__(self, name: str, process: Process, terminal: Terminal, loop: Loop, *, cwd: str) -> None:
         self.name = name
@@ -42,11 +42,11 @@ class Shell:
 
     @property
     def state(self) -> str:
-        """Return what it is."""
+        """Return the state."""
         return shells.RUNNING if self.exit_code is None else shells.EXITED
 
     def report(self) -> Document:
-        """Return what is known of it."""
+        """Return the report for the host."""
         terminal = self.terminal
         _, cols, rows = terminal.sizes[-1]
         return {
@@ -63,12 +63,12 @@ class Shell:
         }
 
     def notify(self) -> None:
-        """Tell its readers that something has changed."""
+        """Notify all views of a change."""
         for view in self.views.copy():
             view.on_change()
 
     def end(self, when_ended: Callable[[], None]) -> None:
-        """Hang up, and kill what is left after a moment; `when_ended` is called when the program is gone."""
+        """Hang up, and kill the program after `_HANG_UP_S`; `when_ended` is called when it has ended."""
         if self.exit_code is not None:
             when_ended()
             return
@@ -79,11 +79,11 @@ class Shell:
             self._deadline = self._loop.at(_HANG_UP_S, self._process.kill)
 
     def kill(self) -> None:
-        """Kill the program and all that it has started."""
+        """Kill the program and all processes that it started."""
         self._process.kill()
 
     def clear_away(self) -> None:
-        """Kill what a program that has ended has left, and give back what is held of it."""
+        """After the program has ended: kill what it left running, and release its resources."""
         self._process.kill()
         self.terminal.close()
         if self._process.pipes.error >= 0:
@@ -98,7 +98,7 @@ class Shell:
         if self._deadline is not None:
             self._loop.cancel(self._deadline)
             self._deadline = None
-        # Its last words are in the terminal already.
+        # The rest of its output is already in the terminal's buffer.
         self.terminal.drain()
         self.notify()
         waiting, self.when_exited = self.when_exited, []

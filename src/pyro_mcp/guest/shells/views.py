@@ -1,6 +1,6 @@
-"""Reading a part of a shell's output, and attaching to it.
+"""Read a part of a shell's output, or attach to the shell.
 
-A shell is never held up: a caller that is too slow misses output, and gets the number of bytes lost.
+A slow caller never blocks the shell: it misses output, and is sent the number of bytes skipped.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pyro_mcp.protocol.loop import Deadline, Loop
 
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
-# By then a shell has said its first words, or has none to say.
-_FIRST_WORDS_S = 20.0
+# How long to wait for a shell's first output, such as its prompt.
+_FIRST_OUTPUT_S = 20.0
 
 
 class View(ABC):
@@ -42,39 +42,39 @@ class View(ABC):
 
     @property
     def stdin(self) -> View:
-        """Return where DATA goes."""
+        """Return the destination of DATA."""
         return self
 
-    def write(self, data: bytes) -> None:  # noqa: B027 - a choice, and most views make it
-        """Forget what is typed."""
+    def write(self, data: bytes) -> None:  # noqa: B027 - a default that subclasses may override
+        """Discard input."""
 
     def end(self) -> None:  # noqa: B027 - as above
-        """Do nothing: nobody is done with a shell because nothing more is typed."""
+        """Do nothing: the end of the input does not end the view."""
 
     def credit(self, stream: int, count: int) -> None:
-        """Take note that the host can take more."""
+        """Record that the host accepts `count` more bytes."""
         if stream == wire.STDOUT_STREAM:
             self.window += count
             self.on_change()
 
     def cancel(self) -> None:
-        """End it, and say so."""
+        """End the view with a result that is marked as cancelled."""
         self.finish(cancelled=True)
 
     def abandon(self) -> None:
-        """End it: nobody is left to answer."""
+        """End the view without answering: the session has ended."""
         self._end()
 
     @abstractmethod
     def on_change(self) -> None:
-        """Send what can be sent."""
+        """Send what the host accepts."""
 
     def send(self, kind: int, body: bytes) -> None:
         """Send a frame."""
         self.session.lane.send(encode(self.ident, kind, body))
 
     def finish(self, *, cancelled: bool = False) -> None:
-        """Say that it is over."""
+        """End the view and send its result."""
         if self._end():
             duration_ms = int((time.monotonic() - self._began_s) * 1000)
             self.session.answered(self.ident)
@@ -91,7 +91,7 @@ class View(ABC):
 
 
 class Reading(View):
-    """A part of the output, once there has been a pause."""
+    """Returns a part of the output once the shell pauses."""
 
     def __init__(self, shell: Shell, session: Conversation, ident: int, loop: Loop, document: Document) -> None:
         super().__init__(shell, session, ident)
@@ -108,7 +108,7 @@ class Reading(View):
         self.on_change()
 
     def on_change(self) -> None:
-        """Begin to send when there has been a pause; go on as the host takes it."""
+        """Start sending once the shell pauses; continue as the host gives credit."""
         if self.is_over:
             return
         if self._data is None:
@@ -132,7 +132,7 @@ class Reading(View):
         return super()._end()
 
     def _wait(self, left_s: float) -> None:
-        # Output mostly moves the end of the waiting: it is looked at again when that has come.
+        # More output usually postpones the end of the wait, which `_on_deadline` then recomputes.
         if self._deadline is not None:
             if self._deadline.when <= time.monotonic() + left_s:
                 return
@@ -144,25 +144,25 @@ class Reading(View):
         self.on_change()
 
     def _left_s(self) -> float:
-        """Return how long it is to be waited yet."""
+        """Return how much longer to wait."""
         shell, terminal = self.shell, self.shell.terminal
         if not self._idle_s or shell.exit_code is not None:
             return 0.0
-        if not terminal.has_spoken:
-            # Before its first prompt a shell has not paused, it has not begun.
-            return min(self._asked_s + _FIRST_WORDS_S, self._latest_s) - time.monotonic()
+        if not terminal.has_output:
+            # Silence before the first prompt is not a pause: the shell is still starting.
+            return min(self._asked_s + _FIRST_OUTPUT_S, self._latest_s) - time.monotonic()
         quiet_since_s = max(terminal.output_s, terminal.input_s)
         if terminal.end <= self._cursor:
-            # The effect of input may take a moment to show.
+            # The output caused by input may take a moment to appear.
             quiet_since_s = max(quiet_since_s, self._asked_s)
         return min(quiet_since_s + self._idle_s, self._latest_s) - time.monotonic()
 
     def _report(self) -> bytes:
-        """Say what is coming, and return it."""
+        """Send the report, and return the output that follows it."""
         terminal = self.shell.terminal
-        # The last words of a program may not have been taken yet.
+        # The most recent output may not have been read yet.
         if terminal.drain():
-            # No event will tell the other views of what was taken here.
+            # No event will notify the other views of the output read here.
             self._loop.later(self.shell.notify)
         start = min(max(self._cursor, terminal.readable_start), terminal.end)
         end = min(start + self._max_bytes, terminal.end)
@@ -174,7 +174,7 @@ class Reading(View):
 
 
 class Attachment(View):
-    """Somebody's own terminal at the shell: all that comes out, from a cursor on, and what is typed goes in."""
+    """An attached client: streams all output from a cursor on, and passes input to the shell."""
 
     def __init__(self, shell: Shell, session: Conversation, ident: int, document: Document) -> None:
         super().__init__(shell, session, ident)
@@ -185,8 +185,8 @@ class Attachment(View):
         self.on_change()
 
     def write(self, data: bytes) -> None:
-        """Type."""
-        # Where nobody reads it, it is lost, as on any keyboard.
+        """Pass input to the shell."""
+        # If the terminal is closed or its queue is full, input is lost, as on any keyboard.
         with suppress(RefusalError):
             self.shell.terminal.write(data)
         self._typed_bytes += len(data)
@@ -195,7 +195,7 @@ class Attachment(View):
             self._typed_bytes = 0
 
     def on_change(self) -> None:
-        """Send what has come out, as the host takes it."""
+        """Send output as far as the host accepts it."""
         terminal = self.shell.terminal
         if self._at < terminal.start and not self.is_over:
             self.send(wire.STDERR, encode_document({"skipped": terminal.start - self._at}))

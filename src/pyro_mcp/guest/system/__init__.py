@@ -1,3 +1,3 @@
-"""The agent as init of a virtual machine: mounts, devices, names, network, secrets and the workload's namespaces."""
+"""The agent as init of a VM: mounts, devices, names, network, secrets and the workload's namespaces."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Boot a guest: kernel file systems, modules, lanes.
 
-No device is waited for: lanes are opened as the kernel announces them.
+Booting never waits for a device: lanes are opened as the kernel announces them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pyro_mcp.protocol.loop import Loop
 _MODULES = "/modules"
 _VIRTIO = "/sys/bus/virtio/devices"
 _PORTS = "/sys/class/virtio-ports"
-# A driver is loaded only if its device is there: the numbers are from linux/virtio_ids.h.
+# A driver is loaded only if its device is present. The numbers are from linux/virtio_ids.h.
 _DEVICE_OF = {
     "virtio_net": 1,
     "virtio_blk": 2,
@@ -33,13 +33,13 @@ _TRANSPORTS = ("virtio_mmio", "virtio_pci")
 # linux/vm_sockets.h
 _GET_LOCAL_CID = 0x7B9
 _HOST_CID = 2
-# Soft and hard: what systemd gives, so that programs which close all descriptors stay quick.
+# Soft and hard limit, as systemd sets them: a low soft limit keeps programs fast that close all possible descriptors.
 _OPEN_FILES = (1024, 524288)
 _NETLINK_KOBJECT_UEVENT = 15
 
 
 def mount_kernel_file_systems() -> None:
-    """Mount what the agent itself needs."""
+    """Mount the kernel's file systems that the agent itself needs."""
     quiet = syscalls.MS_NOSUID | syscalls.MS_NOEXEC
     syscalls.mount("dev", "/dev", "devtmpfs", quiet)
     syscalls.mount("proc", "/proc", "proc", quiet | syscalls.MS_NODEV)
@@ -48,7 +48,7 @@ def mount_kernel_file_systems() -> None:
 
 
 def protect_agent() -> None:
-    """Put the agent before the workload, on the CPU and in descriptors."""
+    """Give the agent precedence over the workload: CPU priority and file descriptors."""
     os.setpriority(os.PRIO_PROCESS, 0, -20)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES[1], _OPEN_FILES[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.RLIM_INFINITY))
@@ -56,13 +56,13 @@ def protect_agent() -> None:
 
 
 def limit_child() -> None:
-    """In a child: give up what only the agent has."""
+    """In a child: give up the agent's privileges."""
     resource.setrlimit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
 def load_modules() -> None:
-    """Load the drivers of the devices that are there, in the order in which the image lists them."""
+    """Load the drivers of the devices that are present, in the order given by the image."""
     try:
         with open(f"{_MODULES}/order", encoding="ascii") as file:
             order = [line.split() for line in file if line.strip()]
@@ -103,7 +103,7 @@ def _insert(name: str) -> None:
 
 
 def _parameters(module: str) -> str:
-    """Return what the kernel's command line has for a module: `module.name=value`."""
+    """Return a module's parameters from the kernel command line (`module.name=value`)."""
     with open("/proc/cmdline", encoding="ascii", errors="replace") as file:
         words = file.read().split()
     prefix = module + "."
@@ -119,13 +119,13 @@ def _virtio_devices() -> set[int]:
 
 
 class Lanes:
-    """The virtio ports whose names make them lanes, opened as they appear."""
+    """Opens the virtio ports that are lanes, by name, as they appear."""
 
     def __init__(self, loop: Loop, operations: Operations) -> None:
         self._loop = loop
         self._operations = operations
         self._open: set[str] = set()
-        # Before the drivers are loaded, so that no announcement is missed.
+        # Created before the drivers are loaded, so that no announcement is missed.
         self._announcements: socket.socket | None = socket.socket(
             socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, _NETLINK_KOBJECT_UEVENT
         )
@@ -133,7 +133,7 @@ class Lanes:
         loop.add(self._announcements.fileno(), self._on_announcement)
 
     def open_ports(self) -> None:
-        """Open the lanes that are there and not open yet."""
+        """Open all present lanes that are not open yet."""
         try:
             ports = os.listdir(_PORTS)
         except FileNotFoundError:
@@ -149,8 +149,8 @@ class Lanes:
             self._open.add(port)
             Lane(fd, self._loop, self._operations, is_connection=False)
 
-    def stop_looking(self) -> None:
-        """Open what is there, and never look again: a template's clones have what it has."""
+    def stop_watching(self) -> None:
+        """Open all present lanes, and stop watching for more: a template's clones have the same lanes."""
         if self._announcements is not None:
             self.open_ports()
             self._loop.remove(self._announcements.fileno())
@@ -165,7 +165,7 @@ class Lanes:
             while b"virtio-ports" not in self._announcements.recv(8192):
                 continue
         except OSError:
-            # None of them was a port; or there were too many, and any may have been one.
+            # BlockingIOError: none was a port. ENOBUFS: announcements were lost, and may have included one.
             pass
         self.open_ports()
 
@@ -175,12 +175,12 @@ def _name_of(port: str) -> str:
         with open(f"{_PORTS}/{port}/name", encoding="ascii", errors="replace") as file:
             return file.read().strip()
     except FileNotFoundError:
-        # The kernel announces a port first and names it afterwards, which it announces again.
+        # The kernel announces a port before it names it, and announces it again afterwards.
         return ""
 
 
 def listen_on_vsock(loop: Loop, operations: Operations) -> bool:
-    """Accept the host's connections over vsock, where there is such a device."""
+    """Accept the host's connections over vsock, if there is such a device; return whether there is."""
     import fcntl
 
     try:
@@ -200,7 +200,7 @@ def listen_on_vsock(loop: Loop, operations: Operations) -> bool:
             connection, (peer, _) = listener.accept()
         except OSError:
             return
-        # The workload can open such sockets too: only the host is the host.
+        # The workload can open vsock connections too: accept only the host's.
         if peer == _HOST_CID:
             Lane(connection.detach(), loop, operations, is_connection=True)
         else:

@@ -1,8 +1,9 @@
-"""Which device nodes the workload may open: the harmless ones, whatever nodes it makes or mounts for itself.
+"""Restrict the device nodes that the workload can open to harmless ones, whatever nodes it creates or mounts.
 
-With lanes, disks, memory or the console the workload could speak for the agent, or write below its own file systems.
+With access to lanes, disks, memory or the console, the workload could impersonate the agent, or write to its disks
+underneath their file systems.
 
-The kernel calls the program with `struct bpf_cgroup_dev_ctx` (linux/bpf.h) and lets the access pass if it returns 1.
+The kernel calls the program with `struct bpf_cgroup_dev_ctx` (linux/bpf.h) and allows the access if it returns 1.
 The instruction format is described in the kernel's Documentation/bpf/instruction-set.rst.
 """
 
@@ -35,7 +36,7 @@ _MKNOD = 1
 _CHARACTER = 2
 #: Character devices by major number: null zero full random urandom; tty ptmx; tun fuse.
 ALLOWED: dict[int, tuple[int, ...]] = {1: (3, 5, 7, 8, 9), 5: (0, 2), 10: (200, 229)}
-#: The ends of pseudo terminals have majors of their own.
+#: The majors of pseudoterminals, all inclusive: any minor is allowed.
 ALLOWED_MAJORS = (136, 143)
 
 
@@ -63,7 +64,7 @@ class _AttachAttributes(ctypes.Structure):
 
 
 def confine_devices(cgroup: str) -> None:
-    """Let the processes of `cgroup`, and of all below it, open harmless devices only."""
+    """Allow the processes of `cgroup` and of its descendants to open only harmless devices."""
     code = program()
     text = ctypes.create_string_buffer(code, len(code))
     license_name = ctypes.create_string_buffer(b"GPL")
@@ -86,7 +87,7 @@ def confine_devices(cgroup: str) -> None:
 
 
 def program() -> bytes:
-    """Return the program. Registers: 1 context, 2 device type, 3 major, 4 minor, 5 access; 0 the answer."""
+    """Return the program. Registers: 1 context, 2 device type, 3 major, 4 minor, 5 access; 0 return value."""
     allow = [_instruction(_MOVE, 0, value=1), _instruction(_EXIT)]
     deny = [_instruction(_MOVE, 0, value=0), _instruction(_EXIT)]
     code = [
@@ -96,7 +97,7 @@ def program() -> bytes:
         _instruction(_MOVE_REGISTER, 5, 2),
         _instruction(_SHIFT_RIGHT, 5, value=16),
         _instruction(_AND, 2, value=0xFFFF),
-        # Making a node harms nobody; opening it comes here again.
+        # Creating a node is harmless: opening it is checked again.
         _instruction(_JUMP_NOT_EQUAL, 5, offset=len(allow), value=_MKNOD),
         *allow,
         _instruction(_JUMP_EQUAL, 2, offset=len(deny), value=_CHARACTER),
@@ -106,7 +107,7 @@ def program() -> bytes:
         *allow,
     ]
     for major, minors in ALLOWED.items():
-        # Over the remaining tests and the refusal, to the answer that allows.
+        # Jump over the remaining tests and `deny`, to `allow`.
         tests = [
             _instruction(_JUMP_EQUAL, 4, offset=left + len(deny), value=minor)
             for left, minor in zip(range(len(minors) - 1, -1, -1), minors, strict=True)

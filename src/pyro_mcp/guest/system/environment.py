@@ -1,6 +1,6 @@
-"""The environment as the workload's root: base and root disk as one tree, with the mounts of a running system.
+"""Mount the environment, the workload's root: base image and root disk as an overlay, with a running system's mounts.
 
-A workload may have left any symbolic link on the disk: none of them is followed out of the environment.
+The workload may have left any symbolic link on the root disk: none is followed out of the environment.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _BASE = "/mnt/base"
 _ROOT = ROOT_DISK_PLACE
 ENVIRONMENT = "/mnt/environment"
 WORKSPACE = "/workspace"
-#: Where the agent has the workload's /workspace.
+#: The workload's /workspace, in the agent's mount namespace.
 WORKSPACE_PLACE = ENVIRONMENT + WORKSPACE
 
-# No thread that zeroes inode tables and reads bitmaps in advance: each clone would do it all over again.
+# Without threads that zero inode tables and prefetch bitmaps: each clone would repeat their work.
 _DISK_OPTIONS = "noinit_itable,no_prefetch_block_bitmaps"
-# The group that owns terminals, on Debian and nearly everywhere.
+# The group `tty`, on Debian and nearly everywhere else.
 _TTY_GROUP = 5
 _NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 _LINKS = {
@@ -55,7 +55,7 @@ def mount_base() -> None:
 
 
 def login_shell() -> bytes:
-    """Return the shell that the environment has for people."""
+    """Return the environment's interactive shell."""
     return b"/bin/bash" if os.path.lexists(f"{_BASE}/bin/bash") else b"/bin/sh"
 
 
@@ -67,50 +67,50 @@ def mount_root() -> None:
         os.makedirs(path, exist_ok=True)
     options = f"lowerdir={_BASE},upperdir={upper},workdir={work}"
     syscalls.mount("overlay", ENVIRONMENT, "overlay", syscalls.MS_NODEV, options)
-    # Later mounts below it, in the agent's namespace, appear in the workload's too.
+    # Shared: later mounts below it in the agent's namespace propagate into the workload's.
     syscalls.mount("none", ENVIRONMENT, "", syscalls.MS_SHARED)
 
 
 def mount_workspace() -> None:
-    """Mount the workspace's disk. It appears in the workload's namespaces too, for the processes that wait there."""
-    # An earlier workload may have left a link there, or nothing at all.
+    """Mount the workspace disk. It propagates into the workload's namespace, to processes that already wait there."""
+    # An earlier workload may have replaced the mount point by a link, or removed it.
     _make_directory(WORKSPACE_PLACE, _DIRECTORIES[WORKSPACE])
     syscalls.mount(WORKSPACE_DEVICE, WORKSPACE_PLACE, "ext4", syscalls.MS_NODEV | syscalls.MS_NOATIME, _DISK_OPTIONS)
     sweep(WORKSPACE_PLACE)
 
 
-def mount_to_look_at(*, has_workspace: bool) -> None:
-    """Mount the disks so that nothing on them changes, but for what their journals still hold."""
-    _mount_to_look_at(ROOT_DEVICE, _ROOT)
+def mount_for_inspection(*, has_workspace: bool) -> None:
+    """Mount the disks read-only; only their journals are replayed."""
+    _mount_read_only(ROOT_DEVICE, _ROOT)
     upper = f"{_ROOT}/upper"
     if os.path.isdir(upper):
-        # Without a place to write to: all layers are lower ones.
+        # All layers are lower ones, so that nothing can be written.
         options = f"lowerdir={upper}:{_BASE}"
         syscalls.mount("overlay", ENVIRONMENT, "overlay", syscalls.MS_RDONLY | syscalls.MS_NODEV, options)
     else:
         syscalls.mount(_BASE, ENVIRONMENT, "", syscalls.MS_BIND)
     if not has_workspace:
         return
-    # A workload may have put something else there, which must not be gone through.
+    # The workload may have replaced it by a link, which must not be followed.
     if stat.S_ISDIR(os.lstat(WORKSPACE_PLACE).st_mode):
-        _mount_to_look_at(WORKSPACE_DEVICE, WORKSPACE_PLACE)
+        _mount_read_only(WORKSPACE_DEVICE, WORKSPACE_PLACE)
     else:
-        log("/workspace is no directory in the root: it is left out")
+        log("/workspace is not a directory in the root: the workspace disk is not mounted")
 
 
-def _mount_to_look_at(device: str, place: str) -> None:
+def _mount_read_only(device: str, place: str) -> None:
     flags = syscalls.MS_RDONLY | syscalls.MS_NODEV | syscalls.MS_NOSUID
     try:
         syscalls.mount(device, place, "ext4", flags)
     except OSError:
-        # On a disk that can't be written to, a journal can't be replayed.
+        # The journal can't be replayed on a write-protected disk.
         syscalls.mount(device, place, "ext4", flags, "noload")
 
 
 def thaw_disks() -> None:
-    """Let what was held still go on; nothing happens where nothing was."""
+    """Thaw the root and workspace disks, if they are frozen."""
     for place in (ROOT_DISK_PLACE, WORKSPACE_PLACE):
-        # A workload that has no disk there may have put anything in the workspace's place.
+        # Without a workspace disk, the workload may have put anything there.
         with suppress(OSError):
             fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
@@ -120,7 +120,7 @@ def thaw_disks() -> None:
 
 
 def unmount_all() -> None:
-    """Take the mounts away, so that the disks are clean. The workload must have ended."""
+    """Unmount everything, so that the disks are clean. The workload must have ended."""
     for path in (WORKSPACE_PLACE, ENVIRONMENT, _ROOT, _BASE):
         if not os.path.ismount(path):
             continue
@@ -134,7 +134,7 @@ def assemble() -> None:
     """In the workload's new mount namespace: make the environment its root."""
     outside = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     secrets_place = os.open(secrets.PLACE, os.O_PATH | os.O_CLOEXEC)
-    # Inside, no link leads out.
+    # After chroot, no link leads out of the environment.
     os.chroot(ENVIRONMENT)
     os.chdir("/")
     for path, mode in _DIRECTORIES.items():

@@ -1,7 +1,7 @@
-"""Everything that makes a guest different from all others: names, clock, random numbers.
+"""Set the identity of a guest: names, clock, random numbers.
 
-The files that hold the names belong to the root disk. A new disk gets them from the host; one that has been used keeps
-what its user made of them, and only what is missing is added.
+The files with the names are on the root disk. A new disk gets them from the host; a used disk keeps its own, including
+the user's changes, and only missing ones are added.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _RNDADDENTROPY = 0x40085203
 _RNDRESEEDCRNG = 0x5207
 _NO_ID = b"0" * 32
 _HOSTS = b"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 "
-# As long as the names that the host gives, so that naming a guest changes no file's size.
+# As long as the names given by the host, so that naming a guest changes no file size.
 _UNNAMED = b"guest-noname"
 _HOSTNAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 _MACHINE_ID = re.compile(rb"[0-9a-f]{32}\n?")
-# Holds what we wrote to resolv.conf: other content is the user's.
+# The extended attribute with the content we wrote to resolv.conf: any other content is the user's.
 _WRITTEN = "trusted.pyro"
 _MOST_BYTES = 65536
 
 
 class Names:
-    """The guest's names. On a new root disk their files are open from the template on: naming a guest fills them in."""
+    """The guest's names. On a new root disk, their files are already opened in the template, and filled in later."""
 
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
@@ -46,12 +46,12 @@ class Names:
         self.forget()
 
     def place(self, root: str) -> None:
-        """Make the files below the /etc of a new root, for nobody in particular yet."""
+        """Create the files in /etc of a new root, with placeholder names."""
         etc = _open_etc(root)
         for name in _FILES:
             with suppress(FileNotFoundError):
                 if not stat.S_ISREG(os.stat(name, dir_fd=etc, follow_symlinks=False).st_mode):
-                    # Such as a link to a resolver's file in /run.
+                    # For example, a link to a resolver's file in /run.
                     os.unlink(name, dir_fd=etc)
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             self._files[name] = os.open(name, flags, 0o644, dir_fd=etc)
@@ -61,15 +61,15 @@ class Names:
         self.forget()
 
     def reseed(self, entropy: bytes) -> None:
-        """Mix in what only this guest was given, and have the kernel use it from the next number on.
+        """Add entropy that only this guest was given, and make the kernel use it from the next random number on.
 
-        Adding alone leaves all clones of a template with the same numbers for up to a minute.
+        Without the reseed, all clones of a template would have the same random numbers for up to a minute.
         """
         fcntl.ioctl(self._random, _RNDADDENTROPY, struct.pack("ii", len(entropy) * 8, len(entropy)) + entropy)
         fcntl.ioctl(self._random, _RNDRESEEDCRNG)
 
     def become(self, hostname: bytes, machine_id: bytes, resolvers: list[str]) -> None:
-        """Give a guest with a new root disk its names; no `resolvers` is no name service."""
+        """Name a guest with a new root disk. Without `resolvers` there is no name resolution."""
         socket.sethostname(hostname.decode("ascii"))
         self._fill_in(hostname, machine_id)
         if resolvers:
@@ -78,13 +78,13 @@ class Names:
             os.setxattr(self._files["resolv.conf"], _WRITTEN, content)
 
     def forget(self) -> None:
-        """Be nobody in particular: a rehearsal had names."""
+        """Restore the placeholder names, after a rehearsal has set others."""
         socket.sethostname(_UNNAMED.decode())
         if self._files:
             self._fill_in(_UNNAMED, _NO_ID)
 
     def adopt(self, root: str, hostname: bytes, machine_id: bytes, resolvers: list[str]) -> None:
-        """Take the names of a root disk that has been used, and add what is missing there."""
+        """Use the names on a used root disk, and add missing ones."""
         etc = _open_etc(root)
         found, _ = _read(etc, "hostname")
         line = found.split(b"\n", 1)[0].strip()
@@ -104,7 +104,7 @@ class Names:
         os.close(etc)
 
     def close(self) -> None:
-        """Close the files: they keep the root disk from being unmounted."""
+        """Close the files, which would keep the root disk from being unmounted."""
         for fd in self._files.values():
             os.close(fd)
         self._files.clear()
@@ -127,7 +127,7 @@ def _resolv_conf(addresses: list[str]) -> bytes:
 
 
 def _open_etc(root: str) -> int:
-    """Open /etc of an environment: a workload may have made a link of it, which leads nowhere outside."""
+    """Open /etc of an environment. The workload may have replaced it by a link, which is resolved inside."""
     top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(FileExistsError):
@@ -138,7 +138,7 @@ def _open_etc(root: str) -> int:
 
 
 def _read(etc: int, name: str) -> tuple[bytes, bytes]:
-    """Return what a file holds, and what we wrote to it; what is not a regular file is the user's, and not empty."""
+    """Return a file's content, and the content that we wrote; anything but a regular file counts as the user's."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=etc)
     except FileNotFoundError:
@@ -162,7 +162,7 @@ def _add(etc: int, name: str, content: bytes, *, written: bytes | None = None) -
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         fd = os.open(name, flags, 0o644, dir_fd=etc)
     except OSError:
-        # A link, or a directory: the user's own.
+        # A link or a directory, so the user's own.
         return
     try:
         os.write(fd, content)
@@ -173,7 +173,7 @@ def _add(etc: int, name: str, content: bytes, *, written: bytes | None = None) -
 
 
 def set_clock(clock_ns: int) -> None:
-    """Set the clock to so many nanoseconds since the epoch."""
+    """Set the clock to `clock_ns` nanoseconds since the epoch."""
     time.clock_settime_ns(time.CLOCK_REALTIME, clock_ns)
 
 
@@ -181,13 +181,13 @@ def text_of(document: Document, name: str) -> str:
     """Return a text field of a request."""
     value = document.get(name)
     if not isinstance(value, str):
-        raise RefusalError(wire.BAD_REQUEST, f"{name} is not a text")
+        raise RefusalError(wire.BAD_REQUEST, f"{name} is not a string")
     return value
 
 
 def texts_of(document: Document, name: str) -> list[str]:
-    """Return a field of a request that is a list of texts; none is an empty one."""
+    """Return a field of a request that is a list of strings, by default an empty one."""
     value = cast("list[object]", document.get(name) or [])
     if type(value) is not list or not all(isinstance(item, str) for item in value):
-        raise RefusalError(wire.BAD_REQUEST, f"{name} is not a list of texts")
+        raise RefusalError(wire.BAD_REQUEST, f"{name} is not a list of strings")
     return cast("list[str]", value)

@@ -1,6 +1,6 @@
-"""The guest's network interface, set by ioctl: no program is run for it.
+"""Configure the guest's network interface with ioctls rather than by running programs.
 
-Which networks may be reached is decided on the host, out of the guest's reach.
+The reachable networks are restricted on the host, where the guest can't interfere.
 
 The request structures are `struct ifreq`, `struct rtentry` (netdevice(7), rtnetlink's older sibling in net/route.h),
 `struct in6_ifreq` and `struct in6_rtmsg` (linux/ipv6.h, linux/ipv6_route.h).
@@ -34,16 +34,16 @@ _DEFAULT_METRIC = 1024
 
 
 def raise_loopback() -> None:
-    """Bring up the loopback interface, which every guest has."""
+    """Bring up the loopback interface."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         _raise(control, "lo")
 
 
 def configure_network(network: Document) -> None:
-    """Give the interface its address, and the route out.
+    """Set the interface's addresses and default routes.
 
     Raises:
-        RefusalError: if a field makes no sense, or there is no interface.
+        RefusalError: if a field is invalid, or there is no interface.
     """
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
@@ -83,7 +83,7 @@ def _set_ipv4(control: socket.socket, network: Document) -> None:
 
 
 def _set_ipv6(network: Document) -> None:
-    # The address is ours alone on a link with one other end: nothing is to be detected or announced there.
+    # On this point-to-point link there are no duplicate addresses to detect, and no router announcements.
     for name, value in {"accept_dad": "0", "accept_ra": "0", "autoconf": "0"}.items():
         with open(f"/proc/sys/net/ipv6/conf/{INTERFACE}/{name}", "w", encoding="ascii") as file:
             file.write(value)
@@ -115,7 +115,7 @@ def _set_ipv6(network: Document) -> None:
 def _prefix(network: Document, longest: int) -> int:
     prefix = network.get("prefix_length")
     if not isinstance(prefix, int) or not 0 <= prefix <= longest:
-        raise RefusalError(wire.BAD_REQUEST, "the network's prefix is not a length")
+        raise RefusalError(wire.BAD_REQUEST, f"prefix_length must be 0 to {longest}")
     return prefix
 
 

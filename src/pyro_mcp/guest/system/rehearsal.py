@@ -1,7 +1,7 @@
-"""Conversations of the agent with itself before a template is taken.
+"""Warm up the agent before a template is saved, by holding sessions with itself.
 
-Afterwards programs and libraries are in memory, Python code is adapted to its use, and the agent's memory pages are its
-own: a clone's first command meets none of that for the first time.
+Afterwards programs and libraries are in memory, Python code is specialized, and the agent's memory pages are private,
+so that a clone's first command incurs none of those costs.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 _TIMEOUT_MS = 20_000
 _READ_BYTES = 65536
 _LINE_SHELL = "/bin/sh"
-# More than the clock may be wrong by, so that it is set.
+# More than the tolerated clock difference, so that the clock is set.
 _CLOCK_STEP_NS = 1_000_000_000
 
 
 def converse(loop: Loop, machine: Machine, commands: Sequence[Sequence[str]]) -> None:
-    """Greet the agent, configure it, have it run `commands`, and hang up: as a host does, in one go.
+    """Hold a session like a host's: greet the agent, configure it, run `commands`, and close the lane.
 
-    The machine is configured afterwards, and has to be made nobody again.
+    Afterwards the machine has an identity, which the caller must remove.
     """
     ours, theirs = socket.socketpair()
     operations = Operations(machine, agent_digest="")

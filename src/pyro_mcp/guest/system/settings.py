@@ -1,6 +1,6 @@
-"""Settings in files of the root disk that a system applies when it starts: sysctl.conf(5) and limits.conf(5).
+"""Apply the settings on the root disk that a system applies at boot: sysctl.conf(5) and limits.conf(5).
 
-They are the workload's, and hold anything. What can't be read or set is left out, and the console says so.
+The workload controls these files. Settings that can't be read or applied are skipped; a failure to apply one is logged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.console import log
 from pyro_mcp.guest.system.workload import write_file
 
-# Soft and hard; None is left as it is.
+# Soft and hard limit; None leaves it unchanged.
 Limits = dict[int, tuple[int | None, int | None]]
 
 _SYSCTL = ("etc/sysctl.d", "etc/sysctl.conf")
@@ -21,7 +21,7 @@ _LIMITS = ("etc/security/limits.conf", "etc/security/limits.d")
 _MOST_FILES = 100
 _MOST_BYTES = 65536
 _MOST_DIGITS = 16
-# The name in limits.conf, the limit, and its unit.
+# The name in limits.conf: the limit, and its unit.
 _ITEMS = {
     "as": (resource.RLIMIT_AS, 1024),
     "core": (resource.RLIMIT_CORE, 1024),
@@ -41,10 +41,10 @@ _DOMAINS = ("*", "root")
 
 
 def apply_sysctl(root: str) -> None:
-    """Set the kernel's parameters as the files below `root` say."""
+    """Set the kernel parameters given by the files below `root`."""
     for line in _lines(root, _SYSCTL, comments="#;"):
         name, equals, value = line.lstrip("-").partition("=")
-        # Where the first separator is a slash, dots belong to the names.
+        # If the first separator is a slash, dots are part of the names.
         name = name.strip()
         first = min((each for each in "./" if each in name), key=name.index, default="/")
         parts = name.split(first)
@@ -91,7 +91,7 @@ def set_limits(limits: Limits) -> None:
 
 
 def _lines(root: str, places: tuple[str, ...], *, comments: str) -> list[str]:
-    """Return what stands in these files, and in those of these directories, in the order in which they count."""
+    """Return the lines of these files, and of the files in these directories, in order of precedence."""
     top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         text = "\n".join(_read(top, path) for place in places for path in _files(top, place))
@@ -117,7 +117,7 @@ def _files(top: int, place: str) -> list[str]:
 
 def _read(top: int, path: str) -> str:
     try:
-        # One that is no file must not make the agent wait.
+        # Non-blocking, since it may be a fifo.
         fd = syscalls.openat2(top, os.fsencode(path), os.O_RDONLY | os.O_NONBLOCK, syscalls.RESOLVE_IN_ROOT)
     except OSError:
         return ""

@@ -1,6 +1,6 @@
-"""The agent's machine when it is a virtual one: `prepare` for a template, `configure` after a restore, `power_off`.
+"""The agent's machine in a VM: `prepare` for a template, `configure` after a restore, `power_off`.
 
-Whatever `prepare` can do is not left to `configure`.
+`prepare` does as much as possible, so that little is left to `configure`, which delays every start.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, cast
 
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.console import log
-from pyro_mcp.guest.desk import TaskIntake
 from pyro_mcp.guest.processes import spawner
 from pyro_mcp.guest.processes.spawner import Surroundings
 from pyro_mcp.guest.processes.standby import Standby
@@ -20,6 +19,7 @@ from pyro_mcp.guest.refusal import RefusalError
 from pyro_mcp.guest.system import environment, names, rehearsal, secrets, settings, workload
 from pyro_mcp.guest.system.network import configure_network
 from pyro_mcp.guest.system.zygote import ZygoteLauncher
+from pyro_mcp.guest.task_intake import TaskIntake
 from pyro_mcp.guest.tasks.area import TaskRoots
 from pyro_mcp.protocol import shells, wire
 
@@ -37,29 +37,28 @@ _ENVIRONMENT = {
     b"LANG": b"C.UTF-8",
     b"USER": b"root",
     b"LOGNAME": b"root",
-    # Commands have no terminal; shells, which have one, name it.
+    # Commands have no terminal. Shells have one, and set TERM.
     b"TERM": b"dumb",
 }
 _WORKSPACE = os.fsencode(environment.WORKSPACE)
-# The template runs these so that the files most first commands need are in memory.
+# Run before the template is saved, so that the files needed by most first commands are in memory.
 _REHEARSED = (("/bin/sh", "-c", "true"), ("true",), ("/usr/bin/python3", "-c", "pass"), ("/bin/bash", "-ic", ":"))
-# Python adapts a function's code after some calls (8 in 3.11), and each of its instructions at the next run.
+# Python quickens a function's code after some calls (8 in 3.11), and specializes its instructions in the next run.
 _REPETITIONS = 12
-# Settings of the kernel, for a guest that costs nothing while it does nothing: no compaction twice a second, no
-# gathering of statistics each second.
+# Kernel settings that make an idle guest cost nothing: no compaction twice a second, no statistics every second.
 _SETTINGS = {
     "/proc/sys/vm/compaction_proactiveness": "0",
     "/proc/sys/vm/stat_interval": "3600",
-    # The other end of every connection is passt, next door: a larger window only overruns its socket, where what is
-    # lost takes seconds to come again; and what it refuses it refuses (until 2025) in a way that TCP does not take for
-    # an answer, so that connecting ends after these retries: 7 s instead of 127.
+    # The peer of every connection is passt on the host. A larger window only overruns its socket, and retransmission
+    # takes seconds. Its way of refusing connections (until 2025) is not recognized by TCP, so that connecting fails
+    # only after these retries: 7 s instead of 127.
     "/proc/sys/net/ipv4/tcp_rmem": "4096 131072 262144",
     "/proc/sys/net/ipv4/tcp_syn_retries": "2",
-    # The kernel's defaults grow with memory: what watches a project's files finds here what a desktop gives it.
+    # The kernel's defaults depend on memory. Programs that watch a project's files get the limits of a desktop.
     "/proc/sys/fs/inotify/max_user_watches": "524288",
     "/proc/sys/fs/inotify/max_user_instances": "1024",
 }
-# And of its block devices: behind them is a file of the host's, which schedules by itself.
+# Settings for block devices: their backing files are on the host, which does its own scheduling.
 _DISK_SETTINGS = {"scheduler": "none", "wbt_lat_usec": "0", "iostats": "0", "add_random": "0"}
 
 
@@ -84,12 +83,12 @@ class VirtualMachine:
     def __init__(self, loop: Loop) -> None:
         self._launcher = ZygoteLauncher(Surroundings(_ENVIRONMENT, _WORKSPACE), self._enter_workload)
         self.standby = Standby(loop, self._launcher)
-        self._grounds = TaskRoots(
+        self._roots = TaskRoots(
             os.fsencode(environment.WORKSPACE_PLACE),
             root=os.fsencode(environment.ENVIRONMENT),
             pid_file=workload.PID_FILE,
         )
-        self.desk = TaskIntake(loop, _ConfinedLauncher(self._grounds, self), environment.thaw_disks)
+        self.task_intake = TaskIntake(loop, _ConfinedLauncher(self._roots, self), environment.thaw_disks)
         self.lanes: Lanes | None = None
         self.loop = loop
         self._names = names.Names()
@@ -99,10 +98,10 @@ class VirtualMachine:
         secrets.make_place()
 
     def prepare(self, document: Document) -> Document:
-        """Mount what every clone mounts, and rehearse, so that a clone's first command finds everything in place."""
+        """Mount what every clone needs and rehearse, so that a clone's first command finds everything ready."""
         flavour = document.get("flavour")
         if flavour not in (wire.FRESH, wire.ATTACH) or self._flavour:
-            raise RefusalError(wire.BAD_REQUEST, f"can't prepare for {flavour!r} after {self._flavour!r}")
+            raise RefusalError(wire.BAD_REQUEST, f"can't prepare flavour {flavour!r} after {self._flavour!r}")
         _tune_kernel()
         environment.mount_base()
         self._launcher.surroundings.environment[b"SHELL"] = environment.login_shell()
@@ -111,7 +110,7 @@ class VirtualMachine:
             self._names.place(environment.ENVIRONMENT)
         self._flavour = cast("str", flavour)
         if self.lanes is not None:
-            self.lanes.stop_looking()
+            self.lanes.stop_watching()
         if flavour == wire.FRESH:
             self._rehearse()
         self._names.forget()
@@ -119,10 +118,10 @@ class VirtualMachine:
         return {}
 
     def configure(self, entropy: bytes, hostname: bytes, machine_id: bytes, rest: Document) -> None:
-        """Become one particular guest, random numbers first."""
+        """Assume the identity of one particular guest, random numbers first."""
         root = rest.get("root", wire.ROOT_MOUNTED)
         if not self._flavour or (root == wire.ROOT_MOUNTED) != (self._flavour == wire.FRESH):
-            raise RefusalError(wire.CONFLICT, f"a template of flavour {self._flavour!r} can't have its root {root!r}")
+            raise RefusalError(wire.CONFLICT, f"a template of flavour {self._flavour!r} does not support root {root!r}")
         self._names.reseed(entropy)
         resolvers: list[str] = []
         network = rest.get("network")
@@ -132,9 +131,9 @@ class VirtualMachine:
         wants_workspace = rest.get(wire.WORKSPACE) is True
         if rest.get(wire.INSPECT) is True:
             if root != wire.ROOT_ATTACH:
-                raise RefusalError(wire.CONFLICT, "only a root disk that is attached can be looked at alone")
-            environment.mount_to_look_at(has_workspace=wants_workspace)
-            self._grounds.inspecting = True
+                raise RefusalError(wire.CONFLICT, "an inspection requires an attached root disk")
+            environment.mount_for_inspection(has_workspace=wants_workspace)
+            self._roots.inspecting = True
             return
         if root == wire.ROOT_ATTACH:
             self._mount_root()
@@ -145,15 +144,15 @@ class VirtualMachine:
             environment.mount_workspace()
 
     def open_terminal(self) -> int:
-        """Return the controlling end of one of the workload's own pseudo terminals."""
+        """Return the controlling end of a new pseudoterminal in the workload's /dev/pts."""
         return self._enter_workload().open_terminal()
 
     def keep_secret(self, document: Document) -> None:
-        """Show the workload a secret."""
+        """Make a secret available to the workload."""
         secrets.keep(document)
 
     def file_version(self, path: bytes) -> FileVersion | None:
-        """Return the version of what the workload finds at an absolute path, or None."""
+        """Return the version of the file that the workload sees at an absolute path, or None."""
         return self._enter_workload().file_version(path)
 
     def set_clock(self, clock_ns: int) -> None:
@@ -161,12 +160,12 @@ class VirtualMachine:
         names.set_clock(clock_ns)
 
     def sync(self) -> None:
-        """Put on the disks what is not there yet."""
+        """Flush all file systems."""
         os.sync()
 
     def power_off(self) -> None:
-        """Kill the workload, leave the disks clean, and switch off when the answer is out."""
-        self.desk.close()
+        """Kill the workload, unmount the disks cleanly, and power off once the reply is sent."""
+        self.task_intake.close()
         self.standby.drop()
         self._launcher.kill_all()
         if self._namespaces is not None:
@@ -179,14 +178,14 @@ class VirtualMachine:
         self.loop.later(syscalls.power_off)
 
     def fork_outside(self, child: Callable[[], int]) -> int:
-        """Fork a process that is no part of the workload, and can't be seen by it."""
+        """Fork a process outside the workload and invisible to it."""
         if self._namespaces is None:
             return spawner.fork(child)
         with self._namespaces.left():
             return spawner.fork(child)
 
     def _mount_root(self) -> None:
-        """Mount the root disk, and do what its files say about the kernel and about commands."""
+        """Mount the root disk, and apply its kernel parameters and resource limits."""
         environment.mount_root()
         settings.apply_sysctl(environment.ENVIRONMENT)
         self._launcher.limits = settings.read_limits(environment.ENVIRONMENT)
@@ -200,41 +199,41 @@ class VirtualMachine:
         return self._namespaces
 
     def _rehearse(self) -> None:
-        """Go through what a clone does first until nothing in it is new; make the waiting process, and go once more."""
+        """Repeat a clone's first actions until they are warm; then fork the standby process, and repeat them again."""
         rehearsal.converse(self.loop, self, _REHEARSED)
         for _ in range(_REPETITIONS):
             spawner.rehearse(self._launcher.surroundings)
             rehearsal.converse(self.loop, self, _REHEARSED[:1])
-        # The objects of now stay; scanning them again would copy all their pages in each clone.
+        # Existing objects are permanent: scanning them again would copy all their pages in each clone.
         gc.collect()
         gc.freeze()
-        # The fork shares all pages with the child: what the agent writes first is copied now, not in each clone.
+        # After the fork all pages are shared: those that the agent writes to are copied now, not in each clone.
         self.standby.replenish()
         for _ in range(2):
             rehearsal.converse(self.loop, self, ())
 
 
 class _ConfinedLauncher(TaskLauncher):
-    """Makes processes for tasks in a guest: beside the workload, and with less memory than all."""
+    """Creates processes for tasks in a guest: outside the workload, and with limited memory."""
 
-    # Forking alone takes longer here than many a task.
+    # The fork alone takes longer here than many tasks.
     is_slow = True
 
-    def __init__(self, grounds: TaskRoots, machine: VirtualMachine) -> None:
-        super().__init__(grounds)
+    def __init__(self, roots: TaskRoots, machine: VirtualMachine) -> None:
+        super().__init__(roots)
         self._machine = machine
         self._memory_kills = 0
 
     def fork(self, child: Callable[[], int]) -> int:
-        """Fork a process that the workload does not see."""
+        """Fork a process that is invisible to the workload."""
         return self._machine.fork_outside(child)
 
     def confine(self) -> None:
-        """In the child: join the control group of all tasks."""
+        """In the child: join the control group of tasks."""
         workload.enter_tasks()
 
     def memory_kills_grew(self) -> bool:
-        """Say whether the kernel killed a task for want of memory since this was last asked."""
+        """Return whether the OOM killer killed a task since the last call."""
         before, self._memory_kills = self._memory_kills, workload.memory_kills(workload.TASKS)
         return self._memory_kills > before
 
@@ -247,5 +246,5 @@ def _tune_kernel() -> None:
         try:
             workload.write_file(path, value)
         except OSError as error:
-            # A kernel without one of them works as well, a little slower.
+            # All of them are optimizations, which a kernel may lack.
             log(f"{path}: {error}")

@@ -1,6 +1,6 @@
 """Processes that wait inside the workload's namespaces: forked, confined and connected before any request.
 
-Each command has a control group of its own, which is killed as a whole.
+Each command has its own control group, which is killed as a whole.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KILLED = 128 + signal.SIGKILL
 
 
 class Zygote:
-    """One process that waits for its command, and then is it."""
+    """A process that waits for its command, then executes it."""
 
     def __init__(self, namespaces: Namespaces, cgroup: str, launcher: ZygoteLauncher) -> None:
         self.pipes = Pipes()
@@ -43,17 +43,17 @@ class Zygote:
         except OSError:
             # No memory or no process left: the command is refused, and the next may be luckier.
             self.pipes.close_all()
-            launcher.give_back(cgroup)
+            launcher.release(cgroup)
             raise
         self.exit_fd = os.pidfd_open(self._pid)
         self.pipes.close("request_theirs", "stdin_theirs", "error_theirs")
 
     def status(self) -> int:
-        """Reap it, and return the exit code."""
+        """Reap the process, and return its exit code."""
         try:
             _, status = os.waitpid(self._pid, 0)
         except ChildProcessError:
-            # The workload's namespaces ended, and it was reaped with all the rest.
+            # The workload's namespaces ended, and `Namespaces.end` reaped it.
             return _KILLED
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
@@ -71,21 +71,21 @@ class Zygote:
     def kill(self) -> None:
         """Kill everything in its control group."""
         write_file(f"{self.cgroup}/cgroup.kill", "1")
-        # It may not have got into the group yet.
+        # It may not have joined the group yet.
         send_signal_by_fd(self.exit_fd, signal.SIGKILL)
 
     def ran_out_of_memory(self) -> bool:
-        """Return whether the kernel killed a process of this command for want of memory."""
+        """Return whether the OOM killer killed a process of this command."""
         return self._launcher.memory_kills() != self._all_kills and memory_kills(self.cgroup) > self._own_kills
 
     def close(self) -> None:
-        """Give back the descriptors, and the control group for another command."""
+        """Close the descriptors, and release the control group for another command."""
         self.pipes.close_all()
         os.close(self.exit_fd)
-        self._launcher.give_back(self.cgroup)
+        self._launcher.release(self.cgroup)
 
     def _wait(self) -> int:
-        """Be the zygote."""
+        """Run as the zygote."""
         os.setsid()
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
@@ -101,7 +101,7 @@ class Zygote:
 
 
 class ZygoteLauncher:
-    """Makes zygotes, and keeps control groups for them."""
+    """Creates zygotes, and reuses their control groups."""
 
     def __init__(self, surroundings: Surroundings, enter_workload: Callable[[], Namespaces]) -> None:
         self.surroundings = surroundings
@@ -114,25 +114,25 @@ class ZygoteLauncher:
 
     @property
     def is_slow(self) -> bool:
-        """Say yes: forking, entering and confining takes longer than many a command."""
+        """Return True: forking, entering and confining takes longer than many commands."""
         return True
 
     def make(self) -> Zygote:
-        """Return a zygote that waits."""
+        """Return a new waiting zygote."""
         return Zygote(self._enter_workload(), self._cgroup(), self)
 
-    def give_back(self, cgroup: str) -> None:
-        """Take a control group back: for the next command if nothing is left in it, else when that has ended."""
+    def release(self, cgroup: str) -> None:
+        """Make a control group available again, once no process is left in it."""
         (self._free if _is_empty(cgroup) else self._lingering).append(cgroup)
 
     def memory_kills(self) -> int:
-        """Return how many processes of the whole workload were killed for want of memory: what is quick to ask."""
+        """Return how many processes of the whole workload the OOM killer has killed. This is fast."""
         if self._events < 0:
             self._events = os.open(f"{WALLS}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
         return memory_kills_in(os.pread(self._events, _EVENTS_BYTES, 0))
 
     def kill_all(self) -> None:
-        """Kill the whole workload, but for its PID 1."""
+        """Kill the whole workload except its PID 1."""
         write_file(f"{WORK}/cgroup.kill", "1")
 
     def _cgroup(self) -> str:

@@ -1,4 +1,4 @@
-"""Tasks: what the agent does with files, each in a process of its own.
+"""Tasks: the agent's operations on files, each in a separate process.
 
-The workload may change what is in the area at any time, also while a task runs.
+The workload may change the files at any time, including while a task runs.
 """

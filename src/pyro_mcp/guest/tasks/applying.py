@@ -1,7 +1,7 @@
-"""Changing several files, all or none: the task APPLY.
+"""Change several files atomically, all or none: the task APPLY.
 
-Everything is read and staged first, then put in place by renames that can be undone. No link is followed, and only
-what the host has seen is replaced: a regular file, or nothing.
+All contents are read and staged first, then put in place by renames that can be undone. No link is followed, and only
+a regular file, or nothing, as the host expects it, is replaced.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOTHING = b""
 
 
 def apply_changes(area: Area, *, count: int) -> Document:
-    """Read the changes, and make them."""
+    """Read the changes, and apply them."""
     source = Input()
     with _Transaction(area) as transaction:
         for _ in range(count):
@@ -40,7 +40,7 @@ def apply_changes(area: Area, *, count: int) -> Document:
 
 
 class _Transaction:
-    """Changes that are planned, then made, then settled; or taken back."""
+    """Changes that are staged, then committed; or rolled back."""
 
     def __init__(self, area: Area) -> None:
         self._area = area
@@ -74,7 +74,7 @@ class _Transaction:
             os.rmdir(self._name, dir_fd=self._root)
 
     def stage(self, path: bytes, source: Input, size: int, mode: int, *, must_be_new: bool) -> None:
-        """Take a file's content; nobody sees it yet."""
+        """Stage a file's content, which stays invisible until `commit`."""
         try:
             file = StagedFile(self._root)
             self._files.append(file)
@@ -84,14 +84,14 @@ class _Transaction:
         self._steps.append((path, lambda: self._put(path, file, mode, must_be_new=must_be_new)))
 
     def plan_removal(self, path: bytes) -> None:
-        """Take note that a file is to be removed."""
+        """Plan the removal of a file."""
         self._steps.append((path, lambda: self._remove(path)))
 
     def commit(self) -> None:
-        """Put everything in place.
+        """Make all changes.
 
         Raises:
-            TaskError: if something can't be; leaving the context takes the rest back then.
+            TaskError: if one fails; leaving the context then rolls back the others.
         """
         try:
             write_out(self._root, self._files)
@@ -124,7 +124,7 @@ class _Transaction:
             self._move(self._staging, staged, directory, name, syscalls.RENAME_NOREPLACE)
             return
         self._move(self._staging, staged, directory, name, syscalls.RENAME_EXCHANGE)
-        # The file may have been exchanged by somebody else a moment ago.
+        # The workload may have replaced the file after it was checked.
         self._require_file(state_of(self._staging, staged), path)
 
     def _remove(self, path: bytes) -> None:

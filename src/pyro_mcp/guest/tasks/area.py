@@ -1,10 +1,10 @@
-"""The trees that tasks work on, and resolving a name to a file in one.
+"""The trees that tasks work on, and path resolution in them.
 
-No name leads out: the kernel resolves it below a descriptor of the area's root (openat2(2)), whatever links the
-workload makes or swaps meanwhile.
+No path escapes: the kernel resolves it below a descriptor of the area's root (openat2(2)), whatever links the workload
+creates or swaps meanwhile.
 
-Absolute links are followed in a guest as the workload means them, from the environment's root, as long as they end in
-the area: the workspace is a file system of its own, so a file's device tells where it is.
+In a guest, absolute links are resolved as the workload sees them, from the environment's root, provided that they end
+in the area. The workspace is a separate file system, so a file's device shows whether it is inside.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from pyro_mcp.protocol import tasks
 
 _PATH_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-# Nothing waits for a fifo's other end, and no terminal becomes ours.
+# Opening must not block on a fifo, and must not acquire a controlling terminal.
 OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _MAX_LINKS = 40
-# The kernel gives up (EAGAIN) when something on the way is renamed meanwhile.
+# The kernel gives up (EAGAIN) if a part of the path is renamed meanwhile.
 _ATTEMPTS = 64
 
 
 class TaskRoots:
-    """Where things are, for tasks. `root` is the environment's, in a guest; `baseline` is a directory on a host.
+    """Paths for tasks.
 
-    `pid_file` names the workload's PID 1, in a guest.
+    In a guest, `root` is the environment's root, and `pid_file` contains the pid of the workload's PID 1. On a host,
+    `baseline` is a directory.
     """
 
     __slots__ = ("baseline", "inspecting", "pid_file", "root", "workspace")
@@ -42,52 +43,52 @@ class TaskRoots:
         self.root = root
         self.pid_file = pid_file
         self.baseline = baseline
-        #: Nothing runs and nothing is written: the whole root may be looked at.
+        #: An inspection: no workload runs, everything is read-only, and the whole root may be read.
         self.inspecting = False
 
     @property
     def is_machine(self) -> bool:
-        """Say whether there is a guest around the agent, with disks."""
+        """Return whether the agent runs in a VM, with disks."""
         return self.root is not None
 
 
 class Area:
-    """A tree. Its descriptors live as long as the task's process."""
+    """A tree. Its descriptors stay open until the task's process exits."""
 
-    def __init__(self, grounds: TaskRoots, name: object) -> None:
-        """Open it.
+    def __init__(self, roots: TaskRoots, name: object) -> None:
+        """Open the area of that name.
 
         Raises:
-            TaskError: if there is none of that name, or it may not be looked at.
+            TaskError: if there is none, or it is not available in the current mode.
         """
-        self.grounds = grounds
-        #: All of it is on one disk.
+        self.roots = roots
+        #: Whether all of it is on one disk.
         self.is_one_disk = name == tasks.WORKSPACE
         self._whole = -1
         self._device = 0
         if name == tasks.WORKSPACE:
             self.mount_point = b"/workspace"
-            self.fd = self._open_root(grounds.workspace, os.O_NOFOLLOW)
+            self.fd = self._open_root(roots.workspace, os.O_NOFOLLOW)
             self._resolve = syscalls.RESOLVE_BENEATH
-            if grounds.root is not None:
-                self._whole = self._open_root(grounds.root, 0)
+            if roots.root is not None:
+                self._whole = self._open_root(roots.root, 0)
                 self._device = os.fstat(self.fd).st_dev
-        elif name == tasks.ROOT and grounds.root is not None and grounds.inspecting:
+        elif name == tasks.ROOT and roots.root is not None and roots.inspecting:
             self.mount_point = b""
-            self.fd = self._open_root(grounds.root, 0)
+            self.fd = self._open_root(roots.root, 0)
             self._resolve = syscalls.RESOLVE_IN_ROOT
-        elif name == tasks.GUEST and grounds.root is not None and not grounds.inspecting:
+        elif name == tasks.GUEST and roots.root is not None and not roots.inspecting:
             self.mount_point = b""
-            self.fd = self._open_guest(grounds.root)
+            self.fd = self._open_guest(roots.root)
             self._resolve = syscalls.RESOLVE_IN_ROOT
         else:
-            raise TaskError(tasks.UNSUPPORTED, message=f"there is no area {name!r} to look at")
+            raise TaskError(tasks.UNSUPPORTED, message=f"no such area: {name!r}")
 
     def open(self, path: bytes, flags: int) -> int:
-        """Open what a path leads to, through links inside the area.
+        """Open a path, following links that stay inside the area.
 
         Raises:
-            TaskError: if there is nothing, or it is elsewhere.
+            TaskError: if it does not exist, or leads outside.
         """
         try:
             return self._open(self.fd, path or b".", flags, self._resolve)
@@ -97,7 +98,7 @@ class Area:
         return self._open_from_root(path, flags)
 
     def open_straight(self, path: bytes, flags: int) -> int:
-        """Open what stands at a path, through no link at all. With O_PATH and O_NOFOLLOW it may be one itself.
+        """Open a path without following any link. With O_PATH and O_NOFOLLOW, the file itself may be a link.
 
         Raises:
             OSError: ELOOP for links.
@@ -108,7 +109,7 @@ class Area:
         """Open a regular file for reading.
 
         Raises:
-            TaskError: if it is none.
+            TaskError: if it is not a regular file.
         """
         fd = self.open(path, OPEN_FILE)
         found = os.fstat(fd)
@@ -118,18 +119,18 @@ class Area:
         return fd, found
 
     def make_directory(self, path: bytes) -> int:
-        """Open a directory, and make it, and those above it, where they are missing. Links inside are followed.
+        """Open a directory, creating it and its parents if missing. Links inside the area are followed.
 
         Raises:
-            TaskError: if something else is there, or it is elsewhere.
+            TaskError: if it is not a directory, or leads outside.
         """
         return self._directory(path, lambda part: self.open(part, os.O_RDONLY | os.O_DIRECTORY), None)
 
     def make_directory_straight(self, path: bytes, made: list[tuple[int, bytes]]) -> int:
-        """Do the same through no link. Each one made is added to `made`, as the directory above and the name in it.
+        """Like `make_directory`, without following links. Created directories are added to `made`, as (parent, name).
 
         Raises:
-            TaskError: if something else is on the way.
+            TaskError: if a part of the path is not a directory.
         """
 
         def enter(part: bytes) -> int:
@@ -143,12 +144,12 @@ class Area:
         return self._directory(path, enter, made)
 
     def place(self, path: bytes) -> tuple[int, bytes, bytes]:
-        """Return where to write a file: its directory, which is made if missing, its name there, and its path.
+        """Return where to write a file: its directory (created if missing), its name there, and its path.
 
-        A link is followed, also one that leads to nothing yet.
+        A link is followed, even a dangling one.
 
         Raises:
-            TaskError: if that is elsewhere.
+            TaskError: if it leads outside.
         """
         for _ in range(_MAX_LINKS):
             above, _, name = path.rpartition(b"/")
@@ -164,7 +165,7 @@ class Area:
             os.close(directory)
             if not target.startswith(b"/"):
                 path = above + b"/" + target if above else target
-            elif target.startswith(self.mount_point + b"/") and self.grounds.is_machine:
+            elif target.startswith(self.mount_point + b"/") and self.roots.is_machine:
                 path = target[len(self.mount_point) :].lstrip(b"/")
             else:
                 raise TaskError(tasks.OUTSIDE, path)
@@ -183,7 +184,7 @@ class Area:
         try:
             os.mkdir(name, 0o755, dir_fd=parent)
         except FileExistsError:
-            # Somebody else was quicker; or a link leads to nothing, which the next look finds.
+            # Another process created it first; or it is a dangling link, for which `enter` fails below.
             os.close(parent)
         except OSError as error:
             os.close(parent)
@@ -222,10 +223,10 @@ class Area:
 
     def _open_guest(self, root: bytes) -> int:
         try:
-            with open(self.grounds.pid_file, encoding="ascii") as file:
+            with open(self.roots.pid_file, encoding="ascii") as file:
                 return os.open(f"/proc/{file.read()}/root", _PATH_DIRECTORY)
         except OSError:
-            # Nothing of the workload runs: without it there is what is on its disks.
+            # The workload has no namespaces yet: only its disks are visible.
             return self._open_root(root, 0)
 
     def _open_root(self, path: bytes, flags: int) -> int:

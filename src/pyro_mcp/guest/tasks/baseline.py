@@ -1,4 +1,4 @@
-"""Open the baseline: a disk of the guest, mounted for one process, or on a host a directory."""
+"""Open the baseline: in a guest a disk, mounted for one process; on a host a directory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pyro_mcp.guest.tasks.failures import TaskError
 from pyro_mcp.protocol import tasks
 
 
-def open_baseline(grounds: TaskRoots) -> int:
+def open_baseline(roots: TaskRoots) -> int:
     """Return a descriptor of the baseline's root.
 
     Raises:
         TaskError: SYSTEM.
     """
-    return _disk() if grounds.is_machine else _directory(grounds.baseline)
+    return _disk() if roots.is_machine else _directory(roots.baseline)
 
 
 def _disk() -> int:
-    """Mount the baseline for this process alone; it goes with it."""
+    """Mount the baseline for this process only, until it exits."""
     attributes = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOSUID
     try:
         root = syscalls.open_file_system("ext4", BASELINE_DEVICE, {"ro": "", "noload": ""}, attributes)
@@ -34,4 +34,4 @@ def _directory(path: bytes | None) -> int:
     try:
         return os.open(path or b"", OPEN_DIRECTORY)
     except OSError as error:
-        raise TaskError(tasks.SYSTEM, message=f"there is no baseline to compare with: {error.strerror}") from None
+        raise TaskError(tasks.SYSTEM, message=f"the baseline can't be opened: {error.strerror}") from None

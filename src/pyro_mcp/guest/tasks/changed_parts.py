@@ -1,7 +1,7 @@
-"""Find the parts of two large texts that differ, without holding either in memory.
+"""Find the differing parts of two large texts without loading either into memory.
 
-A part has the lines that differ and ten equal ones on each side of them, fewer at the ends of a file. Parts do not
-overlap. They are not minimal: the host compares the two texts of each.
+A part consists of the differing lines and up to ten equal lines on each side. Parts do not overlap. They are not
+minimal: the host diffs the two texts of each.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import os
 from typing import NamedTuple
 
 _CONTEXT_LINES = 10
-# Two texts are in step again after so many equal lines: the context of one part does not reach that of the next.
+# The texts are in step again after this many equal lines, so that the contexts of two parts never overlap.
 _IN_STEP_LINES = 2 * _CONTEXT_LINES
 _CHUNK_BYTES = 256 * 1024
-# Lines may be long: the second is for those.
+# The second is for long lines.
 _CONTEXTS_BYTES = (64 * 1024, 4 * 1024 * 1024)
 _LEAST_CONTEXT_LINES = 3
 _WINDOWS_BYTES = (64 * 1024, 512 * 1024, 4 * 1024 * 1024)
-# A line that occurs more often is looked for in these places only.
+# Only this many occurrences of a line are considered.
 _MOST_PLACES = 16
 
 
 class Part(NamedTuple):
-    """Lines of two texts, and the number of the first in each, counted from 1."""
+    """Lines of two texts, with the number of the first line in each, from 1."""
 
     old_line: int
     new_line: int
@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 def changed_parts(old_fd: int, new_fd: int, *, max_bytes: int, max_parts: int) -> list[Part] | None:
-    """Return the parts of two files that differ, or None if they are more than that, or too large to be found."""
+    """Return the differing parts of two files, or None if they exceed a limit or the texts don't get in step again."""
     old, new = _Text(old_fd), _Text(new_fd)
     parts: list[Part] = []
     while _skip_equal_lines(old, new):
@@ -75,7 +75,7 @@ class _Text:
         return lines, is_end
 
     def before(self) -> list[bytes]:
-        """Return the lines before the next one."""
+        """Return the context lines before the current position."""
         lines: list[bytes] = []
         for context_bytes in _CONTEXTS_BYTES:
             start = max(self.floor, self.at - context_bytes)
@@ -85,15 +85,15 @@ class _Text:
         return lines
 
     def skip(self, lines: list[bytes]) -> None:
-        """Go on after lines that are in a part."""
+        """Advance past lines that belong to a part."""
         self.at += sum(map(len, lines))
         self.line += len(lines)
         self.floor = self.at
 
 
 def _skip_equal_lines(old: _Text, new: _Text) -> bool:
-    """Go on to the next line that differs; say whether there is one."""
-    # Offsets from the line where both are: up to where they are equal, and of the last line's beginning before that.
+    """Advance both to the next differing line; return whether there is one."""
+    # Offsets from the current line: the end of the equal bytes, and the start of the last line before that end.
     equal = line_start = lines = 0
     while True:
         ours, theirs = (os.pread(each.fd, _CHUNK_BYTES, each.at + equal) for each in (old, new))
@@ -112,7 +112,7 @@ def _skip_equal_lines(old: _Text, new: _Text) -> bool:
 
 
 def _common_bytes(ours: bytes, theirs: bytes) -> int:
-    """Return how many bytes at the beginning are the same."""
+    """Return the length of the common prefix."""
     low, high = 0, min(len(ours), len(theirs))
     while low < high:
         middle = (low + high + 1) // 2
@@ -124,7 +124,7 @@ def _common_bytes(ours: bytes, theirs: bytes) -> int:
 
 
 def _out_of_step(old: _Text, new: _Text) -> tuple[list[bytes], list[bytes], list[bytes]] | None:
-    """Return the lines on both sides until they are in step again, and the first equal ones after that."""
+    """Return the lines of both sides until they are in step again, and the first equal lines after that."""
     for window_bytes in _WINDOWS_BYTES:
         (old_lines, old_ends), (new_lines, new_ends) = old.lines(window_bytes), new.lines(window_bytes)
         found = _in_step(old_lines, new_lines, are_ends=old_ends and new_ends)
@@ -135,7 +135,7 @@ def _out_of_step(old: _Text, new: _Text) -> tuple[list[bytes], list[bytes], list
 
 
 def _in_step(old: list[bytes], new: list[bytes], *, are_ends: bool) -> tuple[int, int] | None:
-    """Return the nearest indices from which lines are equal: enough of them, or all up to the ends."""
+    """Return the nearest indices from which enough lines, or all up to the ends, are equal."""
     best = None
     if are_ends:
         same = 0
@@ -159,7 +159,7 @@ def _in_step(old: list[bytes], new: list[bytes], *, are_ends: bool) -> tuple[int
 
 
 def _split(data: bytes) -> list[bytes]:
-    """Return the lines with their ends; only a newline ends one."""
+    """Return the lines including their newlines; no other character ends a line."""
     lines = data.split(b"\n")
     rest = lines.pop()
     return [line + b"\n" for line in lines] + ([rest] if rest else [])

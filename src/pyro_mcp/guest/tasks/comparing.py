@@ -1,9 +1,9 @@
 """Compare the workspace with its baseline: the task DIFF. No link is followed.
 
-The baseline is a copy of the workspace's first disk, so in a guest an inode that is the same on both disks is a file
-that was not changed, and an unchanged directory still has its names. On a host everything is compared.
+The baseline is a copy of the workspace's initial disk. In a guest, an inode that is identical on both disks therefore
+belongs to an unchanged file, or to a directory with unchanged names. On a host, everything is compared.
 
-What was added and is ignored is not gone into. All that was in the baseline is compared, ignored or not.
+Added files that are ignored are not examined. Everything in the baseline is compared, ignored or not.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ def compare_trees(
     max_file_bytes: int,
     max_total_bytes: int,
 ) -> Document:
-    """Write the first differences at or below a path, and say what was left out because it is ignored."""
+    """Write the first differences at or below a path, and return what was omitted because it is ignored."""
     new = os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd)
-    old = open_baseline(area.grounds)
-    touched = _touched(new) if area.grounds.is_machine else _Everything()
+    old = open_baseline(area.roots)
+    touched = _touched(new) if area.roots.is_machine else _Everything()
     comparison = _Comparison(new, old, touched, max_entries, rules_above, include_ignored=include_ignored)
     comparison.run(path)
     writer = DifferenceWriter(new, old, max_file_bytes, max_total_bytes, include_binary=include_binary)
     writer.write(comparison.with_moves())
-    return {"total": comparison.total, **comparison.left_out.told()}
+    return {"total": comparison.total, **comparison.left_out.report()}
 
 
 class _Everything:
-    """All inodes: nothing is known of any."""
+    """A container of all inodes, for when any may have changed."""
 
     def __contains__(self, number: object) -> bool:
         return True
@@ -93,7 +93,7 @@ class _Comparison:
         self._found: list[Difference] = []
 
     def run(self, path: bytes) -> None:
-        """Go through both trees, or what is at a path of both. What was asked for by its path is never left out."""
+        """Compare both trees, or only a path in both. A path that was given explicitly is compared even if ignored."""
         if not path:
             new, old = os.fstat(self._new), os.fstat(self._old)
             is_touched = new.st_ino in self._touched or new.st_ino != old.st_ino
@@ -116,12 +116,12 @@ class _Comparison:
             os.close(directory)
 
     def first(self) -> list[Difference]:
-        """Return the differences that there is room for, the most important first."""
+        """Return at most `max_entries` differences, the most important first."""
         self._found.sort(key=lambda each: (each.rank, each.path))
         return self._found[: self._max_entries]
 
     def with_moves(self) -> list[Difference]:
-        """Return the differences that there is room for, and say of added files where they came from."""
+        """Return the first differences, with moved files marked."""
         first = self.first()
         gone = [(each.path, side.size) for each in first if (side := each.only(is_new=False))]
         added = [(each.path, side.size) for each in first if (side := each.only(is_new=True))]
@@ -130,7 +130,7 @@ class _Comparison:
         return [each._replace(moved=places.get(each.path, b"")) for each in first]
 
     def _is_left_out(self, path: bytes, *, is_directory: bool) -> bool:
-        """Say whether a name that was added, or a repository, is left out, and count it."""
+        """Return whether an added name, or a repository, is omitted; count it if so."""
         if self._include_ignored:
             return False
         verdict = self._ignored.verdict(path, is_directory=is_directory)
@@ -139,13 +139,13 @@ class _Comparison:
         return verdict.is_ignored
 
     def _is_repository(self, name: bytes, path: bytes, kind: int, *, is_same: bool) -> bool:
-        """Say whether a name is a repository that is left out; count it unless it is known to be the same."""
+        """Return whether a name is a repository that is omitted; count it unless it is known to be unchanged."""
         if name != GIT or self._include_ignored:
             return False
         return is_same or self._is_left_out(path, is_directory=kind == tasks.DIRECTORY)
 
     def _directories(self, path: bytes, new: int, depth: int, *, is_touched: bool) -> None:
-        """Compare two directories of the same path: all names if it was touched, else what is in it."""
+        """Compare two directories of the same path: all their names if touched, otherwise only their contents."""
         if depth > MAX_DEPTH or len(path) > MAX_PATH_BYTES:
             raise TaskError(tasks.TOO_LARGE, path[:MAX_PATH_BYTES])
         names = names_in(new)
@@ -162,7 +162,7 @@ class _Comparison:
     def _common(
         self, path: bytes, new: int, names: list[tuple[bytes, int, int]], depth: int
     ) -> list[tuple[bytes, int, int]]:
-        """Tell what came and went in a directory, and return what is the same file on both sides, or may be."""
+        """Record names that were added or removed in a directory; return those that may be unchanged."""
         try:
             directory = os.open(b".", OPEN_DIRECTORY, dir_fd=self._old) if not path else self._open_old(path)
         except OSError as error:
@@ -197,7 +197,7 @@ class _Comparison:
             os.close(inner)
 
     def _pair(self, directory: int, name: bytes, path: bytes, depth: int) -> None:
-        """Compare what stands under a name on both sides."""
+        """Compare the files with the same name on both sides."""
         old = _state(self._old, path)
         if old is None:
             self._gathered(directory, name, path, is_new=True)
@@ -230,7 +230,7 @@ class _Comparison:
             if error.errno in (*GONE, errno.EINVAL):
                 return False
             raise failure(error, path) from None
-        # Of a directory, what is in it is compared; of devices and the like, what they are.
+        # The contents of directories are compared separately; devices and the like by type and number.
         return stat.S_ISDIR(new.st_mode) or (old.st_rdev, stat.S_IFMT(old.st_mode)) == (
             new.st_rdev,
             stat.S_IFMT(new.st_mode),
@@ -250,9 +250,9 @@ class _Comparison:
             os.close(ours)
 
     def _gathered(self, directory: int, name: bytes, path: bytes, *, is_new: bool, with_itself: bool = True) -> bool:
-        """Note what is there on one side only: all files, and of directories those that have nothing in them.
+        """Record everything that exists on one side only: all files, and directories that are empty.
 
-        What was added and is ignored is left out. Say whether anything was noted.
+        Added names that are ignored are omitted. Return whether anything was recorded.
         """
         if len(path) > MAX_PATH_BYTES or path.count(b"/") > MAX_DEPTH:
             raise TaskError(tasks.TOO_LARGE, path[:MAX_PATH_BYTES])
@@ -329,7 +329,7 @@ def _state(root: int, path: bytes) -> os.stat_result | None:
 
 
 def _is_same_data(ours: int, theirs: int) -> bool:
-    """Compare two files, but for where both have holes."""
+    """Return whether two files of the same size are equal, skipping ranges that are holes in both."""
     at = 0
     while True:
         at = min(_next_data(ours, at), _next_data(theirs, at))

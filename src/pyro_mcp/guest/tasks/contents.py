@@ -1,4 +1,4 @@
-"""Reading and writing single files: the tasks READ, WRITE and FETCH. Only regular files are opened."""
+"""Read and write single files: the tasks READ, WRITE and FETCH. Only regular files are opened."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pyro_mcp.protocol.documents import Document
 NEW_FILE_MODE = 0o644
 _CHUNK_BYTES = 256 * 1024
 _NO_CONTENT = -1
-# How often a name may be exchanged between two looks at it.
+# How often to retry if a file is replaced between two system calls.
 _ATTEMPTS = 20
-# Nothing is there: not at its end, nor on the way, nor where a link could lead.
+# Errors that mean that the file does not exist, or a part of its path is missing or a link.
 _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
 
 
@@ -37,7 +37,7 @@ def read_file(area: Area, path: bytes, *, max_bytes: int) -> Document:
 
 
 def write_file(area: Area, path: bytes, *, size: int, mode: int | None) -> Document:
-    """Read a file's content, and put it in its place at once."""
+    """Read a file's content from stdin, and put it in place atomically."""
     source = Input()
     root = staging_root(area) if area.is_one_disk else -1
     directory, name, path = area.place(path)
@@ -54,7 +54,7 @@ def write_file(area: Area, path: bytes, *, size: int, mode: int | None) -> Docum
             source.copy_to(file.fd, size)
             resemble(file.fd, mode, before)
             file.write_out()
-            _put(file, root if area.grounds.is_machine else directory, directory, name)
+            _put(file, root if area.roots.is_machine else directory, directory, name)
             settle(root, [file], [directory])
         finally:
             file.close()
@@ -64,7 +64,7 @@ def write_file(area: Area, path: bytes, *, size: int, mode: int | None) -> Docum
 
 
 def _put(file: StagedFile, staging: int, directory: int, name: bytes) -> None:
-    """Give a file its name, whatever has it now."""
+    """Give a file its name, replacing any existing file."""
     staged = staging_name()
     file.give_name(staging, staged)
     try:
@@ -75,7 +75,7 @@ def _put(file: StagedFile, staging: int, directory: int, name: bytes) -> None:
 
 
 def fetch_files(area: Area, *, count: int, max_file_bytes: int, max_total_bytes: int) -> Document:
-    """Read names, and write the entries there. No link is followed on the way."""
+    """Read names from stdin, and write an entry for each that exists. No link is followed."""
     source, output = Input(), Output()
     total = 0
     for index in range(count):
@@ -100,7 +100,7 @@ def fetch_files(area: Area, *, count: int, max_file_bytes: int, max_total_bytes:
 
 
 def _straight(area: Area, path: bytes) -> int:
-    """Open what stands at a path; -1 if nothing does."""
+    """Open a path without following links; return -1 if it does not exist."""
     for _ in range(_ATTEMPTS):
         try:
             return area.open_straight(path, OPEN_FILE | os.O_NOFOLLOW)
@@ -111,7 +111,7 @@ def _straight(area: Area, path: bytes) -> int:
                 raise failure(error, path) from None
             was_denied = error.errno == errno.EACCES
         try:
-            # A link, or what can't be opened.
+            # A link, or a file that can't be opened.
             fd = area.open_straight(path, os.O_PATH | os.O_NOFOLLOW)
         except OSError as error:
             if error.errno in _NOTHING:
@@ -122,7 +122,7 @@ def _straight(area: Area, path: bytes) -> int:
         os.close(fd)
         if was_denied:
             break
-        # It was a link a moment ago.
+        # It was a link before, and was replaced: retry.
     raise TaskError(tasks.DENIED, path)
 
 
@@ -137,7 +137,7 @@ def _read(fd: int, most: int) -> bytes:
 
 
 def state_of(directory: int, name: bytes) -> os.stat_result | None:
-    """Return what stands under a name, or None."""
+    """Return the status of a name, or None if it does not exist."""
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:

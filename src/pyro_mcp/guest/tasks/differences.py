@@ -1,4 +1,4 @@
-"""Write differences to the host, with as much of both files as there is room for: the records of DIFF."""
+"""Write the records of DIFF: differences, with as much of both files as the limits allow."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pyro_mcp.guest.tasks.ignoring import STRAIGHT
 from pyro_mcp.guest.tasks.streams import Output
 from pyro_mcp.protocol import tasks
 
-# Of larger texts only the parts that differ are sent, where that is less.
+# For larger texts only the differing parts are sent, if possible.
 _SMALL_BYTES = 128 * 1024
 _FLAGS = os.O_PATH | os.O_NOFOLLOW
 
 
 class Side(NamedTuple):
-    """What stands under a name on one side."""
+    """The state of a name on one side."""
 
     kind: int
     mode: int
@@ -27,7 +27,7 @@ class Side(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A name that differs. With `is_same`, only its permissions do; `moved` is where a file came from, or went."""
+    """A name that differs. With `is_same` only its mode differs; `moved` is the path a file was moved from, or to."""
 
     path: bytes
     old: Side | None
@@ -37,18 +37,18 @@ class Difference(NamedTuple):
     moved: bytes = b""
 
     def only(self, *, is_new: bool) -> Side | None:
-        """Return the file of a side, if there is one on no other."""
+        """Return the regular file of one side if the name does not exist on the other side."""
         side, other = (self.new, self.old) if is_new else (self.old, self.new)
         return side if other is None and side is not None and side.kind == tasks.FILE else None
 
     @property
     def rank(self) -> int:
-        """Return how important it is: files that the project had come before added ones, of which there may be many."""
+        """Return the sort key: the project's own files come before added ones, of which there may be many."""
         return 2 * (self.old is None) + self.is_ignored
 
     @property
     def size(self) -> int:
-        """Return how large its files are."""
+        """Return the total size of its files."""
         return sum(side.size for side in (self.old, self.new) if side is not None and side.kind == tasks.FILE)
 
 
@@ -58,7 +58,7 @@ class _Content(NamedTuple):
 
 
 class DifferenceWriter:
-    """Writes differences. Of equally important ones, the smaller get room first."""
+    """Writes differences. Among equally important ones, the smaller come first."""
 
     def __init__(self, new: int, old: int, max_file_bytes: int, max_total_bytes: int, *, include_binary: bool) -> None:
         self._new = new
@@ -70,7 +70,7 @@ class DifferenceWriter:
         self._output = Output()
 
     def write(self, differences: list[Difference]) -> None:
-        """Write them all, as far as there is room for names."""
+        """Write all differences, as far as the limit for names allows."""
         room = tasks.MAX_LISTING_BYTES
         for each in sorted(differences, key=lambda each: (each.rank, each.size, each.path)):
             targets = [
@@ -129,7 +129,7 @@ class DifferenceWriter:
                     os.close(fd)
 
     def _open(self, root: int, path: bytes, side: Side | None) -> int:
-        """Open the file of a side, if it has one; a file that is gone by now is an empty one."""
+        """Open a regular file of one side; return -1 if there is none, or it was removed meanwhile."""
         if side is None or side.kind != tasks.FILE:
             return -1
         try:
@@ -142,7 +142,7 @@ class DifferenceWriter:
         return -1
 
     def _whole(self, fd: int) -> bytes | None:
-        """Return a whole file, b"" for none, or None if there is no room for it."""
+        """Return a whole file, b"" if there is none, or None if it exceeds the limits."""
         if fd < 0:
             return b""
         most = min(self._max_file_bytes, self._room)
@@ -155,7 +155,7 @@ class DifferenceWriter:
 
 
 def link_target(root: int, path: bytes) -> bytes:
-    """Return where a link leads; one that is gone has led nowhere, which a link must not."""
+    """Return the target of a link; "?" if it was removed meanwhile, since a target can't be empty."""
     try:
         fd = syscalls.openat2(root, path, _FLAGS, STRAIGHT)
         try:

@@ -1,7 +1,7 @@
 """Copy the whole root of a stopped guest to one disk: the task EXPORT.
 
-Files keep owners, modes, times, extended attributes, hard links and holes; device nodes are kept too. The contents of
-/run, /proc, /sys and /dev belong to a running system and stay out.
+Owners, modes, times, extended attributes, hard links, holes and device nodes are preserved. The contents of /run,
+/proc, /sys and /dev belong to a running system and are not copied.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _SEND_BYTES = 16 * 1024 * 1024
 
 
 def export_root(area: Area) -> Document:
-    """Copy everything, and return how many bytes of the disk it takes."""
-    if not area.grounds.inspecting:
-        raise TaskError(tasks.UNSUPPORTED, message="only a stopped guest's root can be copied")
+    """Copy everything, and return how many bytes of the disk are used."""
+    if not area.roots.inspecting:
+        raise TaskError(tasks.UNSUPPORTED, message="only the root of a stopped guest can be copied")
     os.umask(0)
     try:
         attributes = syscalls.MOUNT_ATTR_NOATIME | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOSUID
         output = syscalls.open_file_system("ext4", BASELINE_DEVICE, {"noinit_itable": ""}, attributes)
         target = os.open(b".", OPEN_DIRECTORY, dir_fd=output)
     except OSError as error:
-        raise TaskError(tasks.SYSTEM, message=f"the disk to copy to can't be mounted: {error}") from None
+        raise TaskError(tasks.SYSTEM, message=f"the target disk can't be mounted: {error}") from None
     source = os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd)
     _Copy(source, target).run()
     syscalls.syncfs(target)
@@ -47,14 +47,14 @@ class _Copy:
         self._source = source
         self._target = target
         self._first_names: dict[tuple[int, int], bytes] = {}
-        # The directory that was written to last: most files stand beside the one before.
+        # The most recent directory: most files are in the same one as their predecessor.
         self._above = b""
         self._directory = target
-        # Their times change with all that is put into them, so they are set last.
+        # Times of directories change when entries are added, so they are set last.
         self._times: list[tuple[bytes, int]] = []
 
     def run(self) -> None:
-        """Copy all there is."""
+        """Copy everything."""
         for each in walk(self._source, b"", closed=_CLOSED):
             above, _, name = each.path.rpartition(b"/")
             try:
@@ -70,7 +70,7 @@ class _Copy:
         os.utime(self._target, ns=(mtime_ns, mtime_ns))
 
     def _open(self, path: bytes) -> int:
-        """Open a directory that was copied. Nobody else writes to that disk."""
+        """Open a copied directory. No other process writes to that disk."""
         if path != self._above:
             if self._directory != self._target:
                 os.close(self._directory)
@@ -128,12 +128,12 @@ class _Copy:
             os.close(ours)
 
     def _like(self, ours: int, theirs: int, found: os.stat_result) -> None:
-        """Give a file the owner, the mode and the attributes of another: in this order, as each may undo the last."""
+        """Copy owner, mode and extended attributes, in this order, since each may reset the following ones."""
         if found.st_uid or found.st_gid:
             os.fchown(theirs, found.st_uid, found.st_gid)
         os.fchmod(theirs, stat.S_IMODE(found.st_mode))
         for attribute in os.listxattr(ours):
-            # The attribute was removed meanwhile, or only its own file system supports it.
+            # The attribute was removed meanwhile, or the target file system does not support it.
             with suppress(OSError):
                 os.setxattr(theirs, attribute, os.getxattr(ours, attribute))
 

@@ -1,4 +1,4 @@
-"""Errors of tasks, with the codes that the host knows."""
+"""Errors of tasks, with the error codes of the protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyro_mcp.protocol import tasks
 
 
 class TaskError(Exception):
-    """A task that can't be done: a code of `protocol.tasks`, the path it is about, and words where there is none."""
+    """A failed task: an error code of `protocol.tasks`, the path concerned if any, and a message."""
 
     def __init__(self, code: str, path: bytes | None = None, message: str = "") -> None:
         super().__init__(code)
@@ -42,12 +42,12 @@ _CODES = {
 
 
 def failure(error: OSError, path: bytes | None) -> TaskError:
-    """Make the failure of a system call on a path of the area's."""
+    """Return the error for a failed system call on a path in the area; None if it concerns no path."""
     number = error.errno or 0
-    words = f"{errno.errorcode.get(number, '?')}: {error.strerror or error}"
+    message = f"{errno.errorcode.get(number, '?')}: {error.strerror or error}"
     code = _CODES.get(number, tasks.SYSTEM)
     if path is None and code not in (tasks.NO_SPACE, tasks.DENIED):
         code = tasks.SYSTEM
     if path is not None and code == tasks.SYSTEM:
-        words = f"{os.fsdecode(path)!r}: {words}"
-    return TaskError(code, path, words)
+        message = f"{os.fsdecode(path)!r}: {message}"
+    return TaskError(code, path, message)

@@ -1,6 +1,6 @@
-"""Hold the workspace still while its disk is copied: the task FREEZE.
+"""Freeze the workspace while its disk is copied: the task FREEZE.
 
-It is released at the end of stdin or after a fixed time; if this process ends otherwise, the agent releases it.
+It is thawed at the end of stdin, or after a fixed time. If this process ends in any other way, the agent thaws it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pyro_mcp.protocol.documents import Document
 
 
 def freeze(area: Area, *, with_root: bool) -> Document:
-    """Write what is in memory to the disks, and hold the file systems until the host is done. On a host, only wait."""
+    """Flush the file systems and freeze them until the host is done. On a host, only wait."""
     held = [os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd)]
-    if not area.grounds.is_machine:
+    if not area.roots.is_machine:
         _wait()
         return {}
     if with_root:
         held.append(os.open(ROOT_DISK_PLACE, OPEN_DIRECTORY))
-    # Most of the work is done while all still goes on.
+    # Flush most of the data before anything is frozen.
     for fd in held:
         syscalls.syncfs(fd)
     is_in_time = True
@@ -42,10 +42,10 @@ def freeze(area: Area, *, with_root: bool) -> Document:
             try:
                 fcntl.ioctl(fd, FITHAW, 0)
             except OSError:
-                # The workload has thawed it before.
+                # The workload has already thawed it.
                 is_in_time = False
     if not is_in_time:
-        raise TaskError(tasks.TOO_LONG_FROZEN, message="it was thawed before the host was done")
+        raise TaskError(tasks.TOO_LONG_FROZEN, message="the workspace was thawed before the host was done")
     return {}
 
 
@@ -59,7 +59,7 @@ def _freeze(fd: int) -> None:
 
 
 def _wait() -> bool:
-    """Say that all stands still, and wait for the host; say whether it was done in time."""
+    """Report that everything is frozen, and wait for the host; return whether it was done in time."""
     write_all(STDOUT, tasks.FROZEN)
     readable, _, _ = select.select([STDIN], [], [], tasks.MAX_FREEZE_S)
     return bool(readable)

@@ -1,7 +1,7 @@
-"""Decide which names the .gitignore files of a tree ignore, as git does for what it does not track.
+"""Decide which names are ignored by the .gitignore files of a tree, as git does for untracked files.
 
-They are read where they are, and only those above a name that is asked for: whoever made them runs in this guest, and
-here they cost nobody else anything.
+They are parsed in the guest, and only those above a queried name: their author is the workload, and expensive patterns
+then cost only its own guest.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from pyro_mcp.protocol.names import join
 GIT = b".git"
 _MAX_RULES_BYTES = 1024 * 1024
 _MAX_LEFT_OUT = 10_000
-# Of these, so many are named.
+# The limits for the names reported.
 _MAX_NAMES, _MAX_NAMES_BYTES = 100, 32 * 1024
 STRAIGHT = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 
 
 class Verdict(NamedTuple):
-    """Whether a path is ignored, and whether that is so by the rules of one of two trees only."""
+    """Whether a path is ignored, and whether the rules of the two trees disagree about that."""
 
     is_ignored: bool
     by_one_only: bool
 
 
 class Rules(NamedTuple):
-    """A file of rules: the directory that it is in, or for one above the tree, the way from there to the tree."""
+    """A .gitignore file, and its directory; for one above the tree, `way` is the path from there to the tree."""
 
     base: bytes
     file: RuleFile
@@ -42,35 +42,35 @@ class Rules(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A directory: whether it is ignored itself, and the files of rules for what is in it, with where each is."""
+    """A directory: whether it is itself ignored, and the rules that apply to its entries."""
 
     is_ignored: bool
     rules: tuple[Rules, ...]
 
 
 class TreeRules:
-    """The rules of one tree, as they are when they are first asked for."""
+    """The rules of one tree, read when they are first needed."""
 
     def __init__(self, root: int, parsed: dict[bytes, RuleFile], above: tuple[Rules, ...] = ()) -> None:
-        """Begin with a directory; files of rules that two trees have in common are `parsed` once."""
+        """Start with a root directory. `parsed` caches rules by content, so that two trees can share them."""
         self._above = Place(is_ignored=False, rules=above)
         self._root = root
         self._parsed = parsed
         self._places: dict[bytes, Place] = {}
 
     def ignores(self, path: bytes, *, is_directory: bool) -> bool:
-        """Say whether a path is ignored, or is in a directory that is. A `.git` is, whatever the rules say."""
+        """Return whether a path, or a directory above it, is ignored. `.git` always is."""
         return _is_ignored(self.place(path.rpartition(b"/")[0]), path, is_directory=is_directory)
 
     def place(self, path: bytes) -> Place:
-        """Return what holds for the entries of a directory, which need not exist."""
+        """Return the rules for the entries of a directory, which need not exist."""
         found = self._places.get(path)
         if found is None:
             found = self._places[path] = self._read(path)
         return found
 
     def names(self, directory: bytes) -> list[tuple[bytes, bool]]:
-        """Return the paths of what is in a directory, and whether each is one."""
+        """Return the paths of a directory's entries, and whether each is a directory."""
         try:
             fd = syscalls.openat2(self._root, directory, OPEN_DIRECTORY, STRAIGHT)
         except OSError:
@@ -91,7 +91,7 @@ class TreeRules:
         try:
             rules = above.rules
             if path and _exists(GIT, directory):
-                # A repository of its own; git asks only the rules in it.
+                # A nested repository: git applies only its own rules.
                 rules = ()
             data = _content(directory)
         finally:
@@ -104,7 +104,7 @@ class TreeRules:
 
 
 class LeftOut:
-    """Names that are left out. A directory counts as one, and what is in it is not known."""
+    """The omitted names. A directory counts as one: its contents are not examined."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -117,14 +117,14 @@ class LeftOut:
             self._names.append((path, by_one_only))
 
     def gather(self, since: int, directory: bytes) -> None:
-        """Count all since then as the directory that they are in."""
+        """Replace all names added since then by the directory that contains them."""
         by_one_only = any(by_one for _, by_one in self._names[since:])
         del self._names[since:]
         self.count = since
         self.add(directory + b"/", by_one_only=by_one_only)
 
-    def told(self) -> Document:
-        """Return the count and the first names; what one of two sets of rules hides comes first."""
+    def report(self) -> Document:
+        """Return the count and the first names, beginning with those that only one tree's rules ignore."""
         names: list[list[object]] = []
         room = _MAX_NAMES_BYTES
         for path, by_one_only in sorted(self._names, key=lambda each: (not each[1], each[0])):
@@ -137,14 +137,14 @@ class LeftOut:
 
 
 class Ignored:
-    """The rules of a workspace and of its baseline. Those of either count."""
+    """The rules of a workspace and its baseline. A path is ignored if either says so."""
 
     def __init__(self, new: int, old: int, above: tuple[Rules, ...]) -> None:
         parsed: dict[bytes, RuleFile] = {}
         self._new, self._old = TreeRules(new, parsed, above), TreeRules(old, parsed, above)
 
     def verdict(self, path: bytes, *, is_directory: bool) -> Verdict:
-        """Return what both say of a path."""
+        """Return the combined verdict on a path."""
         above = path.rpartition(b"/")[0]
         new, old = self._new.place(above), self._old.place(above)
         by_new = _is_ignored(new, path, is_directory=is_directory)
@@ -152,7 +152,7 @@ class Ignored:
         return Verdict(by_new or by_old, by_new != by_old)
 
     def hides_all_in(self, directory: bytes) -> bool:
-        """Say whether rules in an added directory ignore all that is in it, as those that tools put in caches do."""
+        """Return whether an added directory has rules that ignore all its contents, as tools create in their caches."""
         place = self._new.place(directory)
         if not place.rules or place.rules[-1].base != directory:
             return False
@@ -178,7 +178,7 @@ def _exists(name: bytes, directory: int) -> bool:
 
 
 def _content(directory: int) -> bytes | None:
-    """Return the rules in a directory. As for git, a link is none."""
+    """Return the content of a directory's .gitignore, or None. Like git, don't follow a link."""
     try:
         fd = os.open(RULES, OPEN_FILE | os.O_NOFOLLOW, dir_fd=directory)
     except OSError:

@@ -1,11 +1,10 @@
-"""Find the files of a disk that changed since a copy of it was made, from the two disks' inode tables.
+"""Find the files of a disk that changed since it was copied, by comparing the inode tables of both disks.
 
-An inode that is the same byte for byte is a file that nobody has changed since: comparing thousands of files takes
-no more than that. The answer is None for disks of another form than the product makes, and for two that differ in
-form: then each file has to be compared.
+A file whose inode is identical, byte for byte, is unchanged, so thousands of files need not be read. The result is None
+if the disks have a layout that the product does not create, or two different layouts: each file must then be compared.
 
-Reading a mounted disk's device gives what the kernel has in memory: ext4 keeps its tables in the device's page cache.
-Times that it keeps elsewhere until they are written (`lazytime`) are there after syncfs(2).
+Reading the device of a mounted disk returns current data, since ext4 keeps its tables in the device's page cache.
+Timestamps that it keeps elsewhere (`lazytime`) are included after syncfs(2).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class _Shape(NamedTuple):
 
 
 def touched_inodes(new: int, old: int) -> frozenset[int] | None:
-    """Return the numbers of the inodes in use on the disk `old` that are not the same on the disk `new`."""
+    """Return the numbers of the inodes in use on disk `old` that differ on disk `new`."""
     shape = _shape(old)
     if shape is None or shape != _shape(new):
         return None
@@ -79,7 +78,7 @@ def _descriptors(fd: int, shape: _Shape) -> list[tuple[int, ...]]:
 
 
 def _highest_used(bitmap: bytes) -> int:
-    """Return how many slots there are up to the last that is in use."""
+    """Return the number of slots up to the last one in use."""
     used = bitmap.rstrip(b"\0")
     return 8 * (len(used) - 1) + used[-1].bit_length() if used else 0
 

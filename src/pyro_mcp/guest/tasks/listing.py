@@ -1,4 +1,4 @@
-"""List files, and measure how full their disk is: the tasks LIST and USAGE. No link is followed below the path."""
+"""List files, and report disk usage: the tasks LIST and USAGE. No link is followed below the path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pyro_mcp.protocol.documents import Document
 def list_files(
     area: Area, path: bytes, *, recursive: bool, limit: int, is_alone: bool = False, follow: bool = True
 ) -> Document:
-    """Write an entry for each file below a directory, or for the one that the path names, as always if `is_alone`."""
+    """Write an entry for each file below a directory; for any other file, or with `is_alone`, for the path itself."""
     fd = area.open(path, os.O_PATH if follow else os.O_PATH | os.O_NOFOLLOW)
     found = os.fstat(fd)
     listed = _Listed(limit)
@@ -28,7 +28,7 @@ def list_files(
                 state = os.stat(each.name, dir_fd=each.directory, follow_symlinks=False)
                 target = os.readlink(each.name, dir_fd=each.directory) if stat.S_ISLNK(state.st_mode) else b""
             except OSError as error:
-                # It is gone, or a link no more.
+                # It was removed, or is no longer a link.
                 if error.errno in (*GONE, errno.EINVAL):
                     continue
                 raise failure(error, each.path) from None
@@ -48,7 +48,7 @@ class _Listed:
         self._room_bytes = tasks.MAX_LISTING_BYTES
 
     def add(self, path: bytes, found: os.stat_result, target: bytes) -> bool:
-        """Write an entry; say whether there was room for it."""
+        """Write an entry; return False if the limit is reached."""
         self._room -= 1
         self._room_bytes -= len(path) + len(target)
         if self._room < 0 or self._room_bytes < 0:
@@ -58,7 +58,7 @@ class _Listed:
             kind_of(found.st_mode),
             stat.S_IMODE(found.st_mode),
             found.st_size,
-            _sound(found.st_mtime_ns),
+            _clamped(found.st_mtime_ns),
             len(path),
             len(target),
         )
@@ -67,7 +67,7 @@ class _Listed:
 
 
 def kind_of(mode: int) -> int:
-    """Return what a file is, by its mode."""
+    """Return the kind of a file (`protocol.tasks`) from its mode."""
     if stat.S_ISREG(mode):
         return tasks.FILE
     if stat.S_ISDIR(mode):
@@ -75,13 +75,13 @@ def kind_of(mode: int) -> int:
     return tasks.LINK if stat.S_ISLNK(mode) else tasks.OTHER
 
 
-def _sound(time_ns: int) -> int:
+def _clamped(time_ns: int) -> int:
     limit = (1 << 63) - 1
     return min(max(time_ns, -limit), limit)
 
 
 def usage(area: Area) -> Document:
-    """Return how full the area's disk is."""
+    """Return the usage of the area's disk."""
     found = os.statvfs(area.fd)
     return {
         "total_bytes": found.f_blocks * found.f_frsize,

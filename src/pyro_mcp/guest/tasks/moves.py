@@ -1,4 +1,4 @@
-"""Find files that were moved: gone from one path and added at another, with the same content."""
+"""Find moved files: removed at one path and added at another, with the same content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.tasks.area import OPEN_FILE
 from pyro_mcp.guest.tasks.ignoring import STRAIGHT
 
-# Reading is bounded: a rename that is not found is a file that went and one that came.
+# Reading is bounded: a rename that is not detected is reported as a removal and an addition.
 _MAX_COMPARED = 1000
 _MAX_COMPARED_BYTES = 256 * 1024 * 1024
 
@@ -21,14 +21,17 @@ def moved_files(
     old: int,
     new: int,
 ) -> dict[bytes, bytes]:
-    """Return where added files came from, given paths and sizes below the two roots, and what compares two files."""
+    """Return the former path of each moved file.
+
+    `gone` and `added` are paths below the roots `old` and `new`, with sizes; `is_same` compares two open files.
+    """
     sources: dict[int, list[bytes]] = {}
     for path, size in gone:
         sources.setdefault(size, []).append(path)
     found: dict[bytes, bytes] = {}
     compared, room = 0, _MAX_COMPARED_BYTES
     for path, size in sorted(added):
-        # Those that kept their names come first.
+        # Candidates with the same name come first.
         name = path.rpartition(b"/")[2]
         candidates = sources.get(size, []) if size else []
         for source in sorted(candidates, key=lambda each: (each.rpartition(b"/")[2] != name, each)):

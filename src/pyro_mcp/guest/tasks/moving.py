@@ -1,4 +1,4 @@
-"""Make, move and remove files and directories: the tasks MKDIR, MOVE and REMOVE."""
+"""Create directories, and move and remove files: the tasks MKDIR, MOVE and REMOVE."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyro_mcp.protocol.documents import Document
 
 
 def make_directory(area: Area, path: bytes) -> Document:
-    """Make a directory, and those above it, where they are missing."""
+    """Create a directory and its missing parents."""
     os.umask(0o022)
     area.make_directory(path)
     return {}
@@ -31,7 +31,7 @@ def move_file(area: Area, path: bytes, target: bytes) -> Document:
 
 
 def remove_file(area: Area, path: bytes, *, recursive: bool) -> Document:
-    """Remove a file, or a directory with all that is in it if `recursive`."""
+    """Remove a file or, if `recursive`, a directory with its contents."""
     directory, name = _place(area, path)
     try:
         if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):

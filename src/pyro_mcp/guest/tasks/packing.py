@@ -1,7 +1,7 @@
 """Send a tree as a tar stream: the task PACK.
 
-No link is followed: links, devices and fifos are sent as what they are, for the host to leave out and report. Sockets
-can't be in such a stream.
+No link is followed: links, devices and fifos are sent as such, for the host to omit and report. A tar stream can't
+contain sockets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pyro_mcp.protocol import tar_writer, tasks
 from pyro_mcp.protocol.documents import Document
 from pyro_mcp.protocol.names import join
 
-# Smaller files go through memory, several at a time; larger ones from the disk into the pipe.
+# Smaller files are read and written in batches; larger ones are moved from the disk into the pipe with sendfile(2).
 _SMALL_BYTES = 64 * 1024
 _SEND_BYTES = 1024 * 1024
 _ZEROES = bytes(_SMALL_BYTES)
@@ -32,7 +32,7 @@ _MODE = 0o7777
 
 
 def pack_files(area: Area, path: bytes, *, rules_above: tuple[Rules, ...], include_ignored: bool) -> Document:
-    """Write a file or a directory, its root under the name `.`, and say what was left out because it is ignored."""
+    """Write a file or directory, whose root is named `.`, and return what was omitted because it is ignored."""
     widen(STDOUT)
     above, _, name = path.rpartition(b"/")
     directory = area.open(above, os.O_RDONLY | os.O_DIRECTORY)
@@ -52,21 +52,21 @@ def pack_files(area: Area, path: bytes, *, rules_above: tuple[Rules, ...], inclu
         raise failure(error, path) from None
     packer.output.add(tar_writer.END)
     packer.output.flush()
-    return {"entries": packer.entry_count, "left_out": packer.left_out, **left_out.told()}
+    return {"entries": packer.entry_count, "left_out": packer.left_out, **left_out.report()}
 
 
 def _choice(
     area: Area, base: bytes, rules_above: tuple[Rules, ...], left_out: LeftOut
 ) -> Callable[[bytes, Names], Names] | None:
-    """Return what picks the names to send: those of the baseline, and added ones that are not ignored.
+    """Return a function that selects the names to send: those in the baseline, and added ones that are not ignored.
 
-    What is below an ignored directory that was asked for by its path is all sent.
+    If the requested directory is itself ignored, return None: everything below it is sent.
     """
     new = os.open(b".", OPEN_DIRECTORY, dir_fd=area.fd)
     try:
-        old = open_baseline(area.grounds)
+        old = open_baseline(area.roots)
     except TaskError:
-        # The project's own files are not known: all of them are sent.
+        # Without a baseline, added files can't be recognized: everything is sent.
         return None
     ignored = Ignored(new, old, rules_above)
     if base and ignored.verdict(base, is_directory=True).is_ignored:
@@ -89,7 +89,7 @@ def _choice(
         try:
             known = in_baseline(above) - {GIT}
         except OSError:
-            # A damaged baseline keeps nothing back.
+            # If the baseline is damaged, nothing is omitted.
             return names
         chosen: Names = []
         for each in names:
@@ -117,7 +117,7 @@ class _Packer:
         self._first_names: dict[tuple[int, int], bytes] = {}
 
     def pack(self, directory: int, name: bytes, path: bytes, *, is_root: bool = False) -> None:
-        """Write the entry of a name. It may be gone by now."""
+        """Write the entry of a name, unless it was removed meanwhile."""
         try:
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
             mode = found.st_mode
@@ -153,7 +153,7 @@ class _Packer:
                     return
             if size <= _SMALL_BYTES:
                 data = os.read(fd, size)
-                # It may have become shorter since it was looked at; reading less of it is no matter.
+                # The file may have been truncated since fstat: a shorter read is fine.
                 self._count(tar_writer.file_header(path, mode, found.st_mtime_ns, len(data)))
                 self.output.add(data + tar_writer.padding(len(data)))
                 return
@@ -180,7 +180,7 @@ class _Packer:
 
 
 def _send(fd: int, offset: int, length: int) -> None:
-    """Write a part of a file, as long as the header promised: zeroes stand in for content that is gone."""
+    """Write a range of a file, padded with zeroes to the length given in the header if the file was truncated."""
     end = offset + length
     while offset < end:
         sent = os.sendfile(STDOUT, fd, offset, min(end - offset, _SEND_BYTES))

@@ -1,6 +1,6 @@
-"""The processes of the workload, as it numbers them itself.
+"""List the workload's processes, with pids as the workload sees them: the task PROCESSES.
 
-Read in a process of its own: a workload can keep a reader of its command lines waiting.
+This must not run in the agent's own process: a workload can block readers of its command lines.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _MAX_COMMAND_CHARS = 500
 
 
 def list_processes(area: Area, *, most: int) -> Document:
-    """Return the workload's processes, at most so many, those that have used the processor most first."""
-    if not area.grounds.is_machine:
-        raise TaskError(tasks.UNSUPPORTED, message="there is no machine whose processes these are")
+    """Return at most `most` processes of the workload, sorted by CPU time used, descending."""
+    if not area.roots.is_machine:
+        raise TaskError(tasks.UNSUPPORTED, message="listing processes requires a VM")
     own = _program("self")
     ticks = os.sysconf("SC_CLK_TCK")
     now_s = float(_read("uptime").split()[0])
-    # By the agent's own number: of a parent, the one that the workload knows is wanted.
+    # Pids in the workload's namespace, by the agent's pid: needed to translate parents.
     numbers: dict[int, int] = {}
     found: list[tuple[int, Document]] = []
     for name in filter(str.isdigit, os.listdir("/proc")):
-        # It may end at any moment.
+        # The process may end at any moment.
         with suppress(OSError, ValueError, IndexError, KeyError):
             status = _status(name)
             inner = status["NSpid"].split()[1:]
-            # What is not in its namespace is the agent's; so is what has not become a command yet.
+            # Processes outside the workload's namespace, or waiting to become a command, are the agent's own.
             if not inner or _program(name) == own:
                 continue
             numbers[int(name)] = int(inner[-1])

@@ -1,4 +1,4 @@
-"""Run one task, in its process, from the request to the answer."""
+"""Run one task in its process, from the request to the answer."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ _OPEN_FILES = 16384
 _FAILED = 1
 
 
-def run_task(body: bytes, grounds: TaskRoots) -> int:
-    """Do what a TASK frame says, tell how that went, and return the exit status."""
+def run_task(body: bytes, roots: TaskRoots) -> int:
+    """Run the task of a TASK frame, write its answer, and return the exit status."""
     document = decode_trusted(body[tasks.TASK.size :])
     status = 0
     try:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, limit), limit))
-        answer: Mapping[str, object] = {"ok": _perform(document, grounds)}
+        answer: Mapping[str, object] = {"ok": _perform(document, roots)}
     except BrokenPipeError:
-        # Nobody listens any more.
+        # The agent has closed the streams.
         return _FAILED
     except TaskError as error:
-        answer, status = {"error": _told(error)}, _FAILED
+        answer, status = {"error": _error_document(error)}, _FAILED
     except OSError as error:
-        answer, status = {"error": _told(failure(error, None))}, _FAILED
+        answer, status = {"error": _error_document(failure(error, None))}, _FAILED
     except (MemoryError, RecursionError, ValueError, TypeError) as error:
         log_exception()
-        answer, status = {"error": _told(TaskError(tasks.SYSTEM, message=repr(error)))}, _FAILED
+        answer, status = {"error": _error_document(TaskError(tasks.SYSTEM, message=repr(error)))}, _FAILED
     try:
         write_all(STDERR, encode_document(answer))
     except BrokenPipeError:
         return _FAILED
-    # The agent passes the answer on at their end; what else there is to be taken down takes a while.
+    # The agent forwards the answer when these are closed: tearing down the process takes a while longer.
     os.close(STDOUT)
     os.close(STDERR)
     return status
 
 
-def _told(error: TaskError) -> Document:
+def _error_document(error: TaskError) -> Document:
     document: Document = {"code": error.code, "message": error.message[:1000]}
     if error.path is not None:
         document["path"] = os.fsdecode(error.path)
@@ -67,7 +67,7 @@ def _told(error: TaskError) -> Document:
 
 
 class _Fields:
-    """The parameters of a task. The host is trusted: only the types are checked."""
+    """The parameters of a task. The host is trusted, so they are not validated."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -78,40 +78,40 @@ class _Fields:
         return self.name("path")
 
     def name(self, name: str) -> bytes:
-        """Return a path."""
+        """Return a parameter that is a path."""
         return os.fsencode(cast("str", self._document[name]))
 
     def number_or_none(self, name: str) -> int | None:
-        """Return a number that may be missing."""
+        """Return a parameter that is an optional number."""
         return cast("int | None", self._document.get(name))
 
     @property
     def rules(self) -> tuple[Rules, ...]:
-        """Return the files of rules above the workspace, where its seed came from."""
+        """Return the .gitignore files above the workspace in the repository that it was seeded from."""
         given = cast("list[list[str]]", self._document.get("rules", []))
         return tuple(Rules(b"", RuleFile(os.fsencode(text)), os.fsencode(way)) for way, text in given)
 
     def count(self, name: str) -> int:
-        """Return a number."""
+        """Return a parameter that is a number."""
         return int(cast("int", self._document[name]))
 
     def counts(self, *names: str) -> dict[str, int]:
-        """Return several."""
+        """Return several such parameters, by name."""
         return {name: self.count(name) for name in names}
 
     def flag(self, name: str) -> bool:
-        """Return a truth value."""
+        """Return a parameter that is a boolean, by default False."""
         return self._document.get(name) is True
 
 
-def _perform(document: Document, grounds: TaskRoots) -> Mapping[str, object]:
-    name, area = document.get("task"), Area(grounds, document.get("area"))
+def _perform(document: Document, roots: TaskRoots) -> Mapping[str, object]:
+    name, area = document.get("task"), Area(roots, document.get("area"))
     task = _TASKS.get(cast("str", name))
-    if task is None or (name in _CHANGING and grounds.inspecting):
-        why = "does not know the task" if task is None else "only looks at this guest, and refuses to"
-        raise TaskError(tasks.UNSUPPORTED, message=f"the agent {why} {name!r}")
-    if name in _SWEEPING and grounds.is_machine and not grounds.inspecting:
-        sweep(os.fsdecode(grounds.workspace))
+    if task is None or (name in _CHANGING and roots.inspecting):
+        why = "not supported by this agent" if task is None else "not available while the guest is inspected"
+        raise TaskError(tasks.UNSUPPORTED, message=f"the task {name!r} is {why}")
+    if name in _SWEEPING and roots.is_machine and not roots.inspecting:
+        sweep(os.fsdecode(roots.workspace))
     return task(area, _Fields(document))
 
 
@@ -150,6 +150,6 @@ _TASKS: dict[str, Callable[[Area, _Fields], Mapping[str, object]]] = {
     tasks.EXPORT: lambda area, _: export_root(area),
     tasks.PROCESSES: lambda area, fields: list_processes(area, most=fields.count("most")),
 }
-# They would show what a task that was cut off has left. Those that stage files look for it themselves.
+# These would include leftovers of interrupted tasks. Tasks that stage files sweep by themselves.
 _SWEEPING = (tasks.DIFF, tasks.PACK, tasks.FREEZE)
 _CHANGING = (tasks.WRITE, tasks.APPLY, tasks.UNPACK, tasks.FREEZE, tasks.MKDIR, tasks.MOVE, tasks.REMOVE)

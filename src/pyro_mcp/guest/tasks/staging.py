@@ -1,8 +1,8 @@
-"""Files that are written out of sight, put in place by a rename, and on the disk before the task answers.
+"""Write files invisibly, then rename them into place; both are on the disk before the task answers.
 
-A file's content is on the disk before its name is: a machine that dies in between leaves the old file or the new one.
-Names of files that are being put in place stand in the root of their area, whose directory is locked meanwhile
-(shared); so what is there and nobody holds is left of a task that was cut off, and is removed.
+A file's content reaches the disk before its name, so a crash in between leaves either the old file or the new one.
+Temporary names are created in the root of the area, whose directory is locked (shared) meanwhile. Temporary files found
+without a lock are leftovers of interrupted tasks and are removed.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from contextlib import suppress
 from pyro_mcp.guest import syscalls
 from pyro_mcp.guest.tasks.area import Area
 
-# Errors of file systems that have no unnamed files.
+# Errors of file systems without O_TMPFILE.
 _NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR)
 _STAGED = re.compile(rb"\.pyro-[0-9a-f]{16}")
-# The disk as a whole is quicker for more files than this.
+# For more files than this, syncfs(2) is faster.
 _FEW = 8
 
 
 class StagedFile:
-    """A file that is being written, and that nobody sees until it is given its name."""
+    """A file that is being written, and has no visible name yet."""
 
     def __init__(self, directory: int) -> None:
-        """Make it, on the disk of a directory."""
+        """Create it on the file system of a directory."""
         self._directory = directory
         self._name = b""
         try:
             self.fd = os.open(b".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=directory)
         except OSError as error:
             if error.errno == errno.EPERM and not os.fstat(directory).st_nlink:
-                # ext4 reports a directory that was removed meanwhile like this.
+                # This is how ext4 reports a directory that was removed meanwhile.
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
             if error.errno not in _NO_UNNAMED_FILES:
                 raise
@@ -44,7 +44,7 @@ class StagedFile:
             self.fd = os.open(self._name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
 
     def give_name(self, directory: int, name: bytes) -> None:
-        """Give it a name that is free."""
+        """Give it a name that is not in use."""
         if self._name:
             os.rename(self._name, name, src_dir_fd=self._directory, dst_dir_fd=directory)
             self._name = b""
@@ -52,7 +52,7 @@ class StagedFile:
             os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=directory, follow_symlinks=True)
 
     def close(self) -> None:
-        """Close it, and forget it if it has got no name."""
+        """Close it, and remove it if it was given no name."""
         os.close(self.fd)
         if self._name:
             os.unlink(self._name, dir_fd=self._directory)
@@ -63,12 +63,12 @@ class StagedFile:
 
 
 def staging_name() -> bytes:
-    """Return a name for what exists for a moment only."""
+    """Return a new temporary name."""
     return b".pyro-" + os.urandom(8).hex().encode()
 
 
 def staging_root(area: Area) -> int:
-    """Open the area's root for staging, and remove what earlier tasks that were cut off left there."""
+    """Open and lock the area's root for staging, after removing leftovers of interrupted tasks."""
     root = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=area.fd)
     with suppress(BlockingIOError):
         _sweep(root)
@@ -78,7 +78,7 @@ def staging_root(area: Area) -> int:
 
 
 def sweep(path: str) -> None:
-    """Remove what tasks that were cut off left in the root of an area."""
+    """Remove leftovers of interrupted tasks from the root of an area."""
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _sweep(root)
@@ -92,7 +92,7 @@ def _sweep(root: int) -> None:
     fcntl.flock(root, fcntl.LOCK_EX | fcntl.LOCK_NB)
     for name in os.listdir(root):
         if name.startswith(".pyro-") and _STAGED.fullmatch(os.fsencode(name)):
-            # A workload may have made something of such a name that is not ours: it stays.
+            # The workload may have created something else with such a name, which stays.
             with suppress(OSError):
                 _remove(root, name)
 
@@ -112,7 +112,7 @@ def _remove(root: int, name: str) -> None:
 
 
 def write_out(root: int, files: list[StagedFile]) -> None:
-    """Write the contents of files to the disk, before they get their names."""
+    """Write the contents of files to the disk, before they are given their names."""
     if len(files) > _FEW:
         syscalls.syncfs(root)
     else:
@@ -121,7 +121,7 @@ def write_out(root: int, files: list[StagedFile]) -> None:
 
 
 def settle(root: int, files: list[StagedFile], directories: Iterable[int]) -> None:
-    """Write to the disk which name each file has now."""
+    """Write the names of files, and the files' metadata, to the disk."""
     fds = {*(file.fd for file in files), *directories}
     if len(fds) > _FEW:
         syscalls.syncfs(root)
@@ -131,9 +131,9 @@ def settle(root: int, files: list[StagedFile], directories: Iterable[int]) -> No
 
 
 def resemble(fd: int, mode: int, before: os.stat_result | None) -> None:
-    """Give a file its mode, and the owner of the one that it replaces."""
+    """Set a file's mode, and the owner of the file that it replaces."""
     if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-        # On a host, only root may.
+        # On a host, only root may change the owner.
         with suppress(PermissionError):
             os.fchown(fd, before.st_uid, before.st_gid)
     os.fchmod(fd, mode)

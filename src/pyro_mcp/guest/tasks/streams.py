@@ -1,4 +1,4 @@
-"""A task's stdin and stdout. Small pieces are gathered into large ones."""
+"""A task's stdin and stdout. Small writes are gathered into large ones."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pyro_mcp.protocol import tasks
 STDIN, STDOUT, STDERR = 0, 1, 2
 _GATHERED_BYTES = 128 * 1024
 READ_BYTES = 1024 * 1024
-# Enough for names and headers; larger data is better spliced than read.
+# Enough for names and headers; larger data should be spliced rather than read.
 _HEADERS_BYTES = 16 * 1024
-# The most that any user may ask for (pipe(7)).
+# The maximum for unprivileged users (pipe(7)).
 _PIPE_BYTES = 1024 * 1024
 
 
@@ -25,14 +25,14 @@ class Output:
         self._held_bytes = 0
 
     def add(self, data: bytes) -> None:
-        """Write bytes, some time."""
+        """Queue bytes to be written."""
         self._parts.append(data)
         self._held_bytes += len(data)
         if self._held_bytes >= _GATHERED_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write the queued bytes."""
         if self._parts:
             write_all(STDOUT, b"".join(self._parts))
             self._parts.clear()
@@ -40,34 +40,34 @@ class Output:
 
 
 class Input:
-    """The task's stdin, for one that knows how much is to come."""
+    """The task's stdin, read by known lengths."""
 
     def __init__(self) -> None:
         widen(STDIN)
         self._held = bytearray()
 
     def copy_to(self, fd: int, count: int) -> None:
-        """Write the next bytes to a file.
+        """Copy the next `count` bytes to a file.
 
         Raises:
-            TaskError: CUT_SHORT if there are not so many.
+            TaskError: CUT_SHORT if stdin ends before that.
         """
         part = self._held[:count]
         del self._held[:count]
         write_all(fd, part)
         count -= len(part)
         while count:
-            # Within the kernel, from the pipe to the file.
+            # Directly from the pipe to the file, inside the kernel.
             moved = os.splice(STDIN, fd, min(count, READ_BYTES))
             if not moved:
                 raise TaskError(tasks.CUT_SHORT, message="its input was cut short")
             count -= moved
 
     def take(self, count: int) -> bytes:
-        """Return the next bytes.
+        """Return the next `count` bytes.
 
         Raises:
-            TaskError: CUT_SHORT if there are not so many.
+            TaskError: CUT_SHORT if stdin ends before that.
         """
         while len(self._held) < count:
             data = os.read(STDIN, _HEADERS_BYTES)
@@ -80,15 +80,15 @@ class Input:
 
 
 def widen(fd: int) -> None:
-    """Let a pipe hold more, so that its two ends wait for each other less often."""
+    """Enlarge a pipe, so that its two ends wait for each other less often."""
     try:
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     except OSError:
-        # Its user has too many such pipes.
+        # The user's limit for pipe memory is exhausted.
         return
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
-    """Write all of the bytes."""
+    """Write all bytes."""
     while data:
         data = data[os.write(fd, data) :]

@@ -1,7 +1,7 @@
-"""Laying a tar stream into a directory: the task UNPACK.
+"""Unpack a tar stream into a directory: the task UNPACK.
 
-Names in the stream are replaced, others stay. Below the directory no link is followed, and no file takes the place of a
-directory or the other way round.
+Existing files with names in the stream are replaced, others stay. Below the directory no link is followed, and a file
+never replaces a directory or vice versa.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _ATTEMPTS = 20
 _KEPT_MODE = 0o777
 _ENTERABLE = 0o700
 _BUFFER_BYTES = 128 * 1024
-# A file's content is not read into memory if this much of it or more is to come.
+# If at least this much of a file's content is left, it is spliced rather than read.
 _LARGE_BYTES = 64 * 1024
 
 
 def unpack_files(area: Area, path: bytes) -> Document:
-    """Read a stream, and unpack it."""
+    """Read a tar stream from stdin, and unpack it."""
     widen(STDIN)
     os.umask(0)
     root = area.make_directory(path)
     unpacker = _Unpacker(root, path)
     decoder = TarDecoder()
-    # One buffer for all: new memory costs more than what is read into it.
+    # A single buffer: allocating memory costs more than the reads.
     buffer = bytearray(_BUFFER_BYTES)
     view = memoryview(buffer)
     try:
@@ -52,7 +52,7 @@ def unpack_files(area: Area, path: bytes) -> Document:
                 decoder.pass_over(moved)
         decoder.finish()
         unpacker.finish()
-        if area.grounds.is_machine:
+        if area.roots.is_machine:
             syscalls.syncfs(root)
     except TarError as error:
         raise TaskError(tasks.BAD_ARCHIVE, message=f"the stream {error}") from None
@@ -65,20 +65,20 @@ class _Unpacker:
     def __init__(self, root: int, path: bytes) -> None:
         self.entry_count = 0
         self.byte_count = 0
-        #: The name that is being laid.
+        #: The path being unpacked.
         self.where = path
         self._path = path
-        # The directories on the way to the last name, each with its descriptor.
+        # The directories on the path to the most recent name, with their descriptors.
         self._way: list[tuple[bytes, int]] = [(b"", root)]
         self._parent = b""
         self._file = -1
         self._member: Member | None = None
         self._at = 0
-        # Directories that could not be entered any more, once they have the mode that they are to have.
+        # Modes to be set at the end, since they may prevent entering the directory.
         self._modes: dict[bytes, int] = {}
 
     def add(self, member: Member) -> None:
-        """Lay what a header says."""
+        """Create the file of a header."""
         self._close()
         try:
             path = clean_name(member.name)
@@ -87,7 +87,7 @@ class _Unpacker:
         self.where = join(self._path, path)
         if not path:
             if member.kind is not MemberKind.DIRECTORY:
-                raise TaskError(tasks.BAD_ARCHIVE, message="the stream is no directory")
+                raise TaskError(tasks.BAD_ARCHIVE, message="the root of the stream is not a directory")
             return
         self.entry_count += 1
         parent, _, name = path.rpartition(b"/")
@@ -104,10 +104,10 @@ class _Unpacker:
             case MemberKind.LINK:
                 self._link(path, member.target)
             case _:
-                raise TaskError(tasks.BAD_ARCHIVE, message=f"the stream holds {member.kind.value}")
+                raise TaskError(tasks.BAD_ARCHIVE, message=f"the stream contains {member.kind.value}")
 
     def write(self, piece: Piece) -> None:
-        """Write content of the file that came last."""
+        """Write content of the most recent file."""
         if piece.offset != self._at:
             os.lseek(self._file, piece.offset, os.SEEK_SET)
         write_all(self._file, piece.data)
@@ -115,7 +115,7 @@ class _Unpacker:
         self.byte_count += len(piece.data)
 
     def splice(self, offset: int, count: int) -> int:
-        """Move content of the file that came last from the pipe to it; return how much that was, 0 at the end."""
+        """Splice content of the most recent file from stdin; return its length, 0 at the end."""
         moved = os.splice(STDIN, self._file, min(count, READ_BYTES), offset_dst=offset)
         self._at = offset + moved
         os.lseek(self._file, self._at, os.SEEK_SET)
@@ -123,7 +123,7 @@ class _Unpacker:
         return moved
 
     def finish(self) -> None:
-        """Complete what is open, and give directories their last modes."""
+        """Complete the last file, and set the final modes of directories."""
         self._close()
         for path, mode in reversed(self._modes.items()):
             self.where = join(self._path, path)
@@ -147,7 +147,7 @@ class _Unpacker:
         raise TaskError(tasks.EXISTS, self.where)
 
     def _clear(self, directory: int, name: bytes) -> None:
-        """Remove what is under a name, unless it is a directory."""
+        """Remove a name, unless it is a directory."""
         found = state_of(directory, name)
         if found is None:
             return
@@ -187,7 +187,7 @@ class _Unpacker:
             os.close(fd)
 
     def _enter(self, path: bytes) -> int:
-        """Open a directory below the root, through no link. It is made if the stream did not name it."""
+        """Open a directory below the root without following links. Create it if the stream did not contain it."""
         parts = path.split(b"/") if path else []
         shared = 0
         for (name, _), part in zip(self._way[1:], parts, strict=False):
@@ -196,7 +196,7 @@ class _Unpacker:
             shared += 1
         while len(self._way) > shared + 1:
             os.close(self._way.pop()[1])
-        # Where it breaks off, the next look must not take this for the way to another directory.
+        # If opening a part fails, `_parent` must match `_way`, which the next call compares with.
         self._parent = b"/".join(parts[:shared])
         for part in parts[shared:]:
             self._way.append((part, self._open(part)))

@@ -1,4 +1,4 @@
-"""Walk a tree that may change meanwhile, through real directories only, from descriptor to descriptor."""
+"""Walk a tree that may change meanwhile, descriptor by descriptor, without following links."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pyro_mcp.guest.tasks.failures import TaskError, failure
 from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.names import MAX_DEPTH, MAX_PATH_BYTES, join
 
-# Errors for an entry that was removed or replaced a moment ago.
+# Errors for an entry that was removed or replaced meanwhile.
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
-#: Of a directory: names, kinds and inode numbers.
+#: The entries of a directory: names, kinds and inode numbers.
 Names: TypeAlias = "list[tuple[bytes, int, int]]"
 
 
@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
 
 def names_in(fd: int) -> Names:
-    """Return what is in a directory: names, kinds and inode numbers."""
+    """Return the entries of a directory: names, kinds and inode numbers."""
     with os.scandir(fd) as entries:
         return [(entry.name.encode("utf-8", "surrogateescape"), _kind(entry), entry.inode()) for entry in entries]
 
@@ -43,13 +43,13 @@ def walk(
     closed: frozenset[bytes] = frozenset(),
     chosen: Callable[[bytes, Names], Names] | None = None,
 ) -> Generator[Found]:
-    """Yield what is below the directory `fd`, in the order of the paths, each directory before what is in it.
+    """Yield everything below the directory `fd`, in path order, each directory before its contents.
 
-    With a `limit`, no more than so many names of a directory are kept: the first ones. Directories that are `closed`
-    are not gone into. `chosen` picks from the names in a directory, given its path.
+    With a `limit`, only the first names of a directory, at least that many, are kept. `closed` directories are not
+    entered. `chosen` selects from the names in a directory, given its path.
 
     Raises:
-        TaskError: if it is too deep, or its names are too long.
+        TaskError: if the tree is too deep, or its paths are too long.
     """
 
     def listed(directory: int, above: bytes) -> Names:
@@ -89,9 +89,9 @@ def walk(
 
 
 def _ordered(names: Names, *, recursive: bool, limit: int) -> list[tuple[bytes, int]]:
-    """Return a directory's names, the last first. A directory has a second one, with a slash: to go into it then.
+    """Return a directory's names in reverse order. Each subdirectory has a second item, with a slash, for its contents.
 
-    So what is in `a` comes after `a.b`, as it does in the order of whole paths.
+    The contents of `a` thus come after `a.b`, as in the order of whole paths.
     """
     items: list[tuple[bytes, int]] = []
     for name, kind, _ in names:

@@ -1,4 +1,4 @@
-"""Start tasks: one process waits for the next, and only one task at a time holds the workspace still."""
+"""Hand out processes for tasks. One process is kept ready, and only one task at a time may freeze the workspace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyro_mcp.protocol.loop import Loop
 
 
 class TaskIntake:
-    """Takes in the tasks of one machine. `thaw` lets a workspace go on that a task has held still."""
+    """The tasks of one machine. `thaw` thaws the workspace after a task has frozen it."""
 
     def __init__(self, loop: Loop, launcher: TaskLauncher, thaw: Callable[[], None]) -> None:
         self._launcher = launcher
@@ -26,25 +26,25 @@ class TaskIntake:
         """Return an execution for the task of a TASK frame.
 
         Raises:
-            RefusalError: if it is to hold the workspace still while another one does.
+            RefusalError: if it would freeze the workspace while another task does.
         """
         _, flags = tasks.TASK.unpack_from(body)
         freezes = flags & tasks.FREEZES
         if freezes and self._holder is not None:
-            raise RefusalError(wire.CONFLICT, "the workspace is held still already")
+            raise RefusalError(wire.CONFLICT, "the workspace is already frozen")
         execution = self.standby.take()
         if freezes:
             self._holder = cast("TaskProcess", execution.process)
-            self._holder.on_end = self._let_go
+            self._holder.on_end = self._release
         return execution
 
     def close(self) -> None:
-        """End all tasks, and let the workspace go on."""
+        """End all tasks, and thaw the workspace."""
         self.standby.drop()
         self._launcher.end_all()
-        # The workload may have frozen it too: every write from here on would wait for ever.
+        # The workload itself may have frozen it, and every further write would then block forever.
         self._thaw()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._holder = None
         self._thaw()
