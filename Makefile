@@ -9,10 +9,10 @@ TEST_ENVIRONMENTS := debian:12 debian:12-base
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup images run check test test-all soak power-cuts stress bench format smoke smoke-hosts smoke-use-cases \
 	smoke-cold-start smoke-repro-fix smoke-parallel-workspaces smoke-untrusted-inspection smoke-review-eval \
-	smoke-daily-loop smoke-real-repo test-pythons reference recording constraints clean
+	smoke-daily-loop smoke-real-repo smoke-projects test-pythons reference recording constraints clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install missing system packages (apt, as root or with sudo), then .venv.
 	@scripts/setup
@@ -71,6 +71,9 @@ smoke-real-repo: images ## A messy checkout and clean clones, from seed to expor
 
 smoke-hosts: images ## Install Claude Code, Codex and OpenCode, pinned, and have each play the recipes; needs npm.
 	@scripts/smoke-hosts $(ARGS)
+
+smoke-projects: images ## Change flask, requests, a Go module, a Rust crate and a TypeScript package in guests; needs a network.
+	PYRO_TEST_PROJECTS=1 $(BIN)/python -m pytest tests/real_projects $(ARGS)
 
 test-pythons: images ## Run unit, contract and smoke tests on every supported Python that is installed.
 	@scripts/test-pythons $(ARGS)

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
-# They need three programs that only `make smoke-hosts` installs, or take minutes.
+# They need programs that only `make smoke-hosts` installs, or take minutes; tests/real_projects needs a network too.
 collect_ignore = [
     *([] if "PYRO_TEST_HOSTS" in os.environ else ["real_hosts"]),
     *([] if os.environ.get("PYRO_TEST_SMOKES") == "1" else ["smokes"]),
+    *([] if os.environ.get("PYRO_TEST_PROJECTS") == "1" else ["real_projects"]),
 ]
 
 # What a developer may have set for the day must not decide whether a test passes.
