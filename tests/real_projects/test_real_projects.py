@@ -163,8 +163,7 @@ def test_a_change_made_in_a_guest_passes_the_projects_tests_on_the_host(name: st
     project = PROJECTS[name]
     root = checkout(project, tmp_path / "project")
     pyro = Pyro()
-    shape = {"vcpu_count": 2, "mem_mib": 2048}
-    with pyro.workspace("debian:12", seed_path=root, network_policy="egress", **shape) as workspace:
+    with pyro.workspace("debian:12", seed_path=root, network_policy="egress", vcpu_count=2, mem_mib=2048) as workspace:
         trust_the_hosts_authorities(workspace)
         patch = change_in_guest(project, workspace)
     change_on_host(project, root, patch)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 IGNORED = ".venv/\n*.egg-info/\n__pycache__/\nlibs/\nnode_modules/\ntarget/\nCargo.lock\n"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 # The variables by which pip, npm, cargo and OpenSSL find certificate authorities.
-TRUST = dict.fromkeys(("PIP_CERT", "NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO", "SSL_CERT_FILE"), str(AUTHORITIES))
+TRUST: dict[str, str] = dict.fromkeys(("PIP_CERT", "NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO", "SSL_CERT_FILE"), str(AUTHORITIES))
 LIMIT_S = 1200
 
 
@@ -62,7 +62,7 @@ def change_in_guest(project: Project, workspace: Workspace) -> bytes:
     workspace.files.write(*project.probe)
     assert workspace.exec(project.test, timeout_seconds=LIMIT_S, env=TRUST).exit_code not in {0, 124, 127}
     path, before, after = project.edit
-    text = workspace.files.read(path).decode()
+    text = workspace.files.read(path)
     assert text.count(before) == 1
     workspace.files.write(path, text.replace(before, after))
     must(project.test)
