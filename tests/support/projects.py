@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 IGNORED = ".venv/\n*.egg-info/\n__pycache__/\nlibs/\nnode_modules/\ntarget/\nCargo.lock\n"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 # The variables by which pip, npm, cargo and OpenSSL find certificate authorities.
-TRUST: dict[str, str] = dict.fromkeys(("PIP_CERT", "NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO", "SSL_CERT_FILE"), str(AUTHORITIES))
+TRUST: dict[str, str] = dict.fromkeys(
+    ("PIP_CERT", "NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO", "SSL_CERT_FILE"), str(AUTHORITIES)
+)
 LIMIT_S = 1200
 
 

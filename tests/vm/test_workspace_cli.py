@@ -53,7 +53,7 @@ def test_the_five_steps_of_a_fix(tmp_path: Path) -> None:
     failing = ws("exec", "mend", "--", TEST)
     assert failing.returncode == 1
     assert b"AssertionError: 3.0 != 2" in failing.stdout
-    assert f"[exec] workspace_id={ident}".encode() in failing.stderr
+    assert f"[workspace-exec] workspace_id={ident} sequence=".encode() in failing.stderr
 
     (tmp_path / "fix.patch").write_text(PATCH, encoding="utf-8")
     assert "modified /workspace/stats/mean.py +1 -1" in done(
@@ -66,7 +66,7 @@ def test_the_five_steps_of_a_fix(tmp_path: Path) -> None:
     assert document["summary"]["modified"] == 1
     shown = ws("diff", "mend")
     assert shown.stdout.decode() == document["patch"]
-    assert b"[diff] workspace_id=" in shown.stderr
+    assert b"[workspace-diff] workspace_id=" in shown.stderr
     assert git("apply", "-", cwd=repo, stdin=shown.stdout).returncode == 0
     assert "/ len(values)\n" in (repo / "stats/mean.py").read_text(encoding="utf-8")
 
@@ -103,7 +103,7 @@ def test_files_are_written_read_and_listed() -> None:
     assert "created /workspace/a/b.txt (5 bytes)" in done("file", "write", ident, "a/b.txt", "--text", "x\ny\nz")
     read = ws("file", "read", ident, "/workspace/a/b.txt")
     assert read.stdout == b"x\ny\nz\n"
-    assert b"[read] workspace_id=" in read.stderr
+    assert b"[workspace-file-read] workspace_id=" in read.stderr
     assert ws("file", "read", ident, "a/b.txt", "--content-only").stdout == b"x\ny\nz"
     assert done("file", "write", ident, "a/b.txt", "--text-file", "-", input="ä\r\n".encode()).startswith("wrote")
     assert ws("file", "read", ident, "a/b.txt", "--content-only").stdout == "ä\r\n".encode()

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from pyro_mcp.cli.parsing import Parsed
     from pyro_mcp.host.progress import Lines
     from pyro_mcp.operations.guest_commands import CommandRequest
-    from pyro_mcp.operations.operation import Operation
+    from pyro_mcp.operations.operation import Operation, Result
     from pyro_mcp.operations.printable import TerminalFilter
 
+_END = ("environment", "execution_mode", "exit_code", "duration_ms")
 # The command's own output is their sign of life.
 _SHORT_PHASES = frozenset({"create", "start", "execute"})
 
@@ -51,14 +52,20 @@ def execute_in_guest(operation: Operation[Any, Any], parsed: Parsed) -> int:
         put_json(result)
         return status
     if not parsed.quiet:
-        where = f"workspace_id={result.workspace_id}" if operation.takes_stdin else f"environment={result.environment}"
-        say(
-            f"[{label}] {where} execution_mode={result.execution_mode}"
-            f" exit_code={result.exit_code} duration_ms={result.duration_ms}"
-        )
+        _show_end(operation, label, result)
     if result.timed_out:
         say(f"[{label}] {_limit_reached(parsed.request)}")
     return status
+
+
+def _show_end(operation: Operation[Any, Any], label: str, result: Result) -> None:
+    if operation.takes_stdin:
+        from pyro_mcp.cli.output.status_lines import show_status_line
+
+        show_status_line(operation.name, result)
+    else:
+        facts = " ".join(f"{name}={result[name]}" for name in _END)
+        say(f"[{label}] {facts}")
 
 
 def _limit_reached(request: CommandRequest) -> str:

@@ -133,7 +133,10 @@ def test_content_ends_with_its_own_line_unless_it_is_asked_for_alone(
     assert main(["workspace", "file", "read", "w", "x"]) == 0
     captured = capfd.readouterr()
     assert captured.out == "a\r\nb\n"
-    assert captured.err == f"[read] workspace_id={WORKSPACE_ID} path=/workspace/x size_bytes=4 truncated=false\n"
+    assert (
+        captured.err
+        == f"[workspace-file-read] workspace_id={WORKSPACE_ID} path=/workspace/x size_bytes=4 truncated=no\n"
+    )
     assert main(["workspace", "file", "read", "w", "x", "--content-only"]) == 0
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("a\r\nb", "")
@@ -147,7 +150,7 @@ def test_a_diff_is_the_patch_byte_by_byte_and_the_rest_is_said_beside(
     captured = capfd.readouterr()
     assert captured.out == diff().patch
     assert "not in the patch: added logo.png (not text)" in captured.err
-    assert "changed=true total=2" in captured.err
+    assert f"[workspace-diff] workspace_id={WORKSPACE_ID} total=2 added=" in captured.err
     assert main(["workspace", "diff", "w", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["patch"] == diff().patch
 
@@ -245,7 +248,8 @@ def test_exec_streams_and_ends_with_the_commands_status(runner: Callable[[Any], 
     assert asked(fake).command == ("echo", "a b")
     assert asked(fake).secret_env == {"A": "A", "B": "C"}
     assert (
-        f"[exec] workspace_id={WORKSPACE_ID} execution_mode=guest_virtio_serial exit_code=7" in capfd.readouterr().err
+        f"[workspace-exec] workspace_id={WORKSPACE_ID} sequence=2 cwd=/workspace execution_mode="
+        in capfd.readouterr().err
     )
     assert main(["workspace", "exec", "w", "-i", "--", "cat"]) == 7
     assert taken == [None, 0]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.cli.output.tables import facts, table
 from pyro_mcp.cli.streams import put, put_alone, say
-from pyro_mcp.operations.printable import printable_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +48,6 @@ def _list(result: ServiceListResult) -> None:
 def _logs(result: ServiceLogsResult) -> None:
     if result.stdout:
         put_alone(result.stdout, ends_line=not result.stdout.endswith("\n"))
-    told = f"state={result.state} log_bytes={result.log_bytes} truncated={str(result.truncated).lower()}"
-    say(f"[logs] workspace_id={result.workspace_id} service_name={printable_line(result.service_name)} {told}")
 
 
 def _port(port: PublishedPortResult) -> str:

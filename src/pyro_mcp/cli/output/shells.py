@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.cli.output.tables import facts, table
-from pyro_mcp.cli.streams import put, put_alone, say
+from pyro_mcp.cli.streams import put, put_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,11 +38,6 @@ def _listed(result: ShellListResult) -> None:
 def _read(result: ShellReadResult) -> None:
     if result.output:
         put_alone(result.output, ends_line=not result.output.endswith("\n"))
-    told = f"cursor={result.cursor} next_cursor={result.next_cursor} truncated={str(result.truncated).lower()}"
-    if result.dropped_bytes:
-        told += f" dropped_bytes={result.dropped_bytes}"
-    ended = "" if result.exit_code is None else f" exit_code={result.exit_code}"
-    say(f"[read] shell_id={result.shell_id} {told} state={result.state}{ended}")
 
 
 def _written(result: ShellWriteResult) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
+from pyro_mcp.cli.output.status_lines import show_status_line
 from pyro_mcp.cli.output.tables import age, facts, size, table
 from pyro_mcp.cli.streams import STDOUT, put, put_alone, say, styled, write
 from pyro_mcp.operations.printable import printable, printable_line
@@ -62,6 +63,7 @@ def show_workspace_result(name: str, result: Result) -> None:
         SHOWING[name](result)
     else:
         _SHOWING.get(name, _fields)(result)
+    show_status_line(name, result)
 
 
 def _fields(result: Result) -> None:
@@ -199,8 +201,6 @@ def _files(result: FileListResult | DiskListResult) -> None:
 
 def _content(result: FileReadResult | DiskReadResult) -> None:
     _put_text(result.content)
-    facts_told = f"size_bytes={result.size_bytes} truncated={str(result.truncated).lower()}"
-    say(f"[read] workspace_id={result.workspace_id} path={printable_line(result.path)} {facts_told}")
 
 
 def _put_text(text: str) -> None:
@@ -235,9 +235,10 @@ def _diff(result: DiffResult) -> None:
     _missing([each for each in missing if each.status == "added"], _SHOWN_FILES)
     if result.patch_prefix and result.patch:
         say(f"note: paths in the patch begin with {printable_line(result.patch_prefix)}, as git apply expects there")
-    counts = " ".join(f"{name}={value}" for name, value in result.summary.items())
-    ignored = f"ignored={result.ignored_count}" + " (--include-ignored shows them)" * bool(result.ignored_count)
-    say(f"[diff] workspace_id={result.workspace_id} changed={str(result.changed).lower()} {counts} {ignored}")
+    if not result.changed:
+        say("No workspace changes.")
+    if result.ignored_count:
+        say(f"{result.ignored_count} ignored left out (--include-ignored shows them)")
 
 
 def _diff_stat(result: DiffResult) -> None:
