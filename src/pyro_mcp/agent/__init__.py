@@ -1,4 +1,4 @@
-"""The host's side of the conversation with the guest agent, which is not trusted."""
+"""The host's client for the guest agent. The agent is not trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of what a guest answers: a document, data within a bound, and fields of the right type."""
+"""Validate a guest's answers: one document, bounded data, and fields of the right type."""
 
 from __future__ import annotations
 
@@ -28,69 +28,69 @@ class ResultReader:
         """Return the document.
 
         Raises:
-            PyroError: PROTOCOL if none came.
+            PyroError: PROTOCOL if there was none.
         """
         if self._document is None:
             raise breach("an answer without a document")
         return self._document
 
     def take(self, stream: Stream, data: bytes) -> None:
-        """Take what came on one stream.
+        """Add data received on one stream.
 
         Raises:
-            PyroError: PROTOCOL if it is more than was asked for.
+            PyroError: PROTOCOL if it exceeds what was requested.
         """
         if stream is Stream.STDERR:
             if self._document is not None or len(data) > MAX_DOCUMENT_BYTES:
-                raise breach("two documents in one answer")
+                raise breach("a second or oversized document in one answer")
             self._document = decode(data)
             return
         self.data += data
         if len(self.data) > self._most_bytes:
-            raise breach("more data than was asked for")
+            raise breach("more data than was requested")
 
 
 def number(document: Document, name: str, *, most: int = 1 << 60) -> int:
     """Return a count from an answer.
 
     Raises:
-        PyroError: PROTOCOL if it is none.
+        PyroError: PROTOCOL if it is missing, not an integer, or out of range.
     """
     value = document.get(name)
     if type(value) is not int or not 0 <= value <= most:
-        raise breach(f"an answer without {name}")
+        raise breach(f"an answer with a missing or invalid {name}")
     return value
 
 
 def flag(document: Document, name: str) -> bool:
-    """Return a truth value from an answer.
+    """Return a boolean from an answer.
 
     Raises:
-        PyroError: PROTOCOL if it is none.
+        PyroError: PROTOCOL if it is missing or not a boolean.
     """
     value = document.get(name)
     if not isinstance(value, bool):
-        raise breach(f"an answer without {name}")
+        raise breach(f"an answer with a missing or invalid {name}")
     return value
 
 
 def text(document: Document, name: str, *, most: int = MAX_NAME_CHARS) -> str:
-    """Return a text from an answer.
+    """Return a string from an answer.
 
     Raises:
-        PyroError: PROTOCOL if it is none, or too long.
+        PyroError: PROTOCOL if it is missing, not a string, or too long.
     """
     value = document.get(name)
     if not isinstance(value, str) or len(value) > most:
-        raise breach(f"an answer without {name}")
+        raise breach(f"an answer with a missing or invalid {name}")
     return value
 
 
 def choice(document: Document, name: str, kind: type[E]) -> E:
-    """Return one of a closed set from an answer.
+    """Return a member of an enumeration from an answer.
 
     Raises:
-        PyroError: PROTOCOL if it is none of them.
+        PyroError: PROTOCOL if it is missing or unknown.
     """
     value = document.get(name)
     if not isinstance(value, str) or value not in set(kind):
@@ -99,13 +99,13 @@ def choice(document: Document, name: str, kind: type[E]) -> E:
 
 
 def exit_code(document: Document, *, runs: bool) -> int | None:
-    """Return the exit code from an answer; what still runs has none.
+    """Return the exit code from an answer, or None for a process that still runs.
 
     Raises:
-        PyroError: PROTOCOL if it is none, or there where it does not belong.
+        PyroError: PROTOCOL if it is invalid, or contradicts `runs`.
     """
     if (document.get("exit_code") is None) != runs:
-        raise breach("an exit code that does not fit the state")
+        raise breach("an exit code that contradicts the state")
     return None if runs else number(document, "exit_code", most=MAX_EXIT_CODE)
 
 
@@ -113,11 +113,11 @@ def objects(document: Document, name: str, *, most: int) -> list[Document]:
     """Return a list of objects from an answer.
 
     Raises:
-        PyroError: PROTOCOL if it is none, or too long.
+        PyroError: PROTOCOL if it is missing, too long, or contains anything but objects.
     """
     found = document.get(name)
     if not isinstance(found, list) or len(cast("list[object]", found)) > most:
-        raise breach(f"an answer without {name}")
+        raise breach(f"an answer with a missing or invalid {name}")
     if not all(isinstance(each, dict) for each in cast("list[object]", found)):
-        raise breach(f"an answer with odd {name}")
+        raise breach(f"an answer with invalid {name}")
     return cast("list[Document]", found)

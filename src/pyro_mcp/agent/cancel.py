@@ -1,4 +1,4 @@
-"""Cancel an operation from another thread. The operation ends itself, in its own order."""
+"""Cancel an operation from another thread. The operation itself decides how to stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 
 
 class CancelToken:
-    """Cancels an operation: from any thread, at any time, more than once."""
+    """Cancels an operation. May be used from any thread, at any time, and repeatedly."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -20,18 +20,18 @@ class CancelToken:
 
     @property
     def cancelled(self) -> bool:
-        """Return whether it was cancelled."""
+        """Return whether the operation was cancelled."""
         return self._cancelled
 
     def cancel(self) -> None:
-        """Cancel, and wake the threads that wait for something else meanwhile."""
+        """Cancel the operation, and wake threads that are waiting in `watch`."""
         with self._lock:
             self._cancelled = True
             for fd in self._watchers:
                 os.eventfd_write(fd, 1)
 
     def check(self) -> None:
-        """Raise CANCELLED if it was cancelled."""
+        """Raise CANCELLED if the operation was cancelled."""
         if self._cancelled:
             raise self.error()
 
@@ -41,7 +41,7 @@ class CancelToken:
 
     @contextmanager
     def watch(self) -> Generator[int]:
-        """Yield a descriptor that is readable from the cancelling on."""
+        """Yield a descriptor that becomes readable when the operation is cancelled."""
         fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
             with self._lock:

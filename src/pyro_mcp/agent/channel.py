@@ -1,7 +1,7 @@
-"""Frames over a connection, within bounds of time and memory.
+"""Exchange frames over a connection, within limits of time and memory.
 
-Every wait has a deadline, no more of a guest's bytes is kept than one frame and one read, and a breach of the protocol
-ends the conversation.
+Every wait has a deadline, at most one frame and one read of a guest's data are buffered, and a protocol violation ends
+the session.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pyro_mcp.protocol import wire
 from pyro_mcp.protocol.frames import Decoder, Frame, FrameError
 
 READ_BYTES = 65536
-# The most that an earlier session may have left in a lane: the device's rings and the VMM's buffers hold far less.
+# The limit for data that an earlier session left in a lane: the device's rings and the VMM's buffers hold far less.
 _MAX_STALE_BYTES = 16 * 1024 * 1024
-# A signal that arrives just before the poll, or in another thread, does not interrupt it, and its handler runs only
-# after it: so no poll is longer than a person waits for Ctrl-C.
+# A signal that arrives just before the poll, or in another thread, does not interrupt it, and its Python handler runs
+# only afterwards. Bounding each poll keeps Ctrl-C responsive.
 _MAX_POLL_S = 0.5
 
 
 class Bound:
-    """A deadline that our own slowness moves: time that the guest is not to blame for does not count."""
+    """A deadline that can be extended: time used by the host itself must not count against the guest."""
 
     def __init__(self, timeout_s: float, what: str) -> None:
         self._timeout_s = timeout_s
@@ -35,25 +35,25 @@ class Bound:
         self._end = time.monotonic() + timeout_s
 
     def extend(self, seconds: float) -> None:
-        """Give more time."""
+        """Postpone the deadline."""
         self._end += seconds
 
     def shorten(self, timeout_s: float, what: str) -> None:
-        """Wait for something else, and at most so long from now."""
+        """Wait for something else, for at most `timeout_s` from now."""
         end = time.monotonic() + timeout_s
         if end < self._end:
             self._end, self._timeout_s, self._what = end, timeout_s, what
 
     @property
     def end_s(self) -> float:
-        """Return when it ends, in monotonic time."""
+        """Return the deadline, in monotonic time."""
         return self._end
 
     def remaining_s(self) -> float:
         """Return the time left.
 
         Raises:
-            PyroError: TIMEOUT if there is none.
+            PyroError: TIMEOUT if it has passed.
         """
         left = self._end - time.monotonic()
         if left <= 0:
@@ -62,7 +62,7 @@ class Bound:
 
 
 class Channel:
-    """A connection on which frames go both ways. Not for several threads."""
+    """A connection that carries frames in both directions. Not thread-safe."""
 
     def __init__(self, connection: Connection, nonce: bytes) -> None:
         self._connection = connection
@@ -73,7 +73,7 @@ class Channel:
         self._out = bytearray()
         self._frames: deque[Frame] = deque()
         self._decoder = Decoder(wire.GUEST_LIMITS)
-        # Until our nonce has come, what comes is not for us; its end may be the beginning of the nonce.
+        # Data before our nonce belongs to an earlier session. `_stale` keeps its end, which may be part of the nonce.
         self._greeted = False
         self._stale: bytes = b""
         self._stale_bytes = 0
@@ -81,11 +81,11 @@ class Channel:
 
     @property
     def unsent_bytes(self) -> int:
-        """Return how much waits to be sent."""
+        """Return the number of queued bytes."""
         return len(self._out)
 
     def queue(self, data: bytes) -> None:
-        """Send bytes, when it is waited the next time."""
+        """Queue bytes, which the next `wait` sends."""
         self._out += data
 
     def frame(self, bound: Bound) -> Frame:
@@ -96,23 +96,23 @@ class Channel:
         """
         while not self._frames:
             self.wait(bound, {})
-        # A guest that never pauses must not get past the deadline.
+        # The deadline also applies to a guest that never pauses.
         bound.remaining_s()
         return self._frames.popleft()
 
     def take(self) -> Frame | None:
-        """Return the next frame if one has come."""
+        """Return the next frame that was already received, or None."""
         return self._frames.popleft() if self._frames else None
 
     def wait(self, bound: Bound, others: Mapping[int, int]) -> set[int]:
-        """Send and receive, once something can be, and return which of the `others` (descriptor: poll mask) are ready.
+        """Wait, then send and receive; return which of the `others` (descriptor: poll mask) are ready.
 
         Raises:
             PyroError: TIMEOUT, GUEST_LOST, PROTOCOL.
         """
         if self._closed:
-            raise PyroError(ErrorCode.GUEST_LOST, "the conversation with the guest's agent is over")
-        # Most often it can be sent at once, and needs no asking.
+            raise PyroError(ErrorCode.GUEST_LOST, "the session with the guest agent is closed")
+        # Usually everything can be sent immediately, without polling first.
         if self._out:
             self._send()
         poller = select.poll()
@@ -131,25 +131,25 @@ class Channel:
         return ready
 
     def send_now(self) -> None:
-        """Send what can be sent without waiting, and ignore errors: for a last message."""
+        """Send as much as possible without blocking, ignoring errors: for a last message."""
         try:
             self._send()
         except PyroError:
             self._out.clear()
 
     def hand_over(self) -> Connection:
-        """Give the connection to somebody who goes on with it; nothing may be on its way, in either direction.
+        """Return the connection for use by the caller. Nothing may be in transit in either direction.
 
         Raises:
-            PyroError: PROTOCOL if the guest said more than it was asked.
+            PyroError: PROTOCOL if the guest sent unsolicited data.
         """
         if self._frames or self._decoder.buffered_bytes or self._out or not self._greeted:
-            raise breach("words where none belong")
+            raise breach("unsolicited data")
         self._closed = True
         return self._connection
 
     def close(self) -> None:
-        """End the connection; may be called again."""
+        """Close the connection. May be called repeatedly."""
         self._closed = True
         self._connection.close()
 
@@ -191,7 +191,7 @@ class Channel:
         self._stale_bytes += max(0, len(data) - kept)
         self._stale = data[-kept:]
         if self._stale_bytes > _MAX_STALE_BYTES:
-            raise breach(f"more than {_MAX_STALE_BYTES} bytes, and no answer to our greeting")
+            raise breach(f"no answer to the greeting within {_MAX_STALE_BYTES} bytes")
         return b""
 
 
@@ -200,5 +200,5 @@ def _lost(error: OSError | None) -> PyroError:
     return PyroError(
         ErrorCode.GUEST_LOST,
         f"the guest went away{reason}",
-        hint="Ask for its status; its console may say why it ended.",
+        hint="Check its status; its console may show why it ended.",
     )

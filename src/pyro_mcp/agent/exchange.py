@@ -1,7 +1,7 @@
-"""The streams of a command, or of a task, between a caller and a guest.
+"""Carry the streams of a command or task between the caller and a guest.
 
-The guest's output never runs ahead of the caller, and every exchange ends: by the request's own timeout and a grace,
-and, for bulk data, when too little of it moves.
+The guest can't send output faster than the caller accepts it. Every exchange is bounded by the request's timeout plus a
+grace period and, for bulk data, by a minimum rate of progress.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Input: TypeAlias = "Readable | int | bytes | None"
 
 
 class Readable(Protocol):
-    """A binary file. One without a descriptor may return None for nothing at the moment."""
+    """A binary file. Without a descriptor, `read` may return None if no data is available yet."""
 
     def read(self, size: int = -1, /) -> bytes | None:
         """Return at most `size` bytes, b"" at the end."""
@@ -49,23 +49,23 @@ class Readable(Protocol):
         ...
 
     def seekable(self) -> bool:
-        """Return whether it has a position, which its descriptor may be ahead of."""
+        """Return whether it is seekable; buffering may then have advanced its descriptor beyond its position."""
         ...
 
 
 _CREDIT = struct.Struct(wire.CREDIT_FORMAT)
-# A stream that lasts gets a larger window, and is acknowledged less often: each time wakes the agent.
+# A long stream gets a larger window and is acknowledged less often, since each acknowledgement wakes the agent.
 _WINDOW_GROWTH_BYTES = 768 * 1024
 _LATER_CREDIT_BYTES = 256 * 1024
-# How much longer than the command's own timeout the agent may take to say that it is over.
+# How long after the command's own timeout the agent may take to report its result.
 GRACE_S = 10.0
 CANCEL_GRACE_S = 5.0
-# Less than this within a request's `stall_s` is no progress.
+# Less data than this within a request's `stall_s` does not count as progress.
 PROGRESS_BYTES = 32 * 1024
-# A frame of output takes us no longer than this: what does is the caller's reader, whose time does not count. A guest
-# that sends byte by byte can't stretch its deadline with the work that this makes.
+# Our own share of handling a frame of output. Only time beyond it, spent by the caller's `on_output`, extends the
+# deadline: otherwise a guest could postpone it by sending byte by byte.
 _OUR_SHARE_S = 0.02
-# Stdin is not read while so much of it waits to be sent.
+# Stdin is not read while this much of it is queued.
 _BACKLOG_BYTES = wire.MAX_DATA_BYTES
 
 
@@ -81,7 +81,7 @@ class Exchange:
         on_output: OnOutput | None,
         cancel: CancelToken | None,
     ) -> None:
-        """Refuse what can't be said, before anything is.
+        """Encode the request. Nothing is sent yet.
 
         Raises:
             PyroError: INVALID if the request is too long for a frame.
@@ -91,7 +91,7 @@ class Exchange:
         self._request = request
         self._cancel = cancel
         self._cancelling = False
-        #: The command was killed because the caller wanted it no more.
+        #: Whether the command was killed because the caller cancelled it.
         self.was_cancelled = False
         self._stdin = None if stdin is None else Pump(stdin)
         self._outputs = {
@@ -111,33 +111,33 @@ class Exchange:
         self._channel.queue(encode(ident, self._request.kind, self._body))
 
     def begin(self) -> None:
-        """Let the time run in which the guest has to end it."""
+        """Start the timeout."""
         timeout_s = math.inf if self._request.timeout_s is None else self._request.timeout_s + GRACE_S
         self._bound = Bound(timeout_s, f"the guest to {self._request.what}")
         self._started_s = time.monotonic()
         self._watch_progress()
 
     def run(self) -> ExecResult:
-        """Carry the streams until the result is there, and return it."""
+        """Start the timeout, carry the streams until the result arrives, and return it."""
         self.begin()
         return self.finish()
 
     def finish(self) -> ExecResult:
-        """Go on carrying the streams until the result is there, and return it."""
+        """Carry the streams until the result arrives, and return it."""
         self.carry(lambda: False)
         assert self._result is not None  # noqa: S101 - the loop ends with it
         return self._result
 
     def carry(self, is_enough: Callable[[], bool]) -> None:
-        """Carry the streams until the result is there, or it is enough for now."""
+        """Carry the streams until the result arrives, or `is_enough` returns True."""
         watch = nullcontext() if self._cancel is None else self._cancel.watch()
         with watch as wake_fd:
             try:
-                # Some of it may have come with the answer to something before.
+                # Frames may already have been received together with an earlier answer.
                 while not self._received() and not is_enough():
                     self._step(wake_fd)
             except BaseException:
-                # Our connection ends with this, and the command with it; this makes it sooner.
+                # The command ends when the caller closes the connection; CANCEL only speeds that up.
                 self._channel.queue(encode(self._ident, wire.CANCEL))
                 self._channel.send_now()
                 raise
@@ -149,7 +149,7 @@ class Exchange:
         stdin = self._stdin
         if stdin is not None and self._takes(stdin):
             if stdin.fd is None:
-                # Small pieces are all there is to wait for: the guest may say nothing before it has them.
+                # There is no descriptor to poll, and the guest may send nothing until it has this input.
                 while self._takes(stdin) and self._pump(stdin):
                     continue
             else:
@@ -161,7 +161,7 @@ class Exchange:
         if wake_fd is not None and wake_fd in ready:
             self._cancelling = True
             self._channel.queue(encode(self._ident, wire.CANCEL))
-            self._bound.shorten(CANCEL_GRACE_S, f"the guest to {self._request.what}, or not, after that was cancelled")
+            self._bound.shorten(CANCEL_GRACE_S, f"the guest to confirm the cancellation ({self._request.what})")
         if stdin is not None and stdin.fd in ready:
             self._pump(stdin)
 
@@ -174,7 +174,7 @@ class Exchange:
         return stdin.wanted and self._channel.unsent_bytes < _BACKLOG_BYTES
 
     def _pump(self, stdin: Pump) -> bool:
-        """Pass on a piece; say whether there was one."""
+        """Pass on a piece of stdin; return whether there was one."""
         before = time.monotonic()
         data = stdin.read()
         self._excuse(time.monotonic() - before)
@@ -185,7 +185,7 @@ class Exchange:
 
     def _receive(self, ident: int, kind: int, body: bytes) -> None:
         if ident != self._ident:
-            raise breach(f"a frame for {ident}, which was not asked")
+            raise breach(f"a frame for the unknown request {ident}")
         receiver = self._outputs.get(kind)
         if receiver is not None:
             self._take_output(receiver, body)
@@ -197,13 +197,13 @@ class Exchange:
         elif kind == wire.CREDIT and len(body) == wire.CREDIT_BODY_BYTES and self._stdin is not None:
             stream, count = _CREDIT.unpack(body)
             if stream != wire.STDIN_STREAM or not self._stdin.credit(count):
-                raise breach("credit for what was not sent")
+                raise breach("credit for data that was not sent")
             self._note_progress(count)
         else:
-            raise breach(f"a frame of kind {kind} while it was to {self._request.what}")
+            raise breach(f"an unexpected frame of kind {kind} ({self._request.what})")
 
     def _take_output(self, receiver: Receiver, body: bytes) -> None:
-        # Also where many frames came at once.
+        # The deadline also applies between frames that arrived together.
         self._bound.remaining_s()
         before = time.monotonic()
         credit = receiver.take(body)
@@ -216,7 +216,7 @@ class Exchange:
         stall_s = self._request.stall_s if isinstance(self._request, TaskRequest) else None
         if stall_s is not None:
             self._moved_bytes = 0
-            self._stall = Bound(stall_s, f"progress while the guest was to {self._request.what}")
+            self._stall = Bound(stall_s, f"progress ({self._request.what})")
 
     def _note_progress(self, count: int) -> None:
         self._moved_bytes += count
@@ -230,22 +230,22 @@ class Exchange:
             if self._stall is not None:
                 self._stall.extend(seconds)
 
-    def _finish(self, said: Verdict) -> ExecResult:
-        self.was_cancelled = said.cancelled and self._cancelling
-        # The agent's measure is the better one, but it can't have taken longer than we waited.
+    def _finish(self, claimed: Verdict) -> ExecResult:
+        self.was_cancelled = claimed.cancelled and self._cancelling
+        # The agent's measurement is more accurate, but it can't exceed our own waiting time.
         elapsed_ms = int((time.monotonic() - self._started_s) * 1000)
         return ExecResult(
-            exit_code=said.exit_code,
-            timed_out=said.timed_out,
-            oom_killed=said.oom_killed,
-            duration_ms=min(said.duration_ms, elapsed_ms),
+            exit_code=claimed.exit_code,
+            timed_out=claimed.timed_out,
+            oom_killed=claimed.oom_killed,
+            duration_ms=min(claimed.duration_ms, elapsed_ms),
             stdout_bytes=self._outputs[wire.STDOUT].received_bytes,
             stderr_bytes=self._outputs[wire.STDERR].received_bytes,
         )
 
 
 class Receiver:
-    """One stream of output, on its way to the caller."""
+    """One stream of output to the caller, with its flow control."""
 
     def __init__(self, stream: Stream, number: int, on_output: OnOutput | None) -> None:
         self.number = number
@@ -257,10 +257,10 @@ class Receiver:
         self._unacknowledged = 0
 
     def take(self, data: bytes) -> int:
-        """Hand data to the caller, and return how many bytes to acknowledge now."""
+        """Pass data to the caller, and return how many bytes to acknowledge now."""
         count = len(data)
         if count > self._window:
-            raise breach(f"more of {self._stream.value} than it was given room for")
+            raise breach(f"more data on {self._stream.value} than the window allows")
         self._window -= count
         self.received_bytes += count
         if self._on_output is not None and data:
@@ -275,30 +275,30 @@ class Receiver:
 
 
 class HeldInput(io.RawIOBase):
-    """An empty stdin that ends when it is released, not before."""
+    """An empty stdin that stays open until it is released."""
 
     def __init__(self) -> None:
         self._released = False
 
     def release(self) -> None:
-        """Let it end."""
+        """End the input."""
         self._released = True
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def read(self, size: int = -1, /) -> bytes | None:
-        """Return b"" once it is released, and None, for nothing at the moment, before."""
+        """Return b"" (end of file) once it is released, None (no data yet) before."""
         del size
         return b"" if self._released else None
 
 
 class Pump:
-    """The caller's stdin, on its way to the guest."""
+    """The caller's stdin, with its flow control."""
 
     def __init__(self, source: Readable | int | bytes) -> None:
-        #: The descriptor to wait for before reading, if there is one.
+        #: The descriptor to poll before reading, or None.
         self.fd = _descriptor(source)
         self._source = source
         self._at = 0
@@ -308,11 +308,11 @@ class Pump:
 
     @property
     def wanted(self) -> bool:
-        """Say whether there may be more to read, and room for it."""
+        """Return whether there may be more input, and the window has room for it."""
         return not self._ended and self._window > 0
 
     def credit(self, count: int) -> bool:
-        """Take note that the guest has taken `count` bytes; say whether they had been sent."""
+        """Record that the guest has consumed `count` bytes; return False if they had not been sent."""
         if not 0 < count <= self._unacknowledged:
             return False
         self._unacknowledged -= count
@@ -320,7 +320,7 @@ class Pump:
         return True
 
     def read(self) -> bytes | None:
-        """Return more, b"" at the end, or None if there is nothing at the moment."""
+        """Return more input, b"" at the end, or None if no data is available yet."""
         data = self._read(min(self._window, wire.MAX_DATA_BYTES))
         if data is None:
             return None
@@ -336,7 +336,7 @@ class Pump:
             except BlockingIOError:
                 return None
             except OSError:
-                # A terminal that went away, a directory: there is no more input in it.
+                # A terminal that hung up, or a directory: treat it as the end of the input.
                 return b""
         if isinstance(self._source, bytes):
             data = self._source[self._at : self._at + count]
@@ -353,5 +353,5 @@ def _descriptor(source: Readable | int | bytes) -> int | None:
     try:
         return None if source.seekable() else source.fileno()
     except OSError:
-        # Such as io.BytesIO, which says so with a subclass of OSError.
+        # For example io.BytesIO, which raises a subclass of OSError.
         return None

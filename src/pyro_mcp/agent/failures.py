@@ -1,6 +1,6 @@
-"""The agent's refusals as errors.
+"""Translate the agent's FAILURE frames into errors.
 
-A guest's own text is shown only where the host does not know better, and without control characters.
+The guest's own message is shown only if the host has no better one, and without control characters.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ _EXIT_CODES = (126, 127)
 _REASONS = {
     wire.NO_SUCH_SERVICE: (
         ErrorCode.NOT_FOUND,
-        "there is no such service",
+        "no such service",
         "`pyro workspace service list` lists its services. They end when the workspace is stopped or reset.",
     ),
     wire.TOO_MANY_SERVICES: (
         ErrorCode.CONFLICT,
-        f"{services.MAX_SERVICES} run already",
-        "Stop one that is not needed any more.",
+        f"{services.MAX_SERVICES} services are already running",
+        "Stop one that is no longer needed.",
     ),
     wire.PORT_ANSWERED: (
         ErrorCode.CONFLICT,
-        "something else answers, or is being started, at the port that would tell when it is ready",
-        "End what listens there, or give the service another port.",
+        "another process or starting service already uses the port of its readiness check",
+        "Stop the process that listens there, or use another port.",
     ),
     wire.SHELL_EXITED: (ErrorCode.CONFLICT, "it has exited", "Close it, and open another."),
-    wire.SERVICE_RUNS: (ErrorCode.CONFLICT, "it runs already", "Stop it first, or use another name."),
+    wire.SERVICE_RUNS: (ErrorCode.CONFLICT, "it is already running", "Stop it first, or use another name."),
 }
 
 
 def failure_error(document: Document, what: str, request: ExecRequest | None = None) -> PyroError:
-    """Make the error of a FAILURE; `what` was asked for, and `request` is the command if it was one."""
+    """Return the error for a FAILURE. `what` was requested; `request` is the command, if it was one."""
     code = document.get("code")
     if not isinstance(code, str) or code not in wire.FAILURE_CODES:
         return breach("a failure without a known code")
@@ -56,14 +56,14 @@ def _meaning(code: str, words: str, what: str, request: ExecRequest | None) -> t
         case wire.COMMAND_NOT_FOUND:
             return ErrorCode.NOT_FOUND, f"command not found: {name}", "Install it in the guest, or give its full path."
         case wire.COMMAND_NOT_EXECUTABLE:
-            hint = "Check its mode and its interpreter, or run it with the interpreter before it."
+            hint = "Check its mode and its interpreter, or run it through the interpreter."
             return ErrorCode.PERMISSION, f"the guest can't execute {name}", hint
         case wire.CWD_UNUSABLE:
             where = f"run a command in {request.cwd[:_MAX_NAME_CHARS]!r}" if request else what
             return ErrorCode.NOT_FOUND, f"the guest can't {where}", "Check that the directory exists."
         case wire.NO_SUCH_USER:
-            who = repr(request.user[:_MAX_NAME_CHARS]) if request else "of that name"
-            return ErrorCode.NOT_FOUND, f"the guest has no user {who}", "Create it in the guest, or name another."
+            who = repr(request.user[:_MAX_NAME_CHARS]) if request else "with that name"
+            return ErrorCode.NOT_FOUND, f"the guest has no user {who}", "Create it in the guest, or use another."
         case wire.ARGUMENTS_TOO_LONG:
             hint = "Pass the data on stdin or in a file."
             return ErrorCode.INVALID, f"the arguments of {name} are too long", hint
@@ -71,16 +71,16 @@ def _meaning(code: str, words: str, what: str, request: ExecRequest | None) -> t
             hint = "Open one. Shells end when the workspace is stopped or reset, and when they are closed."
             return ErrorCode.NOT_FOUND, f"the guest can't {what}: there is no such shell", hint
         case wire.TOO_MANY_SHELLS:
-            hint = "Close one that is not needed any more; one that has exited counts until it is closed."
-            return ErrorCode.CONFLICT, f"the guest can't {what}: there are {shells.MAX_SHELLS} already", hint
+            hint = "Close one that is no longer needed; a shell that has exited counts until it is closed."
+            return ErrorCode.CONFLICT, f"the guest can't {what}: {shells.MAX_SHELLS} are already open", hint
         case wire.SHELL_FULL:
-            hint = "What runs in it reads nothing: signal it, or wait until it does."
-            return ErrorCode.CONFLICT, f"the guest can't {what}: too much was written that no program has read", hint
+            hint = "Its program is not reading input: wait until it does, or signal it."
+            return ErrorCode.CONFLICT, f"the guest can't {what}: too much unread input", hint
         case wire.UNSUPPORTED:
             hint = "The guest was started by another version of pyro: stop and start it, or create another."
-            return ErrorCode.UNSUPPORTED, f"the guest's agent can't {what}: {words}", hint
+            return ErrorCode.UNSUPPORTED, f"the guest agent can't {what}: {words}", hint
         case wire.CONFLICT | wire.NOT_CONFIGURED:
-            return ErrorCode.CONFLICT, f"the guest's agent refused to {what}: {words}", ""
+            return ErrorCode.CONFLICT, f"the guest agent refused to {what}: {words}", ""
         case wire.SYSTEM:
             return (
                 ErrorCode.UNAVAILABLE,
@@ -88,4 +88,4 @@ def _meaning(code: str, words: str, what: str, request: ExecRequest | None) -> t
                 "Check its memory, disk and processes.",
             )
         case _:
-            return ErrorCode.INTERNAL, f"the guest's agent did not understand how to {what}: {words}", ""
+            return ErrorCode.INTERNAL, f"the guest agent rejected the request to {what}: {words}", ""

@@ -1,7 +1,7 @@
-"""Values about files in a guest.
+"""Values that describe files in a guest.
 
-Paths are bytes, relative to the area's root, and the empty one is the root itself; none holds `..`, begins with a slash
-or has a NUL.
+Paths are bytes relative to the area's root; the empty path is the root itself. They contain no `..` and no NUL, and
+never start with a slash.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pyro_mcp.protocol import tasks
 
 
 class Area(StrEnum):
-    """Name a tree in a guest that tasks work on."""
+    """A tree in a guest that tasks work on."""
 
     WORKSPACE = tasks.WORKSPACE
-    #: The whole root, in a guest that is only looked at.
+    #: The whole root of a guest that is being inspected.
     ROOT = tasks.ROOT
-    #: All that the workload sees, in a guest.
+    #: Everything that the workload of a running guest sees.
     GUEST = tasks.GUEST
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A file in a listing. `mode` are its permission bits."""
+    """A file in a listing. `mode` has its permission bits."""
 
     path: bytes
     kind: FileKind
@@ -37,7 +37,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class FileListing:
-    """Files, in the order of their paths; more than these are there if it is `truncated`."""
+    """Files sorted by path; `truncated` means that there are more."""
 
     entries: tuple[FileEntry, ...]
     truncated: bool
@@ -54,7 +54,7 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A file that was written."""
+    """The result of writing a file."""
 
     size_bytes: int
     mode: int
@@ -63,7 +63,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The entry at a path; no link was followed on the way. `data` is the beginning of a regular file."""
+    """The entry at a path, reached without following links. `data` is the beginning of a regular file."""
 
     kind: FileKind
     mode: int
@@ -73,7 +73,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Give a file this content and mode. With `created`, nothing may be there yet; directories above it are made."""
+    """Write a file with this content and mode. With `created`, it must not exist yet. Missing parents are created."""
 
     path: bytes
     data: bytes
@@ -83,14 +83,14 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove a file or a link. Directories that are empty then stay."""
+    """Remove a file or a link. Directories that become empty stay."""
 
     path: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """The contents of a stream: names, not counting the root, and bytes of content."""
+    """What was unpacked from a stream: the number of names, without the root, and of bytes of content."""
 
     entry_count: int
     bytes_written: int
@@ -98,7 +98,7 @@ class Unpacked:
 
 @dataclass(frozen=True, slots=True)
 class DiffBounds:
-    """How much a diff may be: entries, bytes of one file, and bytes of all."""
+    """The limits of a diff: entries, bytes per file, and total bytes."""
 
     max_entries: int
     max_file_bytes: int
@@ -107,7 +107,7 @@ class DiffBounds:
 
 @dataclass(frozen=True, slots=True)
 class DiffSide:
-    """The entry of a name on one side."""
+    """The state of a name on one side."""
 
     kind: FileKind
     mode: int
@@ -116,10 +116,10 @@ class DiffSide:
 
 
 class ContentForm(Enum):
-    """Say how much of the content of a name's two files was sent.
+    """How much of the content of a name's two files was sent.
 
-    `WHOLE` and `BINARY` are all of both, in one part; `SAME` is nothing, since both hold the same. `MOVED` are a file
-    that went and the one with the same content that came, which says where it was `moved_from`.
+    `WHOLE` and `BINARY`: all of both, in one part. `SAME`: nothing, because both are equal. `MOVED`: nothing; marks a
+    removed file and the added file with the same content, which has its former path in `moved_from`.
     """
 
     NO_ROOM = tasks.NO_ROOM
@@ -133,7 +133,7 @@ class ContentForm(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DiffPart:
-    """Lines of the old and the new file, and the number of the first in each, from 1."""
+    """Lines of the old and the new file, with the number of the first line in each, from 1."""
 
     old_line: int
     new_line: int
@@ -143,7 +143,7 @@ class DiffPart:
 
 @dataclass(frozen=True, slots=True)
 class DiffEntry:
-    """One name that differs. Directories that came or went are listed only where nothing in them is."""
+    """One name that differs. Added and removed directories are listed only if none of their contents are."""
 
     path: bytes
     change: DiffChange
@@ -157,7 +157,7 @@ class DiffEntry:
 
 @dataclass(frozen=True, slots=True)
 class IgnoredName:
-    """A name that was left out because rules ignore it; those of one of the two trees only, or of both."""
+    """A name omitted because rules ignore it: those of one of the two trees only (`by_one_only`), or of both."""
 
     path: bytes
     by_one_only: bool
@@ -165,9 +165,9 @@ class IgnoredName:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """The names that were left out because rules ignore them: the first ones, and how many there are.
+    """The names omitted because rules ignore them: the first ones, and their total number.
 
-    `by_one_count` says of how many the rules of the workspace and of the baseline do not agree.
+    `by_one_count` is the number of names on which the rules of workspace and baseline disagree.
     """
 
     names: tuple[IgnoredName, ...] = ()
@@ -177,7 +177,7 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What a tar stream has: names, not counting the root; and what was left out of it."""
+    """The contents of a tar stream: the number of names, without the root, and the omitted ones."""
 
     entry_count: int
     ignored: Ignored
@@ -185,7 +185,7 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class TreeDiff:
-    """The names that differ, in the order of their paths; `total` counts those beyond the list too."""
+    """The names that differ, sorted by path; `total` includes those beyond the list."""
 
     entries: tuple[DiffEntry, ...]
     total: int
@@ -195,7 +195,7 @@ class TreeDiff:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How full the workspace's disk is."""
+    """The usage of the workspace disk."""
 
     total_bytes: int
     used_bytes: int

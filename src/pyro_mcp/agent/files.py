@@ -1,7 +1,6 @@
-"""The files of a guest, from the host: one method for each task, with its bounds of time and size.
+"""Access a guest's files from the host: one method per task, with its limits of time and size.
 
-Answers are not trusted: kinds, names, order and amounts are checked, and anything unexpected is a breach of the
-protocol.
+Answers are not trusted: kinds, names, order and sizes are checked, and anything unexpected is a protocol violation.
 """
 
 from __future__ import annotations
@@ -45,25 +44,25 @@ SMALL_TIMEOUT_S = 30.0
 DIFF_TIMEOUT_S = 300.0
 STREAM_TIMEOUT_S = 3600.0
 _SLOWEST_BYTES_PER_S = 512 * 1024
-# How long data may stand still or trickle. At the end of an unpacking the guest writes its disk.
+# How long a transfer may make no progress. At the end of unpacking, the guest flushes its disk.
 STALL_S = 60.0
 UNPACK_STALL_S = 90.0
 DIFF_STALL_S = 90.0
 FREEZE_TIMEOUT_S = tasks.MAX_FREEZE_S + 20.0
-#: Of all that one `fetch` brings.
+#: The limit for the contents returned by one `fetch`.
 MAX_FETCH_BYTES = 80 * 1024 * 1024
 _ROOTS = {Area.WORKSPACE: WORKSPACE, Area.ROOT: "/", Area.GUEST: "/"}
 _MAX_MODE = 0o7777
-#: The .gitignore files above the tree that a workspace was seeded from: the way from each to the tree, and its text.
+#: The .gitignore files above the tree that a workspace was seeded from: the path from each to the tree, and its text.
 RulesAbove: TypeAlias = Sequence[tuple[str, str]]
 
 
 class GuestFiles:
-    """The files of one area of a guest, over an open session. Every method may raise the session's errors too.
+    """The files of one area of a guest, over an open session. Every method may raise the session's errors as well.
 
     Raises:
-        PyroError: NOT_FOUND, INVALID, CONFLICT, PERMISSION, NO_SPACE, each naming the path; UNSUPPORTED for what there
-            is no guest for; UNAVAILABLE, TIMEOUT, CANCELLED; GUEST_LOST, PROTOCOL.
+        PyroError: NOT_FOUND, INVALID, CONFLICT, PERMISSION, NO_SPACE, each naming the path; UNSUPPORTED for operations
+            that require a VM; UNAVAILABLE, TIMEOUT, CANCELLED; GUEST_LOST, PROTOCOL.
     """
 
     def __init__(
@@ -74,31 +73,31 @@ class GuestFiles:
         self._cancel = cancel
 
     def stat(self, path: bytes, *, follow: bool) -> FileEntry:
-        """Return what stands at a path; a link itself, unless `follow`."""
+        """Return the entry at a path; without `follow`, a link itself."""
         entries: list[FileEntry] = []
         parser = Records(records.listing(entries, limit=1))
         request = self._request(tasks.LIST, "look at a file", path=path, limit=1, alone=True, no_follow=not follow)
         self._run(request, on_data=parser.feed)
         parser.finish()
         if not entries:
-            raise breach("nothing said of a file that is there")
+            raise breach("no entry for an existing file")
         return entries[0]
 
     def make_directory(self, path: bytes) -> None:
-        """Make a directory, and those above it, where they are missing."""
-        self._run(self._request(tasks.MKDIR, "make a directory", path=path))
+        """Create a directory and its missing parents."""
+        self._run(self._request(tasks.MKDIR, "create a directory", path=path))
 
     def move(self, path: bytes, target: bytes) -> None:
-        """Rename a file or a directory; a file at `target` is replaced. INVALID (outside) for another disk."""
+        """Rename a file or directory, replacing a file at `target`. Across disks this is INVALID ("leads outside")."""
         self._run(self._request(tasks.MOVE, "move a file", path=path, target=os.fsdecode(target)))
 
     def remove(self, path: bytes, *, recursive: bool) -> None:
-        """Remove a file, or a directory with all that is in it if `recursive`."""
+        """Remove a file or, if `recursive`, a directory with its contents."""
         request = self._request(tasks.REMOVE, "remove a file", timeout_s=DIFF_TIMEOUT_S, path=path, recursive=recursive)
         self._run(request)
 
     def list(self, path: bytes, *, recursive: bool, limit: int) -> FileListing:
-        """List a directory, or all below it, or one file. Links are followed on the way to `path`, and not below it."""
+        """List a directory, everything below it, or one file. Links in `path` are followed, links below it are not."""
         entries: list[FileEntry] = []
         parser = Records(records.listing(entries, limit=limit))
         request = self._request(tasks.LIST, "list files", path=path, recursive=recursive, limit=limit)
@@ -113,7 +112,7 @@ class GuestFiles:
         def take(more: bytes) -> None:
             data.extend(more)
             if len(data) > max_bytes:
-                raise breach("more of a file than was asked for")
+                raise breach("more of a file than was requested")
 
         request = self._request(
             tasks.READ, "read a file", timeout_s=_patience_s(max_bytes), path=path, max_bytes=max_bytes
@@ -124,9 +123,9 @@ class GuestFiles:
     def write(
         self, path: bytes, data: bytes | Readable, *, size: int | None = None, mode: int | None = None
     ) -> Written:
-        """Write a file atomically: a reader sees all of it or the previous content, whose mode it keeps without `mode`.
+        """Write a file atomically. Without `mode`, an existing file's mode is kept.
 
-        A file that is read from has to have `size` bytes.
+        `size` is required if `data` is a file, and must be the number of bytes to read from it.
         """
         count = len(data) if isinstance(data, bytes) else size or 0
         request = self._request(
@@ -142,7 +141,7 @@ class GuestFiles:
         return Written(number(done, "size"), number(done, "mode", most=_MAX_MODE), flag(done, "created"))
 
     def fetch(self, paths: Sequence[bytes], *, max_file_bytes: int) -> dict[bytes, Fetched]:
-        """Return what stands at these paths; those where nothing is, or which a link leads to, are left out."""
+        """Return the entries at these paths, omitting paths that don't exist or lead through a link."""
         found: dict[bytes, Fetched] = {}
         parser = Records(records.fetched(paths, found, max_file_bytes=max_file_bytes, max_total_bytes=MAX_FETCH_BYTES))
         names = b"".join(tasks.NAME.pack(len(path)) + path for path in paths)
@@ -158,18 +157,18 @@ class GuestFiles:
         return found
 
     def apply(self, changes: Sequence[Write | Delete]) -> None:
-        """Make all the changes, or none: if one can't be made, that is an error, and nothing has changed."""
+        """Apply all changes or, if one fails, none."""
         if len(changes) > tasks.MAX_CHANGES:
-            raise PyroError(ErrorCode.INVALID, f"{len(changes)} changes at once, of at most {tasks.MAX_CHANGES}")
+            raise PyroError(ErrorCode.INVALID, f"{len(changes)} changes at once, but the limit is {tasks.MAX_CHANGES}")
         request = self._request(tasks.APPLY, "change files", tasks.FINISHES, count=len(changes))
         self._run(request, stdin=_Chunks(_packed(change) for change in changes))
 
     def pack(
         self, path: bytes, on_data: Callable[[bytes], None], *, rules: RulesAbove = (), include_ignored: bool = True
     ) -> Packed:
-        """Send a directory or a file as a tar stream, whose names are relative to it.
+        """Receive a directory or file as a tar stream with names relative to it.
 
-        No link is followed. The stream is what `trees.receive` takes; what is in it is for that to check.
+        No link is followed. The stream is not validated here: `trees.receive` does that.
         """
         request = self._request(
             tasks.PACK,
@@ -184,9 +183,9 @@ class GuestFiles:
         return Packed(number(done, "entries"), records.ignored(done))
 
     def unpack(self, dest: bytes, chunks: Iterable[bytes]) -> Unpacked:
-        """Unpack a tar stream into a directory, made if missing. Names in the stream are replaced, others stay.
+        """Unpack a tar stream into a directory, created if missing. Names in the stream are replaced, others stay.
 
-        Not atomic. A failure of `chunks` is passed on, and files unpacked by then stay.
+        Not atomic. An exception from `chunks` is propagated, and the files unpacked so far stay.
         """
         request = self._request(
             tasks.UNPACK, "unpack files", timeout_s=STREAM_TIMEOUT_S, stall_s=UNPACK_STALL_S, path=dest
@@ -203,7 +202,7 @@ class GuestFiles:
         include_ignored: bool = False,
         include_binary: bool = False,
     ) -> TreeDiff:
-        """Compare what is at a path with the baseline. Times and owners do not count."""
+        """Compare a path with the baseline, ignoring times and owners."""
         entries: list[DiffEntry] = []
         parser = Records(records.differences(entries, bounds))
         request = self._request(
@@ -222,28 +221,26 @@ class GuestFiles:
         entries.sort(key=lambda each: each.path)
         total = number(done, "total")
         if total < len(entries):
-            raise breach("a diff with fewer entries than it lists")
+            raise breach("a diff that lists more entries than its total")
         return TreeDiff(tuple(entries), total, total > len(entries), records.ignored(done))
 
     @contextmanager
     def frozen(self, *, with_root: bool = False) -> Generator[None]:
-        """Hold /workspace still, with all that was written to it on its disk, for up to ten seconds.
-
-        With `with_root` the same for the root file system.
+        """Flush and freeze /workspace, and with `with_root` the root file system, for up to ten seconds.
 
         Raises:
-            PyroError: UNSUPPORTED if the agent can't hold the root still; TIMEOUT, after the block, if it was thawed
-                before the end of it; CONFLICT if it is frozen already. An exception of the block has priority.
+            PyroError: UNSUPPORTED if the agent can't freeze the root; CONFLICT if it is already frozen; TIMEOUT, after
+                the block, if it was thawed before the end. An exception from the block takes precedence.
         """
         if with_root and wire.FREEZE_ROOT not in self._session.ready(timeout_s=SMALL_TIMEOUT_S).features:
             raise PyroError(
                 ErrorCode.UNSUPPORTED,
-                "the agent of this guest, which an earlier version started, can't hold its root file system still",
+                "this guest was started by an earlier version, whose agent can't freeze the root file system",
                 hint="Stop the workspace first.",
             )
         seen: list[bool] = []
         parser = Records(records.marks(tasks.FROZEN, lambda: seen.append(True)))
-        what = "hold the workspace still"
+        what = "freeze the workspace"
         request = self._request(
             tasks.FREEZE, what, tasks.FREEZES, timeout_s=FREEZE_TIMEOUT_S, **({"with_root": True} if with_root else {})
         )
@@ -253,8 +250,8 @@ class GuestFiles:
             yield
 
     def usage(self) -> Usage:
-        """Return how full the disk is."""
-        done = self._run(self._request(tasks.USAGE, "look at its disk"))
+        """Return the usage of the disk."""
+        done = self._run(self._request(tasks.USAGE, "report its disk usage"))
         return Usage(
             total_bytes=number(done, "total_bytes"),
             used_bytes=number(done, "used_bytes"),
@@ -264,10 +261,10 @@ class GuestFiles:
         )
 
     def export_root(self) -> int:
-        """Copy the whole root, /workspace included, to the disk in the baseline's slot; return the bytes used there.
+        """Copy the whole root, including /workspace, to the disk in the baseline's slot; return the bytes used there.
 
-        The guest is one that is only looked at; the disk has an empty ext4 file system. Nothing below /run, /proc,
-        /sys and /dev is copied.
+        The guest must be one that is being inspected, and the disk must have an empty ext4 file system. The contents of
+        /run, /proc, /sys and /dev are not copied.
         """
         request = self._request(tasks.EXPORT, "copy its root", timeout_s=STREAM_TIMEOUT_S)
         return number(self._run(request), "bytes")
@@ -301,7 +298,7 @@ class GuestFiles:
 
 
 def _patience_s(count: int) -> float:
-    """Return how long so many bytes may take."""
+    """Return the timeout for transferring `count` bytes."""
     return SMALL_TIMEOUT_S + count / _SLOWEST_BYTES_PER_S
 
 
@@ -314,14 +311,14 @@ def _packed(change: Write | Delete) -> bytes:
 
 
 class _Chunks(io.RawIOBase):
-    """Chunks as a file that can be read, without a descriptor."""
+    """A readable file of chunks, without a descriptor."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def read(self, size: int = -1, /) -> bytes:

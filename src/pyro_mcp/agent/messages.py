@@ -1,4 +1,4 @@
-"""Requests to an agent and its answers, as values: their form on the wire, and the checks of what a guest answered."""
+"""Requests to an agent and its answers, as values: encode the requests, and validate the answers."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ _MAX_EXIT_CODE = 255
 
 
 class Stream(StrEnum):
-    """Name a stream that a command writes."""
+    """An output stream of a command."""
 
     STDOUT = "stdout"
     STDERR = "stderr"
 
 
 class Flavour(StrEnum):
-    """Say what a template is made for."""
+    """The purpose of a template."""
 
-    #: Its root disk is mounted: each clone gets a copy of it.
+    #: Its root disk is already mounted, and each clone gets a copy of it.
     FRESH = wire.FRESH
-    #: A clone mounts a root disk that already exists.
+    #: Its clones mount an existing root disk.
     ATTACH = wire.ATTACH
 
 
 class RootDisk(StrEnum):
-    """Say what `configure` is to do about the root disk."""
+    """How `configure` treats the root disk."""
 
     MOUNTED = wire.ROOT_MOUNTED
     ATTACH = wire.ROOT_ATTACH
@@ -55,10 +55,10 @@ class RootDisk(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuestConfig:
-    """The values that make a clone one particular guest. The clock's time is added when it is sent.
+    """The identity and disks of one particular guest. The current time is added when it is sent.
 
-    With `workspace` it has the workspace's disk on /workspace. With `inspect`, which takes a template of the flavour
-    `attach`, nothing runs in it and nothing is written to its disks: their files can be listed and read.
+    With `workspace`, the workspace disk is mounted on /workspace. With `inspect`, which requires a template of flavour
+    `attach`, no command runs and nothing is written to the disks: their files can only be listed and read.
     """
 
     hostname: str
@@ -70,20 +70,20 @@ class GuestConfig:
     entropy: bytes = field(default_factory=lambda: os.urandom(wire.ENTROPY_BYTES), repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what would not fit its place.
+        """Validate the fixed-size fields.
 
         Raises:
             PyroError: INVALID.
         """
         if not 0 < len(self.hostname) <= _MAX_HOSTNAME_CHARS or not self.hostname.isascii():
-            raise PyroError(ErrorCode.INVALID, f"{self.hostname[:_MAX_TEXT_CHARS]!r} can't be a guest's host name")
+            raise PyroError(ErrorCode.INVALID, f"{self.hostname[:_MAX_TEXT_CHARS]!r} is not a valid host name")
         if len(self.machine_id) != _MACHINE_ID_CHARS or not self.machine_id.isalnum():
             raise PyroError(ErrorCode.INVALID, f"{self.machine_id[:_MAX_TEXT_CHARS]!r} is not a machine id")
         if len(self.entropy) != wire.ENTROPY_BYTES:
             raise PyroError(ErrorCode.INVALID, f"{len(self.entropy)} bytes of entropy instead of {wire.ENTROPY_BYTES}")
 
     def body(self) -> bytes:
-        """Return the frame's body, as of now."""
+        """Return the frame's body, with the current time."""
         rest: dict[str, object] = {}
         if self.network is not None:
             rest["network"] = self.network.to_json()
@@ -98,7 +98,7 @@ class GuestConfig:
 
 
 class Request(Protocol):
-    """A request that has streams and ends with a result: a command, or a task of the agent's own."""
+    """A request with streams that ends with a result, such as a command or a task."""
 
     @property
     def kind(self) -> int:
@@ -107,12 +107,12 @@ class Request(Protocol):
 
     @property
     def timeout_s(self) -> float | None:
-        """Return after how many seconds the guest ends it; None is never."""
+        """Return after how many seconds the guest ends it; None means never."""
         ...
 
     @property
     def what(self) -> str:
-        """Return what the guest is asked to do, to complete "the guest could not …"."""
+        """Return a description that completes "the guest could not …"."""
         ...
 
     def body(self, *, stdin: bool) -> bytes:
@@ -126,12 +126,12 @@ class Request(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExecRequest:
-    """A command. Bytes that are not UTF-8 are surrogates, as `os.fsdecode` makes them.
+    """A command. Bytes that are not UTF-8 are represented as surrogates, as by `os.fsdecode`.
 
-    `env` is added to what the agent gives every command. It is killed, with all that descends from it, after
-    `timeout_s` seconds, if that is not None. With `is_last`, no other command is expected, and the agent makes nothing
-    ready for one. With `is_line`, the arguments are a shell, -c and a command line, which bash runs instead where the
-    guest has it. Without a `user` it is root's. With `merge_stderr`, what it writes to stderr comes in stdout.
+    `env` is added to the agent's default environment. After `timeout_s` seconds, if not None, the command is killed
+    with all its descendants. With `is_last`, the agent does not prepare a process for another command. With `is_line`,
+    the arguments are a shell, -c and a command line, which is run by bash if the guest has it. The default `user` is
+    root. With `merge_stderr`, stderr is merged into stdout.
     """
 
     argv: tuple[str, ...]
@@ -144,22 +144,22 @@ class ExecRequest:
     merge_stderr: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no kernel would run.
+        """Refuse what execve(2) can't represent.
 
         Raises:
             PyroError: INVALID.
         """
         if not self.argv:
-            raise PyroError(ErrorCode.INVALID, "there is no command to run", hint="Give one after `--`.")
+            raise PyroError(ErrorCode.INVALID, "no command to run", hint="Give one after `--`.")
         for text in (*self.argv, self.cwd, self.user, *self.env, *self.env.values()):
             if "\0" in text:
                 raise PyroError(
                     ErrorCode.INVALID,
-                    f"{text[:_MAX_TEXT_CHARS]!r} holds a NUL character",
-                    hint="No argument, variable or path can hold one; pass such data on stdin or in a file.",
+                    f"{text[:_MAX_TEXT_CHARS]!r} contains a NUL character",
+                    hint="Arguments, variables and paths can't contain one; pass such data on stdin or in a file.",
                 )
         if any(not name or "=" in name for name in self.env):
-            raise PyroError(ErrorCode.INVALID, "the name of a variable is empty or holds a `=`")
+            raise PyroError(ErrorCode.INVALID, "the name of a variable is empty or contains `=`")
 
     @property
     def kind(self) -> int:
@@ -168,7 +168,7 @@ class ExecRequest:
 
     @property
     def what(self) -> str:
-        """Return what the guest is asked to do."""
+        """Return the description of the request."""
         return "run the command"
 
     def body(self, *, stdin: bool) -> bytes:
@@ -189,8 +189,8 @@ class ExecRequest:
         if len(body) > wire.MAX_EXEC_BYTES:
             raise PyroError(
                 ErrorCode.INVALID,
-                f"the arguments and variables of {self.argv[0][:_MAX_TEXT_CHARS]!r} take {len(body)} bytes, of at most"
-                f" {wire.MAX_EXEC_BYTES}",
+                f"the arguments and variables of {self.argv[0][:_MAX_TEXT_CHARS]!r} take {len(body)} bytes, but the"
+                f" limit is {wire.MAX_EXEC_BYTES}",
                 hint="Pass the data on stdin or in a file.",
             )
         return body
@@ -198,14 +198,14 @@ class ExecRequest:
 
 @dataclass(frozen=True, slots=True)
 class TaskRequest:
-    """A task of the agent's own. `fields` are what it needs to know; `flags` are those of `protocol.tasks`."""
+    """A task of the agent. `fields` are its parameters; `flags` are those of `protocol.tasks`."""
 
     name: str
     what: str
     timeout_s: float
     fields: Mapping[str, object]
     flags: int = 0
-    #: How long its data may stand still, or trickle; None for a task that may be silent.
+    #: How long it may make no progress; None for a task that may be silent.
     stall_s: float | None = None
 
     @property
@@ -214,7 +214,7 @@ class TaskRequest:
         return wire.TASK
 
     def body(self, *, stdin: bool) -> bytes:
-        """Return the frame's body. A task without a stdin does not ask for one.
+        """Return the frame's body, which does not depend on `stdin`.
 
         Raises:
             PyroError: INVALID if it is too long for a frame.
@@ -223,13 +223,13 @@ class TaskRequest:
         try:
             document = encode_document({"task": self.name, **self.fields})
         except DocumentError as error:
-            raise PyroError(ErrorCode.INVALID, f"the guest can't be asked to {self.what}: {error}") from None
+            raise PyroError(ErrorCode.INVALID, f"the guest can't {self.what}: {error}") from None
         return tasks.TASK.pack(_milliseconds(self.timeout_s), self.flags) + document
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentRequest:
-    """A request that is a document: about shells or services. `kind` is that of its frame."""
+    """A request whose body is a JSON document: for shells or services. `kind` is the kind of its frame."""
 
     kind: int
     what: str
@@ -252,13 +252,13 @@ class DocumentRequest:
 
 
 def _milliseconds(timeout_s: float) -> int:
-    # A deadline that far is none.
+    # A longer timeout is practically unlimited.
     return min(max(1, int(timeout_s * 1000)), _MAX_TIMEOUT_MS)
 
 
 @dataclass(frozen=True, slots=True)
 class ExecResult:
-    """How a command ended. `exit_code` is 128 and the signal's number for one that a signal ended."""
+    """How a command ended. `exit_code` is 128 + N if signal N killed it."""
 
     exit_code: int
     timed_out: bool
@@ -270,7 +270,7 @@ class ExecResult:
 
 @dataclass(frozen=True, slots=True)
 class GuestInfo:
-    """An agent's description of itself. It may be lying."""
+    """An agent's description of itself, which is not trusted."""
 
     generation: int
     agent: str
@@ -279,7 +279,7 @@ class GuestInfo:
 
 
 def decode(body: bytes) -> Document:
-    """Return a guest's JSON, after every check.
+    """Decode and validate a guest's JSON.
 
     Raises:
         PyroError: PROTOCOL.
@@ -291,14 +291,14 @@ def decode(body: bytes) -> Document:
 
 
 def guest_info(document: Document) -> GuestInfo:
-    """Check READY's document.
+    """Validate READY's document.
 
     Raises:
         PyroError: PROTOCOL.
     """
     generation, features = document.get("generation"), document.get("features", [])
     if type(generation) is not int or type(features) is not list or len(cast("list[object]", features)) > _MAX_FEATURES:
-        raise breach("a READY that makes no sense")
+        raise breach("an invalid READY")
     return GuestInfo(
         generation=generation,
         agent=str(document.get("agent", ""))[:_MAX_TEXT_CHARS],
@@ -309,7 +309,7 @@ def guest_info(document: Document) -> GuestInfo:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of a command as the agent claims it."""
+    """The result of a command, as claimed by the agent."""
 
     exit_code: int
     timed_out: bool
@@ -319,14 +319,14 @@ class Verdict:
 
 
 def verdict(document: Document) -> Verdict:
-    """Check a command's RESULT.
+    """Validate a command's RESULT.
 
     Raises:
         PyroError: PROTOCOL.
     """
     code, duration_ms = document.get("exit_code"), document.get("duration_ms")
     if type(code) is not int or not 0 <= code <= _MAX_EXIT_CODE or type(duration_ms) is not int or duration_ms < 0:
-        raise breach("a result without an exit code or a duration")
+        raise breach("a result without a valid exit code or duration")
     return Verdict(
         exit_code=code,
         timed_out=document.get("timed_out") is True,
@@ -337,14 +337,14 @@ def verdict(document: Document) -> Verdict:
 
 
 def printable(words: str, most: int) -> str:
-    """Return the beginning of a guest's own text, without control characters."""
+    """Return the beginning of a guest's own text, with control characters replaced by `?`."""
     return "".join(each if each.isprintable() else "?" for each in words[:most])
 
 
 def breach(what: str) -> PyroError:
-    """Make the error of a guest that broke the protocol."""
+    """Return the error for a protocol violation by the guest."""
     return PyroError(
         ErrorCode.PROTOCOL,
-        f"the guest's agent broke the protocol: {what}",
+        f"the guest agent violated the protocol: {what}",
         hint="The guest may have been tampered with from inside; delete it and create another.",
     )

@@ -1,4 +1,4 @@
-"""The processes in a guest, as its agent claims them to be."""
+"""List the processes of a guest, as claimed by its agent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_COMMAND_CHARS = 500
 
 @dataclass(frozen=True, slots=True)
 class GuestProcess:
-    """One process. Its number, and that of its parent, are the guest's; a parent of 0 is not one of its own."""
+    """One process. Pids are those in the workload's namespace; a `parent` of 0 is outside it."""
 
     pid: int
     parent: int
@@ -31,23 +31,23 @@ class GuestProcess:
 
 
 def list_processes(session: AgentSession) -> tuple[GuestProcess, ...]:
-    """List the processes of a guest, those that have used the processor most first, at most MAX_PROCESSES.
+    """List at most MAX_PROCESSES processes of a guest, sorted by CPU time used, descending.
 
     Raises:
-        PyroError: UNSUPPORTED if it is no guest, or one of an older agent; TIMEOUT, GUEST_LOST, PROTOCOL.
+        PyroError: UNSUPPORTED without a VM, or with an older agent; TIMEOUT, GUEST_LOST, PROTOCOL.
     """
     request = TaskRequest(
         tasks.PROCESSES, "list its processes", TIMEOUT_S, {"area": tasks.WORKSPACE, "most": MAX_PROCESSES}
     )
     found = session.task(request).get("processes")
     if not isinstance(found, list) or len(cast("list[object]", found)) > MAX_PROCESSES:
-        raise breach("a list of processes that is none")
+        raise breach("an invalid list of processes")
     return tuple(_process(each) for each in cast("list[object]", found))
 
 
 def _process(value: object) -> GuestProcess:
     if not isinstance(value, dict):
-        raise breach("a process that is none")
+        raise breach("an invalid process")
     document = cast("Document", value)
     pid, parent, uid, cpu_ms, memory_kib, age_ms = (
         number(document, name) for name in ("pid", "parent", "uid", "cpu_ms", "memory_kib", "age_ms")

@@ -1,6 +1,6 @@
-"""Parse the records that a task writes. They come from a stranger: kinds, sizes, names, order and amounts are checked.
+"""Parse the records written by a task. They are not trusted: kinds, sizes, names, order and counts are checked.
 
-No more is kept than one incomplete record and what was asked for.
+Nothing is kept beyond one incomplete record and what was requested.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pyro_mcp.protocol import tasks
 from pyro_mcp.protocol.documents import Document
 from pyro_mcp.protocol.names import MAX_PATH_BYTES, MAX_TARGET_BYTES, NameRefusedError, clean_name
 
-#: Yields how many bytes it wants next, and is sent them; of a record's first ones, the negative of their number.
+#: Yields the number of bytes that it needs next, negated at the start of a record, and is sent those bytes.
 Parser: TypeAlias = "Generator[int, bytes]"
 
 _KINDS = {
@@ -44,7 +44,7 @@ _NO_CONTENT = -1
 
 
 class Records:
-    """A stream that a parser takes apart. A parser never ends."""
+    """Feeds a stream to a parser. A parser never ends."""
 
     def __init__(self, parser: Parser) -> None:
         self._parser = parser
@@ -54,7 +54,7 @@ class Records:
         self._want(next(parser))
 
     def feed(self, data: bytes) -> None:
-        """Take more of the stream.
+        """Parse more of the stream.
 
         Raises:
             PyroError: PROTOCOL.
@@ -66,27 +66,27 @@ class Records:
             self._want(self._parser.send(part))
 
     def finish(self) -> None:
-        """Say that the stream has ended.
+        """Check that the stream may end here.
 
         Raises:
-            PyroError: PROTOCOL if it was in the middle of a record.
+            PyroError: PROTOCOL if a record is incomplete.
         """
         if self._buffer or self._in_record:
-            raise breach("a record that is cut off")
+            raise breach("a truncated record")
 
     def _want(self, count: int) -> None:
         self._wanted, self._in_record = abs(count), count > 0
 
 
 def listing(entries: list[FileEntry], *, limit: int) -> Parser:
-    """Take apart what LIST writes."""
+    """Parse the records of LIST."""
     last: bytes | None = None
     held = 0
     while True:
         kind, mode, size, mtime_ns, path_length, target_length = tasks.ENTRY.unpack((yield -tasks.ENTRY.size))
         held += path_length + target_length
         if len(entries) == limit or held > tasks.MAX_LISTING_BYTES:
-            raise breach("a listing longer than it may be")
+            raise breach("a listing that is too long")
         path = yield from _path(path_length)
         target = yield from _target(kind, target_length)
         if last is not None and path <= last:
@@ -98,26 +98,26 @@ def listing(entries: list[FileEntry], *, limit: int) -> Parser:
 def fetched(
     paths: Sequence[bytes], found: dict[bytes, Fetched], *, max_file_bytes: int, max_total_bytes: int
 ) -> Parser:
-    """Take apart what FETCH writes."""
+    """Parse the records of FETCH."""
     last = -1
     total = 0
     while True:
         index, kind, mode, size, length = tasks.FETCHED.unpack((yield -tasks.FETCHED.size))
         if not last < index < len(paths):
-            raise breach("a file that was not asked for")
+            raise breach("a file that was not requested")
         last = index
         is_file = kind == tasks.FILE
         if (length != _NO_CONTENT) != is_file or length > min(max_file_bytes, _size(size)):
-            raise breach("content that was not asked for")
+            raise breach("content that was not requested")
         total += max(length, 0)
         if total > max_total_bytes:
-            raise breach("more content than was asked for")
+            raise breach("more content than was requested")
         data = (yield from _bytes(length)) if is_file else None
         found[paths[index]] = Fetched(_kind(kind), _mode(mode), size, data)
 
 
 def differences(entries: list[DiffEntry], bounds: DiffBounds) -> Parser:
-    """Take apart what DIFF writes."""
+    """Parse the records of DIFF."""
     held = total = parts_held = 0
     seen: set[bytes] = set()
 
@@ -127,11 +127,11 @@ def differences(entries: list[DiffEntry], bounds: DiffBounds) -> Parser:
         total += sum(content)
         parts_held += part_count
         if parts_held > tasks.MAX_PARTS:
-            raise breach("a diff of more parts than it may have")
+            raise breach("a diff with too many parts")
         if held > tasks.MAX_LISTING_BYTES or total > bounds.max_total_bytes:
-            raise breach("a diff larger than it may be")
+            raise breach("a diff that is too large")
         if max(content, default=0) > bounds.max_file_bytes:
-            raise breach("a diff larger than it may be")
+            raise breach("a diff that is too large")
 
     while True:
         sides, path_length = tasks.DIFFERENCE.unpack((yield -tasks.DIFFERENCE.size))
@@ -142,7 +142,7 @@ def differences(entries: list[DiffEntry], bounds: DiffBounds) -> Parser:
             raise breach("a diff with too many entries, or one without sides")
         path = yield from _path(path_length)
         if path in seen:
-            raise breach("a diff that has a name twice")
+            raise breach("a diff with a duplicate name")
         seen.add(path)
         old = (yield from _side(count)) if sides & tasks.OLD else None
         new = (yield from _side(count)) if sides & tasks.NEW else None
@@ -152,18 +152,18 @@ def differences(entries: list[DiffEntry], bounds: DiffBounds) -> Parser:
             source = _source(parts[0], old, new)
             parts = ()
         if any((part.old and not _is_file(old)) or (part.new and not _is_file(new)) for part in parts):
-            raise breach("a diff with content of what is no file")
+            raise breach("a diff with content of something other than a file")
         entries.append(DiffEntry(path, _change(old, new), old, new, form, parts, is_ignored, source))
 
 
 def ignored(answer: Document) -> Ignored:
-    """Return what an answer says was left out; names of directories end with a slash.
+    """Return the ignored names of an answer; names of directories end with a slash.
 
     Raises:
         PyroError: PROTOCOL.
     """
     if "ignored" not in answer:
-        # An agent before this version leaves nothing out.
+        # An older agent omits nothing.
         return Ignored()
     found: list[IgnoredName] = []
     names = answer.get("ignored_names", [])
@@ -178,17 +178,17 @@ def ignored(answer: Document) -> Ignored:
                 raise breach("a diff with impossible ignored names")
     count = number(answer, "ignored")
     if count < len(found):
-        raise breach("an answer with fewer ignored names than it lists")
+        raise breach("an answer that lists more ignored names than its total")
     return Ignored(tuple(found), count, number(answer, "ignored_by_one"))
 
 
 def marks(expected: bytes, seen: Callable[[], None]) -> Parser:
-    """Take the one word that FREEZE writes."""
+    """Parse the single mark that FREEZE writes, and call `seen`."""
     if (yield -len(expected)) != expected:
-        raise breach("another word than was agreed on")
+        raise breach(f"something other than {expected!r}")
     seen()
     yield -1
-    raise breach("more words than were agreed on")
+    raise breach(f"data after {expected!r}")
 
 
 def _source(part: DiffPart, old: DiffSide | None, new: DiffSide | None) -> bytes | None:
@@ -198,7 +198,7 @@ def _source(part: DiffPart, old: DiffSide | None, new: DiffSide | None) -> bytes
         raise breach("a diff with an impossible move")
     try:
         if clean_name(part.old) != part.old:
-            raise breach("a name that is not in its simplest form")
+            raise breach("a name that is not normalized")
     except NameRefusedError as error:
         raise breach(f"a name that {error}") from None
     return part.old or None
@@ -233,7 +233,7 @@ def _content(count: Callable[..., None]) -> Generator[int, bytes, tuple[ContentF
         new = yield from _bytes(lengths[1])
         parts.append(DiffPart(old_line, new_line, old, new))
     if not all(text.endswith(b"\n") or not text for part in parts[:-1] for text in (part.old, part.new)):
-        raise breach("a diff with a part of a line")
+        raise breach("a diff with an incomplete line")
     return form, tuple(parts)
 
 
@@ -246,49 +246,49 @@ def _change(old: DiffSide | None, new: DiffSide | None) -> DiffChange:
 
 
 def _bytes(length: int) -> Generator[int, bytes, bytes]:
-    # Nothing is to be waited for where nothing is to come.
+    # The parser must not request zero bytes.
     return (yield length) if length else b""
 
 
 def _path(length: int) -> Generator[int, bytes, bytes]:
     if length > MAX_PATH_BYTES:
-        raise breach("a name longer than it may be")
+        raise breach("a name that is too long")
     path = yield from _bytes(length)
     try:
         if clean_name(path) == path:
             return path
     except NameRefusedError as error:
         raise breach(f"a name that {error}") from None
-    raise breach("a name that is not in its simplest form")
+    raise breach("a name that is not normalized")
 
 
 def _target(kind: int, length: int) -> Generator[int, bytes, bytes | None]:
     if kind != tasks.LINK:
         if length:
-            raise breach("a target of what is no link")
+            raise breach("a link target of something other than a link")
         return None
     if not 0 < length <= MAX_TARGET_BYTES:
-        raise breach("a link without a possible target")
+        raise breach("a link with a target of invalid length")
     target = yield length
     if b"\0" in target:
-        raise breach("a link whose target holds a NUL")
+        raise breach("a link whose target contains a NUL")
     return target
 
 
 def _kind(number: int) -> FileKind:
     found = _KINDS.get(number)
     if found is None:
-        raise breach(f"a file of the unknown kind {number}")
+        raise breach(f"a file of unknown kind {number}")
     return found
 
 
 def _size(size: int) -> int:
     if size < 0:
-        raise breach("a file of a negative size")
+        raise breach("a file with a negative size")
     return size
 
 
 def _mode(mode: int) -> int:
     if mode > _MAX_MODE:
-        raise breach("permissions that are none")
+        raise breach("an invalid mode")
     return mode

@@ -1,6 +1,6 @@
-"""A guest's services: starting, listing, stopping them, and reading their logs.
+"""Start, list and stop a guest's services, and read their logs.
 
-Answers are not trusted: states, numbers and amounts are checked, and texts are cut and made harmless.
+Answers are not trusted: states, numbers and sizes are checked, and texts are truncated and sanitized.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_DETAIL_CHARS = 200
 
 
 class GuestServiceState(StrEnum):
-    """Say what a service is, as its guest has it."""
+    """The state of a service, as reported by its guest."""
 
     STARTING = services.STARTING
     RUNNING = services.RUNNING
@@ -40,12 +40,12 @@ class GuestServiceState(StrEnum):
 
     @property
     def is_live(self) -> bool:
-        """Say whether its command runs."""
+        """Return whether its command is running."""
         return self in {GuestServiceState.STARTING, GuestServiceState.RUNNING}
 
 
 class ServiceProblem(StrEnum):
-    """Say why a service failed."""
+    """Why a service failed."""
 
     NONE = ""
     EXITED = "exited"
@@ -55,7 +55,7 @@ class ServiceProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReadyFile:
-    """Ready when there is a file at an absolute path."""
+    """Ready when a file exists at an absolute path."""
 
     path: str
 
@@ -66,7 +66,7 @@ class ReadyFile:
 
 @dataclass(frozen=True, slots=True)
 class ReadyPort:
-    """Ready when one of the addresses takes a connection on the port; with a request, when it answers 2xx or 3xx."""
+    """Ready when one of the addresses accepts a connection on the port; with a request, when it answers 2xx or 3xx."""
 
     hosts: tuple[str, ...]
     port: int
@@ -80,7 +80,7 @@ class ReadyPort:
 
 @dataclass(frozen=True, slots=True)
 class ReadyCommand:
-    """Ready when a shell line succeeds."""
+    """Ready when a command line succeeds."""
 
     command: str
 
@@ -94,9 +94,9 @@ Ready = ReadyFile | ReadyPort | ReadyCommand
 
 @dataclass(frozen=True, slots=True)
 class ServiceStart:
-    """A service to start. `run` tells this start of the name from all others.
+    """A service to start. `run` distinguishes this start from all others with the same name.
 
-    `is_line` is that of `ExecRequest`.
+    `is_line` is as in `ExecRequest`.
     """
 
     name: str
@@ -113,11 +113,11 @@ class ServiceStart:
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """A service, as its guest claims it to be. Of its log, the bytes from `first` to `end` can be read.
+    """A service, as claimed by its guest. The bytes of its log from `first` to `end` can be read.
 
-    `ran_ms` is how long it ran, once it has ended, and `killed` says that it did not end when it was asked to.
-    `left_running` is the number of processes that the command left in the background when it exited with 0. They are
-    killed then.
+    `ran_ms` is how long it ran, once it has ended; `killed` means that it did not end when it was asked to.
+    `left_running` is the number of background processes that the command left when it exited with 0, and that were then
+    killed.
     """
 
     name: str
@@ -136,7 +136,7 @@ class ServiceReport:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """How a start ended: with a service that runs, or with one that failed, and the last that it wrote."""
+    """The result of a start: a service that is running, or one that failed, with the end of its output."""
 
     report: ServiceReport
     tail: bytes
@@ -144,7 +144,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """A part of a service's log: `data` was written from the byte `start` on."""
+    """A part of a service's log: `data`, from byte `start` on."""
 
     report: ServiceReport
     start: int
@@ -152,26 +152,26 @@ class LogPart:
 
 
 def explain_left(report: ServiceReport) -> str:
-    """Return what to add to "it exited" if its command went to the background; else nothing."""
+    """Return an addition to "it exited" if the command put processes in the background, "" if not."""
     if not report.left_running:
         return ""
     count = "a process" if report.left_running == 1 else f"{report.left_running} processes"
-    return f" and left {count} in the background, ended with it: a service has to run in the foreground"
+    return f" and left {count} in the background, which ended with it: a service must run in the foreground"
 
 
 class GuestServices:
-    """The services of the guest that a session leads to. They outlive the session."""
+    """The services of a session's guest. They outlive the session."""
 
     def __init__(self, session: AgentSession, *, cancel: CancelToken | None = None) -> None:
         self._session = session
         self._cancel = cancel
 
     def start(self, start: ServiceStart) -> Started:
-        """Start a service, and wait until it is ready or has failed. One whose starter goes meanwhile is killed.
+        """Start a service, and wait until it is ready or has failed. If the session ends meanwhile, it is killed.
 
         Raises:
-            PyroError: NOT_FOUND, PERMISSION, INVALID if the command can't run; CONFLICT if a service of the name runs,
-                or too many do; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
+            PyroError: NOT_FOUND, PERMISSION, INVALID if the command can't run; CONFLICT if a service with that name is
+                running, or too many are; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
         if start.user:
             self._session.require(wire.USERS_OF_ALL, "run as another user")
@@ -191,9 +191,9 @@ class GuestServices:
         document, tail = self._asked(fields, what, services.TAIL_BYTES, start.timeout_s + TIMEOUT_S)
         report = _report(document)
         if report.name != start.name or report.run != start.run or report.state is GuestServiceState.STARTING:
-            raise breach("another service than was started")
+            raise breach("a report on a different service")
         if report.ready_ms > (start.timeout_s + TIMEOUT_S) * 1000:
-            raise breach("a service that was ready before it was started")
+            raise breach("an impossible time until the service was ready")
         return Started(report, tail)
 
     def list(self, *, timeout_s: float = TIMEOUT_S) -> tuple[ServiceReport, ...]:
@@ -205,7 +205,7 @@ class GuestServices:
         document, _ = self._asked({"op": services.LIST}, "list its services", 0, timeout_s)
         reports = tuple(_report(each) for each in objects(document, "services", most=services.MAX_SERVICES))
         if len({each.name for each in reports}) != len(reports):
-            raise breach("two services of one name")
+            raise breach("two services with the same name")
         return reports
 
     def logs(self, name: str, start: int, *, count: int) -> LogPart:
@@ -219,11 +219,11 @@ class GuestServices:
         report = _report(document)
         at = number(document, "start")
         if report.name != name or not report.first <= at <= at + len(data) <= report.end:
-            raise breach("a log that is not where it should be")
+            raise breach("an invalid range of a log")
         return LogPart(report, at, data)
 
     def stop(self, name: str, *, grace_s: float) -> ServiceReport:
-        """Ask a service to end, kill it after `grace_s` seconds, and return how it ended. One that has, is left.
+        """Ask a service to end, kill it after `grace_s` seconds, and return how it ended. It may have ended before.
 
         Raises:
             PyroError: NOT_FOUND; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -232,7 +232,7 @@ class GuestServices:
         document, _ = self._asked(fields, "stop the service", 0, grace_s + TIMEOUT_S)
         report = _report(document)
         if report.name != name or report.state.is_live:
-            raise breach("a service that was stopped and runs")
+            raise breach("a stopped service that is running")
         return report
 
     def _asked(
@@ -261,7 +261,7 @@ def _report(document: Document) -> ServiceReport:
         end=number(document, "end"),
     )
     if not report.name or report.first > report.end:
-        raise breach("a service without a name, or a log that ends before it begins")
+        raise breach("a service without a name, or with an invalid log range")
     return report
 
 
@@ -276,5 +276,5 @@ def _milliseconds(seconds: float) -> int:
 
 
 def publish_request(name: str, run: str, ports: tuple[int, ...]) -> bytes:
-    """Return the body of the frame that asks for connections to a service's ports."""
+    """Return the body of a frame that requests connections to a service's ports."""
     return encode_document({"op": services.PUBLISH, "service": name, "run": run, "ports": list(ports)})

@@ -1,4 +1,4 @@
-"""A session: one conversation with a guest's agent, for one thread.
+"""A session with a guest agent, for use by one thread.
 
 The agent is not trusted, and every wait for it is bounded.
 """
@@ -29,7 +29,7 @@ from pyro_mcp.agent.messages import (
     decode,
     guest_info,
 )
-from pyro_mcp.agent.tasks import Hearing
+from pyro_mcp.agent.tasks import TaskOutput
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.closing import Closing
 from pyro_mcp.host.transport import Connection, LaneUse, Transport
@@ -47,7 +47,7 @@ POWEROFF_TIMEOUT_S = 10.0
 
 
 class AgentSession(Closing):
-    """A conversation. As a context manager it is ended on leaving, and with it all that it started in the guest."""
+    """A session, also as a context manager. Closing it ends everything that it started in the guest."""
 
     def __init__(self, channel: Channel, expected_generation: int) -> None:
         self._channel = channel
@@ -65,9 +65,9 @@ class AgentSession(Closing):
         while_waiting: Callable[[], None] | None = None,
         expected_generation: int = wire.GENERATION,
     ) -> AgentSession:
-        """Connect and greet the agent, which need not be there yet: its answer is waited for with the first operation.
+        """Connect and greet the agent, which may still be booting: the first operation waits for its answer.
 
-        `timeout_s` bounds the wait for a lane; `while_waiting` is called again and again during it.
+        `timeout_s` bounds the wait for a lane; `while_waiting` is called repeatedly during it.
 
         Raises:
             PyroError: BUSY, GUEST_LOST, TIMEOUT.
@@ -84,19 +84,19 @@ class AgentSession(Closing):
         return cls(channel, expected_generation)
 
     def close(self) -> None:
-        """End the conversation; the agent kills what still runs for it. May be called again."""
+        """Close the session; the agent kills its commands that still run. May be called repeatedly."""
         self._channel.close()
 
     def ready(self, *, timeout_s: float) -> GuestInfo:
         """Wait for the agent's answer to the greeting, and return its description of itself.
 
         Raises:
-            PyroError: UNSUPPORTED if it is of another generation; TIMEOUT, GUEST_LOST, PROTOCOL.
+            PyroError: UNSUPPORTED if its protocol generation differs; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
         return self._within(lambda: self._await_ready(Bound(timeout_s, "the guest's agent to answer")))
 
     def hand_over(self, *, timeout_s: float) -> Connection:
-        """Wait for the agent's answer to the greeting, and give the connection to somebody who goes on with it.
+        """Wait for the agent's answer to the greeting, and return the connection for use by the caller.
 
         Raises:
             PyroError: UNSUPPORTED, TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -105,7 +105,7 @@ class AgentSession(Closing):
         return self._within(self._channel.hand_over)
 
     def ping(self, *, timeout_s: float = CONFIGURE_TIMEOUT_S) -> None:
-        """See whether the agent answers.
+        """Check that the agent answers.
 
         Raises:
             PyroError: TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -113,7 +113,7 @@ class AgentSession(Closing):
         self._request({"op": wire.PING}, "answer a ping", timeout_s)
 
     def prepare(self, flavour: Flavour, *, timeout_s: float = PREPARE_TIMEOUT_S) -> None:
-        """Have a booted guest do all that its clones have in common, before its template is taken.
+        """Prepare a booted guest as a template: do everything that its clones have in common.
 
         Raises:
             PyroError: CONFLICT, UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -121,7 +121,7 @@ class AgentSession(Closing):
         self._request({"op": wire.PREPARE, "flavour": flavour.value}, "prepare", timeout_s)
 
     def configure(self, config: GuestConfig, *, timeout_s: float = CONFIGURE_TIMEOUT_S) -> None:
-        """Make a guest that one particular guest; nothing runs in it before.
+        """Give a guest its identity. No command can run before.
 
         Raises:
             PyroError: CONFLICT, UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -129,23 +129,23 @@ class AgentSession(Closing):
         self._call(wire.CONFIGURE, config.body(), "be configured", timeout_s)
 
     def sync(self, *, timeout_s: float = SYNC_TIMEOUT_S) -> None:
-        """Have the guest write to its disks what is not there yet.
+        """Flush the guest's file systems.
 
         Raises:
             PyroError: UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
-        self._request({"op": wire.SYNC}, "write its disks", timeout_s)
+        self._request({"op": wire.SYNC}, "flush its disks", timeout_s)
 
     def keep_secret(self, name: str, value: str, *, timeout_s: float = CONFIGURE_TIMEOUT_S) -> None:
-        """Have a guest that is configured keep a secret, in its memory alone.
+        """Store a secret in the memory of a configured guest.
 
         Raises:
-            PyroError: UNSUPPORTED; UNAVAILABLE, TIMEOUT, GUEST_LOST, PROTOCOL. None of them holds the value.
+            PyroError: UNSUPPORTED; UNAVAILABLE, TIMEOUT, GUEST_LOST, PROTOCOL. None of them contains the value.
         """
-        self._request({"op": wire.KEEP, "name": name, "value": value}, f"keep the secret {name}", timeout_s)
+        self._request({"op": wire.KEEP, "name": name, "value": value}, f"store the secret {name}", timeout_s)
 
     def poweroff(self, *, timeout_s: float = POWEROFF_TIMEOUT_S) -> None:
-        """Have the guest end all that runs and switch itself off; it is going when this returns.
+        """Make the guest end all processes and power off, which is in progress when this returns.
 
         Raises:
             PyroError: UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -162,22 +162,22 @@ class AgentSession(Closing):
         on_output: OnOutput | None = None,
         cancel: CancelToken | None = None,
     ) -> ExecResult:
-        """Run a command to its end. Its output goes to `on_output` as it comes.
+        """Run a command to its end, passing its output to `on_output` as it arrives.
 
-        With `config` the guest is configured first, without waiting for that before the command is asked for.
-        `stdin` is a descriptor, a binary file, bytes, or None for an empty one. The time that `on_output` takes is not
-        counted against the guest; if it raises, the command is killed and the exception goes on.
+        With `config` the guest is configured first; the command is sent without waiting for that. `stdin` is a
+        descriptor, a binary file, bytes, or None for an empty one. Time spent in `on_output` does not count against the
+        guest; if it raises, the command is killed and the exception propagates.
 
         Raises:
-            PyroError: NOT_FOUND, PERMISSION, INVALID if the command can't run (`details["exit_code"]` is what a
-                shell would make of that); CANCELLED; TIMEOUT if the agent does not even answer after the command's
-                own timeout; GUEST_LOST, PROTOCOL.
+            PyroError: NOT_FOUND, PERMISSION, INVALID if the command can't run (`details["exit_code"]` is what a shell
+                would return); CANCELLED; TIMEOUT if the agent does not answer even after the command's own timeout;
+                GUEST_LOST, PROTOCOL.
         """
         self._check_features(request)
         return self._exec(config, request, stdin, on_output, cancel)
 
     def _check_features(self, request: ExecRequest) -> None:
-        """Refuse what the agent would ignore: an older one, or one on a host."""
+        """Refuse options that an older agent, or one on a host, would ignore."""
         wanted = {
             wire.USERS: (bool(request.user), "run as another user"),
             wire.MERGE: (request.merge_stderr, "run with one stream for stdout and stderr"),
@@ -187,7 +187,7 @@ class AgentSession(Closing):
                 self.require(feature, what)
 
     def require(self, feature: str, what: str) -> None:
-        """Refuse what the agent would ignore.
+        """Check that the agent has a feature, without which it would ignore an option.
 
         Raises:
             PyroError: UNSUPPORTED; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -196,7 +196,7 @@ class AgentSession(Closing):
             raise PyroError(
                 ErrorCode.UNSUPPORTED,
                 f"commands can't be {what} here",
-                hint="It takes a guest, started by this version of pyro: stop and start it, or create another.",
+                hint="This requires a VM started by this version of pyro: stop and start it, or create another.",
             )
 
     def task(
@@ -208,19 +208,19 @@ class AgentSession(Closing):
         root: str = WORKSPACE,
         cancel: CancelToken | None = None,
     ) -> Document:
-        """Have the agent itself do something, and return what it answered. `root` is what its paths are told below.
+        """Run a task of the agent, and return its answer. Paths in errors are shown below `root`.
 
         Raises:
-            PyroError: what the task failed of; CANCELLED; TIMEOUT, UNAVAILABLE, GUEST_LOST, PROTOCOL.
+            PyroError: the failure of the task; CANCELLED; TIMEOUT, UNAVAILABLE, GUEST_LOST, PROTOCOL.
         """
-        hearing = Hearing(request, on_data, root)
-        return hearing.outcome(self._exec(None, request, stdin, hearing.take, cancel))
+        output = TaskOutput(request, on_data, root)
+        return output.outcome(self._exec(None, request, stdin, output.take, cancel))
 
     def ask(self, request: DocumentRequest) -> Document:
-        """Ask for something that has no streams, and return what the agent answered, unchecked.
+        """Send a request without streams, and return the agent's answer, not validated.
 
         Raises:
-            PyroError: what the agent refused it for; TIMEOUT, UNAVAILABLE, GUEST_LOST, PROTOCOL.
+            PyroError: the agent's refusal; TIMEOUT, UNAVAILABLE, GUEST_LOST, PROTOCOL.
         """
         return self._call(request.kind, request.body(), request.what, request.timeout_s)
 
@@ -232,10 +232,10 @@ class AgentSession(Closing):
         on_output: OnOutput | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
-        """Carry the streams of a request that has no result of its own.
+        """Carry the streams of a request whose result has no content.
 
         Raises:
-            PyroError: what the agent refused it for; CANCELLED; TIMEOUT, UNAVAILABLE, GUEST_LOST, PROTOCOL.
+            PyroError: the agent's refusal; CANCELLED; TIMEOUT, UNAVAILABLE, GUEST_LOST, PROTOCOL.
         """
         self._exec(None, request, stdin, on_output, cancel)
 
@@ -249,13 +249,13 @@ class AgentSession(Closing):
         root: str = WORKSPACE,
         cancel: CancelToken | None = None,
     ) -> Generator[None]:
-        """Have the agent begin something; enter the block when `until` says so, and let it end with the block.
+        """Run a task for the duration of the block, which is entered once `until` returns True.
 
         Raises:
-            PyroError: as `task`, before the block or after it. An exception of the block has priority.
+            PyroError: as `task`, before or after the block. An exception from the block takes precedence.
         """
-        hearing, stdin = Hearing(request, on_data, root), HeldInput()
-        exchange = Exchange(self._channel, request, stdin=stdin, on_output=hearing.take, cancel=cancel)
+        output, stdin = TaskOutput(request, on_data, root), HeldInput()
+        exchange = Exchange(self._channel, request, stdin=stdin, on_output=output.take, cancel=cancel)
 
         def begin() -> None:
             exchange.ask(self._next_id())
@@ -265,19 +265,19 @@ class AgentSession(Closing):
 
         def finish() -> Document:
             stdin.release()
-            return hearing.outcome(self._within(exchange.finish))
+            return output.outcome(self._within(exchange.finish))
 
         self._within(begin)
         if not until():
             finish()
-            raise breach("a task that ended without a word")
+            raise breach("a task that ended too early")
         try:
             yield
         except BaseException:
             try:
                 finish()
             except PyroError:
-                # The session is closed, or the task has ended otherwise: either way the guest goes on.
+                # The session is closed, or the task has ended in another way: in both cases the guest continues.
                 self.close()
             raise
         finish()
@@ -309,7 +309,7 @@ class AgentSession(Closing):
         return result
 
     def _within(self, converse: Callable[[], _T]) -> _T:
-        """Do a part of the conversation. If it breaks off, the session is over: later frames would fit nothing."""
+        """Run a part of the session, and close the session if it is interrupted: later frames would be out of sync."""
         try:
             return converse()
         except PyroError as error:
@@ -336,7 +336,7 @@ class AgentSession(Closing):
         try:
             self._answer(ident, "be configured", bound)
         except PyroError:
-            # The command was asked for already, and its refusal is on its way.
+            # The command was already sent, and its refusal is in transit.
             self.close()
             raise
 
@@ -354,12 +354,13 @@ class AgentSession(Closing):
             return self._info
         ident, kind, body = self._channel.frame(bound)
         if ident or kind != wire.READY:
-            raise breach("something else than READY came first")
+            raise breach("a first frame other than READY")
         info = guest_info(decode(body))
         if info.generation != self._expected_generation:
             raise PyroError(
                 ErrorCode.UNSUPPORTED,
-                f"the guest's agent is of generation {info.generation}, this pyro speaks {self._expected_generation}",
+                f"the guest agent uses protocol generation {info.generation}, but this version of pyro requires"
+                f" {self._expected_generation}",
                 hint="The guest was started by another version of pyro: stop and start it, or create another.",
             )
         self._info = info
@@ -368,11 +369,11 @@ class AgentSession(Closing):
     def _answer(self, ident: int, what: str, bound: Bound) -> Document:
         frame: Frame = self._channel.frame(bound)
         if frame[0] != ident:
-            raise breach(f"an answer to {frame[0]}, which was not asked")
+            raise breach(f"an answer to the unknown request {frame[0]}")
         match frame[1]:
             case wire.RESULT:
                 return decode(frame[2])
             case wire.FAILURE:
                 raise failure_error(decode(frame[2]), what)
             case kind:
-                raise breach(f"a frame of kind {kind} where an answer belongs")
+                raise breach(f"a frame of kind {kind} instead of an answer")

@@ -1,7 +1,7 @@
-"""A guest's shells: opening, reading, typing, signalling, attaching to them and closing them.
+"""Open, read, write, signal, attach to and close a guest's shells.
 
-Answers are not trusted: numbers are bounded, output is as long as and starts where the answer says, and the guest's own
-texts are not shown.
+Answers are not trusted: numbers are bounded, output must have the announced offset and length, and the guest's own
+messages are not shown.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from pyro_mcp.protocol import shells, wire
 from pyro_mcp.protocol.documents import Document
 
 TIMEOUT_S = 15.0
-# A person who is attached may think for long.
+# An attached user may be idle for a long time.
 ATTACH_TIMEOUT_S = 365 * 86_400.0
 _MAX_COUNT = 1 << 60
 _MAX_PATH_CHARS = 4096
-# Pasted, such a character would be text, not a key.
+# In a bracketed paste, such a character would be text rather than a key.
 _KEY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class ShellState(StrEnum):
-    """Say whether a shell's program still runs."""
+    """Whether a shell's program is still running."""
 
     RUNNING = "running"
     STOPPED = "stopped"
 
 
 class ShellSignal(StrEnum):
-    """Name a signal that can be sent to what runs in a shell's foreground."""
+    """A signal that can be sent to a shell's foreground process group."""
 
     HUP = "HUP"
     INT = "INT"
@@ -48,7 +48,7 @@ class ShellSignal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ShellInfo:
-    """A shell, as its guest describes it; the times are by its clock. Output before `first` can't be read any more."""
+    """A shell, as described by its guest, with times by the guest's clock. Output before `first` was dropped."""
 
     shell: str
     state: ShellState
@@ -64,7 +64,7 @@ class ShellInfo:
 
 @dataclass(frozen=True, slots=True)
 class ShellSize:
-    """The size of a terminal from the byte `since` of its output on."""
+    """The size of a terminal from byte `since` of its output on."""
 
     since: int
     cols: int
@@ -73,7 +73,7 @@ class ShellSize:
 
 @dataclass(frozen=True, slots=True)
 class ShellOutput:
-    """A part of a shell's output: `data` came from `start` on, and `context` right before it."""
+    """A part of a shell's output: `data`, from byte `start` on, and the `context` immediately before it."""
 
     info: ShellInfo
     start: int
@@ -83,12 +83,12 @@ class ShellOutput:
 
     @property
     def stop(self) -> int:
-        """Return where the next part begins."""
+        """Return the start of the next part."""
         return self.start + len(self.data)
 
 
 class GuestShells:
-    """The shells of the guest that a session leads to. They outlive the session."""
+    """The shells of a session's guest. They outlive the session."""
 
     def __init__(self, session: AgentSession, *, cancel: CancelToken | None = None) -> None:
         self._session = session
@@ -106,13 +106,13 @@ class GuestShells:
         argv: tuple[str, ...] = (),
         is_line: bool = False,
     ) -> ShellInfo:
-        """Open a shell under a name that nobody has, in a directory, at a terminal of that size.
+        """Open a shell with an unused name, in a directory, on a terminal of the given size.
 
-        With `argv`, that program is run in place of a shell; `is_line` as in `ExecRequest`. Without a `user` it is
-        root's.
+        With `argv`, that program is run instead of a shell; `is_line` is as in `ExecRequest`. The default `user` is
+        root.
 
         Raises:
-            PyroError: NOT_FOUND if the directory or a shell is not there; CONFLICT if there are too many; TIMEOUT,
+            PyroError: NOT_FOUND if the directory or a shell does not exist; CONFLICT if too many are open; TIMEOUT,
                 GUEST_LOST, PROTOCOL.
         """
         fields: dict[str, object] = {"op": shells.OPEN, "shell": shell, "cwd": cwd, "cols": cols, "rows": rows}
@@ -120,7 +120,7 @@ class GuestShells:
         if user:
             self._session.require(wire.USERS_OF_ALL, "run as another user")
         if argv:
-            self._session.require(shells.PROGRAMS, "run at a terminal")
+            self._session.require(shells.PROGRAMS, "run on a terminal")
         what = f"run {argv[0][:MAX_NAME_CHARS]!r}" if argv and not is_line else "open a shell"
         return self._asked(shell, fields, f"{what} in {cwd[:MAX_NAME_CHARS]!r}")
 
@@ -134,12 +134,13 @@ class GuestShells:
         return tuple(_info(each) for each in objects(document, "shells", most=shells.MAX_SHELLS))
 
     def write(self, shell: str, text: str, *, enter: bool = False) -> ShellInfo:
-        """Type a text, and press Enter after it if `enter`. Line breaks in it are Enter too.
+        """Type a text, followed by Enter if `enter`. Line breaks are sent as Enter.
 
-        Several lines without other control characters are pasted at once if the program has asked for that.
+        Several lines without other control characters are sent as a bracketed paste if the program supports it.
 
         Raises:
-            PyroError: NOT_FOUND; CONFLICT if nobody is there to read it; TIMEOUT, GUEST_LOST, PROTOCOL.
+            PyroError: NOT_FOUND; CONFLICT if the shell has exited or does not read its input; TIMEOUT, GUEST_LOST,
+                PROTOCOL.
         """
         keys = text.replace("\r\n", "\r").replace("\n", "\r")
         block = keys.rstrip("\r")
@@ -153,7 +154,7 @@ class GuestShells:
         return self._asked(shell, fields, f"write to the shell {shell}")
 
     def signal(self, shell: str, number: ShellSignal) -> ShellInfo:
-        """Signal what runs in the foreground.
+        """Signal the foreground process group.
 
         Raises:
             PyroError: NOT_FOUND; CONFLICT if the shell has exited; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -172,7 +173,7 @@ class GuestShells:
         return self._asked(shell, fields, f"resize the terminal of the shell {shell}")
 
     def close(self, shell: str) -> ShellInfo:
-        """End a shell with all that it started, drop its output, and return how it ended.
+        """End a shell and every process that it started, drop its output, and return how it ended.
 
         Raises:
             PyroError: NOT_FOUND; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -182,9 +183,9 @@ class GuestShells:
     def read(
         self, shell: str, cursor: int, *, max_bytes: int, context_bytes: int = 0, idle_ms: int = 0, wait_ms: int = 0
     ) -> ShellOutput:
-        """Read at most `max_bytes` of the output from `cursor` on, or from the first that is still there.
+        """Read at most `max_bytes` of the output from `cursor` on, or from the first byte that is still kept.
 
-        With `idle_ms`, wait until the output has paused that long, or the shell exits, or `wait_ms` have passed.
+        With `idle_ms`, wait until the output has paused for that long, the shell exits, or `wait_ms` have passed.
 
         Raises:
             PyroError: NOT_FOUND; INVALID for a cursor beyond the output; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -207,12 +208,12 @@ class GuestShells:
     def attach(
         self, shell: str, cursor: int, *, stdin: Input, on_data: Callable[[bytes], None], on_skip: Callable[[int], None]
     ) -> None:
-        """Pass on what is typed on `stdin`, and all that comes out, until the shell exits.
+        """Pass `stdin` to the shell and its output to `on_data`, until the shell exits.
 
-        `on_skip` is told of bytes that were lost, since they were not taken fast enough.
+        `on_skip` is called with the number of bytes lost because they were not read fast enough.
 
         Raises:
-            PyroError: NOT_FOUND; CANCELLED: the shell goes on; TIMEOUT, GUEST_LOST, PROTOCOL.
+            PyroError: NOT_FOUND; CANCELLED, in which case the shell continues; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
 
         def take(stream: Stream, data: bytes) -> None:
@@ -223,7 +224,7 @@ class GuestShells:
             if "skipped" in document:
                 on_skip(number(document, "skipped"))
             elif _info(document).shell != shell:
-                raise breach("another shell than was asked for")
+                raise breach("a report on a different shell")
 
         fields = {"op": shells.ATTACH, "shell": shell, "cursor": cursor}
         request = DocumentRequest(wire.SHELL, f"attach to the shell {shell}", ATTACH_TIMEOUT_S, fields)
@@ -232,24 +233,24 @@ class GuestShells:
     def _asked(self, shell: str, fields: Mapping[str, object], what: str) -> ShellInfo:
         info = _info(self._session.ask(DocumentRequest(wire.SHELL, what, TIMEOUT_S, fields)))
         if info.shell != shell:
-            raise breach("another shell than was asked for")
+            raise breach("a report on a different shell")
         return info
 
 
 def _output(reader: ResultReader, shell: str, cursor: int, max_bytes: int, context_bytes: int) -> ShellOutput:
-    """Return what was read, after every check."""
+    """Validate and return what was read."""
     report = reader.document
     info = _info(report)
     context, start, stop = (number(report, name) for name in ("context", "start", "stop"))
     if info.shell != shell or not context <= start <= stop <= info.end:
-        raise breach("a reading that is not of what was asked for")
+        raise breach("output that was not requested")
     if stop - start > max_bytes or start - context > context_bytes or len(reader.data) != stop - context:
         raise breach("more or less of a shell's output than it announced")
     if start < cursor:
         raise PyroError(
             ErrorCode.INVALID,
-            f"the cursor {cursor} lies beyond the shell's output, which ends at {info.end}",
-            hint="Read on from the next_cursor of the last reading.",
+            f"the cursor {cursor} is beyond the end of the shell's output, {info.end}",
+            hint="Continue from the next_cursor of the last read.",
         )
     data = bytes(reader.data)
     split = start - context
@@ -258,7 +259,7 @@ def _output(reader: ResultReader, shell: str, cursor: int, max_bytes: int, conte
 
 def _info(document: Document) -> ShellInfo:
     if document.get("state") not in (shells.RUNNING, shells.EXITED):
-        raise breach("a shell that neither runs nor has exited")
+        raise breach("a shell with an unknown state")
     state = ShellState.RUNNING if document["state"] == shells.RUNNING else ShellState.STOPPED
     first, end = number(document, "first"), number(document, "end")
     info = ShellInfo(
@@ -274,7 +275,7 @@ def _info(document: Document) -> ShellInfo:
         ended_at=None if document.get("ended_ms") is None else number(document, "ended_ms") / 1000,
     )
     if not info.cols or not info.rows or first > end + shells.CONTEXT_BYTES:
-        raise breach("a shell of no sense")
+        raise breach("a shell with an invalid size or output range")
     return info
 
 
@@ -286,10 +287,10 @@ def _sizes(report: Document) -> tuple[ShellSize, ...]:
     for each in cast("list[object]", found):
         values = cast("list[object]", each) if isinstance(each, list) else []
         if len(values) != 3 or not all(type(value) is int and value >= 0 for value in values):
-            raise breach("a size that is none")
+            raise breach("an invalid terminal size")
         since, cols, rows = cast("list[int]", values)
         is_later = not sizes or since >= sizes[-1].since
         if not (is_later and since < _MAX_COUNT and 0 < cols <= shells.MAX_COLS and 0 < rows <= shells.MAX_ROWS):
-            raise breach("a size out of bounds")
+            raise breach("a terminal size out of range")
         sizes.append(ShellSize(since, cols, rows))
     return tuple(sizes)

@@ -1,6 +1,6 @@
-"""One task of the agent's, as the host asks for it: its answer, within bounds, and its errors.
+"""Collect a task's answer, within limits, and translate its errors.
 
-A guest's own text is shown only where the host does not know better, and without control characters.
+The guest's own message is shown only if the host has no better one, and without control characters.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pyro_mcp.protocol.documents import Document
 from pyro_mcp.protocol.names import shown_briefly
 
 _MAX_WORDS_CHARS = 500
-_LOOK = "List the files to see what is there."
-#: By code of the guest: our code, the text after the path, and a hint.
+_LOOK = "List the files to see what exists."
+#: By the guest's error code: our code, the text after the path, and a hint.
 _MEANINGS: dict[str, tuple[ErrorCode, str, str]] = {
     tasks.MISSING: (ErrorCode.NOT_FOUND, "does not exist", _LOOK),
     tasks.OUTSIDE: (ErrorCode.INVALID, "leads outside {root}", "Name a file by a path that stays inside it."),
@@ -25,16 +25,16 @@ _MEANINGS: dict[str, tuple[ErrorCode, str, str]] = {
     tasks.NOT_DIRECTORY: (ErrorCode.INVALID, "is not a directory", _LOOK),
     tasks.NOT_FILE: (ErrorCode.INVALID, "is not a regular file", _LOOK),
     tasks.EXISTS: (ErrorCode.CONFLICT, "already exists", "Something else changed it meanwhile: read it again."),
-    tasks.BUSY: (ErrorCode.CONFLICT, "is used by somebody else at the moment", "Run the command again."),
+    tasks.BUSY: (ErrorCode.CONFLICT, "is in use", "Run the command again."),
     tasks.NO_SPACE: (ErrorCode.NO_SPACE, "does not fit: its disk is full", "Remove files in the guest."),
-    tasks.DENIED: (ErrorCode.PERMISSION, "may not be changed or read", "Check its mode, and that of its directory."),
-    tasks.TOO_LARGE: (ErrorCode.TOO_LARGE, "is too large, or too deep", "Take a part of it."),
-    tasks.BAD_NAME: (ErrorCode.INVALID, "is no name that a file can have", "Use another name."),
+    tasks.DENIED: (ErrorCode.PERMISSION, "can't be read or changed", "Check its mode, and that of its directory."),
+    tasks.TOO_LARGE: (ErrorCode.TOO_LARGE, "is too large or too deep", "Use a part of it."),
+    tasks.BAD_NAME: (ErrorCode.INVALID, "is not a valid file name", "Use another name."),
 }
 
 
-class Hearing:
-    """The output of a task: its data is passed on as it comes, its answer is kept."""
+class TaskOutput:
+    """The output of a task: its data is passed on as it arrives, its answer is kept."""
 
     def __init__(self, request: TaskRequest, on_data: Callable[[bytes], None] | None, root: str) -> None:
         self._request = request
@@ -43,28 +43,28 @@ class Hearing:
         self._answer = bytearray()
 
     def take(self, stream: Stream, data: bytes) -> None:
-        """Take what came on one stream."""
+        """Handle data received on one stream."""
         if stream is Stream.STDERR:
             self._answer += data
             if len(self._answer) > tasks.MAX_ANSWER_BYTES:
-                raise breach("an answer longer than it may be")
+                raise breach("an answer that is too long")
         elif self._on_data is None:
-            raise breach("data that was not asked for")
+            raise breach("data that was not requested")
         else:
             self._on_data(data)
 
     def outcome(self, result: ExecResult) -> Document:
-        """Return what the task answered.
+        """Return the task's answer.
 
         Raises:
-            PyroError: what it failed of; TIMEOUT, UNAVAILABLE, PROTOCOL.
+            PyroError: the failure of the task; TIMEOUT, UNAVAILABLE, PROTOCOL.
         """
         what = self._request.what
         if result.timed_out:
             raise PyroError(
                 ErrorCode.TIMEOUT,
                 f"the guest could not {what} within {self._request.timeout_s:g} s",
-                hint="It may be busy: see what runs in it.",
+                hint="It may be busy: check its processes.",
             )
         if not self._answer:
             why = "it ran out of memory" if result.oom_killed else "its process ended before it was done"
@@ -76,7 +76,7 @@ class Hearing:
         if isinstance(error, dict):
             raise self._error(cast("Document", error))
         if not isinstance(done, dict):
-            raise breach("an answer that is none")
+            raise breach("an invalid answer")
         return cast("Document", done)
 
     def _error(self, error: Document) -> PyroError:
@@ -84,7 +84,7 @@ class Hearing:
         if not isinstance(code, str) or code not in tasks.ERROR_CODES or not isinstance(words, str):
             raise breach("an error without a known code")
         if path is not None and not isinstance(path, str):
-            raise breach("an error about no path")
+            raise breach("an error with an invalid path")
         words = printable(words, _MAX_WORDS_CHARS)
         details: dict[str, object] = {"task_code": code}
         where = self._root
@@ -102,11 +102,11 @@ class Hearing:
 def _other_meaning(code: str) -> tuple[ErrorCode, str]:
     match code:
         case tasks.BAD_ARCHIVE:
-            return ErrorCode.INVALID, "Make the archive again."
+            return ErrorCode.INVALID, "Recreate the archive."
         case tasks.CUT_SHORT:
             return ErrorCode.CANCELLED, "Nothing was changed."
         case tasks.TOO_LONG_FROZEN:
-            return ErrorCode.TIMEOUT, f"A workspace is held still for {tasks.MAX_FREEZE_S} s at most."
+            return ErrorCode.TIMEOUT, f"A workspace is frozen for at most {tasks.MAX_FREEZE_S} s."
         case tasks.UNSUPPORTED:
             return ErrorCode.UNSUPPORTED, ""
         case _:
@@ -117,4 +117,4 @@ def _name(text: str) -> bytes:
     try:
         return os.fsencode(text)
     except UnicodeEncodeError:
-        raise breach("a name that is no text") from None
+        raise breach("a name that is not valid text") from None

@@ -1,1 +1,1 @@
-"""Virtual machine monitors behind one `Driver` protocol. They know nothing of what runs in the guest."""
+"""Virtual machine monitors behind a common `Driver` protocol. They know nothing about the guest's software."""

@@ -1,4 +1,4 @@
-"""Whether this process's own limits leave room for a VM, so that the user hears of a limit and not of its effects."""
+"""Check this process's resource limits before starting a VM, so that errors name the limit rather than its effects."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pyro_mcp.model.limits import Shape
 
 # The keeper, the jail, the VMM and its threads, the watcher, and a thread of ours.
 PROCESSES = 32
-# Where a limit is at least this high, nobody counts.
+# A limit at least this high is not checked.
 _MANY_PROCESSES = 4096
-# Lanes, disks, pipes and sockets of one start, and the database.
+# Lanes, disks, pipes and sockets of one start, plus the database.
 FILES = 128
 # QEMU's libraries, its translation cache and the stacks of its threads, besides the guest's memory.
 _OWN_MEMORY_MIB = 512
@@ -55,6 +55,6 @@ def _require_processes() -> None:
 def _too_low(limit: str, wanted: str, command: str) -> PyroError:
     return PyroError(
         ErrorCode.UNAVAILABLE,
-        f"this process may use at most {limit}; a VM of this shape needs {wanted}",
-        hint=f"Raise the limit before the command: {command}",
+        f"this process may use at most {limit}, but a VM of this shape needs {wanted}",
+        hint=f"Raise the limit first: {command}",
     )

@@ -1,13 +1,12 @@
-"""The contract between what wants a machine and what runs one.
+"""The interface of VMM drivers.
 
-Nothing above this package knows which VMM it deals with. A driver hands out a byte stream (`Transport`); the handshake
-with the agent, and its preparation before `save`, are the caller's.
+Code above this package is independent of the VMM. A driver provides a byte stream (`Transport`); the caller is
+responsible for the handshake with the agent, and for preparing the guest before `save`.
 
-Who does what:
-    boot     a driver starts a machine from kernel and initramfs; the caller waits for the agent
-    save     the caller has prepared the guest; the driver stops it, writes `ram` and `device-state`, and the VMM ends
-    restore  a driver starts a machine from a sealed template (`vmm.template`); the guest goes on where it was saved
-    attach   a later process takes up a machine by its record
+    boot     the driver starts a machine from kernel and initramfs; the caller waits for the agent
+    save     after the caller has prepared the guest, the driver stops it, writes `ram` and `device-state`, and ends it
+    restore  the driver starts a machine from a sealed template (`vmm.template`); the guest continues where it was saved
+    attach   a later process gets access to a machine through its record
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from pyro_mcp.model.machine import MachineRecord
     from pyro_mcp.vmm.template import Template, VmmIdentity
 
-#: How many callers can talk to one guest at the same time: commands and what lasts as long; short calls; and a stop.
+#: How many callers can use one guest at the same time: for commands and other long calls, short calls, and one stop.
 COMMAND_LANES = 16
 SHORT_LANES = 7
 LANES = COMMAND_LANES + SHORT_LANES + 1
@@ -35,9 +34,8 @@ LANES = COMMAND_LANES + SHORT_LANES + 1
 class Drive:
     """One disk of a machine; the order of a spec's drives is the guest's (vda, vdb, …).
 
-    It must be a regular file; a driver opens it without following links. A template fixes number, size and
-    `read_only` of the drives, not their paths. A `volatile` one need not survive a crash of the host: the guest's
-    flushes are taken as done.
+    It must be a regular file, and is opened without following links. A template fixes number, size and `read_only` of
+    the drives, but not their paths. A `volatile` drive need not survive a host crash: the guest's flushes are ignored.
     """
 
     path: Path
@@ -56,23 +54,23 @@ class BootFiles:
 
 
 class HostTree(NamedTuple):
-    """The directories that stand for a guest's disks where the host itself runs its commands."""
+    """The directories that replace a guest's disks if commands run on the host itself."""
 
     #: The directory that its commands see as `/workspace`.
     workspace: Path
-    #: The same as it was created; nothing writes to it.
+    #: A copy of it in its initial state, which is never written to.
     baseline: Path
 
 
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
-    """The parts of a machine.
+    """The configuration of a machine.
 
-    `runtime_dir` (sockets, locks) and `state_dir` (console.log) are private directories of this machine alone, made by
-    the caller. `ttl_s` bounds the life of the VMM although no daemon watches it. When the VMM ends for any reason, the
-    paths of `remove_at_end` vanish; those of `remove_at_ttl` vanish when the time is up, however early the VMM ended.
-    All of them must be absolute. `network_fd` is a connected stream socket that carries Ethernet frames, each behind a
-    big-endian u32 length; the caller keeps and closes its own copy. None: the network card leads nowhere.
+    `runtime_dir` (sockets, locks) and `state_dir` (console.log) are private directories of this machine, created by the
+    caller. The VMM is killed after `ttl_s`, without a daemon. When the VMM ends for any reason, the paths of
+    `remove_at_end` are removed; those of `remove_at_ttl` are removed after `ttl_s`, even if the VMM ended earlier. All
+    paths must be absolute. `network_fd` is a connected stream socket for Ethernet frames, each preceded by a big-endian
+    u32 length; the caller keeps and closes its own copy. If it is None, the network card is not connected.
     """
 
     vm_id: str
@@ -84,17 +82,17 @@ class MachineSpec:
     network_fd: int | None = None
     remove_at_end: tuple[Path, ...] = ()
     remove_at_ttl: tuple[Path, ...] = ()
-    #: The command that has the guest write its disks, run when the host shuts down. For guests alone.
+    #: The command that flushes the guest's disks, run when the host shuts down. Only for VMs.
     flush: tuple[str, ...] = ()
-    #: Whether it ends as soon as this process does.
+    #: Whether the machine is killed when this process ends.
     owned: bool = False
-    #: For host compat alone.
+    #: Only for host compat.
     host_tree: HostTree | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BootPlan:
-    """A cold boot. With `ram_file`, where its memory goes as a new file, the machine can be saved."""
+    """A cold boot. Only with `ram_file`, a new file for its memory, can the machine be saved."""
 
     spec: MachineSpec
     accelerator: Accelerator
@@ -104,7 +102,7 @@ class BootPlan:
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """A start from a template, which `vmm.template.open_template` has verified."""
+    """A start from a template that was verified by `vmm.template.open_template`."""
 
     spec: MachineSpec
     accelerator: Accelerator
@@ -113,7 +111,7 @@ class RestorePlan:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The features of a driver beyond booting."""
+    """The optional features of a driver."""
 
     templates: bool
     network: bool
@@ -122,7 +120,7 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that keeps a driver from working, and the command or step that fixes it."""
+    """A problem that keeps a driver from working, and the command or step that fixes it."""
 
     what: str
     remedy: str = ""
@@ -130,7 +128,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class DriverProbe:
-    """The state of one driver on this host. Nothing is booted to find out."""
+    """The state of one driver on this host, determined without booting anything."""
 
     kind: VmmKind
     found: bool
@@ -148,59 +146,59 @@ class DriverProbe:
 
 
 class Machine(Protocol):
-    """A machine that was started: by this process, or by another one and taken up by its record."""
+    """A machine that was started by this process, or that it attached to."""
 
     @property
     def record(self) -> MachineRecord:
-        """Return what a later process needs to attach."""
+        """Return the record that a later process needs to attach."""
         ...
 
     @property
     def transport(self) -> Transport:
-        """Return the way to the agent."""
+        """Return the transport to the agent."""
         ...
 
     def is_alive(self) -> bool:
-        """Return whether the VMM runs; pid, start time and boot are compared."""
+        """Return whether the VMM is running, by pid, start time and boot id."""
         ...
 
     def wait_for_end(self, timeout_s: float) -> bool:
-        """Wait for the VMM and its keeper's clean-up to end; say whether they have."""
+        """Wait for the VMM and its keeper's clean-up to end; return whether they have."""
         ...
 
     def shutdown(self, timeout_s: float) -> None:
-        """End the machine in bounded steps, the gentlest first. The caller has asked the agent to power off already.
+        """End the machine in bounded steps. The caller has already asked the agent to power off.
 
-        The steps: wait `timeout_s` for the guest to end by itself, ask the VMM to quit, SIGTERM, SIGKILL.
+        The steps: wait `timeout_s` for the guest to power off, ask the VMM to quit, SIGTERM, SIGKILL.
 
         Raises:
-            PyroError: TIMEOUT if it survives even that.
+            PyroError: TIMEOUT if it survives all of them.
         """
         ...
 
     def kill(self) -> None:
-        """End the VMM and its keeper at once, and remove what the keeper would have removed at the VMM's end.
+        """Kill the VMM and its keeper, and remove the paths of `remove_at_end`.
 
-        Paths of `remove_at_ttl` stay, and nobody is left to remove them: that is the caller's. A machine that has ended
-        already is no error.
+        The process that would remove the paths of `remove_at_ttl` is killed as well: the caller must remove them. It is
+        not an error if the machine has already ended.
 
         Raises:
-            PyroError: TIMEOUT if something survives SIGKILL.
+            PyroError: TIMEOUT if a process survives SIGKILL.
         """
         ...
 
     def is_paused_on_error(self) -> bool:
-        """Return whether the VMM has paused the guest because the host's disk is full. Takes 2 s at most."""
+        """Return whether the VMM has paused the guest because the host's disk is full. Takes at most 2 s."""
         ...
 
     def resume(self) -> bool:
-        """Continue a guest that is paused on an error, losing nothing; return whether it runs."""
+        """Continue a guest that is paused on an error, without data loss; return whether it is running."""
         ...
 
     def console_tail(self, max_bytes: int = 4096) -> str:
-        """Return the end of what the guest's console and the VMM printed, as far as it is written.
+        """Return the end of the output of the guest's console and the VMM.
 
-        While the VMM runs its keeper holds the console back: there is text only after the end.
+        It is available only after the VMM has ended: until then its keeper buffers it.
         """
         ...
 
@@ -214,20 +212,20 @@ class Driver(Protocol):
 
     @property
     def kind(self) -> VmmKind:
-        """Return which VMM this is."""
+        """Return the kind of VMM."""
         ...
 
     @property
     def features(self) -> Features:
-        """Return what this driver can do."""
+        """Return the driver's optional features."""
         ...
 
     def probe(self) -> DriverProbe:
-        """Look, without booting anything, whether this host has what it takes."""
+        """Check, without booting anything, whether this host meets the driver's requirements."""
         ...
 
     def identity(self) -> VmmIdentity:
-        """Return which program would run a machine now.
+        """Return the identity of the program that would run a machine now.
 
         Raises:
             PyroError: MISSING_PROGRAM, with the command that installs it; UNSUPPORTED if it is too old.
@@ -235,33 +233,33 @@ class Driver(Protocol):
         ...
 
     def boot(self, plan: BootPlan) -> Machine:
-        """Start a machine from its kernel. Returns as soon as the VMM runs and its lanes take connections.
+        """Start a machine from its kernel. Returns as soon as the VMM is running and its lanes accept connections.
 
         Raises:
-            PyroError: MISSING_PROGRAM, UNSUPPORTED, INVALID (a drive is no regular file), NO_SPACE, PERMISSION, TIMEOUT
-                or UNAVAILABLE with the VMM's last words. Nothing is left running.
+            PyroError: MISSING_PROGRAM, UNSUPPORTED, INVALID (a drive is not a regular file), NO_SPACE, PERMISSION,
+                TIMEOUT or UNAVAILABLE with the end of the VMM's output. Nothing is left running.
         """
         ...
 
     def save(self, machine: Machine, directory: Path) -> None:
-        """Write the state of a machine booted with `ram_file` to `directory`, synced. The machine is consumed.
+        """Write the state of a machine booted with `ram_file` to `directory`, synced, and end the machine.
 
-        The caller has prepared the guest and closed its connections. `ram_file` is written and synced too.
+        The caller has prepared the guest and closed its connections. `ram_file` is written and synced as well.
 
         Raises:
-            PyroError: UNSUPPORTED without `features.templates`; GUEST_LOST, NO_SPACE, TIMEOUT. The machine is gone
-                then too.
+            PyroError: UNSUPPORTED without `features.templates`; GUEST_LOST, NO_SPACE, TIMEOUT. The machine is ended
+                in any case.
         """
         ...
 
     def restore(self, plan: RestorePlan) -> Machine:
-        """Start a machine from a template; it runs when this returns.
+        """Start a machine from a template. It is running when this returns.
 
         Raises:
-            PyroError: CORRUPT if the template changed since it was verified; what `boot` raises.
+            PyroError: CORRUPT if the template changed since it was verified; the errors of `boot`.
         """
         ...
 
     def attach(self, record: MachineRecord) -> Machine:
-        """Take up a machine of this driver; whether it still runs is for `is_alive` to say."""
+        """Attach to a machine of this driver, which need not be running (`is_alive`)."""
         ...

@@ -1,16 +1,16 @@
-"""Keepers: the small shell processes that outlive the caller and clean up behind a VMM.
+"""Keepers: small shell processes that outlive the caller and clean up after a VMM.
 
-They bound a VMM's time to live without a daemon.
-A workspace's has the guest write its disks first when the host shuts down.
+They enforce a VMM's time to live without a daemon. A workspace's keeper first flushes the guest's disks when the host
+shuts down.
 
-    sh keeper.sh                     keeps the console's end, removes what must vanish with the VMM
-      setpriv … timeout … VMM        dies with the keeper; killed when the time to live is up
-      tail                           holds the last 64 KiB of console output
-    sh keeper.sh (a second one)      only if something must vanish when the time is up, however early the VMM ended
+    sh keeper.sh                     saves the end of the console, removes paths when the VMM ends
+      setpriv … timeout … VMM        dies with the keeper; killed when the time to live expires
+      tail                           buffers the last 64 KiB of console output
+    sh keeper.sh (a second one)      only if paths must be removed at expiry, even if the VMM ended earlier
       sleep
 
-The second one is a process of its own so that it holds none of the VMM's descriptors: a network helper, for
-example, ends when the last copy of its socket is closed.
+The second one is a separate process so that it has none of the VMM's descriptors: a network helper, for example, ends
+when the last copy of its socket is closed.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from pyro_mcp.host.process import Child
 
 SCRIPT = Path(__file__).with_name("keeper.sh")
 CONSOLE = "console.log"
-# The VMM is killed first, then its files go.
+# The VMM is killed before its files are removed.
 _AFTER_TTL_S = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a VMM, in the kernel's own terms (getrlimit(2)). It never dumps its core."""
+    """The resource limits of a VMM (getrlimit(2)). Core dumps are disabled."""
 
     #: Private writable memory: the guest's, where it is mapped copy on write, and the VMM's own.
     data_bytes: int
-    #: The largest size that it can give to a file.
+    #: The maximum size of a file that it can create.
     file_bytes: int
     files: int = 512
 
     @property
     def words(self) -> str:
-        """Return them as a shell's ulimit takes them: kibibytes, and blocks of 512 bytes."""
+        """Return them in the units of the shell's ulimit: kibibytes, and blocks of 512 bytes."""
         return f"c=0 n={self.files} d={-(-self.data_bytes // 1024)} f={-(-self.file_bytes // 512)}"
 
 
@@ -61,18 +61,18 @@ def start_keeper(
     flush: Sequence[str] = (),
     owned: bool = False,
 ) -> Child:
-    """Start `command` under a keeper that removes the paths `remove` once it has ended. Detached.
+    """Start `command` under a detached keeper that removes the paths `remove` when the command has ended.
 
-    `user` (root only) is the uid and gid that the command gets, besides `groups`; the keeper itself stays what this
-    process is. With `flush`, SIGTERM to both runs that command, for at most 5 seconds, before the VMM is killed. If
-    `owned`, the command is killed as soon as this process ends, however that ends.
+    `user` (root only) is the uid and gid of the command, with the supplementary `groups`; the keeper keeps this
+    process's identity. With `flush`, SIGTERM to both runs that command, for at most 5 seconds, before the VMM is
+    killed. If `owned`, the command is killed when this process ends for any reason.
 
     Raises:
         PyroError: MISSING_PROGRAM, INVALID, UNAVAILABLE.
     """
     more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
     owner = [] if user is None else [f"--reuid={user}", f"--regid={user}", more]
-    # The death signal is lost when credentials change, and setpriv sets it after it changed them.
+    # A change of credentials clears the parent death signal, but setpriv sets it after changing them.
     bounded = [
         *(_program("setpriv"), *owner, "--pdeathsig", "KILL", "--"),
         *(_program("timeout"), "-s", "KILL", str(_whole_seconds(ttl_s))),
@@ -85,7 +85,7 @@ def start_keeper(
 
 
 def start_remover(paths: Sequence[Path], *, after_s: float) -> Child:
-    """Start a detached process that removes `paths` after `after_s` seconds, and does nothing else.
+    """Start a detached process that only removes `paths` after `after_s` seconds.
 
     Raises:
         PyroError: MISSING_PROGRAM, INVALID, UNAVAILABLE.
@@ -109,18 +109,18 @@ def _start(arguments: list[str], pass_fds: Sequence[int], stdin: int = process.D
 def _removals(paths: Sequence[Path]) -> list[str]:
     for path in paths:
         text = os.fspath(path)
-        # normpath(3) leaves two slashes at the start alone.
+        # normpath keeps two leading slashes.
         if os.path.normpath(text) != text or not text.startswith("/") or text.startswith("//") or text.count("/") < 2:
             raise PyroError(
                 ErrorCode.INVALID,
-                f"{text!r} can't be left to a keeper to remove",
-                hint="Name an absolute path below a directory, without dots.",
+                f"a keeper can't remove {text!r}",
+                hint="Use a normalized absolute path that is not directly below /.",
             )
     return [str(len(paths)), *map(os.fspath, paths)]
 
 
 def _whole_seconds(seconds: float) -> int:
-    # Not every timeout(1) and sleep(1) takes fractions, and 0 would mean for ever.
+    # Not every timeout(1) and sleep(1) supports fractions, and 0 would mean forever.
     return max(1, math.ceil(seconds))
 
 

@@ -1,6 +1,6 @@
-"""A machine under a keeper: whatever all machines have in common.
+"""A machine under a keeper: the part of `Machine` that all drivers share.
 
-A process whose start time or boot does not match the record is never signalled.
+A process whose start time or boot id does not match the record is never signalled.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CLEAN_UP_TIMEOUT_S = 5.0
 
 
 class KeptMachine:
-    """A running, or ended, VMM and the processes that keep it."""
+    """A VMM, running or ended, and its keeper processes."""
 
-    #: Whether the VMM has descendants of its own that must end with it.
+    #: Whether the VMM has descendants that must be killed with it.
     has_tree = False
 
     def __init__(self, record: MachineRecord) -> None:
@@ -32,16 +32,16 @@ class KeptMachine:
 
     @property
     def transport(self) -> LaneTransport:
-        """Return the way to the agent."""
+        """Return the transport to the agent."""
         return LaneTransport(Path(self.record.runtime_dir))
 
     def is_alive(self) -> bool:
-        """Return whether the VMM runs."""
+        """Return whether the VMM is running."""
         record = self.record
         return ProcessIdentity(record.vmm_pid, record.vmm_start_time, record.boot_id).is_running()
 
     def wait_for_end(self, timeout_s: float) -> bool:
-        """Wait for the VMM to end, and then for its keeper's clean-up; say whether both have."""
+        """Wait for the VMM and then its keeper's clean-up to end; return whether both have."""
         record = self.record
         if not self._is_of_this_boot():
             return True
@@ -50,18 +50,18 @@ class KeptMachine:
         return process.wait_for_exit(record.keeper_pid, record.keeper_start_time, timeout_s=CLEAN_UP_TIMEOUT_S)
 
     def shutdown(self, timeout_s: float) -> None:
-        """End the machine in bounded steps, the gentlest first."""
+        """End the machine in bounded steps; see `Machine.shutdown`."""
         ended = self.wait_for_end(timeout_s)
         if not ended and self._ask_to_quit(QUIT_TIMEOUT_S):
             ended = self.wait_for_end(QUIT_TIMEOUT_S)
         if not ended:
             process.send_signal(self.record.vmm_pid, self.record.vmm_start_time, signal.SIGTERM)
             ended = self.wait_for_end(TERM_TIMEOUT_S)
-        # Also after a good end: this removes what a keeper that was killed has left.
+        # Even after a clean end: this removes what a killed keeper left behind.
         self._end_vmm()
 
     def kill(self) -> None:
-        """End everything that belongs to the machine, at once."""
+        """Kill all processes of the machine."""
         try:
             self._end_vmm()
         finally:
@@ -72,18 +72,18 @@ class KeptMachine:
         return console_end(Path(str(self.record.facts.get("console", ""))), max_bytes)
 
     def is_paused_on_error(self) -> bool:
-        """Return whether the VMM paused the guest. By default none does."""
+        """Return whether the VMM paused the guest: by default, False."""
         return False
 
     def resume(self) -> bool:
-        """Continue a paused guest; return whether it runs."""
+        """Continue a paused guest; return whether it is running: by default, False."""
         return False
 
     def close(self) -> None:
-        """Give back this process's descriptors; here there are none."""
+        """Close this process's descriptors; by default there are none."""
 
     def _ask_to_quit(self, timeout_s: float) -> bool:
-        """Ask the VMM to end by itself; say whether it was asked. Here there is nothing to ask."""
+        """Ask the VMM to quit; return whether it was asked. By default it can't be."""
         del timeout_s
         return False
 
@@ -94,7 +94,7 @@ class KeptMachine:
         record = self.record
         try:
             if self._is_of_this_boot():
-                # The VMM alone first: its keeper then writes the console and cleans up by itself.
+                # Only the VMM first: its keeper then writes the console and cleans up by itself.
                 process.kill(record.vmm_pid, record.vmm_start_time, tree=self.has_tree)
                 keeper = (record.keeper_pid, record.keeper_start_time)
                 if not process.wait_for_exit(*keeper, timeout_s=CLEAN_UP_TIMEOUT_S):

@@ -1,6 +1,6 @@
-"""Guests that their VMM has paused because the host's disk is full: seen, reported, and continued when there is room.
+"""Detect, report and continue guests that were paused because the host's disk is full.
 
-QEMU repeats the writes that failed when it continues, so nothing is lost; but it never continues by itself.
+QEMU retries the failed writes when the guest continues, so nothing is lost, but it never continues a guest by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.driver import Machine
 
 HINT = "Free some disk space: the guest then continues where it was."
-# Less would be full again before anybody else gets to write. watcher.sh has the same number.
+# With less free space, the disk would be full again immediately. watcher.sh has the same number.
 ROOM_BYTES = 8 * 1024 * 1024
 _FIRST_CHECK_S = 1.0
 _LAST_CHECK_S = 8.0
@@ -27,16 +27,16 @@ _JOIN_S = 0.2
 
 
 def is_stuck(machine: Machine) -> bool:
-    """Return whether the guest is paused for want of space on the host, after continuing it if there is room."""
+    """Return whether the guest is paused because the host's disk is full, after continuing it if there is room."""
     if not machine.is_paused_on_error():
         return False
     return not _has_room(machine) or not machine.resume()
 
 
 def require_room(machine: Machine, what: str) -> None:
-    """Check that the guest, called `what`, is not paused for want of space, so that nobody waits for it.
+    """Check that the guest, described by `what`, is not stuck on a full disk, so that no caller waits for it.
 
-    It may still be paused where there is room: `continued` continues it.
+    If there is room again, it may still be paused: `continued` continues it.
 
     Raises:
         PyroError: NO_SPACE.
@@ -46,7 +46,7 @@ def require_room(machine: Machine, what: str) -> None:
 
 
 def stuck_error(what: str, machine: Machine) -> PyroError:
-    """Return the error for a guest, called `what`, that is paused."""
+    """Return the error for a paused guest, described by `what`."""
     disk = _disks(machine)
     return PyroError(
         ErrorCode.NO_SPACE,
@@ -58,7 +58,7 @@ def stuck_error(what: str, machine: Machine) -> PyroError:
 
 @contextmanager
 def continued(machine: Machine) -> Generator[None]:
-    """Check from time to time, while somebody uses the machine, whether it is paused, and continue it."""
+    """Within the block, check repeatedly whether the machine is paused, and continue it when possible."""
     ended = threading.Event()
 
     def check() -> None:
@@ -67,7 +67,7 @@ def continued(machine: Machine) -> Generator[None]:
             pause_s = _FIRST_CHECK_S if is_stuck(machine) else min(2 * pause_s, _LAST_CHECK_S)
 
     thread = threading.Thread(target=check, name="paused", daemon=True)
-    # Where no thread may be started, the watcher continues it.
+    # If no thread can be started, the watcher continues the machine.
     with suppress(PyroError):
         start_thread(thread)
     try:
@@ -75,7 +75,7 @@ def continued(machine: Machine) -> Generator[None]:
     finally:
         ended.set()
         if thread.is_alive():
-            # A VMM that does not answer must not hold anybody up.
+            # A VMM that does not answer must not delay the caller.
             thread.join(_JOIN_S)
 
 
@@ -83,11 +83,11 @@ def _has_room(machine: Machine) -> bool:
     try:
         found = os.statvfs(_disks(machine))
     except OSError:
-        # Of a machine without a log nothing is known.
+        # The machine has no console log, so its disks are unknown.
         return False
     return found.f_bavail * found.f_frsize >= ROOM_BYTES
 
 
 def _disks(machine: Machine) -> str:
-    """Return the directory of the machine's log, which is on the file system of its disks."""
+    """Return the directory of the machine's console log, which is on the file system of its disks."""
     return os.path.dirname(str(machine.record.facts.get("console", "")))

@@ -1,8 +1,7 @@
-"""Which driver runs machines here, and with what.
+"""Choose the driver and accelerator for VMs.
 
-There is no fallback to the host here.
-
-`PYRO_VMM` (qemu, firecracker) and `PYRO_ACCEL` (kvm, tcg) force the choice. Drivers are imported when they are chosen.
+The fallback to host compat is not decided here. `PYRO_VMM` (qemu, firecracker) and `PYRO_ACCEL` (kvm, tcg) force the
+choice. A driver is imported only when it is chosen.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ ACCELERATOR_VARIABLE = "PYRO_ACCEL"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The driver that runs a VM, what executes its instructions, and why that."""
+    """The driver that runs a VM, its accelerator, and the reason for the choice."""
 
     driver: Driver
     accelerator: Accelerator
@@ -36,7 +35,7 @@ class Selection:
 
     @property
     def is_guest(self) -> bool:
-        """Return whether there is a guest, or the host itself runs the commands."""
+        """Return whether commands run in a guest rather than on the host."""
         return self.accelerator is not Accelerator.NONE
 
     @property
@@ -46,12 +45,12 @@ class Selection:
 
     @property
     def isolation(self) -> Isolation:
-        """Return what stands between them and the host."""
+        """Return how commands are isolated from the host."""
         return Isolation.of(self.accelerator)
 
 
 def driver_of(kind: VmmKind, cache_dir: Path) -> Driver:
-    """Return the driver of one kind of VMM. `cache_dir` is where drivers keep what they found out about the host.
+    """Return the driver of one kind of VMM. `cache_dir` caches what drivers find out about the host.
 
     Raises:
         PyroError: UNSUPPORTED if this version has none.
@@ -84,12 +83,12 @@ def select_driver(
 ) -> Selection:
     """Choose the driver and the accelerator for guests.
 
-    `kernel` names the kernel that a probe guest boots; it is asked only if KVM has to be proven.
+    `kernel` returns the kernel for a probe guest; it is called only if KVM must be tested.
 
     Raises:
-        PyroError: MISSING_PROGRAM, with the command that installs it; UNSUPPORTED if KVM is required or forced and does
-            not work, saying why, or the VMM is too old; UNAVAILABLE for `PYRO_VMM=none`; USAGE if a variable has a
-            value that does not exist.
+        PyroError: MISSING_PROGRAM, with the command that installs it; UNSUPPORTED if KVM is required or forced but does
+            not work, with the reason, or if the VMM is too old; UNAVAILABLE for `PYRO_VMM=none`; USAGE if a variable
+            has an unknown value.
     """
     env = os.environ if env is None else env
     check_values(env)
@@ -98,13 +97,13 @@ def select_driver(
             ErrorCode.UNAVAILABLE, f"{VMM_VARIABLE}={NO_VMM} forbids every VM", hint=f"Unset {VMM_VARIABLE}."
         )
     driver = driver_of(VmmKind(env.get(VMM_VARIABLE) or VmmKind.QEMU.value), cache_dir)
-    # Finding it is what says that it is missing or too old.
+    # Raises if the VMM is missing or too old.
     driver.identity()
     forced = _forced_accelerator(env)
     if forced is Accelerator.TCG:
         if require_kvm:
-            raise _kvm_refused(f"{ACCELERATOR_VARIABLE}=tcg asks for the contrary", f"Unset {ACCELERATOR_VARIABLE}.")
-        return Selection(driver, Accelerator.TCG, f"{ACCELERATOR_VARIABLE}=tcg asks for it")
+            raise _kvm_refused(f"{ACCELERATOR_VARIABLE}=tcg forbids it", f"Unset {ACCELERATOR_VARIABLE}")
+        return Selection(driver, Accelerator.TCG, f"{ACCELERATOR_VARIABLE}=tcg requests it")
     from pyro_mcp.vmm.qemu.kvm_probe import known_verdict, kvm_verdict
 
     verdict = known_verdict(driver, cache_dir) or kvm_verdict(driver, cache_dir, kernel())
@@ -119,9 +118,9 @@ def _kvm_refused(reason: str, remedy: str) -> PyroError:
     first = f"{remedy}. Or do" if remedy else "Do"
     return PyroError(
         ErrorCode.UNSUPPORTED,
-        f"KVM is required and not usable: {reason}",
+        f"KVM is required but not usable: {reason}",
         hint=f"{first} without `--require-kvm`, PYRO_REQUIRE_KVM and PYRO_ACCEL=kvm: VMs then run in software (TCG),"
-        " which QEMU does not promise to hold against an attacker.",
+        " which QEMU does not consider a security boundary.",
     )
 
 

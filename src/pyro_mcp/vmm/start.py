@@ -1,6 +1,6 @@
-"""Starting a VMM under its keeper, the same way for every driver.
+"""Start a VMM under its keeper, in the same way for every driver.
 
-Everything is undone if a step fails.
+If a step fails, everything is undone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ M = TypeVar("M", bound=KeptMachine)
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The program to run under the keeper, the descriptors it inherits, and (root only) its uid and groups."""
+    """The command to run under the keeper, the descriptors it inherits, and (root only) its uid and groups."""
 
     argv: Sequence[str]
     pass_fds: Sequence[int]
@@ -44,8 +44,8 @@ class Command:
     flush: Sequence[str] = ()
 
 
-def _nothing_known(words: str) -> PyroError | None:
-    del words
+def _no_explanation(output: str) -> PyroError | None:
+    del output
     return None
 
 
@@ -58,18 +58,18 @@ def started(
     kind: VmmKind,
     accelerator: Accelerator,
     facts: Mapping[str, object],
-    explain: Callable[[str], PyroError | None] = _nothing_known,
+    explain: Callable[[str], PyroError | None] = _no_explanation,
     deadline: Deadline,
 ) -> Generator[M]:
-    """Start a VMM and yield its machine. An exception, in the block too, ends it.
+    """Start a VMM and yield its machine, which is killed if the block raises.
 
-    `prepare` opens what the VMM inherits, on the given stack, and returns the command; that command writes a JSON
-    object with `child-pid`, the VMM's pid, to the given descriptor. `explain` turns last words into an error, if it
-    knows them.
+    `prepare` opens the descriptors for the VMM on the given stack and returns the command, which must write a JSON
+    object with `child-pid`, the VMM's pid, to the given descriptor. `explain` may translate the end of the VMM's output
+    into a specific error.
 
     Raises:
-        PyroError: UNAVAILABLE with the VMM's last words, or what `explain` makes of them; TIMEOUT; what `prepare`
-            raises.
+        PyroError: UNAVAILABLE with the end of the VMM's output, or the error of `explain`; TIMEOUT; the errors of
+            `prepare`.
     """
     with ExitStack() as stack:
         console = _open_console(spec)
@@ -91,7 +91,7 @@ def started(
                 flush=command.flush,
                 owned=spec.owned,
             )
-        # Ours are closed now: if the VMM dies, nobody holds the other ends of its sockets and pipes.
+        # Our copies are closed now, so if the VMM dies, its sockets and pipes report that.
         stack.enter_context(keeper)
         fault_point("vmm.after_keeper")
         remover = start_remover(spec.remove_at_ttl, after_s=spec.ttl_s) if spec.remove_at_ttl else None
@@ -108,14 +108,14 @@ def started(
         except BaseException as error:
             machine.kill()
             if isinstance(error, PyroError) and error.code in {ErrorCode.GUEST_LOST, ErrorCode.TIMEOUT}:
-                raise _with_last_words(error, console_end(console, _CONSOLE_BYTES)[-_SHOWN_CHARS:], explain) from error
+                raise _with_output(error, console_end(console, _CONSOLE_BYTES)[-_SHOWN_CHARS:], explain) from error
             raise
 
 
 def _open_console(spec: MachineSpec) -> int:
-    """Make the console's file, and keep it readable here however soon it is removed."""
+    """Create the console log; the descriptor keeps it readable even if the file is removed early."""
     path = spec.state_dir / CONSOLE
-    with os_errors(f"make the console log {path}"):
+    with os_errors(f"create the console log {path}"):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
@@ -146,7 +146,7 @@ def _record(
 
 
 def _read_pid(info: int, deadline: Deadline) -> int:
-    """Read the VMM's pid; the pipe ends without one if the VMM or its jail could not be started."""
+    """Read the VMM's pid. The pipe ends without one if the VMM or its jail could not be started."""
     poller = select.poll()
     poller.register(info, select.POLLIN)
     text = b""
@@ -165,11 +165,11 @@ def _read_pid(info: int, deadline: Deadline) -> int:
     raise PyroError(ErrorCode.GUEST_LOST, "the VMM did not start")
 
 
-def _with_last_words(error: PyroError, words: str, explain: Callable[[str], PyroError | None]) -> PyroError:
-    known = explain(words)
+def _with_output(error: PyroError, output: str, explain: Callable[[str], PyroError | None]) -> PyroError:
+    known = explain(output)
     if known is not None:
         return known
     code = ErrorCode.UNAVAILABLE if error.code is ErrorCode.GUEST_LOST else error.code
-    what = "the VMM ended while it was started" if error.code is ErrorCode.GUEST_LOST else error.message
-    said = f"; it said:\n{words}" if words else ""
-    return PyroError(code, what + said, hint=error.hint, details={**error.details, "console": words})
+    what = "the VMM exited during its start" if error.code is ErrorCode.GUEST_LOST else error.message
+    shown = f"; its output ends with:\n{output}" if output else ""
+    return PyroError(code, what + shown, hint=error.hint, details={**error.details, "console": output})

@@ -1,10 +1,10 @@
-"""Templates on the disk: what one depends on, how it is sealed, and how it is proven unchanged before each use.
+"""Templates on disk: identify them by their inputs, seal them, and verify before each use that they are unchanged.
 
-A template that fails here is never repaired, but removed and rebuilt.
+A template that fails verification is never repaired, but removed and rebuilt.
 
-A whole digest of the memory file at each use would cost more than the restore, so a file is compared by its stamp:
-size, inode, modification and change time. A change time can't be set by a program, and every write moves it, through
-a shared mapping too; where a file system does not do that (tmpfs), sealing finds out and every use compares digests.
+Hashing the memory file at each use would cost more than the restore, so files are compared by size, inode, mtime and
+ctime. Programs can't set a ctime, and every write updates it, including writes through a shared mapping. Sealing
+detects file systems where that is not so (tmpfs); there, every use compares digests.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ZEROS = bytes(_READ_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class TemplateParts:
-    """Everything a template depends on: change one, and it is another template."""
+    """Everything that a template depends on: if one part changes, it is a different template."""
 
     kind: VmmKind
     accelerator: Accelerator
@@ -47,13 +47,13 @@ class TemplateParts:
     shape: Shape
     #: Digest of kernel and initramfs.
     boot_digest: str
-    #: Generation of the agent's protocol.
+    #: The generation of the agent's protocol.
     generation: int
     #: Digest of the environment's base image; "" for a template that has none mounted.
     base_digest: str
     #: The state of the guest when it was saved, such as `fresh` or `attach`.
     flavour: str
-    #: Of this host's processor, by `host_cpu`.
+    #: The digest of this host's processor, by `host_cpu`.
     cpu: str
 
     @property
@@ -62,7 +62,7 @@ class TemplateParts:
         return _digest(json.dumps([_SCHEMA, self.to_json()], sort_keys=True).encode())[:_KEY_DIGITS]
 
     def to_json(self) -> dict[str, object]:
-        """Return the parts as a JSON object, for people and `doctor`."""
+        """Return the parts as a JSON object, for the manifest and `doctor`."""
         return asdict(self)
 
 
@@ -77,7 +77,7 @@ class FileStamp:
     sha256: str
 
     def matches(self, found: os.stat_result) -> bool:
-        """Return whether the file is still the one that was sealed, unwritten."""
+        """Return whether the file is still the one that was sealed, unmodified."""
         return (self.size_bytes, self.inode, self.mtime_ns, self.ctime_ns) == (
             found.st_size,
             found.st_ino,
@@ -93,11 +93,11 @@ class Template:
     directory: Path
     key: str
     files: Mapping[str, FileStamp]
-    #: False where the file system does not note writes through a mapping: then each use compares digests.
+    #: False if the file system does not update times for writes through a mapping: each use then compares digests.
     writes_are_noted: bool
 
     def open(self, name: str) -> int:
-        """Open one of the files for reading and check that it is still what was sealed. The caller closes it.
+        """Open one of the files for reading, verifying that it is unchanged. The caller closes it.
 
         Raises:
             PyroError: CORRUPT, naming the file.
@@ -108,9 +108,9 @@ class Template:
         fd = _open_regular(self.directory / name)
         try:
             if not stamp.matches(os.fstat(fd)):
-                raise _corrupt(self.directory, f"{name} was written to or replaced since it was sealed")
+                raise _corrupt(self.directory, f"is damaged: {name} was modified or replaced after sealing")
             if not self.writes_are_noted and _digest_of_data(fd) != stamp.sha256:
-                raise _corrupt(self.directory, f"{name} does not match its digest")
+                raise _corrupt(self.directory, f"is damaged: {name} does not match its digest")
         except BaseException:
             os.close(fd)
             raise
@@ -118,7 +118,7 @@ class Template:
 
 
 def seal_template(directory: Path, parts: TemplateParts) -> Template:
-    """Record what every file of `directory` is now, durably. Nothing may write to them any more.
+    """Durably record the state of every file of `directory`, which must not be written to afterwards.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others; INVALID if a part of the template is missing.
@@ -143,10 +143,10 @@ def seal_template(directory: Path, parts: TemplateParts) -> Template:
 
 
 def open_template(directory: Path, key: str) -> Template:
-    """Return the template in `directory` if it is the one that `key` names and nobody wrote to it.
+    """Return the template in `directory` if it has this key and is unchanged.
 
     Raises:
-        PyroError: NOT_FOUND if there is none; CORRUPT if it must be rebuilt, and why.
+        PyroError: NOT_FOUND if there is none; CORRUPT, with the reason, if it must be rebuilt.
     """
     template = _read_manifest(directory, key)
     for name in template.files:
@@ -155,7 +155,7 @@ def open_template(directory: Path, key: str) -> Template:
 
 
 def host_cpu(cpuinfo: str = "/proc/cpuinfo") -> str:
-    """Return a digest of what this host's processor is and can do."""
+    """Return a digest of the model and features of this host's processor."""
     wanted = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")
     found: list[str] = []
     with os_errors(f"read {cpuinfo}"), open(cpuinfo, encoding="utf-8", errors="replace") as file:
@@ -173,7 +173,7 @@ def _read_manifest(directory: Path, key: str) -> Template:
         fd = open_plain(directory / MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
         if not os.path.lexists(directory):
-            raise PyroError(ErrorCode.NOT_FOUND, f"there is no template at {directory}") from None
+            raise PyroError(ErrorCode.NOT_FOUND, f"no template at {directory}") from None
         raise _corrupt(directory, "has no manifest") from None
     except OSError as error:
         raise _corrupt(directory, f"has an unreadable manifest: {error.strerror}") from error
@@ -193,7 +193,7 @@ def _parse(directory: Path, key: str, data: bytes) -> Template:
     listed = cast("dict[str, object]", document["files"])
     files = {name: from_json(FileStamp, stamp) for name, stamp in listed.items()}
     if not {RAM, DEVICE_STATE} <= files.keys() or any("/" in name or name.startswith(".") for name in files):
-        raise ValueError("it does not name the right files")
+        raise ValueError("it lists unexpected files")
     return Template(directory, key, files, writes_are_noted=noted is True)
 
 
@@ -210,14 +210,14 @@ def _open_regular(path: Path) -> int:
     try:
         return open_plain(path)
     except OSError as error:
-        raise _corrupt(path.parent, f"{path.name} can't be opened: {error.strerror}") from error
+        raise _corrupt(path.parent, f"is damaged: {path.name} can't be opened: {error.strerror}") from error
 
 
 def _stamp(path: Path) -> FileStamp:
     fd = _open_regular(path)
     with os_errors(f"seal {path}"):
         try:
-            # A guest's memory written through a mapping has its times final only once it is on the disk.
+            # The times of a file written through a mapping are final only once it is on the disk.
             os.fsync(fd)
             digest = _digest_of_data(fd)
             found = os.fstat(fd)
@@ -227,17 +227,17 @@ def _stamp(path: Path) -> FileStamp:
 
 
 def _mapped_writes_are_noted(directory: Path) -> bool:
-    """Try out whether a write through a shared mapping moves a file's change time on this file system."""
+    """Test whether a write through a shared mapping updates a file's times on this file system."""
     path = directory / f".write-probe-{os.getpid()}"
-    with os_errors(f"try the file system of {directory}"), closing_fd(os.open(path, NEW_FILE, 0o600)) as fd:
+    with os_errors(f"test the file system of {directory}"), closing_fd(os.open(path, NEW_FILE, 0o600)) as fd:
         os.unlink(path)
         os.pwrite(fd, bytes(_PROBE_BYTES), 0)
         os.fsync(fd)
-        # Set back far enough that no clock granularity hides the change.
+        # Far enough in the past that the clock's granularity can't hide the change.
         os.utime(fd, ns=(0, 0))
         with mmap.mmap(fd, _PROBE_BYTES) as mapped:
-            # Read first: where the kernel does not track dirty pages, that maps the page writable at once, and
-            # the write is seen by nobody.
+            # Read before writing: if the kernel does not track dirty pages, the read already maps the page writable,
+            # and the write goes unnoticed.
             mapped[0] += 1
             mapped.flush()
         return os.fstat(fd).st_mtime_ns != 0
@@ -250,13 +250,13 @@ def _digest(data: bytes) -> str:
 
 
 def _digest_of_data(fd: int) -> str:
-    """Digest a sparse file: its size, and where its data is and what. Reading the holes would take far longer."""
+    """Hash a sparse file: its size, and the offsets and contents of its data. Reading holes would take far longer."""
     import hashlib
 
     digest = hashlib.sha256()
     digest.update(os.fstat(fd).st_size.to_bytes(8, "little"))
     for position, data in _data(fd):
-        # Blocks of zeros may or may not be holes, depending on the file system: they count as holes.
+        # Whether blocks of zeros are holes depends on the file system, so they are treated as holes.
         if data != _ZEROS[: len(data)]:
             digest.update(position.to_bytes(8, "little"))
             digest.update(data)
@@ -271,7 +271,7 @@ def _data(fd: int) -> Iterator[tuple[int, bytes]]:
             position = os.lseek(fd, position, os.SEEK_DATA)
         except OSError:
             return  # only a hole follows
-        # Blocks on fixed boundaries, so that how the data lies in extents does not change the digest.
+        # Aligned blocks, so that the layout in extents does not affect the digest.
         position -= position % _READ_BYTES
         data = os.pread(fd, _READ_BYTES, position)
         if not data:
@@ -282,9 +282,9 @@ def _data(fd: int) -> Iterator[tuple[int, bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class VmmIdentity:
-    """The very program that runs machines: another build, or the same one upgraded, is another identity."""
+    """The identity of the program that runs machines. Another build, or an upgrade, has another identity."""
 
     path: str
     version: str
-    #: A digest over what its files are: binary, libraries, firmware.
+    #: A digest over its files: binary, libraries, firmware.
     fingerprint: str

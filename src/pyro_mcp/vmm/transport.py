@@ -1,7 +1,7 @@
-"""Lanes: the Unix sockets over which many processes at once talk to one guest.
+"""Lanes: the Unix sockets over which several processes can use one guest at the same time.
 
-A lane is claimed with a lock on `lanes/N.lock` of the runtime directory. A process that waits for one holds a lock on a
-file `lanes/USE.TIME-PID.lock`, so that lanes are given in order, and a killed waiter holds nobody up.
+A lane is claimed by locking `lanes/N.lock` in the runtime directory. A waiting process locks a file
+`lanes/USE.TIME-PID.lock`, so that lanes are granted in order, and a waiter that is killed does not block the others.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.vmm.driver import COMMAND_LANES, LANES
 
 LOCKS = "lanes"
-_LOOK_INTERVAL_S = 0.02
-# The VMM takes a connection at once, or is stopped.
+_RETRY_INTERVAL_S = 0.02
+# The VMM accepts a connection immediately, unless it is stopped.
 _DIAL_TIMEOUT_S = 10.0
 
 
@@ -37,11 +37,11 @@ def listen_lanes(runtime_dir: Path, lanes: int = LANES) -> list[socket.socket]:
     """Bind the lanes of a new machine, for the VMM to inherit. The caller closes its copies.
 
     Raises:
-        PyroError: CONFLICT if a machine has been there before; PERMISSION and others.
+        PyroError: CONFLICT if another machine has used the directory; PERMISSION and others.
     """
     listeners: list[socket.socket] = []
     try:
-        # One by one: makedirs(3) gives its mode to the last directory alone.
+        # Separately, since makedirs applies the mode only to the last directory.
         os.makedirs(runtime_dir, 0o700, exist_ok=True)
         os.makedirs(runtime_dir / LOCKS, 0o700, exist_ok=True)
         listeners.extend(listen_unix(lane_path(runtime_dir, lane)) for lane in range(lanes))
@@ -50,7 +50,7 @@ def listen_lanes(runtime_dir: Path, lanes: int = LANES) -> list[socket.socket]:
             listener.close()
             lane_path(runtime_dir, lane).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise from_os_error(error, f"make the lanes in {runtime_dir}") from error
+            raise from_os_error(error, f"create the lanes in {runtime_dir}") from error
         raise
     return listeners
 
@@ -63,7 +63,7 @@ class LaneConnection(Closing):
         self._lock_fd = lock_fd
 
     def close(self) -> None:
-        """Disconnect, then give the lane back, in this order: nobody else may connect while we still are."""
+        """Disconnect, then release the lane: no other process may connect while this connection exists."""
         self.socket.close()
         fd, self._lock_fd = self._lock_fd, -1
         if fd >= 0:
@@ -71,7 +71,7 @@ class LaneConnection(Closing):
 
 
 class LaneTransport:
-    """The way to the agent of the machine whose runtime directory is given."""
+    """The transport to the agent of the machine with the given runtime directory."""
 
     def __init__(self, runtime_dir: Path, lanes: int = LANES) -> None:
         self._runtime_dir = runtime_dir
@@ -80,10 +80,10 @@ class LaneTransport:
     def connect(
         self, *, timeout_s: float, use: LaneUse = LaneUse.SHORT, while_waiting: Callable[[], None] | None = None
     ) -> LaneConnection:
-        """Claim a lane that is free for this use, and connect to it.
+        """Claim a free lane for this use, and connect to it.
 
         Raises:
-            PyroError: BUSY if every lane stays taken; GUEST_LOST if nobody listens any more; TIMEOUT.
+            PyroError: BUSY if no lane becomes free; GUEST_LOST if the machine has ended; TIMEOUT.
         """
         claimed = None if self._line_names(use) else self._claim(use)
         lane, fd = claimed or self._wait_in_line(timeout_s, use, while_waiting)
@@ -96,7 +96,7 @@ class LaneTransport:
     def _wait_in_line(
         self, timeout_s: float, use: LaneUse, while_waiting: Callable[[], None] | None
     ) -> tuple[int, int]:
-        """Claim the next lane that becomes free, in the order of those who wait for this use."""
+        """Claim the next lane that becomes free, in order of the waiters for this use."""
         ticket = f"{time.monotonic_ns():020d}-{os.getpid()}"
         fd = self._open_lock(f"{use}.{ticket}")
         try:
@@ -107,7 +107,7 @@ class LaneTransport:
                     while_waiting()
                 return self._claim(use) if self._is_first(use, ticket) else None
 
-            return wait_until(claim, timeout_s=timeout_s, what="a free lane", interval_s=_LOOK_INTERVAL_S)
+            return wait_until(claim, timeout_s=timeout_s, what="a free lane", interval_s=_RETRY_INTERVAL_S)
         except PyroError as error:
             if error.code is ErrorCode.TIMEOUT and error.details.get("waited_for") == "a free lane":
                 raise _busy(use, timeout_s) from None
@@ -136,15 +136,15 @@ class LaneTransport:
                 return False
             finally:
                 os.close(fd)
-            # The process that waited there was killed.
+            # That waiter was killed.
             with suppress(FileNotFoundError):
                 os.unlink(self._lock_path(f"{use}.{waiting}"))
         return True
 
     def _claim(self, use: LaneUse) -> tuple[int, int] | None:
-        """Lock the first lane that is free for a use: (lane, descriptor), or None if none is."""
+        """Lock the first lane that is free for a use; return (lane, descriptor), or None if all are taken."""
         for lane in self._lanes_for(use):
-            # A machine that an older version started has only the first ones.
+            # Machines started by an older version have fewer lanes.
             if lane and not lane_path(self._runtime_dir, lane).exists():
                 continue
             fd = self._open_lock(str(lane))
@@ -195,14 +195,14 @@ class LaneTransport:
         return PyroError(
             ErrorCode.GUEST_LOST,
             f"the machine in {self._runtime_dir} has ended",
-            hint="Ask for its status; start it again, or create another.",
+            hint="Check its status; start it again, or create another.",
         )
 
 
 def _busy(use: LaneUse, timeout_s: float) -> PyroError:
     waited = f"waited {timeout_s:g} s"
     if use is LaneUse.COMMAND:
-        message = f"{waited} for one of the {COMMAND_LANES} commands to end that run in this machine already"
+        message = f"{COMMAND_LANES} commands are already running in this machine ({waited})"
     else:
-        message = f"{waited} for one of the calls to end that use this machine's agent"
-    return PyroError(ErrorCode.BUSY, message, hint="Run it again when one has ended, or end one.")
+        message = f"all connections to this machine's agent are in use ({waited})"
+    return PyroError(ErrorCode.BUSY, message, hint="Try again when one has ended, or end one.")

@@ -1,6 +1,6 @@
-"""Watchers: the small shell processes that have a machine switched off when its time is up.
+"""Watchers: small shell processes that stop a machine when its time to live expires.
 
-They also lower the priority of one that computes and give it back, and have one continued that was paused because the
+They also lower the priority of a busy machine and restore it later, and continue a machine that was paused because the
 host's disk was full.
 """
 
@@ -15,7 +15,7 @@ from pyro_mcp.host import process, programs
 from pyro_mcp.host.process import Child
 from pyro_mcp.model.machine import MachineRecord
 
-# How often it finds out whether the machine computes.
+# How often it checks whether the machine is busy.
 PERIOD_S = 5
 SCRIPT = Path(__file__).with_name("watcher.sh")
 
@@ -23,9 +23,9 @@ SCRIPT = Path(__file__).with_name("watcher.sh")
 def start_watcher(
     name: str, machine: MachineRecord, command: Sequence[str], *, after_s: float, disks: str | Path
 ) -> Child:
-    """Start a detached process that asks `command` in `after_s` seconds to switch the machine off (see watcher.sh).
+    """Start a detached process that runs `command` after `after_s` seconds to stop the machine (see watcher.sh).
 
-    It asks earlier when the file system of the directory `disks` was full and has room again.
+    It also runs `command` when the file system of the directory `disks` was full and has room again.
 
     Raises:
         PyroError: UNAVAILABLE, MISSING_PROGRAM.

@@ -141,7 +141,7 @@ def test_a_port_that_something_else_answers_does_not_make_a_service_ready(servic
     ready = ReadyPort(LOOPBACK, 18577)
     first = shell("first", f'exec python3 -c "{line}; s.accept()[0].recv(1); s.accept()"', ready=ready, timeout_s=30)
     assert services.start(first).report.state is GuestServiceState.RUNNING
-    with pytest.raises(PyroError, match="something else answers, or is being started") as caught:
+    with pytest.raises(PyroError, match="already uses the port") as caught:
         services.start(shell("second", "sleep 600", ready=ready, timeout_s=30))
     assert caught.value.code is ErrorCode.CONFLICT
     assert "second" not in [each.name for each in services.list()]
@@ -153,7 +153,7 @@ def test_two_services_are_not_started_at_one_port_at_a_time(guest: Guest, servic
     with guest.session() as session, ThreadPoolExecutor() as pool:
         starting = pool.submit(GuestServices(session).start, slow)
         wait_until(lambda: "slow" in [each.name for each in services.list()], timeout_s=20, what="the first start")
-        with pytest.raises(PyroError, match="is being started"):
+        with pytest.raises(PyroError, match="already uses the port"):
             services.start(shell("second", "sleep 600", ready=ReadyPort(LOOPBACK, 18578), timeout_s=30))
         services.stop("slow", grace_s=0.1)
         assert starting.result().report.state is GuestServiceState.STOPPED

@@ -33,7 +33,7 @@ def test_a_fresh_machine_is_fit_cold_and_told_how_to_go_on(private_paths: Paths)
     assert report.exit_status == 0
     assert report.environment.state == "missing"
     assert report.acceleration.accelerator == "tcg"
-    assert report.acceleration.reason == "PYRO_ACCEL=tcg asks for it"
+    assert report.acceleration.reason == "PYRO_ACCEL=tcg requests it"
     assert not report.acceleration.proven_by_boot
     assert report.daily_loop.status == "cold"
     assert "pyro prepare debian:12" in report.runtime.capabilities.reason

@@ -115,7 +115,7 @@ class TestProof:
         assert [machine.killed for machine in driver.machines] == [True]
         error = refusal(tmp_path, require_kvm=True)
         assert error.code is ErrorCode.UNSUPPORTED
-        assert "did not get to user space" in error.message
+        assert "did not reach user space" in error.message
 
     def test_qemu_refusing_the_device_means_tcg(self, driver: Driver, tmp_path: Path) -> None:
         driver.error = PyroError(ErrorCode.UNAVAILABLE, "Could not access KVM kernel module")

@@ -1,3 +1,3 @@
-"""The driver without a machine: the agent as a process of this host, in a private directory. It isolates nothing."""
+"""Host compat: the driver that runs the agent as a process of this host, without any isolation."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Host compat: the agent that runs in guests, as a plain process under the same keeper.
+"""Host compat: run the guest agent as a plain process, under the same keeper as a VMM.
 
-Templates, networks and drives need a guest, and are refused.
+Templates, networks and drives require a VM and are not supported.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from pyro_mcp.vmm.template import VmmIdentity
 from pyro_mcp.vmm.transport import lane_path, listen_lanes
 
 START_TIMEOUT_S = 30.0
-#: The private directory in the machine's state directory that stands for the guest.
+#: The private directory, in the machine's state directory, that replaces the guest's disks.
 ROOT = "host-root"
 
-# Says the pid that the agent will have, and becomes it.
-_SAY_PID = 'printf \'{"child-pid": %d}\' "$$" >"/proc/self/fd/$0"; exec "$@"'
+# Reports the pid, then executes the agent under it.
+_REPORT_PID = 'printf \'{"child-pid": %d}\' "$$" >"/proc/self/fd/$0"; exec "$@"'
 
 
 class CompatMachine(KeptMachine):
-    """A running, or ended, agent on this host."""
+    """An agent on this host, running or ended."""
 
-    # Processes that a command left running have no namespace that ends with the agent.
+    # Without a PID namespace, processes that a command left running don't end with the agent.
     has_tree = True
 
 
@@ -45,7 +45,7 @@ class CompatDriver:
     features = Features(templates=False, network=False, drives=False)
 
     def probe(self) -> DriverProbe:
-        """Say what there always is: Python itself."""
+        """Return the Python interpreter, which is always available."""
         return DriverProbe(
             self.kind,
             found=True,
@@ -55,14 +55,14 @@ class CompatDriver:
         )
 
     def identity(self) -> VmmIdentity:
-        """Return which Python runs the agent."""
+        """Return the identity of the Python interpreter."""
         return VmmIdentity(sys.executable, platform.python_version(), "")
 
     def boot(self, plan: BootPlan) -> Machine:
-        """Start the agent. Kernel, initramfs and memory file have no meaning here."""
+        """Start the agent. Kernel, initramfs and memory file are ignored."""
         spec = plan.spec
         if spec.drives or spec.network_fd is not None:
-            raise _needs_a_guest("drives and no network")
+            raise _unsupported("drives or networks")
         with started(
             spec,
             CompatMachine,
@@ -75,45 +75,45 @@ class CompatDriver:
             return machine
 
     def save(self, machine: Machine, directory: Path) -> None:
-        """Refuse: there is no machine whose state could be saved. The agent is ended."""
+        """Refuse: there is no VM whose state could be saved. The agent is killed."""
         del directory
         machine.kill()
-        raise _needs_a_guest("templates")
+        raise _unsupported("templates")
 
     def restore(self, plan: RestorePlan) -> Machine:
-        """Refuse: there is no machine to be restored."""
+        """Refuse: there is no VM to restore."""
         del plan
-        raise _needs_a_guest("templates")
+        raise _unsupported("templates")
 
     def attach(self, record: MachineRecord) -> Machine:
-        """Take up an agent by its record."""
+        """Attach to an agent by its record."""
         return CompatMachine(record)
 
 
 def _prepare(spec: MachineSpec, info_fd: int, inherited: ExitStack) -> Command:
     root = spec.state_dir / ROOT if spec.host_tree is None else spec.host_tree.workspace
-    with os_errors(f"make the directories of {spec.vm_id}"):
+    with os_errors(f"create the directories of {spec.vm_id}"):
         os.makedirs(root, 0o700, exist_ok=True)
         (listener,) = listen_lanes(spec.runtime_dir, 1)
         inherited.enter_context(listener)
         listener.listen(LANES)
-        # One listening socket takes all connections, under the names that lanes have.
+        # A single socket accepts all connections, under the names of all lanes.
         for lane in range(1, LANES):
             os.symlink(lane_path(spec.runtime_dir, 0).name, lane_path(spec.runtime_dir, lane))
     agent = [
-        # Of this very package, so that host and agent are of one version.
+        # From this package, so that host and agent have the same version.
         *own_python("pyro_mcp.guest.main:serve_host"),
         *("--listen-fd", str(listener.fileno()), "--root", os.fspath(root)),
         *(() if spec.host_tree is None else ("--baseline", os.fspath(spec.host_tree.baseline))),
     ]
-    # timeout(1) is the parent: if it is killed, the agent must not go on without its bound.
+    # timeout(1) is the parent: if it is killed, the agent must not outlive its time limit.
     bound = [os.fspath(programs.find_program("setpriv")), "--pdeathsig", "KILL", "--"]
-    return Command([*bound, "/bin/sh", "-c", _SAY_PID, str(info_fd), *agent], [listener.fileno()])
+    return Command([*bound, "/bin/sh", "-c", _REPORT_PID, str(info_fd), *agent], [listener.fileno()])
 
 
-def _needs_a_guest(what: str) -> PyroError:
+def _unsupported(what: str) -> PyroError:
     return PyroError(
         ErrorCode.UNSUPPORTED,
-        f"host compat has no {what}: that needs a guest",
-        hint="Leave out `--allow-host-compat`; `pyro doctor` says what a guest needs.",
+        f"host compat does not support {what}: they require a VM",
+        hint="Omit `--allow-host-compat`; `pyro doctor` shows what a VM requires.",
     )

@@ -1,9 +1,9 @@
-"""QEMU's command line: one table of devices, read from top to bottom.
+"""Build QEMU's command line.
 
-Each device is connected by a descriptor that QEMU inherits, so that its jail needs no path of ours.
+Every device is backed by an inherited descriptor, so that the jail needs no access to host paths.
 
-The parts that a template fixes (machine, processor, number and order of devices) must not depend on anything but the
-`Hardware`: a clone is started with the same and fails otherwise.
+The parts that must match between a template and its clones (machine, processor, number and order of devices) may depend
+only on `Hardware`.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from pyro_mcp.model.limits import Shape
 KERNEL = "/boot/kernel"
 INITRAMFS = "/boot/initramfs"
 
-# Between 32 and 1024 MiB makes no difference in speed; QEMU reserves it and touches what it uses.
+# Sizes from 32 to 1024 MiB are equally fast. QEMU reserves all of it, but touches only what it uses.
 _TRANSLATION_CACHE_MIB = 64
 
-# `spawn=deny` also forbids exec, so nothing can be run from inside QEMU, and migration must go through a descriptor.
+# `spawn=deny` also forbids exec, so no program can be run from inside QEMU, and migration must use a descriptor.
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
-# The same in all machines: each has a network of its own, and clones must not differ.
+# The same in all machines: each has its own network, and clones must not differ from their template.
 _MAC = "52:54:00:70:79:72"
 
 
 class Ram(StrEnum):
-    """Say what happens to the file behind a guest's memory."""
+    """How a guest's memory is backed by a file."""
 
-    NONE = "none"  # plain memory, no file
-    WRITTEN = "on"  # what the guest writes goes into the file: it becomes a template
-    COPIED_ON_WRITE = "off"  # the file is a template, which stays as it is
+    NONE = "none"  # anonymous memory
+    WRITTEN = "on"  # shared: the file becomes a template's memory
+    COPIED_ON_WRITE = "off"  # private: the file is a template's memory, which is not modified
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """The hardware that a guest sees, and a template fixes."""
+    """The virtual hardware, which must be the same in a template and its clones."""
 
     shape: Shape
     accelerator: Accelerator
@@ -55,7 +55,7 @@ class DriveWiring:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """The descriptors behind the devices. Listening sockets for lanes and monitor, a connected one for the network."""
+    """The descriptors behind the devices: listening sockets for lanes and monitor, a connected one for the network."""
 
     drives: tuple[DriveWiring, ...]
     lanes: tuple[int, ...]
@@ -63,7 +63,7 @@ class Wiring:
     network: int | None
     ram: int | None = None
     ram_use: Ram = Ram.NONE
-    #: Whether this QEMU (8.2 and later) can open a template's memory for reading only.
+    #: Whether QEMU can open a template's memory read-only (8.2 and later).
     ram_read_only: bool = False
 
     def descriptors(self) -> list[int]:
@@ -73,11 +73,11 @@ class Wiring:
 
 
 def arguments(hardware: Hardware, wiring: Wiring, *, firmware: str, append: str | None) -> list[str]:
-    """Return QEMU's arguments. With `append` (the kernel's command line) it boots; else it waits to be restored."""
+    """Return QEMU's arguments. With `append`, the kernel command line, it boots; otherwise it waits for a restore."""
     shape = hardware.shape
     return [
-        # rtc: the guest has the time before anybody tells it. x-option-roms: qboot loads the kernel by itself.
-        # pit: nobody turns it off in a guest that does not use it, and it wakes QEMU 36 times a second.
+        # rtc: gives the guest the time at boot. x-option-roms: not needed, since qboot loads the kernel itself.
+        # pit: the guest does not use it but never turns it off, and it would wake QEMU 36 times a second.
         *("-M", f"microvm,rtc=on,pit=off,x-option-roms=off{',memory-backend=ram' if wiring.ram is not None else ''}"),
         *("-bios", firmware),
         *("-accel", _accelerator(hardware.accelerator)),
@@ -87,10 +87,10 @@ def arguments(hardware: Hardware, wiring: Wiring, *, firmware: str, append: str 
         "-nodefaults",
         "-no-user-config",
         *("-display", "none"),
-        # A guest that panics or reboots (panic=-1 makes the one the other) ends its VMM.
+        # A guest that reboots ends its VMM, and so does a panic (panic=-1 turns it into a reboot).
         "-no-reboot",
         *("-sandbox", _SANDBOX),
-        # QEMU's own messages and the console go the same way, through the keeper.
+        # QEMU's own messages and the guest's console both go through the keeper.
         *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
         *_drives(wiring.drives),
         *_network(wiring.network),
@@ -106,7 +106,7 @@ def arguments(hardware: Hardware, wiring: Wiring, *, firmware: str, append: str 
 
 
 def revision() -> str:
-    """Return a digest of what every machine is made of: templates of another one do not fit."""
+    """Return a digest of the arguments that all machines share: templates made with others are incompatible."""
     import hashlib
 
     wiring = Wiring((DriveWiring(0, read_only=True, volatile=False),), (0,), 0, None, 0, Ram.COPIED_ON_WRITE)
@@ -126,15 +126,15 @@ def _accelerator(accelerator: Accelerator) -> str:
 def _processor(accelerator: Accelerator) -> str:
     if accelerator is Accelerator.KVM:
         return "host"
-    # Nehalem boots faster than `max`. rdrand seeds the guest's random pool at once. Without arat the kernel thinks that
-    # its timer stops in deep sleep, and keeps a periodic tick: 5 % of a core for an idle guest.
+    # Nehalem boots faster than `max`. rdrand seeds the guest's random pool immediately. Without arat the kernel assumes
+    # that its timer stops in deep sleep, and keeps a periodic tick: 5 % of a core for an idle guest.
     return "Nehalem-v1,+rdrand,+arat"
 
 
 def _memory(shape: Shape, wiring: Wiring) -> list[str]:
     if wiring.ram is None:
         return []
-    # QEMU reopens it through /proc: before 8.2 for writing, even where share=off never writes to it.
+    # QEMU reopens it through /proc: before 8.2 for writing, although with share=off it never writes to it.
     options = f"size={shape.mem_mib}M,mem-path=/proc/self/fd/{wiring.ram},share={wiring.ram_use.value}"
     if wiring.ram_read_only and wiring.ram_use is Ram.COPIED_ON_WRITE:
         options += ",readonly=on,rom=off"
@@ -147,18 +147,18 @@ def _drives(drives: tuple[DriveWiring, ...]) -> list[str]:
         options = {
             "driver": "file",
             "node-name": f"disk{number}",
-            # A duplicate of the descriptor in this set; auto-read-only would ask for another access mode.
+            # A duplicate of the descriptor in this set; auto-read-only would request another access mode.
             "filename": f"/dev/fdset/{number}",
             "read-only": "on" if drive.read_only else "off",
             "auto-read-only": "off",
-            # The host's own locks and stamps guard the files; a lock left by QEMU would outlive nothing.
+            # Our own locks and stamps already protect the files.
             "locking": "off",
-            # All processes are on one host, so what the host caches is true. By default each restore would throw the
-            # cached base image away, for every VM, and write the new disks out.
+            # All processes are on one host, so its page cache is coherent. By default, each restore would drop the
+            # cached base image, for every VM, and flush the new disks.
             "drop-cache": "off",
         }
         if not drive.read_only:
-            # The host gets back the blocks that the guest's file system frees.
+            # Blocks freed by the guest's file system are freed on the host.
             options["discard"] = "unmap"
         if drive.volatile:
             options["cache.no-flush"] = "on"
@@ -169,7 +169,7 @@ def _drives(drives: tuple[DriveWiring, ...]) -> list[str]:
 
 
 def _network(fd: int | None) -> list[str]:
-    # Without a network the card is there and leads nowhere, so that one template serves both.
+    # Without a network the card exists but is not connected, so that one template serves both cases.
     if fd is None:
         return ["-device", f"virtio-net-device,mac={_MAC}"]
     return [

@@ -1,6 +1,6 @@
-"""The QEMU on this host: its path, version, identity, and the files that it needs.
+"""Find this host's QEMU: its path, version, identity, and the files that it needs.
 
-The results of running it are cached, and valid as long as none of these files changes.
+The results are cached and stay valid until one of these files changes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SCHEMA = 3
 _ASK_TIMEOUT_S = 20.0
 _FIRMWARE = ("qboot.rom", "bios-microvm.bin")
 _FIRMWARE_DIRECTORIES = ("/usr/share/qemu", "/usr/share/qemu-kvm", "/usr/share/seabios", "/usr/local/share/qemu")
-# Compiled only where QEMU is asked: a start reads what was found out the last time.
+# Compiled only when QEMU is examined: usually the cached results are used.
 _VERSION = r"QEMU emulator version (\d+)\.(\d+)(?:\.(\d+))?"
-# Debian's QEMU comes with fifty libraries and 12,000 symbols, all bound before main(), each looked for in one library
-# after the other. Half of them are in these two: searched first, they make the start 3 ms (of 17) faster.
+# Debian's QEMU has fifty libraries and 12,000 symbols, all bound before main(), each looked up in one library after the
+# other. Half of them are in these two: searching these first makes the start 3 ms (of 17) faster.
 _SEARCHED_FIRST = ("libc.so.6", "libcrypto.so.3")
 _LIBRARY = r"(?m)^\s*(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)$"
 
@@ -39,25 +39,25 @@ Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class QemuBinary:
-    """A QEMU that was found, asked for its version, and whose libraries are known."""
+    """An installed QEMU, with its version and libraries."""
 
     path: str
     version: str
     firmware: str
-    #: The dynamic loader, by the name that is written into the binary, and every shared library.
+    #: The dynamic loader, by the name recorded in the binary, and every shared library.
     libraries: tuple[str, ...]
-    #: The directories that hold the libraries, and links by which they are also called (name, target).
+    #: The directories of the libraries, and symbolic links to these directories (name, target).
     directories: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
-    #: Libraries to be searched for symbols before the others, because most symbols are found there.
+    #: Libraries to be searched for symbols first, because they define most symbols.
     preload: tuple[str, ...]
-    #: Size, inode and modification time of the binary, the firmware and each library. Not the change time: anybody who
-    #: makes a hard link to a library moves it.
+    #: Size, inode and mtime of the binary, the firmware and each library. Not the ctime, which changes when a hard link
+    #: to a library is created.
     stamps: tuple[Stamp, ...]
 
     @property
     def identity(self) -> VmmIdentity:
-        """Return what tells this QEMU apart from every other, and from itself after an upgrade."""
+        """Return the identity, which differs between installations and changes with an upgrade."""
         import hashlib
 
         digest = hashlib.sha256(json.dumps([self.files(), self.stamps]).encode()).hexdigest()
@@ -65,15 +65,15 @@ class QemuBinary:
 
     @property
     def opens_ram_read_only(self) -> bool:
-        """Return whether a private mapping of a file that QEMU may only read is possible (`rom=off`, since 8.2)."""
+        """Return whether QEMU supports private mappings of read-only files (`rom=off`, since 8.2)."""
         return _numbers(self.version) >= (8, 2, 0)
 
     def files(self) -> tuple[str, ...]:
-        """Return every file that the stamps are of, in their order."""
+        """Return the files of `stamps`, in the same order."""
         return (self.path, self.firmware, *self.libraries)
 
     def is_unchanged(self) -> bool:
-        """Return whether every file is still the one that was looked at."""
+        """Return whether all files are unchanged."""
         return _stamps(self.files()) == self.stamps
 
 
@@ -93,7 +93,7 @@ def find_binary(cache_dir: Path) -> QemuBinary:
 
 
 def parse_version(text: str) -> str:
-    """Return the version in what `qemu --version` prints, as `major.minor.micro`.
+    """Return the version from the output of `qemu --version`, as `major.minor.micro`.
 
     Raises:
         PyroError: UNSUPPORTED if there is none.
@@ -102,7 +102,7 @@ def parse_version(text: str) -> str:
     if found is None:
         raise PyroError(
             ErrorCode.UNSUPPORTED,
-            f"{PROGRAM} does not say its version, but: {text[:80]!r}",
+            f"{PROGRAM} --version printed no version: {text[:80]!r}",
             hint="Install QEMU from your distribution.",
         )
     return ".".join(part or "0" for part in found.groups())
@@ -119,7 +119,7 @@ def require_version(version: str) -> None:
     wanted = ".".join(map(str, MINIMUM_VERSION))
     raise PyroError(
         ErrorCode.UNSUPPORTED,
-        f"QEMU {version} is too old: {wanted} or later is needed",
+        f"QEMU {version} is too old: {wanted} or later is required",
         hint=f"Upgrade it: {programs.install_command([PROGRAM])}".rstrip(": "),
         details={"version": version, "minimum": wanted},
     )
@@ -131,7 +131,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _ask(path: str) -> QemuBinary:
     version = parse_version(process.run([path, "--version"], timeout_s=_ASK_TIMEOUT_S).text)
-    # ldd runs the binary's own loader, which also follows the libraries' libraries.
+    # ldd runs the binary's own loader, and so includes indirect dependencies.
     listing = process.run(["ldd", path], timeout_s=_ASK_TIMEOUT_S, check=False).text
     libraries = tuple(dict.fromkeys(re.findall(_LIBRARY, listing)))
     firmware = _find_firmware()
@@ -158,7 +158,7 @@ def _find_firmware() -> str:
     raise PyroError(
         ErrorCode.MISSING_PROGRAM,
         f"QEMU's firmware for microvm machines ({' or '.join(_FIRMWARE)}) is not installed",
-        hint="Install QEMU's system data, which your distribution may keep in a package of its own (qemu-system-data).",
+        hint="Install QEMU's system data, which your distribution may package separately (qemu-system-data).",
     )
 
 
@@ -168,7 +168,7 @@ def _stamps(files: tuple[str, ...]) -> tuple[Stamp, ...] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise from_os_error(error, f"look at {error.filename}") from error
+        raise from_os_error(error, f"examine {error.filename}") from error
     return tuple((stat.st_size, stat.st_ino, stat.st_mtime_ns) for stat in found)
 
 

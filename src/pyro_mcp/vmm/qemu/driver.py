@@ -1,4 +1,4 @@
-"""The QEMU driver: boot, save, restore, attach. QEMU never runs without its jail."""
+"""The QEMU driver: boot, save, restore, attach. QEMU always runs inside its jail."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LAUNCH_TIMEOUT_S = 30.0
 RESTORE_TIMEOUT_S = 30.0
 SAVE_TIMEOUT_S = 60.0
 
-# x-ignore-shared: the memory is in its file already and not in the stream. events: told when done, so nobody polls.
+# x-ignore-shared: the memory is already in its file, so it is not part of the stream. events: completion is signalled.
 _CAPABILITIES = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
 _MIB = 1024 * 1024
 
 
 class QemuDriver:
-    """Runs machines with QEMU. `cache_dir` keeps what was found out about the binary."""
+    """Runs machines with QEMU. `cache_dir` caches the results of examining it."""
 
     kind = VmmKind.QEMU
     features = Features(templates=True, network=True, drives=True)
@@ -44,7 +44,7 @@ class QemuDriver:
         self._cache_dir = cache_dir
 
     def probe(self) -> DriverProbe:
-        """Look whether this host has QEMU, bubblewrap and the firmware, without booting anything."""
+        """Check whether this host has QEMU, bubblewrap and the firmware, without booting anything."""
         problems = [Problem(error.message, error.hint) for error in jail.missing()]
         try:
             binary = find_binary(self._cache_dir)
@@ -63,13 +63,13 @@ class QemuDriver:
             problems=tuple(problems),
             details={
                 "firmware": binary.firmware,
-                "acceleration": verdict.reason if verdict else f"no guest was booted with {jail.KVM_DEVICE} yet",
+                "acceleration": verdict.reason if verdict else f"{jail.KVM_DEVICE} has not been tested yet",
                 "acceleration_remedy": verdict.remedy if verdict else "",
             },
         )
 
     def identity(self) -> VmmIdentity:
-        """Return which QEMU would run a machine now, and how this driver would call it."""
+        """Return the identity of the QEMU that would run a machine now, including the arguments this driver uses."""
         found = find_binary(self._cache_dir).identity
         return type(found)(found.path, found.version, f"{found.fingerprint}.{argv.revision()}.{kernel_line_revision()}")
 
@@ -100,13 +100,11 @@ class QemuDriver:
     def save(self, machine: Machine, directory: Path) -> None:
         """Write a machine's state, and end it."""
         if not isinstance(machine, QemuMachine) or machine.memory_fd < 0:
-            raise PyroError(
-                ErrorCode.UNSUPPORTED, "only a machine that this process booted to be a template can be saved"
-            )
+            raise PyroError(ErrorCode.UNSUPPORTED, "only a machine that this process booted as a template can be saved")
         deadline = Deadline(SAVE_TIMEOUT_S, "QEMU to write its state")
         try:
             with machine.monitor(deadline) as monitor:
-                # Not stopped before: a machine that ran when it was saved goes on by itself once it is restored.
+                # Not stopped first: a machine that was running when it was saved continues automatically when restored.
                 _write_state(monitor, directory / DEVICE_STATE, deadline)
                 monitor.quit(deadline)
             fault_point("vmm.state_written")
@@ -133,12 +131,12 @@ class QemuDriver:
                 return machine
 
     def attach(self, record: MachineRecord) -> Machine:
-        """Take up a machine by its record."""
+        """Attach to a machine by its record."""
         return QemuMachine(record)
 
     @contextmanager
     def _doubting_kvm(self, accelerator: Accelerator) -> Generator[None]:
-        """Have KVM proven again if a machine that is started with it fails."""
+        """Make the next start test KVM again if the block fails to start a machine with it."""
         try:
             yield
         except PyroError:
@@ -175,20 +173,20 @@ def _await_migration(monitor: QmpClient, deadline: Deadline) -> None:
         answer = cast("Message", monitor.execute("query-migrate", deadline))
         raise PyroError(
             ErrorCode.CORRUPT,
-            f"QEMU could not move the machine's state: {answer.get('error-desc', event.get('status'))}",
+            f"QEMU could not save or load the machine's state: {answer.get('error-desc', event.get('status'))}",
             hint="It is rebuilt at the next start.",
         )
 
 
 def create_memory(size_bytes: int) -> int:
-    """Make a file in memory for a guest's memory, and return its descriptor. The caller closes it.
+    """Create an anonymous file for a guest's memory, and return its descriptor. The caller closes it.
 
-    Anybody may write to it by its mode, because QEMU reopens it as the user it runs as; nobody else has it to open.
+    Its mode lets any user write, because QEMU reopens it under its own uid; no other process has access to it.
 
     Raises:
         PyroError: NO_SPACE and others.
     """
-    with os_errors("make the guest's memory"):
+    with os_errors("create the guest's memory"):
         fd = os.memfd_create("guest-memory", os.MFD_CLOEXEC)
         try:
             os.fchmod(fd, 0o666)
@@ -200,9 +198,9 @@ def create_memory(size_bytes: int) -> int:
 
 
 def save_memory(fd: int, path: Path) -> None:
-    """Write what is in the memory `fd` to the new file `path`, synced; untouched pages become holes.
+    """Write the memory `fd` to the new file `path`, synced; untouched pages become holes.
 
-    QEMU may reopen the file as the user it runs as, to read: its directory keeps everybody else out.
+    Its mode lets any user access it, because QEMU reopens it under its own uid; its directory keeps other users out.
 
     Raises:
         PyroError: CONFLICT if it exists; NO_SPACE, PERMISSION and others.

@@ -1,10 +1,10 @@
-"""The jail around QEMU: what of the host it can see, and who it is there.
+"""The jail around QEMU: the parts of the host that it can see, and its identity.
 
-Where the host does not permit the jail, there is an error and no VM.
+If the host does not permit the jail, starting a VM fails.
 
-Inside: namespaces of its own (user, processes, network, IPC, host name, cgroups), no capabilities, an empty root
-file system with QEMU's binary, libraries and firmware read-only, and a /proc that shows QEMU alone. Everything else
-it has are the descriptors it was given.
+Inside, QEMU has its own namespaces (user, PID, network, IPC, host name, cgroup), no capabilities, an empty root file
+system with its binary, libraries and firmware read-only, and a /proc that shows only QEMU. Apart from that it has only
+the descriptors that it inherits.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.qemu.binary import QemuBinary
 
 KVM_DEVICE = "/dev/kvm"
-#: Who QEMU is in its own user namespace: nobody.
+#: QEMU's uid and gid in its own user namespace: nobody.
 INNER_ID = 65534
 
-# Uids that no distribution gives to anybody: the range that systemd keeps for containers' users ends below.
+# A range of uids that no distribution assigns: it starts above the range that systemd reserves for containers.
 _FIRST_UID = 1879048192
 _UID_BITS = 20
 
@@ -45,9 +45,9 @@ def command(
 ) -> list[str]:
     """Return the command that runs QEMU in its jail.
 
-    To `info_fd` bubblewrap writes a JSON object with QEMU's pid as the host sees it. `data` are files in the jail and
-    the descriptors that they are copied from; `devices` are device nodes of the host. `filter_fd` holds the filter of
-    system calls (`seccomp.program`).
+    bubblewrap writes a JSON object with QEMU's pid on the host to `info_fd`. `data` maps files in the jail to the
+    descriptors that they are copied from; `devices` are device nodes of the host. `filter_fd` contains the system call
+    filter (`seccomp.program`).
 
     Raises:
         PyroError: MISSING_PROGRAM.
@@ -56,7 +56,7 @@ def command(
         os.fspath(programs.find_program("bwrap")),
         *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
         *("--uid", str(INNER_ID), "--gid", str(INNER_ID), "--cap-drop", "ALL"),
-        # QEMU is process 1 of its namespace: its end is the end of everything in there.
+        # QEMU is PID 1 of its namespace, so that every process in it ends with QEMU.
         *("--die-with-parent", "--as-pid-1", "--new-session"),
         *("--clearenv", *_environment(binary)),
         *("--proc", "/proc", "--dir", "/boot"),
@@ -73,7 +73,7 @@ def command(
 
 
 def missing() -> list[PyroError]:
-    """Return an error for each program that the jail needs and that is not there."""
+    """Return an error for each program that the jail needs and that is not installed."""
     return [programs.missing_program(name) for name in ("bwrap", "setpriv") if programs.look_up(name) is None]
 
 
@@ -83,7 +83,7 @@ def devices(accelerator: Accelerator) -> list[str]:
 
 
 def groups(accelerator: Accelerator) -> list[int]:
-    """Return the groups that a VMM with a uid of its own needs: the one that may open the KVM device, if any."""
+    """Return the supplementary groups of a VMM with its own uid: the one with access to the KVM device, if any."""
     if accelerator is not Accelerator.KVM:
         return []
     try:
@@ -94,9 +94,9 @@ def groups(accelerator: Accelerator) -> list[int]:
 
 
 def outer_uid() -> int | None:
-    """Return the uid for a new VMM: one that nobody else has if this process is root, else None (this user's own).
+    """Return the uid for a new VMM: an unused one if this process is root, otherwise None (this user's own).
 
-    Root of a user namespace that lacks these uids (a rootless container's) is an ordinary user outside of it.
+    Root in a user namespace that lacks these uids (a rootless container) is treated as an ordinary user.
     """
     if os.geteuid() != 0 or not _is_mapped(_FIRST_UID, 1 << _UID_BITS):
         return None
@@ -110,26 +110,26 @@ def _is_mapped(first: int, count: int) -> bool:
 
 
 def explain(output: str) -> PyroError | None:
-    """Return what to tell the user if `output` shows that this host does not permit the jail, else None."""
+    """Return an error if `output` shows that this host does not permit the jail, otherwise None."""
     if "bwrap:" not in output:
         return None
     line = next(line for line in output.splitlines() if "bwrap:" in line).strip()
     if "namespace" in line or "uid map" in line or "gid map" in line or "Operation not permitted" in line:
         return PyroError(
             ErrorCode.PERMISSION,
-            f"this host does not let bubblewrap make the VMM's jail ({line})",
+            f"this host does not allow bubblewrap to create the VMM's jail ({line})",
             hint="Allow user namespaces: sysctl user.max_user_namespaces=15000; on Debian also"
             " sysctl kernel.unprivileged_userns_clone=1; on Ubuntu an AppArmor profile for bwrap, or"
             " sysctl kernel.apparmor_restrict_unprivileged_userns=0; in a container, run it with `--privileged`.",
         )
-    return PyroError(ErrorCode.UNAVAILABLE, f"bubblewrap could not make the VMM's jail: {line}")
+    return PyroError(ErrorCode.UNAVAILABLE, f"bubblewrap could not create the VMM's jail: {line}")
 
 
 def _visible(binary: QemuBinary) -> list[str]:
-    """Return the arguments that show QEMU its own files, each under the names by which it looks for them.
+    """Return the arguments that mount QEMU's own files, under the names by which it looks them up.
 
-    Whole library directories: a mount for each of fifty libraries would take longer than the rest of a restore.
-    They hold what the distribution gives to everybody.
+    Library directories are mounted as a whole: one mount for each of fifty libraries would take longer than the rest of
+    a restore. They contain only the distribution's public files.
     """
     found: list[str] = []
     for path in (*binary.directories, _LOADER_CACHE, binary.path, binary.firmware):
@@ -140,7 +140,7 @@ def _visible(binary: QemuBinary) -> list[str]:
 
 
 def _environment(binary: QemuBinary) -> list[str]:
-    # Threads that come and go would each get an arena of their own otherwise.
+    # Otherwise each short-lived thread would get its own arena.
     found = ["--setenv", "MALLOC_ARENA_MAX", "2"]
     if binary.preload:
         found += ["--setenv", "LD_PRELOAD", " ".join(binary.preload)]

@@ -11,28 +11,28 @@ from pyro_mcp.model.kinds import Accelerator
 _COMMON = (
     "console=ttyS0",
     "quiet",
-    # A panic reboots at once, by triple fault; with -no-reboot the VMM ends then. There is no other reset line.
+    # A panic reboots immediately, which with -no-reboot ends the VMM. A microvm can be reset only by a triple fault.
     "panic=-1",
     "reboot=t",
-    # Hardware a microvm does not have, and seconds spent looking for it.
+    # Hardware that a microvm lacks, and that the kernel would probe for seconds.
     "pci=off",
     "i8042.nokbd",
     "i8042.noaux",
-    # The kernel's ciphers are as right as they were when it was built.
+    # Self-tests of the kernel's ciphers are not needed at each boot.
     "cryptomgr.notests",
-    # The guest is one workload in a jail of its own; it need not defend its user from its own kernel.
+    # The guest is a single trust domain: its kernel need not protect the workload from itself.
     "mitigations=off",
     "lsm=",
     "audit=0",
     # The pool is seeded from the processor at boot, and by the agent after each restore.
     "random.trust_cpu=on",
-    # Memory is zeroed by the host already; zeroing it again would put every page into the template.
+    # The host already zeroes the memory; doing so again would put every page into the template.
     "init_on_alloc=0",
-    # With one or two processors an expedited grace period costs nothing, and setting up namespaces waits for several.
+    # With few processors an expedited grace period is cheap, and setting up namespaces waits for several.
     "rcupdate.rcu_expedited=1",
 )
-# Without address randomisation a program's code lies where it lay the last time, so that TCG's translation of it still
-# fits: this halves the time of an exec.
+# Without address randomization a program's code is at the same address each time, so that TCG can reuse its
+# translation: this halves the time of an exec.
 _TCG = ("norandmaps",)
 
 _SAMPLE_NS = 10_000_000
@@ -44,14 +44,14 @@ def kernel_line(accelerator: Accelerator, extra: Sequence[str] = ()) -> str:
     """Return the command line for a cold boot."""
     arguments = list(_COMMON)
     if accelerator is Accelerator.TCG:
-        # TCG's time stamp counter is the host's. The kernel can't calibrate it against an emulated timer on a busy
-        # host, calls it unstable then, and keeps a periodic tick for want of a better clock.
+        # TCG's time stamp counter is the host's. On a busy host, the kernel can't calibrate it against an emulated
+        # timer and considers it unstable; it would then keep a periodic tick.
         arguments += [*_TCG, "tsc=reliable", f"tsc_early_khz={measure_tsc_khz()}"]
     return " ".join([*arguments, *extra])
 
 
 def kernel_line_revision() -> str:
-    """Return a digest of the arguments that every boot has: templates booted with others are rebuilt."""
+    """Return a digest of the arguments common to all boots: templates booted with others are rebuilt."""
     import hashlib
 
     return hashlib.sha256(repr((_COMMON, _TCG)).encode()).hexdigest()[:8]
@@ -67,7 +67,7 @@ def measure_tsc_khz(sample_ns: int = _SAMPLE_NS) -> int:
         read = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(anchor))
         try:
             start_ns, start = _paired(read)
-            # Busy, because a sleeping process can be late by more than the precision that is wanted.
+            # A busy loop, because a sleep may overshoot by more than the required precision.
             while time.monotonic_ns() - start_ns < sample_ns:
                 pass
             end_ns, end = _paired(read)
@@ -77,7 +77,7 @@ def measure_tsc_khz(sample_ns: int = _SAMPLE_NS) -> int:
 
 
 def _paired(read: Callable[[], int]) -> tuple[int, int]:
-    """Return the time and the counter, read as close together as a few tries allow."""
+    """Return the time and the counter, read as simultaneously as possible."""
     found: list[tuple[int, int, int]] = []
     for _ in range(16):
         before = time.monotonic_ns()

@@ -1,7 +1,7 @@
-"""Whether KVM works on this host, proven by booting a guest in it.
+"""Test whether KVM works on this host by booting a guest with it.
 
-/dev/kvm may exist, take a machine, and never run an instruction of it. A proof holds for this boot of the host, and for
-the same kernel, QEMU and device.
+/dev/kvm may exist and accept a VM without ever executing an instruction of it. A result is valid for this boot of the
+host, and for the same kernel, QEMU and device.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from pyro_mcp.vmm.qemu.jail import KVM_DEVICE
 CACHE_FILE = "kvm.json"
 LOCK_FILE = "kvm.lock"
 
-# A guest that runs at all is done in half a second under KVM, and in two under TCG.
+# A working guest takes half a second under KVM, and two seconds under TCG.
 PROBE_TIMEOUT_S = 5.0
-# The VMM ends by itself after this, even if the prober is killed.
+# The VMM is killed after this time, even if this process is killed.
 _PROBE_TTL_S = 30.0
 _LOCK_TIMEOUT_S = 60.0
 _MEM_MIB = 256
 _CONSOLE_BYTES = 65536
-# These say that no VM can be started whatever executes it.
+# Errors that concern any accelerator.
 _NOT_ABOUT_KVM = {ErrorCode.MISSING_PROGRAM, ErrorCode.PERMISSION, ErrorCode.NO_SPACE}
 
 
@@ -48,10 +48,10 @@ class KvmVerdict:
 
 
 def kvm_verdict(driver: Driver, cache_dir: Path, kernel: Path | None) -> KvmVerdict:
-    """Return whether KVM works, from the last proof if it still holds, else by booting a guest (seconds, if it hangs).
+    """Return whether KVM works: from a cached result if still valid, otherwise by booting a guest (5 s if it hangs).
 
     Raises:
-        PyroError: BUSY if another process has been probing for a minute; what keeps QEMU from starting at all.
+        PyroError: BUSY if another process has been testing for a minute; errors that keep QEMU from starting at all.
     """
     known = known_verdict(driver, cache_dir)
     if known is not None:
@@ -59,25 +59,25 @@ def kvm_verdict(driver: Driver, cache_dir: Path, kernel: Path | None) -> KvmVerd
     if kernel is None:
         return KvmVerdict(
             usable=False,
-            reason=f"no guest was booted with {KVM_DEVICE} yet to prove that it works",
-            remedy="Build the guest image, which holds the kernel for that: `pyro env pull debian:12`",
+            reason=f"{KVM_DEVICE} has not been tested yet",
+            remedy="Build the guest image, which contains the kernel for the test: `pyro env pull debian:12`",
         )
     ensure_private_dir(cache_dir)
     with file_lock(cache_dir / LOCK_FILE, timeout_s=_LOCK_TIMEOUT_S, waiting_for="the test of KVM"):
         known = known_verdict(driver, cache_dir)
         if known is None:
-            known = _prove(driver, cache_dir, kernel)
+            known = _test(driver, cache_dir, kernel)
             write_cache(cache_dir / CACHE_FILE, {"circumstances": _circumstances(driver), "verdict": to_json(known)})
     return known
 
 
 def known_verdict(driver: Driver, cache_dir: Path) -> KvmVerdict | None:
-    """Return what is known without booting anything, or None if only a boot can tell."""
-    return _look_at_device() or _read_cached(cache_dir / CACHE_FILE, _circumstances(driver))
+    """Return the verdict if it is known without booting anything, otherwise None."""
+    return _check_device() or _read_cached(cache_dir / CACHE_FILE, _circumstances(driver))
 
 
 def forget_verdict(cache_dir: Path) -> None:
-    """Have the next start prove KVM again: a machine failed in it although it was proven."""
+    """Make the next start test KVM again, after a machine has failed to start with it."""
     with suppress(FileNotFoundError):
         os.unlink(cache_dir / CACHE_FILE)
 
@@ -85,10 +85,10 @@ def forget_verdict(cache_dir: Path) -> None:
 def boot_probe_guest(
     driver: Driver, accelerator: Accelerator, kernel: Path, cache_dir: Path, *, timeout_s: float = PROBE_TIMEOUT_S
 ) -> tuple[bool, str]:
-    """Boot the probe guest; return whether its user space ran in time, and the end of its console. Nothing is left.
+    """Boot the probe guest; return whether its user space ran in time, and the end of its console. Cleans up fully.
 
     Raises:
-        PyroError: what keeps QEMU from starting.
+        PyroError: the error that keeps QEMU from starting.
     """
     directory = ensure_private_dir(cache_dir / f".probe-{os.urandom(8).hex()}")
     try:
@@ -116,7 +116,7 @@ def boot_probe_guest(
         durable.remove_tree(directory)
 
 
-def _prove(driver: Driver, cache_dir: Path, kernel: Path) -> KvmVerdict:
+def _test(driver: Driver, cache_dir: Path, kernel: Path) -> KvmVerdict:
     try:
         ran, console = boot_probe_guest(driver, Accelerator.KVM, kernel, cache_dir)
     except PyroError as error:
@@ -124,18 +124,18 @@ def _prove(driver: Driver, cache_dir: Path, kernel: Path) -> KvmVerdict:
             raise
         return KvmVerdict(usable=False, reason=f"QEMU can't use {KVM_DEVICE}: {error.message}", remedy=_REPAIR)
     if ran:
-        return KvmVerdict(usable=True, reason="a guest booted with it")
-    words = console.splitlines()
-    last = f"; its console said last: {words[-1][:200]}" if words else ", and printed nothing"
-    reason = f"a guest booted with it did not get to user space within {PROBE_TIMEOUT_S:g} s{last}"
+        return KvmVerdict(usable=True, reason="a test guest booted with it")
+    lines = console.splitlines()
+    last = f"; the last line on its console: {lines[-1][:200]}" if lines else "; its console is empty"
+    reason = f"a test guest did not reach user space within {PROBE_TIMEOUT_S:g} s{last}"
     return KvmVerdict(usable=False, reason=reason, remedy=_REPAIR)
 
 
-_REPAIR = "Use a host whose virtualisation works; where it is nested, the outer hypervisor must support that."
+_REPAIR = "Use a host with working virtualisation; if it is itself a VM, its hypervisor must support nesting."
 
 
-def _look_at_device() -> KvmVerdict | None:
-    """Return why KVM is out of the question, or None."""
+def _check_device() -> KvmVerdict | None:
+    """Return why the KVM device can't be used, or None if it can."""
     try:
         found = os.stat(KVM_DEVICE)
     except OSError:
@@ -146,10 +146,10 @@ def _look_at_device() -> KvmVerdict | None:
             " module: modprobe kvm_intel, or modprobe kvm_amd",
         )
     if not stat.S_ISCHR(found.st_mode):
-        return KvmVerdict(usable=False, reason=f"{KVM_DEVICE} is no device", remedy=f"Remove it: rm {KVM_DEVICE}")
+        return KvmVerdict(usable=False, reason=f"{KVM_DEVICE} is not a device", remedy=f"Remove it: rm {KVM_DEVICE}")
     if os.geteuid() == 0:
-        # The VMM is not root, and gets the device's group if that has access.
-        reason = f"root may open {KVM_DEVICE}, but the VMM runs as another user, who may not"
+        # The VMM does not run as root, but is given the device's group if that has access.
+        reason = f"root may open {KVM_DEVICE}, but the VMM runs as another user, which may not"
         may_open = found.st_mode & 0o006 == 0o006 or (found.st_mode & 0o060 == 0o060 and found.st_gid != 0)
         remedy = f"Give it to a group: chgrp kvm {KVM_DEVICE} && chmod 660 {KVM_DEVICE}"
     else:
@@ -162,7 +162,7 @@ def _look_at_device() -> KvmVerdict | None:
 
 
 def _circumstances(driver: Driver) -> dict[str, object]:
-    """Return everything that the proof depends on."""
+    """Return everything that a result depends on."""
     found = os.stat(KVM_DEVICE)
     return {
         "boot_id": process.boot_id(),
@@ -192,9 +192,9 @@ _CODE_OFFSET = _ELF_HEADER_BYTES + _PROGRAM_HEADER_BYTES
 
 
 def initramfs() -> bytes:
-    """Return a cpio archive (format newc) with `/init` alone. The kernel brings its own `/dev/console`.
+    """Return a cpio archive (format newc) with only `/init`. The kernel provides `/dev/console` itself.
 
-    It is made byte by byte, so that only the kernel comes from the boot source.
+    The archive is built here, so that only the kernel is needed from the boot source.
     """
     archive = _cpio_entry("init", _init(), mode=0o100755) + _cpio_entry("TRAILER!!!", b"", mode=0)
     return archive + bytes(-len(archive) % 512)

@@ -1,4 +1,4 @@
-"""Starting one QEMU: descriptors, jail and keeper, until its monitor answers."""
+"""Start one QEMU: descriptors, jail and keeper, until its monitor answers."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 
 _MIB = 1024 * 1024
-# QEMU's own: the translation cache, its heap, and eight megabytes of stack for each of up to 64 disk threads and each
-# virtual processor. Reserved far more than used.
+# QEMU's own memory: the translation cache, its heap, and 8 MB of stack for each of up to 64 disk threads and each
+# virtual processor. Most of it is reserved but never used.
 _OWN_MEMORY_BYTES = 2048 * _MIB
 _BOOT_FILE_BYTES = 1024 * _MIB
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A machine to start: hardware, the guest's memory, and a kernel or nothing (then it waits to be restored)."""
+    """A machine to start: hardware, the guest's memory, and a kernel; without one, QEMU waits for a restore."""
 
     spec: MachineSpec
     hardware: argv.Hardware
     ram_fd: int | None = None
     ram_use: argv.Ram = argv.Ram.NONE
-    #: The name of the memory's file, where it is to become a template.
+    #: The file to save the memory to, if the machine is to become a template.
     ram_file: str = ""
     boot: BootFiles | None = None
     kernel_line: str | None = None
@@ -49,10 +49,10 @@ class Launch:
 
 @contextmanager
 def launched(binary: QemuBinary, launch: Launch, deadline: Deadline) -> Generator[tuple[QemuMachine, QmpClient]]:
-    """Start QEMU and yield the machine and its monitor. An exception, in the block too, ends the machine.
+    """Start QEMU and yield the machine and its monitor. The machine is killed if the block raises.
 
     Raises:
-        PyroError: what `started` raises; PERMISSION if this host does not permit the jail.
+        PyroError: the errors of `started`; PERMISSION if this host does not permit the jail.
     """
     spec = launch.spec
 
@@ -117,12 +117,12 @@ def _limits(launch: Launch, wiring: argv.Wiring) -> Limits:
     ram_bytes = launch.hardware.shape.mem_mib * _MIB
     sizes = [os.fstat(drive.fd).st_size for drive in wiring.drives if not drive.read_only]
     sizes += [os.fstat(wiring.ram).st_size] if wiring.ram is not None else []
-    # bubblewrap lays kernel and initramfs into the jail under the same limit.
+    # bubblewrap copies kernel and initramfs into the jail under the same limit.
     return Limits(data_bytes=ram_bytes + _OWN_MEMORY_BYTES, file_bytes=max([*sizes, _BOOT_FILE_BYTES]))
 
 
 def _open_filter(accelerator: Accelerator, inherited: ExitStack) -> int | None:
-    """Return a file with the filter of system calls. With KVM, whose calls were not measured, QEMU's own has to do."""
+    """Return a file with the system call filter. With KVM, whose calls were not traced, only QEMU's own applies."""
     if accelerator is not Accelerator.TCG:
         return None
     fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)

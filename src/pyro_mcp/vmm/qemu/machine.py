@@ -1,4 +1,4 @@
-"""A machine that QEMU runs."""
+"""A machine that is run by QEMU."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pyro_mcp.vmm.machine import KeptMachine
 from pyro_mcp.vmm.qemu.qmp import Message, QmpClient
 
 MONITOR = "qmp"
-# QEMU serves one connection at a time, and another process may have it.
+# QEMU serves one monitor connection at a time, which another process may be using.
 MONITOR_TIMEOUT_S = 2.0
 # What `query-status` reports after a write that failed with ENOSPC (QEMU's `werror=enospc`, the default).
 _IO_ERROR = "io-error"
 
 
 class QemuMachine(KeptMachine):
-    """A running, or ended, QEMU and its keeper.
+    """A QEMU, running or ended, and its keeper.
 
-    One that is to become a template has its memory in a file of this process's, which only the process that booted it
-    can save: written straight to a disk's file system, each page that the guest touches first would cost a boot more.
+    A machine that is to become a template has its memory in an anonymous file, so only the process that booted it can
+    save it. A file on a disk would slow down the boot, at each page that the guest touches for the first time.
     """
 
     def __init__(self, record: MachineRecord) -> None:
@@ -32,14 +32,14 @@ class QemuMachine(KeptMachine):
         self.memory_fd = -1
 
     def kill(self) -> None:
-        """End everything that belongs to the machine, at once."""
+        """Kill all processes of the machine."""
         try:
             super().kill()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Give back the memory, if this process has it."""
+        """Close the memory file, if this process has it."""
         fd, self.memory_fd = self.memory_fd, -1
         if fd >= 0:
             os.close(fd)
@@ -59,13 +59,13 @@ class QemuMachine(KeptMachine):
         return client
 
     def is_paused_on_error(self) -> bool:
-        """Return whether QEMU paused the guest because the host refused a write: its disk is full."""
+        """Return whether QEMU paused the guest because the host's disk is full."""
         return self._status() == _IO_ERROR
 
     def resume(self) -> bool:
-        """Continue a guest that is paused on an error; return whether it runs. The writes that failed are repeated.
+        """Continue a guest that is paused on an error; return whether it is running. QEMU retries the failed writes.
 
-        Where there is still no room, it is paused again at once.
+        If there is still no room, the guest is paused again immediately.
         """
         deadline = Deadline(MONITOR_TIMEOUT_S, "QEMU to continue the guest")
         try:
@@ -76,7 +76,7 @@ class QemuMachine(KeptMachine):
         return self._status() == "running"
 
     def _status(self) -> str:
-        deadline = Deadline(MONITOR_TIMEOUT_S, "QEMU to say what the guest does")
+        deadline = Deadline(MONITOR_TIMEOUT_S, "QEMU to report the guest's status")
         try:
             with self.monitor(deadline) as client:
                 answer = client.execute("query-status", deadline)
@@ -85,11 +85,11 @@ class QemuMachine(KeptMachine):
         return str(cast("Message", answer)["status"])
 
     def _ask_to_quit(self, timeout_s: float) -> bool:
-        deadline = Deadline(timeout_s, "QEMU to take the command to quit")
+        deadline = Deadline(timeout_s, "QEMU to accept the quit command")
         try:
             with self.monitor(deadline) as client:
                 client.quit(deadline)
         except PyroError:
-            # Stopped, stuck or gone: the next step of the ladder does not ask.
+            # Stopped, stuck or ended: `shutdown` continues with signals.
             return False
         return True

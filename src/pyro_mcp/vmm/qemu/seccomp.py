@@ -1,15 +1,15 @@
-"""The system calls that QEMU may make: a filter of ours below QEMU's own sandbox.
+"""The system calls that QEMU may make: a filter in addition to QEMU's own sandbox.
 
-QEMU's sandbox lists what it must not do and leaves three hundred calls; this lists what it needs. bubblewrap loads it
-right before it executes QEMU, so it holds for every thread from the first instruction on.
+QEMU's sandbox is a deny list that leaves three hundred calls; this is an allow list. bubblewrap loads it immediately
+before executing QEMU, so it applies to every thread from the first instruction on.
 
-The list is what strace saw QEMU do in our tests (boot, template, restore, network, snapshot, reset, disk export, stop),
-and a margin for other versions of QEMU and the C library. Any other call fails with ENOSYS, upon which the C library
-falls back to an older one where it can. A call of another architecture, or of the x32 ABI, whose numbers would slip
-through, kills.
+The list consists of the calls that strace recorded in our tests (boot, template, restore, network, snapshot, reset,
+disk export, stop), plus a margin for other versions of QEMU and the C library. Any other call fails with ENOSYS, so
+that the C library falls back to an older call if it can. Calls of another architecture, or of the x32 ABI, whose
+numbers would bypass the list, kill the process.
 
-The program is classic BPF (linux/filter.h, linux/seccomp.h). It takes five kinds of instruction, and no maintained
-library for it can be had from a package index.
+The program is classic BPF (linux/filter.h, linux/seccomp.h). It needs only five kinds of instructions, and there is no
+maintained library for it in a package index.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _MEASURED = {
     "epoll_ctl": 233, "set_mempolicy": 238, "get_mempolicy": 239, "openat": 257, "newfstatat": 262, "ppoll": 271,
     "set_robust_list": 273, "accept4": 288, "signalfd4": 289, "eventfd2": 290, "epoll_create1": 291, "preadv": 295,
     "pwritev": 296, "prlimit64": 302, "seccomp": 317, "getrandom": 318, "memfd_create": 319, "rseq": 334,
-    # bubblewrap needs it to become QEMU; from then on QEMU's own sandbox kills for it.
+    # bubblewrap needs it to execute QEMU; afterwards QEMU's own sandbox kills the process for it.
     "execve": 59,
 }  # fmt: skip
 _MARGIN = {
-    # How the same is done without the vDSO, in a signal handler, by a newer C library or QEMU, and at an abort.
+    # Equivalents used without the vDSO, in signal handlers, by newer versions of the C library or QEMU, and on abort.
     "fstat": 5, "rt_sigreturn": 15, "sched_yield": 24, "mremap": 25, "dup": 32, "nanosleep": 35, "getpid": 39,
     "sendto": 44, "recvfrom": 45, "shutdown": 48, "uname": 63, "fsync": 74, "ftruncate": 77, "gettimeofday": 96,
     "sigaltstack": 131, "restart_syscall": 219, "clock_gettime": 228, "clock_getres": 229, "tgkill": 234,
@@ -40,13 +40,13 @@ _MARGIN = {
 _CLONE_THREAD = 0x00010000
 _TCGETS, _TCSETS, _FIONBIO, _FIONREAD = 0x5401, 0x5402, 0x5421, 0x541B
 _PR_SET_NAME, _PR_SET_TIMERSLACK, _PR_MCE_KILL, _PR_SET_NO_NEW_PRIVS = 15, 29, 33, 38
-# Of these the kernel looks at 32 bits, so that the lower half of the argument decides: (number, argument, values).
+# The kernel uses only 32 bits of these arguments, so comparing the lower half suffices: (number, argument, values).
 _ONLY_WITH = {
     "ioctl": (16, 1, (_TCGETS, _TCSETS, _FIONBIO, _FIONREAD)),
     "prctl": (157, 0, (_PR_SET_NAME, _PR_SET_TIMERSLACK, _PR_MCE_KILL, _PR_SET_NO_NEW_PRIVS)),
 }
-# A new thread, never a new process. Flags of clone3 are in memory, where no filter sees them: it fails, and the C
-# library takes clone.
+# New threads only, no new processes. The flags of clone3 are in memory, where a filter can't see them: it fails, and
+# the C library falls back to clone.
 _CLONE = 56
 
 ALLOWED: dict[str, int] = {
@@ -62,7 +62,7 @@ _X32_BIT = 0x40000000
 
 
 def program() -> bytes:
-    """Return the filter as an array of `struct sock_filter`, as `bwrap --seccomp` takes it."""
+    """Return the filter as an array of `struct sock_filter`, for `bwrap --seccomp`."""
     plain = sorted({*_MEASURED.values(), *_MARGIN.values()})
     code = [
         _instruction(_LOAD, _AT_ARCHITECTURE),
@@ -76,14 +76,14 @@ def program() -> bytes:
         tests = [_instruction(_JUMP_EQUAL, value, len(values) - place, 0) for place, value in enumerate(values)]
         code += _conditional(number, argument, tests)
     code += _conditional(_CLONE, 0, [_instruction(_JUMP_ANY_BIT, _CLONE_THREAD, 1, 0)])
-    # Most calls of a machine at work have low numbers, so a search from the start is short.
+    # The most frequent calls have low numbers, so a linear search is short.
     code += [_instruction(_JUMP_EQUAL, number, len(plain) - place, 0) for place, number in enumerate(plain)]
     code += [_instruction(_RETURN, _REFUSE), _instruction(_RETURN, _ALLOW)]
     return b"".join(code)
 
 
 def _conditional(number: int, argument: int, tests: list[bytes]) -> list[bytes]:
-    """Return what decides over one call by an argument: each test jumps past the refusal if the value is allowed."""
+    """Return the code that allows one call by an argument: each test jumps past the refusal if the value is allowed."""
     return [
         _instruction(_JUMP_EQUAL, number, 0, len(tests) + 3),
         _instruction(_LOAD, _AT_ARGUMENTS + 8 * argument),
