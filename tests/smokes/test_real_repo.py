@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyro_mcp import Pyro
 from pyro_mcp.host import process
 from tests.support.recipes.client import play
 from tests.support.recipes.real_repo import MESSY, WORK, create, make_mess, make_shop
@@ -25,6 +27,14 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(500)]
 PROFILE = ("--profile", "workspace-full")
 TIMEOUT_S = 400
 NETWORK = os.environ.get("NETWORK") == "1"
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_workspace() -> Generator[None]:
+    yield
+    with Pyro() as pyro:
+        for each in pyro.list_workspaces().workspaces:
+            pyro.delete_workspace(each.workspace_id)
 
 
 @contextmanager
@@ -75,12 +85,23 @@ def test_a_clean_clone_is_installed_fixed_served_and_exported(transport: str, tm
     assert (place / "fixed" / "prices.py").read_text().endswith("    return rounded(sum(prices))\n")
 
 
+def setting(name: str) -> str:
+    """Return a setting of this host's own pip, empty if it has none."""
+    found = process.run(["python3", "-m", "pip", "config", "get", f"global.{name}"], timeout_s=60, check=False)
+    return os.environ.get(f"PIP_{name.replace('-', '_').upper()}") or (found.text.strip() * (found.returncode == 0))
+
+
 @pytest.mark.skipif(not NETWORK, reason="downloads a package: NETWORK=1")
 def test_a_package_is_installed_by_pip_over_the_network(tmp_path: Path) -> None:
     root = make_shop(tmp_path / "shop")
-    # The index that this host's own pip is configured to use, if it is not the usual one.
-    index = process.run(["python3", "-m", "pip", "config", "get", "global.index-url"], timeout_s=60, check=False)
-    variables = {"PIP_INDEX_URL": index.text.strip()} if index.returncode == 0 else {}
+    # The index and the certificates that are usual on this host's network.
+    variables: dict[str, str] = {}
+    if index := setting("index-url"):
+        variables["PIP_INDEX_URL"] = index
+    if certificates := setting("cert"):
+        shutil.copy(certificates, root / "certificates.pem")
+        git("add", "certificates.pem", cwd=root)
+        variables["PIP_CERT"] = "/workspace/certificates.pem"
     install = "python3 -m venv .venv && .venv/bin/pip install iniconfig && .venv/bin/python -c 'import iniconfig'"
     arguments = {"workspace_id": "{ws}", "command": install, "timeout_seconds": 300, "env": variables}
     steps = (
