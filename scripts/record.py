@@ -60,7 +60,12 @@ def record() -> str:
     with TemporaryDirectory(prefix="recording-") as home:
         project = make_repo(Path(home) / "stats")
         (Path(home) / "model.patch").write_text(PATCH, encoding="utf-8")
+        (project / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
         environment = _environment(home)
+        # The first workspace on a machine prepares what all others start from.
+        for command in ("pyro workspace create debian:12 --name first", "pyro workspace delete first"):
+            for _ in _outputs(command, environment, project):
+                pass
         for command in COMMANDS:
             events.append((now, PROMPT))
             for key in command:
