@@ -19,6 +19,7 @@ from pyro_mcp.host.waiting import wait_until
 from pyro_mcp.model.kinds import StopReason
 from pyro_mcp.model.states import VmState, WorkspaceState
 from pyro_mcp.workspace.engine import Engine
+from pyro_mcp.workspace.files.access import write_file
 from pyro_mcp.workspace.lifecycle.delete import delete_workspace
 from pyro_mcp.workspace.lifecycle.lookup import list_workspaces, status_workspace
 from pyro_mcp.workspace.lifecycle.stop import stop_workspace
@@ -91,6 +92,17 @@ def test_a_command_that_removes_everything_ends_and_the_agent_still_answers(gues
         guests.exec(vm, ("git", "--version"))
     assert caught.value.details["exit_code"] == 126
     assert guests.remains() == []
+
+
+def test_a_disk_that_a_command_made_read_only_is_writable_again_after_a_stop(guests: HostFixture) -> None:
+    workspace = guests.workspace()
+    guests.do(workspace, "echo kept > f && sync && mount -o remount,ro /workspace")
+    with pytest.raises(PyroError, match="may not be changed") as caught:
+        write_file(guests.engine, workspace.id, "f", "new")
+    assert caught.value.code is not ErrorCode.INTERNAL
+    assert guests.do(workspace, "cat f") == "kept\n"
+    assert stop_workspace(guests.engine, workspace.id).last_error == ""
+    guests.do(workspace, 'test "$(cat f)" = kept && echo more >> f')
 
 
 def test_a_panic_is_seen_and_the_consoles_end_is_shown(guests: HostFixture) -> None:
