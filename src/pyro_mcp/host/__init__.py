@@ -1,1 +1,1 @@
-"""The host machine: its processes, paths, locks, sockets and durable files. It knows nothing of VMs or workspaces."""
+"""The host machine: processes, paths, locks, sockets and durable files. It knows nothing about VMs or workspaces."""

@@ -1,4 +1,4 @@
-"""The end of a machine's console, as errors quote it."""
+"""Read the end of a machine's console, for quoting it in errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-# QEMU's own, about how it was asked to run: it says nothing about how the machine ended.
+# QEMU's warnings concern its arguments, and are irrelevant to why the machine ended.
 _WARNING = re.compile(r"(?m)^(\S*/)?qemu-\S+: warning: .*\n?")
 
 
@@ -22,6 +22,6 @@ def console_end(console: Path | int, max_bytes: int) -> str:
     except OSError:
         return ""
     if start:
-        # The rest of a line.
+        # Drop the incomplete first line.
         text = text.partition("\n")[2] or text
     return _WARNING.sub("", text.replace("\r\n", "\n")).strip()

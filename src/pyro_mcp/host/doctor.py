@@ -1,6 +1,6 @@
-"""Facts about this host for `pyro doctor`, and how to fix what is wrong.
+"""Examine this host for `pyro doctor`, and find remedies for problems.
 
-/dev/kvm proves nothing here: only a boot proves acceleration, and drivers do that.
+/dev/kvm is not examined here: only booting a guest shows whether KVM works, and drivers do that.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pyro_mcp.host.paths import Paths, ensure_private_dir
 from pyro_mcp.host.variables import FORMER, former_in_use, near_misses
 
 PLATFORM = "linux-x86_64"
-# Below this an environment can't be built (an image, its contents and the packages at once).
+# The minimum for building an environment: an image, its contents and the packages at the same time.
 MIN_CACHE_BYTES = 3 * 1024**3
 NETWORK_PROGRAMS = ("passt", "pasta", "nft", "ip")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong, and the command or step that fixes it. `blocks` names the capability it costs."""
+    """A problem, and the command or step that fixes it. `blocks` is the capability that is unavailable."""
 
     code: str
     message: str
@@ -33,7 +33,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """The kind of this machine."""
+    """The platform of this machine."""
 
     name: str
     distribution: str
@@ -56,14 +56,14 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program that the product runs."""
+    """A program that the product runs."""
 
     name: str
     path: str | None
 
 
 def look_at_platform() -> Platform:
-    """Return what kind of machine this is."""
+    """Return the platform of this machine."""
     found = os.uname()
     return Platform(
         name=f"{found.sysname.lower()}-{found.machine}",
@@ -77,7 +77,7 @@ def look_at_platform() -> Platform:
 
 
 def look_at_directories(paths: Paths) -> tuple[list[Directory], list[Finding]]:
-    """Return the product's directories, made if they can be, and what is wrong with them."""
+    """Return the product's directories, creating them if possible, and their problems."""
     directories: list[Directory] = []
     findings: list[Finding] = []
     for purpose, path in (("cache", paths.cache), ("state", paths.state), ("runtime", paths.runtime)):
@@ -95,7 +95,7 @@ def look_at_directories(paths: Paths) -> tuple[list[Directory], list[Finding]]:
 
 
 def look_at_variables() -> list[Finding]:
-    """Return the environment variables that are set and have no effect."""
+    """Return the environment variables that are set but have no effect."""
     found = [Finding("no_effect", f"{name} has no effect now", FORMER[name]) for name in former_in_use()]
     return found + [
         Finding("no_effect", f"{name} has no effect", f"Did you mean {meant}?") for name, meant in near_misses()
@@ -103,7 +103,7 @@ def look_at_variables() -> list[Finding]:
 
 
 def look_at_programs(names: tuple[str, ...] = programs.REQUIRED) -> tuple[list[Program], list[Finding]]:
-    """Return where each program is, and one finding for those that are not there."""
+    """Return the path of each program, and a finding for each group of missing ones."""
     found = [(name, programs.look_up(name)) for name in names]
     listed = [Program(name, str(path) if path else None) for name, path in found]
     findings: list[Finding] = []
@@ -113,13 +113,13 @@ def look_at_programs(names: tuple[str, ...] = programs.REQUIRED) -> tuple[list[P
     ):
         if absent:
             command = programs.install_command(absent)
-            hint = command or f"Install the packages that bring {', '.join(absent)}."
+            hint = command or f"Install the packages that provide {', '.join(absent)}."
             findings.append(Finding("missing_program", f"not installed: {', '.join(absent)}", hint, blocks))
     return listed, findings
 
 
 def check_platform(found: Platform, wanted: str | None = None) -> list[Finding]:
-    """Return what keeps the product from running on this platform, or on the one asked about."""
+    """Return the problems of this platform, or of the one named `wanted`."""
     name = wanted or found.name
     if name == PLATFORM:
         return []
@@ -141,6 +141,6 @@ def _free_bytes(path: Path) -> int:
 def _little_space(path: Path, free: int) -> Finding:
     return Finding(
         "no_space",
-        f"{free // 1024**2} MiB are free where {path} is; building an environment takes {MIN_CACHE_BYTES // 1024**2}",
-        "Free some disk space (`pyro env prune` helps), or choose another place with PYRO_ENVIRONMENT_CACHE_DIR.",
+        f"{path} has {free // 1024**2} MiB of free space; building an environment needs {MIN_CACHE_BYTES // 1024**2}",
+        "Free some disk space (`pyro env prune` helps), or use another directory with PYRO_ENVIRONMENT_CACHE_DIR.",
     )

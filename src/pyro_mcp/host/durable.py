@@ -1,6 +1,6 @@
-"""Writing, staging, copying and removing files so that a crash leaves the old content or the new.
+"""Write, stage, copy and remove files so that a crash leaves either the old or the new content.
 
-Nothing becomes visible before it is on the disk. Removal follows no symbolic link.
+Nothing becomes visible before it is on the disk. Removal does not follow symbolic links.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _NO_COPY_RANGE = {*_NO_CLONE, errno.EIO}
 
 
 def fsync_dir(path: Path) -> None:
-    """Put the directory's entries on the disk."""
+    """Write the directory's entries to the disk."""
     with closing_fd(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
         os.fsync(fd)
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o600, *, syncs_directory: bool = True) -> None:
-    """Make `path` hold `data`, durably: readers, and a crash at any moment, leave the old content or the new.
+    """Durably replace the content of `path`. Readers see, and a crash leaves, either the old or the new content.
 
-    The new content is prepared beside it as `.NAME.new`, under a lock, so that a crash leaves at most that one
-    file, which the next write takes over. Without `syncs_directory`, a power cut may leave the old content until the
-    caller has synced the directory.
+    The new content is prepared in the same directory as `.NAME.new`, under a lock, so that a crash leaves at most that
+    one file, which the next write reuses. Without `syncs_directory`, the old content may reappear after a power cut
+    until the caller has synced the directory.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -67,7 +67,7 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o600, *, syncs_directory:
 
 
 def _open_locked(staged: Path) -> int:
-    """Open the staging file and hold its lock; its last holder may have renamed it away meanwhile."""
+    """Open and lock the staging file. Retry if the previous holder renamed it meanwhile."""
     while True:
         fd = os.open(staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -81,7 +81,7 @@ def _open_locked(staged: Path) -> int:
 
 
 def is_same(fd: int, path: Path | str, dir_fd: int | None = None) -> bool:
-    """Return whether an open file is still what stands at a path."""
+    """Return whether an open file is still the one at a path."""
     try:
         return os.path.samestat(os.lstat(path, dir_fd=dir_fd), os.fstat(fd))
     except FileNotFoundError:
@@ -100,15 +100,16 @@ def _fill(fd: int, data: bytes, mode: int) -> None:
 def staged_dir(tmp_root: Path, target: Path, *, replaces: bool = False) -> Generator[Path]:
     """Yield an empty private directory below `tmp_root` that becomes `target` when the block succeeds.
 
-    Everything in it is synced before the rename; `tmp_root` must be on the file system of `target`. If `target` is
-    there by then, it stays and ours is dropped (what is named by its digest is the same), unless `replaces`: then
-    it is moved away and removed. On an exception nothing is left; after a crash, `sweep_staged` takes away the rest.
+    Its contents are synced before the rename; `tmp_root` must be on the file system of `target`. If `target` exists by
+    then, it is kept and the new directory is dropped (targets are named by their digest, so both are equal); with
+    `replaces`, the existing one is moved away and removed. On an exception nothing is left; after a crash,
+    `sweep_staged` removes the rest.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
     """
     staged, fd = _make_locked(tmp_root)
-    with os_errors(f"make {target}"):
+    with os_errors(f"create {target}"):
         try:
             yield staged
             sync_tree(staged)
@@ -141,7 +142,7 @@ def _publish(staged: Path, target: Path, tmp_root: Path, *, replaces: bool) -> N
 
 
 def _make_locked(tmp_root: Path) -> tuple[Path, int]:
-    """Make a staging directory and hold its lock, which shows that its maker is alive."""
+    """Create and lock a staging directory. The lock shows that its creator is alive."""
     while True:
         staged = tmp_root / os.urandom(8).hex()
         os.mkdir(staged, 0o700)
@@ -155,12 +156,12 @@ def _make_locked(tmp_root: Path) -> tuple[Path, int]:
         except BaseException:
             os.close(fd)
             raise
-        # A sweep came between making and locking, and takes it for a dead one's.
+        # A sweep came between mkdir and the lock, and removes it as an abandoned one.
         os.close(fd)
 
 
 def sweep_staged(tmp_root: Path) -> int:
-    """Remove what dead processes left below `tmp_root`, and return how many entries that were."""
+    """Remove entries that dead processes left below `tmp_root`, and return their number."""
     swept = 0
     with suppress(FileNotFoundError), os.scandir(tmp_root) as entries:
         for entry in entries:
@@ -175,7 +176,7 @@ def sweep_staged(tmp_root: Path) -> int:
 
 
 def sync_tree(path: Path) -> None:
-    """Put every regular file and directory below `path`, and itself, on the disk."""
+    """Write `path` and every regular file and directory below it to the disk."""
     for directory, _, files, fd in os.fwalk(path):
         for name in files:
             if stat.S_ISREG(os.lstat(name, dir_fd=fd).st_mode):
@@ -186,10 +187,10 @@ def sync_tree(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove the file or directory `path` with all below it; nothing there is fine. Links are not followed.
+    """Remove the file or directory tree `path` if it exists. Links are not followed.
 
     Raises:
-        PyroError: PERMISSION and others, naming what could not be removed.
+        PyroError: PERMISSION and others, naming the path that could not be removed.
     """
     try:
         _remove(path)
@@ -227,7 +228,7 @@ def _subdirectories_after_unlinking_files(directory: str, top: str) -> list[str]
                 continue
             path = os.path.join(directory, entry.name)
             if len(os.fsencode(path)) > _LONG_PATH_BYTES:
-                # A tree deeper than the longest path is taken apart: this branch moves to the top.
+                # The tree is deeper than PATH_MAX: move this branch to the top.
                 path = os.path.join(top, os.urandom(8).hex())
                 os.rename(entry.name, path, src_dir_fd=fd)
             below.append(path)
@@ -235,7 +236,7 @@ def _subdirectories_after_unlinking_files(directory: str, top: str) -> list[str]
 
 
 def _unlinked(name: str, directory_fd: int) -> bool:
-    """Whether `name` is gone now: not if somebody put a directory there since it was listed."""
+    """Unlink `name`; return False if it was replaced by a directory after it was listed."""
     try:
         os.unlink(name, dir_fd=directory_fd)
     except FileNotFoundError:
@@ -248,16 +249,16 @@ def _unlinked(name: str, directory_fd: int) -> bool:
 def _open_directory(path: str) -> int:
     flags = os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
     with closing_fd(os.open(path, os.O_PATH | flags)) as handle:
-        # A tree that an archive or a build made may hold directories that do not let their owner in.
+        # Archives and builds may create directories that their owner can't enter.
         if os.fstat(handle).st_mode & 0o700 != 0o700:
             os.chmod(f"/proc/self/fd/{handle}", 0o700)
         return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def sparse_copy(src_fd: int, dst_fd: int) -> None:
-    """Copy a file into an empty one: share its blocks where the file system can, else copy only its data.
+    """Copy a file into an empty one, sharing blocks if the file system can, otherwise copying only its data.
 
-    Holes stay holes, and the destination gets the same size. It is not synced.
+    Holes are preserved. The destination is not synced.
 
     Raises:
         PyroError: NO_SPACE and others; INVALID if the source shrinks meanwhile.
@@ -278,7 +279,7 @@ def sparse_copy(src_fd: int, dst_fd: int) -> None:
 
 
 def data_extents(fd: int, size: int) -> Generator[tuple[int, int]]:
-    """Yield where each part of a sparse file that holds data begins and ends."""
+    """Yield the start and end of each data segment of a sparse file."""
     end = 0
     while end < size:
         try:
@@ -292,7 +293,7 @@ def data_extents(fd: int, size: int) -> Generator[tuple[int, int]]:
 
 
 def copy_range(source: int, target: int, length: int, offset: int, at: int) -> int:
-    """Copy so many bytes from one place of a file to one of another, or as many as there are; return how many."""
+    """Copy up to `length` bytes from `offset` in one file to `at` in another; return the number of bytes copied."""
     done = 0
     within_kernel = True
     while done < length:
@@ -306,7 +307,7 @@ def copy_range(source: int, target: int, length: int, offset: int, at: int) -> i
                 within_kernel = False
                 continue
         if count == 0:
-            # Also asked when the kernel says "nothing": some file systems answer that for files that have content.
+            # Also when copy_file_range returns 0: some file systems do that for files with content.
             data = os.pread(source, min(length - done, _COPY_BYTES), offset + done)
             count = len(data)
             write_at(target, memoryview(data), at + done)

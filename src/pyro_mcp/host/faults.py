@@ -1,9 +1,9 @@
 """Fault points: named places where a test can make the process die, stop or fail.
 
-`PYRO_FAULT_POINT` holds `name[:action[:hit]]`, several separated by commas. Actions: `kill` (SIGKILL, the default),
-`stop` (SIGSTOP), `raise` (PyroError, code internal) and `no_space` (OSError ENOSPC). `hit` counts from 1, default 1.
-`PYRO_FAULT_TRACE` names a file to which the name of every point passed is appended, so that a test can
-learn the points of an operation and then die at each.
+`PYRO_FAULT_POINT` is `name[:action[:hit]]`, or several of these separated by commas. Actions: `kill` (SIGKILL, the
+default), `stop` (SIGSTOP), `raise` (PyroError, code internal) and `no_space` (OSError ENOSPC). `hit` counts from 1,
+default 1. `PYRO_FAULT_TRACE` is a file to which the name of every point passed is appended, so that a test can list the
+points of an operation and then fail at each of them.
 """
 
 from __future__ import annotations
@@ -61,6 +61,6 @@ def _act(name: str, action: str) -> None:
         case _:
             raise PyroError(
                 ErrorCode.USAGE,
-                f"{ARMED_VARIABLE} names the unknown action {action!r} for {name}",
+                f"{ARMED_VARIABLE} has an unknown action for {name}: {action!r}",
                 hint="The actions are kill, stop, raise and no_space.",
             )

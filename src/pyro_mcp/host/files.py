@@ -1,4 +1,4 @@
-"""Descriptors: opening regular files, without following links or waiting for a pipe, and closing what was opened."""
+"""Open regular files without following links or blocking on a fifo; write to and close descriptors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pyro_mcp.errors import ErrorCode, PyroError, from_os_error
 
-#: To create a file, which must not exist.
+#: Flags for creating a file that must not exist yet.
 NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def open_regular(path: Path, what: str, *, writable: bool = False) -> int:
-    """Open an existing regular file, not inherited by children. The caller closes it.
+    """Open an existing regular file. The caller closes the descriptor, which children don't inherit.
 
     Raises:
         PyroError: INVALID if it is anything but a regular file; NOT_FOUND, PERMISSION and others.
@@ -28,20 +28,20 @@ def open_regular(path: Path, what: str, *, writable: bool = False) -> int:
             raise PyroError(
                 ErrorCode.INVALID,
                 f"{what} {path} is not a regular file",
-                hint="Links, devices and pipes are not opened there. Remove it and run the command again.",
+                hint="Links, devices and pipes are not accepted. Remove it and run the command again.",
                 details={"path": str(path)},
             ) from error
         raise from_os_error(error, f"open {what} {path}") from error
 
 
 def open_plain(path: str | os.PathLike[str], *, writable: bool = False) -> int:
-    """Do the same as `open_regular`, for a caller with an error of its own.
+    """Like `open_regular`, but raise OSError, for callers with their own error message.
 
     Raises:
-        OSError: EINVAL if it is no regular file; ELOOP if it is a link; what opening it raises.
+        OSError: EINVAL if it is not a regular file; ELOOP if it is a link; the errors of open(2).
     """
     access = os.O_RDWR if writable else os.O_RDONLY
-    # Without O_NONBLOCK, opening a pipe would wait for its other end.
+    # Without O_NONBLOCK, opening a fifo would wait for its other end.
     fd = os.open(path, access | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -50,7 +50,7 @@ def open_plain(path: str | os.PathLike[str], *, writable: bool = False) -> int:
 
 
 def write_at(fd: int, data: memoryview, offset: int) -> None:
-    """Write all of the data to a place of a file."""
+    """Write all of the data at an offset of a file."""
     while data:
         count = os.pwrite(fd, data, offset)
         data, offset = data[count:], offset + count

@@ -1,4 +1,4 @@
-"""Files that keep what was found out, so that nobody has to find it out again: JSON objects that may be lost."""
+"""Cache files: JSON objects that can be recomputed if they are lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyro_mcp.host.durable import atomic_write
 
 
 def read_cache(path: Path) -> dict[str, object]:
-    """Return what was kept; a file that can't be read only costs finding it out again."""
+    """Return the cached object, or an empty one if the file can't be read."""
     try:
         with open(path, "rb") as file:
             document: object = json.loads(file.read())
@@ -23,6 +23,6 @@ def read_cache(path: Path) -> dict[str, object]:
 
 
 def write_cache(path: Path, document: Mapping[str, object]) -> None:
-    """Write a file. On a full or read-only disk there is none, which makes the next start slower, not wrong."""
+    """Write the object. Failures, for example on a full disk, are ignored: they only make the next start slower."""
     with suppress(PyroError):
         atomic_write(path, json.dumps(document).encode())

@@ -1,6 +1,6 @@
 """Locks between processes: flock on files that are never removed.
 
-A lock whose file can vanish is held by two at once.
+If a lock file could be removed, two processes could hold the lock at the same time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _MAX_OWNER_BYTES = 32
 def file_lock(path: Path, *, shared: bool = False, timeout_s: float, waiting_for: str) -> Generator[int]:
     """Hold a lock on `path` and yield its descriptor; the directory must exist.
 
-    `waiting_for` names what the lock protects. With a timeout of 0 it is tried once. The kernel gives the
-    lock back when the process ends, however it ends; a child keeps it only if the descriptor is passed to it.
+    `waiting_for` describes what the lock protects. With a timeout of 0 it is tried once. The kernel releases the lock
+    when the process ends for any reason; a child keeps it only if the descriptor is passed to it.
 
     Raises:
-        PyroError: BUSY, naming the process that holds it where that is known; PERMISSION and others.
+        PyroError: BUSY, with the pid of the holder if known; PERMISSION and others.
     """
     with closing_fd(_open(path)) as fd:
-        # Closing gives the lock back, unless a child was passed the descriptor: then that is wanted.
+        # Closing releases the lock, unless the descriptor was passed to a child, which then keeps it on purpose.
         _take(fd, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, timeout_s, waiting_for)
         if not shared:
             _sign(fd, str(os.getpid()))
@@ -65,7 +65,7 @@ def _take(fd: int, path: Path, kind: int, timeout_s: float, waiting_for: str) ->
 
 
 def gets_lock(attempt: Callable[[], bool], timeout_s: float, waiting_for: str) -> bool:
-    """Try to take a lock until it succeeds or the time is up (0: once), and say whether it did."""
+    """Try to take a lock until it succeeds or the time is up (0: once); return whether it was taken."""
     if attempt():
         return True
     try:
@@ -79,7 +79,7 @@ def gets_lock(attempt: Callable[[], bool], timeout_s: float, waiting_for: str) -
 
 
 def lock_is_held(waiting_for: str, holder: str, timeout_s: float) -> PyroError:
-    """Return the error for a lock that another process keeps."""
+    """Return the error for a lock that another process holds."""
     waited = f" for more than {timeout_s:g} s" if timeout_s > 0 else ""
     return PyroError(
         ErrorCode.BUSY,
@@ -89,7 +89,7 @@ def lock_is_held(waiting_for: str, holder: str, timeout_s: float) -> PyroError:
 
 
 def _sign(fd: int, text: str) -> None:
-    # The owner's name is a courtesy for messages: a full disk must not turn a lock that is held into an error.
+    # The owner's pid is only used in messages: a full disk must not prevent the lock from being used.
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, text.encode("ascii"), 0)

@@ -1,10 +1,10 @@
-"""Keep the beginning and the end of a stream of any length, and how much was dropped between."""
+"""Keep the beginning and the end of a stream of any length, and count the bytes dropped in between."""
 
 from __future__ import annotations
 
 
 class OutputBuffer:
-    """Keeps the first `head_bytes` and the last `tail_bytes` of what is added."""
+    """Keeps the first `head_bytes` and the last `tail_bytes` of a stream."""
 
     def __init__(self, head_bytes: int, tail_bytes: int) -> None:
         self._head_bytes = head_bytes
@@ -14,7 +14,7 @@ class OutputBuffer:
         self.total_bytes = 0
 
     def add(self, data: bytes) -> None:
-        """Take more of the stream."""
+        """Add more of the stream."""
         self.total_bytes += len(data)
         room = self._head_bytes - len(self._head)
         if room > 0:
@@ -22,18 +22,18 @@ class OutputBuffer:
             data = data[room:]
         if data:
             self._tail += data[-self._tail_bytes :] if self._tail_bytes else b""
-            # In steps, so that many small pieces do not each move the whole tail.
+            # In steps, so that small pieces do not each move the whole tail.
             if len(self._tail) > 2 * self._tail_bytes:
                 del self._tail[: -self._tail_bytes]
 
     @property
     def truncated(self) -> bool:
-        """Say whether something was dropped."""
+        """Return whether anything was dropped."""
         return self.dropped_bytes > 0
 
     @property
     def dropped_bytes(self) -> int:
-        """Return how many bytes between the beginning and the end are not kept."""
+        """Return the number of bytes dropped between the beginning and the end."""
         return self.total_bytes - len(self._head) - len(self.tail)
 
     @property
@@ -43,17 +43,17 @@ class OutputBuffer:
 
     @property
     def tail(self) -> bytes:
-        """Return the end, as far as it is not in the beginning."""
+        """Return the end, without the bytes that are in `head`."""
         return bytes(self._tail[-self._tail_bytes :]) if self._tail_bytes else b""
 
     def data(self) -> bytes:
-        """Return what is kept."""
+        """Return the bytes kept."""
         return bytes(self._head) + self.tail
 
     def text(self) -> str:
-        """Return what is kept as text, with a line in place of what was dropped.
+        """Return the text kept, with a line in place of the dropped bytes.
 
-        A character that the cut went through counts as dropped; other bytes that are no UTF-8 show as U+FFFD.
+        Characters that were cut in two count as dropped; other bytes that are not UTF-8 become U+FFFD.
         """
         if not self.truncated:
             return (self._head + self.tail).decode("utf-8", "replace")
@@ -73,7 +73,7 @@ def _without_cut_start(data: bytes) -> bytes:
     for start in range(min(_MAX_CHARACTER_BYTES, len(data))):
         if not 0x80 <= data[start] < 0xC0:
             return data[start:]
-    # More than a character can have: it is no UTF-8 anyway.
+    # Longer than any character, so not UTF-8 anyway.
     return data if len(data) >= _MAX_CHARACTER_BYTES else b""
 
 

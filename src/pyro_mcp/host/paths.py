@@ -1,4 +1,4 @@
-"""Where the product keeps its files on this host: cache, state and runtime directories, all private."""
+"""The product's directories on this host: cache, state and runtime, all private to the user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Paths:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Paths:
-        """Choose the directories as `env` (default: this process's environment) asks. Creates nothing."""
+        """Choose the directories from `env` (default: this process's environment), without creating them."""
         if env is None:
             env = os.environ
         state = _choose(env, "PYRO_STATE_DIR", "XDG_STATE_HOME", _STATE)
@@ -51,12 +51,12 @@ class Paths:
 
     @property
     def locks(self) -> Path:
-        """Return the directory of lock files for what is in the cache."""
+        """Return the directory of lock files for the cache's contents."""
         return self.cache / "locks"
 
     @property
     def tmp(self) -> Path:
-        """Return the cache's staging directory: same file system, so a rename publishes."""
+        """Return the cache's staging directory, on the same file system, so that files can be renamed into place."""
         return self.cache / "tmp"
 
     @property
@@ -76,12 +76,12 @@ class Paths:
 
     @property
     def quarantine(self) -> Path:
-        """Return the directory of files that could not be used, kept until a person removes them."""
+        """Return the directory of unusable files, kept until the user removes them."""
         return self.state / "quarantine"
 
     @property
     def exports(self) -> Path:
-        """Return the directory of notes on exports that are under way, and where."""
+        """Return the directory of notes on exports in progress, with their destinations."""
         return self.state / "exports"
 
     @property
@@ -94,7 +94,7 @@ def _choose(env: Mapping[str, str], own: str, xdg: str, below_home: str) -> Path
     if chosen := env.get(own):
         return Path(os.path.abspath(chosen))
     base = env.get(xdg, "")
-    # The XDG specification says that a relative path there is to be ignored.
+    # The XDG specification requires relative paths to be ignored.
     if os.path.isabs(base):
         return Path(base) / PROGRAM
     return _home(env) / below_home / PROGRAM
@@ -115,9 +115,9 @@ def _choose_runtime(env: Mapping[str, str], state: Path) -> Path:
 
 
 def _suffix(state: Path, uid: int) -> str:
-    """Tell state directories of one user apart: reconciling one ends the VMs that it does not know.
+    """Distinguish the runtime directories of a user's state directories: reconciling one ends VMs it does not know.
 
-    It follows from the state directory alone, whichever variable named it, so that all who use one meet.
+    The suffix depends only on the state directory, however it was chosen, so that all its users share one.
     """
     import pwd
     import zlib
@@ -157,15 +157,15 @@ def _home(env: Mapping[str, str]) -> Path:
 
 
 def ensure_private_dir(path: Path) -> Path:
-    """Make `path` a directory (mode 0700) with its parents, and return it.
+    """Create the directory `path` (mode 0700) and its parents if missing, and return it.
 
-    An existing directory keeps its mode, but must be this user's and writable by nobody else. A
-    symbolic link is accepted only if it is the user's own, so that nobody can plant one in a shared /tmp.
+    An existing directory keeps its mode, but must belong to this user and not be writable by others. A symbolic link is
+    accepted only if it belongs to the user, so that nobody else can plant one in a shared /tmp.
 
     Raises:
-        PyroError: PERMISSION if it belongs to somebody else, is open to others' writes, or can't be made.
+        PyroError: PERMISSION if it belongs to another user, is writable by others, or can't be created.
     """
-    hint = "Choose another place with PYRO_ENVIRONMENT_CACHE_DIR, PYRO_STATE_DIR or PYRO_RUNTIME_DIR."
+    hint = "Use another directory with PYRO_ENVIRONMENT_CACHE_DIR, PYRO_STATE_DIR or PYRO_RUNTIME_DIR."
     try:
         try:
             os.mkdir(path, 0o700)
@@ -175,7 +175,7 @@ def ensure_private_dir(path: Path) -> Path:
     except FileExistsError:
         pass
     except OSError as error:
-        raise from_os_error(error, f"make the directory {path}", hint=hint) from error
+        raise from_os_error(error, f"create the directory {path}", hint=hint) from error
     uid = os.geteuid()
     with os_errors(f"use the directory {path}", hint=hint):
         link = os.lstat(path)
@@ -185,10 +185,10 @@ def ensure_private_dir(path: Path) -> Path:
         if link.st_uid != uid or found.st_uid != uid:
             raise PyroError(ErrorCode.PERMISSION, f"{path} belongs to another user (uid {found.st_uid})", hint=hint)
         if found.st_mode & 0o022:
-            # Not mended here: the directory may be a shared one that was named by mistake, such as /tmp.
+            # Not changed here: it may be a shared directory, such as /tmp, that was chosen by mistake.
             raise PyroError(
                 ErrorCode.PERMISSION,
-                f"{path} can be written by other users",
-                hint=f"Run chmod go-w {path}, or choose another place.",
+                f"{path} is writable by other users",
+                hint=f"Run chmod go-w {path}, or use another directory.",
             )
     return path

@@ -1,4 +1,4 @@
-"""The programs of the host that the product runs, and the packages that bring them."""
+"""The host programs that the product runs, and the packages that provide them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 class Packages(NamedTuple):
-    """The package that brings one program, for each package tool; empty where there is none."""
+    """The package that provides one program, by package manager; empty if there is none."""
 
     apt: str
     dnf: str
@@ -49,7 +49,7 @@ PACKAGES: dict[str, Packages] = {
     "runsc": Packages("runsc", "", "", "", ""),
 }
 
-# What `make setup` and `doctor` look for: without these no guest is built, booted or connected.
+# Programs that `make setup` and `doctor` require: without them no guest can be built, booted or connected.
 REQUIRED = (
     "qemu-system-x86_64",
     "mmdebstrap",
@@ -67,7 +67,7 @@ REQUIRED = (
     "git",
 )
 
-# Files that are data, not programs, and the package that brings each. Debian's own machines have this one.
+# Required data files, with the package that provides each. On Debian this one is always installed.
 REQUIRED_FILES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
@@ -89,16 +89,16 @@ _FAMILIES = {
 
 
 def search_path() -> list[str]:
-    """Return the directories in which programs are looked for.
+    """Return the directories in which programs are searched.
 
-    An ordinary user's PATH on Debian lacks the directories of mke2fs and nft, so these always come last.
+    An ordinary user's PATH on Debian lacks the directories of mke2fs and nft, so they are always appended.
     """
     found = [part for part in os.environ.get("PATH", _DEFAULT_PATH).split(os.pathsep) if os.path.isabs(part)]
     return found + [part for part in _SBIN if part not in found]
 
 
 def look_up(name: str) -> Path | None:
-    """Return where the program `name` is, or None."""
+    """Return the path of the program `name`, or None."""
     for directory in search_path():
         candidate = os.path.join(directory, name)
         if os.access(candidate, os.X_OK) and os.path.isfile(candidate):
@@ -107,7 +107,7 @@ def look_up(name: str) -> Path | None:
 
 
 def find_program(name: str) -> Path:
-    """Return where the program `name` is.
+    """Return the path of the program `name`.
 
     Raises:
         PyroError: MISSING_PROGRAM, with the command that installs it on this distribution.
@@ -119,9 +119,9 @@ def find_program(name: str) -> Path:
 
 
 def missing_program(name: str) -> PyroError:
-    """Make the error for a program that is not there."""
+    """Return the error for a program that is not installed."""
     command = install_command([name])
-    hint = f"Install it with: {command}" if command else f"Install the package that brings {name} and try again."
+    hint = f"Install it with: {command}" if command else f"Install the package that provides {name} and try again."
     return PyroError(
         ErrorCode.MISSING_PROGRAM,
         f"the program {name} is not installed",
@@ -131,20 +131,20 @@ def missing_program(name: str) -> PyroError:
 
 
 def missing(names: tuple[str, ...] = REQUIRED) -> list[str]:
-    """Return those of the programs, and of the required files, that are not installed, in order."""
+    """Return the programs and required files that are not installed, in order."""
     absent = [name for name in names if look_up(name) is None]
     return absent + [path for path in REQUIRED_FILES if not os.path.exists(path)]
 
 
 def packages_for(names: list[str], tool: str) -> list[str]:
-    """Return the packages that bring the programs, for a package tool such as `apt`; each once, in order."""
+    """Return the packages that provide the programs, for a package manager such as `apt`; each once, in order."""
     known = [getattr(PACKAGES[name], tool) for name in names if name in PACKAGES]
     known += [REQUIRED_FILES[name] for name in names if name in REQUIRED_FILES]
     return list(dict.fromkeys(package for package in known if package))
 
 
 def install_command(names: list[str], *, os_release: str = OS_RELEASE) -> str:
-    """Return the command that installs the programs on this distribution, or "" where it is not known."""
+    """Return the command that installs the programs on this distribution, or "" if it is not known."""
     tool = package_tool(os_release)
     packages = packages_for(names, tool) if tool else []
     if not packages:
@@ -154,7 +154,7 @@ def install_command(names: list[str], *, os_release: str = OS_RELEASE) -> str:
 
 
 def read_os_release(os_release: str = OS_RELEASE) -> dict[str, str]:
-    """Return what os-release(5) says about this distribution; nothing where it is not there."""
+    """Return the fields of os-release(5); none if the file does not exist."""
     fields: dict[str, str] = {}
     with suppress(OSError), open(os_release, encoding="utf-8") as file:
         for line in file:
@@ -164,7 +164,7 @@ def read_os_release(os_release: str = OS_RELEASE) -> dict[str, str]:
 
 
 def package_tool(os_release: str = OS_RELEASE) -> str:
-    """Return the package tool of this distribution (`apt`, `dnf`, `pacman`, `apk`, `zypper`), or ""."""
+    """Return the package manager of this distribution (`apt`, `dnf`, `pacman`, `apk`, `zypper`), or ""."""
     fields = read_os_release(os_release)
     # ID_LIKE lists the closest relative first (os-release(5)).
     for name in [fields.get("ID", ""), *fields.get("ID_LIKE", "").split()]:

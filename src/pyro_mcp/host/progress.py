@@ -15,29 +15,29 @@ HEARTBEAT_S = 4.0
 
 
 class Progress(Protocol):
-    """Reports of an operation while it runs."""
+    """Receives progress reports of a running operation."""
 
     def phase(self, name: str, message: str = "") -> None:
-        """Begin the phase `name`, saying in a few words what it does."""
+        """Begin the phase `name`, with a short description."""
         ...
 
     def advance(self, fraction: float | None = None, message: str = "") -> None:
-        """Return how much of the phase is done (0 to 1; None: not known), and with what it is busy."""
+        """Report how much of the phase is done (0 to 1; None: not known), and its current activity."""
         ...
 
 
 class Silent:
-    """Progress that nobody sees."""
+    """Discards progress reports."""
 
     def phase(self, name: str, message: str = "") -> None:
-        """Ignore it."""
+        """Do nothing."""
 
     def advance(self, fraction: float | None = None, message: str = "") -> None:
-        """Ignore it."""
+        """Do nothing."""
 
 
 class Lines(Closing):
-    """Progress as lines of text: one for each phase, and one whenever nothing was said for four seconds."""
+    """Prints progress as lines of text: one per phase, and a heartbeat after four seconds without output."""
 
     def __init__(self, stream: TextIO, *, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._stream = stream
@@ -51,20 +51,20 @@ class Lines(Closing):
         self._said = 0.0
 
     def phase(self, name: str, message: str = "") -> None:
-        """Print the phase's line, and begin to count its time."""
+        """Print the phase's line, and start measuring its time."""
         with self._lock:
             self._name, self._latest = name, message
             self._began = time.monotonic()
             self._print(message)
         if self._thread is None:
             thread = threading.Thread(target=self._beat, name="progress", daemon=True)
-            # Without it there is less to read, and nothing else is missing.
+            # Without the thread there is just no heartbeat.
             with suppress(PyroError):
                 start_thread(thread)
                 self._thread = thread
 
     def advance(self, fraction: float | None = None, message: str = "") -> None:
-        """Keep the news for the next heartbeat: a line for each would flood a log."""
+        """Keep the report for the next heartbeat: a line for each would flood a log."""
         with self._lock:
             percent = "" if fraction is None else f"{min(max(fraction, 0.0), 1.0):.0%}"
             self._latest = " ".join(part for part in (percent, message) if part) or self._latest
@@ -92,5 +92,5 @@ class Lines(Closing):
             self._stream.write(f"[{self._name}] {message}".rstrip() + "\n")
             self._stream.flush()
         except (OSError, ValueError):
-            # Nobody reads any more; the operation itself is not the worse for it.
+            # The stream is closed. The operation itself continues.
             self._finished.set()

@@ -1,6 +1,6 @@
-"""Progress as a bar on a terminal.
+"""Show progress as a bar on a terminal.
 
-Imported only where somebody watches: rich takes longer to load than most operations.
+Imported only if stderr is a terminal: rich takes longer to load than most operations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pyro_mcp.host.progress import Lines
 
 
 class Bar(Lines):
-    """Progress as one bar for each phase; the elapsed time moves, so it needs no heartbeat."""
+    """Shows one bar per phase. Since the elapsed time is updated, no heartbeat is needed."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -30,17 +30,17 @@ class Bar(Lines):
         self._task = None if stream.closed else self._bars.add_task("", phase="", total=None, visible=False)
 
     def phase(self, name: str, message: str = "") -> None:
-        """Finish the bar of the phase before and begin a new one."""
+        """Complete the previous phase's bar and start a new one."""
         if self._task is None:
             return
-        # Where no thread may be started, it does not move by itself.
+        # If no thread can be started, the bar is not refreshed automatically.
         with suppress(RuntimeError):
             self._bars.start()
         self._finish()
         self._task = self._bars.add_task(message, phase=name, total=None)
 
     def advance(self, fraction: float | None = None, message: str = "") -> None:
-        """Move the bar, and show what it is busy with."""
+        """Update the bar and its description."""
         if self._task is None:
             return
         if fraction is not None:
@@ -49,7 +49,7 @@ class Bar(Lines):
             self._bars.update(self._task, description=message)
 
     def close(self) -> None:
-        """Leave the bars as they stand and give the terminal back."""
+        """Stop updating the bars, and restore the terminal."""
         self._finish()
         self._bars.stop()
 

@@ -1,6 +1,6 @@
 """Unix sockets at paths of any length.
 
-A path longer than the 108 bytes of `sun_path` (unix(7)) is reached through its directory's descriptor.
+A path longer than the 108 bytes of `sun_path` (unix(7)) is accessed through a descriptor of its directory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_ADDRESS_BYTES = 107
 
 @contextmanager
 def unix_address(path: Path) -> Generator[str]:
-    """Yield an address for `path` that fits into `sun_path`, valid in this process inside the block."""
+    """Yield an address for `path` that fits into `sun_path`, valid in this process within the block."""
     if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
         yield os.fspath(path)
         return
@@ -36,7 +36,7 @@ def unix_address(path: Path) -> Generator[str]:
 def listen_unix(path: Path, backlog: int = 1, *, replaces_stale: bool = False) -> socket.socket:
     """Return a stream socket that listens at `path`, mode 0600, not inherited by children.
 
-    With `replaces_stale`, a socket to which nobody listens any more is taken away first.
+    With `replaces_stale`, an existing socket without a listener is removed first.
 
     Raises:
         PyroError: CONFLICT if the path exists; PERMISSION and others.
@@ -64,12 +64,12 @@ def connect_unix(path: Path, timeout_s: float) -> socket.socket:
     """Return a blocking stream socket connected to `path`, not inherited by children.
 
     Raises:
-        PyroError: UNAVAILABLE if nobody listens there, TIMEOUT if the listener takes no more for `timeout_s`.
+        PyroError: UNAVAILABLE if no process listens there; TIMEOUT if it does not accept within `timeout_s`.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # A full backlog blocks connect(), or fails it at once on a non-blocking socket; the send timeout
-        # bounds the blocking kind (socket(7)).
+        # With a full backlog, connect() blocks, or fails immediately on a non-blocking socket; the send timeout limits
+        # how long it blocks (socket(7)).
         _set_send_timeout(connection, max(timeout_s, 0.001))
         with unix_address(path) as address:
             connection.connect(address)
@@ -77,12 +77,12 @@ def connect_unix(path: Path, timeout_s: float) -> socket.socket:
     except BlockingIOError:
         connection.close()
         raise PyroError(
-            ErrorCode.TIMEOUT, f"waited {timeout_s:g} s for the listener at {path} to take a connection"
+            ErrorCode.TIMEOUT, f"waited {timeout_s:g} s for the listener at {path} to accept a connection"
         ) from None
     except (FileNotFoundError, ConnectionRefusedError) as error:
         connection.close()
         raise PyroError(
-            ErrorCode.UNAVAILABLE, f"nobody listens at {path}", details={"errno": error.errno or 0}
+            ErrorCode.UNAVAILABLE, f"no process listens at {path}", details={"errno": error.errno or 0}
         ) from error
     except OSError as error:
         connection.close()

@@ -1,4 +1,4 @@
-"""Start threads where the user may have no more of them: a limit on processes (RLIMIT_NPROC) counts threads as well."""
+"""Start threads, reporting a reached limit as an error: RLIMIT_NPROC limits threads as well as processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way to a guest's agent, as protocols: drivers offer it, `agent` talks over it."""
+"""Interfaces of the transport to a guest's agent: drivers implement them, `agent` uses them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class LaneUse(StrEnum):
-    """The use that a lane is claimed for. Each has lanes that the others do not take."""
+    """The purpose for which a lane is claimed."""
 
-    #: May last as long as a command: there are as many as commands may run at once, and more wait in order.
+    #: May last as long as a command. Their number is the limit for concurrent commands; further ones wait in order.
     COMMAND = "command"
     SHORT = "short"
     STOP = "stop"
 
 
 class Connection(Protocol):
-    """A byte stream to the guest's agent. A context manager; leaving it gives the lane back."""
+    """A byte stream to the guest's agent. As a context manager it releases its lane at the end of the block."""
 
     @property
     def socket(self) -> socket.socket:
@@ -29,7 +29,7 @@ class Connection(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the lane back; may be called again."""
+        """Release the lane. May be called repeatedly."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -38,16 +38,16 @@ class Connection(Protocol):
 
 
 class Transport(Protocol):
-    """The way to a machine's agent, for as many callers at once as there are lanes."""
+    """Connects to a machine's agent, for as many concurrent callers as there are lanes."""
 
     def connect(
         self, *, timeout_s: float, use: LaneUse = LaneUse.SHORT, while_waiting: Callable[[], None] | None = None
     ) -> Connection:
-        """Claim a lane and connect. The agent need not be there yet: bytes wait for it.
+        """Claim a lane and connect. The agent may still be booting: data is buffered until it reads.
 
-        `while_waiting` is called again and again until a lane is free, and may raise.
+        `while_waiting` is called repeatedly until a lane is free, and may raise.
 
         Raises:
-            PyroError: BUSY if every lane stays taken for `timeout_s`; GUEST_LOST if the machine has ended; TIMEOUT.
+            PyroError: BUSY if no lane becomes free within `timeout_s`; GUEST_LOST if the machine has ended; TIMEOUT.
         """
         ...

@@ -1,6 +1,6 @@
-"""The environment variables of the product: their values, and names that were probably meant to be one of them.
+"""The product's environment variables: valid values, and detection of misspelled names.
 
-Other programs have variables that begin with `PYRO_` too; those are ignored.
+Other programs also use variables that begin with `PYRO_`, so unknown names are not errors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pyro_mcp.errors import ErrorCode, PyroError
 
 PREFIX = "PYRO_"
-#: Each variable with the values that it takes; none stands for a path or an address.
+#: Each variable with its valid values; none for a path or an address.
 VARIABLES: dict[str, tuple[str, ...]] = {
     "PYRO_VMM": ("qemu", "firecracker", "none"),
     "PYRO_ACCEL": ("kvm", "tcg"),
@@ -25,7 +25,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "PYRO_FAULT_POINT": (),
     "PYRO_FAULT_TRACE": (),
 }
-#: Those of version 3 that have no effect now, and what to do instead.
+#: Variables of version 3 that no longer have any effect, and their replacements.
 FORMER = {
     "PYRO_RUNTIME_BUNDLE_DIR": "VMs run with the host's QEMU: see `pyro doctor`.",
     "PYRO_VM_ENABLE_NETWORK": "Pass `--network` or `--network-policy` to the command.",
@@ -38,10 +38,10 @@ _CLOSE = 0.8
 
 
 def check_values(env: Mapping[str, str] | None = None) -> None:
-    """Check that each variable of ours has a value that exists. An empty one counts as not set.
+    """Check that each variable has a valid value. An empty one counts as unset.
 
     Raises:
-        PyroError: USAGE, naming the values that exist.
+        PyroError: USAGE, naming the valid values.
     """
     env = os.environ if env is None else env
     for name, values in VARIABLES.items():
@@ -53,14 +53,14 @@ def check_values(env: Mapping[str, str] | None = None) -> None:
 
 
 def near_misses(env: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
-    """Return the variables that are none of ours but look like it, each with the one that was probably meant."""
+    """Return unknown variables that resemble one of the product's, each with the one probably meant."""
     env = os.environ if env is None else env
     unknown = [name for name in env if name.startswith(PREFIX) and name not in VARIABLES and name not in FORMER]
     return [(name, meant) for name in sorted(unknown) if (meant := _meant(name))]
 
 
 def former_in_use(env: Mapping[str, str] | None = None) -> list[str]:
-    """Return the variables of version 3 that are set and have no effect."""
+    """Return the variables of version 3 that are set but no longer have any effect."""
     env = os.environ if env is None else env
     return [name for name in FORMER if name in env]
 

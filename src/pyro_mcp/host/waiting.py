@@ -1,6 +1,6 @@
 """Deadlines, and the product's only sleep.
 
-Every wait has a name and a bound, and an error that says what was waited for.
+Every wait has a name and a limit, and its error says what was waited for.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Deadline:
         return time.monotonic() >= self._end
 
     def check(self, *, tail: Callable[[], str] | None = None) -> None:
-        """Raise TIMEOUT, naming what was waited for, if the time is up."""
+        """Raise TIMEOUT if the deadline has passed."""
         if self.expired:
             raise self.error(tail=tail)
 
     def error(self, *, tail: Callable[[], str] | None = None) -> PyroError:
-        """Make the TIMEOUT error of this deadline; `tail` gives the last output to show with it."""
+        """Return the TIMEOUT error of this deadline, including the output returned by `tail`."""
         message = f"waited {self.timeout_s:g} s for {self.what}"
         details: dict[str, object] = {"waited_for": self.what, "timeout_s": self.timeout_s}
         last = tail().strip() if tail is not None else ""
@@ -59,10 +59,10 @@ def wait_until(
     interval_s: float = 0.01,
     tail: Callable[[], str] | None = None,
 ) -> T:
-    """Call `predicate` until it returns something true, and return that.
+    """Call `predicate` until it returns a true value, and return that.
 
-    The pause between calls grows from a millisecond to `interval_s`. The predicate is always asked once more
-    after the time is up, so that a process that was itself held up does not report a timeout that never was.
+    The pause between calls grows from a millisecond to `interval_s`. The predicate is always called once more after the
+    deadline, so that a process that was itself suspended does not report a spurious timeout.
 
     Raises:
         PyroError: TIMEOUT, with `what` and the text that `tail` returns.

@@ -44,7 +44,7 @@ def test_a_directory_that_others_can_write_to_comes_with_the_command_that_mends_
     directories, findings = doctor.look_at_directories(private_paths)
     assert not directories[1].usable
     assert [finding.hint for finding in findings if finding.code == "permission"] == [
-        f"Run chmod go-w {private_paths.state}, or choose another place."
+        f"Run chmod go-w {private_paths.state}, or use another directory."
     ]
 
 

@@ -177,7 +177,7 @@ class TestStagedDirectory:
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PYRO_FAULT_POINT", "staged_dir.before_rename:no_space")
-        with pytest.raises(PyroError, match="could not make") as caught, staged_dir(root / "tmp", root / "env"):
+        with pytest.raises(PyroError, match="could not create") as caught, staged_dir(root / "tmp", root / "env"):
             pass
         assert caught.value.code is ErrorCode.NO_SPACE
         assert names_in(root / "tmp") == []

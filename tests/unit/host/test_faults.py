@@ -79,7 +79,7 @@ def test_a_point_can_wait_for_its_second_hit(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_unknown_action_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYRO_FAULT_POINT", "a:explode")
-    with pytest.raises(PyroError, match="unknown action 'explode'"):
+    with pytest.raises(PyroError, match="unknown action for a: 'explode'"):
         faults.fault_point("a")
 
 

@@ -140,7 +140,7 @@ def test_a_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
 def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a").chmod(0o777)
-    with pytest.raises(PyroError, match="can be written by other users") as caught:
+    with pytest.raises(PyroError, match="is writable by other users") as caught:
         ensure_private_dir(tmp_path / "a")
     assert caught.value.code is ErrorCode.PERMISSION
     assert "chmod go-w" in caught.value.hint
@@ -183,6 +183,6 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_made_is_named_with_the_way_round(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(PyroError, match="could not make the directory") as caught:
+    with pytest.raises(PyroError, match="could not create the directory") as caught:
         ensure_private_dir(tmp_path / "file" / "a")
     assert "PYRO_STATE_DIR" in caught.value.hint

@@ -93,7 +93,7 @@ def test_a_missing_program_is_an_error_with_its_remedy(monkeypatch: pytest.Monke
         programs.find_program("mke2fs")
     assert caught.value.code is ErrorCode.MISSING_PROGRAM
     assert caught.value.hint.endswith("apt-get install -y --no-install-recommends e2fsprogs")
-    assert "brings no-such" in programs.missing_program("no-such").hint
+    assert "provides no-such" in programs.missing_program("no-such").hint
 
 
 def test_every_required_program_has_a_package_for_every_tool() -> None:

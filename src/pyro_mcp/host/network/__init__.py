@@ -1,7 +1,7 @@
 """The `egress` network of one VM.
 
-Each VM has a network namespace whose upstream is pasta, a packet filter in it, and passt between that namespace and the
-VMM's network card. Nothing is forwarded towards the guest, and nothing is left when the VMM ends.
+Each VM has a network namespace with a packet filter. pasta connects it to the host's network, and passt connects it to
+the VMM's network card. Nothing is forwarded to the guest, and nothing remains when the VMM ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The processes that carry a guest's packets.
+"""Start the processes that carry a guest's packets.
 
-They are unprivileged, leave no files, and end with the VMM: passt ends when the VMM's end of its socket closes, and the
-process namespace around all of them ends with any of them.
+They are unprivileged, leave no files, and end with the VMM: passt ends when the VMM closes its socket, and if any of
+them ends, so does the PID namespace that contains all of them.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from pyro_mcp.host.network.surroundings import Surroundings
 from pyro_mcp.host.waiting import Deadline
 
 READY_TIMEOUT_S = 10.0
-# Each connection of a guest takes a descriptor in pasta and one in passt.
+# Each connection of a guest needs a descriptor in pasta and one in passt.
 MAX_DESCRIPTORS = 8192
-# Unprivileged users of VMs whose VMM was started by root come from here; nothing else on a host does.
+# The range of uids for VMs started by root; no distribution assigns them.
 _FIRST_UID = 1879048192
 _MAX_LOG_BYTES = 65536
-# passt drops what the socket does not take, and each loss costs TCP a second or two: with the usual 208 KiB, a download
-# falls from 100 to below 1 MB/s.
+# passt drops frames that the socket does not accept, and each loss costs TCP a second or two: with the usual 208 KiB, a
+# download falls from 100 to below 1 MB/s.
 _SEND_BUFFER_BYTES = 2 * 1024 * 1024
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 
-# Adds each address that the host gets while the network is up to the sets of the filter. It is subscribed before it
-# lists those that there are by now; $1 are those that the filter has. `nsenter` may enter, since the namespace belongs
-# to the same user. If it can't go on, it ends the network: better none than one that leads to the host.
+# Adds addresses that the host is assigned while the network is up to the filter's sets. It subscribes before it lists
+# the current addresses; $1 are those already in the filter. `nsenter` may enter the namespace, which belongs to the
+# same user. If this process can't continue, it ends the network, which could otherwise reach the host.
 _FOLLOW_ADDRESSES = """\
 known=$1 nft=$2 own=$(readlink /proc/self/ns/net)
 guest() {
@@ -71,9 +71,9 @@ add() {
 done 2>/dev/null
 kill -KILL -1
 """
-# Becomes pasta, within limits and unprivileged. As root, where only root may open /dev/net/tun (pasta does so as the
-# unprivileged user), it first makes a node of the same device that nobody outside this mount namespace sees. setpriv
-# comes last: a change of user clears the death signal.
+# Executes pasta, with limits and unprivileged. If only root may open /dev/net/tun, root first creates a node of the
+# same device in this mount namespace, since pasta opens it as the unprivileged user. setpriv comes last, because a
+# change of user clears the parent death signal.
 _UNPRIVILEGED = """\
 ulimit -c 0
 ulimit -n "$1" 2>/dev/null
@@ -86,13 +86,13 @@ unprivileged() {
 	[ "$user" ] || exec "$@"
 	exec setpriv --reuid "$user" --regid "$user" --clear-groups --pdeathsig KILL -- "$@"
 }
-# Without our ends of its sockets and pipes, which tell by their end that the network is gone.
+# Without our sockets and pipes: an open copy would hide the end of the network.
 unprivileged /bin/sh -c "$follow" sh "$known" "$nft" </dev/null >/dev/null 2>&1 &
 unprivileged "$@"
 """
-# Runs in the namespace. pasta keeps only the standard streams open for its command, so passt's socket comes as stdin.
-# passt writes its pid once it is set up: that is the sign that the network works. It leaves the user namespace for one
-# of its own; `nsenter` finds the one that may change the filter by the process that sleeps.
+# Runs in the namespace. pasta keeps only the standard streams open for its command, so passt's socket is passed as
+# stdin. passt writes its pid when it is ready, which shows that the network works. passt moves to a user namespace of
+# its own, so `nsenter` finds the one that may change the filter through the sleeping process.
 _IN_NAMESPACE = """\
 exec 3<&0 0</dev/null
 sleep 2147483647 3<&- >/dev/null 2>&1 &
@@ -106,8 +106,8 @@ exec "$@" --fd 3 --pid /proc/self/fd/1
 class Egress:
     """The running network of one guest.
 
-    As a context manager: leaving it gives back this process's descriptors, and the network goes on for as long as the
-    VMM holds its end; an exception ends the network.
+    As a context manager it closes this process's descriptors at the end of the block; the network continues as long as
+    the VMM keeps its end open. If the block raises, the network is ended.
     """
 
     def __init__(
@@ -138,16 +138,16 @@ class Egress:
     def vmm_fd(self) -> int:
         """Return the VMM's end: a connected stream socket, for `-netdev stream,addr.type=fd`.
 
-        Frames that are sent before the network is ready wait in the socket. The process that starts the VMM hands it a
-        copy; when the last copy is closed, the network ends.
+        Frames sent before the network is ready are buffered in the socket. When the last copy of the descriptor is
+        closed, the network ends.
         """
         return self._vmm_end.fileno()
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Wait until packets get through. Returns at once if they already did.
+        """Wait until the network carries packets. Returns immediately once it does.
 
         Raises:
-            PyroError: UNAVAILABLE or PROGRAM_FAILED with what pasta, nft or passt said; TIMEOUT.
+            PyroError: UNAVAILABLE or PROGRAM_FAILED with the messages of pasta, nft or passt; TIMEOUT.
         """
         if self._is_ready:
             return
@@ -155,32 +155,32 @@ class Egress:
         poller = select.poll()
         poller.register(self._ready, select.POLLIN)
         if not poller.poll(deadline.remaining_s() * 1000):
-            raise deadline.error(tail=self._said)
+            raise deadline.error(tail=self._messages)
         if not os.read(self._ready, 64):
             # End of file: every process that could have written it has ended.
-            raise explain_failure(self._said())
+            raise explain_failure(self._messages())
         self._is_ready = True
         fault_point("network.ready")
 
     def kill(self) -> None:
-        """End the network at once, and give back this process's descriptors."""
+        """Kill the network's processes, and close this process's descriptors."""
         try:
             self._child.kill()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Give back this process's descriptors."""
+        """Close this process's descriptors."""
         self._resources.close()
 
-    def _said(self) -> str:
+    def _messages(self) -> str:
         """Return what the processes have written to stderr so far."""
-        said = b""
+        output = b""
         with suppress(OSError):
-            while len(said) < _MAX_LOG_BYTES and (more := self._log.recv(_MAX_LOG_BYTES, socket.MSG_DONTWAIT)):
-                said += more
-        lines = said.decode("utf-8", "replace").splitlines()
-        # Debian 12's passt complains once for each line that a machine without syslog does not take.
+            while len(output) < _MAX_LOG_BYTES and (more := self._log.recv(_MAX_LOG_BYTES, socket.MSG_DONTWAIT)):
+                output += more
+        lines = output.decode("utf-8", "replace").splitlines()
+        # Without syslog, Debian 12's passt reports an error for every line that it tries to log.
         return "\n".join(line for line in lines if line.strip() and "to syslog" not in line)
 
 
@@ -190,28 +190,29 @@ def open_egress(
     user: int | None = None,
     surroundings: Surroundings | None = None,
 ) -> Egress:
-    """Start the network of one guest and return at once; it is set up while the guest starts.
+    """Start the network of one guest and return immediately; it is set up while the guest starts.
 
-    The guest reaches what the host reaches, except loopback, link-local, metadata services, multicast and the host's
-    own addresses; private ranges and the networks the host is in only with `private_networks`; of the host's name
-    servers always port 53. As root, the processes run as `user` (by default one of their own). Hand `vmm_fd` to the
-    VMM, then leave the context.
+    The guest can reach everything that the host can reach, except loopback, link-local, metadata services, multicast
+    and the host's own addresses; private ranges and the host's local networks only with `private_networks`; port 53 of
+    the host's name servers always. As root, the processes run as `user` (by default an unused uid). Pass `vmm_fd` to
+    the VMM, then leave the context.
 
     Raises:
-        PyroError: MISSING_PROGRAM; UNAVAILABLE if this host can't give a guest a network, and why.
+        PyroError: MISSING_PROGRAM; UNAVAILABLE, with the reason, if this host can't provide a network for a guest.
     """
     found = {name: str(programs.find_program(name)) for name in PROGRAMS}
     check_tun()
     plan = plan_egress(surroundings or Surroundings.observe(), private_networks=private_networks)
     with ExitStack() as stack:
-        with os_errors("make the sockets of a guest's network"):
+        with os_errors("create the sockets of a guest's network"):
             vmm_end, passt_end = (stack.enter_context(end) for end in socket.socketpair())
             log, log_end = (stack.enter_context(end) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
             ready, ready_end = os.pipe2(os.O_CLOEXEC)
         stack.callback(os.close, ready)
         for end in (vmm_end, passt_end):
             _enlarge_send_buffer(end)
-        # A full queue drops a message instead of holding up the network; nobody reads it after the start.
+        # Non-blocking, so that a full queue drops messages rather than blocking the network: after the start it is not
+        # read.
         log_end.setblocking(False)
         with ExitStack() as theirs:
             theirs.callback(os.close, ready_end)
@@ -220,7 +221,7 @@ def open_egress(
             as_root = os.geteuid() == 0
             owner = _own_user() if user is None and as_root else user
             if as_root and owner is not None:
-                # passt reopens the pipe, by its name in /proc.
+                # passt reopens the pipe through /proc.
                 os.fchown(ready_end, owner, owner)
             child = process.start(
                 [*_confined(found, plan, owner if as_root else None), *_command(found, plan)],
@@ -242,7 +243,7 @@ def open_egress(
 
 
 def egress_problems() -> list[PyroError]:
-    """Return what keeps this host from giving a guest a network, as far as looking shows. Starts nothing."""
+    """Return the problems that keep this host from providing a network for a guest, without starting anything."""
     problems = missing_programs()
     for check in (check_tun, lambda: plan_egress(Surroundings.observe())):
         try:
@@ -253,10 +254,10 @@ def egress_problems() -> list[PyroError]:
 
 
 def _confined(found: dict[str, str], plan: EgressPlan, user: int | None) -> list[str]:
-    """Return what runs the rest unprivileged and in a process namespace of its own.
+    """Return the command prefix that runs the rest unprivileged and in its own PID namespace.
 
-    The namespace is what ends all of it when one of them is killed: without it, Debian 12's pasta leaves its child
-    behind where it fails or is killed while it starts, and any pasta leaves passt.
+    The namespace ensures that all processes end when one of them is killed: otherwise, Debian 12's pasta leaves its
+    child behind if it fails or is killed during its start, and every version leaves passt behind.
     """
     outside = [found["unshare"], "--pid", "--fork", "--kill-child", "--mount-proc"]
     tun, name = "", ""
@@ -280,7 +281,7 @@ def _enlarge_send_buffer(end: socket.socket) -> None:
     try:
         end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER_BYTES)
     except PermissionError:
-        # An ordinary user gets what net.core.wmem_max allows.
+        # An ordinary user is limited by net.core.wmem_max.
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
 
 
@@ -291,7 +292,7 @@ def _own_user() -> int:
 TUN_DEVICE = "/dev/net/tun"
 PROGRAMS = ("pasta", "passt", "nft", "ip", "unshare", "nsenter", "setpriv")
 
-# Messages of the programs where the host is at fault.
+# Messages of the programs that indicate a problem of the host.
 _KNOWN_FAILURES = (
     (
         "no external routable interface",
@@ -300,8 +301,8 @@ _KNOWN_FAILURES = (
     ),
     (
         "unshare failed",
-        "this host does not let programs make the namespaces that a guest's network needs",
-        "Allow user namespaces: sysctl -a | grep -E 'unprivileged_userns|max_user_namespaces' shows what forbids them.",
+        "this host does not allow the namespaces that a guest's network needs",
+        "Allow user namespaces: sysctl -a | grep -E 'unprivileged_userns|max_user_namespaces' shows the settings.",
     ),
     ("tun socket", f"{TUN_DEVICE} can't be used in a namespace", "As root, run modprobe tun."),
     (
@@ -318,7 +319,7 @@ def missing_programs() -> list[PyroError]:
 
 
 def check_tun() -> None:
-    """Check that this user can make the device through which a guest's packets go.
+    """Check that this user can create the tun device that carries a guest's packets.
 
     Raises:
         PyroError: UNAVAILABLE.
@@ -330,14 +331,14 @@ def check_tun() -> None:
     if not is_device:
         raise PyroError(
             ErrorCode.UNAVAILABLE,
-            f"this host has no {TUN_DEVICE}, through which a guest's network goes",
+            f"this host has no {TUN_DEVICE}, which a guest's network needs",
             hint="As root, run modprobe tun; in a container, start it with `--device /dev/net/tun`.",
         )
     if os.geteuid() != 0 and not os.access(TUN_DEVICE, os.R_OK | os.W_OK):
         raise PyroError(
             ErrorCode.UNAVAILABLE,
-            f"{TUN_DEVICE} may not be opened by this user",
-            hint=f"As root, run chmod 0666 {TUN_DEVICE}, its usual mode: opening it gives nobody any rights.",
+            f"this user may not open {TUN_DEVICE}",
+            hint=f"As root, run chmod 0666 {TUN_DEVICE}, its usual mode: opening it grants no privileges.",
         )
 
 
@@ -346,9 +347,10 @@ def tun_is_open_to_all() -> bool:
     return os.stat(TUN_DEVICE).st_mode & 0o006 == 0o006
 
 
-def explain_failure(said: str) -> PyroError:
-    """Make the error for a network that could not be set up, out of what the programs said."""
+def explain_failure(output: str) -> PyroError:
+    """Return the error for a network that could not be set up, given the programs' messages."""
     for sign, message, hint in _KNOWN_FAILURES:
-        if sign in said.lower():
-            return PyroError(ErrorCode.UNAVAILABLE, f"{message}: {said}", hint=hint)
-    return PyroError(ErrorCode.PROGRAM_FAILED, f"the guest's network could not be set up: {said or 'no reason given'}")
+        if sign in output.lower():
+            return PyroError(ErrorCode.UNAVAILABLE, f"{message}: {output}", hint=hint)
+    reason = output or "no reason given"
+    return PyroError(ErrorCode.PROGRAM_FAILED, f"the guest's network could not be set up: {reason}")

@@ -16,9 +16,9 @@ class InterfaceAddress:
 
 @dataclass(frozen=True, slots=True)
 class GuestNetwork:
-    """How a guest sets up its network card: nothing is asked for over DHCP, nothing is announced.
+    """The static configuration of a guest's network card: neither DHCP nor router advertisements are used.
 
-    A family that the host can't serve is None. `dns` is in the order in which servers are to be asked.
+    An address family that the host can't serve is None. `dns` is in order of preference.
     """
 
     ipv4: InterfaceAddress | None
@@ -27,5 +27,5 @@ class GuestNetwork:
     mtu: int
 
     def to_json(self) -> dict[str, object]:
-        """Return the network as the agent and the users read it."""
+        """Return the network as a JSON object, for the agent and for users."""
         return {**asdict(self), "dns": list(self.dns)}

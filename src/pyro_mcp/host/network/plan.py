@@ -1,6 +1,6 @@
-"""Planning one guest's network: its addresses, its name servers, and the arguments of pasta and passt.
+"""Plan a guest's network: addresses, name servers, and the arguments of pasta and passt.
 
-A plan touches nothing.
+Planning has no side effects.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     Address = IPv4Address | IPv6Address
     Network = IPv4Network | IPv6Network
 
-# The largest frame that passt carries; TCP ends in passt, so nothing on the way ever sees frames of this size.
+# The largest frame that passt supports. passt terminates TCP, so frames of this size never leave the host.
 MTU_BYTES = 65520
 
-# The guest's own little network. The first that the host does not use itself, so that a guest that may reach private
-# networks can reach the host's.
+# Candidates for the guest's own subnet. The first one that the host does not use is chosen, so that a guest that may
+# reach private networks can reach the host's.
 _GUEST_IPV4 = (IPv4Network("10.213.77.0/24"), IPv4Network("172.29.213.0/24"), IPv4Network("192.168.213.0/24"))
-# A unique local prefix (RFC 4193): programs prefer IPv4 over it, and it works where there is no IPv4.
+# A unique local prefix (RFC 4193): programs prefer IPv4 over it, and it works without IPv4.
 _GUEST_IPV6 = IPv6Network("fd70:7972:6f::/64")
 _GATEWAY, _RESOLVER, _GUEST = 1, 3, 15
 _GATEWAY_MAC = "52:54:00:70:79:01"
@@ -42,21 +42,21 @@ class EgressPlan:
     rules: str
     pasta_arguments: tuple[str, ...]
     passt_arguments: tuple[str, ...]
-    #: The addresses of the host that the rules are made for.
+    #: The host's addresses that are covered by the rules.
     known: tuple[str, ...]
 
 
 def plan_egress(surroundings: Surroundings, *, private_networks: bool = False) -> EgressPlan:
-    """Decide how a guest gets out of this host. With `private_networks` it reaches the host's local networks too.
+    """Plan a guest's network. With `private_networks` it can also reach the host's local networks.
 
     Raises:
-        PyroError: UNAVAILABLE if the host itself has no way out.
+        PyroError: UNAVAILABLE if the host itself has no default route.
     """
     ipv4, ipv6 = surroundings.default_ipv4, _wants_ipv6(surroundings)
     if not ipv4 and not ipv6:
         raise PyroError(
             ErrorCode.UNAVAILABLE,
-            "this host has no default route, so a guest has no way out either",
+            "this host has no default route, so a guest can't reach any network",
             hint="Connect the host to a network, or run the guest without `--network`.",
         )
     subnets: dict[int, Network] = {}
@@ -86,8 +86,8 @@ def plan_egress(surroundings: Surroundings, *, private_networks: bool = False) -
 def _wants_ipv6(surroundings: Surroundings) -> bool:
     """Return whether to give the guest IPv6.
 
-    A default route alone proves little: containers and test networks often have one that leads nowhere, and a guest
-    would wait there. A global address, or nothing else to use, is better evidence.
+    A default route alone is not enough: containers and test networks often have one that leads nowhere, and a guest
+    would run into timeouts. It is used if the host also has a global address, or has no IPv4.
     """
     has_global = any(
         isinstance(interface.ip, IPv6Address) and interface.ip in _GLOBAL_UNICAST
@@ -109,10 +109,10 @@ def _free_subnet(surroundings: Surroundings) -> IPv4Network:
 def _choose_resolvers(
     nameservers: Iterable[Address], never: list[Network], subnets: dict[int, Network]
 ) -> dict[Address, Address]:
-    """Say at which address the guest asks each name server that it can ask, in order.
+    """Map each name server to the address at which the guest can query it, in order.
 
-    One that listens where no guest may go (loopback, the host's own address, link-local) is asked by pasta, at a
-    stand-in address: its `--dns-forward` carries DNS and nothing else, to the first server of a family in resolv.conf.
+    A server at an address that guests may not reach (loopback, the host's own address, link-local) is queried by pasta
+    through a stand-in address: `--dns-forward` forwards only DNS, to the first server of a family in resolv.conf.
     """
     chosen: dict[Address, Address] = {}
     first: set[int] = set()
@@ -135,9 +135,9 @@ def _interface_address(subnet: Network) -> InterfaceAddress:
 
 def _pasta_arguments(resolvers: dict[Address, Address]) -> Iterable[str]:
     yield from ("--quiet", "--foreground", "--config-net", "--ns-ifname", "up0", "--mtu", str(MTU_BYTES), *_CLOSED)
-    # Nothing is carried from the namespace's loopback to the host's.
+    # Forward nothing from the namespace's loopback to the host's.
     yield from ("--tcp-ns", "none", "--udp-ns", "none")
-    # Debian 12's pasta forwards to 0.0.0.0 if it is told the server with --dns; left alone it reads resolv.conf.
+    # Not with --dns, with which Debian 12's pasta forwards to 0.0.0.0: without it, pasta reads resolv.conf.
     for server, stand_in in resolvers.items():
         if server != stand_in:
             yield from ("--dns-forward", str(stand_in))
@@ -155,7 +155,7 @@ def _passt_arguments(guest: GuestNetwork) -> Iterable[str]:
         str(guest.mtu),
         *_CLOSED,
     )
-    # The guest is configured by its agent; these would only answer a stranger.
+    # The guest is configured by its agent and needs none of these.
     yield from ("--no-dhcp", "--no-dhcpv6", "--no-ra")
     for family in (guest.ipv4, guest.ipv6):
         if family is not None:
@@ -164,5 +164,5 @@ def _passt_arguments(guest: GuestNetwork) -> Iterable[str]:
         yield from ("--netmask", str(guest.ipv4.prefix_length))
 
 
-# No port of the host leads in, and the gateway's address does not stand for the host.
+# No port of the host is forwarded to the guest, and the gateway's address is not mapped to the host.
 _CLOSED = ("--no-map-gw", "--tcp-ports", "none", "--udp-ports", "none")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     Network = IPv4Network | IPv6Network
 
-# Never a place to go out to, whatever the policy (RFC 6890; the last three are cloud platforms' metadata services
-# outside 169.254.0.0/16: Azure, Alibaba, Oracle).
+# Never reachable, whatever the policy (RFC 6890; the last three are cloud platforms' metadata services outside
+# 169.254.0.0/16: Azure, Alibaba, Oracle).
 _NEVER_IPV4 = (
     "0.0.0.0/8",
     "127.0.0.0/8",
@@ -27,21 +27,21 @@ _NEVER_IPV4 = (
     "100.100.100.200/32",
     "192.0.0.192/32",
 )
-# ::/96 holds the unspecified and the loopback address; fd00:ec2::/32 and fd20:ce::254 are AWS's and Google's metadata.
+# ::/96 contains the unspecified and loopback addresses; fd00:ec2::/32 and fd20:ce::254 are AWS's and Google's metadata.
 _NEVER_IPV6 = ("::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8", "fd00:ec2::/32", "fd20:ce::254/128")
 
 _PRIVATE_IPV4 = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "192.0.0.0/24")
-# 64:ff9b:1::/48 is for a site's own IPv4 translators (RFC 8215), fec0::/10 what fc00::/7 was before.
+# 64:ff9b:1::/48 is for local IPv4 translators (RFC 8215); fec0::/10 is the predecessor of fc00::/7.
 _PRIVATE_IPV6 = ("fc00::/7", "fec0::/10", "64:ff9b:1::/48")
 
-# IPv6 addresses that are carried to the IPv4 address in them: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+# IPv6 prefixes whose packets are forwarded to an embedded IPv4 address: NAT64 (RFC 6052) and 6to4 (RFC 3056).
 _EMBEDDING = ((IPv6Network("64:ff9b::/96"), 96), (IPv6Network("2002::/16"), 16))
 
-# A wider "local network" than these is no local network but a route to the world.
+# A network wider than these prefix lengths is not considered local.
 _WIDEST_LOCAL = {4: 16, 6: 48}
 
-# pasta takes the source port of a guest's datagrams on the host too. From this range the guest can't occupy the port of
-# a service of the host (Linux's own ephemeral ports).
+# pasta uses the source port of a guest's datagrams on the host as well. This range (Linux's ephemeral ports) keeps the
+# guest from occupying the port of a host service.
 _UDP_SOURCE_PORTS = "32768-60999"
 
 _RULES = """\
@@ -85,7 +85,7 @@ table inet pyro_egress {{
 
 
 def never_reached(surroundings: Surroundings) -> list[Network]:
-    """Return what no guest reaches: loopback, link-local, metadata, multicast and the host's own addresses."""
+    """Return the networks that no guest can reach: loopback, link-local, metadata, multicast, the host's addresses."""
     networks: list[Network] = [IPv4Network(text) for text in _NEVER_IPV4]
     networks += [IPv6Network(text) for text in _NEVER_IPV6]
     for interface in surroundings.addresses:
@@ -95,10 +95,10 @@ def never_reached(surroundings: Surroundings) -> list[Network]:
 
 
 def local_networks(surroundings: Surroundings) -> list[Network]:
-    """Return what belongs to nobody but the host's surroundings: private ranges and the networks it is attached to.
+    """Return the host's local networks: private ranges and the networks that it is attached to.
 
-    The attached ones are in even where their addresses are public: the host may get another address in them while the
-    guest runs (IPv6 privacy addresses change daily), and that must be out of reach too.
+    Attached networks are included even if their addresses are public: the host may be assigned another address in them
+    while the guest runs (IPv6 privacy addresses change daily), which must not be reachable either.
     """
     networks: list[Network] = [IPv4Network(text) for text in _PRIVATE_IPV4]
     networks += [IPv6Network(text) for text in _PRIVATE_IPV6]
@@ -111,10 +111,10 @@ def local_networks(surroundings: Surroundings) -> list[Network]:
 
 
 def ruleset(refused: Iterable[Network], resolvers: Iterable[IPv4Address | IPv6Address]) -> str:
-    """Return the filter that refuses these networks, except that it lets DNS through to the resolvers.
+    """Return the filter that rejects packets to these networks, except DNS to the resolvers.
 
-    A refusal is a reset or an ICMP error, not silence, so that a guest's program fails at once. A packet to the
-    namespace's own address, which is the host's, never leaves it: it is on its loopback interface.
+    Packets are rejected with a reset or an ICMP error, rather than dropped, so that programs fail immediately. A packet
+    to the namespace's own address, which is also the host's, never leaves the namespace's loopback interface.
     """
     by_version: dict[int, set[Network]] = {4: set(), 6: set()}
     for network in refused:
@@ -141,7 +141,7 @@ def _resolver_rule(address: IPv4Address | IPv6Address) -> str:
 
 
 def _elements(networks: set[Network]) -> str:
-    # nft refuses overlapping intervals in an anonymous set.
+    # nft rejects overlapping intervals in an anonymous set.
     return ", ".join(str(network) for network in _collapsed(networks))
 
 

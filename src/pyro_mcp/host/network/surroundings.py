@@ -1,6 +1,6 @@
-"""The host's own addresses, default routes and name servers.
+"""Read the host's addresses, default routes and name servers.
 
-They are read from the kernel (rtnetlink(7)) and resolv.conf(5), in the network namespace of the calling thread.
+They come from the kernel (rtnetlink(7)) and resolv.conf(5), in the network namespace of the calling thread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from pyro_mcp.errors import from_os_error, os_errors
 
 RESOLV_CONF = "/etc/resolv.conf"
-# glibc asks no more than this many (resolv.conf(5), MAXNS).
+# glibc queries at most this many (resolv.conf(5), MAXNS).
 MAX_NAMESERVERS = 3
 _MAX_FILE_BYTES = 65536
 _TIMEOUT_S = 5.0
@@ -39,7 +39,7 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The host's network as a guest's must be fitted into it."""
+    """The properties of the host's network that a guest's network depends on."""
 
     addresses: tuple[IPv4Interface | IPv6Interface, ...]
     default_ipv4: bool
@@ -48,12 +48,12 @@ class Surroundings:
 
     @classmethod
     def observe(cls) -> Surroundings:
-        """Look at the host's network now.
+        """Read the current state of the host's network.
 
         Raises:
             PyroError: if the kernel or resolv.conf can't be read.
         """
-        with os_errors("ask the kernel for this host's addresses and routes"):
+        with os_errors("read this host's addresses and routes"):
             defaults = set(_default_route_families())
             addresses = tuple(_addresses())
         return cls(
@@ -65,7 +65,7 @@ class Surroundings:
 
 
 def read_nameservers(path: str = RESOLV_CONF) -> tuple[IPv4Address | IPv6Address, ...]:
-    """Return the name servers that resolv.conf names, in order."""
+    """Return the name servers listed in resolv.conf, in order."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.read(_MAX_FILE_BYTES).splitlines()
@@ -88,7 +88,7 @@ def _addresses() -> Generator[IPv4Interface | IPv6Interface]:
         if family not in _FAMILIES:
             continue
         found = dict(_attributes(body[8:]))
-        # On a point-to-point link IFA_ADDRESS is the other end, IFA_LOCAL the host's own.
+        # On a point-to-point link, IFA_ADDRESS is the peer's address and IFA_LOCAL the host's own.
         packed = found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS))
         if packed is not None:
             yield ip_interface((packed, prefix_length))
@@ -97,13 +97,13 @@ def _addresses() -> Generator[IPv4Interface | IPv6Interface]:
 def _default_route_families() -> Generator[int]:
     for body in _dump(_RTM_GETROUTE, _RTM_NEWROUTE):
         family, length, _, _, table, _, _, kind = struct.unpack_from("8B", body)
-        # IPv6 without a way out has an "unreachable" default route: only RTN_UNICAST leads anywhere.
+        # Without IPv6 connectivity there is an "unreachable" default route: only RTN_UNICAST counts.
         if length == 0 and table == _RT_TABLE_MAIN and kind == _RTN_UNICAST:
             yield family
 
 
 def _dump(request: int, answer: int) -> Generator[bytes]:
-    """Ask the kernel for all objects of a kind and yield the body of each answer."""
+    """Request all objects of a kind from the kernel and yield the body of each answer."""
     with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)) as netlink:
         netlink.settimeout(_TIMEOUT_S)
         # A zeroed struct ifaddrmsg or rtmsg: every family.

@@ -1,4 +1,4 @@
-"""Starting, watching and ending processes: the only package that spawns or kills."""
+"""Start, watch and end processes. No other package does."""
 
 from __future__ import annotations
 

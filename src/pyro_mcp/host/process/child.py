@@ -1,8 +1,8 @@
-"""Starting programs: the only module that spawns.
+"""Start programs. No other module does.
 
-A child gets no shell, no inherited descriptors and a session of its own. No code runs between fork and exec, since
-`preexec_fn` can deadlock under threads. A detached one has init as its parent from the start: chat hosts end every
-descendant of a server with it, and what outlives its caller must not be among them.
+A child gets no shell, no inherited descriptors and its own session. No code runs between fork and exec, since
+`preexec_fn` can deadlock in threaded programs. A detached child is reparented to init from the start: chat hosts kill
+every descendant of a server when it ends, and processes that must outlive their caller must not be among them.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ DEVNULL = subprocess.DEVNULL
 PIPE = subprocess.PIPE
 STDOUT = subprocess.STDOUT
 
-# Run by `setsid --fork`, in the process that stays: it reports its pid, which no parent could.
+# Run by `setsid --fork` in the detached process, which must report its pid itself, since setsid does not.
 _REPORT = 'echo "$$"; exec "$@"'
 _REPORT_TIMEOUT_S = 10.0
 _REPORT_BYTES = 32
 
 
 class Child:
-    """A process that this one started.
+    """A process started by this one.
 
-    As a context manager it is ended with its tree on leaving, unless it was started `detached`: then only an
-    exception ends it.
+    As a context manager it kills the process and its descendants at the end of the block; a `detached` process is
+    killed only if the block raises.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Child:
         self.pid = pid
         self.detached = detached
         self.returncode: int | None = None
-        #: This side's ends of the pipes asked for, as raw descriptors.
+        #: This process's ends of the requested pipes, as raw descriptors.
         self.stdin = stdin
         self.stdout = stdout
         self.stderr = stderr
@@ -78,20 +78,20 @@ class Child:
 
     @property
     def identity(self) -> ProcessIdentity:
-        """Return what tells this process apart for ever."""
+        """Return the permanent identity of the process."""
         return ProcessIdentity(self.pid, self.start_time, boot_id())
 
     def poll(self) -> int | None:
-        """Return the exit status (negative: the signal that ended it), or None while it runs."""
+        """Return the exit status (negative: the signal that killed it), or None while it is running."""
         if self.returncode is None and readable(self.pidfd, 0):
             self.returncode = reap(self.pid)
         return self.returncode
 
     def wait(self, timeout_s: float) -> int:
-        """Wait for the end and return the exit status.
+        """Wait for the process to end and return its exit status.
 
         Raises:
-            PyroError: TIMEOUT; the process is left as it is.
+            PyroError: TIMEOUT; the process is not affected.
         """
         if self.returncode is None and not readable(self.pidfd, timeout_s):
             raise Deadline(timeout_s, f"{self.name} (pid {self.pid}) to end").error()
@@ -99,27 +99,27 @@ class Child:
         return UNKNOWN_STATUS if status is None else status
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the process alone; one that has ended gets none."""
+        """Send a signal to the process, but not to its descendants, unless it has ended."""
         if self.returncode is None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
     def kill(self, *, grace_s: float = 0.0) -> int:
-        """End the process and its tree: SIGTERM and `grace_s` seconds first if asked for. Return the status."""
-        # Only while the leader is not reaped is its pid, and with it the group's number, surely still its own.
+        """Kill the process and its descendants, after SIGTERM if `grace_s` is not 0. Return the exit status."""
+        # Until the leader is reaped, its pid, and with it the group id, can't have been reused.
         if self.returncode is None:
             end_tree(self.pid, self.pidfd, grace_s)
             self.returncode = reap(self.pid)
         return self.returncode
 
     def close_stdin(self) -> None:
-        """Close this side's end of the child's stdin."""
+        """Close this process's end of the child's stdin."""
         fd, self.stdin = self.stdin, None
         if fd is not None:
             os.close(fd)
 
     def close(self) -> None:
-        """Close the descriptors; a process that still runs continues without us."""
+        """Close the descriptors. A running process continues."""
         for fd in (self.stdin, self.stdout, self.stderr, self.pidfd):
             if fd is not None and fd >= 0:
                 os.close(fd)
@@ -147,13 +147,13 @@ def start(
     reports_to: int | None = None,
     parent_death_signal: int | None = None,
 ) -> Child:
-    """Start a program and return at once.
+    """Start a program and return immediately.
 
-    A standard stream is a descriptor, `DEVNULL`, `PIPE` (this side's end is then in the `Child`) or None (shared with
-    this process). `user`, `group` and `extra_groups` need root. `parent_death_signal` is sent to the
-    program, not to its children, when the thread that started it ends, however that ends. A `detached` program is not a
-    child of this process, so its exit status is unknown; if its stdout is a descriptor, that is a pipe and `reports_to`
-    its other end.
+    A standard stream is a descriptor, `DEVNULL`, `PIPE` (its other end is then in the `Child`) or None (shared with
+    this process). `user`, `group` and `extra_groups` require root. `parent_death_signal` is sent to the program, but
+    not to its children, when the thread that started it ends for any reason. A `detached` program is not a child of
+    this process, so its exit status is unknown; if its stdout is a descriptor, that must be a pipe, and `reports_to`
+    its read end.
 
     Raises:
         PyroError: MISSING_PROGRAM, PERMISSION, INVALID, UNAVAILABLE.
@@ -199,11 +199,11 @@ def _detaching(program: str, *, silent: bool) -> list[str]:
 
 
 def _reported_pid(popen: subprocess.Popen[bytes], pipes: _Pipes, reports_to: int | None, *, silent: bool) -> int:
-    """Return the pid of a detached program, which it reports in a line before all that it writes itself."""
+    """Return the pid of a detached program, which is reported in a line before the program's own output."""
     fd, line = pipes.ours["stdout"] if reports_to is None else reports_to, b""
     if fd is not None:
         deadline = Deadline(_REPORT_TIMEOUT_S, "a detached program to start")
-        # Unless it is silent, a byte at a time: what follows is the program's.
+        # Byte by byte unless it is silent: the program's own output follows.
         while readable(fd, deadline.remaining_s()) and (read := os.read(fd, _REPORT_BYTES if silent else 1)):
             line += read
             if line.endswith(b"\n"):
@@ -213,7 +213,7 @@ def _reported_pid(popen: subprocess.Popen[bytes], pipes: _Pipes, reports_to: int
     if silent:
         pipes.close_ours("stdout")
     if not line.isdigit():
-        raise OSError(errno.ESRCH, "it ended before it had begun")
+        raise OSError(errno.ESRCH, "it ended before it was running")
     return int(line)
 
 
@@ -224,7 +224,7 @@ def _adopt(popen: subprocess.Popen[bytes], pid: int, command: list[str], *, deta
         popen.kill()
         popen.wait()
         raise
-    # The Child waits through its pidfd; this tells Popen's finalizer that nothing is left for it to do.
+    # The Child waits through its pidfd; this keeps Popen's finalizer from doing so.
     popen.returncode = 0
     return child
 

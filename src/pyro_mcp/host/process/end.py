@@ -1,6 +1,6 @@
-"""Ending processes, and only the right ones.
+"""End processes, identified by pid and start time.
 
-A pid whose start time does not match is never signalled. Nothing returns while the process that it killed still runs.
+A pid whose start time does not match is never signalled. Functions that kill a process return only when it has ended.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from pyro_mcp.host.process.identity import read_stat, tree_of
 from pyro_mcp.host.waiting import Deadline
 
 KILL_TIMEOUT_S = 10.0
-# A child that another part of this process reaped (or that ended with SIGCHLD ignored) has no status left to read.
+# For a child that other code reaped, or that ended while SIGCHLD was ignored, so that its status is lost.
 UNKNOWN_STATUS = 255
 
-# Children that outlive their `Child`; they stay zombies until somebody asks for their status.
+# Children that outlive their `Child`; they stay zombies until their status is collected.
 DETACHED: set[int] = set()
 
 
 def kill(
     pid: int, started: int, *, grace_s: float = 0.0, timeout_s: float = KILL_TIMEOUT_S, tree: bool = False
 ) -> bool:
-    """End the process that has `pid` and the start time `started`; say whether it was still running.
+    """Kill the process with `pid` and start time `started`; return whether it was still running.
 
-    Any other process that has the pid by now is left alone. With `grace_s`, SIGTERM comes first. With `tree`, its
-    descendants end too.
+    Another process that has reused the pid is not affected. With `grace_s`, SIGTERM is sent first. With `tree`, its
+    descendants are killed as well.
 
     Raises:
         PyroError: TIMEOUT if it survives SIGKILL for `timeout_s`, PERMISSION.
@@ -52,7 +52,7 @@ def kill(
 
 
 def send_signal(pid: int, started: int, number: int) -> bool:
-    """Send a signal to the process that has `pid` and the start time `started`; say whether it was there."""
+    """Send a signal to the process with `pid` and start time `started`; return whether it existed."""
     with _pinned(pid, started) as pidfd:
         if pidfd is None:
             return False
@@ -66,13 +66,13 @@ def send_signal(pid: int, started: int, number: int) -> bool:
 
 
 def wait_for_exit(pid: int, started: int, *, timeout_s: float) -> bool:
-    """Wait until the process that has `pid` and the start time `started` has ended; say whether it has."""
+    """Wait for the process with `pid` and start time `started` to end; return whether it has."""
     with _pinned(pid, started) as pidfd:
         return pidfd is None or readable(pidfd, timeout_s)
 
 
 def reap_detached() -> None:
-    """Collect the detached children that have ended, so that they do not stay zombies of a long-lived process."""
+    """Reap the detached children that have ended, so that they don't stay zombies of a long-lived process."""
     for pid in tuple(DETACHED):
         with suppress(ChildProcessError):
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is None:
@@ -82,13 +82,13 @@ def reap_detached() -> None:
 
 @contextmanager
 def _pinned(pid: int, started: int) -> Generator[int | None]:
-    """Hold on to the process of that pid and start time: while the descriptor is open it can't be mistaken."""
+    """Yield a pidfd of the process with that pid and start time, which can't refer to any other, or None."""
     try:
         pidfd = os.pidfd_open(pid)
     except OSError as error:
-        # EINVAL: the number is a thread's, or none at all. Anything else is no proof that it is gone.
+        # EINVAL: the number is a thread's, or not a pid. Other errors don't mean that the process has ended.
         if error.errno not in {errno.ESRCH, errno.EINVAL}:
-            raise from_os_error(error, f"look at process {pid}") from error
+            raise from_os_error(error, f"open process {pid}") from error
         pidfd = -1
     if pidfd < 0:
         yield None
@@ -101,14 +101,14 @@ def _pinned(pid: int, started: int) -> Generator[int | None]:
 
 
 def readable(pidfd: int, timeout_s: float) -> bool:
-    """Wait up to `timeout_s` for the process behind the descriptor to end; say whether it has."""
+    """Wait up to `timeout_s` for the process of a pidfd to end; return whether it has."""
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(timeout_s * 1000))
 
 
 def reap(pid: int) -> int:
-    """Take the status of a child that has ended (negative: the signal that ended it)."""
+    """Reap a child that has ended, and return its status (negative: the signal that killed it)."""
     try:
         result = os.waitid(os.P_PID, pid, os.WEXITED)
     except ChildProcessError:
@@ -124,7 +124,7 @@ def _end(pid: int, pidfd: int, grace_s: float, timeout_s: float) -> None:
     try:
         if grace_s > 0:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-            # A stopped process takes no SIGTERM until it goes on.
+            # A stopped process does not receive SIGTERM until it continues.
             signal.pidfd_send_signal(pidfd, signal.SIGCONT)
             readable(pidfd, grace_s)
     except ProcessLookupError:
@@ -137,15 +137,14 @@ def _end(pid: int, pidfd: int, grace_s: float, timeout_s: float) -> None:
 
 
 def end_tree(pid: int, pidfd: int, grace_s: float, timeout_s: float = KILL_TIMEOUT_S) -> None:
-    """End the process behind the descriptor and what descends from it. It is not reaped."""
+    """End the process of a pidfd and its descendants, without reaping it."""
     members = {(process.pid, process.start_time) for process in tree_of(pid)}
     try:
         _end(pid, pidfd, grace_s, timeout_s)
     finally:
-        # Two rounds find nothing new unless something forked meanwhile; what forks faster than it can be
-        # killed is bounded by the deadline.
+        # Usually the second round finds nothing. The deadline applies if processes fork faster than they are killed.
         deadline = Deadline(timeout_s, f"the processes that {pid} left to end")
-        # It may have forked between the first look and its death.
+        # The process may have forked after `members` was determined.
         members |= {(process.pid, process.start_time) for process in tree_of(pid)}
         while members:
             for member, started in members:

@@ -12,7 +12,7 @@ _DEAD_STATES = "ZXx"
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process, distinguished from every other that ever has the same pid."""
+    """Identifies a process, even after its pid has been reused."""
 
     pid: int
     start_time: int
@@ -25,7 +25,7 @@ class ProcessIdentity:
         return None if started is None else cls(pid, started, boot_id())
 
     def is_running(self) -> bool:
-        """Return whether this very process still runs."""
+        """Return whether this process is still running."""
         return self.boot_id == boot_id() and start_time(self.pid) == self.start_time
 
 
@@ -43,7 +43,7 @@ class ProcessStat:
 
     @property
     def is_dead(self) -> bool:
-        """Return whether the process has ended and only waits to be reaped."""
+        """Return whether the process has ended and waits to be reaped."""
         return self.state in _DEAD_STATES
 
 
@@ -55,13 +55,13 @@ def boot_id() -> str:
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    """Return what /proc says about `pid`, or None if there is no such process."""
+    """Return the /proc entry of `pid`, or None if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             line = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name stands in brackets and may hold anything, brackets and spaces included.
+    # The name is in parentheses and may itself contain parentheses and spaces.
     head, _, tail = line.rpartition(b")")
     fields = tail.split()
     return ProcessStat(
@@ -76,22 +76,19 @@ def read_stat(pid: int) -> ProcessStat | None:
 
 
 def start_time(pid: int) -> int | None:
-    """Return when `pid` started, in clock ticks since boot, or None if nothing of that pid runs.
-
-    A process that has ended and was not reaped yet counts as not running.
-    """
+    """Return when `pid` started, in clock ticks since boot, or None if it is not running (or is a zombie)."""
     found = read_stat(pid)
     return None if found is None or found.is_dead else found.start_time
 
 
 def all_processes() -> list[ProcessStat]:
-    """Return every process that this one can see."""
+    """Return every visible process."""
     found = (read_stat(int(name)) for name in os.listdir("/proc") if name.isdigit())
     return [process for process in found if process is not None]
 
 
 def tree_of(pid: int) -> list[ProcessStat]:
-    """Return the running descendants of `pid`, and what shares a group or session that it leads; not itself."""
+    """Return the running descendants of `pid`, and members of a group or session that it leads, without itself."""
     processes = all_processes()
     members = {pid}
     while True:
@@ -105,10 +102,10 @@ def tree_of(pid: int) -> list[ProcessStat]:
 
 
 def thread_count(uid: int) -> int:
-    """Return how many threads the processes of a user have, which is what RLIMIT_NPROC limits."""
+    """Return the number of threads of a user's processes, which RLIMIT_NPROC limits."""
     total = 0
     for name in filter(str.isdigit, os.listdir("/proc")):
-        # The owner of the directory is root where a process can't be traced, as in a jail.
+        # The directory's owner is no indication: it is root for processes that can't be traced, such as a jailed VMM.
         with suppress(OSError), open(f"/proc/{name}/status", "rb") as file:
             facts = dict(line.split(b":", 1) for line in file.read().splitlines())
             if int(facts[b"Uid"].split()[0]) == uid:

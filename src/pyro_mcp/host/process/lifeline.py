@@ -1,4 +1,4 @@
-"""A pipe that ends when this process does, however it ends: what reads it knows that its owner is gone."""
+"""A pipe that reports end of file when this process ends for any reason, so that children notice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ends: list[int] = []
 
 
 def lifeline() -> int:
-    """Return the reading end, to be given to a child. This process alone holds the other one, and never writes."""
+    """Return the read end, to be passed to a child. Only this process has the write end, and never writes to it."""
     with _lock:
         if not _ends:
             _ends.extend(os.pipe2(os.O_CLOEXEC))

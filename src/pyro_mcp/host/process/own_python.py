@@ -1,6 +1,6 @@
-"""The command that runs a function of this package in a Python process of its own.
+"""Build the command that runs a function of this package in a separate Python process.
 
-The process loads this very package, whatever is installed elsewhere: -I and -S keep everything else out.
+The process loads this copy of the package, whatever else is installed: -I and -S exclude everything else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-# As many directories up as this module's name has dots.
+# One directory up for each dot in this module's name.
 _PACKAGE_HOME = os.fspath(Path(__file__).parents[__name__.count(".")])
 
 

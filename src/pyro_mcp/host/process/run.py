@@ -1,6 +1,6 @@
-"""Running programs to their end, with bounded time and output. None of their processes is left behind.
+"""Run programs to completion, with limits on time and output, leaving none of their processes behind.
 
-The middle of a long output and the end of a long line are dropped, and marked as dropped.
+The middle of long output and the end of long lines are dropped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TAIL_CHARS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A program that has run to its end."""
+    """The result of a program that has ended."""
 
     argv: tuple[str, ...]
     returncode: int
@@ -36,7 +36,7 @@ class Completed:
 
     @property
     def text(self) -> str:
-        """Return stdout as text, without the line end after the last line."""
+        """Return stdout as text, without trailing newlines."""
         return self.stdout.decode("utf-8", "replace").rstrip("\n")
 
 
@@ -44,7 +44,7 @@ def run(
     argv: Sequence[str | Path],
     *,
     timeout_s: float,
-    input: bytes | None = None,  # noqa: A002 - the name that subprocess.run taught everybody
+    input: bytes | None = None,  # noqa: A002 - the same name as in subprocess.run
     env: Mapping[str, str] | None = None,
     cwd: str | Path | None = None,
     check: bool = True,
@@ -57,14 +57,14 @@ def run(
     grace_s: float = 0.0,
     max_output_bytes: int = MAX_OUTPUT_BYTES,
 ) -> Completed:
-    """Run a program to its end and return what it printed, each stream within `max_output_bytes`.
+    """Run a program to completion and return its output, at most `max_output_bytes` per stream.
 
-    Without `input` its stdin is empty; without `capture` it prints where this process does. On a timeout, or any
-    exception, it is ended with its tree, after SIGTERM and `grace_s` seconds if asked for; what it left running in its
-    process group is ended too.
+    Without `input` its stdin is empty; without `capture` it shares this process's stdout and stderr. On a timeout or
+    any other exception it is killed with its descendants, after SIGTERM and `grace_s` seconds if given. Processes that
+    it left running in its process group are killed as well.
 
     Raises:
-        PyroError: PROGRAM_FAILED (or NO_SPACE) for a status other than 0 if `check`; TIMEOUT; what `start` raises.
+        PyroError: PROGRAM_FAILED (or NO_SPACE) for a non-zero status if `check`; TIMEOUT; the errors of `start`.
     """
     stdout, stderr = _bounded(max_output_bytes), _bounded(max_output_bytes)
     piped = PIPE if capture else None
@@ -108,12 +108,12 @@ def stream(
     parent_death_signal: int | None = None,
     grace_s: float = 10.0,
 ) -> int:
-    """Run a long program, hand each line of its output (stdout and stderr as one) to `on_line`, return its status.
+    """Run a long program, pass each line of its output (stdout and stderr merged) to `on_line`, return its status.
 
-    Ended as by `run`, with ten seconds after SIGTERM by default, so that a build can take its mounts down.
+    It is killed as by `run`, by default ten seconds after SIGTERM, so that a build can unmount its file systems.
 
     Raises:
-        PyroError: PROGRAM_FAILED (or NO_SPACE) with the last lines if `check`; TIMEOUT; what `start` raises.
+        PyroError: PROGRAM_FAILED (or NO_SPACE) with the last lines if `check`; TIMEOUT; the errors of `start`.
     """
     last = _bounded(2 * _TAIL_CHARS)
     lines = LineSplitter(on_line)
@@ -172,7 +172,7 @@ def _attend(
     grace_s: float,
     tail: Callable[[], str],
 ) -> int:
-    """Feed `data` to the child and its output to the sinks until it ends; end its tree if anything goes wrong."""
+    """Pass `data` to the child and its output to the sinks until it ends; kill it and its descendants on an error."""
     try:
         _pump(child, data, {fd: sink for fd, sink in sinks if fd is not None}, deadline, tail)
     except BaseException:
@@ -213,7 +213,7 @@ def _pump(
         if child.pidfd in ready:
             break
         deadline.check(tail=tail)
-    # A zombie leader still holds the group's number, so this can't hit anybody else's group.
+    # While the leader is a zombie, its group id can't be reused.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     for fd, sink in sinks.items():
@@ -228,12 +228,12 @@ def _feed(fd: int, rest: memoryview) -> memoryview:
     except BlockingIOError:
         return rest
     except BrokenPipeError:
-        # It did not want all of its input; its status says whether that is an error.
+        # It closed its stdin early; its exit status shows whether that is an error.
         return rest[:0]
 
 
 def _read_once(fd: int, sink: Callable[[bytes], None]) -> bool:
-    """Hand on what can be read now; say whether the stream is still open and had something."""
+    """Pass on the data that is available; return whether there was any."""
     try:
         data = os.read(fd, _READ_BYTES)
     except BlockingIOError:
@@ -247,7 +247,7 @@ MAX_LINE_BYTES = 8192
 
 
 class LineSplitter:
-    r"""Cut a byte stream into text lines at \n and \r, and hand each on."""
+    r"""Splits a byte stream into text lines at \n and \r, and passes each one on."""
 
     __slots__ = ("_on_line", "_rest")
 
@@ -256,14 +256,14 @@ class LineSplitter:
         self._rest = b""
 
     def add(self, data: bytes) -> None:
-        """Take in the next piece of the stream."""
+        """Process the next piece of the stream."""
         *lines, rest = (self._rest + data.replace(b"\r", b"\n")).split(b"\n")
         self._rest = rest[:MAX_LINE_BYTES]
         for line in lines:
             self._emit(line)
 
     def finish(self) -> None:
-        """Hand on what follows the last line end."""
+        """Pass on the text after the last line end."""
         rest, self._rest = self._rest, b""
         self._emit(rest)
 
