@@ -39,6 +39,7 @@ def loop() -> dict[str, Any]:
     found = pyro_json("doctor", "--environment", ENVIRONMENT)["daily_loop"]
     assert f"Daily loop: {found['status'].upper()} ({ENVIRONMENT})" in read.splitlines()
     assert (f"Run: pyro prepare {ENVIRONMENT}" in read.splitlines()) is (found["status"] != "warm")
+    assert f"Reason: {found['reason'].partition('; run: ')[0]}" in read.splitlines()
     assert_readable(read)
     return found
 

@@ -36,6 +36,7 @@ def doctor_report(result: DoctorResult) -> str:
         ("Networking", _claims(nets)),
         ("Daily loop", f"{loop.status.upper()} ({loop.environment})"),
         *([("Run", f"pyro prepare {loop.environment}")] if loop.status != "warm" else []),
+        ("Reason", loop.reason.partition("; run: ")[0]),
         ("Machine", f"{machine.distribution}, kernel {machine.kernel}, Python {machine.python}"),
         ("Resources", f"{machine.cpu_count} CPU, {machine.memory_mib} MiB"),
         ("Cache", _directory(result.runtime.cache)),
@@ -50,7 +51,6 @@ def doctor_report(result: DoctorResult) -> str:
         ("Boot source", cached.boot_source),
         ("Capabilities known", can.reason),
         ("Programs", ", ".join(f"{name} {path or 'missing'}" for name, path in network.programs.items())),
-        ("Daily loop known", loop.reason),
     ]
     text = [_line(name, value) for name, value in lines]
     for problem in result.problems:
@@ -79,16 +79,16 @@ def prepare_report(result: PrepareResult) -> str:
 
 def _line(name: str, value: object) -> str:
     """Return a fact in lines of at most 80 columns; what is to be copied or parsed stays on one."""
+    import re
     import textwrap
 
     line = printable(f"{name}: {value}")
     if name in _COPIED:
         return line
-    # The name and the first word of the value stay together, however long that is.
-    kept = len(name) + 1
-    line = line[: kept + 1].replace(" ", "\xa0") + line[kept + 1 :]
-    filled = textwrap.fill(line, _COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    return filled[: kept + 1].replace("\xa0", " ") + filled[kept + 1 :]
+    # A name and the first word of its value, a path and what it is the path of, a command.
+    kept = re.sub(rf"^{re.escape(name)}: | /|run: .*", lambda found: found[0].replace(" ", "\xa0"), line)
+    filled = textwrap.fill(kept, _COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return filled.replace("\xa0", " ")
 
 
 def _claims(claims: dict[str, bool]) -> str:
