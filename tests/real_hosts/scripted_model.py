@@ -104,15 +104,22 @@ class Messages:
         yield "message_stop", {}
 
 
+def items_of(body: Document) -> list[Document]:
+    """Return the items of a request's input, which may be only text."""
+    return body["input"] if isinstance(body["input"], list) else []
+
+
 class Responses:
     """OpenAI's Responses: Codex."""
 
     def results(self, body: Document) -> list[tuple[str, str]]:
-        items = [item for item in body["input"] if str(item.get("type", "")).endswith(("call_output", "search_output"))]
+        items = [
+            item for item in items_of(body) if str(item.get("type", "")).endswith(("call_output", "search_output"))
+        ]
         return [(item["call_id"], text_of(item.get("output") or item.get("tools"))) for item in items]
 
     def tools(self, body: Document) -> list[Tool]:
-        listed = [*(body.get("tools") or []), *(each for item in body["input"] for each in item.get("tools") or [])]
+        listed = [*(body.get("tools") or []), *(each for item in items_of(body) for each in item.get("tools") or [])]
         found: list[Tool] = []
         for each in listed:
             inner = each.get("tools", []) if each.get("type") == "namespace" else [each]
