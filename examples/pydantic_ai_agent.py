@@ -26,7 +26,8 @@ SERVER = StdioTransport(
 
 
 async def main() -> None:
-    tools = MCPToolset(SERVER, read_timeout=3600)
+    # By default, the second error of a tool ends the run: a command with a wrong argument, for example.
+    tools = MCPToolset(SERVER, tool_error_behavior="failed", read_timeout=3600)
     agent = Agent(f"openai-chat:{MODEL}", toolsets=[tools])
     async with agent:
         result = await agent.run(TASK)

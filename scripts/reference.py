@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generate docs/reference, the tools of each profile and a snapshot of the results from the table of operations.
+"""Generate docs/reference, the tools of each profile, a snapshot of the results, and examples/hosts.
 
 Run it whenever an operation changes: a test compares what is checked in with what this would write.
 """
@@ -18,6 +18,7 @@ from pyro_mcp.cli.commands import GROUPS
 from pyro_mcp.cli.execution import shape_of
 from pyro_mcp.cli.parsing import make_parser, usage_line
 from pyro_mcp.cli.shape import FOLLOW, FORMAT, QUIET, STDIN, TTY
+from pyro_mcp.hosts.known import CONFIGS, config_of
 from pyro_mcp.mcp_server.server import listing
 from pyro_mcp.mcp_server.shaping import results_in
 from pyro_mcp.operations.fields import Kind, Parameter, Place, parameters
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Written by scripts/reference.py from the table of operations. Do not edit. -->"
+SERVER = ("pyro", "mcp", "serve")
+HOST_FORMATS = {"codex": "toml", "goose": "yaml"}
 Row = Operation[Any, Any]
 
 
@@ -46,6 +49,9 @@ def pages() -> dict[str, str]:
             f"src/pyro_mcp/mcp_server/listings/{each.name}.json": listing_page(each)
             for each in (*PROFILES.values(), *MODES.values())
         },
+        **{f"examples/hosts/{name}.{HOST_FORMATS.get(name, 'json')}": config_of(name, SERVER)[0] for name in CONFIGS},
+        # What most other hosts take.
+        "examples/hosts/generic.json": config_of("claude-desktop", SERVER)[0],
     }
 
 

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 
-# They need programs that only `make smoke-hosts` installs, or take minutes; tests/real_projects needs a network too.
+# They need what only `make smoke-hosts` and `make smoke-examples` install, or take minutes; tests/real_projects needs a
+# network too.
 collect_ignore = [
     *([] if "PYRO_TEST_HOSTS" in os.environ else ["real_hosts"]),
+    *([] if "PYRO_TEST_LIBRARIES" in os.environ else ["real_libraries"]),
     *([] if os.environ.get("PYRO_TEST_SMOKES") == "1" else ["smokes"]),
     *([] if os.environ.get("PYRO_TEST_PROJECTS") == "1" else ["real_projects"]),
 ]
