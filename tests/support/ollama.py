@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from tests.real_hosts.scripted_model import Step
+    from tests.support.recipes.recipe import Step
 
     Document = dict[str, Any]
 

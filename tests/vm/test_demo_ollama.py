@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
-from tests.real_hosts.scripted_model import Step
 from tests.support.ollama import ollama
 from tests.support.pyro_cli import pyro_json, starting_pyro
+from tests.support.recipes.recipe import Step
 
 pytestmark = pytest.mark.vm
 

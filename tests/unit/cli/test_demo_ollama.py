@@ -11,9 +11,10 @@ from pyro_mcp.cli.builtins.ollama import demo
 from pyro_mcp.cli.builtins.ollama.client import base_url_of
 from pyro_mcp.cli.main import main
 from pyro_mcp.errors import ErrorCode, PyroError
-from tests.real_hosts.scripted_model import DONE, Step
+from tests.real_hosts.scripted_model import DONE
 from tests.support.fake_runner import VM_ID, FakeRunner, exec_result, vm_result
 from tests.support.ollama import MODEL, WITHOUT_TOOLS, OllamaStub, ollama
+from tests.support.recipes.recipe import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
