@@ -102,7 +102,10 @@ def test_a_package_is_installed_by_pip_over_the_network(tmp_path: Path) -> None:
         shutil.copy(certificates, root / "certificates.pem")
         git("add", "certificates.pem", cwd=root)
         variables["PIP_CERT"] = "/workspace/certificates.pem"
-    install = "python3 -m venv .venv && .venv/bin/pip install iniconfig && .venv/bin/python -c 'import iniconfig'"
+    install = (
+        "python3 -m venv --without-pip .venv && python3 -m pip --python .venv/bin/python install iniconfig"
+        " && .venv/bin/python -c 'import iniconfig'"
+    )
     arguments = {"workspace_id": "{ws}", "command": install, "timeout_seconds": 300, "env": variables}
     steps = (
         create("project_path", network_policy="egress"),

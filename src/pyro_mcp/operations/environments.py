@@ -141,6 +141,8 @@ def _pull(request: EnvPullRequest, call: Call) -> EnvPullResult:
     from pyro_mcp.image.boot import ensure_boot_source
     from pyro_mcp.image.environments import inspect_environment, install_environment
 
+    # An unknown name is an error at once, not after minutes of building a kernel for it.
+    inspect_environment(call.paths, request.environment)
     boot = ensure_boot_source(call.paths, call.progress)
     done = install_environment(call.paths, request.environment, call.progress, force=request.force)
     return _environment(

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.operations import preparation
+from pyro_mcp.operations.diagnosis import PrepareRequest
+from pyro_mcp.operations.environments import ENV_PULL, EnvPullRequest
+from pyro_mcp.operations.machine import PREPARE
 from pyro_mcp.operations.preparation import Dependencies, Prepared, daily_loop, load
+from pyro_mcp.operations.runner import Runner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,3 +106,12 @@ def test_it_is_stale_when_its_template_is_gone(private_paths: Paths) -> None:
 def test_it_is_stale_when_the_environment_is_gone(private_paths: Paths) -> None:
     written(private_paths, one_record())
     assert daily_loop(private_paths).reason.startswith("it is no longer installed")
+
+
+def test_an_unknown_environment_is_refused_before_anything_is_built(private_paths: Paths) -> None:
+    runner = Runner(private_paths)
+    with pytest.raises(PyroError, match="there is no environment nope:1"):
+        runner.run(PREPARE, PrepareRequest(environment="nope:1"))
+    with pytest.raises(PyroError, match="there is no environment nope:1"):
+        runner.run(ENV_PULL, EnvPullRequest(environment="nope:1"))
+    assert not private_paths.cache.exists()
