@@ -9,7 +9,7 @@ TEST_ENVIRONMENTS := debian:12 debian:12-base
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup images run check test test-all soak power-cuts stress bench format smoke smoke-hosts smoke-use-cases \
 	smoke-cold-start smoke-repro-fix smoke-parallel-workspaces smoke-untrusted-inspection smoke-review-eval \
-	smoke-daily-loop smoke-real-repo smoke-projects smoke-examples test-pythons reference recording constraints clean
+	smoke-daily-loop smoke-real-repo smoke-projects smoke-examples ollama-demo test-pythons reference recording constraints clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ smoke-projects: images ## Change flask, requests, a Go module, a Rust crate and 
 
 smoke-examples: images ## Install OpenAI, Agents SDK, LangChain and Pydantic AI, pinned, and run their examples.
 	@scripts/smoke-examples $(ARGS)
+
+ollama-demo: images ## Let a local model use VMs; OLLAMA_MODEL, OLLAMA_BASE_URL and OLLAMA_DEMO_FLAGS choose.
+	$(BIN)/pyro demo ollama $(if $(OLLAMA_BASE_URL),--base-url $(OLLAMA_BASE_URL)) $(if $(OLLAMA_MODEL),--model $(OLLAMA_MODEL)) \
+		$(OLLAMA_DEMO_FLAGS)
 
 test-pythons: images ## Run unit, contract and smoke tests on every supported Python that is installed.
 	@scripts/test-pythons $(ARGS)

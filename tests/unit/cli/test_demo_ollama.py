@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -160,6 +161,15 @@ def test_a_call_of_any_form_is_answered(function: dict[str, Any], answer: str, v
     conversation = demo.Conversation(demo.tools_of("debian:12"), demo.Log(quiet=True, verbose=False))
     conversation.offered()
     assert conversation.call(1, {"function": function}).startswith(answer)
+
+
+def test_a_long_result_is_shortened_for_a_small_context(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "RESULT_CHARS", 60)
+    _, stub = run([RUN])
+    first, left_out, last = re.split(r"\n\((\d+) characters left out\)\n", stub.results[0])
+    assert first.startswith("exit_code=0\n")
+    assert (len(first), len(last)) == (30, 30)
+    assert int(left_out) > 0
 
 
 def test_vms_that_the_model_leaves_are_deleted(vms: Vms) -> None:

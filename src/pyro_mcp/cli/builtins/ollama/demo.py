@@ -29,6 +29,8 @@ _REMINDER = "You have not called a tool. Call vm_run with the command."
 # Everything else has a default, and a small model does better without it.
 SHOWN = frozenset({"environment", "command", "timeout_seconds", "vm_id"})
 _LOGGED_CHARS = 300
+# Ollama's default context is 4096 tokens, and what does not fit is dropped from the beginning of the conversation.
+RESULT_CHARS = 4000
 
 
 class Tools(Protocol):
@@ -106,7 +108,10 @@ class Conversation:
 
     def _called(self, name: str, arguments: Document) -> tuple[str, Document]:
         content, facts = asyncio.run(self.tools.call_tool(name, arguments))
-        return "\n".join(each.text for each in content), facts
+        text = "\n".join(each.text for each in content)
+        if (left_out := len(text) - RESULT_CHARS) > 0:
+            text = f"{text[: RESULT_CHARS // 2]}\n({left_out} characters left out)\n{text[-RESULT_CHARS // 2 :]}"
+        return text, facts
 
 
 @dataclass(frozen=True)
