@@ -1,10 +1,10 @@
 """A local tar archive (plain or gzip) as the source of a tree.
 
-One bad member fails the whole archive: absolute names, names that go up or through a link, symbolic links that leave
-the tree, hard links to anything but an earlier file, setuid and setgid files, a name for a directory and for something
-else, too many, too large, too deep, an absurd compression ratio, truncation, damage. Devices and fifos are skipped. Of
-several members with one name the last counts, as for tar. Nothing is unpacked on the host: members become entries, and
-their content goes to the taker.
+One bad member fails the whole archive: absolute names, names that contain `..` or lead through a link, symbolic links
+that leave the tree, hard links to anything but an earlier file, setuid and setgid files, a name used for both a
+directory and something else, exceeded limits, an excessive compression ratio, truncation, damage. Devices and fifos are
+skipped. If several members have the same name, the last one wins, as in tar. Nothing is unpacked on the host: members
+are passed on as entries with their content.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pyro_mcp.trees.links import LinkMap, TangledError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK_BYTES = 256 * 1024
-# Devices and fifos are none of these.
+# Devices and fifos are deliberately missing.
 _KINDS = {
     MemberKind.FILE: Kind.FILE,
     MemberKind.DIRECTORY: Kind.DIRECTORY,
@@ -42,17 +42,17 @@ class ArchiveSource:
         self.notes = Notes()
         self._path = path
         self._bounds = bounds or Bounds()
-        # Of names that several members have, which member is the last; known after `check`.
+        # The index of the last member for each duplicate name; set by `check`.
         self._last: dict[bytes, int] | None = None
 
     def use(self, scratch: Path) -> None:
-        """Need no directory."""
+        """Do nothing: no temporary files are needed."""
 
     def check(self) -> None:
-        """Read the whole archive without taking anything of it.
+        """Validate the whole archive.
 
         Raises:
-            PyroError: as `items` does.
+            PyroError: as `items`.
         """
         rules = _Rules(self.name, self._bounds)
         for _ in self._read(rules):
@@ -60,11 +60,11 @@ class ArchiveSource:
         self._last = rules.last
 
     def items(self) -> Generator[Entry | Data]:
-        """List the archive's tree, after `check`; directories that it does not name itself are made up.
+        """Yield the archive's tree, after `check`. Missing parent directories are added.
 
         Raises:
-            PyroError: INVALID, naming the member that breaks the rules; CORRUPT if it is cut off or damaged;
-                UNSUPPORTED for formats that are not read; NOT_FOUND, PERMISSION.
+            PyroError: INVALID, naming the member that violates the rules; CORRUPT if it is truncated or damaged;
+                UNSUPPORTED for formats that are not supported; NOT_FOUND, PERMISSION.
         """
         if self._last is None:
             self.check()
@@ -82,7 +82,7 @@ class ArchiveSource:
                             yield from rules.admit(found)
                         elif not rules.is_skipping:
                             yield Data(found.offset, found.data)
-                # The end of a gzip file is certain without the mark that ends a tar archive.
+                # A gzip file has its own end mark, so the tar archive's may be missing.
                 decoder.finish(needs_end=not packed.compressed)
         except OSError as error:
             raise from_os_error(error, f"read {self._path}") from error
@@ -96,14 +96,14 @@ class ArchiveSource:
 
 
 class _Rules:
-    """The checks of an archive's members, given those before."""
+    """Checks the members of an archive in order."""
 
     def __init__(self, name: str, bounds: Bounds, last: dict[bytes, int] | None = None) -> None:
         #: Notes on skipped members.
         self.notes = Notes()
-        #: The member that came last does not count.
+        #: Whether the most recent member is skipped.
         self.is_skipping = False
-        #: Of names that several members have, which member is the last: found out if it was not given.
+        #: The index of the last member for each duplicate name; filled in if it was not given.
         self.last: dict[bytes, int] = {} if last is None else last
         self._finds_last = last is None
         self._number = 0
@@ -111,16 +111,16 @@ class _Rules:
         self._bounds = bounds
         self._tally = Tally(bounds, name)
         self._name_bytes = 0
-        # Directories that so far only other members' names speak of are True.
+        # Each directory; True if it was only implied by other members' names so far.
         self._directories: dict[bytes, bool] = {b"": True}
         self._others: dict[bytes, MemberKind] = {}
         self._links = LinkMap()
 
     def admit(self, member: Member) -> Generator[Entry]:
-        """Yield a member's entry, after the directories that it takes.
+        """Yield a member's entry, preceded by missing parent directories.
 
         Raises:
-            PyroError: INVALID if it breaks a rule.
+            PyroError: INVALID if it violates a rule.
         """
         try:
             path = clean_name(member.name)
@@ -141,37 +141,37 @@ class _Rules:
             yield self._other(path, kind, member)
 
     def close(self) -> None:
-        """Check what only the whole archive shows: where its links lead.
+        """Check at the end of the archive that no symbolic link leaves the tree.
 
         Raises:
-            PyroError: INVALID if one leads out.
+            PyroError: INVALID if one does.
         """
         try:
             leaving = self._links.leaving()
         except TangledError:
-            why = "its symbolic links lead through each other too often"
+            why = "its symbolic links refer to each other too often"
             raise PyroError(ErrorCode.INVALID, f"{self._archive} was refused: {why}") from None
         if leaving:
             target = shown_briefly(self._links.targets[leaving[0]])
             raise self._refusal(leaving[0], f"it is a symbolic link that leads out of the tree, to {target}")
 
     def _is_replaced(self, path: bytes, kind: Kind | None) -> bool:
-        """Say whether a member does not count, because a later one has its name, or an earlier one made the directory.
+        """Return whether to skip a member because a later one has its name, or its directory already exists.
 
         Raises:
-            PyroError: INVALID if the name is a directory's and something else's.
+            PyroError: INVALID if the name is used for both a directory and something else.
         """
         if kind is None:
             return True
         is_directory = kind is Kind.DIRECTORY
         if (path in self._others and is_directory) or (path in self._directories and not is_directory):
-            raise self._refusal(path, "that name is in the archive twice, for a directory and for something else")
+            raise self._refusal(path, "the archive contains that name twice, for a directory and for something else")
         if is_directory:
             return not self._directories.get(path, True)
         if path not in self._others:
             return self._number < self.last.get(path, 0)
         if not self._finds_last:
-            raise self._refusal(path, "that name is in the archive twice")
+            raise self._refusal(path, "the archive contains that name twice")
         self.last[path] = self._number
         self._links.targets.pop(path, None)
         return False
@@ -184,13 +184,13 @@ class _Rules:
         yield Entry(path, Kind.DIRECTORY, mode, member.mtime_ns)
 
     def _parents(self, path: bytes, mtime_ns: int) -> Generator[Entry]:
-        """Make up the directories above a name that were not named yet."""
+        """Yield the parent directories of a name that the archive has not contained yet."""
         missing: list[bytes] = []
         parent = parent_of(path)
         while parent not in self._directories:
             above = self._others.get(parent)
             if above is not None:
-                raise self._refusal(path, f"it stands below {shown_briefly(parent)}, which is {above.value}")
+                raise self._refusal(path, f"its parent {shown_briefly(parent)} is {above.value}")
             missing.append(parent)
             parent = parent_of(parent)
         for made_up in reversed(missing):
@@ -206,7 +206,7 @@ class _Rules:
         target = member.target
         if kind is Kind.SYMLINK:
             if not target or len(target) > MAX_TARGET_BYTES or b"\0" in target:
-                raise self._refusal(path, "it is a symbolic link to an impossible name")
+                raise self._refusal(path, "it is a symbolic link with an invalid target")
             self._links.add(path, target)
         elif kind is Kind.LINK:
             target = self._linked(path, target)
@@ -224,7 +224,7 @@ class _Rules:
             raise self._refusal(path, f"it is a hard link, and its target {error}") from None
         before = self._others.get(target)
         if before is not MemberKind.FILE and before is not MemberKind.LINK:
-            why = f"it is a hard link to {shown_briefly(target)}, which is no file that came before"
+            why = f"it is a hard link to {shown_briefly(target)}, which is not an earlier file"
             raise self._refusal(path, why)
         return target
 
@@ -238,13 +238,13 @@ class _Rules:
         return PyroError(
             ErrorCode.INVALID,
             f"{self._archive} was refused because of its member {shown_briefly(path)}: {why}",
-            hint="Unpack it in a place of its own, look at it, and use the directory.",
+            hint="Unpack it into an empty directory, inspect it, and use the directory.",
             details={"archive": self._archive, "member": shown_briefly(path)},
         )
 
 
 class _Unpacker:
-    """The archive's bytes, taken out of gzip where they are in it."""
+    """Reads the archive's bytes, decompressing gzip."""
 
     def __init__(self, fd: int, bounds: Bounds, name: str) -> None:
         self._fd = fd
@@ -256,7 +256,8 @@ class _Unpacker:
         """Yield the bytes in order.
 
         Raises:
-            PyroError: CORRUPT, INVALID. OSError from reading.
+            PyroError: CORRUPT, INVALID.
+            OSError: from reading.
         """
         if self.compressed:
             yield from self._inflated()
@@ -273,14 +274,14 @@ class _Unpacker:
         is_full = False
         try:
             while True:
-                # A full output buffer means that there may be more without reading.
+                # If the output buffer is full, there may be more output without further input.
                 if not rest and not is_full:
                     rest = os.read(self._fd, _CHUNK_BYTES)
                     read += len(rest)
                 if not rest and not is_full:
                     break
                 if inflater is None:
-                    # Several gzip files one after the other are one; zeroes after the last are padding.
+                    # Concatenated gzip files are valid; zeroes after the last are padding.
                     if not rest.lstrip(b"\0"):
                         rest = b""
                         continue
@@ -301,18 +302,18 @@ class _Unpacker:
                 if inflater.eof:
                     inflater = None
         except zlib.error as error:
-            raise _damaged(self._name, f"is no intact gzip file ({error})") from error
+            raise _damaged(self._name, f"is not a valid gzip file ({error})") from error
         if inflater is not None:
-            raise _damaged(self._name, "is cut off: its gzip stream has no end")
+            raise _damaged(self._name, "is cut off: its gzip stream is incomplete")
 
 
 def _open(path: Path) -> int:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise PyroError(ErrorCode.INVALID, f"{path} is no regular file")
+        raise PyroError(ErrorCode.INVALID, f"{path} is not a regular file")
     return fd
 
 
 def _damaged(name: str, what: str) -> PyroError:
-    return PyroError(ErrorCode.CORRUPT, f"the archive {name} {what}", hint="Fetch or make it again.")
+    return PyroError(ErrorCode.CORRUPT, f"the archive {name} {what}", hint="Download or create it again.")

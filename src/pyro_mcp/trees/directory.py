@@ -1,10 +1,10 @@
-"""A directory of the host as the source of a tree, read while others may change it.
+"""A host directory as the source of a tree. It may change while it is read.
 
-Every name is opened below a descriptor of its directory, never through a symbolic link, and the opened file is
-examined, not the listed one. Devices, fifos and sockets are not opened.
+Every name is opened relative to a descriptor of its directory, without following symbolic links, and the opened file is
+examined rather than the listed name. Devices, fifos and sockets are not opened.
 
-Symbolic links are taken as they are. An unreadable file is an error that names it, and others like it: a tree with
-silent holes is worse than none.
+Symbolic links are copied as links. Unreadable files are an error that names them: a tree in which files are silently
+missing would be worse than none.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 _OPEN_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 _MAX_NAMED = 10
-# Of a file with more holes than that, the small ones are read as the zeroes that they are.
+# In a file with more segments than this, the remaining holes are read as zeroes.
 _MAX_SEGMENTS = 50_000
-# Errors for a name that is gone by now, or is something else: ENXIO is a socket, ELOOP and EINVAL are links.
+# Errors for a name that was removed or replaced meanwhile: ENXIO for a socket, ELOOP and EINVAL for a link.
 _CHANGED = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ESTALE}
 GONE = "changed while the tree was read, and was left out"
 RETOUCHED = "changed while it was read"
@@ -39,18 +39,18 @@ OWN_FILES = "holds pyro-mcp's own files"
 
 @dataclass(slots=True)
 class Level:
-    """A directory that is being read: its descriptor, its path in the tree, and the names in it."""
+    """A directory being read: its descriptor, its path in the tree, and its names."""
 
     fd: int
     path: bytes
     files: list[bytes] = field(default_factory=list[bytes])
     links: list[bytes] = field(default_factory=list[bytes])
-    # To be taken from the end.
+    # Processed from the end.
     directories: list[bytes] = field(default_factory=list[bytes])
 
 
 class DirectorySource:
-    """A directory with all that is in it. `avoid` are directories that are left out wherever they turn up."""
+    """A directory with its contents. The directories `avoid` are omitted wherever they occur."""
 
     mode = TreeMode.DIRECTORY
 
@@ -62,20 +62,20 @@ class DirectorySource:
         self._first_names: dict[tuple[int, int], bytes] = {}
         self._unreadable: list[bytes] = []
         self.notes = Notes()
-        #: What its user does not want.
+        #: The names excluded by the user.
         self.exclusion: Exclusion | None = None
 
     def use(self, scratch: Path) -> None:
-        """Need no directory."""
+        """Do nothing: no temporary files are needed."""
 
     def check(self) -> None:
-        """Refuse nothing ahead: a directory is read once."""
+        """Do nothing: a directory is read only once."""
 
     def items(self) -> Generator[Entry]:
-        """List the tree: in a directory first files, then links, then directories, each in the order of names.
+        """Yield the tree: in each directory first files, then links, then directories, each sorted by name.
 
         Raises:
-            PyroError: PERMISSION, naming what can't be read; INVALID if it is too large or too deep; NOT_FOUND.
+            PyroError: PERMISSION, naming the unreadable files; INVALID if it is too large or too deep; NOT_FOUND.
         """
         levels: list[Level] = []
         try:
@@ -98,14 +98,14 @@ class DirectorySource:
 
     def _open_root(self, levels: list[Level]) -> Entry:
         with os_errors(f"read the directory {self._path}"):
-            # The directory that the user named may be a link; what is in it may not.
+            # The directory itself, which the user named, may be a link; names in it are not followed.
             fd = os.open(self._path, _OPEN_DIRECTORY & ~os.O_NOFOLLOW)
             levels.append(Level(fd, b""))
             self._list(levels[0])
             return Entry(b"", Kind.DIRECTORY, 0o755, os.fstat(fd).st_mtime_ns)
 
     def _enter(self, levels: list[Level], name: bytes) -> Entry | None:
-        """Open the next directory below the last level, or say why it is left out."""
+        """Open the next directory of the last level, or note why it is omitted."""
         path = self._child(levels[-1], name)
         if len(levels) > MAX_DEPTH:
             raise PyroError(
@@ -145,7 +145,7 @@ class DirectorySource:
         level.directories.sort(reverse=True)
 
     def select(self, level: Level) -> None:
-        """Take out of a directory's listing what is to be left out."""
+        """Remove the names to be omitted from a directory's listing."""
         if self.exclusion is None:
             return
         for names in (level.files, level.links, level.directories):
@@ -191,7 +191,7 @@ class DirectorySource:
             segments = data_segments(fd, found.st_size, most=_MAX_SEGMENTS)
         mode = found.st_mode & KEPT_MODE
         entry = Entry(path, Kind.FILE, mode, found.st_mtime_ns, found.st_size, fd=fd, segments=segments)
-        # Holes are free, here and in the workspace; only what comes from strangers is held to its size.
+        # Holes cost nothing, here or in the workspace; only untrusted sources are limited by the apparent size.
         self._tally.add(path, data_bytes(entry))
         return entry
 
@@ -217,9 +217,9 @@ class DirectorySource:
         return path
 
     def _note_failure(self, error: OSError, path: bytes) -> None:
-        """Remember what can't be read and what is not there any more; anything else ends the reading."""
+        """Record names that can't be read or have been removed; raise any other error."""
         if isinstance(error, PermissionError):
-            # From here on only names are collected, so that the user hears of all at once.
+            # From here on only names are collected, so that the error can list all of them.
             self._unreadable.append(path)
         elif error.errno in _CHANGED:
             self.notes.change(path, GONE)
@@ -233,7 +233,7 @@ class DirectorySource:
         return PyroError(
             ErrorCode.PERMISSION,
             f"could not read {listed}{more}: Permission denied",
-            hint="Make them readable, move them away, or take an archive of what is wanted.",
+            hint="Make them readable, move them away, or use an archive of the files you need.",
             details={"paths": names[:_MAX_NAMED], "count": len(names)},
         )
 
@@ -267,7 +267,7 @@ def _special(directory: int, name: bytes) -> str:
 
 
 def measured(path: bytes) -> tuple[int, int]:
-    """Return how many files are at a path, and how many bytes they hold. What can't be read counts as nothing."""
+    """Return the number of files at a path and their total size. Unreadable ones are not counted."""
     count = size = 0
     pending = [path]
     while pending:

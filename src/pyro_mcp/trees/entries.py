@@ -1,4 +1,4 @@
-"""The values of a tree: entries, content and bounds, and the protocols between a source of a tree and its taker."""
+"""The values of a tree (entries, content, limits), and the interface of its sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyro_mcp.protocol.names import shown_briefly
 NO_CONTENT = -1
 MAX_NOTES = 100
 MAX_LARGEST = 5
-#: For the project of an MCP server that can't be used.
+#: The hint if the project of an MCP server can't be used.
 WAYS_OUT = (
     "Start the server with another --project-path DIR, with --repo-url URL, or with --no-project-source; or give"
     " seed_path."
@@ -23,7 +23,7 @@ KEPT_MODE = 0o777
 
 
 class Kind(StrEnum):
-    """The kind of an entry. `LINK` is a further name of a file that came before it."""
+    """The kind of an entry. `LINK` is a hard link to an earlier file."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 
 class TreeMode(StrEnum):
-    """The kind of a tree's source, by its public name."""
+    """The public names of the kinds of sources."""
 
     EMPTY = "empty"
     DIRECTORY = "directory"
@@ -40,11 +40,11 @@ class TreeMode(StrEnum):
 
 
 class Entry(NamedTuple):
-    """One name in a tree. Its directory comes before it; the tree's root has the empty path.
+    """One name in a tree. Its parent directory precedes it; the tree's root has the empty path.
 
-    A file's content is in `fd`, to be read before the next item is asked for, or in the `Data` that follow.
-    `segments` are the parts (offset, length) of a sparse file that hold data, in order; None is all of it. A directory
-    may come twice: the second says what its mode really is.
+    A file's content is read from `fd`, before the next item is requested, or follows as `Data` items. `segments` are
+    the data segments (offset, length) of a sparse file, in order; None means that there are no holes. A directory may
+    occur twice: the second entry has its real mode.
     """
 
     path: bytes
@@ -58,62 +58,62 @@ class Entry(NamedTuple):
 
 
 class Data(NamedTuple):
-    """A piece of the content of the file that came last. The view is good until the next item is asked for."""
+    """A piece of the content of the most recent file. The view is valid until the next item is requested."""
 
     offset: int
     data: memoryview
 
 
 class TreeSource(Protocol):
-    """Something that lists a tree. Those of a git checkout, or of another kind of archive, are classes like this."""
+    """A source of a tree: a directory, an archive or a git checkout."""
 
     @property
     def mode(self) -> TreeMode:
-        """Return what kind of source this is."""
+        """Return the kind of source."""
         ...
 
     @property
     def name(self) -> str:
-        """Return where the tree is taken from, as the user knows it."""
+        """Return the name of the source, for messages."""
         ...
 
     @property
     def notes(self) -> Notes:
-        """Return what was left out or changed meanwhile; complete when `items` has come to its end."""
+        """Return notes on omitted and changed entries; complete once `items` is exhausted."""
         ...
 
     def use(self, scratch: Path) -> None:
-        """Take a directory for temporary files, if it needs one."""
+        """Set the directory for temporary files, if the source needs one."""
         ...
 
     def check(self) -> None:
-        """Refuse a source that must not be used, before anything of it is.
+        """Validate the source before anything of it is used.
 
         Raises:
-            PyroError: naming the entry that is at fault.
+            PyroError: naming the offending entry.
         """
         ...
 
     def items(self) -> Generator[Entry | Data]:
-        """List the tree. Only when this comes to its end without an exception was the tree acceptable.
+        """Yield the tree. It is acceptable only if this ends without an exception.
 
         Raises:
-            PyroError: naming the entry that is at fault.
+            PyroError: naming the offending entry.
         """
         ...
 
 
 class Note(NamedTuple):
-    """Something about one entry: its name, as it may be printed, and a few words."""
+    """A note on one entry: its printable name, and a short text."""
 
     name: str
     reason: str
 
 
 class Notes:
-    """Entries that were left out, or changed while they were read: the first hundred of each, and the counts.
+    """Notes on entries that were omitted, or changed while they were read: the first hundred of each, and the counts.
 
-    Entries that are ignored have counts of their own: their files, and the bytes in them. `remarks` are sentences.
+    Ignored entries are counted separately, by files and bytes. `remarks` are sentences about the whole tree.
     """
 
     def __init__(self) -> None:
@@ -127,19 +127,19 @@ class Notes:
         self._changed: list[Note] = []
 
     def skip(self, path: bytes, reason: str) -> None:
-        """Note that an entry was left out."""
+        """Note that an entry was omitted."""
         self.skipped_count += 1
         if len(self._skipped) < MAX_NOTES:
             self._skipped.append(Note(shown_briefly(path), reason))
 
     def change(self, path: bytes, reason: str) -> None:
-        """Note that an entry was not the same from beginning to end."""
+        """Note that an entry changed while it was read."""
         self.changed_count += 1
         if len(self._changed) < MAX_NOTES:
             self._changed.append(Note(shown_briefly(path), reason))
 
     def ignore(self, path: bytes, file_count: int, byte_count: int) -> None:
-        """Note that a file, or a directory with so many, was left out because rules say so."""
+        """Note that a file, or a directory with `file_count` files, was omitted because of rules."""
         self.ignored_count += file_count
         self.ignored_bytes += byte_count
         self._ignored.append((byte_count, file_count, shown_briefly(path)))
@@ -153,7 +153,7 @@ class Notes:
 
     @property
     def largest_ignored(self) -> tuple[Note, ...]:
-        """Return the largest of the ignored entries, with their sizes."""
+        """Return the largest ignored entries, with their sizes."""
         return tuple(
             Note(path, f"{size / 1024**2:.1f} MiB in {'1 file' if count == 1 else f'{count} files'}")
             for size, count, path in self._ignored
@@ -161,7 +161,7 @@ class Notes:
 
     @property
     def skipped(self) -> tuple[Note, ...]:
-        """Return the first entries that were left out."""
+        """Return the first omitted entries."""
         return tuple(self._skipped)
 
     @property
@@ -172,9 +172,9 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class SeedRules:
-    """Which files of a seed are taken. Those that git ignores are not, where the seed is a checkout.
+    """Which files of a seed are included. In a git checkout, ignored files are not.
 
-    `exclude` are patterns as in a .gitignore at the top of the seed.
+    `exclude` are patterns as in a .gitignore file at the top of the seed.
     """
 
     include_ignored: bool = False
@@ -184,19 +184,19 @@ class SeedRules:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a tree may be. The defaults fit a workspace's disk of 16 GiB."""
+    """The limits of a tree. The defaults fit a workspace disk of 16 GiB."""
 
     max_entries: int = 500_000
     max_bytes: int = 16 * 1024**3
-    # Of all names and link targets together: what is kept in memory for an archive.
+    # The total size of names and link targets, which are kept in memory for an archive.
     max_name_bytes: int = 64 * 1024**2
-    # Of what comes out of a compressed archive to what went in, where that is more than `ratio_free_bytes`.
+    # The maximum compression ratio of an archive, once its output exceeds `ratio_free_bytes`.
     max_ratio: int = 250
     ratio_free_bytes: int = 256 * 1024**2
 
 
 class Tally:
-    """Entries and bytes of a tree so far, held against the bounds. `what` names the tree in errors."""
+    """Counts the entries and bytes of a tree, and checks the limits. `what` names the tree in errors."""
 
     def __init__(self, bounds: Bounds, what: str) -> None:
         self.entry_count = 0
@@ -205,10 +205,10 @@ class Tally:
         self._what = what
 
     def add(self, path: bytes, byte_count: int = 0, size: int = 0) -> None:
-        """Count an entry with so many bytes of data, holes not among them, in a file of that size.
+        """Count an entry with `byte_count` bytes of data, excluding holes, in a file of `size` bytes.
 
         Raises:
-            PyroError: INVALID if there are too many, or they are too much.
+            PyroError: INVALID if a limit is exceeded.
         """
         self.entry_count += 1
         self.byte_count += byte_count
@@ -221,10 +221,10 @@ class Tally:
 
 
 def data_bytes(entry: Entry) -> int:
-    """Return how many bytes of content a file has, holes not among them."""
+    """Return the number of bytes of a file's content, excluding holes."""
     return entry.size if entry.segments is None else sum(length for _, length in entry.segments)
 
 
 def too_much(what: str, why: str) -> PyroError:
-    """Make the error for a tree that is beyond its bounds."""
-    return PyroError(ErrorCode.INVALID, f"{what} is too large: {why}", hint="Take a part of it.")
+    """Return the error for a tree that exceeds a limit."""
+    return PyroError(ErrorCode.INVALID, f"{what} is too large: {why}", hint="Use a part of it.")

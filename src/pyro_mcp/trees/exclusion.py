@@ -1,4 +1,4 @@
-"""What a seed leaves out because its `.pyroignore` or the caller says so: patterns of a .gitignore at its top."""
+"""Exclude files from a seed by .gitignore patterns, from its `.pyroignore` file and the caller."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Exclusion:
         self._rules = RuleFile(data)
 
     def names(self, path: bytes, *, is_directory: bool) -> bool:
-        """Say whether the patterns name an entry."""
+        """Return whether an entry matches the patterns."""
         return self._rules.verdict(path, is_directory=is_directory) is True
 
     def covers(self, path: bytes) -> bool:
-        """Say whether a file is left out, by itself or with a directory above it."""
+        """Return whether a file, or a directory above it, is excluded."""
         above = path
         while b"/" in above:
             above = above.rpartition(b"/")[0]
@@ -35,10 +35,10 @@ class Exclusion:
 
 
 def exclusion_of(directory: Path, patterns: Sequence[str]) -> Exclusion | None:
-    """Return what a directory's `.pyroignore` and `patterns`, which come after it, leave out; None if nothing is named.
+    """Return the exclusion for a directory's `.pyroignore` followed by `patterns`, or None if there are no patterns.
 
     Raises:
-        PyroError: INVALID for a `.pyroignore` that is no ordinary file, or too large.
+        PyroError: INVALID if `.pyroignore` is not a regular file, or too large.
     """
     lines = [os.fsencode(each) for each in patterns]
     try:
@@ -57,5 +57,5 @@ def _unusable(directory: Path, why: str) -> PyroError:
     return PyroError(
         ErrorCode.INVALID,
         f"{directory / _RULES} can't be used: {why}",
-        hint="It must be a text file, with patterns as in a .gitignore.",
+        hint="It must be a text file with patterns as in a .gitignore file.",
     )

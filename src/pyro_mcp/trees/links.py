@@ -1,14 +1,14 @@
-"""Resolve symbolic links inside a tree that is only described, through other links, without a file system."""
+"""Resolve the symbolic links of a tree in memory, without a file system."""
 
 from __future__ import annotations
 
-_MAX_HOPS = 40  # what the kernel follows (MAXSYMLINKS)
-# Of all links of a tree together; ordinary ones take a handful each.
+_MAX_HOPS = 40  # the kernel's limit (MAXSYMLINKS)
+# The limit for all links of a tree together; ordinary links need a handful each.
 _MAX_STEPS = 2_000_000
 
 
 class TangledError(Exception):
-    """Finding out where the links lead takes more than it is worth."""
+    """Resolving the links takes too many steps."""
 
 
 class LinkMap:
@@ -23,18 +23,18 @@ class LinkMap:
         self.targets[path] = target
 
     def leaving(self) -> list[bytes]:
-        """Return the links that are absolute, or lead above the tree's root by themselves or through other links.
+        """Return the links that are absolute, or lead above the tree's root, directly or through other links.
 
         Raises:
-            TangledError: if there are too many, leading through each other.
+            TangledError: if too many links refer to each other.
         """
         return [path for path in self.targets if self.leaves(path)]
 
     def leaves(self, path: bytes) -> bool:
-        """Say whether a link leads out of the tree.
+        """Return whether a link leads out of the tree.
 
         Raises:
-            TangledError: as `leaving` does.
+            TangledError: as `leaving`.
         """
         place = path.split(b"/")[:-1]
         pending = [self.targets[path]]
@@ -59,7 +59,7 @@ class LinkMap:
                 if further is not None:
                     hops += 1
                     if hops > _MAX_HOPS:
-                        # A circle: following it leads nowhere.
+                        # A cycle: it can't be followed anywhere.
                         return False
                     place.pop()
                     pending.append(further)

@@ -1,7 +1,6 @@
-"""A tree as a tar stream for a guest, by the same rules as seeding, with a report.
+"""Encode a tree as a tar stream for a guest, with the same rules as seeding, and report on it.
 
-The stream is POSIX pax, as `tar_writer` makes it, and ends with tar's own mark: a guest that did not see the mark got
-only a part.
+The stream is POSIX pax, written by `tar_writer`. Without tar's end mark, the guest knows that the stream is incomplete.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ _CHUNK_BYTES = 256 * 1024
 
 
 def stream_tree(source: Path | TreeSource, *, avoid: tuple[Path, ...] = ()) -> TreeStream:
-    """Return the stream of a directory, an archive or another source. An archive is checked whole first.
+    """Return the stream of a directory, an archive or another source. An archive is first validated as a whole.
 
-    The directories in `avoid`, such as the product's own, are left out if they are in the tree. Iterating may raise the
-    same, when the tree changed meanwhile or can't be read.
+    The directories `avoid`, such as the product's own, are omitted if they are in the tree. Iterating may raise the
+    same errors, if the tree changed meanwhile or can't be read.
 
     Raises:
-        PyroError: NOT_FOUND, INVALID, PERMISSION, CORRUPT, UNSUPPORTED, each naming the path or the member.
+        PyroError: NOT_FOUND, INVALID, PERMISSION, CORRUPT, UNSUPPORTED, each naming the path or member.
     """
     opened = open_source(source, avoid=avoid) if isinstance(source, Path) else source
     opened.check()
@@ -35,9 +34,9 @@ def stream_tree(source: Path | TreeSource, *, avoid: tuple[Path, ...] = ()) -> T
 
 
 class TreeStream:
-    """The bytes of a tree, in pieces of about a quarter of a megabyte. It can be read once.
+    """The bytes of a tree, in pieces of about 256 KiB. It can be iterated only once.
 
-    `report` is complete when it has come to its end; `close` ends it before.
+    `report` is complete once the stream is exhausted; `close` ends it early.
     """
 
     def __init__(self, source: TreeSource) -> None:
@@ -51,12 +50,12 @@ class TreeStream:
         return self._chunks
 
     def close(self) -> None:
-        """Give back what is open."""
+        """Release all resources."""
         self._chunks.close()
 
     @property
     def report(self) -> SeedReport:
-        """Return what went into the stream so far."""
+        """Return the report on the stream so far."""
         return report_on(self._source, self._entry_count, self._bytes_written, self._hooks.found())
 
     def _gathered(self) -> Generator[bytes]:
@@ -86,12 +85,12 @@ class TreeStream:
                 yield from self._file(item)
             else:
                 yield _header(item)
-                # Of a file whose content comes piece by piece, it comes after that.
+                # The padding of a file whose content follows in pieces comes after them.
                 padding = tar_writer.padding(data_bytes(item))
         yield padding + tar_writer.END
 
     def _file(self, entry: Entry) -> Generator[bytes]:
-        """Yield a file that is read here. It may have become shorter since it was looked at."""
+        """Yield the content of a file with a descriptor. It may have been truncated since its size was read."""
         if entry.segments is None and entry.size <= _CHUNK_BYTES:
             content = _read(entry.fd, entry.size, 0)
             yield _header(entry._replace(size=len(content)))
@@ -104,7 +103,8 @@ class TreeStream:
             done = 0
             while done < length:
                 wanted = min(length - done, _CHUNK_BYTES)
-                # The header promised this much: zeroes, where nothing is left. The source notes the change.
+                # The length must match the header, so a truncated file is padded with zeroes. The source notes the
+                # change.
                 content = _read(entry.fd, wanted, offset + done).ljust(wanted, b"\0")
                 yield content
                 done += wanted

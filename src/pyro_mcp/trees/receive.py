@@ -1,13 +1,13 @@
-"""Extract a guest's tree from a hostile stream to a new path of the host.
+"""Extract a guest's tree from an untrusted stream to a new path on the host.
 
-The stream is a tar archive (what `tar_writer` makes); its first member is the tree's root, `./` for a directory, `.`
-for a file. A malformed stream (names that go up, a name twice, a member below a file, wrong sizes, too much of
-anything) is refused whole. Members that are well formed but must not be extracted are left out and listed: devices,
-fifos, symbolic links that leave the tree, further names of files that were left out, and files that a host tool would
-run by itself (`hooks.table`), unless they were in the workspace's baseline or the user asks for them.
+The stream is a tar archive as written by `tar_writer`; its first member is the tree's root, `./` for a directory, `.`
+for a file. A malformed stream (names with `..`, duplicate names, members below a file, wrong sizes, exceeded limits) is
+rejected as a whole. Valid members that must not be extracted are skipped and reported: devices, fifos, symbolic links
+that leave the tree, hard links to skipped files, and files that a host tool would run automatically (`hooks.table`),
+unless they were in the workspace's baseline or the user requests them.
 
-Nothing is overwritten, no link is followed, and nothing appears under the output's name before all of it is there. The
-result is not synced. Owners and extended attributes are dropped; modes are kept, within the umask.
+Nothing is overwritten, no link is followed, and the output appears only when it is complete. It is not synced. Owners
+and extended attributes are dropped; modes are preserved, subject to the umask.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from pyro_mcp.trees.links import LinkMap, TangledError
 from pyro_mcp.trees.staging import RESULT, staged_beside
 from pyro_mcp.trees.tree_writer import TreeWriter
 
-# Links and repositories are known by name until the end; a guest may not make that a burden.
+# The limit for names of links and repositories, which are kept in memory until the end.
 _MAX_HELD_BYTES = 32 * 1024 * 1024
-# A file that may turn out to be a hook waits under this name, in the staging directory.
+# The temporary name, in the staging directory, of a file that may turn out to be a hook.
 _HELD = b"held"
 _NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _NEWS_BYTES = 8 * 1024 * 1024
@@ -45,7 +45,7 @@ _NEWS_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ReceiveReport:
-    """The report of an export. Lists hold the first hundred, counts count all; hooks are in `host_hooks` alone."""
+    """The report of an export. Lists have the first hundred, counts include all; hooks are only in `host_hooks`."""
 
     output_path: str
     kind: Kind
@@ -65,14 +65,14 @@ class _OpenFile:
     path: bytes
     member: Member
     fd: int
-    #: Of a file that may be a hook, which therefore waits elsewhere.
+    #: For a file that may be a hook, and is therefore still under its temporary name.
     digest: Digest | None
 
 
 class TreeReceiver:
-    """Writes the tree of a guest's stream, piece by piece, to `output_path`, where nothing may be yet.
+    """Writes the tree of a guest's stream, piece by piece, to the new path `output_path`.
 
-    A context manager; without `finish` nothing comes out.
+    A context manager; without `finish` nothing is created.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class TreeReceiver:
         self._stack.close()
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the stream.
+        """Process the next bytes of the stream.
 
         Raises:
-            PyroError: PROTOCOL if the stream breaks the form; INVALID if it is too much; NO_SPACE, PERMISSION,
-                NOT_FOUND. Then nothing is at `output_path`.
+            PyroError: PROTOCOL if the stream is malformed; INVALID if it is too large; NO_SPACE, PERMISSION, NOT_FOUND.
+                Nothing is then created at `output_path`.
         """
         try:
             for found in self._decoder.feed(chunk):
@@ -136,10 +136,10 @@ class TreeReceiver:
             self._progress.advance(None, f"{self._entry_count} entries, {self._tally.byte_count // 1024**2} MiB")
 
     def finish(self) -> ReceiveReport:
-        """Say that the stream is at its end, and give the tree its name.
+        """Complete the tree at the end of the stream, and rename it to `output_path`.
 
         Raises:
-            PyroError: as `feed`; CONFLICT if something is at `output_path` by now.
+            PyroError: as `feed`; CONFLICT if `output_path` exists by now.
         """
         try:
             self._decoder.finish()
@@ -170,7 +170,7 @@ class TreeReceiver:
     def _admit(self, member: Member) -> None:
         path = self._checked(member)
         if self._kind is Kind.FILE:
-            raise _breach("it sends more than the one file that was asked for")
+            raise _breach("it sends more than the requested file")
         if self._kind is None:
             self._begin(path, member)
         elif not path:
@@ -197,7 +197,7 @@ class TreeReceiver:
 
     def _begin(self, path: bytes, member: Member) -> None:
         if path:
-            raise _breach(f"its archive begins with {shown_briefly(path)}, not with the root of the tree")
+            raise _breach(f"its archive begins with {shown_briefly(path)} instead of the root of the tree")
         match member.kind:
             case MemberKind.DIRECTORY:
                 self._kind = Kind.DIRECTORY
@@ -206,8 +206,8 @@ class TreeReceiver:
             case _:
                 raise PyroError(
                     ErrorCode.INVALID,
-                    f"what was to be exported is {member.kind.value}",
-                    hint="Files and directories can be exported. For a link, name what it leads to.",
+                    f"{member.kind.value} can't be exported",
+                    hint="Only files and directories can be exported. For a link, export its target.",
                 )
         self._hold(len(path))
 
@@ -228,14 +228,15 @@ class TreeReceiver:
 
     def _target(self, path: bytes, target: bytes) -> bytes:
         if not target or len(target) > MAX_TARGET_BYTES or b"\0" in target:
-            raise _breach(f"{shown_briefly(path)} is a symbolic link to an impossible name")
+            raise _breach(f"{shown_briefly(path)} is a symbolic link with an invalid target")
         return target
 
     def _make(self, path: bytes, make: Callable[[bytes], _T]) -> _T:
-        """Make something under a name of the stream's, and return what `make` returns.
+        """Create a name of the stream with `make`, and return its result.
 
         Raises:
-            PyroError: PROTOCOL if the name can't be had, which a tree's names always can. OSError for all else.
+            PyroError: PROTOCOL if the name can't be created, which is impossible in a well-formed tree.
+            OSError: for other errors.
         """
         try:
             return make(_at(path))
@@ -243,7 +244,7 @@ class TreeReceiver:
             raise _twice(path) from None
         except OSError as error:
             if error.errno in _NO_PLACE:
-                raise _breach(f"{shown_briefly(path)} does not stand in a directory that it sent before") from error
+                raise _breach(f"{shown_briefly(path)} is not in a directory that it sent before") from error
             raise
 
     def _open_file(self, path: bytes, member: Member) -> None:
@@ -275,7 +276,7 @@ class TreeReceiver:
         self._entry_count += 1
 
     def _settle(self, path: bytes, digest: Digest, member: Member) -> bool:
-        """Put a file that may be a hook where it belongs, if it may come out; say whether it may."""
+        """Move a file that may be a hook to its name, if it may be exported; return whether it may."""
         found = digest.finish(member.size, member.mode)
         rule = digest.rule
         if rule is not None and digest.is_hook and not self._gate.admits(path, found, rule):
@@ -284,7 +285,7 @@ class TreeReceiver:
         return True
 
     def _link(self, path: bytes, member: Member) -> None:
-        """Give a file one more name, unless the file was left out or the name is a hook's."""
+        """Create a hard link, unless its target was skipped or its name is a hook's."""
         try:
             target = clean_name(member.target)
         except NameRefusedError as error:
@@ -293,7 +294,7 @@ class TreeReceiver:
         try:
             fd = self._writer.open_file(place)
         except FileNotFoundError:
-            self._notes.skip(path, f"a further name of {shown_briefly(target)}, which did not come out")
+            self._notes.skip(path, f"a hard link to {shown_briefly(target)}, which was skipped")
             return
         except OSError as error:
             if error.errno in _NO_PLACE:
@@ -314,11 +315,11 @@ class TreeReceiver:
         self._entry_count += 1
 
     def _make_links(self) -> None:
-        """Make the symbolic links, last of all: until now there was none that anything could have gone through."""
+        """Create the symbolic links. They come last, so that no other name can lead through one."""
         try:
             leaving = frozenset(self._links.leaving())
         except TangledError:
-            raise _breach("its symbolic links lead through each other too often") from None
+            raise _breach("its symbolic links refer to each other too often") from None
         for path, target in self._links.targets.items():
             if path in leaving:
                 self._notes.skip(path, f"a symbolic link that leads out of the tree, to {shown_briefly(target)}")
@@ -330,7 +331,7 @@ class TreeReceiver:
             self._entry_count += 1
 
     def _drop_repository_hooks(self) -> None:
-        """Take out what git would run in a directory that it takes for a repository although it is not named so."""
+        """Remove files that git would run in a directory that is a repository although it is not named `.git`."""
         for directory in self._repositories.found():
             if directory.rpartition(b"/")[2].lower() == b".git":
                 continue
@@ -347,7 +348,7 @@ class TreeReceiver:
                         self._entry_count -= 1
 
     def _stays(self, path: bytes, rule: Rule) -> bool:
-        """Say whether a file or link that was made, and falls under a rule, may come out."""
+        """Return whether a created file or link that matches a rule may be exported."""
         target = self._links.targets.get(path)
         if target is not None:
             return self._gate.admits(path, symlink_digest(target), rule)
@@ -360,8 +361,8 @@ class TreeReceiver:
         tool = self._gate.notes[0].tool
         return PyroError(
             ErrorCode.INVALID,
-            f"{self._output.name} would be run by {tool} by itself, and was not in the workspace's baseline",
-            hint="Read it first; a person can then export it with `--include-host-hooks`.",
+            f"{self._output.name} would be run automatically by {tool}, and was not in the workspace's baseline",
+            hint="Review it first; a person can then export it with `--include-host-hooks`.",
         )
 
     def _write_error(self, error: OSError) -> PyroError:
@@ -369,7 +370,7 @@ class TreeReceiver:
 
 
 def _at(path: bytes) -> bytes:
-    """Return the name, in the staging directory, of a name of the stream's."""
+    """Return the path, in the staging directory, of a name in the stream."""
     return join(RESULT, path) if path else RESULT
 
 
@@ -380,6 +381,6 @@ def _twice(path: bytes) -> PyroError:
 def _breach(why: str) -> PyroError:
     return PyroError(
         ErrorCode.PROTOCOL,
-        f"what the guest sent was refused: {why}",
-        hint="Nothing of it was written. The guest may be broken, or hostile: reset the workspace.",
+        f"the guest's data was rejected: {why}",
+        hint="Nothing was written. The guest may be broken or hostile: reset the workspace.",
     )

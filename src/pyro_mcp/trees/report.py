@@ -1,4 +1,4 @@
-"""The report about a tree that went into a workspace."""
+"""The report on a tree that was copied into a workspace."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SeedReport:
-    """The report of a seed or push. `skipped` and `changed` hold the first hundred; the counts count all.
+    """The report of a seed or push. `skipped` and `changed` have the first hundred; the counts include all.
 
-    `ignored_count` and `ignored_bytes` are about the files that rules left out, `notes` are sentences about the whole.
-    `host_hooks` are those of the tree's files that a host tool would run by itself: what an export may bring back.
+    `ignored_count` and `ignored_bytes` describe the files omitted because of rules; `notes` are sentences about the
+    whole tree. `host_hooks` are the tree's files that a host tool would run automatically, which an export may return.
     """
 
     mode: TreeMode
@@ -34,7 +34,7 @@ class SeedReport:
 
 
 def report_on(source: TreeSource, entry_count: int, bytes_written: int, hooks: tuple[HostHook, ...]) -> SeedReport:
-    """Make the report on a source that was taken in."""
+    """Return the report on a source that was copied."""
     notes = source.notes
     return SeedReport(
         mode=source.mode,

@@ -1,7 +1,6 @@
-"""Seed a workspace: write a tree straight into its first disk.
+"""Seed a workspace: write a tree directly into its first disk.
 
-An incomplete disk is never left behind, and no part of the tree is put anywhere else on the host: archives are not
-unpacked.
+An incomplete disk is never left behind, and the tree is copied nowhere else on the host: archives are not unpacked.
 """
 
 from __future__ import annotations
@@ -32,19 +31,20 @@ def seed_disk(
     avoid: tuple[Path, ...] = (),
     rules: SeedRules | None = None,
 ) -> SeedReport:
-    """Make the disk `disk_path`, a sparse file of `size_bytes` with an ext4 file system that holds the tree.
+    """Create the disk `disk_path`, a sparse file of `size_bytes` with an ext4 file system that contains the tree.
 
     The source is a directory, an archive (.tar, .tar.gz, .tgz), another source of a tree, or None for an empty disk.
-    The directory of the disk, and those in `avoid`, are left out if they are in the tree. On any failure no disk is
-    left. The file is not synced. With `rules` a git checkout is taken as such; temporary files are beside the disk.
+    The directory of the disk, and those in `avoid`, are omitted if they are in the tree. On any failure the disk is
+    removed. It is not synced. Only with `rules` is a git checkout treated as one; temporary files are created next to
+    the disk.
 
     Raises:
-        PyroError: NOT_FOUND, INVALID, PERMISSION, CORRUPT, UNSUPPORTED, each naming the path or the member; NO_SPACE;
+        PyroError: NOT_FOUND, INVALID, PERMISSION, CORRUPT, UNSUPPORTED, each naming the path or member; NO_SPACE;
             CONFLICT if the disk already exists; MISSING_PROGRAM.
     """
     opened = open_seed(source, disk_path.parent, avoid=(*avoid, disk_path.parent), rules=rules)
     blank = make_blank(size_bytes)
-    with os_errors(f"make the disk {disk_path}"):
+    with os_errors(f"create the disk {disk_path}"):
         fd = os.open(disk_path, NEW_FILE, 0o600)
     try:
         os.ftruncate(fd, size_bytes)

@@ -1,4 +1,4 @@
-"""Open the path that the user named as a source: a directory or an archive. Anything else is an error."""
+"""Open a path as the source of a tree: a directory or an archive. Anything else is an error."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _RULES = ".pyroignore"
 def open_seed(
     seed: Path | TreeSource | None, scratch: Path, *, avoid: Iterable[Path] = (), rules: SeedRules | None = None
 ) -> TreeSource | None:
-    """Return the source of a seed, which may need the directory `scratch` for temporary files.
+    """Return the source of a seed, which may use the directory `scratch` for temporary files.
 
-    With `rules` a git checkout, or a directory inside one, is taken as such; without, as any other directory.
+    Only with `rules` is a git checkout, or a directory inside one, treated as such.
 
     Raises:
-        PyroError: as `open_source`; INVALID for exclusions where there is no directory.
+        PyroError: as `open_source`; INVALID for exclusions without a directory.
     """
     if seed is None:
         return None
@@ -35,16 +35,16 @@ def open_seed(
         return _open_directory(path, rules, scratch, avoid)
     if rules is not None and rules.exclude:
         raise PyroError(
-            ErrorCode.INVALID, f"{path} is no directory: nothing of it can be excluded", hint="Unpack it first."
+            ErrorCode.INVALID, f"{path} is not a directory: nothing in it can be excluded", hint="Unpack it first."
         )
     return open_source(path, avoid=avoid)
 
 
 def open_source(path: Path, *, avoid: Iterable[Path] = ()) -> TreeSource:
-    """Return the source that a path is. The path itself may be a symbolic link: the user named it.
+    """Return the source for a path, which may itself be a symbolic link, since the user named it.
 
     Raises:
-        PyroError: NOT_FOUND; INVALID for anything that is no directory and no archive; PERMISSION.
+        PyroError: NOT_FOUND; INVALID for anything but a directory or an archive; PERMISSION.
     """
     path = Path(os.path.abspath(path))
     with os_errors(f"read {path}", hint="Give a directory, or a .tar, .tar.gz or .tgz file."):
@@ -52,7 +52,7 @@ def open_source(path: Path, *, avoid: Iterable[Path] = ()) -> TreeSource:
     if stat.S_ISDIR(found.st_mode):
         return DirectorySource(path, avoid=avoid)
     if stat.S_ISREG(found.st_mode) and path.name.lower().endswith(_SUFFIXES):
-        # Most trees are directories, and start sooner without this.
+        # Imported only for archives: most trees are directories.
         from pyro_mcp.trees.archive import ArchiveSource
 
         return ArchiveSource(path)
@@ -81,7 +81,7 @@ def _open_directory(path: Path, rules: SeedRules, scratch: Path, avoid: Iterable
 
 
 def checkout_around(directory: Path) -> Path | None:
-    """Return the git checkout that a directory is in. `/`, the home directory and what it is in are never one."""
+    """Return the git checkout that contains a directory. `/`, the home directory and its parents never count as one."""
     home = Path(os.path.realpath(Path.home()))
     for each in (directory, *directory.parents):
         if (each / ".git").exists() or (each / ".git").is_symlink():

@@ -1,7 +1,7 @@
-"""A staging directory beside a new host path, in which its content is made.
+"""A staging directory next to a new host path, in which its content is prepared.
 
-It belongs to this process alone and is locked while it exists; the result gets its name without replacing anything, and
-directories of dead processes are removed. After the first lookup, everything is done below descriptors.
+It is private to this process and locked while it exists. The result is renamed without replacing anything, and staging
+directories of dead processes are removed. After the first lookup, all operations are relative to descriptors.
 """
 
 from __future__ import annotations
@@ -32,23 +32,24 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """A staging directory: its descriptor, and that of the directory which the result goes to."""
+    """A staging directory: its descriptor, and that of the directory for the result."""
 
     fd: int
     parent_fd: int
     output: Path
 
     def publish(self) -> None:
-        """Give the result its name.
+        """Rename the result to its final name.
 
         Raises:
-            PyroError: CONFLICT if something by that name has come up meanwhile. OSError.
+            PyroError: CONFLICT if that name exists by now.
+            OSError: for other errors.
         """
         name = os.fsencode(self.output.name)
         fault_point("export.before_publish")
         _refuse_existing(self.parent_fd, name, self.output)
         if stat.S_ISDIR(os.stat(RESULT, dir_fd=self.fd, follow_symlinks=False).st_mode):
-            # Nothing but an empty directory, made in this very moment, could be replaced by this.
+            # This could only replace an empty directory, created after the check.
             os.rename(RESULT, name, src_dir_fd=self.fd, dst_dir_fd=self.parent_fd)
         else:
             self._publish_file(name)
@@ -67,15 +68,15 @@ class Staging:
 
 @contextmanager
 def staged_beside(output: Path, *, notes: Path | None = None) -> Generator[Staging]:
-    """Yield a staging directory on the file system of `output`; what is in it on leaving, and was not published, goes.
+    """Yield a staging directory on the file system of `output`. It is removed at the end, with unpublished content.
 
-    With `notes`, a directory of ours, what a process that is killed leaves is found by `sweep_noted`.
+    With `notes`, a directory of the product, `sweep_noted` can find leftovers of killed processes.
 
     Raises:
-        PyroError: CONFLICT if there is something by the name of `output`; NOT_FOUND, INVALID, PERMISSION, NO_SPACE.
+        PyroError: CONFLICT if `output` already exists; NOT_FOUND, INVALID, PERMISSION, NO_SPACE.
     """
     if output.name in {"", ".", ".."}:
-        raise PyroError(ErrorCode.INVALID, f"{output} is no name for something new", hint="Name a path to create.")
+        raise PyroError(ErrorCode.INVALID, f"{output} can't be created", hint="Give a new path.")
     with _parents(output), closing_fd(_open_parent(output)) as parent_fd:
         _refuse_existing(parent_fd, os.fsencode(output.name), output)
         _sweep(parent_fd)
@@ -91,7 +92,7 @@ def staged_beside(output: Path, *, notes: Path | None = None) -> Generator[Stagi
 
 
 def sweep_noted(notes: Path) -> None:
-    """Remove the staging directories that processes which were killed left, wherever they are."""
+    """Remove the staging directories of killed processes, wherever they are."""
     with suppress(FileNotFoundError), os.scandir(notes) as found:
         for entry in found:
             with suppress(OSError, PyroError):
@@ -112,7 +113,7 @@ def _settle(note: str) -> None:
 
 @contextmanager
 def _noted(notes: Path | None, parent: Path) -> Generator[None]:
-    """Keep a note of `parent` in `notes`, locked by this process, while the block runs. Without room there is none."""
+    """Keep a note of `parent` in `notes`, locked by this process, within the block. On a full disk there is none."""
     if notes is None:
         yield
         return
@@ -134,10 +135,10 @@ def _noted(notes: Path | None, parent: Path) -> Generator[None]:
 
 @contextmanager
 def _parents(output: Path) -> Generator[None]:
-    """Make the directories that lead to a new path; those that are empty after a failure go again."""
+    """Create the missing parents of a new path; remove those that are empty after a failure."""
     made = [each for each in output.parents if not each.exists()]
     try:
-        with os_errors(f"make the directory {output.parent}"):
+        with os_errors(f"create the directory {output.parent}"):
             output.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
@@ -149,7 +150,7 @@ def _parents(output: Path) -> Generator[None]:
 
 def _open_parent(output: Path) -> int:
     with os_errors(f"open the directory {output.parent}"):
-        # The directories that lead there are the user's own choice, links or not; what follows is below this one.
+        # The user chose this path, so links in it are followed; everything else is relative to this descriptor.
         return os.open(output.parent, _OPEN_DIRECTORY)
 
 
@@ -163,13 +164,13 @@ def _existing(output: Path) -> PyroError:
     return PyroError(
         ErrorCode.CONFLICT,
         f"{output} already exists",
-        hint="Nothing is ever overwritten: name another path, or move that one away.",
+        hint="Existing files are never overwritten: use another path, or move it away.",
         details={"path": str(output)},
     )
 
 
 def _make(output: Path, parent_fd: int) -> tuple[str, int]:
-    """Make a directory with a name of its own and lock it: the lock shows that its maker is alive."""
+    """Create a uniquely named directory and lock it. The lock shows that its creator is alive."""
     while True:
         name = f"{PREFIX}{os.urandom(8).hex()}"
         with os_errors(f"write to the directory {output.parent}"):
@@ -179,7 +180,7 @@ def _make(output: Path, parent_fd: int) -> tuple[str, int]:
             continue
         if _lock(fd) and is_same(fd, name, parent_fd):
             return name, fd
-        # A sweep came between making and locking, and takes it for a dead one's.
+        # A sweep came between mkdir and the lock, and removes it as an abandoned one.
         os.close(fd)
 
 
@@ -199,7 +200,7 @@ def _lock(fd: int) -> bool:
 
 
 def _sweep(parent_fd: int) -> None:
-    """Remove what dead processes of this user left."""
+    """Remove staging directories of this user's dead processes."""
     with os.scandir(parent_fd) as found:
         names = [entry.name for entry in found if _STAGED.fullmatch(entry.name)]
     for name in names:

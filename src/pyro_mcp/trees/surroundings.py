@@ -1,6 +1,6 @@
-"""The git checkout around a directory that becomes a seed: where in it the directory is, and which rules it adds.
+"""Examine the git checkout around a seed: the seed's path in it, and the .gitignore files above the seed.
 
-Nothing is run: the configuration of a repository may name programs.
+Git is not run, since the configuration of a repository may name programs.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from pathlib import Path
 
 from pyro_mcp.protocol.ignore_rules import RULES
 
-# A larger file is not taken along.
+# Larger files are ignored.
 _MAX_RULES_BYTES = 64 * 1024
 _MAX_RULES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is around a directory: nothing, or a checkout.
+    """The checkout around a directory, if any.
 
-    `prefix` is the directory's path below the checkout's top, with a slash: `git apply` takes the paths of a patch from
-    there, wherever below it runs, and skips those elsewhere silently. `rules` are the .gitignore files above the
-    directory: its path from where each is, with a slash, and the text.
+    `prefix` is the directory's path below the checkout's top, with a slash: `git apply` interprets the paths of a patch
+    relative to the top, wherever it is run, and silently skips paths outside the current directory. `rules` are the
+    .gitignore files above the directory: the directory's path relative to each, with a slash, and the text.
     """
 
     prefix: str = ""
@@ -30,16 +30,16 @@ class Surroundings:
 
 
 def surroundings_of(directory: Path) -> Surroundings:
-    """Return what is around a directory.
+    """Return the surroundings of a directory.
 
     Raises:
-        OSError: from examining it.
+        OSError: from reading them.
     """
     real = os.path.realpath(directory)
     device, top = os.stat(real).st_dev, real
     while not _is_top(top):
         above = os.path.dirname(top)
-        # Git looks no further either.
+        # Git does not search further either.
         if above == top or os.stat(above).st_dev != device:
             return Surroundings()
         top = above

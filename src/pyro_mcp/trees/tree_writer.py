@@ -1,7 +1,7 @@
-"""Create files below a directory of the host under names that a guest chose.
+"""Create files below a host directory, with names chosen by a guest.
 
-Each name is walked from descriptor to descriptor, one part at a time, through real directories only: no symbolic link
-is followed, and no existing file is opened.
+Each name is resolved one part at a time, descriptor by descriptor: no symbolic link is followed, and no existing file
+is opened.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pyro_mcp.host.files import closing_fd
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-# Of dates that some file system can't hold, the nearest.
+# Dates that some file systems can't represent are clamped.
 _MAX_SECONDS = (1 << 33) - 1
 
 
 class TreeWriter:
-    """Files below the directory that `fd` is. Every method raises OSError; names are relative, and were checked."""
+    """Creates files below the directory `fd`. Every method raises OSError; names are relative and validated."""
 
     def __init__(self, fd: int) -> None:
         self._top = fd
         self._umask = current_umask()
-        # The directories on the way to the last name, each with its descriptor.
+        # The directories on the path to the most recent name, with their descriptors.
         self._way: list[tuple[bytes, int]] = []
 
     def __enter__(self) -> Self:
@@ -35,7 +35,7 @@ class TreeWriter:
         self._back_to(0)
 
     def make_directory(self, path: bytes, mode: int) -> None:
-        """Make a directory that its owner can always enter, change and remove."""
+        """Create a directory that its owner can always enter, change and remove."""
         parent, name = self._place(path)
         os.mkdir(name, 0o700, dir_fd=parent)
         fd = os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
@@ -53,7 +53,7 @@ class TreeWriter:
         return os.open(name, _CREATE, 0o600, dir_fd=parent)
 
     def complete(self, fd: int, size: int, mode: int, mtime_ns: int) -> None:
-        """Give a file that was written its size, mode and time."""
+        """Set the size, mode and time of a file that was written."""
         if os.fstat(fd).st_size != size:
             os.ftruncate(fd, size)
         os.fchmod(fd, mode & 0o777 & ~self._umask | 0o400)
@@ -62,24 +62,24 @@ class TreeWriter:
         os.utime(fd, ns=(mtime_ns, mtime_ns))
 
     def open_file(self, path: bytes) -> int:
-        """Open a file that was made here, for reading."""
+        """Open a created file for reading."""
         parent, name = self._place(path)
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
 
     def link(self, target: bytes, path: bytes) -> None:
-        """Give a file that was made here one more name."""
+        """Create a hard link to a created file."""
         with closing_fd(self.open_file(target)) as source:
             # Through the descriptor: the name itself may lead elsewhere by now.
             parent, name = self._place(path)
             os.link(f"/proc/self/fd/{source}", name, dst_dir_fd=parent, follow_symlinks=True)
 
     def symlink(self, path: bytes, target: bytes) -> None:
-        """Make a symbolic link."""
+        """Create a symbolic link."""
         parent, name = self._place(path)
         os.symlink(target, name, dir_fd=parent)
 
     def move_in(self, name: bytes, path: bytes) -> None:
-        """Rename a file that was made at the top, to a name that must be free."""
+        """Rename a file that was created at the top, to a name that must not exist."""
         parent, new_name = self._place(path)
         with suppress(FileNotFoundError):
             os.stat(new_name, dir_fd=parent, follow_symlinks=False)
@@ -92,7 +92,7 @@ class TreeWriter:
         os.unlink(name, dir_fd=parent)
 
     def names_in(self, path: bytes) -> list[tuple[bytes, bool]]:
-        """Return what is in a directory that was made here, each with whether it is a directory itself."""
+        """Return the names in a created directory, and whether each is a directory."""
         with os.scandir(self._enter(path)) as found:
             return [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in found]
 

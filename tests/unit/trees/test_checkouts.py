@@ -382,7 +382,7 @@ def test_an_archive_and_a_pyroignore_that_is_a_link_are_refused(
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain/.pyroignore").symlink_to("/etc/passwd")
 
-    with pytest.raises(PyroError, match="nothing of it can be excluded"):
+    with pytest.raises(PyroError, match="nothing in it can be excluded"):
         seeded(tmp_path / "a.tar", exclude=("x",))
     with pytest.raises(PyroError, match="pyroignore can't be used"):
         seeded(tmp_path / "plain")

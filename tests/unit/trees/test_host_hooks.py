@@ -135,7 +135,7 @@ def test_where_a_tree_was_counts_and_where_it_goes(guest: Path, tmp_path: Path, 
 def test_a_hook_that_is_all_there_is_to_export_is_refused(tmp_path: Path) -> None:
     header = tar_writer.file_header(b".", 0o644, 0, 0)
 
-    with pytest.raises(PyroError, match=r"\.envrc would be run by direnv by itself") as caught:
+    with pytest.raises(PyroError, match=r"\.envrc would be run automatically by direnv") as caught:
         receive_tree([header + tar_writer.END], tmp_path / ".envrc", hooks=HookPolicy(inside=b".envrc"))
 
     assert caught.value.code is ErrorCode.INVALID

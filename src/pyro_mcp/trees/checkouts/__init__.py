@@ -1,1 +1,1 @@
-"""Git checkouts of the host as seeds: files that git does not ignore, and a repository that a guest can use."""
+"""Git checkouts as seeds: files that git does not ignore, and a repository that is safe to use in a guest."""

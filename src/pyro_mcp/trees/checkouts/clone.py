@@ -1,6 +1,6 @@
-"""A fresh clone of a repository as the source of a tree, made for one seed and removed after it.
+"""A fresh clone of a repository as the source of a tree, created for one seed and removed afterwards.
 
-The user chose the repository, so their own git settings and credentials count; nothing may ask for a password.
+The user chose the repository, so the user's own git settings and credentials apply. Password prompts are disabled.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class CloneSource:
         self._scratch: Path | None = None
 
     def use(self, scratch: Path) -> None:
-        """Give it a directory for the clone."""
+        """Set the directory for the clone."""
         self._scratch = scratch / "clone"
 
     def check(self) -> None:
-        """Refuse nothing ahead: it is cloned when it is read."""
+        """Do nothing: the repository is cloned when the tree is read."""
 
     def items(self) -> Generator[Entry | Data]:
-        """Clone the repository and list its tree.
+        """Clone the repository and yield its tree.
 
         Raises:
-            PyroError: UNAVAILABLE with git's own words if it can't be cloned or has no such ref.
+            PyroError: UNAVAILABLE, with git's message, if it can't be cloned or has no such ref.
         """
         place = self._scratch
         if place is None:

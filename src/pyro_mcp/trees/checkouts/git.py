@@ -1,7 +1,7 @@
-"""The host's git, run on a repository whose own configuration is not trusted.
+"""Run the host's git on a repository whose configuration is not trusted.
 
-No program that the configuration names is run (monitors, hooks, filters, transports, helpers), nothing is fetched, and
-nothing is written into the repository.
+No program named in the configuration is run (monitors, hooks, filters, transports, helpers), nothing is fetched, and
+nothing is written to the repository.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _OVERRIDES = {
     "credential.helper": "",
     "fastimport.unpackLimit": "0",
     "gc.auto": "0",
-    # Existing deltas are kept; looking for better ones would take longer than the bytes are worth.
+    # Reuse existing deltas: searching for better ones takes longer than it saves.
     "pack.window": "0",
-    # The user named this tree, and nothing that its owner wrote is run.
+    # The user chose this tree, and nothing in its configuration is run.
     "safe.directory": "*",
 }
 _ENVIRONMENT = {
@@ -45,7 +45,7 @@ _ENVIRONMENT = {
 
 
 class UnusableError(Exception):
-    """A repository can't be brought; the message says why."""
+    """A repository can't be copied into a guest; the message says why."""
 
 
 class IndexEntry(NamedTuple):
@@ -59,7 +59,7 @@ class IndexEntry(NamedTuple):
 
 
 class Repository:
-    """A repository and its work tree, of which `directory` is taken: the top, or a directory below it."""
+    """A repository and its work tree, of which `directory` is used: the top, or a directory below it."""
 
     def __init__(self, git_dir: Path, top: Path, directory: Path) -> None:
         """Examine the repository.
@@ -79,10 +79,10 @@ class Repository:
     def run(
         self, *arguments: str, data: bytes = b"", git_dir: Path | None = None, timeout_s: float = _TIMEOUT_S
     ) -> bytes:
-        """Run git, by default in this repository, and return what it printed.
+        """Run git, by default in this repository, and return its output.
 
         Raises:
-            UnusableError: with git's own words, if it fails.
+            UnusableError: with git's message, if it fails.
         """
         settings = [word for name, value in _OVERRIDES.items() for word in ("-c", f"{name}={value}")]
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CONFIG_HOME") if name in os.environ}
@@ -109,7 +109,7 @@ class Repository:
         return done.stdout
 
     def text(self, *arguments: str) -> str:
-        """Return one line that git prints, or "" if it fails."""
+        """Return a line of output from git, or "" if it fails."""
         try:
             return os.fsdecode(self.run(*arguments)).rstrip("\n")
         except UnusableError:
@@ -117,7 +117,7 @@ class Repository:
 
     @property
     def entries(self) -> tuple[IndexEntry, ...]:
-        """Return the index, as far as it is about `directory`.
+        """Return the entries of the index below `directory`.
 
         Raises:
             UnusableError: if git can't read it.
@@ -128,7 +128,7 @@ class Repository:
         return self._entries
 
     def ignored(self) -> list[bytes]:
-        """Return files and whole directories that git ignores, by their paths below `directory`.
+        """Return the files and whole directories that git ignores, relative to `directory`.
 
         Raises:
             UnusableError: if git can't list them.
@@ -138,10 +138,10 @@ class Repository:
 
 
 def open_repository(top: Path, directory: Path) -> Repository:
-    """Return the repository of the work tree `top`, of which `directory` is taken.
+    """Return the repository of the work tree `top`, of which `directory` is used.
 
     Raises:
-        UnusableError: if its `.git` leads to a repository that does not say it belongs to this work tree, or to none.
+        UnusableError: if its `.git` refers to no repository, or to one that does not refer back to this work tree.
     """
     return Repository(_git_dir_of(top), top, directory)
 
@@ -149,8 +149,8 @@ def open_repository(top: Path, directory: Path) -> Repository:
 def _git_dir_of(top: Path) -> Path:
     """Return the git directory of a work tree.
 
-    One outside it must name the work tree in turn, as git writes it for worktrees and submodules: a file that came out
-    of a guest could name any other repository of this host.
+    A git directory outside it must refer back to the work tree, as git ensures for worktrees and submodules: a `.git`
+    file exported from a guest could otherwise refer to any other repository on this host.
     """
     place = top / ".git"
     try:

@@ -1,6 +1,6 @@
-"""A git directory for a guest, made from a repository of the host: what HEAD reaches, the index, harmless settings.
+"""Create a git directory for a guest from a host repository: the history of HEAD, the index, harmless settings.
 
-Hooks, credentials, other branches, stashes and the log of references stay on the host.
+Hooks, credentials, other branches, stashes and reflogs stay on the host.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _UNDER_WAY = {
 
 
 class GuestRepository:
-    """The making of one git directory at `target`. `remarks` says what could not come along, in sentences.
+    """Creates one git directory at `target`. `remarks` are sentences about what could not be included.
 
-    Tracked files that are `excluded` count as not checked out, not as deleted.
+    Tracked files that are `excluded` are marked as not checked out, rather than deleted.
     """
 
     def __init__(self, repository: Repository, target: Path, excluded: Callable[[bytes], bool]) -> None:
@@ -46,10 +46,11 @@ class GuestRepository:
         self.remarks: list[str] = []
 
     def make(self) -> None:
-        """Make the directory.
+        """Create the directory.
 
         Raises:
-            UnusableError: if git can't read the repository. OSError.
+            UnusableError: if git can't read the repository.
+            OSError: from writing.
         """
         target = self._target
         for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
@@ -87,9 +88,9 @@ class GuestRepository:
         return found
 
     def _cut(self) -> list[str]:
-        """Decide how much history comes along: return the commits where it ends before its beginning, or none.
+        """Limit the history: return the commits at which it is cut off, if it is.
 
-        They are written to `shallow`, beside those where the history of a shallow clone ends.
+        They are written to `shallow`, together with those at which a shallow clone's history ends.
         """
         ends = self._source.shallow.read_text().split() if self._source.shallow.is_file() else []
         self._write_shallow(ends)
@@ -100,8 +101,8 @@ class GuestRepository:
         commits = {line.split()[0]: line.split()[1:] for line in listed.decode("ascii").splitlines()}
         self._write_shallow([*ends, *(each for each, parents in commits.items() if set(parents) - set(commits))])
         self.remarks.append(
-            f"History: the last {len(commits)} commits. All that HEAD reaches is {size / 1024**2:.0f} MiB, above"
-            f" {MAX_HISTORY_BYTES // 1024**2} MiB."
+            f"History: the last {len(commits)} commits. The whole history of HEAD is {size / 1024**2:.0f} MiB, more"
+            f" than {MAX_HISTORY_BYTES // 1024**2} MiB."
         )
         return list(commits)
 
@@ -110,7 +111,7 @@ class GuestRepository:
             (self._target / "shallow").write_text("".join(f"{each}\n" for each in sorted(set(ends))))
 
     def _size(self) -> int:
-        """Return how many bytes the objects take that HEAD reaches; less than the limit may be an estimate."""
+        """Return the size of the objects reachable from HEAD; values below the limit may be estimates."""
         told = os.fsdecode(self._source.run("count-objects", "-v"))
         sizes = dict(line.split(": ", 1) for line in told.splitlines())
         total = 1024 * (int(sizes["size"]) + int(sizes["size-pack"]))
@@ -124,7 +125,7 @@ class GuestRepository:
             return max(total, MAX_HISTORY_BYTES + 1)
 
     def _pack(self) -> None:
-        """Put what HEAD reaches, what is staged, and annotated tags into one pack."""
+        """Write everything reachable from HEAD, staged files and annotated tags into one pack."""
         reached: set[str] = set()
         if self._head:
             listed = self._git("rev-list", "--objects", "--no-object-names", "--missing=allow-any", self._head)
@@ -139,13 +140,13 @@ class GuestRepository:
             pack = os.fspath(self._target / "objects/pack/pack")
             arguments = ("pack-objects", "-q", "--delta-base-offset", "--missing=allow-any", pack)
             made = self._git(*arguments, data=names).decode("ascii").strip()
-        # The rewritten history of a directory is in a second one, and now in this one too.
+        # The rewritten history of a directory is in a second pack, which is now redundant.
         for other in self._target.glob("objects/pack/*"):
             if other.stem != f"pack-{made}":
                 other.unlink()
 
     def _merged(self, reached: set[str]) -> dict[str, list[str]]:
-        """Return the references to commits that come along: object to names."""
+        """Return the references to included commits: object to names."""
         found: dict[str, list[str]] = {}
         if not self._is_whole or not self._head:
             return found
@@ -178,7 +179,7 @@ class GuestRepository:
             self._git("update-index", "-z", "--skip-worktree", "--stdin", data=skipped)
 
     def _rewrite(self, kept: list[str]) -> None:
-        """Write the history of one directory as that of a repository: each commit that changed it, with its tree."""
+        """Rewrite the history of one directory as a repository's: each commit that changed it, with its tree."""
         if not self._head:
             return
         inside = os.fsencode(self._source.directory.relative_to(self._source.top))
@@ -214,7 +215,7 @@ class GuestRepository:
         )
 
     def _remark(self) -> None:
-        """Say what else is not as on the host."""
+        """Add remarks on other differences from the host."""
         skipped = sum(each.is_skipped for each in self._source.entries)
         if skipped:
             self.remarks.append(f"It is a sparse checkout: tracked files that are not in the working tree: {skipped}.")
@@ -237,12 +238,12 @@ def _index_line(entry: IndexEntry) -> bytes:
 
 
 def _commit(mark: int, commit: bytes, parents: list[int], tree: bytes) -> bytes:
-    """Return one commit for git fast-import: who, when and what as in `commit`, with other parents and another tree."""
+    """Return one commit for git fast-import: author, dates and message of `commit`, with other parents and tree."""
     head, _, message = commit.partition(b"\n\n")
     lines = [b"commit refs/heads/rewritten", b"mark :%d" % mark]
     lines += [line for line in head.split(b"\n") if line.startswith((b"author ", b"committer ", b"encoding "))]
     if len(lines) < 4:
-        raise UnusableError("a commit names no author")
+        raise UnusableError("a commit has no author")
     lines += [b"data %d" % len(message), message]
     lines += [(b"from :%d" if number == 0 else b"merge :%d") % parent for number, parent in enumerate(parents)]
     lines += [b"deleteall"]

@@ -1,7 +1,7 @@
 """A git checkout of the host, or a directory inside one, as the source of a tree.
 
-Its files come as they stand in the working tree. Every `.git` in it, also those of submodules and other repositories
-inside, is replaced by one that is safe to have in a guest.
+Files are copied from the working tree. Every `.git` in it, including those of submodules and nested repositories, is
+replaced by one that is safe to use in a guest.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def open_checkout(
 ) -> DirectorySource:
     """Return the source of a directory in the checkout `top`.
 
-    A directory of which git tracks nothing, and one whose `.git` leads nowhere, is taken as any other directory.
+    A directory without tracked files, or whose `.git` is unusable, is treated like any other directory.
 
     Raises:
-        PyroError: UNAVAILABLE if only tracked files are to be taken, and git can't say which those are.
+        PyroError: UNAVAILABLE if only tracked files are requested, and git can't list them.
     """
     try:
         repository = open_repository(top, directory)
@@ -40,7 +40,7 @@ def open_checkout(
             raise _unlisted(directory, error) from error
         if directory == top:
             plain = DirectorySource(directory, avoid=avoid)
-            plain.notes.remark(f"git does not work in the guest: {error}. The directory was taken as it is.")
+            plain.notes.remark(f"git is not usable in the guest: {error}. The directory was copied as it is.")
             return plain
     return DirectorySource(directory, avoid=avoid)
 
@@ -50,7 +50,7 @@ def _unlisted(directory: Path, error: UnusableError) -> PyroError:
 
 
 class CheckoutSource(DirectorySource):
-    """A checkout. New git directories are made in `scratch`, and removed again."""
+    """A checkout. New git directories are created in `scratch`, and removed afterwards."""
 
     def __init__(self, repository: Repository, rules: SeedRules, scratch: Path, *, avoid: Iterable[Path] = ()) -> None:
         super().__init__(repository.directory, avoid=avoid)
@@ -62,7 +62,7 @@ class CheckoutSource(DirectorySource):
         self._tracked: set[bytes] = {b""}
 
     def items(self) -> Generator[Entry]:
-        """List the tree, with git directories at its end.
+        """Yield the tree, with git directories at the end.
 
         Raises:
             PyroError: as for any directory.
@@ -130,7 +130,7 @@ class CheckoutSource(DirectorySource):
             for entry in DirectorySource(self._scratch).items():
                 yield entry._replace(path=join(path, entry.path) if entry.path else path)
         except UnusableError as error:
-            self.notes.skip(path, f"git does not work there in the guest: {error}")
+            self.notes.skip(path, f"git is not usable there in the guest: {error}")
         finally:
             remove_tree(self._scratch)
         prefix = f"{shown_briefly(place)}: " if place else ""

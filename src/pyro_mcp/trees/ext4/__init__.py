@@ -1,1 +1,1 @@
-"""The ext4 file system of a fresh disk, written without a mount: a blank one, and the files of a seed laid into it."""
+"""Write the ext4 file system of a new disk, with the files of a seed, without mounting it."""

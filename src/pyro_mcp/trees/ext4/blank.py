@@ -1,10 +1,10 @@
-"""An empty ext4 file system in memory, as mke2fs makes it, whose blocks can be filled.
+"""An empty ext4 file system in memory, created by mke2fs, whose blocks can be filled.
 
-Only a file system that mke2fs has just made, in this process's memory, is parsed here.
+This only parses file systems that mke2fs has just created in this process's memory.
 
-The features are named one by one, as mke2fs's defaults differ between versions. Left out: checksums of metadata,
-which cost a guest without hardware acceleration time; 64bit and resize_inode, without which there is less to write.
-Nothing is reserved for root, since everyone in the guest is root. Tables stay holes in the file until they are used.
+Features are listed explicitly, since mke2fs's defaults differ between versions. Omitted are metadata checksums, which
+are slow in a guest without hardware acceleration, and 64bit and resize_inode, without which there is less to write. No
+blocks are reserved for root, since commands in the guest run as root. Unused tables stay holes in the file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _DESCRIPTOR = struct.Struct("<IIIHHH14x")
 
 @dataclass(slots=True)
 class Group:
-    """A block group: where its tables are, and what is free in it."""
+    """A block group: the locations of its tables, and its free counts."""
 
     block_bitmap: int
     inode_bitmap: int
@@ -57,7 +57,7 @@ class Group:
 
 
 class Blank:
-    """A file system as mke2fs made it: the blocks that are not zeroes, by number, and where its tables are."""
+    """A file system as created by mke2fs: its non-zero blocks, by number, and the locations of its tables."""
 
     def __init__(self, blocks: dict[int, bytearray]) -> None:
         self.blocks = blocks
@@ -72,12 +72,12 @@ class Blank:
             or _u16(super_block, _INODE_SIZE) != INODE_BYTES
             or _u32(super_block, _FIRST_INODE_FIELD) != FIRST_INODE
         ):
-            raise PyroError(ErrorCode.INTERNAL, "mke2fs made a file system of another shape than it was asked for")
+            raise PyroError(ErrorCode.INTERNAL, "mke2fs created a file system with unexpected parameters")
         count = -(-self.block_count // self.blocks_per_group)
         self.groups = [Group(*_DESCRIPTOR.unpack_from(*self._descriptor(number))) for number in range(count)]
 
     def block(self, number: int) -> bytearray:
-        """Return a block to be changed; one that was a hole is not one any more."""
+        """Return a block for modification; a hole becomes a block of zeroes."""
         found = self.blocks.get(number)
         if found is None:
             found = self.blocks[number] = bytearray(BLOCK_BYTES)
@@ -94,7 +94,7 @@ class Blank:
         return bytes(self.read(self.groups[group].inode_table + block)[offset : offset + INODE_BYTES])
 
     def write_counts(self) -> None:
-        """Put the groups' counts, and their sums, where the kernel looks for them."""
+        """Write the groups' counts, and their totals, to the descriptors and the superblock."""
         for number, group in enumerate(self.groups):
             block, offset = self._descriptor(number)
             counts = (group.free_blocks, group.free_inodes, group.directories)
@@ -112,7 +112,7 @@ _DESCRIPTOR_COUNTS = struct.Struct("<HHH")
 
 
 def make_blank(size_bytes: int) -> Blank:
-    """Have mke2fs make an empty file system of that size, in memory.
+    """Create an empty file system of that size in memory, with mke2fs.
 
     Raises:
         PyroError: INVALID for a size that is too small or not a multiple of a block; MISSING_PROGRAM, PROGRAM_FAILED.

@@ -1,11 +1,11 @@
 """Write a tree into a new ext4 disk.
 
-Content is written first, then the tables that lead to it, and the superblock last, so that an unfinished disk is no
-file system. An existing disk is never changed.
+Content is written first, then the tables that refer to it, and the superblock last, so that an unfinished disk has no
+valid file system. An existing disk is never modified.
 
-Why not `mke2fs -d`: it takes time that grows with the square of a directory's entries (30,000 files: 43 s), owners and
-modes as they are, and whole directories only; archives, and a part of a checkout, would have to be unpacked first, on
-the host, and by name. Making the empty file system is left to mke2fs.
+`mke2fs -d` is not used because its time is quadratic in a directory's entries (30,000 files: 43 s), it copies owners
+and modes unchanged, and it supports only whole directories: archives, and parts of a checkout, would have to be
+unpacked on the host first. mke2fs only creates the empty file system.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pyro_mcp.trees.ext4.blank import BLOCK_BYTES, FIRST_INODE, INODE_BYTES, ROO
 from pyro_mcp.trees.ext4.records import Extent
 from pyro_mcp.trees.ext4.space import IN_KERNEL_BYTES, DataArea, Space, set_bits
 
-# mke2fs always makes lost+found, but `git clone URL .` and many others want an empty directory; nothing here needs it.
+# mke2fs always creates lost+found, but `git clone URL .` and other tools require an empty directory. It is not needed.
 _LOST_AND_FOUND = FIRST_INODE
 _UNUSED_INODE = bytes(INODE_BYTES)
 
@@ -39,7 +39,7 @@ class _Directory:
 
 
 class Disk:
-    """A disk that is being made. Entries are added one after the other, then `finish` makes it a file system."""
+    """A disk being written. Entries are added in sequence, then `finish` completes the file system."""
 
     def __init__(self, fd: int, blank: Blank) -> None:
         self._fd = fd
@@ -58,10 +58,11 @@ class Disk:
         self.bytes_written = 0
 
     def add(self, entry: Entry) -> int:
-        """Add an entry; one without a descriptor gets its content by `write`. Return how many bytes were read of it.
+        """Add an entry; without a descriptor, its content follows by `write`. Return the number of bytes read.
 
         Raises:
-            PyroError: NO_SPACE if it does not fit. OSError from reading or writing.
+            PyroError: NO_SPACE if it does not fit.
+            OSError: from reading or writing.
         """
         self._close_file()
         if entry.path not in self._directories:
@@ -85,7 +86,7 @@ class Disk:
         return 0
 
     def write(self, data: Data) -> None:
-        """Add content to the file that was added last.
+        """Add content to the most recent file.
 
         Raises:
             PyroError: NO_SPACE if it does not fit. OSError from writing.
@@ -93,7 +94,7 @@ class Disk:
         self.bytes_written += len(data.data)
         entry = self._open
         if entry is not None and len(data.data) == entry.size < IN_KERNEL_BYTES:
-            # All of it at once, as most files come.
+            # The whole content in one piece, which is the usual case.
             extent = self._area.small_content(data.data)
             if extent is not None:
                 self._open = None
@@ -103,7 +104,7 @@ class Disk:
         self._area.append(data.data)
 
     def finish(self) -> None:
-        """Write what leads to the content, and the superblock last.
+        """Write the tables that refer to the content, then the superblock.
 
         Raises:
             PyroError: NO_SPACE if it does not fit. OSError from writing.
@@ -119,7 +120,7 @@ class Disk:
             write_at(self._fd, memoryview(self._blank.blocks[number]), number * BLOCK_BYTES)
 
     def _read(self, entry: Entry) -> int:
-        """Take a file's content from its descriptor. It may have become shorter since it was looked at."""
+        """Copy a file's content from its descriptor. It may have been truncated since its size was read."""
         if entry.segments is None and 0 < entry.size < IN_KERNEL_BYTES:
             extent = self._area.small_file(entry.fd, entry.size)
             if extent is not None:
@@ -186,8 +187,8 @@ class Disk:
         if not self._inodes.add_name(inode):
             raise PyroError(
                 ErrorCode.INVALID,
-                f"{shown_briefly(entry.target)} has more than {records.MAX_LINK_COUNT} names",
-                hint="ext4 has no room for more hard links to one file.",
+                f"{shown_briefly(entry.target)} has more than {records.MAX_LINK_COUNT} hard links",
+                hint="ext4 does not support more.",
             )
         self._name(entry.path, inode, records.TYPE_FILE)
         self._files[entry.path] = inode
@@ -220,17 +221,17 @@ class Disk:
 
 
 class _InodeTable:
-    """The inodes of the disk, given out from the first one that is free."""
+    """The inodes of the disk, allocated in sequence from the first free one."""
 
     def __init__(self, blank: Blank) -> None:
         self._blank = blank
         self._records = bytearray(b"".join(blank.inode(number) for number in range(1, FIRST_INODE)))
 
     def add(self, record: bytes) -> int:
-        """Store a record under the next number, and return that.
+        """Store a record as the next inode, and return its number.
 
         Raises:
-            PyroError: NO_SPACE if the disk has no inode left.
+            PyroError: NO_SPACE if the disk has no free inode.
         """
         number = len(self._records) // INODE_BYTES + 1
         if number > self._blank.inode_count:
@@ -243,19 +244,19 @@ class _InodeTable:
         return number
 
     def set(self, number: int, record: bytes) -> None:
-        """Store another record under a number that is taken."""
+        """Replace the record of an allocated inode."""
         at = (number - 1) * INODE_BYTES
         self._records[at : at + len(record)] = record
 
     def add_name(self, number: int) -> bool:
-        """Count one more name of a file; say whether there may be so many."""
+        """Increment the link count of a file; return False if it would exceed the maximum."""
         at = (number - 1) * INODE_BYTES + records.LINK_COUNT_AT
         links = int.from_bytes(self._records[at : at + 2], "little") + 1
         self._records[at : at + 2] = links.to_bytes(2, "little")
         return links <= records.MAX_LINK_COUNT
 
     def write(self, fd: int) -> None:
-        """Write the tables, and mark in the groups what is taken."""
+        """Write the tables, and mark allocated inodes in the groups."""
         count = len(self._records) // INODE_BYTES
         per_group = self._blank.inodes_per_group
         for number, group in enumerate(self._blank.groups):
@@ -283,7 +284,7 @@ def _mark_used(blank: Blank, runs: Iterable[tuple[int, int]]) -> None:
 
 
 def _free_directory(blank: Blank, inode: int) -> None:
-    """Free the blocks and the inode of a directory that mke2fs made: it is made again, or not at all."""
+    """Free the blocks and the inode of a directory created by mke2fs, which is written again, or omitted."""
     home = blank.groups[(inode - 1) // blank.inodes_per_group]
     home.directories -= 1
     blank.block(home.inode_bitmap)[(inode - 1) // 8] &= ~(1 << (inode - 1) % 8)
@@ -297,7 +298,7 @@ def _free_directory(blank: Blank, inode: int) -> None:
 
 
 def _whole_blocks(entry: Entry) -> list[tuple[int, int]]:
-    """Return the parts of a file that hold data, widened to whole blocks: the rest is zeroes anyway."""
+    """Return the data segments of a file, extended to whole blocks."""
     if entry.segments is None:
         return [(0, entry.size)] if entry.size else []
     parts: list[tuple[int, int]] = []

@@ -1,6 +1,6 @@
 """The records of ext4 as bytes: inodes, extents, directories and their hash index.
 
-The formats are those of the kernel's Documentation/filesystems/ext4. Block numbers come from the caller.
+The formats are described in the kernel's Documentation/filesystems/ext4. Block numbers come from the caller.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from pyro_mcp.trees.ext4.blank import BLOCK_BYTES
 
-# A target of this length and less stands in the inode itself.
+# Targets up to this length are stored in the inode itself.
 MAX_FAST_LINK_BYTES = 59
 MAX_LINK_COUNT = 65000
-# Blocks of a file are numbered with 32 bits.
+# Block numbers within a file have 32 bits.
 MAX_FILE_BYTES = (2**32 - 1) * BLOCK_BYTES
 LINK_COUNT_AT = 26
-# Directory entries name the kind again: EXT4_FT_REG_FILE, EXT4_FT_DIR, EXT4_FT_SYMLINK.
+# File types in directory entries: EXT4_FT_REG_FILE, EXT4_FT_DIR, EXT4_FT_SYMLINK.
 TYPE_FILE, TYPE_DIRECTORY, TYPE_SYMLINK = 1, 2, 7
 
 _EXTENTS_FLAG = 0x80000
@@ -34,7 +34,7 @@ _ONE_EXTENT = struct.Struct("<HHHHIIHHI36x")
 _EXTENT_INDEX = struct.Struct("<IIHH")
 _INLINE_EXTENTS = 4
 _BLOCK_EXTENTS = (BLOCK_BYTES - _EXTENT_HEADER.size) // _EXTENT.size
-# Longer ones are "unwritten".
+# Greater lengths mark "unwritten" extents.
 MAX_EXTENT_BLOCKS = 32768
 
 _DIRENT = struct.Struct("<IHBB")
@@ -43,15 +43,14 @@ _DX_COUNT = struct.Struct("<HHI")
 _DX_ROOT_AT, _DX_NODE_AT = 32, 8
 _DX_ROOT_LIMIT = (BLOCK_BYTES - _DX_ROOT_AT) // _DX_ENTRY.size
 _DX_NODE_LIMIT = (BLOCK_BYTES - _DX_NODE_AT) // _DX_ENTRY.size
-# The cheapest to compute of the hashes that every kernel knows. Its weakness helps only those to collide who own the
-# directory anyway.
+# The cheapest hash that every kernel supports. Collisions could only be provoked by the owner of the directory.
 _LEGACY_HASH = 0
 _HASH_END = 0x7FFFFFFF << 1
 
 
 @dataclass(slots=True)
 class Extent:
-    """So many blocks of a file from `logical` on, stored from `physical` on."""
+    """`length` blocks of a file from block `logical` on, stored from block `physical` on."""
 
     logical: int
     physical: int
@@ -69,7 +68,7 @@ class DirectoryEntry(NamedTuple):
 def encode_inode(
     *, mode: int, size: int, links: int, mtime_ns: int, now_ns: int, body: bytes, block_count: int, flags: int
 ) -> bytes:
-    """Return an inode owned by root. `block_count` are the blocks that it takes, those of its extents among them."""
+    """Return an inode owned by root. `block_count` is its number of blocks, including those of its extent tree."""
     modified, modified_extra = _time(mtime_ns)
     now, now_extra = _time(now_ns)
     sectors = block_count * (BLOCK_BYTES // 512)
@@ -81,7 +80,7 @@ def encode_inode(
 
 
 def _time(value_ns: int) -> tuple[int, int]:
-    """Return the seconds, and the field that holds the nanoseconds and two further bits of the seconds."""
+    """Return the seconds, and the field with the nanoseconds and two more bits of the seconds."""
     seconds, nanoseconds = divmod(value_ns, 1_000_000_000)
     if not -(1 << 31) <= seconds < (1 << 34) - (1 << 31):
         seconds, nanoseconds = 0, 0
@@ -90,9 +89,9 @@ def _time(value_ns: int) -> tuple[int, int]:
 
 
 def encode_extents(extents: Sequence[Extent], take_block: Callable[[bytes], int]) -> tuple[bytes, int]:
-    """Return the 60 bytes of an inode that lead to the extents, and how many blocks lead to those that do not fit.
+    """Return the 60 bytes of an inode for the extents, and the number of extra blocks for extents that don't fit.
 
-    `take_block` stores such a block and returns its number.
+    `take_block` stores an extra block and returns its number.
     """
     if len(extents) == 1:
         (only,) = extents
@@ -117,7 +116,7 @@ def encode_extents(extents: Sequence[Extent], take_block: Callable[[bytes], int]
 
 
 def decode_extents(inode: bytes) -> list[Extent]:
-    """Return the extents of an inode that has no more than fit into it."""
+    """Return the extents of an inode without extra blocks."""
     body = inode[40:100]
     _, count, _, depth, _ = _EXTENT_HEADER.unpack_from(body)
     if depth or count > _INLINE_EXTENTS:
@@ -135,7 +134,7 @@ def file_inode(*, mode: int, size: int, mtime_ns: int, now_ns: int, body: bytes,
 
 
 def fast_link_inode(*, target: bytes, mtime_ns: int, now_ns: int) -> bytes:
-    """Return the inode of a symbolic link whose target fits into it."""
+    """Return the inode of a symbolic link whose target is stored in it."""
     return encode_inode(
         mode=stat.S_IFLNK | 0o777, size=len(target), links=1, mtime_ns=mtime_ns, now_ns=now_ns,
         body=target.ljust(60, b"\0"), block_count=0, flags=0,
@@ -153,11 +152,11 @@ def slow_link_inode(*, size: int, mtime_ns: int, now_ns: int, body: bytes) -> by
 def directory_inode(
     *, mode: int, blocks: int, subdirectories: int, mtime_ns: int, now_ns: int, body: bytes, block_count: int
 ) -> bytes:
-    """Return the inode of a directory with so many blocks of entries."""
+    """Return the inode of a directory with `block_count` blocks of entries."""
     links = subdirectories + 2
     return encode_inode(
         mode=stat.S_IFDIR | mode, size=blocks * BLOCK_BYTES,
-        # One link means "more than can be counted": the dir_nlink feature.
+        # A count of 1 means "too many to count" (feature dir_nlink).
         links=links if links < MAX_LINK_COUNT else 1,
         mtime_ns=mtime_ns, now_ns=now_ns, body=body, block_count=block_count,
         flags=_EXTENTS_FLAG | (_INDEX_FLAG if blocks > 1 else 0),
@@ -182,7 +181,7 @@ def encode_directory(
             leaves.append(_leaf(group))
             group, room = [], 0
         if not group:
-            # The low bit says that names of this hash are in the leaf before, too.
+            # The low bit means that names with this hash are also in the previous leaf.
             starts.append(value | 1 if leaves and value == last else value)
         group.append(entry)
         room += needed
@@ -196,7 +195,7 @@ def _indexed(dots: list[DirectoryEntry], leaves: list[bytes], starts: list[int])
         return [_root(dots, 0, _index(_DX_ROOT_LIMIT, starts, first_block=1)), *leaves]
     count = -(-len(leaves) // _DX_NODE_LIMIT)
     if count > _DX_ROOT_LIMIT:
-        raise ValueError("a directory with more entries than a tree may have")
+        raise ValueError("a directory with too many entries")
     nodes: list[bytes] = []
     node_starts: list[int] = []
     for first in range(0, len(leaves), _DX_NODE_LIMIT):
@@ -218,7 +217,7 @@ def _root(dots: list[DirectoryEntry], levels: int, index: bytes) -> bytes:
 
 
 def _index(limit: int, starts: list[int], *, first_block: int) -> bytes:
-    # The first entry needs no hash; limit and count stand in its place.
+    # The first entry has no hash; limit and count are stored in its place.
     first = _DX_COUNT.pack(limit, len(starts), first_block)
     return first + b"".join(_DX_ENTRY.pack(start, first_block + at) for at, start in enumerate(starts) if at)
 
@@ -233,7 +232,7 @@ def _leaf(entries: Iterable[DirectoryEntry]) -> bytes:
         parts += (last, entry.name.ljust(length - _DIRENT.size, b"\0"))
         used += length
     inode, length, name_length, kind = _DIRENT.unpack(last)
-    # The last entry reaches to the end of the block.
+    # The last entry extends to the end of the block.
     parts[-2] = _DIRENT.pack(inode, length + BLOCK_BYTES - used, name_length, kind)
     return b"".join(parts).ljust(BLOCK_BYTES, b"\0")
 

@@ -1,6 +1,6 @@
 """Allocate the blocks of a new disk in sequence, and write data into them in large pieces.
 
-There is no seeking back: a tree is written once, from its first file to its last.
+Writing is strictly sequential, from the first file of a tree to the last.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pyro_mcp.trees.ext4.blank import BLOCK_BYTES, Blank
 from pyro_mcp.trees.ext4.records import MAX_EXTENT_BLOCKS, Extent
 
 BUFFER_BYTES = 4 * 1024 * 1024
-# A few system calls more than one pay off only for files of some size.
+# Below this size, the additional system calls of copying inside the kernel don't pay off.
 IN_KERNEL_BYTES = 512 * 1024
 _COPY_BYTES = 64 * 1024 * 1024
 _ZEROES = bytes(BUFFER_BYTES)
@@ -23,7 +23,7 @@ _ZEROES = bytes(BUFFER_BYTES)
 
 @dataclass(slots=True)
 class Run:
-    """Blocks that follow each other and were free; the first `taken` of them are not any more."""
+    """A run of contiguous blocks, of which the first `taken` are allocated."""
 
     start: int
     length: int
@@ -38,7 +38,7 @@ class Space:
         self._at = 0
 
     def peek(self) -> tuple[int, int]:
-        """Return the next free block, and how many follow it without a gap, itself among them.
+        """Return the next free block, and the number of contiguous free blocks from there on.
 
         Raises:
             PyroError: NO_SPACE if the disk is full.
@@ -55,16 +55,16 @@ class Space:
         )
 
     def take(self, count: int) -> None:
-        """Take so many of the blocks that `peek` returned."""
+        """Allocate `count` of the blocks returned by `peek`."""
         self._runs[self._at].taken += count
 
     def taken_runs(self) -> list[tuple[int, int]]:
-        """Return the blocks that were taken, as first block and count."""
+        """Return the allocated blocks, as (first block, count)."""
         return [(run.start, run.taken) for run in self._runs if run.taken]
 
 
 def free_runs(blank: Blank) -> list[Run]:
-    """Return the free blocks of a file system, joined over the borders of groups."""
+    """Return the free blocks of a file system, merged across group boundaries."""
     runs: list[Run] = []
     for number, group in enumerate(blank.groups):
         first = number * blank.blocks_per_group
@@ -82,13 +82,13 @@ def free_runs(blank: Blank) -> list[Run]:
                     runs.append(Run(first + at, free))
                 at += free
                 rest = used >> at
-            # The used ones: as many as there are ones at the low end.
+            # Skip used blocks: count the trailing one bits.
             at += (~rest & (rest + 1)).bit_length() - 1 if rest else 0
     return runs
 
 
 class DataArea:
-    """Content on its way into the disk's blocks; appended data belongs to the file that was begun last."""
+    """Writes content to the disk's blocks; appended data belongs to the most recently begun file."""
 
     def __init__(self, fd: int, space: Space) -> None:
         self._fd = fd
@@ -107,7 +107,7 @@ class DataArea:
         self._position = 0
 
     def end(self) -> list[Extent]:
-        """End the file and return where its content is; its last block is filled up with zeroes."""
+        """End the file and return its extents; its last block is padded with zeroes."""
         self._align()
         return self._extents
 
@@ -126,7 +126,7 @@ class DataArea:
             data = data[len(piece) :]
 
     def append_from(self, fd: int, length: int, offset: int) -> int:
-        """Append so many bytes of another file, from `offset` on; return how many there were.
+        """Append `length` bytes of another file, from `offset` on; return how many were available.
 
         Raises:
             PyroError: NO_SPACE if the disk is full. OSError from reading or writing.
@@ -144,9 +144,9 @@ class DataArea:
         return done
 
     def small_file(self, fd: int, size: int) -> Extent | None:
-        """Take a whole file that is not empty, begun and ended, and return where it is.
+        """Write a whole non-empty file, and return its extent.
 
-        None, with nothing done, if that is not possible at one go.
+        Returns None, without doing anything, if the file can't be written in one piece.
 
         Raises:
             PyroError: NO_SPACE if the disk is full. OSError from reading or writing.
@@ -154,11 +154,11 @@ class DataArea:
         if not self._has_room(size):
             return None
         count = os.preadv(fd, [self._view[self._fill : self._fill + size]], 0)
-        # It may have become shorter, and some file systems give less at a time than they were asked for.
+        # The file may have been truncated, and some file systems return short reads.
         return self._take_small(size) if count == size else None
 
     def small_content(self, data: memoryview) -> Extent | None:
-        """Take the whole content of a file that is not empty, as `small_file` does.
+        """Write the whole content of a non-empty file, like `small_file`.
 
         Raises:
             PyroError: NO_SPACE if the disk is full. OSError from writing.
@@ -169,7 +169,7 @@ class DataArea:
         return self._take_small(len(data))
 
     def _has_room(self, size: int) -> bool:
-        """Say whether a file of that size has room in the buffer, which is emptied for that."""
+        """Return whether a file of that size fits into the buffer, which is flushed if necessary."""
         wanted = size + -size % BLOCK_BYTES
         if wanted > self._room - self._fill:
             self.flush()
@@ -183,7 +183,7 @@ class DataArea:
         return Extent(0, self._base + fill // BLOCK_BYTES, (size + padding) // BLOCK_BYTES)
 
     def seek(self, offset: int) -> None:
-        """Go on at a later place of the file; whole blocks between are a hole."""
+        """Continue at a later offset of the file; whole blocks in between become a hole."""
         block = offset - offset % BLOCK_BYTES
         if block > self._position:
             self._align()
@@ -191,7 +191,7 @@ class DataArea:
         self._zeroes(offset - self._position)
 
     def store(self, block: bytes) -> int:
-        """Store a block that belongs to no content, between two files or after `end`; return its number."""
+        """Store a metadata block, between two files or after `end`; return its number."""
         self._prepare()
         number = self._base + self._fill // BLOCK_BYTES
         self._view[self._fill : self._fill + BLOCK_BYTES] = block
@@ -199,14 +199,14 @@ class DataArea:
         return number
 
     def flush(self) -> None:
-        """Write what is still in memory."""
+        """Write buffered data."""
         if self._fill:
             write_at(self._fd, self._view[: self._fill], self._base * BLOCK_BYTES)
             self._space.take(-(-self._fill // BLOCK_BYTES))
         self._fill = self._room = 0
 
     def _prepare(self) -> int:
-        """Return how many bytes the buffer takes now."""
+        """Return the free space of the buffer in bytes, after making room."""
         if self._fill == self._room:
             self.flush()
             self._base, count = self._space.peek()
@@ -214,7 +214,7 @@ class DataArea:
         return self._room - self._fill
 
     def _grow(self, count: int) -> None:
-        """Account for bytes that were put into the buffer."""
+        """Account for bytes that were added to the buffer."""
         first = self._base + self._fill // BLOCK_BYTES
         end = self._base - (-(self._fill + count) // BLOCK_BYTES)
         self._extend(first, end - first)
@@ -222,7 +222,7 @@ class DataArea:
         self._position += count
 
     def _extend(self, physical: int, count: int) -> None:
-        """Return where the file's next blocks are; the first may be its last one so far, if that was not full."""
+        """Extend the file's extents by blocks from `physical` on; the first may be its last block, if not yet full."""
         logical = self._position // BLOCK_BYTES
         extents = self._extents
         if extents:
@@ -247,7 +247,7 @@ class DataArea:
             self.append(_ZEROES[:count])
 
     def _copy(self, fd: int, length: int, offset: int) -> int:
-        """Append from a file without its content coming through this process."""
+        """Append from a file inside the kernel, without copying through this process."""
         self._align()
         self.flush()
         done = 0
@@ -264,13 +264,13 @@ class DataArea:
             if copied < wanted:
                 break
         if self._position % BLOCK_BYTES:
-            # The rest of the last block is a hole of the disk's file: zeroes, and written already.
+            # The rest of the last block is a hole in the disk's file, and so already zero.
             self._position += -self._position % BLOCK_BYTES
         return done
 
 
 def set_bits(bitmap: bytearray, first: int, count: int) -> None:
-    """Set so many bits of a bitmap, from `first` on; the lowest bit of a byte is its first."""
+    """Set `count` bits of a bitmap from `first` on, least significant bit first."""
     end = first + count
     head = min(-first % 8, count)
     for bit in (*range(first, first + head), *range(max(end - end % 8, first + head), end)):

@@ -1,1 +1,1 @@
-"""Files that make a host run code, such as git hooks and task files: what they are, and the gate before an export."""
+"""Files that make host tools run code, such as git hooks and task files: detect them, and check them on export."""

@@ -1,6 +1,6 @@
-"""Digests of the files that a host tool would run, to compare an exported one with the seeded one.
+"""Digests of the files that a host tool would run, for comparing an exported file with the seeded one.
 
-The list is complete: nothing is left out of it.
+The list is always complete.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from pyro_mcp.trees.hooks.git_config import MAX_BYTES
 from pyro_mcp.trees.hooks.table import Repositories, Rule, may_be_in_repository, rule_for, rule_in_repository
 
 _READ_BYTES = 1024 * 1024
-# Larger ones are no settings; they do not come back.
+# Larger files are not settings, and can't be exported again.
 _MAX_CENSUS_BYTES = 64 * 1024 * 1024
 
 
 class HostHook(NamedTuple):
-    """A file of the table as it is in some tree: its name there, as `names.shown` has it, and what it is."""
+    """A file of the table in a tree: its name, as returned by `names.shown`, and its digest."""
 
     path: str
     digest: str
 
 
 def symlink_digest(target: bytes) -> str:
-    """Return what a symbolic link is; never the same as for a file."""
+    """Return the digest of a symbolic link, which never equals that of a file."""
     from hashlib import sha256
 
     return "link:" + sha256(target).hexdigest()
 
 
 class Digest:
-    """A file's digest, fed with its content in order. A file that may be executed differs from one that may not."""
+    """A file's digest, fed with its content in order. It depends on whether the file is executable."""
 
     def __init__(self, rule: Rule | None) -> None:
         from hashlib import sha256
@@ -44,19 +44,19 @@ class Digest:
         self._head = bytearray()
 
     def add(self, offset: int, data: memoryview | bytes) -> None:
-        """Take a piece of the content; bytes before it that were not given are zeroes."""
+        """Add a piece of the content; a gap before it counts as zeroes."""
         while self._position < offset:
             self._take(bytes(min(offset - self._position, _READ_BYTES)))
         self._take(data)
 
     def finish(self, size: int, mode: int) -> str:
-        """Return what a file of that size and mode is."""
+        """Return the digest, given the file's size and mode."""
         self.add(size, b"")
         return ("run:" if mode & 0o111 else "file:") + self._hash.hexdigest()
 
     @property
     def is_hook(self) -> bool:
-        """Say whether the file is one of the table, now that its content is known."""
+        """Return whether the file matches the table, now that its content is known."""
         return self.rule is not None and (self.rule.judges is None or self.rule.judges(bytes(self._head)))
 
     def _take(self, data: memoryview | bytes) -> None:
@@ -67,7 +67,7 @@ class Digest:
 
 
 def digest_of(fd: int, size: int, mode: int, rule: Rule | None) -> tuple[str, bool]:
-    """Return what an open file is, and whether it is one of the table.
+    """Return the digest of an open file, and whether it matches the table.
 
     Raises:
         OSError: from reading.
@@ -81,17 +81,17 @@ def digest_of(fd: int, size: int, mode: int, rule: Rule | None) -> tuple[str, bo
 
 
 class HookCensus:
-    """The files of the table in a tree that goes into a workspace: what may come back out of it."""
+    """Collects the files of the table in a tree that is copied into a workspace, and may be exported again."""
 
     def __init__(self) -> None:
         self._found: dict[bytes, str] = {}
-        # Hooks and settings of a repository, if there is one around them.
+        # Files that are hooks or settings if their directory turns out to be a repository.
         self._possible: dict[bytes, str] = {}
         self._repositories = Repositories()
         self._open: tuple[Entry, Digest] | None = None
 
     def begin(self, entry: Entry) -> None:
-        """Look at the next entry of the tree.
+        """Process the next entry of the tree.
 
         Raises:
             OSError: from reading a file.
@@ -112,12 +112,12 @@ class HookCensus:
             self._open = (entry, Digest(rule))
 
     def data(self, piece: Data) -> None:
-        """Look at content of the entry that came last."""
+        """Process content of the most recent entry."""
         if self._open is not None:
             self._open[1].add(piece.offset, piece.data)
 
     def found(self) -> tuple[HostHook, ...]:
-        """Return them, when the tree has come to its end."""
+        """Return the files found, after the last entry."""
         self._close()
         for directory in self._repositories.found():
             prefix = directory + b"/" if directory else b""

@@ -1,6 +1,6 @@
-"""Decide which of the files that a host tool would run by itself may be exported, and list the decisions.
+"""Decide which files that a host tool would run automatically may be exported, and record the decisions.
 
-Only those in the baseline may, unless the user asks for all.
+Only those in the baseline may, unless the user requests all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LANDING_PARTS = 5
 
 
 class HostHookNote(NamedTuple):
-    """A file that a tool of the host would run by itself: its name as it may be printed, who would, what was done."""
+    """A file that a host tool would run automatically: its printable name, the tool, and the decision."""
 
     name: str
     tool: str
@@ -32,39 +32,39 @@ class HostHookNote(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HookPolicy:
-    """Which files of the table in `hooks.table` may come out.
+    """Which files of the table in `hooks.table` may be exported.
 
-    `inside` is what is exported, relative to `/workspace` (empty for all of it), so that names can be compared with
-    those of the baseline, which are those of a `SeedReport`.
+    `inside` is the exported path relative to `/workspace` (empty for all of it), so that names can be compared with
+    those of the baseline, which come from a `SeedReport`.
     """
 
     inside: bytes = b""
     baseline: Collection[tuple[str, str]] = ()
     include_all: bool = False
-    # For a caller who is not the person at the machine: what a host tool would run in a home directory stays, too.
+    # For callers other than the user in person: files that a host tool would run in a home directory are kept back too.
     is_strict: bool = False
 
 
 class HookGate:
-    """The policy, applied to one tree on its way to one place."""
+    """Applies the policy to one tree and one output path."""
 
     def __init__(self, policy: HookPolicy, output: Path | None = None) -> None:
         self._policy = policy
         self._baseline = frozenset(HostHook(*hook) for hook in policy.baseline)
-        # A tree that is exported to `.vscode` lands there, whatever it was called in the workspace.
+        # The output path matters as well: a tree exported to `.vscode` is Visual Studio Code's settings.
         self._landing = b"/".join(os.fsencode(output or b"").split(b"/")[-_LANDING_PARTS:])
-        # Where it does not, a name is of the table by itself or not at all.
+        # If the output path does not matter, only the names inside the tree decide.
         self._landing_matters = may_lead_to_hooks(self._landing)
         self._notes: list[HostHookNote] = []
         self.count = 0
 
     @property
     def notes(self) -> tuple[HostHookNote, ...]:
-        """Return the first hundred files of the table that were met."""
+        """Return the first hundred files of the table that were found."""
         return tuple(self._notes)
 
     def rule(self, path: bytes, kind: Kind) -> Rule | None:
-        """Return the rule that an entry falls under, where it was or where it goes."""
+        """Return the rule that an entry matches, by its old or its new path."""
         landing = join(self._landing, path) if path else self._landing
         rule = rule_for(self._name(path), kind)
         if rule is None and (self._landing_matters or not path):
@@ -74,7 +74,7 @@ class HookGate:
         return rule
 
     def admits(self, path: bytes, digest: str, rule: Rule) -> bool:
-        """Say whether a file of the table may come out, and note it."""
+        """Return whether a file of the table may be exported, and record the decision."""
         name = self._name(path)
         was_there = HostHook(shown(name), digest) in self._baseline
         if rule.is_instruction and was_there:

@@ -1,6 +1,6 @@
-"""Whether a git configuration file can make git run something, and the part of one that a guest may have.
+"""Decide whether a git configuration file can make git run programs, and extract harmless settings for a guest.
 
-There is a list of harmless settings. An unknown setting, section or line counts as one that can.
+Only settings in a list count as harmless. Unknown settings, sections and lines do not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ MAX_BYTES = 64 * 1024
 
 _SECTION = re.compile(r'\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\\n]|\\["\\])*)")?\s*\]\s*(.*)')
 _SETTING = re.compile(r"([A-Za-z][A-Za-z0-9-]*)\s*(?:=\s*(.*))?")
-# Sections with a name of its own, such as [remote "origin"], are `remote.*`.
+# Named sections, such as [remote "origin"], are `remote.*`.
 _HARMLESS = {
     "core": {
         "repositoryformatversion", "filemode", "bare", "logallrefupdates", "ignorecase", "precomposeunicode",
@@ -42,10 +42,10 @@ _HARMLESS = {
     "submodule.*": {"url", "active"},
     "lfs": {"repositoryformatversion"},
 }  # fmt: skip
-# A transport of another name is a program (git-remote-NAME), and `ext::` is any program.
+# Any other transport is a program (git-remote-NAME), and `ext::` runs any program.
 _HARMLESS_URL = re.compile(r"(?:https?|ssh|git|file)://[^-].*|[A-Za-z0-9_][A-Za-z0-9_.@-]*:(?!:|//).*|[./][^:]*")
 _URLS = {"url", "pushurl"}
-# Of the harmless ones, those that say who the host's user is, or are about the host's own file system.
+# Harmless settings that identify the host's user, or concern the host's file system.
 _PERSONAL = {"user", "author", "committer"}
 _OF_THE_HOST = {("core", "bare"), ("core", "sharedrepository"), ("core", "untrackedcache")}
 _PLAIN = re.compile(r'[^"\\\x00-\x1f\x7f]*')
@@ -53,7 +53,7 @@ _USER_OF_URL = re.compile(r"(?:([a-z][a-z0-9+.-]*)://)?(?:([^@/]*)@)?(.*)", re.I
 
 
 def may_run_programs(data: bytes) -> bool:
-    """Say whether git, reading this configuration, may run something by itself."""
+    """Return whether git may run a program because of this configuration."""
     if len(data) > MAX_BYTES or b"\0" in data:
         return True
     try:
@@ -77,7 +77,7 @@ def may_run_programs(data: bytes) -> bool:
 
 
 def _is_harmless(section: str, line: str) -> bool:
-    # A backslash at the end joins lines, and inside it may hide anything; none of the harmless settings needs one.
+    # Backslashes can join lines or hide text, and no harmless setting needs one.
     found = _SETTING.fullmatch(line)
     if found is None or "\\" in line:
         return False
@@ -88,9 +88,9 @@ def _is_harmless(section: str, line: str) -> bool:
 
 
 def kept_settings(settings: Iterable[tuple[str, str]]) -> str:
-    """Return a configuration of the harmless settings among those given (key, value), without user names or passwords.
+    """Return a configuration with the harmless ones of these settings (key, value), without user names and passwords.
 
-    Keys are as git lists them, such as `remote.origin.url`. The result passes `may_run_programs`.
+    Keys are as listed by git, such as `remote.origin.url`. For the result, `may_run_programs` is False.
     """
     lines = ["[core]", "\tbare = false"]
     for key, value in settings:
@@ -107,7 +107,7 @@ def kept_settings(settings: Iterable[tuple[str, str]]) -> str:
 
 
 def without_user(url: str) -> str:
-    """Return a remote's URL without user, password and query. The user `git` stays: it names nobody."""
+    """Return a remote's URL without user, password and query. The user `git` is kept, since it identifies nobody."""
     found = _USER_OF_URL.fullmatch(url)
     if found is None:
         return ""

@@ -1,7 +1,7 @@
-"""Files that a host tool runs or obeys where they are in a home directory, such as the startup files of shells.
+"""Files that host tools run or obey in a home directory, such as shell startup files.
 
-In a project they do nothing, so they come out for a person. A caller who is not the person at the machine never writes
-one, wherever it goes.
+In a project they have no effect, so a user may export them. Other callers, such as models, may not export them to any
+path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NAMES = frozenset(
     b" .pypirc .condarc .gemrc .psqlrc .sqliterc .my.cnf .emacs .emacs.el .spacemacs .lesskey .mailcap .forward .rhosts"
     b" .shosts authorized_keys authorized_keys2 .crontab crontab".split()
 )
-# Whatever is below directories by that name.
+# Everything below directories with these names.
 _TREES = frozenset(
     b".ssh .gnupg .emacs.d .bashrc.d .zshrc.d .profile.d .oh-my-zsh .zsh .ipython .jupyter .julia .docker .kube .m2"
     b" .gradle .pulumi".split()
@@ -34,7 +34,7 @@ _BELOW = {
 
 
 def home_rule_for(path: bytes) -> Rule | None:
-    """Return the rule that a file would fall under in a home directory, or None."""
+    """Return the rule that a file would match in a home directory, or None."""
     parts = path.lower().split(b"/")
     if parts[-1] in _NAMES or not _TREES.isdisjoint(parts[:-1]):
         return _HOME

@@ -1,11 +1,12 @@
-"""Table of the files that a host tool runs, or obeys by running something, without being asked.
+"""Table of the files that a host tool runs automatically, or that make it run something.
 
-Names decide, not contents, except for a few files that many projects have and that are nearly always harmless, such as
-git's configuration. Files that a person starts by name (a Makefile, a test, a script), or has set up to run for this
-project (pre-commit), are not in the table. Files that instruct agents are: they are let through and reported.
+Files match by name, not by content, except for a few common and usually harmless files, such as git's configuration.
+Files that a user runs explicitly (a Makefile, a test, a script), or has set up to run for this project (pre-commit),
+are not in the table. Files with instructions for agents are: they are exported and reported.
 
-Names are compared without regard to case, as some file systems do. A symbolic link in the place of a directory counts
-as what may be behind it. The table is of names, not of patterns: it is consulted for every file of every tree.
+Names are compared case-insensitively, like on some file systems. A symbolic link in place of a directory matches like
+anything that may be behind it. The table consists of names rather than patterns because it is consulted for every file
+of every tree.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ class Rule:
     """The tool that would run a file."""
 
     tool: str
-    # Judges the content, where the name alone does not decide.
+    # Decides by the content, if the name alone is not sufficient.
     judges: Callable[[bytes], bool] | None = None
-    # An agent reads it, and nothing is run without that agent's own checks: it comes out, and is reported.
+    # Only read by an agent, which has its own checks before it runs anything: exported and reported.
     is_instruction: bool = False
 
 
 def _mentions(*words: bytes) -> Callable[[bytes], bool]:
-    """Return a judge of settings that matter only with one of `words` in them."""
+    """Return a `judges` function for settings that matter only if they contain one of `words`."""
     return lambda data: len(data) > MAX_BYTES or any(word in data for word in words)
 
 
@@ -44,7 +45,7 @@ _R, _RUBY, _YARN, _PNPM = Rule("R"), Rule("Ruby's consoles"), Rule("Yarn"), Rule
 _LINKED = Rule("what is behind the link")
 _INSTRUCTIONS = Rule("an agent, as instructions", is_instruction=True)
 
-# Files by that name, in any directory. Where a tool looks only at the top of a project, that may be any directory.
+# File names, in any directory. Some tools look only at the top of a project, but that may be any directory.
 _NAMES = {
     b".envrc": Rule("direnv"),
     b".devcontainer.json": _CONTAINERS,
@@ -68,7 +69,7 @@ _NAMES = {
     **dict.fromkeys((b".luarc.json", b".luarc.jsonc"), Rule("lua-language-server")),
     b"hie.yaml": Rule("haskell-language-server"),
     **dict.fromkeys((b".kateproject", b".kateproject.local"), Rule("Kate")),
-    # Interpreters that read a file where they are started.
+    # Interpreters that read a file in their working directory.
     **dict.fromkeys((b".rprofile", b".renviron", b".rdata"), _R),
     b".octaverc": Rule("Octave"),
     b"startup.m": Rule("Octave and MATLAB"),
@@ -78,7 +79,7 @@ _NAMES = {
     b".iex.exs": Rule("Elixir"),
     b".erlang": Rule("Erlang"),
     b".psysh.php": Rule("PsySH"),
-    # Package managers and build tools whose settings name programs.
+    # Package managers and build tools whose settings can name programs.
     b".npmrc": Rule("npm"),
     **dict.fromkeys((b".yarnrc", b".yarnrc.yml", b".pnp.cjs", b".pnp.js", b".pnp.loader.mjs"), _YARN),
     **dict.fromkeys((b".pnpmfile.cjs", b".pnpmfile.mjs", b".pnpmfile.js", b"pnpmfile.js"), _PNPM),
@@ -98,7 +99,7 @@ _NAMES = {
     **dict.fromkeys((b".cursorrules", b".windsurfrules", b".clinerules", b".roorules", b".rules"), _INSTRUCTIONS),
     **dict.fromkeys((b".goosehints", b".augment-guidelines", b"copilot-instructions.md"), _INSTRUCTIONS),
 }
-# Whatever is below directories by that name.
+# Everything below directories with these names.
 _TREES = {
     b".husky": Rule("husky"),
     b".idea": Rule("JetBrains"),
@@ -112,7 +113,7 @@ _TREES = {
     b".idx": Rule("Firebase Studio"),
     **dict.fromkeys((b".vim", b".nvim", b".nlsp-settings"), _VIM),
     **dict.fromkeys((b".settings", b".externaltoolbuilders"), Rule("Eclipse")),
-    # Editors start the build servers that are described there.
+    # Editors start the build servers described there.
     b".bsp": Rule("an editor's build server"),
     b".yarn": _YARN,
     b".mvn": Rule("Maven"),
@@ -126,13 +127,13 @@ _TREES = {
     **dict.fromkeys((b".qwen", b".junie", b".factory", b".crush", b".goose"), _AGENT),
     **dict.fromkeys((b".trae", b".void", b".augment", b".openhands", b".clinerules", b".cline", b".agents"), _AGENT),
 }
-# Below the trees of agents, these directories hold text that is only read.
-# Where Claude Code puts checkouts of its own: what is below is a project like any other.
+# Directories of agents' settings that contain only text to be read.
+# Claude Code's own checkouts: each is a project like any other.
 _WORKTREES = (b".claude", b"worktrees")
 _READ_BELOW = {b"rules", b"steering"}
 _READ_NAMES = {b"claude.md", b"agents.md", b"gemini.md", b"guidelines.md"}
 _READ_ENDINGS = (b".md", b".mdc", b".txt")
-# Files by that name below directories by that name, at any depth.
+# File names below directories with these names, at any depth.
 _BELOW = {
     b".vscode": (
         _CODE,
@@ -147,9 +148,9 @@ _BELOW = {
 }
 _GIT_NAMES = {b"commondir", b"git-rebase-todo", b"git-rebase-todo.backup"}
 _GIT_CONFIGS = {b"config", b"config.worktree"}
-# Below these, git has names of its users' choosing, and runs nothing.
+# Below these, git uses names chosen by users, and runs nothing.
 _GIT_PLAIN = {b"objects", b"refs", b"logs"}
-# Links by that name: a tool looks for files of the table behind them.
+# Links with these names: a tool looks for files of the table behind them.
 _LINKS = {b".git", *_BELOW, b".config", b".mise", b"mise"}
 _DIRECTORIES = frozenset({b".git", *_TREES, *_BELOW, b".mise", b"mise"})
 _JUPYTER_CONFIG = re.compile(rb"(?:jupyter_\w+|ipython)_config\.(?:py|json)")
@@ -157,21 +158,21 @@ _BAZEL = re.compile(rb"bazel(?:\..+)?")
 
 
 def rule_for(path: bytes, kind: Kind) -> Rule | None:
-    """Return the rule that an entry falls under, or None. For a rule that `judges`, the content has the last word."""
+    """Return the rule that an entry matches, or None. For a rule that `judges`, the content decides."""
     if kind is Kind.DIRECTORY:
         return None
     parts = path.lower().split(b"/")
     name = parts[-1]
     rule = _NAMES.get(name) or _by_ending(name)
     if (rule is None or rule.is_instruction) and not _DIRECTORIES.isdisjoint(parts):
-        # A file in an agent's settings is not harmless because it is called README or AGENTS.
+        # A file in an agent's settings is not harmless just because it is named README or AGENTS.
         below = (_below(part, parts[at + 1 :], kind) for at, part in enumerate(parts))
         rule = next((found for found in below if found is not None), rule)
     if rule is None and len(parts) > 1:
         rule = _by_parent(parts[-2], name)
     if rule is None and kind is Kind.SYMLINK and name in _LINKS:
         return _LINKED
-    # Of a link's target nothing is known.
+    # The target of a link is unknown.
     return _LINKED if rule is not None and rule.judges is not None and kind is Kind.SYMLINK else rule
 
 
@@ -190,7 +191,7 @@ def _by_ending(name: bytes) -> Rule | None:
 
 
 def _by_parent(parent: bytes, name: bytes) -> Rule | None:
-    """Return the rule for a file that is one because of the directory it is in."""
+    """Return the rule for a file that matches because of its parent directory."""
     if parent == b"tools" and _BAZEL.fullmatch(name):
         return Rule("Bazel")
     if parent == b"renv" and name == b"activate.r":
@@ -199,7 +200,7 @@ def _by_parent(parent: bytes, name: bytes) -> Rule | None:
 
 
 def _below(part: bytes, rest: list[bytes], kind: Kind) -> Rule | None:
-    """Return the rule for what is `rest` below a directory named `part`, or is in its place."""
+    """Return the rule for the path `rest` below a directory named `part`, or for something in place of it."""
     if part in _TREES:
         if (part, *rest[:1]) == _WORKTREES and len(rest) > 1:
             return None
@@ -210,7 +211,7 @@ def _below(part: bytes, rest: list[bytes], kind: Kind) -> Rule | None:
         rule, names = _BELOW[part]
         if rest and rest[-1] in names:
             return rule
-        # Any of the directories between may be the link.
+        # The link may be in place of any of the directories.
         return _LINKED if kind is Kind.SYMLINK else None
     if part in {b".mise", b"mise"} and rest and rest[-1].endswith(b".toml"):
         return _MISE
@@ -218,7 +219,7 @@ def _below(part: bytes, rest: list[bytes], kind: Kind) -> Rule | None:
 
 
 def _is_read(part: bytes, rest: list[bytes]) -> bool:
-    """Say whether an agent only reads what is `rest` below the directory of its settings."""
+    """Return whether the path `rest` below an agent's settings is only read by the agent."""
     if part == b".clinerules":
         # It may be a file, too.
         return not rest or (len(rest) == 1 and rest[0].endswith(_READ_ENDINGS))
@@ -229,7 +230,7 @@ def _is_read(part: bytes, rest: list[bytes]) -> bool:
 
 def _in_git(rest: list[bytes], kind: Kind) -> Rule | None:
     if not rest:
-        # A file by that name says where the repository is; git reads its configuration there.
+        # A file named .git contains the path of the repository, whose configuration git reads.
         return _LINKED if kind is Kind.SYMLINK else _GIT
     if kind is Kind.SYMLINK:
         return _LINKED
@@ -246,30 +247,30 @@ def _in_repository(rest: list[bytes]) -> Rule | None:
 
 
 def rule_in_repository(name: bytes) -> Rule | None:
-    """Return the rule for a name relative to a directory that git takes for a repository, whatever it is called."""
+    """Return the rule for a name relative to a directory that git recognizes as a repository, whatever its name."""
     rest = name.lower().split(b"/")
     return _in_repository(rest) if len(rest) == 1 or rest[0] == b"hooks" else None
 
 
 def may_be_in_repository(path: bytes) -> bool:
-    """Say whether a name would fall under a rule if there were a repository around it."""
+    """Return whether a name would match a rule if its directory were a repository."""
     parts = path.lower().split(b"/")
     return b"hooks" in parts or parts[-1] in _GIT_CONFIGS or parts[-1] in _GIT_NAMES
 
 
 def may_lead_to_hooks(directory: bytes) -> bool:
-    """Say whether a name below a directory could be one of the table because of the directory's own name."""
+    """Return whether names below a directory may match the table because of the directory's own name."""
     return not _DIRECTORIES.isdisjoint(directory.lower().split(b"/"))
 
 
 class Repositories:
-    """The directories that git takes for repositories because of what is in them; fed with every entry of a tree."""
+    """Finds the directories that git recognizes as repositories by their contents; fed with every entry of a tree."""
 
     def __init__(self) -> None:
         self._marks: dict[bytes, int] = {}
 
     def see(self, path: bytes) -> int:
-        """Look at an entry; return how many bytes are kept of it."""
+        """Process an entry; return how many bytes are kept in memory for it."""
         parent, _, name = path.rpartition(b"/")
         mark = _MARKS.get(name.lower())
         if mark is None:
@@ -278,9 +279,9 @@ class Repositories:
         return len(parent) + 100
 
     def found(self) -> list[bytes]:
-        """Return them; those named .git are among them."""
+        """Return the repositories found, including those named .git."""
         return [path for path, marks in self._marks.items() if marks & 1 and (marks & 6 == 6 or marks & 8)]
 
 
-# Git looks for HEAD, and either both directories or the name of the directory that has them.
+# Git requires HEAD, and either both directories or the path of the directory that contains them.
 _MARKS = {b"head": 1, b"objects": 2, b"refs": 4, b"commondir": 8}
