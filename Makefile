@@ -85,7 +85,7 @@ ollama-demo: images ## Let a local model use VMs; OLLAMA_MODEL, OLLAMA_BASE_URL 
 test-pythons: images ## Run unit, contract and smoke tests on every supported Python that is installed.
 	@scripts/test-pythons $(ARGS)
 
-reference: setup ## Generate docs/reference and the schema snapshot from the table of operations.
+reference: setup ## Generate docs/reference and the listings of tools from the table of operations.
 	@$(BIN)/python scripts/reference.py
 
 recording: images ## Record pyro in a real guest: docs/recording.cast and docs/recording.svg.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generate docs/reference, the tools of each profile, a snapshot of the results, and examples/hosts.
+"""Generate docs/reference, the tools of each profile, and examples/hosts.
 
 Run it whenever an operation changes: a test compares what is checked in with what this would write.
 """
@@ -44,7 +44,6 @@ def pages() -> dict[str, str]:
         "docs/reference/cli.md": cli_page(),
         "docs/reference/python.md": python_page(),
         "docs/reference/mcp.md": mcp_page(),
-        "tests/contract/snapshots/results.json": json.dumps(results(), indent=1, sort_keys=True) + "\n",
         **{
             f"src/pyro_mcp/mcp_server/listings/{each.name}.json": listing_page(each)
             for each in (*PROFILES.values(), *MODES.values())
@@ -160,8 +159,10 @@ def result_tables(result: type, documented: set[type]) -> list[str]:
         if kind in documented:
             continue
         documented.add(kind)
-        lines += ["", f"`{kind.__name__}`:", "", "| field | meaning |", "| --- | --- |"]
-        lines += [f"| `{field.name}` | {field.metadata['description']} |" for field in fields(kind)]
+        lines += ["", f"`{kind.__name__}`:", "", "| field | type | meaning |", "| --- | --- | --- |"]
+        for field in fields(kind):
+            type_name = str(field.type).replace("|", "\\|")
+            lines.append(f"| `{field.name}` | `{type_name}` | {field.metadata['description']} |")
         waiting += [found for hint in get_type_hints(kind).values() for found in results_in(hint)]
     return lines
 
@@ -189,11 +190,6 @@ def mcp_page() -> str:
             lines += ["", "| argument | meaning | default |", "| --- | --- | --- |"]
         lines += [f"| `{each.name}` | {meaning(each)} | {default(each)} |" for each in known]
     return "\n".join(lines) + "\n"
-
-
-def results() -> dict[str, object]:
-    """Return all results' fields. Entries may be added, never renamed."""
-    return {row.name: {field.name: str(field.type) for field in fields(row.result)} for row in all_operations()}
 
 
 def listing_page(profile: Profile) -> str:

@@ -5,89 +5,20 @@ A cancelled call raises CancelledError when the operation has released what it a
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import partial, update_wrapper
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any, Self, Unpack
 
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.progress import Progress
-from pyro_mcp.sdk.calling import CANCEL, ProgressEvent
+from pyro_mcp.sdk.awaiting import Asynchronous, Calls, awaited, making
+from pyro_mcp.sdk.calling import ProgressEvent
 from pyro_mcp.sdk.files import Files
 from pyro_mcp.sdk.pyro import Pyro
+from pyro_mcp.sdk.services import AsyncServices
+from pyro_mcp.sdk.shells import AsyncShells
 from pyro_mcp.sdk.workspace import NewWorkspace, Service, Shell, Workspace
-
-P = ParamSpec("P")
-R = TypeVar("R")
-S = TypeVar("S")
-# Threads that wait for guests, not for processors.
-MAX_CALLS = 64
-
-
-class Calls:
-    """The threads of an `AsyncPyro`."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(MAX_CALLS, "pyro")
-
-    async def run(self, call: Callable[[], R]) -> R:
-        """Run a call in a thread, and cancel it with this coroutine."""
-        from pyro_mcp.agent import CancelToken
-
-        token, context = CancelToken(), copy_context()
-        context.run(CANCEL.set, token)
-        future = asyncio.get_running_loop().run_in_executor(self._threads, partial(context.run, call))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            token.cancel()
-            while not future.done():
-                try:
-                    await asyncio.wait([future])
-                except asyncio.CancelledError:
-                    continue
-            # What it ended with counts no more.
-            future.exception()
-            raise
-
-    def close(self) -> None:
-        """Let the threads end with the calls that still run."""
-        self._threads.shutdown(wait=False)
-
-
-class Asynchronous(Generic[S]):
-    """The base of what stands for an object with methods that block."""
-
-    def __init__(self, calls: Calls, sync: S) -> None:
-        self.calls, self.sync = calls, sync
-
-
-class _Method(Generic[P, R]):
-    def __init__(
-        self, method: Callable[Concatenate[Any, P], Any], make: Callable[[Calls, Any], R] | None = None
-    ) -> None:
-        self._method, self._make = method, make
-        self.__doc__ = method.__doc__
-
-    def __get__(self, has_it: Asynchronous[Any] | None, owner: type) -> Callable[P, Coroutine[Any, Any, R]]:
-        call = self._call if has_it is None else partial(self._call, has_it)
-        return update_wrapper(partial(call), self._method)
-
-    async def _call(self, has_it: Any, /, *args: Any, **given: Any) -> Any:  # noqa: ANN401 - typed by the descriptor
-        done = await has_it.calls.run(partial(self._method, has_it.sync, *args, **given))
-        return done if self._make is None else self._make(has_it.calls, done)
-
-
-def awaited(method: Callable[Concatenate[Any, P], R]) -> _Method[P, R]:
-    """Return a method that is awaited."""
-    return _Method(method)
-
-
-def making(method: Callable[Concatenate[Any, P], R], make: Callable[[Calls, R], S]) -> _Method[P, S]:
-    """Return a method that is awaited, whose result is wrapped."""
-    return _Method(method, make)
+from pyro_mcp.sdk.workspaces import AsyncWorkspaces
 
 
 class AsyncFiles(Asynchronous[Files]):
@@ -195,7 +126,7 @@ class Opening:
         return AsyncWorkspace(self._calls, await self._calls.run(self._make))
 
 
-class AsyncPyro(Asynchronous[Pyro]):
+class AsyncPyro(AsyncWorkspaces, AsyncShells, AsyncServices, Asynchronous[Pyro]):
     """`Pyro`, to await. Every method takes what that of `Pyro` takes, and raises the same.
 
     Example: `async with AsyncPyro() as pyro: print((await pyro.run_in_vm("debian:12", "uname -a")).stdout)`
@@ -250,38 +181,3 @@ class AsyncPyro(Asynchronous[Pyro]):
     doctor = awaited(Pyro.doctor)
     prepare = awaited(Pyro.prepare)
     demo = awaited(Pyro.demo)
-    create_workspace = awaited(Pyro.create_workspace)
-    list_workspaces = awaited(Pyro.list_workspaces)
-    update_workspace = awaited(Pyro.update_workspace)
-    status_workspace = awaited(Pyro.status_workspace)
-    stop_workspace = awaited(Pyro.stop_workspace)
-    start_workspace = awaited(Pyro.start_workspace)
-    delete_workspace = awaited(Pyro.delete_workspace)
-    exec_workspace = awaited(Pyro.exec_workspace)
-    logs_workspace = awaited(Pyro.logs_workspace)
-    push_workspace_sync = awaited(Pyro.push_workspace_sync)
-    list_workspace_files = awaited(Pyro.list_workspace_files)
-    read_workspace_file = awaited(Pyro.read_workspace_file)
-    write_workspace_file = awaited(Pyro.write_workspace_file)
-    apply_workspace_patch = awaited(Pyro.apply_workspace_patch)
-    diff_workspace = awaited(Pyro.diff_workspace)
-    summarize_workspace = awaited(Pyro.summarize_workspace)
-    export_workspace = awaited(Pyro.export_workspace)
-    create_snapshot = awaited(Pyro.create_snapshot)
-    list_snapshots = awaited(Pyro.list_snapshots)
-    delete_snapshot = awaited(Pyro.delete_snapshot)
-    reset_workspace = awaited(Pyro.reset_workspace)
-    export_workspace_disk = awaited(Pyro.export_workspace_disk)
-    list_workspace_disk = awaited(Pyro.list_workspace_disk)
-    read_workspace_disk = awaited(Pyro.read_workspace_disk)
-    open_shell = awaited(Pyro.open_shell)
-    list_shells = awaited(Pyro.list_shells)
-    read_shell = awaited(Pyro.read_shell)
-    write_shell = awaited(Pyro.write_shell)
-    signal_shell = awaited(Pyro.signal_shell)
-    close_shell = awaited(Pyro.close_shell)
-    start_service = awaited(Pyro.start_service)
-    list_services = awaited(Pyro.list_services)
-    status_service = awaited(Pyro.status_service)
-    logs_service = awaited(Pyro.logs_service)
-    stop_service = awaited(Pyro.stop_service)

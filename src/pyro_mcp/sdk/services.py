@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyro_mcp.sdk.awaiting import awaited
 from pyro_mcp.sdk.calling import Calling
 
 if TYPE_CHECKING:
@@ -78,3 +79,13 @@ class Services(Calling):
         Example: `pyro.stop_service("app", "web")`
         """
         return self._run("workspace service stop", locals())
+
+
+class AsyncServices:
+    """The same, to await."""
+
+    start_service = awaited(Services.start_service)
+    list_services = awaited(Services.list_services)
+    status_service = awaited(Services.status_service)
+    logs_service = awaited(Services.logs_service)
+    stop_service = awaited(Services.stop_service)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyro_mcp.sdk.awaiting import awaited
 from pyro_mcp.sdk.calling import Calling
 
 if TYPE_CHECKING:
@@ -89,3 +90,14 @@ class Shells(Calling):
         Example: `pyro.close_shell("app", shell_id)`
         """
         return self._run("workspace shell close", locals())
+
+
+class AsyncShells:
+    """The same, to await."""
+
+    open_shell = awaited(Shells.open_shell)
+    list_shells = awaited(Shells.list_shells)
+    read_shell = awaited(Shells.read_shell)
+    write_shell = awaited(Shells.write_shell)
+    signal_shell = awaited(Shells.signal_shell)
+    close_shell = awaited(Shells.close_shell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyro_mcp.sdk.awaiting import awaited
 from pyro_mcp.sdk.calling import Calling
 
 if TYPE_CHECKING:
@@ -267,3 +268,32 @@ class Workspaces(Calling):
         Example: `pyro.read_workspace_disk("app", "/etc/os-release")`
         """
         return self._run("workspace disk read", locals())
+
+
+class AsyncWorkspaces:
+    """The same, to await."""
+
+    create_workspace = awaited(Workspaces.create_workspace)
+    list_workspaces = awaited(Workspaces.list_workspaces)
+    update_workspace = awaited(Workspaces.update_workspace)
+    status_workspace = awaited(Workspaces.status_workspace)
+    stop_workspace = awaited(Workspaces.stop_workspace)
+    start_workspace = awaited(Workspaces.start_workspace)
+    delete_workspace = awaited(Workspaces.delete_workspace)
+    exec_workspace = awaited(Workspaces.exec_workspace)
+    logs_workspace = awaited(Workspaces.logs_workspace)
+    push_workspace_sync = awaited(Workspaces.push_workspace_sync)
+    list_workspace_files = awaited(Workspaces.list_workspace_files)
+    read_workspace_file = awaited(Workspaces.read_workspace_file)
+    write_workspace_file = awaited(Workspaces.write_workspace_file)
+    apply_workspace_patch = awaited(Workspaces.apply_workspace_patch)
+    diff_workspace = awaited(Workspaces.diff_workspace)
+    summarize_workspace = awaited(Workspaces.summarize_workspace)
+    export_workspace = awaited(Workspaces.export_workspace)
+    create_snapshot = awaited(Workspaces.create_snapshot)
+    list_snapshots = awaited(Workspaces.list_snapshots)
+    delete_snapshot = awaited(Workspaces.delete_snapshot)
+    reset_workspace = awaited(Workspaces.reset_workspace)
+    export_workspace_disk = awaited(Workspaces.export_workspace_disk)
+    list_workspace_disk = awaited(Workspaces.list_workspace_disk)
+    read_workspace_disk = awaited(Workspaces.read_workspace_disk)
