@@ -1,3 +1,3 @@
-"""The product's values: frozen dataclasses, closed sets, and the tables of legal transitions."""
+"""The product's values: frozen dataclasses, enumerations, and the tables of legal state transitions."""
 
 from __future__ import annotations

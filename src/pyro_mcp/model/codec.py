@@ -1,7 +1,7 @@
-"""Records as JSON: a dataclass is an object, and a dataclass inside it is the list of its fields.
+"""Convert records to and from JSON: a dataclass is an object, and a nested dataclass is the list of its fields.
 
-A damaged record is refused: a field of the wrong type, or a number that the product does not write. Unknown fields are
-ignored, and a missing one has its default, so that fields can be added.
+A damaged record is rejected: a field of the wrong type, or a number out of range. Unknown fields are ignored and
+missing ones get their default, so that fields can be added.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from pyro_mcp.errors import ErrorCode, PyroError
 T = TypeVar("T")
 
 _MAX_NUMBER = 2**63 - 1
-# The end of the year 9999: of a later time no date can be made, nor of NaN.
+# The end of the year 9999: later times, and NaN, can't be converted to a date.
 _MAX_TIME_S = 253402300799
 
 
 def to_json(value: object) -> Any:  # noqa: ANN401 - whatever JSON has
-    """Return a record as an object, and any other value as it is inside a record."""
+    """Return a record as a JSON object, or any other value in the form it has inside a record."""
     if is_dataclass(value) and not isinstance(value, type):
         return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     return _plain(value)
 
 
 def from_json(kind: type[T], document: object) -> T:
-    """Return the record of this kind that `to_json` made a document of.
+    """Return the record of this kind from the result of `to_json`.
 
     Raises:
         PyroError: CORRUPT.
@@ -44,15 +44,15 @@ def from_json(kind: type[T], document: object) -> T:
 
 @cache
 def field_readers(kind: type[Any]) -> Mapping[str, Callable[[object], Any]]:
-    """Return what makes the value of each field from JSON; it raises TypeError or ValueError."""
+    """Return a decoder for each field, which raises TypeError or ValueError."""
     names = {each.name: str(each.type) for each in fields(kind)}
-    # At once: every start reads records, and typing.get_type_hints takes four times as long.
+    # All in one eval: every start reads records, and typing.get_type_hints takes four times as long.
     hints = eval(f"({','.join(names.values())},)", vars(sys.modules[kind.__module__]))  # noqa: S307 - our own source
     return {name: reader_of(hint) for name, hint in zip(names, hints, strict=True)}
 
 
 def reader_of(hint: Any) -> Callable[[object], Any]:  # noqa: ANN401 - any annotation
-    """Return what makes a value of this type from JSON; it raises TypeError or ValueError."""
+    """Return a decoder for values of this type, which raises TypeError or ValueError."""
     if isinstance(hint, type) and is_dataclass(hint):
         return partial(_record, hint)
     if hint in _PLAIN:
@@ -112,7 +112,7 @@ def _list(value: object) -> list[object]:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
+        raise TypeError(f"{value!r} is not a string")
     return value
 
 

@@ -1,4 +1,4 @@
-"""How a command ended and what is kept of its output: the same value in results, in the journal and in operations."""
+"""How a command ended, with its captured output: shared by results, the journal and operations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captured:
-    """The end of a command. Its exit code is a result, whatever it is, and None while there is none.
+    """How a command ended. Any exit code is a valid result; None means that there is none yet.
 
-    Of each stream the text keeps the beginning and the end; `…_truncated` says that something between them is missing.
+    The beginning and the end of each stream are kept; `…_truncated` means that something in between is missing.
     """
 
     exit_code: int | None = None

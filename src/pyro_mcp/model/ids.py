@@ -10,7 +10,7 @@ VM_PREFIX = "vm_"
 WORKSPACE_PREFIX = "ws_"
 SNAPSHOT_PREFIX = "snap_"
 SHELL_PREFIX = "sh_"
-# 32 signs without l, o, 0 and 1, which are taken for each other: 20 of them are 100 random bits.
+# 32 characters, without l, o, 0 and 1, which are easily confused: 20 of them have 100 random bits.
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ALPHABET_SET = frozenset(_ALPHABET)
 _RANDOM_LENGTH = 20
@@ -19,57 +19,57 @@ SHELL_ID_PATTERN = f"^{SHELL_PREFIX}[{_ALPHABET}]{{{_RANDOM_LENGTH}}}$"
 
 
 def new_vm_id() -> str:
-    """Make the id of a new VM."""
+    """Return a new id for a VM."""
     return VM_PREFIX + _random_text()
 
 
 def is_vm_id(text: str) -> bool:
-    """Say whether `text` has the form of a VM's id, and so is safe as a file name."""
+    """Return whether `text` has the form of a VM id, and is therefore safe as a file name."""
     return _is_id(text, VM_PREFIX)
 
 
 def parse_vm_id(text: str) -> str:
-    """Return `text` if it has the form of a VM's id.
+    """Return `text` if it has the form of a VM id.
 
     Raises:
-        PyroError: INVALID, without repeating more of the text than its beginning.
+        PyroError: INVALID, quoting only the beginning of the text.
     """
     form = f"Give the id that `pyro vm create` returned: {VM_PREFIX} and {_RANDOM_LENGTH} letters and digits."
     return _parsed(text, VM_PREFIX, "a VM's id", form)
 
 
 def new_workspace_id() -> str:
-    """Make the id of a new workspace."""
+    """Return a new id for a workspace."""
     return WORKSPACE_PREFIX + _random_text()
 
 
 def is_workspace_id(text: str) -> bool:
-    """Say whether `text` has the form of a workspace's id, and so is safe as a file name."""
+    """Return whether `text` has the form of a workspace id, and is therefore safe as a file name."""
     return _is_id(text, WORKSPACE_PREFIX)
 
 
 def parse_workspace_id(text: str) -> str:
-    """Return `text` if it has the form of a workspace's id.
+    """Return `text` if it has the form of a workspace id.
 
     Raises:
-        PyroError: INVALID, without repeating more of the text than its beginning.
+        PyroError: INVALID, quoting only the beginning of the text.
     """
     form = f"A workspace's id is {WORKSPACE_PREFIX} and {_RANDOM_LENGTH} letters and digits."
     return _parsed(text, WORKSPACE_PREFIX, "a workspace's id", form)
 
 
 def new_snapshot_id() -> str:
-    """Make the id of a new snapshot."""
+    """Return a new id for a snapshot."""
     return SNAPSHOT_PREFIX + _random_text()
 
 
 def is_snapshot_id(text: str) -> bool:
-    """Say whether `text` has the form of a snapshot's id, and so is safe as a file name."""
+    """Return whether `text` has the form of a snapshot id, and is therefore safe as a file name."""
     return _is_id(text, SNAPSHOT_PREFIX)
 
 
 def new_shell_id() -> str:
-    """Make the id of a new shell."""
+    """Return a new id for a shell."""
     return SHELL_PREFIX + _random_text()
 
 

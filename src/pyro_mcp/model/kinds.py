@@ -1,4 +1,4 @@
-"""The product's closed sets and their public names: execution modes, isolation, network policies, stop reasons."""
+"""The product's enumerations and their public names: execution modes, isolation, network policies, stop reasons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import assert_never
 
 
 class VmmKind(StrEnum):
-    """Name the program that runs a guest; `host` is none: the command runs on the host itself."""
+    """The program that runs a guest; with `host` there is none, and commands run on the host itself."""
 
     QEMU = "qemu"
     FIRECRACKER = "firecracker"
@@ -15,7 +15,7 @@ class VmmKind(StrEnum):
 
 
 class Accelerator(StrEnum):
-    """Name what executes the guest's instructions."""
+    """How the guest's instructions are executed."""
 
     KVM = "kvm"
     TCG = "tcg"
@@ -23,7 +23,7 @@ class Accelerator(StrEnum):
 
 
 class ExecutionMode(StrEnum):
-    """Say in a result where a command ran and how the host spoke to it."""
+    """Where a command ran, and the transport to it, in results."""
 
     GUEST_VSOCK = "guest_vsock"
     GUEST_VIRTIO_SERIAL = "guest_virtio_serial"
@@ -31,7 +31,7 @@ class ExecutionMode(StrEnum):
 
     @classmethod
     def of(cls, kind: VmmKind) -> ExecutionMode:
-        """Return the execution mode of everything that this kind of VMM runs."""
+        """Return the execution mode of commands with this kind of VMM."""
         match kind:
             case VmmKind.QEMU:
                 return cls.GUEST_VIRTIO_SERIAL
@@ -44,7 +44,7 @@ class ExecutionMode(StrEnum):
 
 
 class Isolation(StrEnum):
-    """Say in a result what stood between a command and the host."""
+    """How a command was isolated from the host, in results."""
 
     KVM = "kvm"
     TCG = "tcg"
@@ -52,7 +52,7 @@ class Isolation(StrEnum):
 
     @classmethod
     def of(cls, accelerator: Accelerator) -> Isolation:
-        """Return the isolation that comes with this accelerator."""
+        """Return the isolation that this accelerator provides."""
         match accelerator:
             case Accelerator.KVM:
                 return cls.KVM
@@ -65,7 +65,7 @@ class Isolation(StrEnum):
 
 
 class NetworkPolicy(StrEnum):
-    """Say what a guest may reach."""
+    """The networks that a guest may reach."""
 
     OFF = "off"
     EGRESS = "egress"
@@ -73,12 +73,12 @@ class NetworkPolicy(StrEnum):
 
     @property
     def has_network(self) -> bool:
-        """Say whether the guest's network card leads anywhere."""
+        """Return whether the guest's network card is connected."""
         return self is not NetworkPolicy.OFF
 
 
 class StopReason(StrEnum):
-    """Say why a VM stopped."""
+    """Why a VM stopped."""
 
     USER = "user"
     TTL = "ttl"
@@ -87,7 +87,7 @@ class StopReason(StrEnum):
 
 
 class FileKind(StrEnum):
-    """Say what stands at a path, without following a link."""
+    """The kind of file at a path, without following a link."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -96,7 +96,7 @@ class FileKind(StrEnum):
 
 
 class DiffChange(StrEnum):
-    """Say what became of one name. Other permissions alone count as a modification."""
+    """How one name changed. A change of permissions alone counts as a modification."""
 
     ADDED = "added"
     MODIFIED = "modified"

@@ -1,4 +1,4 @@
-"""Bounds that are the same on all hosts, the errors for values outside them, and the shape of a VM."""
+"""Limits that are the same on all hosts, the errors for values outside them, and the shape of a VM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MIN_VCPU_COUNT = 1
 MAX_VCPU_COUNT = 16
 
 DEFAULT_MEM_MIB = 1024
-# Below this the guest's kernel and initramfs leave nothing to the workload.
+# With less, the guest's kernel and initramfs leave no memory for the workload.
 MIN_MEM_MIB = 256
 MAX_MEM_MIB = 65536
 
@@ -19,9 +19,9 @@ DEFAULT_TTL_S = 600
 MIN_TTL_S = 1
 MAX_TTL_S = 7 * 24 * 3600
 
-# Of a workspace, from its last activity on; when it is over the guest is switched off and everything is kept.
+# The time to live of a workspace, from its last activity on; when it expires, the guest is stopped and the disks kept.
 DEFAULT_WORKSPACE_TTL_S = 3600
-# The bound of a workspace's VMM, which its own time to live ends long before: it is renewed by each use.
+# The time limit of a workspace's VMM, practically unlimited: the workspace's own time to live is renewed by each use.
 WORKSPACE_MACHINE_TTL_S = 10 * 366 * 24 * 3600
 
 DEFAULT_TIMEOUT_S = 30
@@ -30,27 +30,27 @@ MAX_TIMEOUT_S = 24 * 3600
 
 
 class NoneGiven(int):
-    """A default that can be told from the same number given on purpose."""
+    """A default that is distinguishable from the same number given explicitly."""
 
 
 #: The time limit of a one-shot command; NETWORK_TIMEOUT_S if none was given and it has a network.
 ONE_SHOT_TIMEOUT_S = NoneGiven(DEFAULT_TIMEOUT_S)
 NETWORK_TIMEOUT_S = 120
 
-# The virtual size of the disk that takes a VM's writes (root overlay); the file is sparse.
+# The virtual size of the disk for a VM's writes (root overlay); the file is sparse.
 ROOT_DISK_BYTES = 16 * 1024**3
-# The most that a VM's own files may need at once: below this much free space nothing is started.
+# The maximum that a VM's own files may need immediately: with less free space, no VM is started.
 MIN_FREE_BYTES = 64 * 1024**2
 
 # How much of one stream of a workspace's command is kept in its journal, and how much in a file beside it.
 JOURNAL_STREAM_BYTES = 64 * 1024
 MAX_KEPT_STREAM_BYTES = 8 * 1024 * 1024
 
-# A result keeps this much of each stream of a command, unless its caller asks for something else; the middle of longer
-# ones is dropped, and the result says so.
+# The default limit for each stream of a command in a result; the middle of longer output is dropped, and the result is
+# marked as truncated.
 DEFAULT_STREAM_BYTES = 1024 * 1024
 MAX_STREAM_BYTES = 64 * 1024 * 1024
-#: The exit code of a command that ran out of time, as timeout(1) has it.
+#: The exit code of a command that timed out, as in timeout(1).
 TIMED_OUT = 124
 
 #: How long to wait for a guest's agent to accept a connection.
@@ -59,13 +59,13 @@ CONNECT_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How large a VM is. Templates are made per shape."""
+    """The size of a VM. Each shape has its own template."""
 
     vcpu_count: int = DEFAULT_VCPU_COUNT
     mem_mib: int = DEFAULT_MEM_MIB
 
     def __post_init__(self) -> None:
-        """Refuse what is out of bounds.
+        """Check the limits.
 
         Raises:
             PyroError: INVALID.
@@ -75,7 +75,7 @@ class Shape:
 
 
 def check_ttl(ttl_s: int) -> int:
-    """Return a VM's time to live if it is within bounds.
+    """Return a VM's time to live if it is within the limits.
 
     Raises:
         PyroError: INVALID.
@@ -84,7 +84,7 @@ def check_ttl(ttl_s: int) -> int:
 
 
 def check_timeout(timeout_s: float) -> float:
-    """Return a command's timeout if it is within bounds.
+    """Return a command's timeout if it is within the limits.
 
     Raises:
         PyroError: INVALID.
@@ -103,9 +103,9 @@ def check_range(name: str, value: int, low: int, high: int) -> int:
     """Return `value` if it is a whole number from `low` to `high`.
 
     Raises:
-        PyroError: INVALID, naming the parameter, what it was, and what it may be.
+        PyroError: INVALID, naming the parameter, its value, and the permitted range.
     """
-    # True is an int to Python, but nobody means one virtual CPU by it.
+    # True is an int in Python, but not a valid number of virtual CPUs.
     if type(value) is not int or not low <= value <= high:
         raise PyroError(
             ErrorCode.INVALID,

@@ -10,12 +10,12 @@ from pyro_mcp.model.kinds import Accelerator, VmmKind
 
 @dataclass(frozen=True, slots=True)
 class MachineRecord:
-    """Where a machine is and which processes it consists of.
+    """The directories and processes of a machine.
 
-    A process is told apart by its pid, its start time (clock ticks since boot, proc(5)) and the boot; a pid of 0
-    stands for one that is not known. `facts` is the driver's own, but for `remover_pid` and `remover_start_time`: the
-    process that waits for the end of the lease, to remove the disks then. `earlier_remover` is that of the machine that
-    this one follows: it is ended when this one is recorded, or later if that was cut off.
+    A process is identified by its pid, its start time (clock ticks since boot, proc(5)) and the boot id; a pid of 0
+    means that it is unknown. `facts` belong to the driver, except `remover_pid` and `remover_start_time`: the process
+    that removes the disks at the end of the lease. `earlier_remover` is that of the preceding machine: it is ended when
+    this one is recorded, or later if that was interrupted.
     """
 
     kind: VmmKind
@@ -31,6 +31,6 @@ class MachineRecord:
 
     @property
     def remover(self) -> tuple[int, int]:
-        """Return pid and start time of the process that waits for the end of the lease; zeros if there is none."""
+        """Return pid and start time of the process that removes the disks at the end of the lease; zeros if none."""
         pid, started = self.facts.get("remover_pid"), self.facts.get("remover_start_time")
         return (pid, started) if isinstance(pid, int) and isinstance(started, int) else (0, 0)

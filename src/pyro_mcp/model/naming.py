@@ -1,4 +1,4 @@
-"""Names and labels that people give: printable, safe in a shell and in a file name, and never mistaken for an id."""
+"""Validate user-defined names and labels: printable, safe in shells and file names, and distinguishable from ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAME_HINT = f"Use at most {MAX_NAME_CHARS} letters, digits, dots, dashes and un
 
 
 def check_workspace_name(name: str) -> str:
-    """Return `name` if a workspace may have it.
+    """Return `name` if it is a valid name for a workspace.
 
     Raises:
         PyroError: INVALID.
@@ -30,14 +30,14 @@ def check_workspace_name(name: str) -> str:
     if name.startswith(WORKSPACE_PREFIX):
         raise PyroError(
             ErrorCode.INVALID,
-            f"{name!r} can't be a workspace's name: what begins with {WORKSPACE_PREFIX} is an id",
+            f"{name!r} can't be a workspace's name: ids begin with {WORKSPACE_PREFIX}",
             hint="Choose another name.",
         )
     return name
 
 
 def check_snapshot_name(name: str) -> str:
-    """Return `name` if a new snapshot may have it.
+    """Return `name` if it is a valid name for a new snapshot.
 
     Raises:
         PyroError: INVALID.
@@ -53,7 +53,7 @@ def check_snapshot_name(name: str) -> str:
 
 
 def check_service_name(name: str) -> str:
-    """Return `name` if a service may have it.
+    """Return `name` if it is a valid name for a service.
 
     Raises:
         PyroError: INVALID.
@@ -63,7 +63,7 @@ def check_service_name(name: str) -> str:
 
 
 def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels, sorted by key, if a workspace may have them.
+    """Return the labels, sorted by key, if they are valid.
 
     Raises:
         PyroError: INVALID.

@@ -17,7 +17,7 @@ MAX_PORT = 65535
 
 
 class ServiceState(StrEnum):
-    """Say what became of a service: it runs; it ended by itself; it never got ready; it was stopped."""
+    """The state of a service: running; ended by itself; never became ready; stopped."""
 
     RUNNING = "running"
     EXITED = "exited"
@@ -26,7 +26,7 @@ class ServiceState(StrEnum):
 
 
 class ReadinessKind(StrEnum):
-    """Name what tells that a service is ready."""
+    """The kinds of readiness checks."""
 
     FILE = "file"
     TCP = "tcp"
@@ -36,7 +36,7 @@ class ReadinessKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """A check: of which kind, and what it looks at (a path, HOST:PORT, a URL, a shell line)."""
+    """A readiness check: its kind, and its target (a path, HOST:PORT, a URL, a command line)."""
 
     kind: ReadinessKind
     target: str
@@ -44,7 +44,7 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class PublishedPort:
-    """A port of this host's 127.0.0.1 that leads to one of the guest's; `host` is 0 for any that is free."""
+    """A port on this host's 127.0.0.1 that is forwarded to one of the guest's; `host` 0 means any free port."""
 
     host: int
     guest: int
@@ -52,11 +52,11 @@ class PublishedPort:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service. `run` tells this start of its name from others.
+    """One service. `run` distinguishes this start from others with the same name.
 
-    `ready_at` is None until it was ready. `publisher` is the process that carries its published ports. `owner` is the
-    process that starts it, until it has. `stop_reason` says why it ended: sigterm, sigkill, readiness_timeout or
-    process_exited_before_ready; `problem` why it failed, or what is wrong with it.
+    `ready_at` is None until it is ready. `publisher` is the process that forwards its published ports. `owner` is the
+    process that is starting it, until it has started. `stop_reason` is why it ended: sigterm, sigkill,
+    readiness_timeout or process_exited_before_ready; `problem` is why it failed, or another problem.
     """
 
     name: str

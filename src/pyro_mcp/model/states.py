@@ -1,10 +1,10 @@
-"""States of VMs and workspaces, and which may follow which.
+"""The states of VMs and workspaces, and the legal transitions.
 
     VM          (none) → creating → created → starting → started → stopping → stopped → deleting → (none)
-    workspace   (none) → creating → started ⇄ stopped, by way of stopping and starting; resetting leads back to started
+    workspace   (none) → creating → started ⇄ stopped, through stopping and starting; resetting leads back to started
 
-A `created` VM is a record: it has no disk and no process before its first start. `deleting` leads only out of the
-store.
+A `created` VM is only a record: it has no disk and no process before its first start. The only transition from
+`deleting` is removal from the store.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 
 
 class VmState(StrEnum):
-    """State of a VM."""
+    """The state of a VM."""
 
     CREATING = "creating"
     CREATED = "created"
@@ -44,15 +44,15 @@ TRANSITIONS: Mapping[VmState, frozenset[VmState]] = {
 
 
 def may_follow(before: VmState, after: VmState) -> bool:
-    """Say whether a VM in the state `before` may go to `after`."""
+    """Return whether a VM may change from `before` to `after`."""
     return after in TRANSITIONS[before]
 
 
 def require_transition(vm_id: str, before: VmState, after: VmState) -> None:
-    """Check that a VM may go from `before` to `after`.
+    """Check that a VM may change from `before` to `after`.
 
     Raises:
-        PyroError: CONFLICT, saying what state the VM is in and what can be done from there.
+        PyroError: CONFLICT, with the VM's state and the possible actions.
     """
     if may_follow(before, after):
         return
@@ -77,7 +77,7 @@ _HINTS: Mapping[VmState, str] = {
 
 
 class WorkspaceState(StrEnum):
-    """State of a workspace."""
+    """The state of a workspace."""
 
     CREATING = "creating"
     STARTED = "started"
@@ -96,10 +96,10 @@ WORKSPACE_TRANSITIONS: Mapping[WorkspaceState, frozenset[WorkspaceState]] = {
     _S.STARTED: frozenset({_S.STOPPING, _S.STOPPED, _S.RESETTING, _S.DELETING}),
     # Back to where it was: the process that was starting it died, or gave up.
     _S.STARTING: frozenset({_S.STARTED, _S.STOPPED, _S.FAILED, _S.DELETING}),
-    # Back to started: the process that was stopping it died before the guest was switched off.
+    # Back to started: the process that was stopping it died before the guest was powered off.
     _S.STOPPING: frozenset({_S.STOPPED, _S.STARTED, _S.DELETING}),
     _S.STOPPED: frozenset({_S.STARTING, _S.RESETTING, _S.DELETING}),
-    # A reset that did not come to its end leaves what was there before.
+    # An incomplete reset restores the previous state.
     _S.RESETTING: frozenset({_S.STARTED, _S.STOPPED, _S.FAILED, _S.DELETING}),
     # A start that failed may be tried again, and a reset brings it back in any case.
     _S.FAILED: frozenset({_S.STARTING, _S.RESETTING, _S.DELETING}),
@@ -108,17 +108,17 @@ WORKSPACE_TRANSITIONS: Mapping[WorkspaceState, frozenset[WorkspaceState]] = {
 
 
 def require_workspace_transition(title: str, before: WorkspaceState, after: WorkspaceState) -> None:
-    """Check that a workspace may go from `before` to `after`.
+    """Check that a workspace may change from `before` to `after`.
 
     Raises:
-        PyroError: CONFLICT, saying what state it is in and what can be done from there.
+        PyroError: CONFLICT, with its state and the possible actions.
     """
     if after not in WORKSPACE_TRANSITIONS[before]:
         raise workspace_conflict(title, before, f"can't become {after.value}")
 
 
 def workspace_conflict(title: str, state: WorkspaceState, what: str) -> PyroError:
-    """Make the error for something that the state of a workspace does not allow; `what` completes its sentence."""
+    """Return the error for an action that a workspace's state does not permit; `what` completes the sentence."""
     return PyroError(
         ErrorCode.CONFLICT,
         f"the workspace {title} is {state.value} and {what}",

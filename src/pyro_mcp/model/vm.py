@@ -1,4 +1,4 @@
-"""The record of a VM. A changed VM is a new value, made by the store."""
+"""The record of a VM. A changed VM is a new value, created by the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyro_mcp.model.states import VmState
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The process that is working on a VM; once it is dead, the VM is anybody's to clean up."""
+    """The process that is working on a VM; once it is dead, any process may clean up the VM."""
 
     pid: int
     start_time: int
@@ -22,10 +22,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """When a VM's time is up.
+    """When a VM expires.
 
-    `expires_at` (seconds since the epoch) is for people, and for a VM that a reboot stopped. Within one boot
-    the time since boot counts, so that a clock that is set neither kills a VM nor keeps one alive.
+    `expires_at` (seconds since the epoch) is for display, and for a VM that was stopped by a reboot. Within one boot
+    the time since boot counts, so that setting the clock neither kills a VM nor keeps one alive.
     """
 
     ttl_s: int
@@ -37,7 +37,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """The read-only image that a VM stands on. It is referenced by path: pruning must keep it."""
+    """The read-only base image of a VM. It is referenced by path, so pruning must keep it."""
 
     digest: str
     path: str
@@ -45,11 +45,11 @@ class BaseImage:
 
 @dataclass(frozen=True, slots=True)
 class Vm:
-    """One VM. `owner` is set while a process works on it, `machine` while it runs.
+    """One VM. `owner` is set while a process works on it, `machine` while it is running.
 
-    One that is `ephemeral` was made by a run: nobody else knows of it, and it ends with its owner. `network` is what
-    the guest was given (addresses and so on), `boot_digest` what it booted, `variables` what its commands find set. One
-    that a workspace runs in has its `workspace_id`; its life is the workspace's, and no VM verb touches it.
+    An `ephemeral` VM was created for a single run and ends with its owner. `network` is the guest's network
+    configuration, `boot_digest` the boot source, `variables` the environment variables of its commands. A workspace's
+    VM has its `workspace_id`; it is managed through the workspace, and VM operations don't affect it.
     """
 
     id: str

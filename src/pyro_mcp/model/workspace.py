@@ -13,12 +13,12 @@ from pyro_mcp.model.states import WorkspaceState
 from pyro_mcp.model.vm import BaseImage, Owner
 from pyro_mcp.protocol.names import WORKSPACE
 
-#: The snapshot that is always there.
+#: The snapshot that always exists.
 BASELINE = "baseline"
 
 
 class SeedOrigin(StrEnum):
-    """Say who chose what a workspace was seeded from."""
+    """Who chose the seed of a workspace."""
 
     EMPTY = "empty"
     MANUAL_SEED_PATH = "manual_seed_path"
@@ -28,7 +28,7 @@ class SeedOrigin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeedNote:
-    """Something that a seeding left out or changed: a printable name, and why."""
+    """An entry that was omitted or changed in a seed: a printable name, and the reason."""
 
     name: str
     reason: str
@@ -36,12 +36,12 @@ class SeedNote:
 
 @dataclass(frozen=True, slots=True)
 class SeedInfo:
-    """The seed of a workspace. `skipped` and `changed` hold the first; the counts count all.
+    """The seed of a workspace. `skipped` and `changed` have the first entries; the counts include all.
 
-    Files that rules left out are in `ignored_count` and `ignored_bytes`; `notes` are sentences about the whole.
-    `mode` is `empty`, `directory` or `tar_archive`. `host_hooks` are the files (name, digest) that a host tool would
-    run by itself: an export lets them out again. `checkout_prefix` is where the seed is in the git checkout around it,
-    if that is not its top: paths in patches begin with it. `checkout_rules` are the .gitignore files above it there.
+    `ignored_count` and `ignored_bytes` describe files omitted because of rules; `notes` are sentences about the whole
+    seed. `mode` is `empty`, `directory` or `tar_archive`. `host_hooks` are the files (name, digest) that a host tool
+    would run automatically, and that may be exported again. `checkout_prefix` is the path of the seed below the top of
+    the git checkout that contains it: paths in patches begin with it. `checkout_rules` are the .gitignore files above.
     """
 
     mode: str = "empty"
@@ -65,7 +65,7 @@ class SeedInfo:
 
 
 class SecretKind(StrEnum):
-    """Say where a secret's value came from."""
+    """The source of a secret's value."""
 
     LITERAL = "literal"
     FILE = "file"
@@ -73,7 +73,7 @@ class SecretKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """The record of a secret: never its value. One that is too short is not `redacted` in output."""
+    """The record of a secret, without its value. Values that are too short are not `redacted` in output."""
 
     name: str
     kind: SecretKind
@@ -84,10 +84,10 @@ class SecretSource:
 class Workspace:
     """One workspace.
 
-    `life` is the current generation: it counts from 1 and grows with each reset. The disks of each generation are in a
-    directory of their own. `vm_id` is the VM that runs it, "" when none does. `owner` is set while a process works on
-    it. `expires_at` (seconds since the epoch) is for people, and None while nothing runs that could expire; the
-    deadline that counts is `deadline_boottime_s` in the boot `boot_id`.
+    `life` is the number of the current generation, from 1; each reset increments it. Each generation's disks have their
+    own directory. `vm_id` is the VM that runs it, or "". `owner` is set while a process works on it. `expires_at`
+    (seconds since the epoch) is for display, and None unless it is running; the effective deadline is
+    `deadline_boottime_s` in the boot `boot_id`.
     """
 
     id: str
@@ -123,12 +123,12 @@ class Workspace:
 
     @property
     def title(self) -> str:
-        """Return how messages call it: its name, if it has one, and its id."""
+        """Return the workspace's name, if it has one, and id, for messages."""
         return f"{self.name} ({self.id})" if self.name else self.id
 
     @property
     def is_host_compat(self) -> bool:
-        """Say whether it was created where no guest could be booted, and has directories instead of disks."""
+        """Return whether it uses host compat, and so has directories instead of disks."""
         return self.base is None
 
 
@@ -136,7 +136,7 @@ class Workspace:
 class Snapshot:
     """A checkpoint of `/workspace`, and of the root file system unless `root_size_bytes` is None.
 
-    `size_bytes` is what it takes on the host's disk, `root_size_bytes` the root's part of that.
+    `size_bytes` is its size on the host's disk, `root_size_bytes` the root's part of that.
     """
 
     name: str
@@ -150,8 +150,8 @@ class Snapshot:
 class CommandRecord(Captured):
     """One command that was run in a workspace.
 
-    `…_file_bytes` says how much of a stream, from its beginning, is in a file beside the record (0: the text is all).
-    `exit_code` is None for one that still runs, or that has no result: then `error` says why.
+    `…_file_bytes` is how much of a stream, from its beginning, is in a separate file (0: the text is complete).
+    `exit_code` is None if it is still running, or has no result: `error` then has the reason.
     """
 
     seq: int
@@ -165,7 +165,7 @@ class CommandRecord(Captured):
 
 
 class ReviewKind(StrEnum):
-    """Name what a reviewer of a workspace wants to know about."""
+    """The kinds of events in a workspace that are relevant to a reviewer."""
 
     COMMAND = "command"
     PATCH = "patch"

@@ -1,1 +1,1 @@
-"""Records of VMs and workspaces: the store, their directories, locks, removal, and reconciling records with reality."""
+"""Records of VMs and workspaces: the store, directories, locks, removal, and reconciling records with reality."""

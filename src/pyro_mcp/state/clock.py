@@ -1,6 +1,6 @@
-"""Time for leases: the wall clock for people, the time since boot for deadlines.
+"""Time for leases: the wall clock for display, the time since boot for deadlines.
 
-Within one boot the wall clock is not trusted: it can be set.
+Within one boot, the wall clock is not used for deadlines, since it can be set.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from pyro_mcp.model.vm import Lease
 
 
 def _boottime_s() -> float:
-    # Goes on counting while the machine is suspended.
+    # Includes the time during which the machine is suspended.
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where times come from; a test gives its own."""
+    """The source of times. Tests use their own."""
 
     wall_s: Callable[[], float] = time.time
     boottime_s: Callable[[], float] = _boottime_s
     boot_id: Callable[[], str] = boot_id
 
     def lease(self, ttl_s: int) -> Lease:
-        """Begin a lease of `ttl_s` seconds now."""
+        """Return a lease of `ttl_s` seconds that starts now."""
         now = self.wall_s()
         return Lease(
             ttl_s=ttl_s,
@@ -39,10 +39,10 @@ class Clock:
         )
 
     def remaining_s(self, lease: Lease) -> float:
-        """Return the seconds that a lease has left, not below zero."""
+        """Return the remaining seconds of a lease, at least 0."""
         if lease.boot_id == self.boot_id():
             return max(0.0, lease.expires_boottime_s - self.boottime_s())
-        # Never more than was asked for, whatever the clock was set to since.
+        # Never more than the original lease, whatever the clock was set to since.
         return min(max(0.0, lease.expires_at - self.wall_s()), float(lease.ttl_s))
 
 

@@ -1,6 +1,6 @@
-"""Records beside the disks, by which VMs, workspaces, generations and snapshots are identified if the database is lost.
+"""Records next to the disks, which identify VMs, workspaces, generations and snapshots if the database is lost.
 
-While the database has the row, the row is the truth. Each record holds a checksum, so that one changed byte is noticed.
+A row in the database takes precedence. Each record contains a checksum, so that any damage is detected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHECKSUM = "checksum"
 
 
 def write_copy(files: VmFiles, vm: Vm) -> None:
-    """Write the copy of a VM's row. It is not synced: after a crash of the machine no VM runs anyway.
+    """Write the copy of a VM's row. It is not synced: after a crash of the host no VM is running anyway.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -42,7 +42,7 @@ def write_copy(files: VmFiles, vm: Vm) -> None:
 
 
 def read_copy(files: VmFiles) -> Vm | None:
-    """Return the copy of a VM's row, or None if there is none or it is damaged or another VM's."""
+    """Return the copy of a VM's row, or None if it is missing, damaged or another VM's."""
     row = _read(files.record)
     try:
         vm = None if row is None else vm_from_row(row)
@@ -61,7 +61,7 @@ def write_workspace_copy(files: WorkspaceFiles, workspace: Workspace, snapshots:
 
 
 def read_workspace_copy(files: WorkspaceFiles) -> tuple[Workspace, list[Snapshot]] | None:
-    """Return the copy of a workspace's row, or None if there is none or it is damaged or another workspace's."""
+    """Return the copy of a workspace's row, or None if it is missing, damaged or another workspace's."""
     record = _read(files.record)
     try:
         if record is None:
@@ -76,7 +76,7 @@ def read_workspace_copy(files: WorkspaceFiles) -> tuple[Workspace, list[Snapshot
 
 
 def write_life_record(files: WorkspaceFiles, life: int, snapshot: str, made_at: float) -> None:
-    """Write, durably, which generation of which workspace this is, and what it was made from.
+    """Durably write the record of a generation: its workspace, number and origin.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -86,13 +86,13 @@ def write_life_record(files: WorkspaceFiles, life: int, snapshot: str, made_at: 
 
 
 def is_whole_life(files: WorkspaceFiles, life: int) -> bool:
-    """Return whether the directory of a generation has an undamaged record of its own."""
+    """Return whether the directory of a generation has an intact record."""
     record = _read(files.life_record(life))
     return record is not None and (record.get("workspace_id"), record.get("life")) == (files.workspace_id, life)
 
 
 def write_snapshot_record(files: WorkspaceFiles, snapshot: Snapshot) -> None:
-    """Write which snapshot lies here; it is durable once the caller has synced the directory.
+    """Write the record of a snapshot. It is durable once the caller has synced the directory.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -102,7 +102,7 @@ def write_snapshot_record(files: WorkspaceFiles, snapshot: Snapshot) -> None:
 
 
 def read_snapshot_record(files: WorkspaceFiles, snapshot_id: str) -> Snapshot | None:
-    """Return what a snapshot's own record says, or None if there is none or it is damaged or another's."""
+    """Return a snapshot from its own record, or None if that is missing, damaged or another snapshot's."""
     record = _read(files.snapshot_record(snapshot_id))
     try:
         snapshot = from_json(Snapshot, record)
@@ -121,7 +121,7 @@ def _checksum(document: Mapping[str, object]) -> int:
 
 
 def _read(path: Path) -> dict[str, object] | None:
-    """Return a record that is whole, or None. Earlier versions wrote no checksum."""
+    """Return an intact record, or None. Earlier versions wrote no checksum."""
     try:
         fd = open_plain(path)
         with open(fd, "rb") as file:

@@ -1,9 +1,9 @@
-"""The SQLite database: connecting in a third of a millisecond, transactions, and recovery.
+"""The SQLite database: fast connections (a third of a millisecond), transactions, and recovery.
 
-A file that is not a good database is moved aside, with a notice that says where, and a new one is made. The tables are
-in `schema`.
+A file that is not a valid database is moved aside, with a notice of its new path, and a new one is created. The tables
+are defined in `schema`.
 
-WAL with synchronous=NORMAL: a power cut may lose the last transactions, never the file.
+WAL with synchronous=NORMAL: a power cut may lose the last transactions, but never the file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 BUSY_TIMEOUT_S = 10.0
 _LOCK_TIMEOUT_S = 30.0
-# A small log keeps its recovery, at the first opening after nobody had it open, below a millisecond.
+# With a small log, recovery takes less than a millisecond when the first process opens the database.
 _CHECKPOINT_PAGES = 100
 _KEPT_ASIDE = 5
 _DESCRIPTORS = 8
@@ -39,19 +39,19 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class Database:
-    """One open state database. Threads may share it: transactions take turns."""
+    """An open state database. Threads may share it: transactions are serialized."""
 
     def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
         self.path = path
         self._notice = notice
-        #: Called when the disk is full. The action is repeated if it returns that it made some room.
+        #: Called when the disk is full. If it returns True, space was freed and the action is retried.
         self.make_room: Callable[[], bool] = _no_room
         self._turn = threading.RLock()
         self._anchor: WalAnchor | None = None
         self._connection = self._open()
 
     def close(self) -> None:
-        """Close the file; may be called again."""
+        """Close the file. May be called repeatedly."""
         with self._turn:
             self._connection.close()
             if self._anchor is not None:
@@ -59,14 +59,14 @@ class Database:
                 self._anchor = None
 
     def refresh(self) -> None:
-        """Reopen the file if another process has moved the one that is open aside. Costs one stat."""
+        """Reopen the database if another process has replaced it. Costs one stat."""
         with self._turn:
             if self._anchor is not None and not self._anchor.is_of(self.path):
                 self.close()
                 self._connection = self._open()
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `query`, which reads, and return what it returns.
+        """Run the read-only `query`, and return its result.
 
         Raises:
             PyroError: BUSY, NO_SPACE, PERMISSION and others.
@@ -74,7 +74,7 @@ class Database:
         return self._attempt(query)
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """Return the rows that a query finds.
+        """Return the rows of a query.
 
         Raises:
             PyroError: BUSY, NO_SPACE, PERMISSION and others.
@@ -82,13 +82,13 @@ class Database:
         return self._attempt(lambda connection: connection.execute(query, values).fetchall())
 
     def write(self, change: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
-        """Run `change` as one transaction and return what it returns.
+        """Run `change` as one transaction and return its result.
 
-        A `durable` transaction, and all before it, survive a power cut once this returns. `change` may be run twice:
-        again on a new database if the first one turns out to be damaged.
+        A `durable` transaction, and all before it, survive a power cut once this returns. `change` may be run twice: if
+        the database turns out to be damaged, it is run again on a new one.
 
         Raises:
-            PyroError: BUSY, NO_SPACE, PERMISSION and others; what `change` raises.
+            PyroError: BUSY, NO_SPACE, PERMISSION and others; the errors of `change`.
         """
 
         def transaction(connection: sqlite3.Connection) -> T:
@@ -142,10 +142,10 @@ class Database:
             return self._make(str(error))
 
     def _connect(self) -> sqlite3.Connection:
-        """Connect to a database that is there and of this version.
+        """Connect to an existing database of the current version.
 
         Raises:
-            _UnusableError, sqlite3.Error: it has to be made, migrated or moved aside.
+            _UnusableError, sqlite3.Error: it must be created, migrated or moved aside.
         """
         try:
             anchor = WalAnchor.take(self.path)
@@ -159,7 +159,7 @@ class Database:
             version = _version(connection)
             if version != schema.VERSION:
                 raise _UnusableError(f"its version {version} is not {schema.VERSION}")
-            # A backup that was put back may have another mode: then the lock below would keep everybody from writing.
+            # A restored backup may have another journal mode, in which the lock below would block all writers.
             if not anchor.is_wal():
                 connection.execute("PRAGMA journal_mode=WAL")
             anchor.hold()
@@ -172,12 +172,12 @@ class Database:
         return connection
 
     def _make(self, reason: str) -> sqlite3.Connection:
-        """Make or migrate the database, moving one that can't be used aside; one process does it, others wait."""
+        """Create or migrate the database, moving an unusable one aside. One process does this while others wait."""
         directory = ensure_private_dir(self.path.parent)
         if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
             raise PyroError(
                 ErrorCode.UNSUPPORTED,
-                f"Python's SQLite is {sqlite3.sqlite_version}, and 3.37 is needed",
+                f"Python's SQLite is {sqlite3.sqlite_version}, but 3.37 or later is required",
                 hint="Use a newer Python, for example the one that uv installs.",
             )
         with file_lock(directory / STORE_LOCK, timeout_s=_LOCK_TIMEOUT_S, waiting_for="the state database"):
@@ -189,7 +189,7 @@ class Database:
                 self._move_aside(str(error))
                 self._migrate()
             except sqlite3.Error as error:
-                # Tables of the right names where a new database should be: somebody else's hand was in the file.
+                # Tables already exist although the version is 0: the file was modified by another program.
                 if not _is_damage(error) and _code(error) != sqlite3.SQLITE_ERROR:
                     raise self._error(error) from error
                 self._move_aside(reason or str(error))
@@ -200,7 +200,7 @@ class Database:
                 raise PyroError(ErrorCode.CORRUPT, f"the state database {self.path} can't be used: {error}") from error
 
     def _migrate(self) -> None:
-        """Bring the file to the newest version; one that is not there begins at version 0, empty."""
+        """Migrate the file to the current version; a missing file starts empty at version 0."""
         with os_errors(f"open {self.path}"):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         connection = _connection(self.path)
@@ -217,7 +217,7 @@ class Database:
             connection.close()
 
     def _set_aside(self, reason: str) -> None:
-        """Replace the open database, which is damaged, by a new one."""
+        """Replace the open, damaged database by a new one."""
         damaged = self._anchor
         self._connection.close()
         self._anchor = None
@@ -241,8 +241,8 @@ class Database:
                     os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
                 fault_point("store.moving_aside")
         self._notice(
-            f"the state database could not be used ({reason}); it was moved to {aside}, and a new one was made."
-            " Machines that still run are restored."
+            f"the state database could not be used ({reason}); it was moved to {aside}, and a new one was created."
+            " Machines that are still running are restored."
         )
         self._forget_oldest()
 
@@ -260,7 +260,7 @@ class Database:
                 return PyroError(
                     ErrorCode.NO_SPACE,
                     f"the disk that holds {self.path} is full",
-                    hint="Free some disk space, or choose another place with PYRO_STATE_DIR.",
+                    hint="Free some disk space, or use another directory with PYRO_STATE_DIR.",
                 )
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                 return PyroError(
@@ -280,16 +280,16 @@ class Database:
                 return PyroError(
                     ErrorCode.UNAVAILABLE,
                     f"the state database {self.path} can't be read or written: {error}",
-                    hint="Check that disk's space and health, or choose another place with PYRO_STATE_DIR.",
+                    hint="Check that disk's space and health, or use another directory with PYRO_STATE_DIR.",
                 )
             case _:
                 return PyroError(ErrorCode.INTERNAL, f"the state database {self.path} refused: {error}")
 
     def _why_not_opened(self) -> OSError | None:
-        """Return what keeps files from being opened at all: SQLite does not say."""
+        """Return the error that keeps files from being opened, which SQLite does not report."""
         fds: list[int] = []
         try:
-            # More than a database has open: some have been closed since.
+            # As many as a database needs, since SQLite has closed its own again.
             for _ in range(_DESCRIPTORS):
                 fds.append(os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))  # noqa: PERF401 - each must be closed
         except OSError as error:
@@ -305,7 +305,7 @@ def _no_room() -> bool:
 
 
 class _UnusableError(Exception):
-    """The file has to be made, migrated or moved aside."""
+    """The file must be created, migrated or moved aside."""
 
 
 def _connection(path: Path) -> sqlite3.Connection:
@@ -325,16 +325,16 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _code(error: sqlite3.Error) -> int:
-    # Errors that the module itself raises, such as for a closed connection, carry no code.
+    # Errors raised by the sqlite3 module itself, for example for a closed connection, have no code.
     return getattr(error, "sqlite_errorcode", -1)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
     code = _code(error)
-    # A file that was cut short shows as an extended I/O error (sqlite.org/rescode.html).
+    # A truncated file is reported as an extended I/O error (sqlite.org/rescode.html).
     return code & 0xFF in _DAMAGED or code == sqlite3.SQLITE_IOERR_SHORT_READ or _says_no_table(error)
 
 
 def _says_no_table(error: sqlite3.Error) -> bool:
-    # The version stands but the tables are gone: somebody else's hand was in the file.
+    # The version is current but tables are missing: the file was modified by another program.
     return isinstance(error, sqlite3.OperationalError) and str(error).startswith(("no such table", "no such column"))

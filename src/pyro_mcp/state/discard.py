@@ -1,8 +1,8 @@
-"""Removing VMs and workspaces: their processes, files and records, in this order.
+"""Remove VMs and workspaces: first their processes, then files, then records.
 
-A removal can be interrupted anywhere and repeated. Only a process that is surely the VM's is signalled: pid, start time
-and boot are compared, or the VM's unguessable id is among its arguments. No disk is removed that a VM may still write
-to. The caller holds the lock of the VM or workspace.
+A removal can be interrupted anywhere and repeated. A process is signalled only if it certainly belongs to the VM: its
+pid, start time and boot id match, or the VM's unguessable id is among its arguments. A disk is never removed while a VM
+may still write to it. The caller holds the lock of the VM or workspace.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _KEEPER_TIMEOUT_S = 5.0
 
 
 def discard_vm(store: Store, paths: Paths, vm: Vm) -> None:
-    """End the VM, remove its files, and forget it.
+    """Kill the VM, and remove its files and its record.
 
     Raises:
         PyroError: TIMEOUT if a process survives SIGKILL; PERMISSION and others. The VM is then `deleting`, and the next
-            attempt goes on from there.
+            attempt continues from there.
     """
     store.vms.update(vm.id, lambda now: replace(now, state=VmState.DELETING, owner=this_process()))
     try:
@@ -56,7 +56,7 @@ def discard_vm(store: Store, paths: Paths, vm: Vm) -> None:
 
 
 def remove_files(paths: Paths, vm_id: str) -> None:
-    """Remove both directories of a VM, and what their records lead to."""
+    """Remove both directories of a VM, and end the processes in their records."""
     files = VmFiles(paths, vm_id)
     if files.services.exists():
         from pyro_mcp.state.service_records import end_publishers
@@ -69,12 +69,12 @@ def remove_files(paths: Paths, vm_id: str) -> None:
 
 
 def is_running(machine: MachineRecord) -> bool:
-    """Return whether the machine's VMM runs and can be reached."""
+    """Return whether the machine's VMM is running and reachable."""
     return _has_vmm(machine) and os.path.isdir(machine.runtime_dir)
 
 
 def is_cut_off(machine: MachineRecord | None) -> bool:
-    """Return whether the VMM runs but nobody can reach it, since its sockets were removed: at a logout, for example."""
+    """Return whether the VMM is running but unreachable, because its sockets were removed, for example at logout."""
     return machine is not None and _has_vmm(machine) and not os.path.isdir(machine.runtime_dir)
 
 
@@ -83,10 +83,10 @@ def _has_vmm(machine: MachineRecord) -> bool:
 
 
 def end_machine(vm_id: str, machine: MachineRecord | None, *, keeps_disk: bool = False, search: bool = False) -> None:
-    """End the processes of a VM.
+    """Kill the processes of a VM.
 
-    With `keeps_disk`, the process that removes the disk at the end of the lease stays. Without a record, or to `search`
-    for what the record does not know yet, they are found by the VM's id.
+    With `keeps_disk`, the process that removes the disk at the end of the lease is kept. Without a record, or with
+    `search` for processes that the record does not contain yet, they are found by the VM's id.
 
     Raises:
         PyroError: TIMEOUT if one survives SIGKILL.
@@ -111,15 +111,15 @@ def end_machine(vm_id: str, machine: MachineRecord | None, *, keeps_disk: bool =
 
 
 def _kill(pid: int, start_time: int, *, tree: bool = False) -> None:
-    # 0 stands for a process that is not known; to some system calls it would be ourselves.
+    # 0 means that the process is unknown; some system calls would interpret it as the calling process.
     if pid > 0:
         process.kill(pid, start_time, tree=tree)
 
 
 def processes_naming(vm_id: str) -> list[ProcessIdentity]:
-    """Return the processes in whose arguments the VM's id stands: its keeper, and what that started.
+    """Return the processes that have the VM's id in their arguments: its keeper, and that one's children.
 
-    A caller may name a VM in its arguments too, so only keepers count: their arguments say that they are.
+    Other processes may also have a VM's id in their arguments, so only keepers count, which are recognizable.
     """
     found: list[ProcessIdentity] = []
     for each in all_processes():
@@ -143,11 +143,11 @@ def _arguments(pid: int) -> list[str]:
 
 
 def discard_workspace(store: Store, paths: Paths, workspace: Workspace) -> None:
-    """End the workspace's VMs, remove its files, and forget it. It does not come back after a power cut.
+    """Kill the workspace's VMs, and durably remove its files and its record.
 
     Raises:
         PyroError: TIMEOUT if a process survives SIGKILL; PERMISSION and others. It is then `deleting`, and the next
-            attempt goes on from there.
+            attempt continues from there.
     """
     store.workspaces.update(
         workspace.id,
@@ -171,7 +171,7 @@ def discard_workspace(store: Store, paths: Paths, workspace: Workspace) -> None:
 
 
 def mark_deleted(paths: Paths, workspace_id: str) -> Path:
-    """Give a workspace's directory, durably, the name of one that is deleted, and return that name.
+    """Durably rename a workspace's directory to mark it as deleted, and return the new path.
 
     Raises:
         PyroError: PERMISSION and others.
@@ -184,7 +184,7 @@ def mark_deleted(paths: Paths, workspace_id: str) -> Path:
 
 
 def discard_vms(store: Store, paths: Paths, workspace_id: str, *, but: str = "") -> None:
-    """End and forget the VMs that were started for a workspace, but one.
+    """Kill the VMs that were started for a workspace, except `but`, and remove their records.
 
     Raises:
         PyroError: TIMEOUT if a process survives SIGKILL; BUSY, PERMISSION and others.
@@ -195,7 +195,7 @@ def discard_vms(store: Store, paths: Paths, workspace_id: str, *, but: str = "")
 
 
 def discard_vm_if_there(store: Store, paths: Paths, vm_id: str) -> None:
-    """End and forget a VM that another process may have removed already.
+    """Kill and remove a VM that another process may already have removed.
 
     Raises:
         PyroError: TIMEOUT if a process survives SIGKILL; BUSY, PERMISSION and others.
@@ -206,12 +206,12 @@ def discard_vm_if_there(store: Store, paths: Paths, vm_id: str) -> None:
             discard_vm(store, paths, vm)
 
 
-# A panic with its registers and its trace.
+# Enough for a kernel panic with its registers and trace.
 _CONSOLE_TAIL_BYTES = 4096
 
 
 def last_words(files: VmFiles, *, was_cut_off: bool = False) -> str:
-    """Return why the guest ended, with the end of what its console printed."""
+    """Return why the guest ended, with the end of its console output."""
     message = "the guest ended by itself"
     if was_cut_off:
         message = f"the guest was ended, since its sockets in {files.runtime} were removed"

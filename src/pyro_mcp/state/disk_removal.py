@@ -1,8 +1,8 @@
 """Remove directories with large disks without waiting for their blocks to be freed.
 
-The names go at once; the last descriptors of the files are left to a process that does nothing but exit, so that it is
-the one that waits. On a file system mounted with discard that takes longer than a restore. Nothing can be left behind:
-a file without a name and without a process is gone.
+The names are removed immediately; the last descriptors of the files are passed to a process that only exits, so that it
+waits instead of the caller. On a file system mounted with discard, freeing takes longer than a restore. Nothing can be
+left behind: a file without a name and without a descriptor no longer exists.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _SUFFIX = ".img"
 
 
 def remove_disks(path: Path) -> None:
-    """Remove a disk, or a directory with disks in it; nothing there is fine.
+    """Remove a disk, or a directory with disks in it, if it exists.
 
     Raises:
-        PyroError: PERMISSION and others, naming what could not be removed.
+        PyroError: PERMISSION and others, naming the path that could not be removed.
     """
     with ExitStack() as last, ExitStack() as held:
         fds: list[int] = []
@@ -38,11 +38,11 @@ def remove_disks(path: Path) -> None:
                     fds.append(fd)
         remove_tree(path)
         if fds:
-            # Without it, this process waits.
+            # If it can't be started, this process waits itself.
             with suppress(PyroError):
                 argv = ["/bin/sh", "-c", "read -r line"]
                 child = process.start(argv, env={}, stdin=process.PIPE, pass_fds=fds, detached=True)
-                # It ends at the end of its input: when this process has closed the files, not before.
+                # It exits at the end of its input, which comes after this process has closed the files.
                 last.callback(child.close)
 
 

@@ -1,6 +1,7 @@
-"""The names of all files that belong to a VM or a workspace on this host.
+"""The paths of all files of a VM or a workspace on this host.
 
-Files that a driver puts into the runtime directory (sockets, locks) are named there; the directory is removed whole.
+Files that a driver creates in the runtime directory (sockets, locks) are named there; the directory is removed as a
+whole.
 """
 
 from __future__ import annotations
@@ -13,30 +14,29 @@ from pyro_mcp.model.ids import parse_vm_id, parse_workspace_id
 STORE_LOCK = "store.lock"
 VM_LOCKS = "vms.lock"
 TEMPLATE_LOCKS = "templates.lock"
-# Stands for a baseline where there is none, so that one template fits every kind of VM.
+# The placeholder for a missing baseline, so that one template fits every kind of VM.
 BASELINE_PLACEHOLDER = "no-baseline.img"
-# The prefix of a deleted workspace's directory, and the suffix of a deleted snapshot's record: the rest is removed,
-# whatever the database says.
+# The prefix of a deleted workspace's directory, and the suffix of a deleted snapshot's record: these are removed
+# whatever the database contains.
 DELETED = "deleted-"
 DELETED_SUFFIX = ".deleted"
 UNFINISHED = "unfinished"
 
 
 class VmFiles:
-    """Where one VM has its files: `directory` until it is deleted, `runtime` only while it runs.
+    """The files of one VM: `directory` exists until it is deleted, `runtime` only while it is running.
 
-    root.img         the sparse disk that takes the guest's writes
-    workspace.img    the sparse disk of `/workspace`; a one-shot VM's stays empty
-    unfinished       an empty file, there while the VM has not started yet, or if it is of one run only: it may be
-                     removed
-    flush            how far the guest came with its disks when its keeper was told to end (see `unclean`)
-    console.log      the end of what the guest's console printed, written by the keeper at the end
+    root.img         the sparse disk for the guest's writes
+    workspace.img    the sparse disk of `/workspace`; empty for a one-shot VM
+    unfinished       an empty file that exists until the VM has started, or for a single run: the VM may be removed
+    flush            the progress of flushing the guest's disks when its keeper was told to end (see `unclean`)
+    console.log      the end of the guest's console output, written by the keeper at the end
     services/        the records of its services
-    vm.json          the copy of its row from which it is known again if the database is lost
+    vm.json          the copy of its row, used if the database is lost
     """
 
     def __init__(self, paths: Paths, vm_id: str) -> None:
-        """Name the files of a VM; an id that could lead elsewhere is refused."""
+        """Name the files of a VM. An invalid id is refused, since it could lead elsewhere."""
         self.vm_id = parse_vm_id(vm_id)
         self.directory = paths.vms / self.vm_id
         self.runtime = paths.runtime_vms / self.vm_id
@@ -50,24 +50,24 @@ class VmFiles:
 
 
 class WorkspaceFiles:
-    """Where one workspace has its files.
+    """The files of one workspace.
 
-    workspace.json           the copy of its row from which it is known again if the database is lost
-    unfinished               an empty file, there until its creation has been recorded: it may be removed
-    secrets.json             its secrets, with their values, for their owner's eyes only
-    baseline.img             its first `/workspace`, read-only (on the host itself: the directory `baseline`)
+    workspace.json           the copy of its row, used if the database is lost
+    unfinished               an empty file that exists until its creation is recorded: the workspace may be removed
+    secrets.json             its secrets with their values, readable only by their owner
+    baseline.img             its initial `/workspace`, read-only (with host compat: the directory `baseline`)
     snapshots/ID.img         (`snapshots/ID`)
     snapshots/ID.root.img    its root disk, if it has one
-    snapshots/ID.json        which snapshot that is
+    snapshots/ID.json        the record that identifies the snapshot
     lives/N/root.img         the disks of its Nth generation, which ends with a reset
     lives/N/workspace.img    (`lives/N/workspace`)
-    lives/N/life.json        which generation this is
-    lives/N/unfinished       there until a reset has made all that the generation needs
-    lives/N/commands/        the full output of commands whose output is long
+    lives/N/life.json        the record that identifies the generation
+    lives/N/unfinished       exists until a reset has created everything that the generation needs
+    lives/N/commands/        the full output of commands with long output
     """
 
     def __init__(self, paths: Paths, workspace_id: str) -> None:
-        """Name the files of a workspace; an id that could lead elsewhere is refused."""
+        """Name the files of a workspace. An invalid id is refused, since it could lead elsewhere."""
         self.workspace_id = parse_workspace_id(workspace_id)
         self.directory = paths.workspaces / self.workspace_id
         self.record = self.directory / "workspace.json"
@@ -83,11 +83,11 @@ class WorkspaceFiles:
         return self.snapshots / f"{snapshot_id}.img"
 
     def snapshot_root(self, snapshot_id: str) -> Path:
-        """Return the read-only root disk of a snapshot that has one."""
+        """Return a snapshot's read-only root disk, if it has one."""
         return self.snapshots / f"{snapshot_id}.root.img"
 
     def snapshot_tree(self, snapshot_id: str) -> Path:
-        """Return what stands for a snapshot's disk on the host itself."""
+        """Return the directory that replaces a snapshot's disk with host compat."""
         return self.snapshots / snapshot_id
 
     def snapshot_record(self, snapshot_id: str) -> Path:
@@ -99,7 +99,7 @@ class WorkspaceFiles:
         return self.life(number) / "life.json"
 
     def life_unfinished(self, number: int) -> Path:
-        """Return the empty file that marks a generation that was never used: it may be removed."""
+        """Return the empty file that marks a generation that was never used and may be removed."""
         return self.life(number) / UNFINISHED
 
     def life(self, number: int) -> Path:
@@ -107,7 +107,7 @@ class WorkspaceFiles:
         return self.lives / str(number)
 
     def root_disk(self, life: int) -> Path:
-        """Return the sparse disk that takes what the guest writes outside `/workspace`."""
+        """Return the sparse disk for the guest's writes outside `/workspace`."""
         return self.life(life) / "root.img"
 
     def workspace_disk(self, life: int) -> Path:
@@ -115,9 +115,9 @@ class WorkspaceFiles:
         return self.life(life) / "workspace.img"
 
     def workspace_tree(self, life: int) -> Path:
-        """Return what stands for `/workspace` on the host itself."""
+        """Return the directory that replaces the workspace disk with host compat."""
         return self.life(life) / "workspace"
 
     def commands(self, life: int) -> Path:
-        """Return the directory of whole outputs."""
+        """Return the directory of full command outputs."""
         return self.life(life) / "commands"

@@ -1,10 +1,10 @@
-"""The journal of a workspace: the commands that were run in it, and other events that a reviewer wants to see.
+"""The journal of a workspace: its commands, and other events that are relevant to a reviewer.
 
-One sequence numbers the rows of both tables. The time of the last activity is set here too, as it nearly always changes
-with them. The database keeps only the beginning and the end of a command's output; all of it, up to a bound, is in
+Both tables share one sequence of numbers. The time of the last activity is also set here, since it usually changes with
+them. The database keeps only the beginning and the end of a command's output; the whole output, up to a limit, is in
 files.
 
-A reset clears the journal but not the sequence, so that no number is used twice.
+A reset clears the journal but not the sequence, so that no number is reused.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Of commands before the last so many, less of the output is kept: a journal must not grow with a workspace's age.
+# Less output is kept for commands before the last RECENT_COMMANDS, so that old workspaces don't grow without limit.
 RECENT_COMMANDS = 1000
 _OLD_TEXT_CHARS = 1024
-# These do not change a workspace and are no activity, though a reviewer wants to know of them.
+# Events that don't change the workspace and don't count as activity, but are relevant to a reviewer.
 _QUIET = {ReviewKind.EXPORT}
 
 _ACTIVE = """
@@ -48,7 +48,7 @@ _UPDATE = (
     f"UPDATE commands SET {', '.join(f'{name} = :{name}' for name in _FIELDS)}"  # noqa: S608
     " WHERE workspace_id = :workspace_id AND seq = :seq"
 )
-# A damaged counter begins again; a row with the same number is then replaced.
+# A damaged counter restarts; a row with the same number is then replaced.
 _NEXT_SEQ = """
 UPDATE workspaces SET last_seq = 1 + CASE WHEN last_seq BETWEEN 0 AND 9007199254740992 THEN last_seq ELSE 0 END
 WHERE id = ? RETURNING last_seq
@@ -63,7 +63,7 @@ WHERE workspace_id = :workspace_id AND seq = :seq
 
 
 def note_activity(store: Store, clock: Clock, workspace_id: str, *, event: ReviewEvent | None = None) -> None:
-    """Record the use of a workspace, which renews its time to live, and an event about it.
+    """Record the use of a workspace, which renews its time to live, and optionally an event.
 
     Raises:
         PyroError: NO_SPACE, BUSY and others of the store.
@@ -79,12 +79,12 @@ def note_activity(store: Store, clock: Clock, workspace_id: str, *, event: Revie
 
 
 def be_active(connection: sqlite3.Connection, workspace_id: str, clock: Clock) -> None:
-    """Move the moment of the last activity, inside the caller's transaction."""
+    """Update the time of the last activity, inside the caller's transaction."""
     connection.execute(_ACTIVE, {"id": workspace_id, "now": clock.wall_s(), "boottime": clock.boottime_s()})
 
 
 def put_event(connection: sqlite3.Connection, workspace_id: str, event: ReviewEvent, clock: Clock) -> None:
-    """Record an event, inside the caller's transaction. A workspace that is gone has no journal any more."""
+    """Record an event, inside the caller's transaction, unless the workspace no longer exists."""
     seq = _next_seq(connection, workspace_id)
     if seq:
         connection.execute(
@@ -119,7 +119,7 @@ def begin_command(store: Store, workspace_id: str, record: CommandRecord) -> int
 
 
 def end_command(store: Store, clock: Clock, workspace_id: str, record: CommandRecord) -> None:
-    """Record how a command ended. A command of a generation that is over is forgotten, and stays so.
+    """Record how a command ended. Commands of an earlier generation are not recorded again.
 
     Raises:
         PyroError: NO_SPACE, BUSY and others of the store.
@@ -145,19 +145,19 @@ def end_command(store: Store, clock: Clock, workspace_id: str, record: CommandRe
 
 
 def commands_of(store: Store, workspace_id: str) -> list[CommandRecord]:
-    """Return the commands that were run since the last reset, oldest first."""
+    """Return the commands since the last reset, oldest first."""
     query = "SELECT * FROM commands WHERE workspace_id = ? ORDER BY seq"
     return _readable(store.database.rows(query, workspace_id), CommandRecord)
 
 
 def events_of(store: Store, workspace_id: str) -> list[ReviewEvent]:
-    """Return what happened since the last reset, oldest first."""
+    """Return the events since the last reset, oldest first."""
     query = "SELECT * FROM events WHERE workspace_id = ? ORDER BY seq"
     return _readable(store.database.rows(query, workspace_id), ReviewEvent)
 
 
 def _readable(rows: list[sqlite3.Row], kind: type[T]) -> list[T]:
-    """Return what the rows stand for; a damaged one is left out, as no work depends on it."""
+    """Return the records of the rows, skipping damaged ones, on which nothing depends."""
     found: list[T] = []
     for row in rows:
         with suppress(PyroError):

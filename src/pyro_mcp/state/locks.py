@@ -1,15 +1,14 @@
-"""Locks between processes for things that come and go, such as VMs, workspaces and templates.
+"""Named locks between processes for short-lived objects, such as VMs, workspaces and templates.
 
-Locks go by name, any number of them in one file that never grows and is never removed. A name is a byte of the file,
-chosen by hashing it, and the lock is an open file description lock on it (fcntl(2), F_OFD_SETLK): the kernel releases
-it however the holder ends, threads exclude each other too, and no lock file per thing is left behind. Every wait is
-bounded.
+All locks share one file, which never grows and is never removed. A name is hashed to a byte of the file, and the lock
+is an open file description lock on that byte (fcntl(2), F_OFD_SETLK): the kernel releases it when the holder ends for
+any reason, it also excludes other threads, and no lock file per object is left behind. Every wait is bounded.
 
 Reads and commands do not take a VM's lock. A workspace has two:
 
-    life    held by the one verb that starts, stops, resets, deletes or takes a snapshot
-    use     shared by all who use the guest; held alone by the verb that ends it when its time is up, so that no time to
-            live runs out in the middle of something. Taken before `life` where both are needed.
+    life    held while a verb starts, stops, resets or deletes the workspace, or takes a snapshot
+    use     shared by all users of the guest; exclusive while the guest is ended because its time to live has expired,
+            so that it never expires while in use. If both are needed, it is taken before `life`.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ def named_lock(
     waiting_for: str,
     holder: Callable[[], str] | None = None,
 ) -> Generator[None]:
-    """Hold the lock `name` of the lock file `path`, made if missing. With a timeout of 0 it is tried once.
+    """Hold the lock `name` in the lock file `path`, created if missing. With a timeout of 0 it is tried once.
 
-    Two names share a lock by chance once in 2^62 pairs; then one waits for the other, nothing worse.
+    The probability that two names share a byte is 2^-62; one would then just wait for the other.
 
     Raises:
-        PyroError: BUSY, with what `holder` says about who has it; PERMISSION and others.
+        PyroError: BUSY, with the description of the holder from `holder`; PERMISSION and others.
     """
     with closing_fd(_open(path)) as fd:
         request = struct.pack(_FLOCK, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, os.SEEK_SET, _byte_of(name), 1, 0)
@@ -68,7 +67,7 @@ def _open(path: Path) -> int:
 
 
 def _byte_of(name: str) -> int:
-    # FNV-1a: names are ours, not an attacker's, and hashlib costs five milliseconds to import.
+    # FNV-1a: names are not chosen by an attacker, and importing hashlib takes five milliseconds.
     byte = 0xCBF29CE484222325 & _LAST_BYTE
     for octet in name.encode():
         byte = ((byte ^ octet) * 0x100000001B3) & _LAST_BYTE
@@ -91,15 +90,15 @@ def _take(
         raise lock_is_held(waiting_for, holder() if holder is not None else "", timeout_s)
 
 
-# Longer than any start or stop takes once its template is there.
+# Longer than any start or stop takes once its template exists.
 LOCK_TIMEOUT_S = 45.0
 
 
 def vm_lock(paths: Paths, vm_id: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> AbstractContextManager[None]:
-    """Hold the right to change the state of a VM, or of a workspace.
+    """Hold the lock for changing the state of a VM or workspace.
 
     Raises:
-        PyroError: BUSY if another process keeps it for longer than `timeout_s`.
+        PyroError: BUSY if another process holds it for longer than `timeout_s`.
     """
     return named_lock(paths.state / VM_LOCKS, vm_id, timeout_s=timeout_s, waiting_for=vm_id)
 
@@ -110,7 +109,7 @@ workspace_lock = vm_lock
 def using_workspace(
     paths: Paths, workspace_id: str, *, alone: bool = False, timeout_s: float = LOCK_TIMEOUT_S
 ) -> AbstractContextManager[None]:
-    """Keep the workspace's guest from being ended because its time is up; `alone`: while it is being ended for that.
+    """Keep the workspace's guest from expiring within the block; with `alone`, exclude all its users instead.
 
     Raises:
         PyroError: BUSY.

@@ -1,6 +1,6 @@
-"""The place for files that can't be used and are not known to be garbage: nothing in it is removed but by a person.
+"""The quarantine for files that are unusable but not known to be garbage. Only the user removes them.
 
-Everything that reconciling can neither use nor prove to be unfinished or deleted is moved there. `doctor` lists it.
+Reconciling moves everything there that it can neither use nor recognize as unfinished or deleted. `doctor` lists it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pyro_mcp.errors import from_os_error
 from pyro_mcp.host.durable import fsync_dir
 from pyro_mcp.host.paths import Paths, ensure_private_dir
 
-# Where versions before this directory existed left a workspace.
+# The prefix with which earlier versions, without this directory, marked an unusable workspace.
 _EARLIER = "unusable-"
 
 
 def quarantine(paths: Paths, path: Path, label: str) -> Path | None:
-    """Move a file or directory into quarantine, and return where it is now; None if it does not exist.
+    """Move a file or directory into quarantine, and return its new path, or None if it does not exist.
 
     Raises:
         PyroError: PERMISSION and others.
@@ -42,7 +42,7 @@ def quarantine(paths: Paths, path: Path, label: str) -> Path | None:
 
 
 def quarantined(paths: Paths) -> list[Path]:
-    """Return what is in quarantine, oldest first."""
+    """Return the contents of the quarantine, oldest first."""
     found: list[Path] = []
     with suppress(OSError):
         found += paths.quarantine.iterdir()

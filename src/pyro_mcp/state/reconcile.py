@@ -1,9 +1,9 @@
 """Reconcile the store with reality, at the start of each operation.
 
-VMs whose time is up, whose owner died or whose machine ended are dealt with, and directories and rows without each
-other; workspaces that need it are handed to `workspace_reconcile`. Anything that another process holds locked, names
-that are not ours, and processes that are not surely a VM's are left alone. With nothing to do it costs two queries and
-four directory listings.
+This handles VMs that have expired, whose owner died or whose machine ended, and directories without rows or vice versa;
+workspaces are passed to `workspace_reconcile` if necessary. Objects locked by another process, unknown names, and
+processes that do not certainly belong to a VM are not touched. If there is nothing to do, it costs two queries and four
+directory listings.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ if TYPE_CHECKING:
     Watch = Callable[[Workspace, Vm], None]
 
 _STABLE = {"stopped", "failed"}
-# A process that was killed keeps its locks until its last thread is out of the kernel, and one may be syncing a disk.
+# A killed process keeps its locks until its last thread has left the kernel, and one may be syncing a disk.
 _DYING_S = 1.0
 
 
 def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None], watch: Watch) -> list[str]:
-    """Make the store agree with what runs and lies on the disk; return the ids of VMs that were deleted.
+    """Make the store consistent with running processes and files; return the ids of the deleted VMs.
 
-    `watch` replaces a killed process that ends a workspace's VM when its time is up. Anything that another process has
-    locked, or that fails, is left for the next time; failures are reported to `notice`.
+    `watch` restarts the watcher of a workspace's VM if it was killed. Anything that another process has locked, or that
+    fails, is left for the next time; failures are reported to `notice`.
 
     Raises:
-        PyroError: the store itself can't be used.
+        PyroError: if the store itself can't be used.
     """
     store.refresh()
     reap_detached()
@@ -65,10 +65,10 @@ def reconcile(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], 
 
 
 def restore_workspaces(store: Store, paths: Paths, clock: Clock, notice: Callable[[str], None], watch: Watch) -> None:
-    """Restore the records of workspaces that can't be read; reconciling does not find them.
+    """Restore unreadable records of workspaces, which `reconcile` does not find.
 
     Raises:
-        PyroError: the store itself can't be used.
+        PyroError: if the store itself can't be used.
     """
     _Reconciliation(store, paths, clock, notice, watch).restore_damaged()
 
@@ -101,7 +101,7 @@ class _Reconciliation:
         return deleted
 
     def _attempt(self, step: Callable[[str], bool], vm_id: str, *, timeout_s: float = 0) -> bool:
-        """Do one step under the VM's lock; a fault in one VM keeps nobody from looking after the others."""
+        """Run one step under the VM's lock. A failure does not keep the others from being reconciled."""
         try:
             with vm_lock(self.paths, vm_id, timeout_s=timeout_s):
                 return step(vm_id)
@@ -151,21 +151,21 @@ class _Reconciliation:
         return True
 
     def _needs_something(self, row: sqlite3.Row, vm: Vm | None) -> bool:
-        """Return whether a workspace has to be settled."""
+        """Return whether a workspace needs to be settled."""
         if row["owner_pid"] is not None:
             return not _owner_lives(row)
         if row["state"] in _STABLE:
             return False
         if row["state"] != "started" or vm is None or vm.machine is None or not is_running(vm.machine):
             return True
-        # Overdue, by so much that what watches over it must be dead: it takes care of the rest.
+        # Overdue by so much that its watcher, which normally handles expiry, must be dead.
         return row["boot_id"] == self.clock.boot_id() and self.clock.boottime_s() >= row["deadline_boottime_s"]
 
     def _judge(self, vm: Vm, *, is_claimed: bool) -> Verdict:
         return judge(vm, self.clock, is_alive=is_alive, is_running=is_running, is_claimed=is_claimed)
 
     def _settle(self, vm_id: str) -> bool:
-        """Do what the VM needs, judging it again now that no other process can change it."""
+        """Do what the VM needs, after judging it again under its lock."""
         vm = self.store.vms.find(vm_id)
         if vm is None:
             return False
@@ -185,7 +185,7 @@ class _Reconciliation:
                 self._stopped(vm, StopReason.USER)
             case Verdict.MARK_LOST:
                 was_cut_off = is_cut_off(vm.machine)
-                # Its keeper may still be writing the console's end and removing what goes with the VMM.
+                # Its keeper may still be writing the end of the console and cleaning up.
                 end_machine(vm.id, vm.machine, keeps_disk=True)
                 remove_tree(VmFiles(self.paths, vm.id).runtime)
                 rebooted = vm.machine is not None and vm.machine.boot_id != boot_id()
@@ -195,7 +195,7 @@ class _Reconciliation:
         return False
 
     def _stopped(self, vm: Vm, reason: StopReason, *, was_cut_off: bool = False) -> None:
-        # The machine stays recorded: its keeper waits for the end of the lease, to remove the disk then.
+        # The machine stays recorded: its keeper removes the disk at the end of the lease.
         files = VmFiles(self.paths, vm.id)
         error = last_words(files, was_cut_off=was_cut_off) if reason is StopReason.LOST else ""
         self.store.vms.update(
@@ -205,21 +205,21 @@ class _Reconciliation:
 
     def _drop_damaged(self, vm_id: str) -> bool:
         self.store.vms.delete(vm_id)
-        self.notice(f"the record of {vm_id[:40]!r} was damaged: it is restored from its copy if that is whole")
+        self.notice(f"the record of {vm_id[:40]!r} was damaged: it is restored from its copy if that is intact")
         return not is_vm_id(vm_id) or self._settle_stray(vm_id)
 
     def _settle_stray(self, vm_id: str) -> bool:
-        """Restore a VM without a row if its copy describes one; otherwise remove it, or move its disks to quarantine.
+        """Restore a VM without a row from its copy; otherwise remove it, or move its disks to quarantine.
 
-        Rows are written before directories are made and deleted after those are removed, so this is for a database that
-        was lost, or a removal that its maker did not live to finish.
+        Rows are written before directories are created and deleted after these are removed, so this happens only if the
+        database was lost, or a removal was interrupted.
         """
         if self.store.vms.find(vm_id) is not None:
             return False
         files = VmFiles(self.paths, vm_id)
         vm = read_copy(files)
         if vm is not None and vm.workspace_id:
-            # Which VMs workspaces claim is known once the workspaces are restored.
+            # Workspaces' claims are known only after the workspaces are restored.
             if self.store.is_claimed(vm_id):
                 self.store.vms.insert(vm)
                 return False
@@ -253,22 +253,22 @@ class _Reconciliation:
 
 
 def undo_start(store: Store, paths: Paths, vm: Vm, error: str = "") -> None:
-    """Take back a start that did not come to its end: the VM is again what it was before, or failed with `error`.
+    """Undo an incomplete start: the VM returns to its previous state, or becomes failed with `error`.
 
-    The caller holds the VM's lock. Until a start has succeeded the row holds the machine of the one before, if any.
+    The caller holds the VM's lock. Until a start has succeeded, the row contains the previous machine, if any.
     """
     was_stopped = vm.stop_reason is not None
     end_machine(vm.id, vm.machine, keeps_disk=was_stopped, search=True)
     files = VmFiles(paths, vm.id)
     remove_tree(files.runtime)
     if not was_stopped:
-        # A VM that never ran has at most half a copy of the template's disk.
+        # A VM that never ran has at most an incomplete copy of the template's disk.
         remove_tree(files.directory)
     fault_point("start.undone")
     before = VmState.STOPPED if was_stopped else VmState.CREATED
 
     def undone(now: Vm) -> Vm:
-        # Recorded as started already: then an interrupt came between that and the end of the start.
+        # It may already be recorded as started, if an interrupt came between that and the end of the start.
         state = VmState.FAILED if error or now.state is not VmState.STARTING else before
         return replace(now, state=state, stop_reason=vm.stop_reason, owner=None, machine=vm.machine, last_error=error)
 
@@ -286,7 +286,7 @@ def _done(nothing: None) -> bool:
 
 
 class Verdict(StrEnum):
-    """Name what a VM needs."""
+    """What a VM needs."""
 
     LEAVE = "leave"
     DELETE = "delete"
@@ -305,9 +305,9 @@ def judge(
 ) -> Verdict:
     """Return what to do with a VM, given which processes are alive.
 
-    A VM whose time is up goes, whichever process has it. One on which a living process works is left to that. Half-done
-    work of a dead process is undone or finished; a VM whose one command was cut off goes, as after every command.
-    The VM of a workspace that claims it is the workspace's matter; one that none claims, or not any more, goes.
+    An expired VM is removed, whichever process owns it. A VM owned by a living process is not touched. Unfinished work
+    of a dead process is undone or completed; a one-shot VM is removed even if its command was interrupted. A VM claimed
+    by its workspace is handled with the workspace; if it is no longer claimed, it is removed.
     """
     if vm.workspace_id:
         lives = is_claimed or (vm.owner is not None and is_alive(vm.owner))

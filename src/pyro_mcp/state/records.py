@@ -1,6 +1,6 @@
-"""Records as flat rows: for the database, and for the copies of VMs and workspaces in their directories.
+"""Convert records to and from flat rows, for the database and for the copies of VMs and workspaces.
 
-A row that is not what this version writes is reported as damaged; the others load.
+A row that this version would not write is reported as damaged, without affecting others.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ Value = str | int | float | None
 T = TypeVar("T")
 R = TypeVar("R", Vm, Workspace)
 
-# SQLite holds any number of 64 bits; no count comes near.
+# SQLite stores any 64-bit number, but no count comes near that.
 _MAX_NUMBER = 2**53
-# Fields whose own fields are columns, and what the names of these begin with.
+# Fields that are flattened into columns, with the prefix of the column names.
 _PARTS: Mapping[str, tuple[str, type[Any]]] = {
     "base": ("base_", BaseImage),
     "shape": ("", Shape),
     "lease": ("", Lease),
     "owner": ("owner_", Owner),
 }
-# Fields that are JSON in their column. Arguments may hold what is no UTF-8; JSON says it in ASCII.
+# Fields that are stored as JSON, which encodes arguments that are not UTF-8 in ASCII.
 _JSON = frozenset({"variables", "machine", "network", "labels", "seed", "secrets", "command", "cwd", "summary"})
 
 
 def to_row(record: Any) -> dict[str, Value]:  # noqa: ANN401 - any record
-    """Return a record as a row: column names and plain values."""
+    """Return a record as a row of column names and plain values."""
     row: dict[str, Value] = {}
     for name in (each.name for each in fields(record)):
         value = getattr(record, name)
@@ -50,7 +50,7 @@ def to_row(record: Any) -> dict[str, Value]:  # noqa: ANN401 - any record
 
 
 def columns(kind: type[Any]) -> list[str]:
-    """Return the names of the columns that a record of this kind has."""
+    """Return the column names of this kind of record."""
     found: list[str] = []
     for each in fields(kind):
         found += [column for column, _ in _columns_of(each.name)] if each.name in _PARTS else [each.name]
@@ -58,7 +58,7 @@ def columns(kind: type[Any]) -> list[str]:
 
 
 def from_row(kind: type[T], row: Mapping[str, object]) -> T:
-    """Return the record of this kind that a row stands for; columns that are not known are left alone.
+    """Return the record of this kind from a row, ignoring unknown columns.
 
     Raises:
         PyroError: CORRUPT.
@@ -70,19 +70,19 @@ def from_row(kind: type[T], row: Mapping[str, object]) -> T:
 
 
 def vm_from_row(row: Mapping[str, object]) -> Vm:
-    """Return the VM that a row stands for.
+    """Return the VM of a row.
 
     Raises:
-        PyroError: CORRUPT, naming the VM where its id can be read.
+        PyroError: CORRUPT, naming the VM if its id is readable.
     """
     return _named(Vm, row, "VM", "It is removed, with what is left of that VM.")
 
 
 def workspace_from_row(row: Mapping[str, object]) -> Workspace:
-    """Return the workspace that a row stands for; columns that are not known are left alone.
+    """Return the workspace of a row, ignoring unknown columns.
 
     Raises:
-        PyroError: CORRUPT, naming the workspace where its id can be read.
+        PyroError: CORRUPT, naming the workspace if its id is readable.
     """
     return _named(Workspace, row, "workspace")
 
@@ -97,7 +97,7 @@ def _named(kind: type[R], row: Mapping[str, object], what: str, hint: str = "") 
             if record.vm_id:
                 parse_vm_id(record.vm_id)
             if record.life < 1:
-                raise PyroError(ErrorCode.CORRUPT, f"{record.life} is no generation")
+                raise PyroError(ErrorCode.CORRUPT, f"{record.life} is not a generation")
     except PyroError as error:
         named = f"the record of the {what} {str(row.get('id', '?'))[:40]!r}"
         raise PyroError(ErrorCode.CORRUPT, f"{named} is damaged: {error.message}", hint=hint) from error
@@ -110,7 +110,7 @@ def _from_row(kind: type[T], row: Mapping[str, object]) -> T:
         if name in _PARTS:
             found = [row[column] for column, _ in _columns_of(name)]
             values[name] = read(None if found[0] is None else found)
-        # Copies that an earlier version wrote do not have all.
+        # Copies written by earlier versions lack some columns.
         elif name in row:
             value = row[name]
             if isinstance(value, int) and value > _MAX_NUMBER:

@@ -1,6 +1,6 @@
-"""The database's tables, one version after the other.
+"""The database's tables, as a sequence of migrations.
 
-A released version never changes: each entry of `MIGRATIONS` takes the database from the version of its index to the
+A released version never changes: each entry of `MIGRATIONS` migrates the database from the version of its index to the
 next; columns are added (optional), never renamed.
 """
 
@@ -98,7 +98,7 @@ CREATE TABLE snapshots (
 ) STRICT, WITHOUT ROWID
 """
 
-# Texts that a guest wrote can be long, so the rows lie outside the index. Values that may hold any bytes are JSON.
+# Guests' texts can be long, so rows are stored outside the index. Values that may contain any bytes are JSON.
 _COMMANDS = """
 CREATE TABLE commands (
     workspace_id TEXT NOT NULL,
@@ -137,12 +137,12 @@ CREATE TABLE events (
 ) STRICT
 """
 
-# Names and where the values came from; never the values.
+# The names and sources of secrets, never their values.
 _SECRETS_OF_WORKSPACES = "ALTER TABLE workspaces ADD COLUMN secrets TEXT NOT NULL DEFAULT '[]'"
 
 # Names need not be unique.
 _SHARED_NAMES = "DROP INDEX workspace_names"
-# NULL: of /workspace alone.
+# NULL: a snapshot of only /workspace.
 _ROOTS_OF_SNAPSHOTS = "ALTER TABLE snapshots ADD COLUMN root_size_bytes INTEGER"
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -156,9 +156,9 @@ VERSION = len(MIGRATIONS)
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Take the tables from `version` to the newest, inside the caller's transaction."""
+    """Migrate the tables from `version` to the newest, inside the caller's transaction."""
     for statements in MIGRATIONS[version:]:
         for statement in statements:
             connection.execute(statement)
-    # A pragma takes no parameters; the version is a number of ours.
+    # A pragma accepts no parameters; the version is our own constant.
     connection.execute(f"PRAGMA user_version = {VERSION:d}")

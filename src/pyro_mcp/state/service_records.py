@@ -1,6 +1,6 @@
-"""Records of a workspace's services: one small file each, in the directory of their VM, with which they go.
+"""Records of a workspace's services: a small file for each, in the directory of their VM, removed with it.
 
-It also ends the processes that forward published ports.
+Also ends the processes that forward published ports.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ServiceRecords:
         self._directory = files.services
 
     def all(self) -> list[Service]:
-        """Return every service, the one that was started first at the front."""
+        """Return all services, in the order of their start."""
         try:
             names = os.listdir(self._directory)
         except FileNotFoundError:
@@ -42,7 +42,7 @@ class ServiceRecords:
         return sorted((each for each in found if each is not None), key=lambda each: (each.started_at, each.name))
 
     def find(self, name: str) -> Service | None:
-        """Return a service, or None if there is none, or its record is damaged."""
+        """Return a service, or None if it does not exist or its record is damaged."""
         try:
             with open(self._path(name), "rb") as file:
                 return from_json(Service, json.loads(file.read(_MAX_RECORD_BYTES)))
@@ -50,7 +50,7 @@ class ServiceRecords:
             return None
 
     def put(self, service: Service) -> None:
-        """Record a service, in place of any of its name.
+        """Record a service, replacing any with the same name.
 
         Raises:
             PyroError: NO_SPACE, PERMISSION.
@@ -58,13 +58,13 @@ class ServiceRecords:
         ensure_private_dir(self._directory)
         path = self._path(service.name)
         fresh = path.with_suffix(".new")
-        # Not synced to the disk: after a crash of the host, there is no VM that it could be about.
+        # Not synced: after a crash of the host, its VM is no longer running.
         with os_errors(f"record the service {service.name}"):
             fresh.write_bytes(json.dumps(to_json(service)).encode())
             os.replace(fresh, path)
 
     def update(self, name: str, run: str, change: Callable[[Service], Service]) -> Service | None:
-        """Replace a record by what `change` makes of it, if it still is of that run; return what is there then.
+        """Apply `change` to a record if it is still the same run; return the current record.
 
         Raises:
             PyroError: NO_SPACE, PERMISSION, BUSY.
@@ -86,7 +86,7 @@ class ServiceRecords:
 
     @contextmanager
     def locked(self) -> Generator[None]:
-        """Keep other processes from changing records meanwhile.
+        """Lock the records against changes by other processes.
 
         Raises:
             PyroError: BUSY, TIMEOUT.
@@ -100,7 +100,7 @@ class ServiceRecords:
 
 
 def end_publishers(files: VmFiles) -> None:
-    """End the processes that carry published ports of a VM's services.
+    """End the processes that forward published ports of a VM's services.
 
     Raises:
         PyroError: TIMEOUT if one survives SIGKILL.
@@ -110,7 +110,7 @@ def end_publishers(files: VmFiles) -> None:
 
 
 def end_publisher(service: Service) -> None:
-    """End the process that carries a service's published ports, if there is one.
+    """End the process that forwards a service's published ports, if there is one.
 
     Raises:
         PyroError: TIMEOUT if it survives SIGKILL.
@@ -121,7 +121,7 @@ def end_publisher(service: Service) -> None:
 
 
 def is_published(service: Service) -> bool:
-    """Return whether the process that carries a service's ports is there."""
+    """Return whether the process that forwards a service's ports is running."""
     publisher = service.publisher
     return (
         publisher is not None and ProcessIdentity(publisher.pid, publisher.start_time, publisher.boot_id).is_running()

@@ -1,6 +1,6 @@
-"""The state store: the VMs and workspaces of this user, shared by all processes, and which process works on which.
+"""The state store: the VMs and workspaces of this user, shared by all processes, with their owning processes.
 
-Acting on machines is left to `reconcile`.
+It only stores records: `reconcile` acts on machines.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Store(Closing):
     """The open state store. A context manager."""
 
     def __init__(self, paths: Paths, notice: Callable[[str], None]) -> None:
-        #: For tables of other modules too.
+        #: Also used by the tables of other modules.
         self.database = Database(paths.database, notice)
         self.vms = VmTable(self.database)
         self._workspaces: WorkspaceTable | None = None
 
     @property
     def workspaces(self) -> WorkspaceTable:
-        """Return the workspaces' table, loaded at the first use: one-shot VMs do without it."""
+        """Return the workspaces' table, loaded on first use, since one-shot VMs don't need it."""
         if self._workspaces is None:
             from pyro_mcp.state.workspaces import WorkspaceTable
 
@@ -46,19 +46,19 @@ class Store(Closing):
         return self._workspaces
 
     def attention_rows(self) -> list[sqlite3.Row]:
-        """Return of each workspace what tells whether it needs anything."""
+        """Return the columns of each workspace that show whether it needs anything."""
         return self.database.rows(_GLANCE)
 
     def is_claimed(self, vm_id: str) -> bool:
-        """Return whether a workspace names this VM as its own."""
+        """Return whether a workspace claims this VM."""
         return bool(self.database.rows("SELECT 1 FROM workspaces WHERE vm_id = ?", vm_id))
 
     def close(self) -> None:
-        """Close the database; may be called again."""
+        """Close the database. May be called repeatedly."""
         self.database.close()
 
     def refresh(self) -> None:
-        """Follow the database if another process has replaced it."""
+        """Reopen the database if another process has replaced it."""
         self.database.refresh()
 
 
@@ -66,11 +66,11 @@ def this_process() -> Owner:
     """Return this process as an owner."""
     identity = ProcessIdentity.of(os.getpid())
     if identity is None:
-        # /proc is not mounted, or hides even ourselves: nobody could tell that we live.
+        # /proc is not mounted, or hides this process: other processes can't determine whether it is alive.
         return Owner(os.getpid(), 0, "")
     return Owner(identity.pid, identity.start_time, identity.boot_id)
 
 
 def is_alive(owner: Owner) -> bool:
-    """Return whether the owner's process, of this boot, still runs."""
+    """Return whether the owner's process is still running, in this boot."""
     return ProcessIdentity(owner.pid, owner.start_time, owner.boot_id).is_running()

@@ -1,7 +1,7 @@
-"""A table of records that have an id and a state.
+"""A table of records with an id and a state.
 
-A change reads and writes in one transaction, so that no update of another process is lost. Transitions that the model
-does not have are refused.
+A change reads and writes in one transaction, so that concurrent updates are not lost. Illegal state transitions are
+refused.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Also = Callable[[sqlite3.Connection], object]
 class Table(Generic[Record]):
     """The records of the table `name`.
 
-    `read` makes a record from its row, `missing` the error where there is none, `check` the one for a state that may
-    not follow, and `order` says which comes first.
+    `read` converts a row to a record, `missing` returns the error for a missing record, `check` raises for an illegal
+    transition, and `order` is the sort key.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Table(Generic[Record]):
         self._update = f"UPDATE {name} SET {', '.join(f'{each} = :{each}' for each in names[1:])} WHERE id = :id"  # noqa: S608
 
     def insert(self, record: Record, *, also: Also | None = None) -> Record:
-        """Record a new one; `also` is done in the same transaction.
+        """Insert a new record; `also` runs in the same transaction.
 
         Raises:
-            PyroError: CONFLICT if its id already exists; what `also` raises.
+            PyroError: CONFLICT if its id already exists; the errors of `also`.
         """
 
         def transaction(connection: sqlite3.Connection) -> None:
@@ -65,7 +65,7 @@ class Table(Generic[Record]):
         return record
 
     def insert_in(self, connection: sqlite3.Connection, record: Record) -> None:
-        """Record a new one, inside the caller's transaction.
+        """Insert a new record, inside the caller's transaction.
 
         Raises:
             PyroError: CONFLICT if its id already exists.
@@ -73,7 +73,7 @@ class Table(Generic[Record]):
         try:
             connection.execute(self._insert, to_row(record))
         except sqlite3.IntegrityError as error:
-            raise PyroError(ErrorCode.CONFLICT, f"{record.id} is recorded already") from error
+            raise PyroError(ErrorCode.CONFLICT, f"{record.id} already exists") from error
 
     def find(self, record_id: str) -> Record | None:
         """Return a record, or None.
@@ -95,7 +95,7 @@ class Table(Generic[Record]):
         return record
 
     def all(self) -> tuple[list[Record], list[str]]:
-        """Return every record in order, and the ids of those that are damaged."""
+        """Return all records in order, and the ids of damaged ones."""
         records: list[Record] = []
         damaged: list[str] = []
         for row in map(dict[str, object], self._database.rows(self._all)):
@@ -108,13 +108,12 @@ class Table(Generic[Record]):
     def update(
         self, record_id: str, change: Callable[[Record], Record], *, also: Also | None = None, durable: bool = False
     ) -> Record:
-        """Replace a record by what `change` makes of it, and return that; both functions may be called twice.
+        """Replace a record by the result of `change`, and return that. Both functions may be called twice.
 
         A `durable` change survives a power cut once this returns.
 
         Raises:
-            PyroError: NOT_FOUND; CONFLICT if the state that `change` gave may not follow; what `change` and `also`
-                raise.
+            PyroError: NOT_FOUND; CONFLICT for an illegal state transition; the errors of `change` and `also`.
         """
 
         def transaction(connection: sqlite3.Connection) -> Record:
@@ -126,7 +125,7 @@ class Table(Generic[Record]):
         return self._database.write(transaction, durable=durable)
 
     def update_in(self, connection: sqlite3.Connection, record_id: str, change: Callable[[Record], Record]) -> Record:
-        """Do the same inside the caller's transaction.
+        """Like `update`, inside the caller's transaction.
 
         Raises:
             PyroError: as `update`.

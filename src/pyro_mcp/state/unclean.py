@@ -1,4 +1,4 @@
-"""The warning about a workspace whose guest ended without writing its disks, and the note that says whether it did."""
+"""Warn about a workspace whose guest ended without flushing its disks, and note on disk whether it flushed them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pyro_mcp.host.durable import atomic_write
 
-# Linux writes what is dirty for 30 s, looks for it each 5 s, and ext4 commits each 5 s.
+# Linux writes pages that have been dirty for 30 s, checks every 5 s, and ext4 commits every 5 s.
 WRITEBACK_S = 40.0
 
 
 class Flush(StrEnum):
-    """Say what came of a guest's flush when its keeper was told to end, as when the host shuts down."""
+    """The result of flushing a guest's disks when its keeper was told to end, for example at host shutdown."""
 
     NONE = ""
     BEGUN = "begun"
@@ -21,7 +21,7 @@ class Flush(StrEnum):
 
 
 def note_flush(path: Path, flush: Flush) -> None:
-    """Note it durably: the host may be about to end.
+    """Write the note durably, since the host may be shutting down.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -30,7 +30,7 @@ def note_flush(path: Path, flush: Flush) -> None:
 
 
 def flush_of(path: Path) -> Flush:
-    """Return what the note says, NONE if there is none."""
+    """Return the result from the note, or NONE if there is no note."""
     try:
         return Flush(path.read_text("ascii"))
     except (OSError, ValueError):
@@ -38,7 +38,7 @@ def flush_of(path: Path) -> Flush:
 
 
 def unclean_end(what: str, workspace_disk: Path) -> str:
-    """Return `what` happened, and since when changes may be missing: a while before the disk was last written to."""
+    """Return `what` happened, and since when changes may be missing: WRITEBACK_S before the disk's last write."""
     try:
         since_s = workspace_disk.stat().st_mtime - WRITEBACK_S
     except OSError:

@@ -25,22 +25,22 @@ class VmTable(Table[Vm]):
         )
 
     def ids_of_workspace(self, workspace_id: str) -> list[str]:
-        """Return the ids of the VMs that were started for a workspace, readable or not."""
+        """Return the ids of the VMs that were started for a workspace, even if their records are damaged."""
         rows = self._database.rows("SELECT id FROM vms WHERE workspace_id = ?", workspace_id)
         return [str(row["id"]) for row in rows]
 
     def delete(self, vm_id: str) -> bool:
-        """Forget a VM; say whether there was one."""
+        """Delete a VM's record; return whether it existed."""
         return self._database.write(
             lambda connection: connection.execute("DELETE FROM vms WHERE id = ?", (vm_id,)).rowcount > 0
         )
 
 
 def not_found(vm_id: str) -> PyroError:
-    """Make the error for a VM that is not there, or no longer."""
+    """Return the error for a VM that does not exist."""
     return PyroError(
         ErrorCode.NOT_FOUND,
         f"there is no VM {vm_id}",
-        hint="It was deleted, or its time was up. Create another one.",
+        hint="It was deleted, or its time to live expired. Create another one.",
         details={"vm_id": vm_id},
     )

@@ -1,15 +1,15 @@
 """A read lock that keeps SQLite from deleting its log whenever the last process closes the database.
 
-One descriptor per database and process, not released while a connection of this process is open.
+There is one descriptor per database and process, which must not be closed while a connection of this process is open.
 
-SQLite's last connection checkpoints and deletes the write-ahead log when it closes: two syncs, and a third when the
-next process begins a new log: 5 to 12 ms for each run here, more than all the rest of the store together. It needs an
-exclusive lock on the database for that; a foreign shared lock on the same bytes makes it leave the log alone, which is
-what SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE does (Python offers it from 3.12 only). Nothing is lost: the log is part of
-the database, and is checkpointed every hundred pages as usual.
+When SQLite's last connection closes, it checkpoints and deletes the write-ahead log: two syncs, and a third when the
+next process starts a new log, which cost 5 to 12 ms per run, more than the rest of the store together. For that, SQLite
+needs an exclusive lock on the database; a shared lock by someone else on the same bytes makes it keep the log, like
+SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE (supported by Python only from 3.12 on). Nothing is lost: the log is part of the
+database, and is checkpointed every hundred pages as usual.
 
-An open file description lock, because SQLite's own (POSIX) locks belong to the process: they are lost when *any*
-descriptor of that file is closed, hence one descriptor per process, closed after the last connection.
+This is an open file description lock, because SQLite's own (POSIX) locks belong to the process and are lost when *any*
+descriptor of the file is closed. For the same reason there is one descriptor, closed after the last connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-# The bytes that SQLite locks to read (src/os.h: SHARED_FIRST, SHARED_SIZE).
+# The bytes that SQLite locks for reading (src/os.h: SHARED_FIRST, SHARED_SIZE).
 _SHARED_FIRST = 0x40000000 + 2
 _SHARED_SIZE = 510
 _FLOCK = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, _SHARED_FIRST, _SHARED_SIZE, 0)
@@ -31,7 +31,7 @@ _taken: dict[tuple[int, int], WalAnchor] = {}
 
 
 class WalAnchor:
-    """The lock on one database file, shared by this process's connections to it."""
+    """The lock on one database file, shared by all of this process's connections."""
 
     def __init__(self, fd: int, identity: tuple[int, int]) -> None:
         self._fd = fd
@@ -40,7 +40,7 @@ class WalAnchor:
 
     @classmethod
     def take(cls, path: Path) -> WalAnchor:
-        """Open the database at `path`, which must be a file with something in it. `hold` locks it.
+        """Open the database at `path`, which must be a non-empty file. `hold` locks it.
 
         Raises:
             FileNotFoundError: there is none, or it is empty.

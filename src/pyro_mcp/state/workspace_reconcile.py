@@ -54,10 +54,10 @@ class WorkspaceReconciler:
     watch: Callable[[Workspace, Vm], None]
 
     def settle(self, workspace_id: str) -> None:
-        """Do what the workspace needs, judging it now that no other process can change it.
+        """Do what the workspace needs, judged under its lock.
 
         Raises:
-            PyroError: what ending processes or removing files raises.
+            PyroError: the errors of ending processes or removing files.
         """
         workspace = self.store.workspaces.find(workspace_id)
         if workspace is None or (workspace.owner is not None and is_alive(workspace.owner)):
@@ -90,12 +90,12 @@ class WorkspaceReconciler:
         if workspace.vm_id:
             self.mark_ended(workspace, vm)
         else:
-            # A reset of a workspace that did not run.
+            # A reset of a workspace that was not running.
             self._tidy(workspace)
             self._become(workspace, WorkspaceState.STOPPED)
 
     def mark_ended(self, workspace: Workspace, vm: Vm | None) -> None:
-        """Record that the workspace's machine ended by itself, with what it said last, and take its VM away."""
+        """Record that the workspace's machine ended by itself, with its last output, and remove its VM."""
         error = ""
         reason = StopReason.HOST_REBOOT
         rebooted = workspace.boot_id != boot_id()
@@ -105,7 +105,7 @@ class WorkspaceReconciler:
             reason = StopReason.LOST
         if vm is not None:
             was_cut_off = is_cut_off(vm.machine)
-            # Its keeper may still be writing the console's end.
+            # Its keeper may still be writing the end of the console.
             end_machine(vm.id, vm.machine)
             if reason is StopReason.LOST:
                 error = last_words(VmFiles(self.paths, vm.id), was_cut_off=was_cut_off)
@@ -151,12 +151,12 @@ class WorkspaceReconciler:
             snapshots = self.store.workspaces.snapshots(workspace.id)
             write_workspace_copy(WorkspaceFiles(self.paths, workspace.id), workspace, snapshots)
         except PyroError as error:
-            # Only of use if the database is lost; a full disk must not keep anybody from looking.
+            # It is needed only if the database is lost, so a full disk must not block reads.
             if error.code not in {ErrorCode.NO_SPACE, ErrorCode.NOT_FOUND, ErrorCode.PERMISSION}:
                 raise
 
     def drop_damaged(self, workspace_id: str) -> None:
-        """Replace a row that can't be read by the copy, or set the workspace's directory aside.
+        """Replace an unreadable row by its copy, or move the workspace's directory to quarantine.
 
         Raises:
             PyroError: PERMISSION and others.
@@ -175,10 +175,10 @@ class WorkspaceReconciler:
         self.notice(f"the record of the workspace {known[0].title} was damaged: it was restored from its copy")
 
     def settle_stray(self, workspace_id: str) -> None:
-        """Restore a workspace without a row, or remove the rest of one whose creation did not end.
+        """Restore a workspace without a row, or remove the remains of an incomplete creation.
 
-        Rows are written before directories are made, and deleted after those have another name; so the database was
-        lost, or has lost its last transactions.
+        Rows are written before directories are created, and deleted after these are renamed, so the database was lost,
+        or has lost its last transactions.
 
         Raises:
             PyroError: PERMISSION and others.
@@ -203,7 +203,7 @@ class WorkspaceReconciler:
         self.settle(workspace_id)
 
     def finish_deletion(self, workspace_id: str) -> None:
-        """Remove the rest of a workspace whose directory says that it is deleted.
+        """Remove the remains of a workspace whose directory is marked as deleted.
 
         Raises:
             PyroError: TIMEOUT if a process survives SIGKILL; PERMISSION and others.
@@ -244,7 +244,7 @@ class WorkspaceReconciler:
 
 
 def _holds_nothing(directory: Path) -> bool:
-    """Return whether there is no file below `directory`: no work is lost with it."""
+    """Return whether there is no file below `directory`, so that it can be removed without losing work."""
     return not any(names for _, _, names in os.walk(directory))
 
 

@@ -18,7 +18,7 @@ _SHOWN_CHARS = 80
 
 
 class WorkspaceTable(Table[Workspace]):
-    """The records of all workspaces, the one that was active last first, and of their snapshots."""
+    """The records of all workspaces, most recently active first, and of their snapshots."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(
@@ -32,10 +32,10 @@ class WorkspaceTable(Table[Workspace]):
         )
 
     def lookup(self, handle: str) -> Workspace:
-        """Return the workspace whose id or name `handle` is, or whose id alone begins with it.
+        """Return the workspace with the id or name `handle`, or the only one whose id begins with it.
 
         Raises:
-            PyroError: NOT_FOUND; CONFLICT if several have the name, or ids that begin with it, saying which.
+            PyroError: NOT_FOUND; CONFLICT, naming the candidates, if several match.
         """
         rows = self._database.read(lambda connection: _candidates(connection, handle))
         if not rows:
@@ -53,7 +53,7 @@ class WorkspaceTable(Table[Workspace]):
         )
 
     def delete(self, workspace_id: str) -> bool:
-        """Forget a workspace with all that was recorded of it; say whether there was one."""
+        """Delete a workspace with all its records; return whether it existed."""
 
         def transaction(connection: sqlite3.Connection) -> bool:
             forget_records(connection, workspace_id)
@@ -63,17 +63,17 @@ class WorkspaceTable(Table[Workspace]):
         return self._database.write(transaction)
 
     def snapshots(self, workspace_id: str) -> list[Snapshot]:
-        """Return a workspace's snapshots whose records can be read, oldest first. The baseline is none of them."""
+        """Return a workspace's snapshots with readable records, oldest first, without the baseline."""
         query = "SELECT * FROM snapshots WHERE workspace_id = ? ORDER BY created_at, name"
         rows = self._database.rows(query, workspace_id)
         return [each for row in rows if (each := _snapshot(row)) is not None]
 
     def find_snapshot(self, workspace_id: str, name: str) -> Snapshot | None:
-        """Return a snapshot, or None if there is none or its record is damaged."""
+        """Return a snapshot, or None if it does not exist or its record is damaged."""
         return next((each for each in self.snapshots(workspace_id) if each.name == name), None)
 
     def forget_damaged_snapshots(self, workspace_id: str) -> None:
-        """Forget the records of snapshots that can't be read."""
+        """Delete unreadable records of snapshots."""
 
         def change(connection: sqlite3.Connection) -> None:
             query = "SELECT * FROM snapshots WHERE workspace_id = ?"
@@ -84,7 +84,7 @@ class WorkspaceTable(Table[Workspace]):
         self._database.write(change)
 
     def put_snapshots(self, workspace_id: str, snapshots: list[Snapshot]) -> None:
-        """Record existing snapshots, those of a workspace that is adopted again."""
+        """Record the existing snapshots of a restored workspace."""
 
         def change(connection: sqlite3.Connection) -> None:
             for snapshot in snapshots:
@@ -97,7 +97,7 @@ def insert_snapshot(connection: sqlite3.Connection, workspace_id: str, snapshot:
     """Record a snapshot, inside the caller's transaction.
 
     Raises:
-        PyroError: CONFLICT if there is one of that name.
+        PyroError: CONFLICT if one with that name exists.
     """
     import sqlite3
 
@@ -117,25 +117,25 @@ def insert_snapshot(connection: sqlite3.Connection, workspace_id: str, snapshot:
     except sqlite3.IntegrityError as error:
         raise PyroError(
             ErrorCode.CONFLICT,
-            f"there is a snapshot {snapshot.name!r} already",
+            f"the snapshot {snapshot.name!r} already exists",
             hint="Choose another name, or delete that one first.",
         ) from error
 
 
 def remove_snapshot(connection: sqlite3.Connection, workspace_id: str, name: str) -> bool:
-    """Forget a snapshot, inside the caller's transaction; say whether there was one."""
+    """Delete a snapshot, inside the caller's transaction; return whether it existed."""
     deleted = connection.execute("DELETE FROM snapshots WHERE workspace_id = ? AND name = ?", (workspace_id, name))
     return deleted.rowcount > 0
 
 
 def forget_records(connection: sqlite3.Connection, workspace_id: str) -> None:
-    """Forget what was done in a workspace, inside the caller's transaction."""
+    """Delete a workspace's journal, inside the caller's transaction."""
     connection.execute("DELETE FROM commands WHERE workspace_id = ?", (workspace_id,))
     connection.execute("DELETE FROM events WHERE workspace_id = ?", (workspace_id,))
 
 
 def no_workspace(handle: str) -> PyroError:
-    """Make the error for a workspace that is not there, or no longer."""
+    """Return the error for a workspace that does not exist."""
     return PyroError(
         ErrorCode.NOT_FOUND,
         f"there is no workspace {handle[:_SHOWN_CHARS]!r}",
