@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pyro_mcp.cli.builtins.ollama import demo
+from pyro_mcp.cli.builtins.ollama import client, demo
 from pyro_mcp.cli.builtins.ollama.client import base_url_of
 from pyro_mcp.cli.main import main
 from pyro_mcp.errors import ErrorCode, PyroError
@@ -230,6 +231,15 @@ def test_an_ollama_that_is_not_running_is_an_error(vms: Vms, capfd: Capture) -> 
     assert error["code"] == "unavailable"
     assert error["message"].startswith(f"Ollama does not answer at {address}/v1: ")
     assert "`ollama serve`" in error["hint"]
+
+
+def test_a_model_that_takes_too_long_is_an_error(vms: Vms, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "ANSWER_TIMEOUT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert main(["demo", "ollama", "--base-url", f"127.0.0.1:{silent.getsockname()[1]}", "--json"]) == 1
+    error = json.loads(capfd.readouterr().out)["error"]
+    assert error["code"] == "timeout"
+    assert error["message"] == f"the model '{MODEL}' has not answered within 0.1 seconds"
 
 
 def test_another_server_is_not_taken_for_ollama(vms: Vms, capfd: Capture) -> None:

@@ -71,8 +71,8 @@ class Ollama:
         """Ask a model for the next message of a conversation, and return it.
 
         Raises:
-            PyroError: UNAVAILABLE if nothing answers, NOT_FOUND if there is no such model, UNSUPPORTED if it takes no
-                tools, PROTOCOL for an answer that is no chat completion.
+            PyroError: UNAVAILABLE if nothing answers, TIMEOUT if the model takes too long, NOT_FOUND if there is
+                no such model, UNSUPPORTED if it takes no tools, PROTOCOL for an answer that is no chat completion.
         """
         asked = {"model": model, "messages": messages, "tools": tools, "temperature": 0, "stream": False}
         request = Request(  # noqa: S310 - base_url_of lets http and https pass only
@@ -84,6 +84,12 @@ class Ollama:
         except HTTPError as error:
             with error:
                 raise self._refusal(model, error.code, error.read()) from None
+        except TimeoutError:
+            raise PyroError(
+                ErrorCode.TIMEOUT,
+                f"the model {model!r} has not answered within {ANSWER_TIMEOUT_S:g} seconds",
+                hint="Give a smaller one with `--model`, or see with `ollama ps` what runs.",
+            ) from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise PyroError(
