@@ -1,1 +1,1 @@
-"""Images that guests boot from: the boot source (kernel and initramfs) and the environments (root file systems)."""
+"""Images for booting guests: the boot source (kernel and initramfs) and the environments (root file systems)."""

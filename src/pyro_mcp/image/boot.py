@@ -1,7 +1,7 @@
 """The boot source: the kernel and the initramfs that every guest boots, whatever its environment.
 
-It holds this installation's own agent, so that host and guest speak the same protocol. Every command imports this
-module; the code that builds is imported when something is built.
+It contains this installation's own agent, so that host and guest use the same protocol. Every command imports this
+module, so the code for building is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KIND = "boot"
 
 @dataclass(frozen=True, slots=True)
 class BootSource:
-    """The verified files on this host that a guest boots."""
+    """The verified files that a guest boots."""
 
     digest: str
     directory: Path
@@ -30,7 +30,7 @@ class BootSource:
 
 
 def find_boot_source(paths: Paths) -> BootSource | None:
-    """Return the boot source of this installation's agent, verified, or None if it has to be built.
+    """Return the verified boot source of this installation's agent, or None if it must be built.
 
     Raises:
         PyroError: PERMISSION and others if the cache can't be read.
@@ -39,10 +39,10 @@ def find_boot_source(paths: Paths) -> BootSource | None:
 
 
 def ensure_boot_source(paths: Paths, progress: Progress) -> BootSource:
-    """Return the boot source, building what is not there or not whole. One process builds, others wait for it.
+    """Return the boot source, building it if it is missing or broken. One process builds while others wait.
 
     Raises:
-        PyroError: whatever keeps it from being built.
+        PyroError: if it can't be built.
     """
     source = find_boot_source(paths)
     if source is not None:
@@ -62,7 +62,7 @@ def ensure_boot_source(paths: Paths, progress: Progress) -> BootSource:
 
 
 def shelf(paths: Paths) -> Shelf:
-    """Return where boot sources are kept."""
+    """Return the shelf of boot sources."""
     return Shelf(KIND, paths.boot, paths.tmp)
 
 

@@ -1,4 +1,4 @@
-"""Building an environment, from a recipe to a published root file system. The caller holds the pull's lock."""
+"""Build an environment, from its recipe to a published root file system. The caller holds the pull lock."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def build_environment(shelf: Shelf, paths: Paths, recipe: EnvironmentRecipe, pro
     """Build the recipe's environment and make it the current install of its name. The caller holds its pull lock.
 
     Raises:
-        PyroError: UNAVAILABLE, NO_SPACE, PERMISSION, MISSING_PROGRAM, BUILD_FAILED: whatever keeps it from being built.
+        PyroError: UNAVAILABLE, NO_SPACE, PERMISSION, MISSING_PROGRAM, BUILD_FAILED.
     """
     progress.phase("environment", f"building {recipe.name} from Debian's packages")
-    # Better now than after a minute of building.
+    # Fail now rather than after a minute of building.
     for program in ("mmdebstrap", "mke2fs"):
         programs.find_program(program)
     namespace = enter_namespace()
@@ -54,7 +54,7 @@ def build_environment(shelf: Shelf, paths: Paths, recipe: EnvironmentRecipe, pro
             image = contents / BASE_IMAGE
             size = filesystem.make_image(namespace, tree, image)
             fault_point("environment.after_image")
-            # Readable through a descriptor by any user: the VMM may run as another user. The directory is private.
+            # Any user may read it through a descriptor: the VMM may run as another user. The directory is private.
             image.chmod(0o444)
         progress.advance(0.7, "computing its digest")
         manifest = _manifest(shelf, recipe, result, integrity.measure(image), size)
@@ -66,7 +66,7 @@ def build_environment(shelf: Shelf, paths: Paths, recipe: EnvironmentRecipe, pro
 
 
 def _empty_directories(namespace: Namespace, tree: Path) -> None:
-    """Empty what guests mount over. Not possible in mmdebstrap's hook: its own mounts are still there then."""
+    """Empty the directories that guests mount over. In mmdebstrap's hook, its own mounts would still be there."""
     directories = [tree / name for name in ("dev", "proc", "run", "sys", "tmp")]
     namespace.run(["find", *directories, "-xdev", "-mindepth", "1", "-delete"], timeout_s=_EMPTY_TIMEOUT_S)
 

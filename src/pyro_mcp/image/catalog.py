@@ -1,4 +1,4 @@
-"""The catalog: which environments there are, and the recipe of each."""
+"""The catalog of environments and their recipes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyro_mcp.image.integrity import digest_of
 from pyro_mcp.image.names import check_name, label_of
 
 _DATA = Path(__file__).with_name("data")
-# To be raised when the same recipe is to be built differently.
+# Increase this when the way to build a recipe changes.
 _BUILD = 1
 
 
@@ -29,13 +29,13 @@ class DebianRecipe:
     hook: str
 
 
-# What `kind` in the catalog tells apart; another source of environments is another class here.
+# The recipes by `kind` in the catalog; each further source of environments would be another class.
 Recipe = DebianRecipe
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentRecipe:
-    """One environment of the catalog: what it is, how it is made, what its commands find set."""
+    """One environment of the catalog: its description, recipe and environment variables."""
 
     name: str
     description: str
@@ -44,22 +44,22 @@ class EnvironmentRecipe:
 
     @property
     def label(self) -> str:
-        """Return the name as it stands in file names."""
+        """Return the name in the form used in file names."""
         return label_of(self.name)
 
     @property
     def digest(self) -> str:
-        """Return what tells this recipe, and this way to build it, from any other."""
+        """Return a digest that identifies this recipe and the way to build it."""
         return digest_of(json.dumps([_BUILD, self.to_json()], sort_keys=True).encode())
 
     def to_json(self) -> dict[str, object]:
-        """Return the recipe as it is recorded with what was built from it."""
+        """Return the recipe as it is recorded in the manifest of an install."""
         return {"kind": "mmdebstrap", **asdict(self.recipe), "variables": dict(self.variables)}
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All environments of one version of the catalog, in the order in which they are shown."""
+    """All environments of one version of the catalog, in display order."""
 
     version: str
     environments: tuple[EnvironmentRecipe, ...]
@@ -68,7 +68,7 @@ class Catalog:
         """Return the environment `name`.
 
         Raises:
-            PyroError: INVALID for what can't be a name, NOT_FOUND for a name that the catalog does not have.
+            PyroError: INVALID for an invalid name, NOT_FOUND for a name that is not in the catalog.
         """
         check_name(name)
         for environment in self.environments:
@@ -85,7 +85,7 @@ class Catalog:
 
 @cache
 def load_catalog() -> Catalog:
-    """Return the catalog that the package carries."""
+    """Return the catalog in the package."""
     document: dict[str, Any] = json.loads((_DATA / "catalog.json").read_bytes())
     hook = (_DATA / "customize.sh").read_text(encoding="utf-8")
     entries = tuple(_entry(each, document, hook) for each in document["environments"])

@@ -1,7 +1,7 @@
-"""Writing an initramfs archive, in cpio's "newc" format.
+"""Write an initramfs archive in cpio's "newc" format.
 
-The same content gives the same bytes: sorted, owned by root, time zero. It is not compressed: the kernel unpacks a
-plain one fastest, and the page cache shares it.
+The output is reproducible: sorted, owned by root, time zero. It is not compressed: the kernel unpacks an uncompressed
+archive fastest, and the page cache is shared by all guests.
 
 The format is described in the kernel's Documentation/driver-api/early-userspace/buffer-format.rst.
 """
@@ -33,30 +33,30 @@ class Entry:
 
 
 def directory(path: str, mode: int = 0o755) -> Entry:
-    """Make a directory entry."""
+    """Return a directory entry."""
     return Entry(path, stat.S_IFDIR | mode)
 
 
 def file(path: str, data: bytes, mode: int = 0o644) -> Entry:
-    """Make a regular file entry."""
+    """Return a regular file entry."""
     return Entry(path, stat.S_IFREG | mode, data)
 
 
 def symlink(path: str, target: str) -> Entry:
-    """Make a symbolic link entry."""
+    """Return a symbolic link entry."""
     return Entry(path, stat.S_IFLNK | 0o777, target.encode())
 
 
 def character_device(path: str, major: int, minor: int, mode: int = 0o600) -> Entry:
-    """Make a character device entry; writing the archive needs no privilege for it."""
+    """Return a character device entry. Writing it to an archive needs no privileges."""
     return Entry(path, stat.S_IFCHR | mode, device=(major, minor))
 
 
 def write_archive(out: BinaryIO, entries: Iterable[Entry]) -> int:
-    """Write `entries`, sorted, with the directories that they stand in, and return the size in bytes.
+    """Write `entries`, sorted, with their parent directories, and return the size in bytes.
 
     Raises:
-        PyroError: INVALID for a path that is absolute, leads upwards or occurs twice, or a file over 4 GiB.
+        PyroError: INVALID for a path that is absolute, contains `..` or occurs twice, or a file over 4 GiB.
     """
     written = 0
     for number, entry in enumerate(_complete(entries), start=1):
@@ -82,7 +82,7 @@ def _complete(entries: Iterable[Entry]) -> list[Entry]:
         for index, character in enumerate(path):
             if character == "/":
                 by_path.setdefault(path[:index], directory(path[:index]))
-    # By components, so that a directory always comes before what is in it.
+    # By components, so that a directory always precedes its contents.
     return sorted(by_path.values(), key=lambda entry: entry.path.split("/"))
 
 

@@ -1,7 +1,7 @@
-"""Environments on this host: installing, finding, inspecting and listing them.
+"""Install, find, inspect and list environments on this host.
 
-An install that is not whole, or does not match its digests, counts as not installed, and the next pull repairs it.
-Every command imports this module; the code that builds is imported when something is built.
+An install that is incomplete, or does not match its digests, counts as not installed, and the next pull repairs it.
+Every command imports this module, so the code for building is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KIND = "environment"
 
 
 class EnvironmentState(StrEnum):
-    """Return whether an environment can be used."""
+    """Whether an environment can be used."""
 
     INSTALLED = "installed"
     MISSING = "missing"
@@ -35,7 +35,7 @@ class EnvironmentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InstalledEnvironment:
-    """A verified environment on this host."""
+    """A verified, installed environment."""
 
     name: str
     digest: str
@@ -49,7 +49,7 @@ class InstalledEnvironment:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Return the environment variables that commands in it find set."""
+        """Return the environment variables of its commands."""
         return self.manifest.texts("variables")
 
     @property
@@ -65,7 +65,7 @@ class InstalledEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentStatus:
-    """The state of one environment: `reason` says why it is broken, `outdated` that its recipe has changed."""
+    """The state of one environment: `reason` is why it is broken, `outdated` means that its recipe has changed."""
 
     name: str
     description: str
@@ -76,22 +76,22 @@ class EnvironmentStatus:
 
 
 def find_environment(paths: Paths, name: str, *, digest: str | None = None) -> InstalledEnvironment | None:
-    """Return the install of `name` (with `digest`: that very one, current or not), verified, or None.
+    """Return the verified install of `name` (with `digest`: that one, current or not), or None if there is none.
 
     Raises:
-        PyroError: CORRUPT if it is there but broken, INVALID for what can't be a name.
+        PyroError: CORRUPT if it is broken, INVALID for an invalid name.
     """
     check_name(name)
     return _environment(shelf(paths).open(label_of(name), digest))
 
 
 def install_environment(paths: Paths, name: str, progress: Progress, *, force: bool = False) -> InstalledEnvironment:
-    """Return the environment as its recipe is now, building it if it is missing, broken or outdated, or if `force`.
+    """Return the environment of the current recipe, building it if it is missing, broken or outdated, or if `force`.
 
-    One process builds, others wait for it and use what it built.
+    One process builds; others wait and use the result.
 
     Raises:
-        PyroError: NOT_FOUND for an unknown name; whatever keeps it from being built.
+        PyroError: NOT_FOUND for an unknown name; other codes if it can't be built.
     """
     from pyro_mcp.image.building import build_environment
     from pyro_mcp.image.catalog import load_catalog
@@ -105,7 +105,7 @@ def install_environment(paths: Paths, name: str, progress: Progress, *, force: b
     with pull_lock(paths, lock, f"the pull of {name}", progress):
         sweep(paths)
         now = inspect_environment(paths, name)
-        # Who waited for another's pull gets what that built, even with `force`.
+        # After waiting for another process's pull, use its result, even with `force`.
         theirs = now.installed is not None and now.installed != before.installed
         if now.installed is not None and not now.outdated and (theirs or not force):
             return now.installed
@@ -117,7 +117,7 @@ def install_environment(paths: Paths, name: str, progress: Progress, *, force: b
 
 
 def ensure_environment(paths: Paths, name: str, progress: Progress) -> InstalledEnvironment:
-    """Return the installed environment, outdated or not, building it only if it is missing or broken.
+    """Return the installed environment, even if it is outdated, building it only if it is missing or broken.
 
     Raises:
         PyroError: as `install_environment`.
@@ -127,10 +127,10 @@ def ensure_environment(paths: Paths, name: str, progress: Progress) -> Installed
 
 
 def inspect_environment(paths: Paths, name: str) -> EnvironmentStatus:
-    """Say what is known of one environment, verifying it.
+    """Verify one environment and return its status.
 
     Raises:
-        PyroError: NOT_FOUND for a name that neither the catalog nor the cache has.
+        PyroError: NOT_FOUND for a name that is neither in the catalog nor in the cache.
     """
     from pyro_mcp.image.catalog import load_catalog
 
@@ -146,7 +146,7 @@ def inspect_environment(paths: Paths, name: str) -> EnvironmentStatus:
 
 
 def list_environments(paths: Paths) -> list[EnvironmentStatus]:
-    """Say what is known of every environment of the catalog, and of those in the cache that it no longer has."""
+    """Return the status of every environment of the catalog, and of those that are only in the cache."""
     from pyro_mcp.image.catalog import load_catalog
 
     listed = load_catalog().environments
@@ -157,7 +157,7 @@ def list_environments(paths: Paths) -> list[EnvironmentStatus]:
 
 
 def shelf(paths: Paths) -> Shelf:
-    """Return where environments are kept."""
+    """Return the shelf of environments."""
     return Shelf(KIND, paths.environments, paths.tmp)
 
 

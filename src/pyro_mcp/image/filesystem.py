@@ -1,4 +1,4 @@
-"""The read-only ext4 image of an environment. It has no room to spare: writes go to another disk."""
+"""Create the read-only ext4 image of an environment. It has no free space: writes go to another disk."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ _BLOCK_BYTES = 4096
 _INODE_BYTES = 256
 _BLOCKS_PER_GROUP = 8 * _BLOCK_BYTES
 _RESERVED_INODES = 16
-# Links and attributes up to this length fit into the inode.
+# Link targets up to this length are stored in the inode.
 _SHORT_LINK_BYTES = 59
-# Named one by one from nothing, as mke2fs's defaults differ between versions. Not among them: a journal and an orphan
-# file, which a read-only mount would look at; checksums of metadata, which cost the guest time, and the image is
-# verified whole.
+# Listed explicitly, since mke2fs's defaults differ between versions. Omitted: a journal and an orphan file, which a
+# read-only mount would process; metadata checksums, which cost the guest time, while the image is verified as a whole.
 _FEATURES = "none,dir_index,dir_nlink,ext_attr,extent,extra_isize,filetype,flex_bg,huge_file,large_file,sparse_super"
 # The same for all environments: images differ by their digest.
 _UUID = "70797230-6d63-4370-8000-000000000001"
@@ -41,7 +40,7 @@ class TreeSize:
 
 
 def measure_tree(namespace: Namespace, tree: Path) -> TreeSize:
-    """Count what a tree takes in an ext4 image; files with several names count once."""
+    """Return the size of a tree in an ext4 image. Hard links count once."""
     done = namespace.run(["find", tree, "-printf", r"%y %s %i\n"], timeout_s=_TIMEOUT_S)
     entries = blocks = content = 0
     seen: set[str] = set()
@@ -55,7 +54,7 @@ def measure_tree(namespace: Namespace, tree: Path) -> TreeSize:
             content += int(size)
             blocks += -(-int(size) // _BLOCK_BYTES)
         elif kind == "d":
-            # As long as the host's own directory at least; ext4's entries are never smaller than another's.
+            # At least the size of the host's directory: entries of other file systems are never larger than ext4's.
             blocks += max(1, -(-int(size) // _BLOCK_BYTES))
         elif int(size) > _SHORT_LINK_BYTES:
             blocks += 1
@@ -63,14 +62,14 @@ def measure_tree(namespace: Namespace, tree: Path) -> TreeSize:
 
 
 def make_image(namespace: Namespace, tree: Path, target: Path) -> TreeSize:
-    """Write the tree into a new ext4 image that is just big enough.
+    """Write the tree to a new ext4 image of the minimum size.
 
     Raises:
         PyroError: NO_SPACE, MISSING_PROGRAM, BUILD_FAILED.
     """
     size = measure_tree(namespace, tree)
     inodes = size.entries + _RESERVED_INODES
-    # Directories and extents take a little more than can be counted from outside; holes cost nothing.
+    # Directories and extents take a little more than can be computed from the tree; holes cost nothing.
     content = size.blocks + size.blocks // 50 + 1024
     groups = -(-(content * 102 // 100) // _BLOCKS_PER_GROUP) + 1
     metadata = groups * 4 + -(-(inodes + groups * 16) * _INODE_BYTES // _BLOCK_BYTES)

@@ -1,6 +1,6 @@
-"""The lock that keeps images in place while their use is being recorded.
+"""The lock that keeps images from being removed while their use is being recorded.
 
-Every run takes it, so this module imports next to nothing.
+Every run takes it, so this module imports as little as possible.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _WAIT_S = 60.0
 
 
 def using_images(paths: Paths) -> AbstractContextManager[None]:
-    """Keep every image where it is while one is found and its use recorded. Any number may do so at once.
+    """Keep images from being removed while one is found and its use recorded. This is a shared lock.
 
     Raises:
         PyroError: BUSY if a prune takes longer than a minute.
@@ -24,10 +24,10 @@ def using_images(paths: Paths) -> AbstractContextManager[None]:
 
 
 def keeping_others_out(paths: Paths) -> AbstractContextManager[None]:
-    """Hold the image cache alone, to remove from it.
+    """Lock the image cache exclusively, for removing images.
 
     Raises:
-        PyroError: BUSY if images are in use all the time for a minute.
+        PyroError: BUSY if the lock can't be acquired within a minute.
     """
     return _lock(paths, shared=False)
 

@@ -1,7 +1,7 @@
-"""Verification of artifacts by digest at each use, made cheap by identity stamps.
+"""Verify artifacts by digest at each use, made cheap by identity stamps.
 
-A full SHA-256 is computed only when the file's stamp (size, inode, modification and change time) differs from the one
-recorded after the last full verification. The change time can't be set by a program, so every write is noticed.
+A full SHA-256 is computed only if the file's stamp (size, inode, mtime and ctime) differs from the one recorded after
+the last full verification. Programs can't set the ctime, so every write is detected.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SHORT = 12
 STAMPS = "verified.json"
 _READ_BYTES = 1024 * 1024
 _CLOCK_REALTIME_COARSE = 5  # linux/time.h
-# Two ticks of the slowest kernel clock, and some more.
+# More than two ticks of the slowest kernel clock.
 _SETTLE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """The expected SHA-256 of a file in hex, and its size in bytes (None: not known)."""
+    """The expected SHA-256 of a file in hex, and its size in bytes (None: unknown)."""
 
     sha256: str
     size: int | None = None
@@ -47,7 +47,7 @@ def digest_of(data: bytes) -> str:
 
 
 def measure(path: Path) -> Artifact:
-    """Read the whole file and return what it is.
+    """Read the whole file and return its digest and size.
 
     Raises:
         PyroError: NOT_FOUND, PERMISSION and others.
@@ -67,10 +67,10 @@ def _measure(fd: int) -> Artifact:
 
 
 def verify(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
-    """Check that each named file of `directory` is there and what it must be.
+    """Check that each named file of `directory` exists and matches its digest.
 
     Raises:
-        PyroError: CORRUPT, naming the file and what is wrong with it.
+        PyroError: CORRUPT, with the file and the reason.
     """
     known = _read_stamps(directory)
     proven: dict[str, Stamp] = {}
@@ -83,7 +83,7 @@ def verify(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
 
 
 def seal(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
-    """Record that the files of `directory` were just written and measured by this process."""
+    """Record the stamps of files in `directory` that this process has just written and measured."""
     stamps: dict[str, Stamp] = {}
 
     def settled() -> bool:
@@ -97,7 +97,7 @@ def seal(directory: Path, artifacts: Mapping[str, Artifact]) -> None:
     try:
         wait_until(settled, timeout_s=_SETTLE_S, what="the clock to tick", interval_s=0.004)
     except PyroError as error:
-        # Without its stamp a file is read once more, that is all.
+        # Without its stamp, a file is only read once more.
         if error.code is not ErrorCode.TIMEOUT:
             raise
     write_cache(directory / STAMPS, stamps)
@@ -138,10 +138,10 @@ def _stamp(found: os.stat_result, sha256: str) -> Stamp:
 
 
 def _change_clock_ns() -> int:
-    """Read the clock that the kernel takes change times from; it moves in ticks of up to 10 ms.
+    """Read the clock that the kernel uses for ctimes, which has ticks of up to 10 ms.
 
-    A write in the same tick as the one before it leaves the change time as it was. So a file gets a stamp only if
-    its change time is before what this clock said just before it was looked at: any later write then shows.
+    A second write within the same tick does not change the ctime. A file is therefore stamped only if its ctime is
+    before this clock's value just before the file was examined, so that any later write is detectable.
     """
     return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
 

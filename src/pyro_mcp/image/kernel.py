@@ -1,4 +1,4 @@
-"""The kernel image: from Debian's bzImage to the x86-64 ELF file that a microVM boots.
+"""Extract the x86-64 ELF kernel that a microVM boots from Debian's bzImage.
 
 See the kernel's Documentation/arch/x86/boot.rst for the header.
 """
@@ -14,7 +14,7 @@ _HEADER_MAGIC = b"HdrS"
 _MIN_PROTOCOL = 0x0208  # the first boot protocol with payload_offset and payload_length
 _DEFAULT_SETUP_SECTORS = 4
 _SECTOR_BYTES = 512
-# The kernel's build appends the unpacked size (little endian) to the payload; gzip has it already.
+# The kernel's build appends the unpacked size (little endian) to the payload, except for gzip, which includes it.
 _SIZE_BYTES = 4
 _MAX_KERNEL_BYTES = 512 * 1024 * 1024
 _UNPACK_TIMEOUT_S = 120.0
@@ -33,8 +33,8 @@ def extract_vmlinux(image: bytes) -> bytes:
     """Return the uncompressed ELF kernel inside a bzImage.
 
     Raises:
-        PyroError: CORRUPT if it is no bzImage or does not unpack, UNSUPPORTED for an unknown compression,
-            MISSING_PROGRAM if it takes a program (lz4, zstd) that is not installed.
+        PyroError: CORRUPT if it is not a bzImage or can't be unpacked, UNSUPPORTED for an unknown compression,
+            MISSING_PROGRAM if it needs a program (lz4, zstd) that is not installed.
     """
     kernel = _decompress(_payload(image))
     if not kernel.startswith(_ELF) or kernel[18:20] != struct.pack("<H", _X86_64):

@@ -1,6 +1,6 @@
 """The kit: the parts of the boot source that come from Debian's packages (kernel, modules, busybox, toolbox).
 
-It is kept apart from the agent, so that a new agent needs no new mmdebstrap run.
+It is separate from the agent, so that a new agent does not require another mmdebstrap run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class KitRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """A verified kit on this host."""
+    """A verified, installed kit."""
 
     install: Install
 
@@ -65,7 +65,7 @@ class Kit:
 
     @property
     def toolbox(self) -> Toolbox:
-        """Return the toolbox with the whole standard library that a guest may get."""
+        """Return the toolbox, with all modules of the standard library that a guest may need."""
         return Toolbox(self.install.directory / "toolbox", self.install.manifest.text("python"))
 
     @property
@@ -76,7 +76,7 @@ class Kit:
 
 @cache
 def kit_recipe() -> KitRecipe:
-    """Return the recipe that the package carries."""
+    """Return the recipe in the package."""
     document: dict[str, Any] = json.loads(KIT_RECIPE.read_bytes())
     return KitRecipe(
         suite=document["suite"],
@@ -87,21 +87,21 @@ def kit_recipe() -> KitRecipe:
 
 
 def shelf(paths: Paths) -> Shelf:
-    """Return where kits are kept."""
+    """Return the shelf of kits."""
     return Shelf(KIND, paths.cache / KIND, paths.tmp)
 
 
 def find_kit(paths: Paths) -> Kit | None:
-    """Return the installed kit of the package's recipe, or None if there is none that is whole."""
+    """Return the installed kit of the package's recipe, or None if it is missing or broken."""
     install = shelf(paths).find(kit_label())
     return None if install is None else Kit(install)
 
 
 def ensure_kit(paths: Paths, progress: Progress) -> Kit:
-    """Return the kit, building it if it is not there or not whole. One process builds, others wait for it.
+    """Return the kit, building it if it is missing or broken. One process builds while others wait.
 
     Raises:
-        PyroError: whatever keeps it from being built.
+        PyroError: if it can't be built.
     """
     kit = find_kit(paths)
     if kit is not None:
@@ -147,7 +147,7 @@ def _build(paths: Paths, name: str, progress: Progress) -> Kit:
 
 
 def _take(tree: Path, contents: Path, recipe: KitRecipe) -> tuple[str, str]:
-    """Take what the kit needs out of the tree; return the kernel's release and the name of the interpreter."""
+    """Extract the kit's parts from the tree; return the kernel's release and the name of the interpreter."""
     with os_errors("take the boot source out of the packages"):
         images = sorted((tree / "boot").glob("vmlinuz-*"))
         if not images:
@@ -160,7 +160,7 @@ def _take(tree: Path, contents: Path, recipe: KitRecipe) -> tuple[str, str]:
             (contents / "modules" / f"{module.name}.ko").write_bytes(module.data)
         (contents / "modules/order").write_bytes(order_file(modules))
         shutil.copyfile(tree / "bin/busybox", contents / "busybox")
-        # Readable through a descriptor by any user: the VMM may run as another user. The directory is private.
+        # Any user may read it through a descriptor, since the VMM may run as another user. The directory is private.
         (contents / "vmlinux").chmod(0o444)
         toolbox = take_toolbox(tree, contents / "toolbox", recipe.stdlib)
     return release, toolbox.version

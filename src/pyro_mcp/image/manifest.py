@@ -1,6 +1,6 @@
-"""The manifest of an install: its content, and from what it was built.
+"""The manifest of an install: its contents, and its inputs.
 
-Fields of the wrong type and newer formats are refused; unknown fields are ignored, so that some can be added.
+Fields of the wrong type and newer formats are rejected; unknown fields are ignored, so that fields can be added.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Manifest:
     facts: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def to_bytes(self) -> bytes:
-        """Return the manifest as it stands on disk: the same bytes for the same content."""
+        """Return the manifest as stored on disk. The same content gives the same bytes."""
         document: dict[str, object] = {
             "format": FORMAT,
             "kind": self.kind,
@@ -61,11 +61,11 @@ class Manifest:
         return cls(kind, name, artifacts, document)
 
     def text(self, key: str) -> str:
-        """Return the fact `key`, which must be a text."""
+        """Return the fact `key`, which must be a string."""
         return as_text(self.facts.get(key), key)
 
     def texts(self, key: str) -> dict[str, str]:
-        """Return the fact `key`, which must map texts to texts."""
+        """Return the fact `key`, which must map strings to strings."""
         table = as_object(self.facts.get(key), key)
         return {name: as_text(value, f"{key}.{name}") for name, value in table.items()}
 
@@ -85,7 +85,7 @@ def as_object(value: object, what: str) -> dict[str, object]:
 
 
 def as_text(value: object, what: str) -> str:
-    """Return `value` if it is a text."""
+    """Return `value` if it is a string."""
     if not isinstance(value, str):
         raise _wrong(what)
     return value

@@ -1,6 +1,6 @@
-"""Debian root trees, made by mmdebstrap from Debian's own archive.
+"""Create Debian root trees with mmdebstrap.
 
-No mirror is named here: mmdebstrap knows Debian's, and `PYRO_DEBIAN_MIRROR` may name another.
+The mirror is mmdebstrap's default, unless `PYRO_DEBIAN_MIRROR` is set.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MIRROR_VARIABLE = "PYRO_DEBIAN_MIRROR"
 _TIMEOUT_S = 3600.0
 _TAIL_LINES = 40
-# How much of a run is over when mmdebstrap says that it begins a step, as measured for debian:12.
+# The progress when mmdebstrap reports the start of a step, as measured for debian:12.
 _STEPS = (
     ("running apt-get update", "update", 0.02),
     ("downloading packages", "download", 0.10),
@@ -33,14 +33,14 @@ _STEPS = (
     ("cleaning package lists", "clean", 0.97),
 )
 _MARK = "pyro-package: "
-# Only unpacked packages are in no database, but the names of their files say the same: NAME_VERSION_ARCHITECTURE.deb.
+# Packages that are only unpacked are in no database, but their file names are NAME_VERSION_ARCHITECTURE.deb.
 _LIST_UNPACKED = f'cd "$1/var/cache/apt/archives" && for deb in *.deb; do echo "{_MARK}${{deb%_*}}"; done'
 _LIST_INSTALLED = f"""dpkg-query --root="$1" -W -f '{_MARK}${{Package}}_${{Version}}\\n'"""
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """The contents of a tree. `hook` and `options` end up in shell and apt: they come from package data only."""
+    """The specification of a tree. `hook` and `options` are run by shell and apt: they come from package data only."""
 
     suite: str
     variant: str
@@ -52,14 +52,14 @@ class Bootstrap:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The packages that a run installed, with the version of each, and the version of mmdebstrap itself."""
+    """The packages installed by a run, with their versions, and the version of mmdebstrap itself."""
 
     packages: dict[str, str]
     tool: str
 
 
 def bootstrap(namespace: Namespace, spec: Bootstrap, target: Path, progress: Progress) -> Result:
-    """Make the tree `target`, which must not be there yet.
+    """Create the tree `target`, which must not exist yet.
 
     Raises:
         PyroError: UNAVAILABLE if the mirror fails, NO_SPACE, MISSING_PROGRAM, BUILD_FAILED with the last lines.
@@ -76,7 +76,7 @@ def bootstrap(namespace: Namespace, spec: Bootstrap, target: Path, progress: Pro
         tail.append(line)
         _report(line, progress)
 
-    # mmdebstrap and apt remove what they put there, unless they are killed; the directory goes in any case.
+    # mmdebstrap and apt remove their own files unless they are killed; the directory is removed in any case.
     scratch = target.parent / "tmp"
     os.mkdir(scratch, 0o700)
     try:
@@ -97,7 +97,7 @@ def _command(spec: Bootstrap, target: Path) -> list[str | Path]:
         "--architectures=amd64",
         f"--variant={spec.variant}",
         f"--include={','.join(spec.packages)}",
-        # A mirror that drops a connection must not spoil the whole build.
+        # A dropped connection must not fail the whole build.
         '--aptopt=Acquire::Retries "3"',
         '--aptopt=Acquire::http::Timeout "30"',
     ]
@@ -107,8 +107,8 @@ def _command(spec: Bootstrap, target: Path) -> list[str | Path]:
         command.append(f"--extract-hook={_LIST_UNPACKED}")
     else:
         command.append(f"--customize-hook={_LIST_INSTALLED}")
-        # In a guest without KVM, fetching, unpacking and parsing the lists takes longer than most installations: they
-        # stay in the image, so that `apt-get update` fetches what has changed since. The hook sees to the cache.
+        # In a guest without KVM, fetching, unpacking and parsing the lists takes longer than most installations. They
+        # are kept in the image, so that `apt-get update` only fetches changes. The hook handles the cache.
         command.append("--skip=cleanup/apt")
     if spec.hook:
         command.append(f"--customize-hook={spec.hook}")
@@ -132,7 +132,7 @@ _NO_MIRROR = (
     r"Could not resolve|Temporary failure resolving|[Uu]nable to connect|[Cc]ould not connect|Failed to fetch|"
     r"Connection (failed|timed out|refused|reset)|does not have a Release file|\b(404|50\d) "
 )
-# The first pattern that the last lines hold says what went wrong.
+# The first pattern found in the last lines determines the error.
 _FAILURES = (
     (
         r"No space left on device|enough free (disk )?space",

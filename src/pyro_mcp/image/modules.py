@@ -1,4 +1,4 @@
-"""Kernel modules: which ones a guest needs, in the order in which they load.
+"""Select the kernel modules that a guest needs, in load order.
 
 Dependencies are read from the modules themselves.
 """
@@ -19,7 +19,7 @@ _SIGNATURE_INFO = struct.Struct(">8xI")  # struct module_signature, linux/module
 
 @dataclass(frozen=True, slots=True)
 class KernelModule:
-    """One module: its name as the kernel knows it, what must be loaded before it, and its file's content."""
+    """One module: its name in the kernel, its dependencies, and the content of its file."""
 
     name: str
     depends: tuple[str, ...]
@@ -27,9 +27,9 @@ class KernelModule:
 
 
 def select_modules(tree: Path, wanted: Sequence[str]) -> list[KernelModule]:
-    """Return the `wanted` modules and all that they depend on, each after what it depends on.
+    """Return the `wanted` modules with all dependencies, each after its own dependencies.
 
-    `tree` is a kernel's directory below /lib/modules. A wanted name that is built into the kernel is left out.
+    `tree` is a kernel's directory below /lib/modules. Modules that are built into the kernel are omitted.
 
     Raises:
         PyroError: NOT_FOUND for a name that is neither a module nor built in, CORRUPT.
@@ -57,7 +57,7 @@ def select_modules(tree: Path, wanted: Sequence[str]) -> list[KernelModule]:
 
 
 def order_file(modules: Sequence[KernelModule]) -> bytes:
-    """Return the text that tells the guest the order: a line `NAME: DEPENDS…` for each module."""
+    """Return the content of the file `order` for the guest: a line `NAME: DEPENDS…` for each module."""
     lines = (" ".join((f"{module.name}:", *module.depends)) for module in modules)
     return "".join(f"{line}\n" for line in lines).encode()
 
@@ -97,7 +97,7 @@ def _read_module(path: Path) -> bytes:
 
 
 def _without_signature(data: bytes) -> bytes:
-    """Drop the appended signature: the initramfs is verified as a whole, and checking each costs the guest time."""
+    """Remove the appended signature: the initramfs is verified as a whole, and checking each costs the guest time."""
     if not data.endswith(_SIGNATURE):
         return data
     info_at = len(data) - len(_SIGNATURE) - _SIGNATURE_INFO.size

@@ -1,7 +1,7 @@
 """The names of environments (`debian:12`) and of the files in an install.
 
-Nothing that means something to a shell or a file system is a name. Every command imports this module, so it imports
-nothing.
+Names contain no characters with a special meaning in shells or file systems. Every command imports this module, so it
+imports nothing.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def _is_word(text: str) -> bool:
 
 
 def label_of(name: str) -> str:
-    """Return an environment's name as it stands in file names."""
+    """Return an environment's name in the form used in file names."""
     return name.replace(":", "@")
 
 
 def name_of(label: str) -> str:
-    """Return the environment's name that a file name stands for."""
+    """Return the environment's name for a file name."""
     return label.replace("@", ":")
 
 

@@ -1,8 +1,7 @@
-"""The namespaces in which root file systems are built, as root and as an ordinary user alike.
+"""The namespaces in which root file systems are built, by root or an ordinary user.
 
-An ordinary user becomes root of a user namespace: uid 0 there is the user, uids from 1 on are the range that
-/etc/subuid gives. Mount and PID namespaces are used in both cases, so that no mount and no process of a build outlives
-it, however it ends.
+An ordinary user becomes root of a user namespace: uid 0 there is the user, uids from 1 on are the range in /etc/subuid.
+Mount and PID namespaces are used in both cases, so that no mount and no process outlives a build, however it ends.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _MAPPED = ("--user", "--map-auto", "--map-root-user")
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """How a command is run as root of a tree: `prefix` comes before it."""
+    """Runs commands as root of a tree, with a command `prefix`."""
 
     prefix: tuple[str, ...]
     mapped: bool
@@ -37,7 +36,7 @@ class Namespace:
         env: Mapping[str, str] | None = None,
         check: bool = True,
     ) -> process.Completed:
-        """Run a program in the namespaces to its end."""
+        """Run a program in the namespaces to completion."""
         return process.run(
             [*self.prefix, *argv],
             timeout_s=timeout_s,
@@ -71,17 +70,17 @@ class Namespace:
         )
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a tree that was made in the namespaces; nothing there is fine."""
+        """Remove a tree that was created in the namespaces, if it exists."""
         if self.mapped and os.path.lexists(path):
             self.run(["rm", "-rf", "--one-file-system", "--", path], timeout_s=_REMOVE_TIMEOUT_S)
         durable.remove_tree(path)
 
 
 def enter_namespace() -> Namespace:
-    """Return the namespaces that this user can have.
+    """Return the namespaces that are available to this user.
 
     Raises:
-        PyroError: PERMISSION, with the way out, if an ordinary user can't have them; MISSING_PROGRAM.
+        PyroError: PERMISSION, with a remedy, if an ordinary user can't create them; MISSING_PROGRAM.
     """
     mapped = os.geteuid() != 0
     programs.find_program("unshare")

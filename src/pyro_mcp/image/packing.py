@@ -1,8 +1,8 @@
-"""Packing the boot source: the kit's kernel, and an initramfs of the kit's parts and the agent.
+"""Pack the boot source: the kit's kernel, and an initramfs with the kit's other parts and the agent.
 
-In the initramfs are `/init` (starts the agent), `/toolbox` (the private Python; the agent in its library, the
+The initramfs contains `/init` (starts the agent), `/toolbox` (the private Python, with the agent in its library and the
 agent's sources in /toolbox/src for tracebacks), `/modules` (kernel modules, and `order` with a line `NAME: DEPENDS…`
-for each, in the order in which they load), `/bin/busybox`, and empty directories to mount on.
+for each, in load order), `/bin/busybox`, and empty directories as mount points.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from pyro_mcp.image.store import Install, Shelf
 from pyro_mcp.image.toolbox import LOADER
 from pyro_mcp.image.workshop import workshop
 
-# Where the loader looks first.
+# The first directory that the loader searches.
 _LIBRARIES = "lib/x86_64-linux-gnu"
 _EMPTY_DIRECTORIES = ("dev", "mnt", "proc", "root", "run", "sys", "tmp")
 
 
 def pack_boot_source(shelf: Shelf, paths: Paths, kit: Kit, progress: Progress) -> Install:
-    """Pack the agent and the kit, and make that this installation's boot source. The caller holds its pull lock.
+    """Pack the agent and the kit as this installation's boot source. The caller holds its pull lock.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -51,7 +51,7 @@ def pack_boot_source(shelf: Shelf, paths: Paths, kit: Kit, progress: Progress) -
             INITRAMFS: integrity.measure(contents / INITRAMFS),
             VMLINUX: kit.install.manifest.artifacts[VMLINUX],
         }
-        # Nothing here differs between two packings of the same parts, so neither does the digest.
+        # Only reproducible facts, so that packing the same parts again gives the same digest.
         facts: dict[str, object] = {
             "kernel_release": kit.kernel_release,
             "kit": kit.install.digest,
@@ -86,7 +86,7 @@ def _write_initramfs(target: Path, kit: Kit, place: Path) -> None:
 
 
 def _toolbox_entries(kit: Kit, place: Path) -> list[cpio.Entry]:
-    """Return the interpreter, the part of its library that the agent needs, and the agent."""
+    """Return the interpreter, the parts of its library that the agent needs, and the agent."""
     toolbox = kit.toolbox
     source, compiled = place / "source", place / "compiled"
     for name, data in agent_sources().items():

@@ -1,7 +1,7 @@
-"""Removing images that nothing needs any more.
+"""Remove images that are no longer needed.
 
-Needed images are those that the catalog names, that this installation boots, and that the caller says a workspace or VM
-uses. Images being pulled stay.
+Needed images are those in the catalog, the boot source of this installation, and those that a workspace or VM uses
+according to the caller. Images that are being pulled are kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """The result of a prune; `skipped` names images that were being pulled, `swept` counts remains of killed pulls."""
+    """The result of a prune; `skipped` are images that were being pulled, `swept` counts remains of killed pulls."""
 
     removed: tuple[Removed, ...]
     skipped: tuple[str, ...]
@@ -41,19 +41,19 @@ class PruneResult:
 
     @property
     def freed_bytes(self) -> int:
-        """Return how much disk space that gave back."""
+        """Return the amount of disk space freed."""
         return sum(removed.freed_bytes for removed in self.removed)
 
 
 def prune(paths: Paths, keep: Collection[str] = ()) -> PruneResult:
-    """Remove what neither the catalog, this installation nor `keep` (digests of installs in use) needs.
+    """Remove images needed neither by the catalog, this installation nor `keep` (digests of installs in use).
 
-    An install that is broken is needed by nobody, unless `keep` names it.
+    Broken installs are removed unless they are in `keep`.
 
     Raises:
-        PyroError: BUSY if images are in use all the time for a minute; PERMISSION and others.
+        PyroError: BUSY if the image cache can't be locked within a minute; PERMISSION and others.
     """
-    # Building code is not loaded by callers that only hold images in place (`using_images`), as every start does.
+    # Imported here, because every start imports this package for `using_images`, and must not load the building code.
     from pyro_mcp.image import kit
 
     removed: list[Removed] = []
@@ -89,7 +89,7 @@ def _prune_label(shelf: Shelf, label: str, keep: Collection[str], *, wanted: boo
 
 
 def _disk_bytes(directory: Path) -> int:
-    """Return what removing the directory gives back; a file that another name keeps alive gives back nothing."""
+    """Return the disk space that removing the directory frees. Files with other hard links don't count."""
     total = 0
     for place, _, files in os.walk(directory):
         for name in files:

@@ -1,6 +1,7 @@
-"""Installs on disk: named, addressed by the digest of their manifest, complete or absent.
+"""Store installs on disk, by label and the digest of their manifest. An install is either complete or absent.
 
-`ROOT/LABEL/current` holds a manifest's digest, beside `ROOT/LABEL/DIGEST12/`. Only verified installs are opened.
+`ROOT/LABEL/current` contains a manifest's digest, and `ROOT/LABEL/DIGEST12/` the install. Only verified installs are
+opened.
 """
 
 from __future__ import annotations
@@ -33,21 +34,21 @@ class Install:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """All installs of one kind: `root` holds a directory for each label."""
+    """All installs of one kind: `root` has a directory for each label."""
 
     kind: str
     root: Path
     tmp: Path
 
     def lock_name(self, label: str) -> str:
-        """Return the name of the lock, and of the place to build in, of one label."""
+        """Return the name of a label's lock, and of its build directory."""
         return f"{self.kind}-{label}"
 
     def current(self, label: str) -> str | None:
         """Return the digest of the label's current install, or None if there is none.
 
         Raises:
-            PyroError: CORRUPT if the content is no digest.
+            PyroError: CORRUPT if the content is not a digest.
         """
         try:
             with open(self.root / label / CURRENT, "rb") as file:
@@ -64,7 +65,7 @@ class Shelf:
         """Return the label's install `digest` (default: the current one) after verifying it, or None.
 
         Raises:
-            PyroError: CORRUPT, with the reason, if it is not complete or not what its digests say.
+            PyroError: CORRUPT, with the reason, if it is incomplete or does not match its digests.
         """
         if digest is None:
             digest = self.current(label)
@@ -81,7 +82,7 @@ class Shelf:
         return Install(digest, directory, found)
 
     def find(self, label: str) -> Install | None:
-        """Return the label's current install, or None if there is none that is whole.
+        """Return the label's current install, or None if it is missing or broken.
 
         Raises:
             PyroError: PERMISSION and others.
@@ -94,18 +95,18 @@ class Shelf:
             return None
 
     def publish(self, label: str, contents: Path, found: Manifest) -> Install:
-        """Make what the directory `contents` holds the label's current install.
+        """Make the files in the directory `contents` the label's current install.
 
         The artifacts must have been measured by this process; `contents` is emptied. The caller holds the label's lock.
 
         Raises:
-            PyroError: NO_SPACE, PERMISSION and others; the install before it is then still the current one.
+            PyroError: NO_SPACE, PERMISSION and others; the previous install is then still the current one.
         """
         data = found.to_bytes()
         digest = integrity.digest_of(data)
         home = ensure_private_dir(self.root / label)
         target = home / digest[: integrity.SHORT]
-        # An existing copy under this digest is either the same or broken: a new copy is right in both cases.
+        # An existing copy with this digest is either identical or broken, so it can be replaced.
         with durable.staged_dir(self.tmp, target, replaces=True) as staged:
             for name in {path.split("/")[0] for path in found.artifacts}:
                 os.rename(contents / name, staged / name)
@@ -113,7 +114,7 @@ class Shelf:
         fault_point("install.before_current")
         durable.atomic_write(home / CURRENT, f"{digest}\n".encode())
         integrity.seal(target, {manifest.FILE_NAME: Artifact(digest), **found.artifacts})
-        # As it reads back: JSON has no tuples.
+        # Decoded again, so that it equals what a later `open` returns: JSON has no tuples.
         return Install(digest, target, Manifest.from_bytes(data, kind=self.kind))
 
     def labels(self) -> list[str]:
@@ -121,22 +122,22 @@ class Shelf:
         return _directories(self.root)
 
     def unneeded(self, label: str, keep: Collection[str], *, keep_current: bool) -> list[Path]:
-        """Return the label's installs that neither `keep` (digests, or their first 12 digits) nor `current` names."""
+        """Return the label's installs that are neither in `keep` (digests, or their first 12 digits) nor `current`."""
         kept = {digest[: integrity.SHORT] for digest in keep}
         if keep_current:
             try:
                 kept.add((self.current(label) or "")[: integrity.SHORT])
             except PyroError:
-                # An unreadable pointer keeps nothing: the next pull rebuilds it.
+                # An unreadable pointer protects no install: the next pull rebuilds it.
                 kept.discard("")
         return [self.root / label / name for name in self.digests(label) if name not in kept]
 
     def digests(self, label: str) -> list[str]:
-        """Return the first digits of the digests that the label has directories for."""
+        """Return the first digits of the digests of the label's directories."""
         return _directories(self.root / label)
 
     def remove(self, directory: Path) -> None:
-        """Remove one install: out of sight first, then for good."""
+        """Remove one install: rename it first, so that it is never visible half removed."""
         aside = ensure_private_dir(self.tmp) / os.urandom(8).hex()
         try:
             os.rename(directory, aside)
@@ -148,7 +149,7 @@ class Shelf:
         durable.remove_tree(aside)
 
     def remove_label(self, label: str) -> None:
-        """Remove a label that has no install left, with its pointer."""
+        """Remove a label without installs, and its pointer."""
         self.remove(self.root / label)
 
 

@@ -1,7 +1,7 @@
 """The toolbox: the private Python that runs the agent in a guest, and compiles code for it.
 
-The host's Python is not involved: code for the guest is compiled by the toolbox's own interpreter, started through its
-own loader.
+The host's Python is not used: code for the guest is compiled by the toolbox's own interpreter, started through its own
+loader.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pyro_mcp.host import process
 LOADER = "ld-linux-x86-64.so.2"
 _DATA = Path(__file__).with_name("data")
 _TIMEOUT_S = 120.0
-# Debian keeps libraries in these directories, some of them symbolic links into others.
+# Debian's library directories, of which some may be symbolic links to others.
 _LIBRARY_DIRS = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
-# Strings hash the same in every run, so that what is compiled is the same bytes.
+# A fixed hash seed, so that compiled code is reproducible.
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
 _ISOLATED = ("-S", "-s", "-P", "-B")
 _STDLIB_LEVEL = 2
@@ -28,7 +28,7 @@ _STDLIB_LEVEL = 2
 
 @dataclass(frozen=True, slots=True)
 class StdlibRules:
-    """The modules of the standard library that are taken: package data."""
+    """Which modules of the standard library are included (package data)."""
 
     always: tuple[str, ...]
     blocked: tuple[str, ...]
@@ -40,7 +40,7 @@ class StdlibRules:
 class Toolbox:
     """A toolbox on this host.
 
-    `root` holds bin/python3, lib/ (shared libraries and the loader) and lib/VERSION/ (the standard library, compiled).
+    `root` has bin/python3, lib/ (shared libraries and the loader) and lib/VERSION/ (the compiled standard library).
     """
 
     root: Path
@@ -52,11 +52,11 @@ class Toolbox:
         return self.root / "lib" / self.version
 
     def run(self, script: str, arguments: Sequence[str | Path]) -> list[str]:
-        """Run a script of the package data with the toolbox's interpreter and return the lines that it prints."""
+        """Run a script of the package data with the toolbox's interpreter and return its lines of output."""
         libraries = self.root / "lib"
-        # The given name makes Python find its library beside itself, not where the loader is.
+        # Given this path, Python finds its library relative to itself rather than to the loader.
         start = (libraries / LOADER, "--library-path", libraries, self.root / "bin/python3")
-        # Isolated mode would ignore PYTHONHASHSEED; PYTHONHOME keeps a user's own from being taken up.
+        # Not in isolated mode, which would ignore PYTHONHASHSEED; PYTHONHOME overrides the user's own.
         done = process.run(
             [*start, *_ISOLATED, _DATA / script, *arguments],
             timeout_s=_TIMEOUT_S,
@@ -70,10 +70,10 @@ class Toolbox:
         return {line for line in lines if line}
 
     def closure(self, rules: StdlibRules, names: Iterable[str]) -> list[str]:
-        """Return the files of the standard library, relative to it, that importing `names` takes.
+        """Return the files of the standard library, as relative paths, that are needed to import `names`.
 
         Raises:
-            PyroError: NOT_FOUND for a name that the toolbox does not have.
+            PyroError: NOT_FOUND for a name that is not in the toolbox.
         """
         roots = sorted({*rules.always, *names})
         lines = self.run("closure.py", [",".join(rules.blocked), *roots])
@@ -86,7 +86,7 @@ class Toolbox:
             )
         prefix = f"{self.stdlib}/"
         files = {line.removeprefix(prefix) for line in lines if line.startswith(prefix)}
-        # Python looks for this file to find its library, although it runs a copy frozen into itself.
+        # Python locates its library by this file, although it runs a frozen copy.
         return sorted(files | {"os.pyc"})
 
     def libraries(self, file: Path) -> list[str]:
@@ -101,7 +101,7 @@ class Toolbox:
 
 
 def take_toolbox(tree: Path, target: Path, rules: StdlibRules) -> Toolbox:
-    """Make the toolbox `target` from a Debian tree that holds Python and its standard library.
+    """Create the toolbox `target` from a Debian tree with Python and its standard library.
 
     Raises:
         PyroError: NOT_FOUND if the tree has no Python.
@@ -117,7 +117,7 @@ def take_toolbox(tree: Path, target: Path, rules: StdlibRules) -> Toolbox:
     shutil.copyfile(interpreters[-1], target / "bin/python3")
     (target / "bin/python3").chmod(0o755)
     _copy_libraries(tree, target / "lib")
-    # The interpreter that compiles the library needs one itself meanwhile.
+    # The interpreter that compiles the library needs the uncompiled one itself.
     shutil.copytree(sources, toolbox.stdlib, symlinks=True, ignore=_ignore(sources, rules))
     toolbox.compile(toolbox.stdlib, toolbox.stdlib, shown=f"/toolbox/lib/{version}", level=_STDLIB_LEVEL)
     for source in toolbox.stdlib.rglob("*.py"):
@@ -140,7 +140,7 @@ def _ignore(sources: Path, rules: StdlibRules):  # noqa: ANN202 - as shutil.copy
 
 
 def _copy_libraries(tree: Path, target: Path) -> None:
-    """Copy every library under the name that programs ask for, as a plain file."""
+    """Copy every library as a plain file, under the name by which programs load it."""
     for directory in _LIBRARY_DIRS:
         for path in sorted((tree / directory).glob("*.so.*")):
             copy = target / path.name
@@ -150,7 +150,7 @@ def _copy_libraries(tree: Path, target: Path) -> None:
 
 
 def _inside(tree: Path, path: Path) -> Path:
-    """Follow a symbolic link as it is meant inside the tree."""
+    """Resolve a symbolic link relative to the root of the tree."""
     while path.is_symlink():
         link = os.readlink(path)
         path = tree / link.lstrip("/") if link.startswith("/") else path.parent / link

@@ -1,4 +1,4 @@
-"""The directory in which one thing is built, held under a lock, and removed however the build ends."""
+"""The temporary directory of a build, protected by a lock, and removed however the build ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyro_mcp.host.paths import Paths, ensure_private_dir
 from pyro_mcp.host.progress import Progress
 from pyro_mcp.image.namespace import Namespace, enter_namespace
 
-# A pull waits for another's: long enough for a slow mirror, bounded in case the other one hangs.
+# How long a pull waits for another: enough for a slow mirror, but bounded in case the other one hangs.
 _WAIT_S = 3600.0
 
 
@@ -28,7 +28,7 @@ def _lock_path(paths: Paths, name: str) -> Path:
 
 @contextmanager
 def pull_lock(paths: Paths, name: str, what: str, progress: Progress) -> Generator[None]:
-    """Hold the right to build `name`, which messages call `what`; while another process has it, wait and say so.
+    """Hold the lock for building `name`, described as `what`; if another process holds it, report that and wait.
 
     Raises:
         PyroError: BUSY if the other one takes longer than an hour; PERMISSION and others.
@@ -49,7 +49,7 @@ def pull_lock(paths: Paths, name: str, what: str, progress: Progress) -> Generat
 
 @contextmanager
 def try_pull_lock(paths: Paths, name: str) -> Generator[bool]:
-    """Hold the right to build `name` if no other process has it; return whether that is so."""
+    """Hold the lock for building `name` if no other process does; yield whether it was acquired."""
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock(_lock_path(paths, name), timeout_s=0, waiting_for=name))
@@ -63,9 +63,9 @@ def try_pull_lock(paths: Paths, name: str) -> Generator[bool]:
 
 @contextmanager
 def workshop(paths: Paths, name: str, namespace: Namespace) -> Generator[Path]:
-    """Yield an empty directory to build `name` in, and remove it with all in it afterwards.
+    """Yield an empty directory for building `name`, and remove it with its contents afterwards.
 
-    The caller holds the pull lock of `name`, so what is found there was left by a build that was killed.
+    The caller holds the pull lock of `name`, so existing files there are leftovers of a killed build.
     """
     place = ensure_private_dir(_places(paths)) / name
     with os_errors(f"build {name} in {place}"):
@@ -78,7 +78,7 @@ def workshop(paths: Paths, name: str, namespace: Namespace) -> Generator[Path]:
 
 
 def sweep(paths: Paths) -> int:
-    """Remove what builds that were killed left behind, and return how many that were."""
+    """Remove the directories of killed builds, and return their number."""
     swept = durable.sweep_staged(paths.tmp)
     try:
         left = sorted(os.listdir(_places(paths)))

@@ -1,30 +1,30 @@
-r"""Patches: a unified diff, as git or a model writes it, turned into the complete list of changes to a tree.
+r"""Turn a unified diff, written by git or a model, into the complete list of changes to a tree.
 
-Everything here is a pure function of the patch and of a `Tree` that answers for the files it names: nothing is written,
-git is not run, and nothing is guessed. A patch applies exactly, or an error says what was expected, what was found and
-what to do.
+Everything here is a pure function of the patch and of a `Tree` that provides the files it refers to: nothing is
+written, git is not run, and nothing is guessed. A patch applies exactly, or an error says what was expected, what was
+found and what to do.
 
     patch = parse(text)                # PyroError INVALID, with the patch's line
-    tree = …                           # answers for paths_of(patch)
+    tree = …                           # provides paths_of(patch)
     changes = plan(patch, tree).changes
 
-Tolerated: wrong or missing counts; wrong or missing line numbers, where the old lines occur in one place only; an empty
+Tolerated: wrong or missing counts; wrong or missing line numbers, if the old lines occur in only one place; an empty
 line for an unchanged empty one; LF for a file's CRLF (the file keeps its line ends, and its missing last newline);
 names without a/ and b/; fences and prose around the patch. Not tolerated: fuzz, other white space, a choice between two
 places.
 
-Why no library reads the patches. Tried on model-written ones, with these results:
+No library is used for parsing. These were tried on model-written patches:
 
-- unidiff 1.0 passes over hunks whose header has no counts (`@@ @@`) and what exceeds counts that are too small, both
-  in silence: the rest of the patch would be applied without them. Counts that are too large are an error that does
-  not say where to look. Quoted names stay quoted.
-- whatthepatch 1.0 drops empty lines whose space was stripped, takes the next file's header into a hunk whose counts
-  are too large, forgets `\ No newline at end of file`, and has no modes, renames or empty files.
-- patch-ng 1.19 refuses wrong counts whole, without saying where, misreads git's octal names, and is itself the
-  applier: it writes files.
+- unidiff 1.0 silently skips hunks whose header has no counts (`@@ @@`), and lines beyond counts that are too small: the
+  rest of the patch would be applied without them. The error for counts that are too large has no position. Quoted names
+  stay quoted.
+- whatthepatch 1.0 drops empty lines whose space was stripped, includes the next file's header in a hunk whose counts
+  are too large, ignores `\ No newline at end of file`, and does not support modes, renames or empty files.
+- patch-ng 1.19 rejects patches with wrong counts as a whole, without a position, misreads git's octal names, and
+  applies patches to files itself.
 
-All three would have to be read around, line by line, to be exact; and `git apply` in the guest would neither take
-model-written patches nor say what stands there.
+An exact result would require reparsing the patch line by line with any of them; and `git apply` in the guest would
+neither accept model-written patches nor report the file's actual content.
 """
 
 from __future__ import annotations

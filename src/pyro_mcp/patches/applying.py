@@ -1,6 +1,7 @@
 """Apply all hunks of one file to its content.
 
-Each is placed in the result of those before it. If any does not fit, all failures are reported and nothing is returned.
+Each hunk is placed in the result of the previous ones. If any does not fit, all failures are reported and there is no
+result.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pyro_mcp.patches.text import Budget
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Hold a file's new content and what is worth knowing about how it came about; or why there is none."""
+    """A file's new content with notes on how the patch was applied, or the reasons why it does not apply."""
 
     data: bytes
     notes: tuple[str, ...]
@@ -27,7 +28,7 @@ class Applied:
 
 
 def apply_hunks(path: str, data: bytes, hunks: Sequence[Hunk], budget: Budget) -> Applied:
-    """Put all hunks into a file's content."""
+    """Apply all hunks to a file's content."""
     image = image_of(data, budget)
     offsets = Offsets()
     notes: list[str] = []
@@ -53,7 +54,7 @@ def apply_hunks(path: str, data: bytes, hunks: Sequence[Hunk], budget: Budget) -
 
 
 def _with_edits_made(image: Image, offsets: Offsets) -> tuple[Image, Offsets]:
-    """Return what the hunks so far have made of the file, for a hunk that builds upon them."""
+    """Return the file with the previous hunks applied, for a hunk that depends on them."""
     image.spend_on_lines()
     moved = image.moved()
     if offsets.moved is not None:
@@ -69,7 +70,7 @@ def _drifted(hunk: Hunk, offsets: Offsets, placement: Placement) -> Offsets:
 
 
 def _notes(path: str, hunk: Hunk, image: Image, offsets: Offsets, placement: Placement) -> list[str]:
-    """Say where the patch was not taken by its letter."""
+    """Return notes on where the patch was not applied literally."""
     said = f"{named(path)}: hunk {hunk.number}"
     notes: list[str] = []
     if hunk.miscounted:

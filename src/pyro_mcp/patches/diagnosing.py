@@ -1,7 +1,7 @@
-"""Diagnose a hunk that does not fit: the expected lines, the lines that are there, and the remedy.
+"""Diagnose a hunk that does not fit: the expected lines, the actual lines, and the remedy.
 
-It distinguishes an already applied change, white space, line endings and real differences, in words that a model can
-act on. Almost fitting is not fitting.
+It distinguishes already applied changes, white space, line endings and real differences, with messages that a model can
+act on. A hunk that almost fits is never applied.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pyro_mcp.patches.placing import (
 from pyro_mcp.patches.splicing import Image
 from pyro_mcp.patches.text import normal, squeezed
 
-# Lines that stand in more places than this (blank ones, braces) do not tell where a hunk belongs.
+# Lines that occur more often than this (blank ones, braces) don't indicate where a hunk belongs.
 _MAX_OCCURRENCES = 64
 
 _READ_AGAIN = "Read the file again and write the hunk's unchanged and removed lines exactly as they stand there."
@@ -42,14 +42,14 @@ _PLACE_INSERTION = "Add one unchanged line before or after the added ones, as di
 
 
 class Diagnosis:
-    """Say what is wrong with the hunks of one file."""
+    """Diagnoses the hunks of one file."""
 
     def __init__(self, path: str, image: Image) -> None:
         self._path = path
         self._image = image
 
     def describe(self, hunk: Hunk, offsets: Offsets, outcome: Ambiguous | AlreadyThere | Nowhere) -> PyroError:
-        """Make the error for a hunk that has no one place in the file."""
+        """Return the error for a hunk without a unique place in the file."""
         match outcome:
             case Ambiguous(starts):
                 listed = ", ".join(str(start + 1) for start in starts[:MAX_PLACES])
@@ -64,19 +64,19 @@ class Diagnosis:
         try:
             return self._almost(hunk, offsets) or self._mismatch(hunk, offsets)
         except PyroError:
-            # Too much has been spent on earlier hunks.
+            # The budget has been spent on earlier hunks.
             return self._failure(hunk, "does not fit anywhere in the file", "mismatch", _READ_AGAIN, None)
 
     @cached_property
     def _text(self) -> Image:
-        """Return the image with the budget that is for diagnoses."""
+        """Return the image, with the budget for diagnoses."""
         image = Image(self._image.lines, self._image.budget.for_diagnosis)
         image.edits = self._image.edits
         return image
 
     @cached_property
     def _standing(self) -> dict[bytes, list[int]]:
-        """Return where each line stands that has something in it."""
+        """Return the places of each line that is not blank."""
         self._text.spend_on_lines()
         standing: dict[bytes, list[int]] = {}
         for index, line in enumerate(self._text.normal.lines):
@@ -103,7 +103,7 @@ class Diagnosis:
         return self._failure(hunk, text, "already_applied", _DROP, start)
 
     def _almost(self, hunk: Hunk, offsets: Offsets) -> PyroError | None:
-        """Recognise the hunks that fit but for one thing."""
+        """Diagnose hunks that fit except for one difference."""
         text = self._text
         standing = next(text.exact.places(hunk.old), None)
         if standing is None:
@@ -116,14 +116,14 @@ class Diagnosis:
             return self._already(hunk, there)
         if standing is not None:
             return self._wrong_ends(hunk, standing)
-        # Without a letter in them, lines are alike but for white space everywhere.
+        # Blank lines would match any other blank lines.
         if not any(line.strip() for line in hunk.old):
             return None
         blanks = next(text.squeezed.places(squeezed(hunk.old)), None)
         return None if blanks is None else self._difference(hunk, blanks, spaces=True)
 
     def _wrong_ends(self, hunk: Hunk, standing: int) -> PyroError:
-        """Say what is wrong with a hunk whose lines stand in the file, but for what ends them."""
+        """Diagnose a hunk whose lines match except for their line ends."""
         last = standing + len(hunk.old)
         count = len(self._text.lines)
         if must_end_the_file(hunk):
@@ -135,7 +135,7 @@ class Diagnosis:
         return self._failure(hunk, what, "line_ends", _USE_LF, standing)
 
     def _find_new(self, hunk: Hunk, offsets: Offsets) -> int | None:
-        """Return where the file has what the hunk would make of it, if that is no coincidence."""
+        """Return where the file already has the hunk's result, if that is not a coincidence."""
         by_text = may_differ_in_line_ends(hunk)
         haystack, new = (self._text.normal, normal(hunk.new)) if by_text else (self._text.exact, hunk.new)
         telling = any(mark == "+" and body.strip() for mark, body in hunk.lines) or (hunk.leading and hunk.trailing)
@@ -166,7 +166,7 @@ class Diagnosis:
         return self._failure(hunk, text, "mismatch", _READ_AGAIN, None)
 
     def _most_alike(self, hunk: Hunk, stated: int | None) -> int | None:
-        """Return where most of the old lines stand in their order, or None if none of them does anywhere."""
+        """Return where most of the old lines occur in order, or None if none of them occurs."""
         votes: Counter[int] = Counter()
         for index, line in enumerate(normal(hunk.old)):
             places = self._standing.get(line, ())
@@ -178,7 +178,7 @@ class Diagnosis:
         return max(votes, key=lambda start: (votes[start], -abs(start - near), -start))
 
     def _difference(self, hunk: Hunk, start: int, *, spaces: bool) -> PyroError:
-        """Show the first line that differs if the hunk stands at `start`, and the lines after it."""
+        """Return the error that shows the first differing line at `start`, and the lines after it."""
         old, lines = normal(hunk.old), self._text.normal.lines
         if start < 0:
             text = f"does not fit: expected\n{excerpt(old, None)}\nbut the file begins with\n{excerpt(lines, 1)}"

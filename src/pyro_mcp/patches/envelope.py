@@ -1,7 +1,7 @@
 """The patch format that Codex models are trained on: files between `*** Begin Patch` and `*** End Patch`.
 
 Its lines are `*** Add File:`, `*** Update File:`, `*** Move to:`, `*** Delete File:`, `*** End of File`, and @@
-headings in place of line numbers. Codex's leniency is not copied: a hunk has to fit exactly and in one place.
+headings instead of line numbers. Unlike in Codex, a hunk must fit exactly, and in only one place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HINT = (
 
 
 def begins_file(line: bytes) -> bool:
-    """Say whether the line begins a file of this format."""
+    """Return whether the line begins a file in this format."""
     return line.startswith(b"*** ") and _FILE.match(line.rstrip()) is not None
 
 
@@ -44,7 +44,7 @@ def read_envelope(lines: Sequence[bytes]) -> tuple[FilePatch, ...]:
         line = lines[at].rstrip()
         match = _FILE.match(line)
         if match is None:
-            # Without a last line, the end of the code block ends the patch.
+            # If the last line is missing, the end of the code block ends the patch.
             inside = inside and line != _END and not line.startswith(b"```")
             _refuse_stray(lines, at, inside=inside)
             at += 1
@@ -99,7 +99,7 @@ def _read_update(lines: Sequence[bytes], at: int, name: str, patch_line: int) ->
     if at < len(lines) and (move := _MOVE.match(lines[at].rstrip())):
         target = header_name(move["name"], at + 1) or name
         at += 1
-    # Models that know both formats write the names twice.
+    # Models that know both formats may write the names twice.
     if is_file_header(lines, at):
         at += 2
     hunks: list[Hunk] = []
@@ -117,7 +117,7 @@ def _read_update(lines: Sequence[bytes], at: int, name: str, patch_line: int) ->
 def _read_update_hunk(lines: Sequence[bytes], at: int, name: str, number: int) -> tuple[Hunk, int]:
     ranges = Range()
     headings: list[bytes] = []
-    # Several headings in a row narrow down: the class, then its method.
+    # Consecutive headings narrow down the place: the class, then its method.
     while at < len(lines) and is_hunk_header(lines[at]):
         ranges, more = read_header(lines[at])
         headings += more

@@ -1,6 +1,6 @@
-"""Errors of patches that can't be parsed or do not fit: sentences, excerpts, and several failures in one.
+"""Errors for patches that can't be parsed or don't fit: messages, excerpts, and combined failures.
 
-Foreign bytes are made visible here.
+Untrusted bytes are escaped here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ MAX_LISTED_FAILURES = 20
 
 
 def visible(text: str | bytes, *, limit: int = MAX_SHOWN_CHARS, start: int = 0) -> str:
-    """Return text for a message: cut from character `start` to `limit`, with nothing that acts on a terminal."""
+    """Return at most `limit` characters of a text from `start` on, with control characters escaped."""
     if isinstance(text, bytes):
-        # A character has at most four bytes: what lies beyond is not worth decoding.
+        # A character has at most four bytes, so no more need be decoded.
         text = text[: 4 * (start + limit + 1)].decode("utf-8", "surrogateescape")
     shown = "".join(_visible_character(character) for character in text[start : start + limit])
     return ("…" if start else "") + shown + ("…" if len(text) > start + limit else "")
@@ -36,12 +36,12 @@ def _visible_character(character: str) -> str:
 
 
 def named(path: str) -> str:
-    """Return a path for a message, whole unless it is absurdly long."""
+    """Return a path for a message, truncated only if it is extremely long."""
     return visible(path, limit=300)
 
 
 def malformed(patch_line: int, text: str, *, hint: str, reason: str = "malformed") -> PyroError:
-    """Make the error for a patch that can't be read. `patch_line` counts from 1; `text` completes the sentence."""
+    """Return the error for a malformed patch. `patch_line` counts from 1; `text` completes the sentence."""
     return PyroError(
         ErrorCode.INVALID,
         f"line {patch_line} of the patch {text}",
@@ -51,14 +51,14 @@ def malformed(patch_line: int, text: str, *, hint: str, reason: str = "malformed
 
 
 def within_hunk(failure: PyroError, name: str, number: int) -> PyroError:
-    """Say in which hunk of which file a patch can't be read."""
+    """Add the file and hunk to the error for a malformed patch."""
     details = {**failure.details, "file": named(name), "hunk": number}
     message = f"{named(name)}: hunk {number}: {failure.message}"
     return PyroError(failure.code, message, hint=failure.hint, details=details)
 
 
 def refused(path: str, text: str, *, hint: str, reason: str, patch_line: int) -> PyroError:
-    """Make the error for something that is not done to a file, whatever stands in the tree."""
+    """Return the error for a change that is refused whatever the tree contains."""
     return PyroError(
         ErrorCode.INVALID,
         f"{named(path)}: {text}",
@@ -68,7 +68,7 @@ def refused(path: str, text: str, *, hint: str, reason: str, patch_line: int) ->
 
 
 def conflict(path: str, text: str, *, hint: str, reason: str, patch_line: int, **details: object) -> PyroError:
-    """Make the error for a change that does not fit what stands in the tree."""
+    """Return the error for a change that does not fit the tree."""
     return PyroError(
         ErrorCode.CONFLICT,
         f"{named(path)}: {text}",
@@ -78,7 +78,7 @@ def conflict(path: str, text: str, *, hint: str, reason: str, patch_line: int, *
 
 
 def excerpt(lines: Sequence[bytes], first: int | None, *, start: int = 0, spaces: bool = False) -> str:
-    """Show the first few lines, numbered from `first` (counted from 1) where their place is known."""
+    """Return the first few lines, numbered from `first` (1-based) if their place is known."""
     shown: list[str] = []
     for index, line in enumerate(lines[:MAX_SHOWN_LINES]):
         text = visible(line.removesuffix(b"\n"), start=start if index == 0 else 0)
@@ -90,7 +90,7 @@ def excerpt(lines: Sequence[bytes], first: int | None, *, start: int = 0, spaces
 
 
 def difference_start(expected: bytes, found: bytes) -> int:
-    """Return the character to show two long lines from, so that their first difference is in sight."""
+    """Return the character from which to show two long lines, so that their first difference is visible."""
     same = 0
     for left, right in zip(expected, found, strict=False):
         if left != right:
@@ -101,7 +101,7 @@ def difference_start(expected: bytes, found: bytes) -> int:
 
 
 def combined(failures: Sequence[PyroError]) -> PyroError:
-    """Make one error of all that is wrong with a patch, the first few in full."""
+    """Combine all failures of a patch into one error, with the first few in full."""
     if len(failures) == 1:
         return failures[0]
     code = ErrorCode.CONFLICT

@@ -1,6 +1,6 @@
-"""Parse hunks as git and models write them, whether their counts are right, wrong or missing.
+"""Parse hunks written by git and models, whether their counts are right, wrong or missing.
 
-No change is dropped silently: a line that could be one more change is an error, not prose.
+No change is dropped silently: a line that could be another change is an error rather than prose.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NUMBERS = r"[ \t]*(\d{1,9})(?!\d)(?:[ \t]*,[ \t]*(\d{1,9})(?!\d))?"
 _RANGE = re.compile(rf"@@[ \t]*-{_NUMBERS}[ \t]*\+{_NUMBERS}[ \t]*(?:@@(?P<heading>.*))?".encode(), re.DOTALL)
 _SEPARATORS = re.compile(rb"^(?:@@|\.\.\.|[ \t])+|(?:@@|\.\.\.|[ \t])+$")
 _VERSION = re.compile(rb"\d+\.\d")
-# The least that "\ No newline at end of file" has in any language, as git counts it.
+# The minimum length of "\ No newline at end of file" in any language, as in git.
 _MIN_MARKER_BYTES = 12
 _MAX_HEADING_BYTES = 1000
 _SHAPE_HINT = (
@@ -28,28 +28,28 @@ _BLANK = frozenset({LF, CRLF})
 
 
 def is_hunk_header(line: bytes) -> bool:
-    """Say whether a hunk begins here."""
+    """Return whether a hunk begins here."""
     return line.startswith(b"@@") and not line.startswith(b"@@@")
 
 
 def is_marker(line: bytes) -> bool:
-    r"""Say whether the line is `\ No newline at end of file`, in whatever language."""
+    r"""Return whether the line is `\ No newline at end of file`, in any language."""
     return line.startswith(b"\\ ") and len(line) >= _MIN_MARKER_BYTES
 
 
 def is_file_header(lines: Sequence[bytes], at: int) -> bool:
-    """Say whether the two lines that name a file stand here."""
+    """Return whether the two lines that name a file begin here."""
     return at + 1 < len(lines) and lines[at].startswith(b"--- ") and lines[at + 1].startswith(b"+++ ")
 
 
 def is_boundary(lines: Sequence[bytes], at: int) -> bool:
-    """Say whether another part of the patch, or the end of its code block, begins here."""
+    """Return whether another part of the patch, or the end of its code block, begins here."""
     line = lines[at]
     return line.startswith((b"@@", b"diff --git ", b"*** ", b"```", b"~~~", b"Index: ")) or is_file_header(lines, at)
 
 
 def read_header(line: bytes) -> tuple[Range, tuple[bytes, ...]]:
-    """Return the numbers of a hunk's header, and its heading where there are no numbers to go by."""
+    """Return the numbers of a hunk's header, and its heading if it has no numbers."""
     match = _RANGE.match(line)
     if match:
         numbers = [None if group is None else int(group) for group in match.groups()[:4]]
@@ -57,7 +57,7 @@ def read_header(line: bytes) -> tuple[Range, tuple[bytes, ...]]:
         ranges = Range(
             old_start, 1 if old_count is None else old_count, new_start, 1 if new_count is None else new_count
         )
-        # A header that stops after its numbers is cut short; its counts are not worth more than its shape.
+        # A header that ends after its numbers is truncated, so its counts are not reliable.
         return (ranges, ()) if match["heading"] is not None else (Range(old_start, None, new_start, None), ())
     if len(line) > _MAX_HEADING_BYTES:
         return Range(), ()
@@ -70,7 +70,7 @@ def read_hunk(
 ) -> tuple[Hunk, int]:
     """Read the hunk whose first line after its header is `lines[at]`; return it and the index after it.
 
-    With `new_file`, an empty line can only be an added one that lost its +.
+    With `new_file`, an empty line can only be an added one without its +.
 
     Raises:
         PyroError: a line can't be understood, or the hunk changes nothing.
@@ -96,7 +96,7 @@ def read_hunk(
 
 
 def _mark_of(line: bytes, blank: Mark) -> Mark | Literal["\\"] | None:
-    """Return what a line of a hunk begins with, or None if it is no line of a hunk."""
+    """Return the mark of a hunk's line, or None if it is not a line of a hunk."""
     match line[:1]:
         case b" ":
             return " "
@@ -111,7 +111,7 @@ def _mark_of(line: bytes, blank: Mark) -> Mark | Literal["\\"] | None:
 
 
 def _counted_end(lines: Sequence[bytes], at: int, ranges: Range, blank: Mark) -> int | None:
-    """Return the index after as many lines as the header states, or None if they are not there."""
+    """Return the index after the number of lines stated in the header, or None if there are not that many."""
     if ranges.old_count is None or ranges.new_count is None:
         return None
     old, new = ranges.old_count, ranges.new_count
@@ -130,7 +130,7 @@ def _counted_end(lines: Sequence[bytes], at: int, ranges: Range, blank: Mark) ->
 
 
 def _is_signature(lines: Sequence[bytes], at: int) -> bool:
-    """Say whether what git format-patch ends a mail with stands here: "-- " and its version."""
+    """Return whether the signature of git format-patch begins here: "-- " and its version."""
     return (
         lines[at].rstrip(b"\r\n") in {b"-- ", b"--"}
         and at + 1 < len(lines)
@@ -139,7 +139,7 @@ def _is_signature(lines: Sequence[bytes], at: int) -> bool:
 
 
 def goes_on(lines: Sequence[bytes], at: int) -> bool:
-    """Say whether more changed lines follow directly, so that the counts must have been too small."""
+    """Return whether more changed lines follow directly, which means that the counts are too small."""
     while at < len(lines):
         if is_file_header(lines, at) or _is_signature(lines, at):
             return False
@@ -157,7 +157,7 @@ def _uncounted_end(lines: Sequence[bytes], at: int) -> int:
     while at < len(lines):
         if _mark_of(lines[at], " ") is None or _is_signature(lines, at):
             break
-        # A removed line "-- x" and an added "++ y" look like these two; what follows tells.
+        # A removed line "-- x" and an added "++ y" look the same; the following lines decide.
         if is_file_header(lines, at) and _begins_a_file(lines, at):
             break
         at += 1
@@ -172,7 +172,7 @@ def _begins_a_file(lines: Sequence[bytes], at: int) -> bool:
 
 
 def _refuse_stray_changes(lines: Sequence[bytes], at: int) -> None:
-    """Raise if the hunk was ended by a line without a mark, and changed lines follow that one."""
+    """Raise if the hunk was ended by a line without a mark that is followed by changed lines."""
     if at >= len(lines) or is_boundary(lines, at) or _is_signature(lines, at):
         return
     stray = at
@@ -200,7 +200,7 @@ def _read_body(lines: Sequence[bytes], at: int, blank: Mark) -> list[HunkLine]:
                     index + 1, "says that there is no newline, but no line stands before it", hint=_SHAPE_HINT
                 )
             last_mark, last = body[-1]
-            # A patch whose own lines all end in CRLF says nothing of a CR in the file.
+            # If all lines of the patch end in CRLF, that says nothing about the file's line ends.
             body[-1] = (last_mark, last.removesuffix(CRLF if line.endswith(CRLF) else LF))
             unended[last_mark] = index
         elif mark is not None:
@@ -210,7 +210,7 @@ def _read_body(lines: Sequence[bytes], at: int, blank: Mark) -> list[HunkLine]:
 
 
 def _refuse_after_the_end(unended: dict[Mark, int], mark: Mark) -> None:
-    """Raise if a line of this mark follows one that was said to be the last of its side."""
+    """Raise if a line with this mark follows one that was marked as the last of its side."""
     sides = {"-": ("-", " "), "+": ("+", " "), " ": ("-", "+", " ")}
     for other in sides[mark]:
         if other in unended:

@@ -1,7 +1,7 @@
 """File names in patches: quoting, timestamps and prefixes, and names that are refused.
 
-Refused are names that lead outside the workspace, that git or a hook would execute, or that no file system takes. Which
-of two spellings is meant is decided in `planning`, which sees the tree.
+Names are refused if they lead outside the workspace, would be executed by git or as a hook, or are invalid in any file
+system. `planning`, which knows the tree, decides between alternative spellings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.patches.failures import malformed, refused
 from pyro_mcp.patches.parts import MAX_COMPONENT_BYTES, MAX_DEPTH, MAX_NAME_BYTES
 
-# "/dev/null", also with the prefix that a model puts before everything.
+# "/dev/null", also with the prefixes that models may add.
 NO_FILE = frozenset({"/dev/null", "a/dev/null", "b/dev/null"})
 PREFIXES = ("a/", "b/")
 
@@ -22,7 +22,7 @@ _ESCAPES = {
 }  # fmt: skip
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)", re.DOTALL)
-# diff, hg and svn put this after a name: a date and time, or a revision in parentheses.
+# diff, hg and svn append this to a name: a date and time, or a revision in parentheses.
 _DATED = re.compile(
     rb"[ \t]+(?:"
     rb"\d{4}-\d\d-\d\d[ \t]+\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:[ \t]+(?:[+-]\d{4}|[A-Z]{1,5}))?"
@@ -31,21 +31,21 @@ _DATED = re.compile(
     rb")[ \t]*$"
 )
 _MAX_DATE_BYTES = 64
-# `diff -N` dates a side that is not there to the beginning of time, in whatever zone.
+# `diff -N` gives a missing side the time of the epoch, in any time zone.
 _EPOCH = re.compile(rb"(1970-01-01|1969-12-31) (\d\d):(\d\d):00(?:\.0+)? ([+-])(\d\d)(\d\d)\s*$")
 _RELATIVE_HINT = "Name files below /workspace, such as src/app.py."
 
 
 def decode_name(raw: bytes) -> str:
-    """Return a name as Python names files: bytes that are not UTF-8 become lone surrogates.
+    """Decode a name like `os.fsdecode`: bytes that are not UTF-8 become lone surrogates.
 
-    A name below /workspace, as every other call takes it, becomes the relative one.
+    A name below /workspace, as accepted by all other calls, becomes relative.
     """
     return raw.decode("utf-8", "surrogateescape").removeprefix("/workspace/")
 
 
 def unquote(raw: bytes) -> bytes | None:
-    """Return what stands between the quotes of git's C style, or None if that is not well formed."""
+    """Return the content of a name quoted in git's C style, or None if it is malformed."""
     whole = _QUOTED.fullmatch(raw)
     if whole is None:
         return None
@@ -67,7 +67,7 @@ def header_name(raw: bytes, patch_line: int) -> str | None:
     """Return the name that follows `---`, `+++`, `rename from` and the like, or None for /dev/null.
 
     Raises:
-        PyroError: there is no name, or its quoting is broken.
+        PyroError: if the name is missing, or its quoting is malformed.
     """
     raw = raw.rstrip(b"\r\n")
     if raw.startswith(b'"'):
@@ -100,15 +100,15 @@ def _is_epoch(date: bytes) -> bool:
 
 
 def _undated(raw: bytes) -> bytes:
-    # The pattern is tried on the end alone: on a long run of blanks its cost grows with the square of the length.
+    # Search only the end: the pattern's cost is quadratic in the length of a run of blanks.
     date = _DATED.search(raw, max(0, len(raw) - _MAX_DATE_BYTES))
     return raw[: date.start()].rstrip() if date else raw
 
 
 def git_names(raw: bytes) -> tuple[str, str] | None:
-    """Return the two names of a `diff --git` line where they are the same file's, or None if that can't be told.
+    """Return the two names of a `diff --git` line if they denote the same file, or None if that is ambiguous.
 
-    Unquoted names with spaces are told apart only by being equal after their first component, as git does it.
+    As in git, unquoted names with spaces are separated where both are equal after their first component.
     """
     raw = raw.rstrip(b"\r\n")
     if len(raw) > 2 * MAX_NAME_BYTES + 16:
@@ -143,7 +143,7 @@ def _quoted_git_names(raw: bytes) -> tuple[str, str] | None:
 
 
 def share_a_file(old: str, new: str) -> bool:
-    """Say whether two names differ in their first component alone, as a/x and b/x do."""
+    """Return whether two names differ only in their first component, like a/x and b/x."""
     left, right = old.partition("/"), new.partition("/")
     return bool(left[2]) and left[2] == right[2] and left[0] != right[0]
 
@@ -154,10 +154,10 @@ def without_prefix(name: str) -> str:
 
 
 def checked_path(name: str, patch_line: int) -> str:
-    """Return the path below the workspace that a name stands for, in one spelling.
+    """Return the normalized path below the workspace for a name.
 
     Raises:
-        PyroError: the name leads outside, into a `.git`, or is none that a file can have.
+        PyroError: if the name leads outside or into a `.git`, or is invalid.
     """
     raw = name.encode("utf-8", "surrogateescape")
 
@@ -192,7 +192,7 @@ def checked_path(name: str, patch_line: int) -> str:
 
 
 def possible_path(name: str) -> str | None:
-    """Return the path that a name stands for, or None where `checked_path` refuses it."""
+    """Return the path for a name, or None if `checked_path` refuses it."""
     try:
         return checked_path(name, 0)
     except PyroError:

@@ -1,7 +1,7 @@
 """Find the place of a hunk in a file.
 
-A hunk goes where its old lines are, exactly. Right line numbers decide between several such places; wrong ones do no
-harm where there is only one. There is no fuzz, and no guess between places.
+A hunk is placed where its old lines match exactly. Correct line numbers decide between several such places; wrong ones
+are harmless if there is only one. There is no fuzz, and no guessing between places.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ from pyro_mcp.patches.parts import Hunk
 from pyro_mcp.patches.splicing import Image, Placement, ends_alike, unended
 from pyro_mcp.patches.text import Haystack, normal
 
-# How many places an error lists; one more is looked for, to say "and more".
+# How many places an error lists; one more is searched, to report "and more".
 MAX_PLACES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """Say that a hunk fits in several places, by line indices."""
+    """A hunk fits in several places, given by line indices."""
 
     starts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyThere:
-    """Say that the file has what the hunk would make of it, at a line index."""
+    """The file already has the hunk's result, at a line index."""
 
     start: int
 
 
 @dataclass(frozen=True, slots=True)
 class Nowhere:
-    """Say that a hunk fits in no place; `because` completes a sentence where that is known already."""
+    """A hunk fits nowhere; `because` completes a sentence if the reason is already known."""
 
     because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """Say how far the stated line numbers are off."""
+    """How far the stated line numbers are off."""
 
-    # Where each line of the file, and its end, is in the image, if earlier hunks are in that already.
+    # The index of each line of the file, and of its end, in the image, if earlier hunks are already applied to it.
     moved: list[int] | None = None
-    # By how much the hunk before was found away from its stated line.
+    # The distance of the previous hunk from its stated line.
     drift: int = 0
 
 
@@ -54,7 +54,7 @@ def stated_start(hunk: Hunk, offsets: Offsets) -> int | None:
     start = hunk.range.old_start
     if start is None:
         return None
-    # With a count of zero, the header names the line before.
+    # With a count of zero, the header has the number of the preceding line.
     index = start if hunk.range.old_count == 0 and not hunk.old else start - 1
     index = max(0, index)
     if offsets.moved is None:
@@ -64,7 +64,7 @@ def stated_start(hunk: Hunk, offsets: Offsets) -> int | None:
 
 
 def place(image: Image, hunk: Hunk, offsets: Offsets) -> Placement | Ambiguous | AlreadyThere | Nowhere:
-    """Find the one place where a hunk fits."""
+    """Find the only place where a hunk fits."""
     if not hunk.old:
         return _place_insertion(image, hunk, offsets)
     start = _choose(image, image.exact, hunk, hunk.old, offsets)
@@ -81,17 +81,17 @@ def place(image: Image, hunk: Hunk, offsets: Offsets) -> Placement | Ambiguous |
 
 
 def may_differ_in_line_ends(hunk: Hunk) -> bool:
-    """Say whether the hunk says nothing about line ends, so that the file's can be kept."""
+    """Return whether the hunk implies nothing about line ends, so that the file's can be kept."""
     return ends_alike(hunk) and unended(hunk.old) == unended(hunk.new)
 
 
 def must_end_the_file(hunk: Hunk) -> bool:
-    """Say whether the hunk claims to stand at the end of the file."""
+    """Return whether the hunk must be at the end of the file."""
     return hunk.at_end or unended(hunk.old) or unended(hunk.new)
 
 
 def _choose(image: Image, haystack: Haystack, hunk: Hunk, old: list[bytes], offsets: Offsets) -> int | Ambiguous | None:
-    """Return the line index where the old lines stand, if that is decided."""
+    """Return the line index of the old lines, if it is unambiguous."""
 
     def fitting(starts: Iterable[int]) -> tuple[int, ...]:
         return tuple(start for start in starts if haystack.fits(old, start) and image.is_free(hunk, start))
@@ -103,7 +103,7 @@ def _choose(image: Image, haystack: Haystack, hunk: Hunk, old: list[bytes], offs
     stated = stated_start(hunk, offsets)
     if stated is not None:
         preferred = fitting(sorted({stated, stated + offsets.drift}))
-        # Git takes a hunk without lines after its change for the end of the file: then the header must agree.
+        # Git assumes that a hunk without lines after its change is at the end of the file: the header must agree.
         if preferred and hunk.leading and not hunk.trailing:
             preferred = tuple(sorted({*preferred, *fitting([at_end])}))
         if preferred:
@@ -126,7 +126,7 @@ def _block(image: Image, headings: tuple[bytes, ...]) -> range | None:
         image.spend_on_lines()
         matches = [i for i in range(at + 1, len(lines)) if lines[i].strip() == heading]
         matches = matches or [i for i in range(at + 1, len(lines)) if lines[i].strip().startswith(heading)]
-        # An inner heading is the first below the outer one; the outermost has to be the only one.
+        # An inner heading is the first match below the outer one; the outermost must be unique.
         if not matches or (depth == 0 and len(matches) > 1):
             return None
         at = matches[0]
@@ -134,7 +134,7 @@ def _block(image: Image, headings: tuple[bytes, ...]) -> range | None:
         return None
     indent = _indent(lines[at])
     end = at + 1
-    # A line that only opens or closes brackets still belongs to the heading above it.
+    # A line that only opens or closes brackets still belongs to the preceding heading.
     while end < len(lines) and (_indent(lines[end]) > indent or lines[end].strip()[:1] in {b"", b"{", b")"}):
         end += 1
     return range(at, end)
@@ -147,16 +147,16 @@ def _indent(line: bytes) -> int:
 def _already_there(
     haystack: Haystack, hunk: Hunk, new: list[bytes], start: int, stated: int | None
 ) -> AlreadyThere | None:
-    """Notice lines that would be put in a second time: the file has the new lines around the old ones already.
+    """Detect lines that would be inserted a second time: the file already has the new lines around the old ones.
 
-    Where the header states the place, and unchanged lines on both sides or on none are there as well, it is what
-    diff writes of a line that is repeated. Diff does not leave out one side but at the ends of a file.
+    If the header states this place, and unchanged lines on both sides or on neither match as well, this is a regular
+    diff that repeats a line. Diff omits one side only at the ends of a file.
     """
     marks = [mark for mark, _ in hunk.lines]
     by_diff = bool(hunk.leading) == bool(hunk.trailing) and (hunk.leading or " " not in marks)
     if len(new) <= len(hunk.old) or (by_diff and start == stated):
         return None
-    # The new lines, with the first of the unchanged ones, or the last, where it was found.
+    # Align the new lines so that their first (or last) unchanged line is where it was found.
     first = start - sum(1 for _ in takewhile(lambda mark: mark == "+", marks))
     last = start + len(hunk.old) + sum(1 for _ in takewhile(lambda mark: mark == "+", reversed(marks))) - len(new)
     for there in (first, last):
@@ -166,7 +166,7 @@ def _already_there(
 
 
 def _place_insertion(image: Image, hunk: Hunk, offsets: Offsets) -> Placement | Nowhere:
-    """Find the place of a hunk that has added lines only, which nothing but its header tells."""
+    """Find the place of a hunk that has only added lines, which only its header can tell."""
     count = len(image.lines)
     if not count or hunk.at_end:
         start = count
@@ -181,7 +181,7 @@ def _place_insertion(image: Image, hunk: Hunk, offsets: Offsets) -> Placement | 
         if offsets.drift:
             return Nowhere("it has added lines only, and the hunk before was not at the line that its header states")
         new_start = hunk.range.new_start
-        # After line 5 is where line 6 will be; the lines that earlier hunks added may be counted in or not.
+        # After line 5 means as line 6; the lines added by earlier hunks may or may not be counted.
         if new_start is not None and hunk.range.old_start is not None and not _agree(hunk, new_start, image.grown):
             return Nowhere(
                 f"it has added lines only, and its header says both after line {hunk.range.old_start}"
@@ -190,7 +190,7 @@ def _place_insertion(image: Image, hunk: Hunk, offsets: Offsets) -> Placement | 
         start = stated
     if start > count:
         return Nowhere(f"its lines go after line {start}, but the file has only {count}")
-    # An end of file without a newline is replaced by itself with one.
+    # If the last line has no newline, it is replaced by the same line with one.
     taken = start == count and unended(image.lines) and bool(image.edits) and image.edits[-1].end == count
     if taken or not image.is_free(hunk, start):
         return Nowhere("an earlier hunk has changed the place where its lines go")

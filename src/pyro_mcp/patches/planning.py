@@ -1,6 +1,6 @@
-"""Plan what a patch does to a tree, completely, before anything is written.
+"""Plan all changes of a patch to a tree before anything is written.
 
-If a part can't be done, all of it is refused. The caller gets bytes and paths, and writes them all or none.
+If a part can't be applied, the whole patch is refused. The caller receives paths and contents, and writes all or none.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _NEW_MODE = 0o644
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Give a file this content and these permission bits, with the directories above it where they are missing."""
+    """Write a file with this content and these permission bits, creating missing parent directories."""
 
     path: str
     data: bytes
     mode: int
-    # No file exists there yet, so the write must not replace anything.
+    # The file does not exist yet, so the write must not replace anything.
     created: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove a file. Directories that are empty then are the caller's to keep, or to remove as git does."""
+    """Remove a file. The caller decides whether to remove directories that become empty, as git does."""
 
     path: str
 
@@ -45,11 +45,11 @@ Change: TypeAlias = Write | Delete
 
 @dataclass(frozen=True, slots=True)
 class FileSummary:
-    """Say in short what a patch does with one file."""
+    """A summary of what a patch does with one file."""
 
     path: str
     action: Action
-    # Where a renamed or copied file comes from.
+    # The former path of a renamed file, or the source of a copied one.
     source: str | None
     added: int
     removed: int
@@ -57,21 +57,21 @@ class FileSummary:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Hold all that a patch changes: deletions first, and each path once."""
+    """All changes of a patch: deletions first, and each path once."""
 
     changes: tuple[Change, ...]
     files: tuple[FileSummary, ...]
-    # Where the patch was not taken by its letter: wrong line numbers and counts, other line ends.
+    # Notes on where the patch was not applied literally: wrong line numbers and counts, other line ends.
     notes: tuple[str, ...]
 
 
 def plan(patch: Patch, tree: Tree) -> Plan:
-    """Decide what the patch changes in the tree. Nothing is written.
+    """Plan the changes of the patch to the tree. Nothing is written.
 
     Raises:
-        PyroError: CONFLICT if a part does not fit what stands in the tree, INVALID if a part is refused on
-            principle. The message names file, hunk, what was expected and what stands there; `details["reason"]` is
-            one word for machines. Several failures come as one.
+        PyroError: CONFLICT if a part does not fit the tree, INVALID if a part is not supported. The message has the
+            file, the hunk, the expected and the actual lines; `details["reason"]` is a machine-readable word. Several
+            failures are combined into one.
     """
     draft = _Draft(patch, tree)
     failures: list[PyroError] = []
@@ -104,7 +104,7 @@ class _Content:
 
 
 class _Draft:
-    """The tree as the files of a patch leave it, one after the other."""
+    """The state of the tree while the files of a patch are applied in order."""
 
     def __init__(self, patch: Patch, tree: Tree) -> None:
         self.summaries: list[FileSummary] = []
@@ -116,7 +116,7 @@ class _Draft:
         self._before: dict[str, _Content] = {}
         self._written: dict[str, _Content] = {}
         self._removed: set[str] = set()
-        # Git's renames do not depend on their order: two files may change places.
+        # As in git, the order of renames does not matter: two files may be swapped.
         self._moved_away = {possible_path(file.old or "") for file in patch.files if file.action is Action.RENAME}
         self._moved_here: set[str] = set()
         # Where in the patch each file was last written.
@@ -124,14 +124,14 @@ class _Draft:
         self._failed: set[str] = set()
 
     def apply(self, file: FilePatch) -> tuple[PyroError, ...]:
-        """Do one file's part. Return the hunks that do not fit.
+        """Apply the part for one file. Return the failures of hunks that don't fit.
 
         Raises:
-            PyroError: the file is not as the part needs it.
+            PyroError: if the part can't be applied to the file.
         """
         source, target = resolve(self._patch, file, self._stands)
         if not self._failed.isdisjoint({source, target}):
-            # The result of an earlier part is not known.
+            # An earlier part for this file failed, so its state is unknown.
             return ()
         try:
             failures = self._apply(source, target, file)
@@ -158,7 +158,7 @@ class _Draft:
                 assert_never(file.action)
 
     def misfits(self) -> list[PyroError]:
-        """Say which files would have to be directories as well."""
+        """Return an error for each file that would also have to be a directory."""
         return [
             conflict(
                 path,
@@ -173,7 +173,7 @@ class _Draft:
         ]
 
     def changes(self) -> tuple[Change, ...]:
-        """Return what differs from the tree in the end."""
+        """Return the final differences from the tree."""
         gone = sorted(path for path in self._removed if path not in self._written and self._tree.kind(path) is not None)
         writes = [
             Write(path, content.data, content.mode, created=self._tree.kind(path) is None)
@@ -252,7 +252,7 @@ class _Draft:
         return failures
 
     def _move(self, source: str, target: str, file: FilePatch) -> tuple[PyroError, ...]:
-        # A copy is made of what stands in the tree, as git makes it; so is a move, which then must not lose changes.
+        # As in git, copies and moves use the original content in the tree, so a move must not lose earlier changes.
         if file.action is Action.RENAME and source in self._written and source not in self._moved_here:
             text = f"the patch changes {named(source)} before it renames it"
             raise self._conflict(file, target, text, "order", "Put those hunks below 'rename to'.")
@@ -271,10 +271,10 @@ class _Draft:
         return failures
 
     def _changed(self, path: str, content: _Content, file: FilePatch) -> tuple[_Content, tuple[PyroError, ...]]:
-        """Return the content with the file's hunks and mode, or the hunks that do not fit."""
+        """Return the content with the file's hunks and mode applied, and the failures of hunks that don't fit."""
         mode = content.mode
         if file.executable is not None:
-            # Who may read it may then execute it, as git does it.
+            # As in git, everyone who may read the file may then execute it.
             mode = mode | (mode & 0o444) >> 2 if file.executable else mode & ~0o111
         if not file.hunks:
             return replace(content, mode=mode), ()
@@ -296,12 +296,12 @@ class _Draft:
         self._lines[path] = file.patch_line
 
     def _content(self, path: str, file: FilePatch) -> _Content:
-        """Return what the file holds after the parts before this one."""
+        """Return the file's content after the previous parts."""
         self._refuse_missing(path, self._kind(path), file)
         return self._written.get(path) or self._read(path, file)
 
     def _read(self, path: str, file: FilePatch) -> _Content:
-        """Return what the file holds in the tree."""
+        """Return the file's content in the tree."""
         known = self._before.get(path)
         if known is not None:
             return known
@@ -367,5 +367,5 @@ class _Draft:
 
 
 def _adds_to_nothing(hunk: Hunk) -> bool:
-    """Say whether the hunk is what makes a new file in diffs that name it on both sides."""
+    """Return whether the hunk creates a new file, in a diff that names it on both sides."""
     return not hunk.old and hunk.range.old_start == 0 and hunk.range.old_count == 0

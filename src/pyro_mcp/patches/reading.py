@@ -1,4 +1,4 @@
-"""Parse a patch's text in whichever format it is, after checking its size and encoding.
+"""Parse a patch in any supported format, after checking its size and encoding.
 
 A text without a patch is an error.
 """
@@ -20,10 +20,10 @@ _SHAPE_HINT = (
 
 
 def parse(patch: str | bytes) -> Patch:
-    """Read a patch: a unified diff as git, diff or a model writes it, or Codex's format.
+    """Parse a patch: a unified diff written by git, diff or a model, or Codex's format.
 
     Raises:
-        PyroError: INVALID, with the line of the patch where it can't be understood or is not applied on principle.
+        PyroError: INVALID, with the line of the patch that is malformed or not supported.
     """
     lines = _lines(_encoded(patch))
     for at, line in enumerate(lines):
@@ -42,7 +42,7 @@ def parse(patch: str | bytes) -> Patch:
 
 
 def _encoded(patch: str | bytes) -> bytes:
-    # A text this long need not be encoded to know that it is too large.
+    # A longer text is too large in any case, and need not be encoded.
     if len(patch) <= MAX_PATCH_BYTES:
         data = patch.encode("utf-8", "surrogatepass") if isinstance(patch, str) else patch
         try:
@@ -63,7 +63,7 @@ def _encoded(patch: str | bytes) -> bytes:
 
 def _lines(data: bytes) -> list[bytes]:
     lines = split_lines(data)
-    # An end that got lost on the way is the patch's, not a file's: those are marked.
+    # A missing last line end is a defect of the patch: a file without one is marked explicitly.
     if lines and not lines[-1].endswith(LF):
         windows = len(lines) > 1 and lines[-2].endswith(CRLF) and not lines[-1].endswith(b"\r")
         lines[-1] += CRLF if windows else LF

@@ -1,6 +1,6 @@
-"""A file's lines while hunks are inserted: what has changed, where a hunk may still go, and line endings.
+"""Edit a file's lines while hunks are applied: earlier edits, free places, and line endings.
 
-Choosing the place is left to `placing`.
+`placing` chooses the places.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pyro_mcp.patches.text import (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
-    """Replace the lines from index `start` up to `end` by others."""
+    """Replaces the lines from index `start` up to `end` by others."""
 
     start: int
     end: int
@@ -37,26 +37,26 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Return where a hunk goes, and whether its lines are there except for their line ends."""
+    """The place of a hunk, and whether its lines match only without their line ends."""
 
     start: int
     other_ends: bool = False
 
 
 class Image:
-    """Hold a file's lines, the edits made so far, and what searching them needs."""
+    """A file's lines, the edits so far, and the indexes for searching."""
 
     def __init__(self, lines: list[bytes], budget: Budget) -> None:
         self.lines = lines
         self.edits: list[Edit] = []
-        # How many lines the edits have added, less those that they have removed.
+        # The number of lines added by the edits, minus those removed.
         self.grown = 0
         self.budget = budget
         self.exact = Haystack(lines, budget)
 
     @cached_property
     def normal(self) -> Haystack:
-        """Return the lines as if all ended in LF."""
+        """Return the lines with all line ends replaced by LF."""
         self.spend_on_lines()
         return Haystack(normal(self.lines), self.budget)
 
@@ -67,22 +67,22 @@ class Image:
         return Haystack(squeezed(self.lines), self.budget)
 
     def spend_on_lines(self) -> None:
-        """Take from the budget what going through all lines costs."""
+        """Charge the budget for one pass over all lines."""
         self.budget.spend(self.size_bytes + LINE_COST_BYTES * len(self.lines))
 
     @cached_property
     def size_bytes(self) -> int:
-        """Return how large the file is without the edits."""
+        """Return the size of the file without the edits."""
         return sum(map(len, self.lines))
 
     @cached_property
     def usual_ending(self) -> bytes:
-        """Return the line end that most lines have."""
+        """Return the most frequent line end."""
         return usual_ending(self.lines)
 
     @cached_property
     def all_crlf(self) -> bool:
-        """Say whether every line ends in CRLF, the last perhaps in nothing."""
+        """Return whether every line ends in CRLF, except that the last may have no line end."""
         return (
             bool(self.lines)
             and all(line.endswith(CRLF) for line in self.lines[:-1])
@@ -90,7 +90,7 @@ class Image:
         )
 
     def is_free(self, hunk: Hunk, start: int) -> bool:
-        """Say whether no edit has touched the lines that the hunk would stand on."""
+        """Return whether no edit has touched the lines of the hunk."""
         if not self.edits:
             return True
         end = start + len(hunk.old)
@@ -98,7 +98,7 @@ class Image:
         index = bisect_left(self.edits, start, key=lambda edit: edit.start)
         if index and self.edits[index - 1].end > start:
             return False
-        # Edits do not overlap, so that one of them at most begins before and still reaches in.
+        # Edits do not overlap, so at most one of them begins before the hunk and overlaps it.
         while index < len(self.edits) and (edit := self.edits[index]).start <= end:
             index += 1
             if edit.start == edit.end:
@@ -109,13 +109,13 @@ class Image:
         return True
 
     def put(self, hunk: Hunk, placement: Placement) -> None:
-        """Make the hunk's edits. Its place must be free."""
+        """Add the hunk's edits. Its place must be free."""
         for edit in _edits(self, hunk, placement):
             insort(self.edits, edit)
             self.grown += len(edit.lines) - (edit.end - edit.start)
 
     def moved(self) -> list[int]:
-        """Return for each line index, and for the end, where it is with all edits made."""
+        """Return the new index of each line, and of the end, with all edits applied."""
         places: list[int] = []
         grown = 0
         for edit in self.edits:
@@ -125,7 +125,7 @@ class Image:
         return [*places, *range(len(places) + grown, len(self.lines) + grown + 1)]
 
     def applied(self) -> list[bytes]:
-        """Return the lines with all edits made."""
+        """Return the lines with all edits applied."""
         result: list[bytes] = []
         at = 0
         for edit in self.edits:
@@ -133,7 +133,7 @@ class Image:
             result += edit.lines
             at = edit.end
         result += self.lines[at:]
-        # The old last line of the file may now be followed by others.
+        # The former last line of the file may now be followed by others.
         for index, line in enumerate(result[:-1]):
             if not line.endswith(LF):
                 result[index] = line + self.usual_ending
@@ -146,17 +146,17 @@ def image_of(data: bytes, budget: Budget) -> Image:
 
 
 def ends_alike(hunk: Hunk) -> bool:
-    """Say whether the hunk's lines have one kind of line end, so that it says nothing about line ends."""
+    """Return whether all of the hunk's lines have the same line end, so that it implies no change of line ends."""
     return len({ending(body) for _, body in hunk.lines} - {b""}) <= 1
 
 
 def unended(lines: list[bytes]) -> bool:
-    """Say whether the last of the lines has no line end."""
+    """Return whether the last line has no line end."""
     return bool(lines) and not lines[-1].endswith(LF)
 
 
 def runs(hunk: Hunk, start: int) -> Iterator[tuple[int, int, list[bytes]]]:
-    """Yield what the hunk changes if its first line stands at `start`: the lines from and up to, and the new ones."""
+    """Yield the hunk's changes if its first line is at `start`: start and end of the old lines, and the new lines."""
     at = first = start
     added: list[bytes] = []
     changed = False
@@ -190,19 +190,19 @@ def _edits(image: Image, hunk: Hunk, placement: Placement) -> Iterator[Edit]:
 
 
 def _with_the_files_ends(image: Image, first: int, last: int, added: list[bytes]) -> list[bytes]:
-    """Give each added line the end of the line it replaces, or of the one it comes after."""
+    """Give each added line the line end of the line that it replaces, or of the preceding one."""
     around = image.lines[first:last] or image.lines[max(0, first - 1) : first] or image.lines[last : last + 1]
     ends = [ending(line) or image.usual_ending for line in around] or [image.usual_ending]
     return [content(line) + ends[min(index, len(ends) - 1)] for index, line in enumerate(added)]
 
 
 def _with_the_files_last_end(image: Image, line: bytes) -> bytes:
-    """End the file as it ended: the hunk says nothing of that."""
+    """Keep the file's last line end, about which the hunk says nothing."""
     return content(line) if unended(image.lines) else line
 
 
 def _insertion(image: Image, hunk: Hunk, at: int) -> Edit:
-    """Put in the lines of a hunk that has no other lines."""
+    """Return the edit for a hunk that has only added lines."""
     added = list(hunk.new)
     if image.all_crlf and not any(line.endswith(CRLF) for line in added):
         added = [content(line) + (CRLF if ending(line) else b"") for line in added]

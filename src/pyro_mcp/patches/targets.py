@@ -1,6 +1,6 @@
-"""The files of a tree that a patch refers to, by the name as written or without its prefix.
+"""Resolve the names in a patch to files of a tree, either as written or without their prefix.
 
-Links on the way, and names that could mean two files, are refused.
+Paths through links, and ambiguous names, are refused.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _BACKUPS = (".orig", ".bak", ".old", "~")
 
 
 class Tree(Protocol):
-    """Answer for the files a patch is about. Paths are relative to the workspace, with single slashes.
+    """Provides the files of a patch. Paths are relative to the workspace, with single slashes.
 
-    Only the paths of `paths_of` are ever asked for. Answers must not change while a plan is made.
+    Only the paths of `paths_of` are requested. Results must not change while a plan is computed.
     """
 
     def kind(self, path: str) -> FileKind | None:
-        """Return the entry there, or None; links are not followed."""
+        """Return the kind of the entry at a path, or None; links are not followed."""
         ...
 
     def read(self, path: str) -> bytes | None:
-        """Return a file's content. One byte more than `MAX_FILE_BYTES` is enough of a larger one."""
+        """Return a file's content. For a larger file, `MAX_FILE_BYTES` + 1 bytes suffice."""
         ...
 
     def mode(self, path: str) -> int:
@@ -37,7 +37,7 @@ class Tree(Protocol):
 
 
 def paths_of(patch: Patch) -> tuple[str, ...]:
-    """Return every path that planning may ask a tree about, parents before what is in them."""
+    """Return every path that planning may request from a tree, parents before their contents."""
     paths: set[str] = set()
     for file in patch.files:
         for name in (file.old, file.new):
@@ -50,9 +50,9 @@ def paths_of(patch: Patch) -> tuple[str, ...]:
 
 
 def below(patch: Patch, directory: str) -> Patch | None:
-    """Return a patch of what is in a directory, whose name ends with a slash, as one with paths from there.
+    """Return the patch with paths relative to a directory, whose name ends with a slash.
 
-    None if it has other paths, too.
+    Returns None if it also has paths outside the directory.
     """
     files: list[FilePatch] = []
     for file in patch.files:
@@ -75,12 +75,12 @@ def parents(path: str) -> Iterator[str]:
 
 
 def resolve(patch: Patch, file: FilePatch, stands: Callable[[str], bool]) -> tuple[str, str]:
-    """Return the paths that a file's change reads from and writes to; one and the same for most.
+    """Return the paths that a file's change reads from and writes to, which are usually the same.
 
-    `stands` says whether something is at a path that no link leads to.
+    `stands` returns whether a path exists without leading through a link.
 
     Raises:
-        PyroError: a name is refused, or two names are given and it can't be told which is meant.
+        PyroError: if a name is refused or ambiguous.
     """
     if file.action in {Action.RENAME, Action.COPY} and file.old is not None and file.new is not None:
         return checked_path(file.old, file.patch_line), checked_path(file.new, file.patch_line)
@@ -104,13 +104,13 @@ def _spellings(patch: Patch, file: FilePatch, name: str, stands: Callable[[str],
         return [stripped]
     if name.startswith(PREFIXES):
         return [name, stripped] if patch.bare and _is_in_tree(name, stands) else [stripped, name]
-    # `git apply` takes a component off every name. Models leave prefixes out, or put the repository's own directory
-    # before the name: then nothing of that name is in it.
+    # `git apply` strips a component from every name. Models may omit prefixes, or prepend the repository's own
+    # directory, which does not exist inside the repository.
     return [name] if file.action is not Action.MODIFY or _is_in_tree(name, stands) else [name, stripped]
 
 
 def _is_in_tree(name: str, stands: Callable[[str], bool]) -> bool:
-    """Say whether the outermost directory of a name is there."""
+    """Return whether the outermost directory of a name exists."""
     path = possible_path(name)
     return path is not None and stands(path.partition("/")[0])
 
@@ -125,7 +125,7 @@ def _existing(spellings: list[str], file: FilePatch, stands: Callable[[str], boo
 
 
 def _of_two_names(file: FilePatch, old: str, new: str, stands: Callable[[str], bool]) -> str:
-    """Tell which file is meant by --- and +++ lines that are not equal."""
+    """Return the file that is meant by different names in the --- and +++ lines."""
     plain_old, plain_new = _without_known_prefix(old), _without_known_prefix(new)
     if plain_old == plain_new:
         return checked_path(plain_new, file.patch_line)

@@ -1,7 +1,7 @@
-"""A file's text as lines of bytes, and bounded search for a run of lines in it.
+"""Split a file into lines of bytes, and search it for runs of lines, with a limit on the cost.
 
-Line endings are LF, CRLF, or none at the end of the file; a carriage return alone is not one, nor is a form feed.
-Nothing is decoded or trimmed.
+Line endings are LF, CRLF, or none at the end of the file, but neither a single carriage return nor a form feed. Nothing
+is decoded or trimmed.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from pyro_mcp.errors import ErrorCode, PyroError
 LF = b"\n"
 CRLF = b"\r\n"
 
-# Bytes that one patch may make the engine look through. Right line numbers cost next to nothing; what spends this
-# is hundreds of hunks with wrong ones in large files. At the 50 MB/s of bytes.find's worst case: five seconds.
+# The number of bytes that may be searched for one patch. Correct line numbers cost next to nothing; only hundreds of
+# hunks with wrong ones in large files reach this. In the worst case of bytes.find, 50 MB/s, it takes five seconds.
 MAX_SEARCHED_BYTES = 256 << 20
-# Saying why hunks do not fit must not cost more than trying did; without this, it is said in fewer words.
+# The limit for diagnosing hunks that don't fit, which must not cost more than the search; then messages are short.
 MAX_DIAGNOSED_BYTES = 64 << 20
-# The cost of handling a line by itself, in bytes searched in the same time.
+# The cost of processing a single line, in bytes that can be searched in the same time.
 LINE_COST_BYTES = 32
 
 
 class Budget:
-    """Bound the searching that one patch may cause."""
+    """Limits the cost of searching for one patch."""
 
     def __init__(self, left: int = MAX_SEARCHED_BYTES) -> None:
         self._left = left
 
     @cached_property
     def for_diagnosis(self) -> Budget:
-        """Return what may be spent on saying why hunks do not fit."""
+        """Return the budget for diagnosing hunks that don't fit."""
         return Budget(MAX_DIAGNOSED_BYTES)
 
     def spend(self, searched_bytes: int) -> None:
-        """Take from what is left.
+        """Charge the budget.
 
         Raises:
-            PyroError: nothing is left.
+            PyroError: if it is exhausted.
         """
         self._left -= searched_bytes
         if self._left < 0:
@@ -53,7 +53,7 @@ class Budget:
 
 
 def split_lines(data: bytes) -> list[bytes]:
-    """Split after each LF. Joined again, the lines are the same bytes."""
+    """Split after each LF. Joining the lines gives the same bytes."""
     lines = [line + LF for line in data.split(LF)]
     last = lines.pop()[:-1]
     if last:
@@ -62,19 +62,19 @@ def split_lines(data: bytes) -> list[bytes]:
 
 
 def ending(line: bytes) -> bytes:
-    """Return what ends the line: CRLF, LF, or nothing."""
+    """Return the line end: CRLF, LF, or nothing."""
     if line.endswith(CRLF):
         return CRLF
     return LF if line.endswith(LF) else b""
 
 
 def content(line: bytes) -> bytes:
-    """Return the line without what ends it."""
+    """Return the line without its line end."""
     return line[: len(line) - len(ending(line))]
 
 
 def normal(lines: Sequence[bytes]) -> list[bytes]:
-    """Return the lines as if each ended in LF, the last one too."""
+    """Return the lines with every line end, including the last, replaced by LF."""
     return [content(line) + LF for line in lines]
 
 
@@ -84,7 +84,7 @@ def squeezed(lines: Sequence[bytes]) -> list[bytes]:
 
 
 def usual_ending(lines: Sequence[bytes]) -> bytes:
-    """Return the line end that most of the lines have; the first one's where it is a tie."""
+    """Return the most frequent line end; if there is a tie, the first line's."""
     windows = sum(line.endswith(CRLF) for line in lines)
     unix = sum(line.endswith(LF) for line in lines) - windows
     if windows == unix and lines:
@@ -93,19 +93,19 @@ def usual_ending(lines: Sequence[bytes]) -> bytes:
 
 
 class Haystack:
-    """Find runs of whole lines in a text."""
+    """Finds runs of whole lines in a text."""
 
     def __init__(self, lines: list[bytes], budget: Budget) -> None:
         self.lines = lines
         self._budget = budget
 
     def fits(self, needle: list[bytes], at: int) -> bool:
-        """Say whether the needle stands exactly at line index `at`."""
+        """Return whether the needle matches exactly at line index `at`."""
         end = at + len(needle)
         return at >= 0 and end <= len(self.lines) and self.lines[at:end] == needle
 
     def places(self, needle: list[bytes], start: int = 0) -> Iterator[int]:
-        """Yield each line index from `start` on where the needle stands, overlapping ones too."""
+        """Yield each line index from `start` on where the needle matches, including overlapping matches."""
         last = len(self.lines) - len(needle)
         if not needle or last < start:
             return
@@ -114,7 +114,7 @@ class Haystack:
             if self.fits(needle, last):
                 yield last
             return
-        # Each line begins after an LF: the one before the text stands for the first line's.
+        # Each line begins after an LF: one is prepended to the text for the first line.
         wanted = LF + b"".join(needle)
         at = self._starts[start]
         while True:
@@ -132,5 +132,5 @@ class Haystack:
 
     @cached_property
     def _starts(self) -> list[int]:
-        """Return for each line where the LF before it stands in `_joined`."""
+        """Return the offset in `_joined` of the LF before each line."""
         return [0, *accumulate(len(line) for line in self.lines)]

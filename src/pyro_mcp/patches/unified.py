@@ -1,8 +1,7 @@
-"""Parse unified diffs as git, diff, hg, svn and models write them into files and hunks.
+"""Parse unified diffs written by git, diff, hg, svn and models into files and hunks.
 
 Changes that can't be applied as text are refused: binary patches, links, submodules, combined diffs of merges, context
-diffs.
-Text between the files of a patch is skipped, as git does.
+diffs. Text between the files of a patch is skipped, as in git.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ _PASSED_OVER = (b"similarity index ", b"dissimilarity index ")
 
 
 class _Section:
-    """Collect what the lines about one file say."""
+    """Collects the headers and hunks of one file."""
 
     def __init__(self, patch_line: int, *, git: bool) -> None:
         self.patch_line = patch_line
         self.git = git
-        # The names of the `diff --git` line, for sections without any other.
+        # The names in the `diff --git` line, for sections without other names.
         self.line_names: tuple[str, str] | None = None
         self.header_names: tuple[str | None, str | None] | None = None
         self.moved: dict[str, str] = {}
@@ -39,7 +38,7 @@ class _Section:
         self.hunks: list[Hunk] = []
 
     def build(self) -> FilePatch:
-        """Make the file's part of the patch, or say what its headers lack."""
+        """Return the file's part of the patch, or raise if headers are missing."""
         source = self.moved.get("rename from") or self.moved.get("copy from")
         target = self.moved.get("rename to") or self.moved.get("copy to")
         if source is not None and target is not None:
@@ -62,7 +61,7 @@ class _Section:
         return self._file(Action.MODIFY, old, new)
 
     def shown_name(self) -> str:
-        """Return a name of the file for messages."""
+        """Return the file's name for messages."""
         old, new = self.header_names or self.line_names or (None, None)
         return (new or old or "?").removeprefix("a/").removeprefix("b/")
 
@@ -97,7 +96,7 @@ def read_unified(lines: Sequence[bytes]) -> tuple[FilePatch, ...]:
     """Read all files of a unified diff.
 
     Raises:
-        PyroError: a part of it can't be read, or is of a kind that is not applied.
+        PyroError: if a part is malformed or not supported.
     """
     reader = _Reader(lines)
     while reader.at < len(lines):
@@ -107,7 +106,7 @@ def read_unified(lines: Sequence[bytes]) -> tuple[FilePatch, ...]:
 
 
 class _Reader:
-    """Go through the lines of a patch, one part at a time."""
+    """Reads the lines of a patch, one part at a time."""
 
     def __init__(self, lines: Sequence[bytes]) -> None:
         self.at = 0
@@ -117,7 +116,7 @@ class _Reader:
         self._hunks = 0
 
     def step(self) -> None:
-        """Read the part of the patch that begins at the present line, or pass over the line."""
+        """Read the part of the patch that begins at the current line, or skip the line."""
         line = self._lines[self.at]
         if line.startswith(b"diff --git "):
             self._begin(git=True).line_names = git_names(line[len(b"diff --git ") :])
@@ -132,7 +131,7 @@ class _Reader:
             self.at += 1
 
     def finish(self) -> None:
-        """Add the file that was being read."""
+        """Add the file being read."""
         if self._section is not None:
             if len(self.files) == MAX_FILES:
                 raise malformed(
@@ -166,7 +165,7 @@ class _Reader:
             self.at += 1
 
     def _move(self, section: _Section, said: str, raw: bytes) -> None:
-        # "rename old" and "rename new" are what the oldest git wrote.
+        # The oldest versions of git wrote "rename old" and "rename new".
         said = said.replace("old", "from").replace("new", "to")
         name = header_name(raw, self.at + 1)
         if name is None:
@@ -176,7 +175,7 @@ class _Reader:
     def _name_lines(self) -> None:
         """Read a --- line and the +++ line after it."""
         section = self._section
-        # These two belong to the `diff --git` line before them; without one they begin a file.
+        # These two lines belong to the preceding `diff --git` line; without one they begin a file.
         if section is None or not section.git or section.header_names is not None or section.hunks:
             section = self._begin(git=False)
         old = header_name(self._lines[self.at][4:], self.at + 1)

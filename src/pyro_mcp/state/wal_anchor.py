@@ -64,18 +64,18 @@ class WalAnchor:
         return cls(fd, (found.st_dev, found.st_ino))
 
     def hold(self) -> None:
-        """Lock the database. Not before a first read: after a power cut, SQLite needs it alone to roll back."""
-        # Another process that is making the database may hold it now; without the lock the log is cleared once more.
+        """Lock the database. Not before the first read: after a power cut, SQLite needs exclusive access to recover."""
+        # Another process may hold it while it creates the database; without the lock, the log is deleted once more.
         with suppress(OSError):
             fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _FLOCK)
 
     def is_wal(self) -> bool:
-        """Report whether the database is in the mode in which readers keep nobody from writing."""
+        """Return whether the database is in WAL mode, in which readers don't block writers."""
         # File format versions for writing and reading (sqlite.org/fileformat2.html, 1.3.4).
         return os.pread(self._fd, 2, 18) == bytes([2, 2])
 
     def is_of(self, path: Path) -> bool:
-        """Report whether the file at `path` is still the one that is held."""
+        """Return whether the file at `path` is still the locked one."""
         try:
             found = os.stat(path)
         except FileNotFoundError:
@@ -83,7 +83,7 @@ class WalAnchor:
         return (found.st_dev, found.st_ino) == self._identity
 
     def release(self) -> None:
-        """Unlock and close the file once nobody in this process needs it. The connection must be closed already."""
+        """Unlock and close the file after its last use in this process. The connection must already be closed."""
         with _guard:
             self._users -= 1
             if self._users == 0:

@@ -1,8 +1,8 @@
-"""Reconcile one workspace's record with what runs and what is on the disk.
+"""Reconcile one workspace's record with its processes and files.
 
-It handles a workspace whose owner died, whose machine ended, or whose row or directory has lost the other. Removed is
-only what is marked as unfinished or deleted; a directory that can't be identified is moved to quarantine. The caller
-holds the workspace's lock. Only loaded when there is something to do.
+This handles workspaces whose owner died, whose machine ended, or that have only a row or only a directory. Only files
+marked as unfinished or deleted are removed; a directory that can't be identified is moved to quarantine. The caller
+holds the workspace's lock. Imported only if there is something to do.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from pyro_mcp.state.workspace_files import snapshots_on_disk, sweep_workspace
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceReconciler:
-    """Reconciles workspaces. `watch` starts what ends the workspace's VM when its time is up."""
+    """Reconciles workspaces. `watch` starts the watcher that stops a workspace's VM when it expires."""
 
     store: Store
     paths: Paths

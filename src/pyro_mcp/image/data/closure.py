@@ -2,8 +2,9 @@
 
 Usage: closure.py BLOCKED NAME...
 
-BLOCKED is a list of names, separated by commas, that count as not there. A NAME that ends with `?` may be no module.
-A name that can't be imported is printed with a `!` before it. Imports nothing for itself: that would be in the result.
+BLOCKED is a comma-separated list of names that must not be importable. A NAME that ends with `?` need not be a module.
+A name that can't be imported is printed with a `!` before it. This script imports nothing else, since that would be in
+the result.
 """
 
 import sys

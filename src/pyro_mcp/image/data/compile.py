@@ -1,10 +1,10 @@
-"""Compile Python sources for the guest. Run by the toolbox's own interpreter, so that its byte code fits.
+"""Compile Python sources for the guest. Run by the toolbox's own interpreter, so that the byte code matches it.
 
 Usage: compile.py SOURCE TARGET SHOWN LEVEL [NAME...]
 
-Each NAME.py below SOURCE (default: all) becomes TARGET/NAME.pyc, which never asks for its source, and
-whose tracebacks name SHOWN/NAME.py. LEVEL is the optimisation level. Prints the modules that the sources import,
-anywhere but under TYPE_CHECKING, one a line.
+Each NAME.py below SOURCE (default: all) becomes TARGET/NAME.pyc, which is valid without its source, and whose
+tracebacks show SHOWN/NAME.py. LEVEL is the optimisation level. Prints the modules that the sources import, except under
+TYPE_CHECKING, one per line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import sys
 from importlib.util import MAGIC_NUMBER
 
-# Flags: checked by hash (bit 0), not against the source (bit 1 not set); then the hash, unused.
+# Flags: hash-based (bit 0), without checking the source (bit 1 not set); then the unused hash.
 HEADER = MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
 
 
