@@ -29,7 +29,7 @@ from pyro_mcp.patches.text import normal, squeezed
 # Lines that occur more often than this (blank ones, braces) don't indicate where a hunk belongs.
 _MAX_OCCURRENCES = 64
 
-_READ_AGAIN = "Read the file again and write the hunk's unchanged and removed lines exactly as they stand there."
+_READ_AGAIN = "Read the file again and write the hunk's unchanged and removed lines exactly as they are in the file."
 _MORE_CONTEXT = (
     "Add unchanged lines around the change until only one place has them, or put the right line number into the"
     " hunk's @@ header."
@@ -37,7 +37,7 @@ _MORE_CONTEXT = (
 _DROP = "Leave that hunk out; the rest of the patch applies without it if it fits."
 _WHITE_SPACE = "Use the file's own tabs, spaces and trailing blanks in the hunk: white space counts."
 _USE_LF = "End all lines of the patch in LF: the file's own line ends are kept."
-_DROP_END = "Leave out the lines '\\ No newline at end of file' and '*** End of File': what is not said, stays."
+_DROP_END = "Leave out the lines '\\ No newline at end of file' and '*** End of File': the end of the file is then left unchanged."
 _PLACE_INSERTION = "Add one unchanged line before or after the added ones, as diff does."
 
 
@@ -54,7 +54,7 @@ class Diagnosis:
             case Ambiguous(starts):
                 listed = ", ".join(str(start + 1) for start in starts[:MAX_PLACES])
                 more = " and more" if len(starts) > MAX_PLACES else ""
-                text = f"fits in several places: its lines stand at lines {listed}{more}"
+                text = f"fits in several places: its lines occur at lines {listed}{more}"
                 return self._failure(hunk, text, "ambiguous", _MORE_CONTEXT, starts[0])
             case AlreadyThere(start):
                 return self._already(hunk, start)
@@ -99,7 +99,7 @@ class Diagnosis:
     def _already(self, hunk: Hunk, start: int) -> PyroError:
         last = start + len(hunk.new)
         lines = f"line {last}" if last == start + 1 else f"lines {start + 1} to {last}"
-        text = f"does not apply: the change is already there, at {lines}"
+        text = f"does not apply: the change is already applied, at {lines}"
         return self._failure(hunk, text, "already_applied", _DROP, start)
 
     def _almost(self, hunk: Hunk, offsets: Offsets) -> PyroError | None:
@@ -109,7 +109,7 @@ class Diagnosis:
         if standing is None:
             standing = next(text.normal.places(normal(hunk.old)), None)
         if standing is not None and text.edits and not text.is_free(hunk, standing):
-            what = f"overlaps an earlier hunk, which has changed what stands at line {standing + 1}"
+            what = f"overlaps an earlier hunk, which has changed line {standing + 1}"
             return self._failure(hunk, what, "overlap", "Make one hunk of the two.", standing)
         there = self._find_new(hunk, offsets)
         if there is not None:
@@ -160,7 +160,7 @@ class Diagnosis:
         text = "does not fit: none of the lines that it expects is in the file. Expected\n"
         text += f"{excerpt(hunk.old, None, start=cut)}\n"
         if stated is not None and stated < len(lines):
-            text += f"but there stands\n{excerpt(lines[stated : stated + len(hunk.old)], stated + 1, start=cut)}"
+            text += f"but found\n{excerpt(lines[stated : stated + len(hunk.old)], stated + 1, start=cut)}"
             return self._failure(hunk, text, "mismatch", _READ_AGAIN, stated)
         text += f"but the file has {len(lines)} lines" if lines else "but the file is empty"
         return self._failure(hunk, text, "mismatch", _READ_AGAIN, None)
@@ -195,9 +195,9 @@ class Diagnosis:
         cut = difference_start(old[first], found[0])
         shown = (
             f"expected\n{excerpt(old[first:], line, start=cut, spaces=spaces)}\n"
-            f"but there stands\n{excerpt(found, line, start=cut, spaces=spaces)}"
+            f"but found\n{excerpt(found, line, start=cut, spaces=spaces)}"
         )
         if spaces:
-            text = f"fits at line {line} but for white space (spaces are shown as ·): {shown}"
+            text = f"fits at line {line} except for white space (spaces are shown as ·): {shown}"
             return self._failure(hunk, text, "white_space", _WHITE_SPACE, start + first)
         return self._failure(hunk, f"does not fit at line {line}: {shown}", "mismatch", _READ_AGAIN, start + first)

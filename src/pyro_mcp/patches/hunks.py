@@ -197,7 +197,7 @@ def _read_body(lines: Sequence[bytes], at: int, blank: Mark) -> list[HunkLine]:
         if mark == "\\":
             if not body:
                 raise malformed(
-                    index + 1, "says that there is no newline, but no line stands before it", hint=_SHAPE_HINT
+                    index + 1, "says that there is no newline, but no line precedes it", hint=_SHAPE_HINT
                 )
             last_mark, last = body[-1]
             # If all lines of the patch end in CRLF, that says nothing about the file's line ends.

@@ -18,7 +18,7 @@ from pyro_mcp.patches.targets import Tree, parents, resolve
 from pyro_mcp.patches.text import Budget
 
 _KINDS = {FileKind.DIRECTORY: "a directory", FileKind.LINK: "a symbolic link", FileKind.OTHER: "no regular file"}
-_LOOK = "List the files to see what is there, and name the file as it stands."
+_LOOK = "List the files, and use the exact name."
 _NEW_MODE = 0o644
 
 

@@ -19,7 +19,7 @@ def test_a_hunk_that_does_not_fit_is_shown_beside_what_stands_there() -> None:
         "f: hunk 1 (line 3 of the patch) does not fit at line 3: expected\n"
         "     3 | drei\n"
         "     4 | four\n"
-        "but there stands\n"
+        "but found\n"
         "     3 | three\n"
         "     4 | four"
     )
@@ -30,7 +30,7 @@ def test_a_hunk_that_does_not_fit_is_shown_beside_what_stands_there() -> None:
 def test_the_place_that_is_most_alike_is_shown_if_the_line_number_is_wrong() -> None:
     error = refusal(f"{NAMED}@@ -90,4 +90,4 @@\n two\n three\n-vier\n+4\n five\n", NUMBERS)
     assert "does not fit at line 4: expected\n     4 | vier" in error.message
-    assert "but there stands\n     4 | four" in error.message
+    assert "but found\n     4 | four" in error.message
 
 
 def test_control_characters_are_made_visible() -> None:
@@ -49,7 +49,7 @@ def test_long_lines_are_cut_to_where_they_differ() -> None:
 
 
 HUNK = "f: hunk 1 (line 3 of the patch)"
-SPACED = "but for white space (spaces are shown as ·): expected\n"
+SPACED = "except for white space (spaces are shown as ·): expected\n"
 # What is refused, of which file, and what the first line of the message says.
 REFUSED: dict[str, tuple[str, Files, str, str]] = {
     "lines beyond the end": (
@@ -74,61 +74,61 @@ REFUSED: dict[str, tuple[str, Files, str, str]] = {
         f"{NAMED}@@ -1 +1 @@\n-    one\n+1\n",
         {"f": b"\tone\n"},
         "white_space",
-        f"{HUNK} fits at line 1 {SPACED}     1 | ····one\nbut there stands\n     1 | \\tone",
+        f"{HUNK} fits at line 1 {SPACED}     1 | ····one\nbut found\n     1 | \\tone",
     ),
     "blanks at the end of a line": (
         f"{NAMED}@@ @@\n one\n-two\n+2\n",
         {"f": b"one\ntwo  \n"},
         "white_space",
-        f"{HUNK} fits at line 2 {SPACED}     2 | two\nbut there stands\n     2 | two··",
+        f"{HUNK} fits at line 2 {SPACED}     2 | two\nbut found\n     2 | two··",
     ),
     "two equal places": (
         f"{NAMED}@@ @@\n-x\n+y\n",
         {"f": b"x\nx\nx\n"},
         "ambiguous",
-        "f: hunk 1 (line 3 of the patch) fits in several places: its lines stand at lines 1, 2, 3",
+        "f: hunk 1 (line 3 of the patch) fits in several places: its lines occur at lines 1, 2, 3",
     ),
     "a wrong line number between equal places": (
         f"{NAMED}@@ -2 +2 @@\n-x\n+y\n",
         {"f": b"x\n-\nx\n"},
         "ambiguous",
-        "f: hunk 1 (line 3 of the patch) fits in several places: its lines stand at lines 1, 3",
+        "f: hunk 1 (line 3 of the patch) fits in several places: its lines occur at lines 1, 3",
     ),
     "many equal places": (
         f"{NAMED}@@ @@\n-x\n+y\n",
         {"f": b"x\n" * 100},
         "ambiguous",
-        "f: hunk 1 (line 3 of the patch) fits in several places: its lines stand at lines 1, 2, 3, 4, 5 and more",
+        "f: hunk 1 (line 3 of the patch) fits in several places: its lines occur at lines 1, 2, 3, 4, 5 and more",
     ),
     "a heading over equal places": (
         f"{NAMED}@@ def g @@\n-  x\n+  y\n",
         {"f": b"def f\n  x\ndef g\n  x\n  x\n"},
         "ambiguous",
-        "f: hunk 1 (line 3 of the patch) fits in several places: its lines stand at lines 4, 5",
+        "f: hunk 1 (line 3 of the patch) fits in several places: its lines occur at lines 4, 5",
     ),
     "a change that is there": (
         f"{NAMED}@@ -1,2 +1,2 @@\n one\n-zwei\n+two\n",
         NUMBERS,
         "already_applied",
-        "f: hunk 1 (line 3 of the patch) does not apply: the change is already there, at lines 1 to 2",
+        "f: hunk 1 (line 3 of the patch) does not apply: the change is already applied, at lines 1 to 2",
     ),
     "an added line that is there": (
         f"{NAMED}@@ -1,2 +1,3 @@\n one\n+two\n three\n",
         NUMBERS,
         "already_applied",
-        "f: hunk 1 (line 3 of the patch) does not apply: the change is already there, at lines 1 to 3",
+        "f: hunk 1 (line 3 of the patch) does not apply: the change is already applied, at lines 1 to 3",
     ),
     "a removed line that is gone": (
         f"{NAMED}@@ -1,3 +1,2 @@\n one\n-one and a half\n two\n",
         NUMBERS,
         "already_applied",
-        "f: hunk 1 (line 3 of the patch) does not apply: the change is already there, at lines 1 to 2",
+        "f: hunk 1 (line 3 of the patch) does not apply: the change is already applied, at lines 1 to 2",
     ),
     "an appended line that is there": (
         f"{NAMED}@@ -1 +1,2 @@\n one\n+two\n",
         NUMBERS,
         "already_applied",
-        "f: hunk 1 (line 3 of the patch) does not apply: the change is already there, at lines 1 to 2",
+        "f: hunk 1 (line 3 of the patch) does not apply: the change is already applied, at lines 1 to 2",
     ),
     "line ends that are mixed": (
         f"{NAMED}@@ -1,2 +1,2 @@\n one\r\n-two\n+2\n",
@@ -158,7 +158,7 @@ REFUSED: dict[str, tuple[str, Files, str, str]] = {
         f"{NAMED}@@ -1,2 +1,2 @@\n-one\n+1\n two\n@@ -1,2 +1,2 @@\n-one\n two\n+2\n",
         NUMBERS,
         "overlap",
-        "f: hunk 2 (line 7 of the patch) overlaps an earlier hunk, which has changed what stands at line 1",
+        "f: hunk 2 (line 7 of the patch) overlaps an earlier hunk, which has changed line 1",
     ),
     "added lines without a place": (
         f"{NAMED}@@ @@\n+x\n",
@@ -353,7 +353,7 @@ MALFORMED = {
     ),
     "no newline before any line": (
         f"{NAMED}@@ @@\n\\ No newline at end of file\n-two\n",
-        "f: hunk 1: line 4 of the patch says that there is no newline, but no line stands before it",
+        "f: hunk 1: line 4 of the patch says that there is no newline, but no line precedes it",
     ),
     "unchanged lines of a new file": (
         "--- /dev/null\n+++ b/g\n@@ -0,0 +1,2 @@\n one\n+two\n",
