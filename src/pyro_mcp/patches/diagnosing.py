@@ -37,7 +37,7 @@ _MORE_CONTEXT = (
 _DROP = "Leave that hunk out; the rest of the patch applies without it if it fits."
 _WHITE_SPACE = "Use the file's own tabs, spaces and trailing blanks in the hunk: white space counts."
 _USE_LF = "End all lines of the patch in LF: the file's own line ends are kept."
-_DROP_END = "Leave out the lines '\\ No newline at end of file' and '*** End of File': the end of the file is then left unchanged."
+_DROP_END = "Omit the lines '\\ No newline at end of file' and '*** End of File': the file's end then stays unchanged."
 _PLACE_INSERTION = "Add one unchanged line before or after the added ones, as diff does."
 
 

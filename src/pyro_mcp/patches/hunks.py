@@ -196,9 +196,7 @@ def _read_body(lines: Sequence[bytes], at: int, blank: Mark) -> list[HunkLine]:
         mark = _mark_of(line, blank)
         if mark == "\\":
             if not body:
-                raise malformed(
-                    index + 1, "says that there is no newline, but no line precedes it", hint=_SHAPE_HINT
-                )
+                raise malformed(index + 1, "says that there is no newline, but no line precedes it", hint=_SHAPE_HINT)
             last_mark, last = body[-1]
             # If all lines of the patch end in CRLF, that says nothing about the file's line ends.
             body[-1] = (last_mark, last.removesuffix(CRLF if line.endswith(CRLF) else LF))
