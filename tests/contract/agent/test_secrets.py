@@ -24,7 +24,7 @@ def run(session: AgentSession, command: str) -> bytes:
 
 def test_a_machine_shows_its_workload_a_secret_to_the_byte(guest: Guest, session: AgentSession) -> None:
     if not guest.is_machine:
-        with pytest.raises(PyroError, match="no guest whose memory could keep a secret") as caught:
+        with pytest.raises(PyroError, match="secrets need a VM") as caught:
             session.keep_secret("TOKEN", VALUE)
         assert caught.value.code is ErrorCode.UNSUPPORTED
         return
