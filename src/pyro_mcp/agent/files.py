@@ -76,7 +76,7 @@ class GuestFiles:
         """Return the entry at a path; without `follow`, a link itself."""
         entries: list[FileEntry] = []
         parser = Records(records.listing(entries, limit=1))
-        request = self._request(tasks.LIST, "look at a file", path=path, limit=1, alone=True, no_follow=not follow)
+        request = self._request(tasks.LIST, "examine a file", path=path, limit=1, alone=True, no_follow=not follow)
         self._run(request, on_data=parser.feed)
         parser.finish()
         if not entries:

@@ -62,7 +62,7 @@ class Program:
     path: str | None
 
 
-def look_at_platform() -> Platform:
+def examine_platform() -> Platform:
     """Return the platform of this machine."""
     found = os.uname()
     return Platform(
@@ -76,7 +76,7 @@ def look_at_platform() -> Platform:
     )
 
 
-def look_at_directories(paths: Paths) -> tuple[list[Directory], list[Finding]]:
+def examine_directories(paths: Paths) -> tuple[list[Directory], list[Finding]]:
     """Return the product's directories, creating them if possible, and their problems."""
     directories: list[Directory] = []
     findings: list[Finding] = []
@@ -94,7 +94,7 @@ def look_at_directories(paths: Paths) -> tuple[list[Directory], list[Finding]]:
     return directories, findings
 
 
-def look_at_variables() -> list[Finding]:
+def examine_variables() -> list[Finding]:
     """Return the environment variables that are set but have no effect."""
     found = [Finding("no_effect", f"{name} has no effect now", FORMER[name]) for name in former_in_use()]
     return found + [
@@ -102,7 +102,7 @@ def look_at_variables() -> list[Finding]:
     ]
 
 
-def look_at_programs(names: tuple[str, ...] = programs.REQUIRED) -> tuple[list[Program], list[Finding]]:
+def examine_programs(names: tuple[str, ...] = programs.REQUIRED) -> tuple[list[Program], list[Finding]]:
     """Return the path of each program, and a finding for each group of missing ones."""
     found = [(name, programs.look_up(name)) for name in names]
     listed = [Program(name, str(path) if path else None) for name, path in found]

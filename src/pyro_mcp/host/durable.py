@@ -216,7 +216,7 @@ def _remove(path: Path) -> None:
         except FileNotFoundError:
             pending.pop()
         except NotADirectoryError:
-            # Somebody put a link where the directory was: look again.
+            # The directory was replaced by a link meanwhile: examine it again.
             continue
 
 

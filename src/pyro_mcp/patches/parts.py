@@ -24,7 +24,7 @@ HunkLine: TypeAlias = tuple[Mark, bytes]
 
 
 class Action(StrEnum):
-    """What a patch does with one file."""
+    """The action of a patch on one file."""
 
     CREATE = "create"
     MODIFY = "modify"

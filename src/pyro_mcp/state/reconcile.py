@@ -286,7 +286,7 @@ def _done(nothing: None) -> bool:
 
 
 class Verdict(StrEnum):
-    """What a VM needs."""
+    """The action that a VM needs."""
 
     LEAVE = "leave"
     DELETE = "delete"

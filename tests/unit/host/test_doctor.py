@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_the_platform_is_described() -> None:
-    found = doctor.look_at_platform()
+    found = doctor.examine_platform()
     assert found.name == doctor.PLATFORM
     assert found.cpu_count >= 1
     assert found.memory_mib > 100
@@ -25,13 +25,13 @@ def test_the_platform_is_described() -> None:
 
 
 def test_another_platform_is_said_to_be_unsupported() -> None:
-    (finding,) = doctor.check_platform(doctor.look_at_platform(), "linux-aarch64")
+    (finding,) = doctor.check_platform(doctor.examine_platform(), "linux-aarch64")
     assert finding.message == "linux-aarch64 is not supported"
     assert doctor.PLATFORM in finding.hint
 
 
 def test_the_directories_are_made_and_private(private_paths: Paths) -> None:
-    directories, findings = doctor.look_at_directories(private_paths)
+    directories, findings = doctor.examine_directories(private_paths)
     assert [each.purpose for each in directories] == ["cache", "state", "runtime"]
     assert all(each.usable for each in directories)
     assert private_paths.state.stat().st_mode & 0o777 == 0o700
@@ -41,7 +41,7 @@ def test_the_directories_are_made_and_private(private_paths: Paths) -> None:
 def test_a_directory_that_others_can_write_to_comes_with_the_command_that_mends_it(private_paths: Paths) -> None:
     private_paths.state.mkdir(parents=True)
     private_paths.state.chmod(0o777)
-    directories, findings = doctor.look_at_directories(private_paths)
+    directories, findings = doctor.examine_directories(private_paths)
     assert not directories[1].usable
     assert [finding.hint for finding in findings if finding.code == "permission"] == [
         f"Run chmod go-w {private_paths.state}, or use another directory."
@@ -50,7 +50,7 @@ def test_a_directory_that_others_can_write_to_comes_with_the_command_that_mends_
 
 def test_little_space_is_said_with_what_frees_some(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "MIN_CACHE_BYTES", 2**62)
-    _, findings = doctor.look_at_directories(private_paths)
+    _, findings = doctor.examine_directories(private_paths)
     assert [finding.code for finding in findings] == ["no_space"]
     assert "pyro env prune" in findings[0].hint
 
@@ -60,7 +60,7 @@ def test_missing_programs_come_with_the_command_that_installs_them(
 ) -> None:
     monkeypatch.setattr("pyro_mcp.host.programs._SBIN", ())
     monkeypatch.setenv("PATH", str(tmp_path))
-    listed, findings = doctor.look_at_programs(("qemu-system-x86_64", "passt"))
+    listed, findings = doctor.examine_programs(("qemu-system-x86_64", "passt"))
     assert [program.path for program in listed] == [None, None]
     by_cost = {finding.blocks: finding for finding in findings}
     assert "passt" in by_cost["guest_network"].message

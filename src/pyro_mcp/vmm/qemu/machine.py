@@ -16,7 +16,7 @@ from pyro_mcp.vmm.qemu.qmp import Message, QmpClient
 MONITOR = "qmp"
 # QEMU serves one monitor connection at a time, which another process may be using.
 MONITOR_TIMEOUT_S = 2.0
-# What `query-status` reports after a write that failed with ENOSPC (QEMU's `werror=enospc`, the default).
+# The status in `query-status` after a write that failed with ENOSPC (QEMU's default, `werror=enospc`).
 _IO_ERROR = "io-error"
 
 
