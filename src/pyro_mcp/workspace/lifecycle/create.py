@@ -90,8 +90,16 @@ def _created(
 
         keep_secrets(files, spec.secrets)
     fault_point("ws_create.directories")
+
+    def identified(report: SeedReport) -> Workspace:
+        """Make the workspace one that can be identified without the database, before it is reported."""
+        seed = _seed_info(spec, report)
+        started = replace(workspace, seed=seed, state=WorkspaceState.STARTED, owner=None, vm_id=vm.id)
+        finish_workspace(files, renewed(engine.clock, started))
+        return started
+
     with (
-        Seeding(engine, spec, files, workspace.life, has_disks=images is not None) as seeding,
+        Seeding(engine, spec, files, workspace.life, identified, has_disks=images is not None) as seeding,
         machine_up(
             engine,
             workspace,
@@ -100,11 +108,7 @@ def _created(
             meanwhile=seeding.laid,
         ) as running,
     ):
-        seed = _seed_info(spec, seeding.finish())
-        started = replace(workspace, seed=seed, state=WorkspaceState.STARTED, owner=None, vm_id=running.vm.id)
-        started = renewed(engine.clock, started)
-        # First, so that every workspace that is reported can be identified without the database.
-        finish_workspace(files, started)
+        started = renewed(engine.clock, seeding.finish())
         event = ReviewEvent(ReviewKind.START, {"environment": workspace.environment, "created": True})
         workspace = engine.store.workspaces.update(
             workspace.id,

@@ -19,9 +19,11 @@ from pyro_mcp.trees.seed import seed_disk
 from pyro_mcp.workspace.machines.disks import copy_into, make_sparse, sync_disk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from pyro_mcp.host.progress import Progress
+    from pyro_mcp.model.workspace import Workspace
     from pyro_mcp.state.filenames import WorkspaceFiles
     from pyro_mcp.trees.report import SeedReport
     from pyro_mcp.workspace.engine import Engine
@@ -35,8 +37,16 @@ class Seeding:
     """
 
     def __init__(
-        self, engine: Engine, spec: WorkspaceSpec, files: WorkspaceFiles, life: int, *, has_disks: bool
+        self,
+        engine: Engine,
+        spec: WorkspaceSpec,
+        files: WorkspaceFiles,
+        life: int,
+        finish: Callable[[SeedReport], Workspace],
+        *,
+        has_disks: bool,
     ) -> None:
+        """`finish` is called when everything is synced, and returns the workspace's record."""
         self._spec = spec
         self._engine = engine
         self._files = files
@@ -47,7 +57,8 @@ class Seeding:
         self._avoid = (engine.paths.cache, engine.paths.state, engine.paths.runtime)
         self._news = _News(engine.progress)
         self._laid = threading.Event()
-        self._report: SeedReport | None = None
+        self._finish = finish
+        self._workspace: Workspace | None = None
         self._error: PyroError | None = None
         self._thread = threading.Thread(target=self._work, name="seeding")
 
@@ -84,24 +95,24 @@ class Seeding:
         self._laid.wait()
         self._check()
 
-    def finish(self) -> SeedReport:
-        """Wait until the baseline is on the host's disk, and return what went in.
+    def finish(self) -> Workspace:
+        """Wait until all is on the host's disk, and return the workspace's record.
 
         Raises:
             PyroError: as `laid`.
         """
         self._thread.join()
         self._check()
-        if self._report is None:
+        if self._workspace is None:
             raise PyroError(ErrorCode.INTERNAL, "the seeding ended without a report")
-        return self._report
+        return self._workspace
 
     def _work(self) -> None:
         try:
-            if self._has_disks:
-                self._make_disks()
-            else:
-                self._make_trees()
+            report = self._make_disks() if self._has_disks else self._make_trees()
+            sync_workspace(self._engine.paths, self._files, self._life, self._engine.clock.wall_s())
+            fault_point("ws_seed.synced")
+            self._workspace = self._finish(report)
         except OSError as error:
             self._error = from_os_error(error, f"make the baseline {self._baseline}")
         except PyroError as error:
@@ -110,8 +121,8 @@ class Seeding:
             self._laid.set()
             self._news.begun.set()
 
-    def _make_disks(self) -> None:
-        self._report = seed_disk(
+    def _make_disks(self) -> SeedReport:
+        report = seed_disk(
             self._spec.seed, self._disk, ROOT_DISK_BYTES, self._news, avoid=self._avoid, rules=self._spec.seed_rules
         )
         fault_point("ws_seed.filled")
@@ -122,21 +133,16 @@ class Seeding:
         sync_disk(self._disk)
         self._laid.set()
         sync_disk(self._baseline)
-        self._sync_rest()
-        fault_point("ws_seed.synced")
+        return report
 
-    def _make_trees(self) -> None:
+    def _make_trees(self) -> SeedReport:
         from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, lay_tree, sync_tree
 
-        self._report = lay_tree(self._spec.seed, self._disk, self._news, avoid=self._avoid, rules=self._spec.seed_rules)
+        report = lay_tree(self._spec.seed, self._disk, self._news, avoid=self._avoid, rules=self._spec.seed_rules)
         fault_point("ws_seed.filled")
         copy_tree(self._disk, self._baseline)
         sync_tree(self._baseline)
-        self._sync_rest()
-
-    def _sync_rest(self) -> None:
-        engine = self._engine
-        sync_workspace(engine.paths, self._files, self._life, engine.clock.wall_s())
+        return report
 
     def _check(self) -> None:
         if self._error is not None:

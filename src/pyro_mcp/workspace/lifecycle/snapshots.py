@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pyro_mcp.agent import AgentSession
@@ -41,7 +42,7 @@ from pyro_mcp.state.workspaces import insert_snapshot, remove_snapshot
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
-from pyro_mcp.workspace.machines.disks import copy_disk, require_space
+from pyro_mcp.workspace.machines.disks import BackgroundWork, copy_disk, require_space
 
 _BLOCK_BYTES = 512
 _QUIET_STATES = {WorkspaceState.STARTED, WorkspaceState.STOPPED, WorkspaceState.FAILED}
@@ -177,23 +178,24 @@ def _taken_now(engine: Engine, workspace: Workspace, name: str, *, with_root: bo
     require_space(files.snapshots, sum(_size_of(source) for source, _ in copies))
     staged = [target.with_name(f"{target.name}.new") for _, target in copies]
     try:
-        if workspace.is_host_compat:
-            # Nothing can hold the host's own processes still.
-            copy_tree(source, staged[0])
-            sync_tree(staged[0])
-        else:
-            with _holding_still(engine, workspace, with_root=with_root):
-                for (each, _), copy in zip(copies, staged, strict=True):
-                    copy_disk(each, copy)
-                    fault_point("ws_snapshot.copied")
-            for copy in staged:
-                _sync_read_only(copy)
-                fault_point("ws_snapshot.synced")
-        sizes = [_size_of(each) for each in staged]
-        snapshot = Snapshot(name, snapshot_id, engine.clock.wall_s(), sum(sizes), sizes[0] if with_root else None)
-        # First, so that a disk is never there without it: that one could not be told from a damaged snapshot.
-        write_snapshot_record(files, snapshot)
-        fault_point("ws_snapshot.identified")
+        with ExitStack() as stack:
+            if workspace.is_host_compat:
+                # Nothing can hold the host's own processes still.
+                copy_tree(source, staged[0])
+                syncing = stack.enter_context(BackgroundWork(partial(sync_tree, staged[0])))
+            else:
+                with _holding_still(engine, workspace, with_root=with_root):
+                    for (each, _), copy in zip(copies, staged, strict=True):
+                        copy_disk(each, copy)
+                        fault_point("ws_snapshot.copied")
+                    # The guest goes on meanwhile.
+                    syncing = stack.enter_context(BackgroundWork(partial(_sync_read_only, staged)))
+            sizes = [_size_of(each) for each in staged]
+            snapshot = Snapshot(name, snapshot_id, engine.clock.wall_s(), sum(sizes), sizes[0] if with_root else None)
+            # First, so that a disk is never there without it: that one could not be told from a damaged snapshot.
+            write_snapshot_record(files, snapshot)
+            fault_point("ws_snapshot.identified")
+            syncing.finish()
         with os_errors(f"make {files.snapshots}"):
             for copy, (_, final) in zip(staged, copies, strict=True):
                 os.rename(copy, final)
@@ -240,10 +242,12 @@ def _holding_still(engine: Engine, workspace: Workspace, *, with_root: bool) -> 
         machine.close()
 
 
-def _sync_read_only(disk: Path) -> None:
-    with closing_fd(open_regular(disk, "the disk")) as fd, os_errors(f"write {disk}"):
-        os.fchmod(fd, 0o400)
-        os.fsync(fd)
+def _sync_read_only(disks: list[Path]) -> None:
+    for disk in disks:
+        with closing_fd(open_regular(disk, "the disk")) as fd, os_errors(f"write {disk}"):
+            os.fchmod(fd, 0o400)
+            os.fsync(fd)
+        fault_point("ws_snapshot.synced")
 
 
 def _size_of(path: Path) -> int:
