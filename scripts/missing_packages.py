@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from pyro_mcp.host import programs
 
-# Needed only by tests: the host's vim edits a file in a guest, and zsh reads its completion script.
+# Needed only by tests: the host's vim edits a file in a guest, and zsh and fish read their completion scripts.
 FOR_TESTS = {
     "vim": programs.Packages("vim", "vim-enhanced", "vim", "vim", "vim"),
+    "fish": programs.Packages("fish", "fish", "fish", "fish", "fish"),
     "zsh": programs.Packages("zsh", "zsh", "zsh", "zsh", "zsh"),
 }
 

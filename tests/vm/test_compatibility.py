@@ -14,6 +14,7 @@ import pytest
 
 from pyro_mcp import Pyro, PyroError, create_server
 from pyro_mcp.host.paths import Paths
+from pyro_mcp.operations.machine import FETCH
 from tests.support.pyro_cli import pyro as command
 
 if TYPE_CHECKING:
@@ -189,6 +190,24 @@ def test_services_have_names_checks_and_reasons(user: Pyro, ws: str) -> None:
     assert (failed["exit_code"], failed["last_output"]) == (4, "last words\n")
 
 
+def test_the_demonstration_of_a_network_fetches_a_page_over_https(user: Pyro, ws: str) -> None:
+    serve = (
+        "import ssl; from http.server import HTTPServer, SimpleHTTPRequestHandler;"
+        "server = HTTPServer(('127.0.0.1', 443), SimpleHTTPRequestHandler);"
+        "context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); context.load_cert_chain('cert', 'key');"
+        "server.socket = context.wrap_socket(server.socket, server_side=True); server.serve_forever()"
+    )
+    archive = (
+        "mkdir debian; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=archive"
+        " -keyout key -out cert && sed -i 's#http://[^ ]*#http://localhost/debian#' /etc/apt/sources.list"
+    )
+    user.exec_workspace(ws, command=archive)
+    ready = {"type": "tcp", "address": "127.0.0.1:443"}
+    user.start_service(ws, "archive", command=["python3", "-c", serve], readiness=ready)
+    assert user.exec_workspace(ws, command=FETCH)["stdout"] == "https status 200 from 127.0.0.1, ssl_verify_result 18\n"
+    user.stop_service(ws, "archive")
+
+
 def test_a_summary_has_sections(user: Pyro, ws: str, home: Path) -> None:
     user.export_workspace(ws, "note.txt", output_path=home / "exported.txt")
     summary = user.summarize_workspace(ws)
@@ -196,7 +215,7 @@ def test_a_summary_has_sections(user: Pyro, ws: str, home: Path) -> None:
     assert summary["changes"]["available"] is True
     assert [each["kind"] for each in summary["artifacts"]["exports"]] == ["export"] * 2
     assert summary["snapshots"]["named_count"] == 0
-    assert (summary["services"]["count"], summary["outcome"]["state"]) == (3, "started")
+    assert (summary["services"]["count"], summary["outcome"]["state"]) == (4, "started")
 
 
 def test_names_may_be_shared_and_then_are_no_address(user: Pyro, ws: str) -> None:

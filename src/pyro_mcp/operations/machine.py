@@ -14,7 +14,13 @@ from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
 from pyro_mcp.operations.run import VM_RUN, VmExecResult, VmRunRequest
 
 _COMMAND = "uname -srm; git --version; python3 -c 'print(6 * 7)'"
-_REACHING_OUT = "curl -sSf -o /dev/null -w 'https status %{http_code} from %{remote_ip}\\n' https://example.com/"
+# From the guest's package archive, as it may be all that a network lets through. What is fetched is thrown away, so a
+# certificate by an authority that only this host knows will do; ssl_verify_result is 0 if the guest knows it too.
+FETCH = (
+    "archive=$(sed -n 's#^deb .*https*:\\([^ ]*\\).*#\\1#p;q' /etc/apt/sources.list);"
+    ' curl -sSfkL -o /dev/null "https:$archive/"'
+    " -w 'https status %{http_code} from %{remote_ip}, ssl_verify_result %{ssl_verify_result}\\n'"
+)
 _TIMEOUT_S = 60
 
 
@@ -38,7 +44,7 @@ def _demo(request: DemoRequest, call: Call) -> VmExecResult:
     """
     run = VmRunRequest(
         environment=DEFAULT_ENVIRONMENT,
-        command=_REACHING_OUT if request.network else _COMMAND,
+        command=FETCH if request.network else _COMMAND,
         network=request.network,
         timeout_seconds=_TIMEOUT_S,
     )
@@ -82,7 +88,7 @@ DEMO = Operation(
     title="Demonstrate a one-shot VM",
     description=(
         "Run a command in a fresh VM, and print its result as one JSON object. With --network, the command fetches"
-        " a page over HTTPS."
+        " a page of its package archive over HTTPS."
     ),
     handler=_demo,
     effect=Effect.WRITE,

@@ -39,7 +39,7 @@ FAMILIES: dict[str, dict[str, str]] = {
     "machine": {
         "doctor": "Check this machine and suggest fixes.",
         "prepare": "Install an environment and make the next VM start fast.",
-        "demo": "Run a one-shot VM step by step and print each result as JSON.",
+        "demo": "Run a command in a one-shot VM and print the result as JSON.",
     },
     "workspaces.lifecycle": {
         "workspace create": "Create and start a workspace.",

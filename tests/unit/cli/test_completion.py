@@ -86,6 +86,16 @@ def test_bash_puts_in_what_pyro_offers(capfd: Capture) -> None:
     assert done.text.split() == ["inspect"]
 
 
+def test_fish_offers_what_pyro_offers_with_a_description(tmp_path: Path) -> None:
+    launcher = tmp_path / "pyro"
+    launcher.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m pyro_mcp "$@"\n')
+    launcher.chmod(0o755)
+    own = {**BARE, "PATH": f"{tmp_path}:{BARE['PATH']}", "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    process.run([launcher, "completion", "fish", "--install"], timeout_s=20, env=own)
+    done = process.run(["fish", "-c", "complete -C 'pyro env in'"], timeout_s=20, env=own)
+    assert done.text.startswith("inspect\tShow ")
+
+
 def test_zsh_can_read_its_script(capfd: Capture) -> None:
     assert main(["completion", "zsh"]) == 0
     script = capfd.readouterr().out.encode()

@@ -41,7 +41,8 @@ _pyro() {
 if [[ ${zsh_eval_context[-1]} == loadautofunc ]]; then _pyro "$@"; else compdef _pyro pyro; fi
 """
 _FISH = r"""function __pyro_offers
-  for each in (command (commandline -opc)[1] __complete fish (commandline -cp) 2>/dev/null)
+  set -l words (commandline -opc)
+  for each in (command $words[1] __complete fish (commandline -cp) 2>/dev/null)
     if test "$each" = ':files'
       __fish_complete_path (commandline -ct)
     else
