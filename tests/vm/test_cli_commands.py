@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.person import at_a_terminal
-from tests.support.pyro_cli import pyro, pyro_json
+from tests.support.pyro_cli import pyro, pyro_json, starting_pyro
 
 pytestmark = pytest.mark.vm
 
@@ -96,6 +96,10 @@ def test_logs_go_on_until_they_are_left(ident: str) -> None:
         person.sees("first-2")
         in_guest(ident, "echo second-$((1 + 1))")
         person.sees("second-2")
+        with starting_pyro("ws", "exec", ident, "--", "printf third-$((1 + 2)); until [ -e seen ]; do sleep 0.1; done"):
+            person.sees("third-3")
+            in_guest(ident, "touch seen")
+            person.sees("until [ -e seen ]")
         person.types("\x03")
         assert person.status() == 130
 

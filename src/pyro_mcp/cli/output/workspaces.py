@@ -156,7 +156,7 @@ def _logs(result: WorkspaceLogsResult) -> None:
 def show_commands(workspace_id: str, commands: Sequence[LoggedCommand], *, names_the_rest: bool = True) -> None:
     """Write commands and what they wrote."""
     for command in commands:
-        put(styled(_command_line(command), "1", STDOUT))
+        put(styled(command_line(command), "1", STDOUT))
         for stream, truncated in (
             (command.stdout, command.stdout_truncated),
             (command.stderr, command.stderr_truncated),
@@ -166,7 +166,8 @@ def show_commands(workspace_id: str, commands: Sequence[LoggedCommand], *, names
                 say(f"… not all of it: pyro workspace logs {workspace_id} --sequence {command.sequence}")
 
 
-def _command_line(command: LoggedCommand) -> str:
+def command_line(command: LoggedCommand) -> str:
+    """Return the line that names a command and how it ended."""
     if command.timed_out:
         outcome = "timed out"
     elif command.exit_code is None:

@@ -1,7 +1,7 @@
-"""Command output that is too long for the journal, in files beside it.
+"""Command output in files beside the journal: while a command runs, and after it if the journal has no room for it.
 
-A file holds the beginning of a stream, up to a bound; all files together are bounded too. Output that fits the journal
-gets no file, and a full disk does not fail a command.
+A file holds the beginning of a stream, up to a bound; all files together are bounded too. The file of output that fits
+the journal is removed when the command has ended. A full disk does not fail a command.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pyro_mcp.agent import OutputBuffer, Stream
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.files import open_plain
 from pyro_mcp.model.limits import JOURNAL_STREAM_BYTES, MAX_KEPT_STREAM_BYTES
+from pyro_mcp.model.workspace import Workspace
 from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
@@ -36,7 +37,7 @@ class CommandOutput:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         for kept in self._kept.values():
-            kept.close()
+            kept.settle()
 
     def take(self, stream: Stream, data: bytes) -> None:
         """Keep and pass on what the command wrote."""
@@ -67,27 +68,34 @@ class _Kept:
     def __init__(self, path: Path) -> None:
         half = JOURNAL_STREAM_BYTES // 2
         self.buffer = OutputBuffer(JOURNAL_STREAM_BYTES - half, half)
-        self.file_bytes = 0
+        self._file_bytes = 0
         self._path = path
         self._fd = -1
-        # Output so far, until it is too much for the record.
-        self._waiting: bytearray | None = bytearray()
+
+    @property
+    def file_bytes(self) -> int:
+        """Return how much stays in the file: nothing of what the journal has whole."""
+        return self._file_bytes if self.buffer.truncated else 0
 
     def add(self, data: bytes) -> None:
-        self.buffer.add(data)
-        if self._waiting is not None:
-            self._waiting += data
-            if len(self._waiting) <= JOURNAL_STREAM_BYTES:
-                return
-            data, self._waiting = bytes(self._waiting), None
+        if self.buffer.total_bytes == 0:
             self._open()
+        self.buffer.add(data)
         if self._fd >= 0:
-            self._write(data[: MAX_KEPT_STREAM_BYTES - self.file_bytes])
+            self._write(data[: MAX_KEPT_STREAM_BYTES - self._file_bytes])
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def settle(self) -> None:
+        """Close the file, and remove it if the journal has all of it."""
+        opened = self._fd >= 0 or self._file_bytes > 0
+        self.close()
+        if opened and not self.buffer.truncated:
+            with suppress(OSError):
+                os.unlink(self._path)
 
     def _open(self) -> None:
         # Without the file, the record still has the beginning and the end.
@@ -100,7 +108,7 @@ class _Kept:
         try:
             while rest:
                 written = os.write(self._fd, rest)
-                self.file_bytes += written
+                self._file_bytes += written
                 rest = rest[written:]
         except OSError:
             self.close()
@@ -129,6 +137,15 @@ def command_output(engine: Engine, handle: str, seq: int, stream: Stream) -> byt
             f"no {stream.value} of the command {seq} of the workspace {workspace.title} lies in a file",
             hint="`pyro workspace logs` shows what is kept.",
         ) from error
+
+
+def output_from(engine: Engine, workspace: Workspace, seq: int, stream: Stream, start: int) -> bytes:
+    """Return what a stream of a command has in its file from `start` on, b"" without a file."""
+    path = WorkspaceFiles(engine.paths, workspace.id).commands(workspace.life) / output_name(seq, stream)
+    with suppress(OSError), open(open_plain(path), "rb") as file:
+        file.seek(start)
+        return file.read()
+    return b""
 
 
 def keep_recent_output(directory: Path) -> None:
