@@ -79,6 +79,17 @@ def test_environments_are_a_list(user: Pyro) -> None:
     assert found["version"]
     assert found["compatibility"] == ">=5.0.0,<6.0.0"
     assert user.inspect_environment(ENVIRONMENT)["install_dir"] == found["install_dir"]
+    pulled = user.pull_environment(ENVIRONMENT)
+    assert (pulled["installed"], pulled["install_dir"]) == (True, found["install_dir"])
+    assert os.path.dirname(pulled["rootfs_image"]) == found["install_dir"]
+    assert os.path.exists(pulled["kernel_image"])
+
+
+def test_a_prune_names_what_it_deleted(home: Path) -> None:
+    (home / "other/environments/linux-x86_64").mkdir(parents=True)
+    with Pyro(paths=Paths(cache=home / "other", state=home / "other-state", runtime=home / "other-run")) as other:
+        pruned = other.prune_environments()
+    assert (pruned["deleted_environment_dirs"], pruned["count"]) == (["linux-x86_64"], 1)
 
 
 def test_a_run_has_its_cleanup_and_one_text_as_its_command(user: Pyro) -> None:
@@ -92,6 +103,13 @@ def test_a_vm_is_shown_step_by_step(user: Pyro) -> None:
     assert (created["state"], created["execution_mode"], created["network_enabled"]) == ("created", "pending", False)
     info = user.network_info_vm(created["vm_id"])
     assert (info["network_enabled"], info["outbound_connectivity_expected"], info["dns_servers"]) == (False, False, [])
+    assert user.start_vm(created["vm_id"])["state"] == "started"
+    ran = user.exec_vm(created["vm_id"], command="echo $((6 * 7))", timeout_seconds=30)
+    assert (ran["vm_id"], ran["environment"], ran["stdout"], ran["exit_code"]) == (
+        created["vm_id"], ENVIRONMENT, "42\n", 0,
+    )  # fmt: skip
+    assert user.status_vm(created["vm_id"])["execution_mode"].startswith("guest_")
+    assert user.stop_vm(created["vm_id"])["state"] == "stopped"
     assert user.delete_vm(created["vm_id"])["reason"] == "explicit_delete"
     assert user.reap_expired()["deleted_vm_ids"] == []
 
@@ -174,6 +192,7 @@ def test_services_have_names_checks_and_reasons(user: Pyro, ws: str) -> None:
         assert page.status == 200
     listed = user.list_services(ws)
     assert (listed["count"], listed["running_count"]) == (1, 1)
+    assert user.status_service(ws, service_name="web")["published_ports"] == [port]
     logs = user.logs_service(ws, service_name="web")
     assert "GET / " in logs["stdout"]
     assert logs["stderr"] == ""
@@ -183,6 +202,10 @@ def test_services_have_names_checks_and_reasons(user: Pyro, ws: str) -> None:
     ready = {"type": "file", "path": ".web-ready"}
     up = user.start_service(ws, "up", command="touch .web-ready; exec sleep 600", readiness=ready)
     assert up["readiness"] == {"type": "file", "path": "/workspace/.web-ready"}
+    page = {"type": "http", "url": "http://127.0.0.1:8081/"}
+    serving = ["python3", "-m", "http.server", "8081"]
+    assert user.start_service(ws, "page", command=serving, readiness=page)["readiness"] == page
+    assert user.stop_service(ws, service_name="page")["state"] == "stopped"
     for check, wanted in (({"type": "command", "command": "false"}, "readiness_timeout"), (None, None)):
         line = "sleep 600" if check else "echo last words; exit 4"
         failed = user.start_service(ws, "bad", command=line, readiness=check, ready_timeout_seconds=1)
@@ -215,7 +238,18 @@ def test_a_summary_has_sections(user: Pyro, ws: str, home: Path) -> None:
     assert summary["changes"]["available"] is True
     assert [each["kind"] for each in summary["artifacts"]["exports"]] == ["export"] * 2
     assert summary["snapshots"]["named_count"] == 0
-    assert (summary["services"]["count"], summary["outcome"]["state"]) == (4, "started")
+    assert (summary["services"]["count"], summary["outcome"]["state"]) == (5, "started")
+
+
+def test_a_workspace_is_listed_and_renamed(user: Pyro, ws: str) -> None:
+    updated = user.update_workspace(ws, name="repro-fix", labels={"owner": "a"}, clear_labels=["issue"])
+    assert (updated["name"], updated["labels"]) == ("repro-fix", {"owner": "a"})
+    listed = user.list_workspaces()
+    (entry,) = [each for each in listed["workspaces"] if each["workspace_id"] == ws]
+    assert listed["count"] == len(listed["workspaces"])
+    assert {"name", "state", "created_at", "last_activity_at", "expires_at", "command_count", "service_count"} <= set(
+        entry
+    )
 
 
 def test_names_may_be_shared_and_then_are_no_address(user: Pyro, ws: str) -> None:

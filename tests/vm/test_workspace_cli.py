@@ -90,7 +90,7 @@ def test_a_diff_applies_although_something_was_committed_in_the_workspace(tmp_pa
     done("exec", ident, "--", f"echo more >> README.md; ln -s README.md LINK; chmod +x stats/mean.py; {commit}")
     patch = ws("diff", ident)
     assert b".git/" not in patch.stdout
-    assert b"ignored=1 (--include-ignored shows them)" in patch.stderr
+    assert b"1 ignored left out (--include-ignored shows them)" in patch.stderr
     applied = git("apply", "-", cwd=repo, stdin=patch.stdout)
     assert applied.returncode == 0, applied.stderr
     assert (repo / "README.md").read_text(encoding="utf-8").endswith("more\n")

@@ -246,7 +246,7 @@ class Pyro(Operations):
     def network_info_vm(self, vm_id: str) -> VmNetworkInfoResult:
         """Show what a VM may reach, and its addresses.
 
-        Example: `pyro.network_info_vm(vm_id).has_network`
+        Example: `pyro.network_info_vm(vm_id).network_enabled`
         """
         return self._run("vm network-info", locals())
 
