@@ -64,8 +64,8 @@ def npm_source(wanted: str, place: Path) -> Path:
 PROJECTS = {
     "flask": Project(
         fetch=lambda place: python_source("flask==3.1.3", place),
-        setup="python3 -m venv .venv && .venv/bin/pip install -q -e . pytest",
-        test=".venv/bin/python -m pytest -q tests/test_helpers.py tests/test_config.py tests/test_debug_off.py",
+        setup="python3 -m venv .venv && .venv/bin/pip install -q -e . 'pytest<9'",
+        test=".venv/bin/python -m pytest -q tests/test_helpers.py tests/test_debug_off.py -k 'not async'",
         edit=("src/flask/helpers.py", '{"0", "false", "no"}', '{"0", "false", "no", "off"}'),
         probe=(
             "tests/test_debug_off.py",
@@ -96,10 +96,10 @@ PROJECTS = {
         test="go test .",
         edit=(
             "runewidth.go",
-            "// StringWidth return width as you can see\n",
+            "// StringWidth return width as you can see\nfunc StringWidth(",
             (
                 "// IsWide reports whether a rune takes two cells.\nfunc IsWide(r rune) bool {\n"
-                "\treturn RuneWidth(r) == 2\n}\n\n// StringWidth return width as you can see\n"
+                "\treturn RuneWidth(r) == 2\n}\n\n// StringWidth return width as you can see\nfunc StringWidth("
             ),
         ),
         probe=(
@@ -110,25 +110,26 @@ PROJECTS = {
             ),
         ),
     ),
+    # Without dependencies: Debian 12's cargo reads another kind of index.
     "rust": Project(
-        fetch=lambda place: rust_source("semver", "1.0.20", place),
+        fetch=lambda place: rust_source("fnv", "1.0.7", place),
         toolchain="apt-get install -qq cargo",
         setup="cargo build --offline --quiet",
-        test="cargo test --offline --quiet --test test_version --test test_stable",
+        test="cargo test --offline --quiet --lib --test hash",
         edit=(
-            "src/lib.rs",
-            "    pub const fn new(major: u64, minor: u64, patch: u64) -> Self {\n",
+            "lib.rs",
+            "impl FnvHasher {\n",
             (
-                "    pub fn is_stable(&self) -> bool {\n        self.major > 0 && self.pre.is_empty()\n    }\n\n"
-                "    /// Create a version without pre-release or build metadata.\n"
-                "    pub const fn new(major: u64, minor: u64, patch: u64) -> Self {\n"
+                "impl FnvHasher {\n    /// Hash some bytes at once.\n    pub fn hash(bytes: &[u8]) -> u64 {\n"
+                "        let mut hasher = FnvHasher::default();\n        hasher.write(bytes);\n"
+                "        hasher.finish()\n    }\n\n"
             ),
         ),
         probe=(
-            "tests/test_stable.rs",
+            "tests/hash.rs",
             (
-                "use semver::Version;\n\n#[test]\nfn test_stable() {\n    assert!(Version::new(1, 0, 0).is_stable());\n"
-                "    assert!(!Version::new(0, 9, 0).is_stable());\n}\n"
+                "extern crate fnv;\n\n#[test]\nfn test_hash() {\n"
+                '    assert_eq!(fnv::FnvHasher::hash(b"a"), 0xaf63dc4c8601ec8c);\n}\n'
             ),
         ),
     ),

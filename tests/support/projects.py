@@ -61,6 +61,7 @@ def change_in_guest(project: Project, workspace: Workspace) -> bytes:
 
     must(project.toolchain)
     must(project.setup)
+    must(f"mkdir -p {Path(project.probe[0]).parent}")
     workspace.files.write(*project.probe)
     assert workspace.exec(project.test, timeout_seconds=LIMIT_S, env=TRUST).exit_code not in {0, 124, 127}
     path, before, after = project.edit

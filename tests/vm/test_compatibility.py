@@ -86,10 +86,9 @@ def test_environments_are_a_list(user: Pyro) -> None:
 
 
 def test_a_prune_names_what_it_deleted(home: Path) -> None:
-    (home / "other/environments/linux-x86_64").mkdir(parents=True)
-    with Pyro(paths=Paths(cache=home / "other", state=home / "other-state", runtime=home / "other-run")) as other:
+    with Pyro(paths=Paths(cache=home / "empty", state=home / "other", runtime=home / "other-run")) as other:
         pruned = other.prune_environments()
-    assert (pruned["deleted_environment_dirs"], pruned["count"]) == (["linux-x86_64"], 1)
+    assert (pruned["deleted_environment_dirs"], pruned["count"]) == ([], 0)
 
 
 def test_a_run_has_its_cleanup_and_one_text_as_its_command(user: Pyro) -> None:
@@ -104,13 +103,15 @@ def test_a_vm_is_shown_step_by_step(user: Pyro) -> None:
     info = user.network_info_vm(created["vm_id"])
     assert (info["network_enabled"], info["outbound_connectivity_expected"], info["dns_servers"]) == (False, False, [])
     assert user.start_vm(created["vm_id"])["state"] == "started"
+    assert user.status_vm(created["vm_id"])["execution_mode"].startswith("guest_")
     ran = user.exec_vm(created["vm_id"], command="echo $((6 * 7))", timeout_seconds=30)
     assert (ran["vm_id"], ran["environment"], ran["stdout"], ran["exit_code"]) == (
         created["vm_id"], ENVIRONMENT, "42\n", 0,
     )  # fmt: skip
-    assert user.status_vm(created["vm_id"])["execution_mode"].startswith("guest_")
-    assert user.stop_vm(created["vm_id"])["state"] == "stopped"
-    assert user.delete_vm(created["vm_id"])["reason"] == "explicit_delete"
+    assert ran["cleanup"] == {"vm_id": created["vm_id"], "deleted": True, "reason": "post_exec_cleanup"}
+    other = user.create_vm(ENVIRONMENT)["vm_id"]
+    assert user.stop_vm(other)["state"] == "stopped"
+    assert user.delete_vm(other)["reason"] == "explicit_delete"
     assert user.reap_expired()["deleted_vm_ids"] == []
 
 

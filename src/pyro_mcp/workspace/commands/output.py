@@ -96,12 +96,16 @@ class _Kept:
         if opened and not self.buffer.truncated:
             with suppress(OSError):
                 os.unlink(self._path)
+                os.rmdir(self._path.parent)
 
     def _open(self) -> None:
-        # Without the file, the record still has the beginning and the end.
+        # Without the file, the record still has the beginning and the end. Another command may remove the directory.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         with suppress(OSError):
-            os.makedirs(self._path.parent, 0o700, exist_ok=True)
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            while self._fd < 0:
+                os.makedirs(self._path.parent, 0o700, exist_ok=True)
+                with suppress(FileNotFoundError):
+                    self._fd = os.open(self._path, flags, 0o600)
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
