@@ -109,7 +109,7 @@ def test_a_vm_is_shown_step_by_step(user: Pyro) -> None:
         created["vm_id"], ENVIRONMENT, "42\n", 0,
     )  # fmt: skip
     assert ran["cleanup"] == {"vm_id": created["vm_id"], "deleted": True, "reason": "post_exec_cleanup"}
-    other = user.create_vm(ENVIRONMENT)["vm_id"]
+    other = user.start_vm(user.create_vm(ENVIRONMENT)["vm_id"])["vm_id"]
     assert user.stop_vm(other)["state"] == "stopped"
     assert user.delete_vm(other)["reason"] == "explicit_delete"
     assert user.reap_expired()["deleted_vm_ids"] == []
