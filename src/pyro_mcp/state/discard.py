@@ -94,8 +94,8 @@ def end_machine(vm_id: str, machine: MachineRecord | None, *, keeps_disk: bool =
     known = machine is not None and machine.boot_id == boot_id()
     remover = machine.remover if machine is not None and known else (0, 0)
     if machine is not None and known:
-        # The VMM alone first: its keeper then writes the console's end and cleans up by itself.
-        # Commands on the host itself have no namespace that would end with it.
+        # Only the VMM first: its keeper then writes the end of the console and cleans up by itself.
+        # With host compat, commands have no PID namespace that would end with the agent.
         _kill(machine.vmm_pid, machine.vmm_start_time, tree=machine.kind is VmmKind.HOST)
         keeper = (machine.keeper_pid, machine.keeper_start_time)
         if keeper[0] > 0 and not process.wait_for_exit(*keeper, timeout_s=_KEEPER_TIMEOUT_S):

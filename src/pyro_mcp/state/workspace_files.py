@@ -1,7 +1,8 @@
-"""Making a workspace's record and its directory agree: its generations and its snapshots.
+"""Keep a workspace's record and its directory consistent: generations and snapshots.
 
-Removed is only what is superseded, marked as unfinished or marked as deleted. A life or snapshot that the database does
-not know is adopted if its own record is whole, and else moved to quarantine. The caller holds the workspace's lock.
+Only files that are superseded, or marked as unfinished or deleted, are removed. A generation or snapshot that is not in
+the database is adopted if its own record is intact, and otherwise moved to quarantine. The caller holds the workspace's
+lock.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ from pyro_mcp.state.quarantine import quarantine
 from pyro_mcp.state.store import Store
 from pyro_mcp.state.workspaces import forget_records, insert_snapshot, remove_snapshot
 
-# As long as a name may be, with room for a number.
+# The maximum length of a name, with room for a number.
 _NAME_CHARS = 50
 
 
 def sweep_workspace(
     store: Store, paths: Paths, workspace: Workspace, notice: Callable[[str], None], *, can_adopt: bool = False
 ) -> Workspace:
-    """Settle the files of a workspace, whose VMs may run on its own generation only; return its record.
+    """Clean up the files of a workspace, whose VMs may use only its current generation; return its record.
 
-    With `can_adopt` nothing runs in it, and a newer generation that the database does not know can become current.
+    With `can_adopt` the workspace must not be running, and a newer generation that is not in the database may become
+    the current one.
 
     Raises:
         PyroError: PERMISSION and others.
@@ -48,7 +50,7 @@ def sweep_workspace(
 
 
 def begin_workspace(paths: Paths, files: WorkspaceFiles, life: int) -> None:
-    """Make the directories of a workspace, marked as unfinished.
+    """Create the directories of a workspace, marked as unfinished.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -61,7 +63,7 @@ def begin_workspace(paths: Paths, files: WorkspaceFiles, life: int) -> None:
 
 
 def sync_workspace(paths: Paths, files: WorkspaceFiles, life: int, made_at: float) -> None:
-    """Put on the disk what a new workspace consists of besides its disks; takes a while, and needs no guest.
+    """Write the files of a new workspace, except its disks, durably. This takes a while, but needs no guest.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -73,19 +75,19 @@ def sync_workspace(paths: Paths, files: WorkspaceFiles, life: int, made_at: floa
 
 
 def finish_workspace(files: WorkspaceFiles, workspace: Workspace) -> None:
-    """Make a new workspace, which is synced, one that can be identified without the database, durably.
+    """Durably make a new, synced workspace identifiable without the database.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
     """
     with os_errors(f"make {files.directory}"):
-        # Without its mark and not identified yet, it would be moved to quarantine, not removed.
+        # A crash between the two leaves a directory that is moved to quarantine rather than removed.
         os.unlink(files.unfinished)
         write_workspace_copy(files, workspace)
 
 
 def begin_life(files: WorkspaceFiles, life: int) -> None:
-    """Make the directory of a new generation, marked as unfinished, replacing the remains of an interrupted reset.
+    """Create the directory of a new generation, marked as unfinished, replacing remains of an interrupted reset.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -96,7 +98,7 @@ def begin_life(files: WorkspaceFiles, life: int) -> None:
 
 
 def finish_life(files: WorkspaceFiles, life: int, snapshot: str, made_at: float) -> None:
-    """Make a new generation, whose disks are synced, identifiable without the database, durably.
+    """Durably make a new generation, whose disks are synced, identifiable without the database.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -108,7 +110,7 @@ def finish_life(files: WorkspaceFiles, life: int, snapshot: str, made_at: float)
 
 
 def hide_snapshot(files: WorkspaceFiles, snapshot_id: str) -> None:
-    """Mark a snapshot, durably, as one that is deleted.
+    """Durably mark a snapshot as deleted.
 
     Raises:
         PyroError: PERMISSION and others.
@@ -119,13 +121,13 @@ def hide_snapshot(files: WorkspaceFiles, snapshot_id: str) -> None:
         try:
             os.rename(record, mark)
         except FileNotFoundError:
-            # An earlier version made the snapshot.
+            # The snapshot was created by an earlier version.
             _touch(mark)
         fsync_dir(files.snapshots)
 
 
 def remove_snapshot_files(files: WorkspaceFiles, snapshot_id: str) -> None:
-    """Remove all files of a snapshot, the mark that it is deleted last.
+    """Remove all files of a snapshot, and finally the mark that it is deleted.
 
     Raises:
         PyroError: PERMISSION and others.
@@ -138,7 +140,7 @@ def remove_snapshot_files(files: WorkspaceFiles, snapshot_id: str) -> None:
 
 
 def snapshots_on_disk(files: WorkspaceFiles, listed: Iterable[Snapshot]) -> list[Snapshot]:
-    """Return the snapshots of a workspace whose row was lost: those that identify themselves, or else are `listed`."""
+    """Return the snapshots of a workspace whose row was lost: those with their own record, or that are `listed`."""
     names = {path.name for path in _entries(files.snapshots)}
     earlier = {each.id: each for each in listed}
     found: dict[str, Snapshot] = {}
@@ -146,13 +148,13 @@ def snapshots_on_disk(files: WorkspaceFiles, listed: Iterable[Snapshot]) -> list
         snapshot = read_snapshot_record(files, snapshot_id) or earlier.get(snapshot_id)
         has_disk = snapshot_id in names or f"{snapshot_id}.img" in names
         if snapshot is not None and has_disk and f"{snapshot_id}{DELETED_SUFFIX}" not in names:
-            # The sweep gives another name to one whose name is taken.
+            # The sweep renames a snapshot whose name is already taken.
             found.setdefault(snapshot.name, snapshot)
     return list(found.values())
 
 
 def has_unknown_snapshots(files: WorkspaceFiles, known: Iterable[Snapshot]) -> bool:
-    """Return whether there is a snapshot on the disk that is not among those `known` to the database."""
+    """Return whether a snapshot on the disk is not among those `known` to the database."""
     names = {path.name for path in _entries(files.snapshots)}
     ids = {each.id for each in known}
     return any(f"{each}.img" in names or each in names for each in _snapshot_ids(names) if each not in ids)
@@ -184,10 +186,10 @@ class _Sweep:
         return self._adopt(max(newer))
 
     def _is_abandoned(self, life: int) -> bool:
-        """Return whether a generation that the database does not know was left by an unfinished reset."""
+        """Return whether a generation that is not in the database is a remnant of an unfinished reset."""
         if os.path.lexists(self.files.life_unfinished(life)):
             return True
-        # The reset is known, and not to have ended; the generation before it is removed only after it has.
+        # The reset is recorded and has not ended; the previous generation is removed only after its end.
         return self.workspace.state is WorkspaceState.RESETTING and self.files.life(self.workspace.life).exists()
 
     def _adopt(self, life: int) -> Workspace:
@@ -228,7 +230,7 @@ class _Sweep:
         disk = next((name for name in (f"{snapshot_id}.img", snapshot_id) if name in names), None)
         snapshot = read_snapshot_record(self.files, snapshot_id)
         if disk is None:
-            # Its record comes first.
+            # A record without a disk: records are written first, so the snapshot was never completed.
             remove_snapshot_files(self.files, snapshot_id)
         elif snapshot is None:
             for path in (self.files.snapshots / disk, self.files.snapshot_root(snapshot_id)):
