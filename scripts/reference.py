@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -193,10 +193,13 @@ def mcp_page() -> str:
 
 
 def listing_page(profile: Profile) -> str:
-    """Return what a server of a profile shows its client, a tool a line: it answers with this before it is loaded."""
-    shown = listing(profile)
+    """Return what a server of a profile shows its client, a tool a line: it answers with this before it is loaded.
+
+    Annotations are those with a network: a server without one has fewer tools that reach an open world.
+    """
+    shown = listing(replace(profile, network_policy=None))
     tools = ",\n".join(json.dumps(tool, ensure_ascii=False) for tool in shown["tools"])
-    return f'{{"instructions": {json.dumps(shown["instructions"], ensure_ascii=False)},\n"tools": [\n{tools}\n]}}\n'
+    return f'{{"tools": [\n{tools}\n]}}\n'
 
 
 def main() -> int:

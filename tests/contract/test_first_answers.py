@@ -24,9 +24,11 @@ from pyro_mcp.operations.profiles import find_profile
 from pyro_mcp.operations.project import Project
 from pyro_mcp.mcp_server.first_answers import Handover
 from pyro_mcp.mcp_server.serve import serve_stdio
-chosen = find_profile(None, None)
+chosen = find_profile(sys.argv[3], None)
 if sys.argv[2] == "project":
     chosen = chosen.serving("debian:13-build", Project(repo_url="https://me:secret@example.com/a.git", repo_ref="v1"))
+elif sys.argv[2]:
+    chosen = chosen.serving(None, None, sys.argv[2])
 if sys.argv[1] == "sdk":
     from pyro_mcp.mcp_server.server import PyroServer
     from pyro_mcp.mcp_server.session import serve
@@ -77,7 +79,20 @@ def test_both_describe_what_the_server_was_started_with() -> None:
         assert "Default debian:13-build." in schema["properties"]["environment"]["description"]
 
 
-def answers(lines: bytes, which: str, how: str = "") -> dict[str, Any]:
-    printed = run_python(BOTH, which, how, stdin=lines).text
+@pytest.mark.parametrize("profile", ["workspace-core", "workspace-full"])
+@pytest.mark.parametrize(("policy", "sentence"), [("off", "no network inside."), ("egress", "reach the internet")])
+def test_both_describe_the_network_that_all_guests_get(profile: str, policy: str, sentence: str) -> None:
+    lines = b"".join(json.dumps({"jsonrpc": "2.0", **each}).encode() + b"\n" for each in DIALOGUES["discover"])
+    first, sdk = (answers(lines, which, policy, profile) for which in ("first", "sdk"))
+    assert first == sdk
+    assert sentence in first["1"]["instructions"]
+    tools = {tool["name"]: tool for tool in first["2"]["tools"]}
+    assert tools["workspace_exec"]["annotations"]["openWorldHint"] == (policy == "egress")
+    for name in ("workspace_create", "vm_run"):
+        assert not {"network", "network_policy"} & tools[name]["inputSchema"]["properties"].keys()
+
+
+def answers(lines: bytes, which: str, how: str = "", profile: str = "workspace-core") -> dict[str, Any]:
+    printed = run_python(BOTH, which, how, profile, stdin=lines).text
     documents = [json.loads(line) for line in printed.splitlines()]
     return {repr(each["id"]): each["result"] for each in documents}

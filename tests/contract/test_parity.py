@@ -15,7 +15,7 @@ from pyro_mcp.cli.parsing import make_parser
 from pyro_mcp.cli.shape import FILE_SUFFIX, FOLLOW, FORMAT, JSON, ONLY, QUIET, STDIN, TTY
 from pyro_mcp.mcp_server.schemas import ToolInput
 from pyro_mcp.operations.fields import Kind, Place, parameters
-from pyro_mcp.operations.profiles import PROFILES
+from pyro_mcp.operations.profiles import PROFILES, find_profile
 from pyro_mcp.operations.table import all_operations
 from pyro_mcp.sdk.asynchronous import AsyncFiles, AsyncService, AsyncShell, AsyncWorkspace
 from pyro_mcp.sdk.workspace import NewWorkspace
@@ -240,7 +240,7 @@ def unless_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.mcp], ids=named)
 def test_a_tool_has_the_fields_of_the_request(row: Operation[Any, Any]) -> None:
-    schema = ToolInput(row, frozenset()).schema
+    schema = ToolInput(row, frozenset(), find_profile("workspace-full").given_to(row)).schema
     known = parameters(row.request, "mcp")
     assert list(schema["properties"]) == [each.name for each in known]
     for each in known:

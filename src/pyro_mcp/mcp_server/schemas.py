@@ -15,26 +15,22 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.limits import NoneGiven
 from pyro_mcp.operations.fields import Kind, parameters
 from pyro_mcp.operations.operation import Operation
-from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
 from pyro_mcp.operations.validation import shown
 
 _TAKEN_BY_PYDANTIC = ("description", "ge", "le", "pattern", "max_length")
 _LEFT_TO_REFUSALS = frozenset({"title", "pattern", "maxLength", "maxItems"})
-# What a server decides where a call does not.
-_ENVIRONMENT = "environment"
-_MAKERS = {"vm_run", "vm_create", "workspace_create"}
 GUEST_NOTE_FIELD = "guest_output"
 LEFT_OUT_FIELD = "left_out"
 
 
 class ToolInput:
-    """The arguments of one tool."""
+    """The arguments of one tool: those that are not hidden. `given` has values for those that a call leaves out."""
 
     def __init__(
-        self, operation: Operation[Any, Any], hidden: frozenset[str], environment: str = DEFAULT_ENVIRONMENT
+        self, operation: Operation[Any, Any], hidden: frozenset[str], given: Mapping[str, object] | None = None
     ) -> None:
         self._request = operation.request
-        self._given = {_ENVIRONMENT: environment} if environment_is_free(operation) else {}
+        self._given = given or {}
         shown_fields = [each for each in parameters(operation.request, "mcp") if each.name not in hidden]
         self._names = tuple(parameter.name for parameter in shown_fields)
         # They may hold secrets.
@@ -110,11 +106,6 @@ class ToolInput:
                 if parameter.form:
                     return f"{name} is {parameter.form}."
         return f"{name}: {message}."
-
-
-def environment_is_free(operation: Operation[Any, Any]) -> bool:
-    """Say whether a tool takes the server's environment unless its call names one."""
-    return operation.mcp in _MAKERS
 
 
 def output_schema(operation: Operation[Any, Any], *, guest_note: bool) -> dict[str, object]:

@@ -19,9 +19,14 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def _as_served(profile: Profile) -> dict[str, object]:
     """Return the document of a profile with what this server was given."""
     listing = listing_of(profile.name)
+    listing["instructions"] = profile.instructions
     for tool in cast("list[dict[str, Any]]", listing["tools"]):
         tool["description"] += profile.addition_to(tool["name"])
-        environment = tool["inputSchema"]["properties"].get("environment", {})
+        arguments = tool["inputSchema"]["properties"]
+        for name in profile.hidden & arguments.keys():
+            del arguments[name]
+        tool["annotations"]["openWorldHint"] &= profile.has_network
+        environment = arguments.get("environment", {})
         if usual := environment.get("default"):
             environment["default"] = profile.environment
             environment["description"] = environment["description"].replace(

@@ -65,7 +65,7 @@ class PyroServer(Server[dict[str, Any]]):
         )
         operations = {str(row.mcp): row for row in find_tools(chosen.tools)}
         self._tools = {
-            name: Tool(row, ToolInput(row, chosen.hidden, chosen.environment), access)
+            name: Tool(row, ToolInput(row, chosen.hidden, chosen.given_to(row)), access)
             for name, row in operations.items()
         }
         self._listed = [_describe(tool.operation, tool.input, chosen) for tool in self._tools.values()]
@@ -136,6 +136,7 @@ def create_server(
     profile: str | None = None,
     mode: str | None = None,
     environment: str | None = None,
+    network_policy: str | None = None,
     allow_paths: Iterable[str | PathLike[str]] = (),
     project_path: str | PathLike[str] | None = None,
     repo_url: str | None = None,
@@ -149,21 +150,21 @@ def create_server(
     the project, the checkout, or one of `allow_paths`.
 
     Raises:
-        PyroError: INVALID or UNSUPPORTED for a profile, mode or project that there is not.
+        PyroError: INVALID or UNSUPPORTED for an unknown profile, mode, project or network policy.
     """
     runner = manager.runner if manager is not None else Runner()
     project = find_project(
         project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
         checkout=current_checkout(),
     )  # fmt: skip
-    chosen = find_profile(profile, mode).serving(environment, project)
+    chosen = find_profile(profile, mode).serving(environment, project, network_policy)
     return PyroServer(chosen, runner, host_access(allow_paths, project))
 
 
 def listing(chosen: Profile) -> dict[str, Any]:
     """Return the instructions and the tools of a profile, as `first_answers` gives them."""
     tools = (
-        _describe(row, ToolInput(row, chosen.hidden, chosen.environment), chosen) for row in find_tools(chosen.tools)
+        _describe(row, ToolInput(row, chosen.hidden, chosen.given_to(row)), chosen) for row in find_tools(chosen.tools)
     )
     return {
         "instructions": chosen.instructions,

@@ -74,6 +74,7 @@ class Pyro(Operations):
         profile: str | None = None,
         mode: str | None = None,
         environment: str | None = None,
+        network_policy: str | None = None,
         allow_paths: Iterable[str | PathLike[str]] = (),
         project_path: str | PathLike[str] | None = None,
         repo_url: str | None = None,
@@ -87,8 +88,9 @@ class Pyro(Operations):
         import pyro_mcp
 
         return pyro_mcp.create_server(
-            self, profile=profile, mode=mode, environment=environment, allow_paths=allow_paths,
-            project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
+            self, profile=profile, mode=mode, environment=environment, network_policy=network_policy,
+            allow_paths=allow_paths, project_path=project_path, repo_url=repo_url, repo_ref=repo_ref,
+            no_project_source=no_project_source,
         )  # fmt: skip
 
     def workspace(

@@ -35,6 +35,15 @@ class ServeRequest(Request):
             "Environment of guests whose call names none (default: debian:12).", place=Place.OPTION
         ),
     )
+    network_policy: str | None = asked(
+        "Network of all guests, which no call can change: off (none) or egress (the internet, never this host or its"
+        " network). Without it, guests have none, or in workspace-full, vm-run and vm-full what a call asks for.",
+        default=None,
+        names="POLICY",
+        pattern="^(off|egress)$",
+        form="off or egress",
+        completes="network of all",
+    )
     project_path: str | None = field(
         default=None,
         metadata=parameters.host_path(

@@ -132,6 +132,8 @@ def _values(parameter: Parameter | None, given: list[str], *, is_file: bool = Fa
             from pyro_mcp.model.kinds import NetworkPolicy
 
             yield from ((policy.value, "") for policy in NetworkPolicy)
+        case "network of all":
+            yield from ((name, "") for name in ("off", "egress"))
         case "shell":
             yield from ((name, "") for name in ("bash", "fish", "zsh"))
         case "":

@@ -16,6 +16,7 @@ def serve(
     mode: str | None,
     allow_path: tuple[str, ...] | None,
     environment: str | None,
+    network_policy: str | None,
     project_path: str | None,
     repo_url: str | None,
     repo_ref: str | None,
@@ -26,7 +27,7 @@ def serve(
         project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
         checkout=current_checkout(),
     )  # fmt: skip
-    chosen = find_profile(profile, mode).serving(environment, project)
+    chosen = find_profile(profile, mode).serving(environment, project, network_policy)
     access = host_access(allow_path or (), project)
     # By name, since surfaces do not know each other: this is where one starts the other.
     run = cast("Callable[[Profile, HostAccess], int]", import_module("pyro_mcp.mcp_server.serve").serve_stdio)
