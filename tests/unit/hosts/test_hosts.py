@@ -160,7 +160,7 @@ def test_the_command_connects_checks_and_repairs(around: Surroundings, capfd: py
 
     allowed = str(around.home / "a b")
     (around.home / "a b").mkdir()
-    options = ("--mode", "inspect", "--allow-path", allowed)
+    options = ("--mode", "inspect", "--allow-path", allowed, "--network-policy", "egress")
     written = pyro("connect", "codex", *options)
     assert written["server_command"][1:] == ["mcp", "serve", *options]
     assert pyro("connect", "codex", *options)["changed"] == []

@@ -351,6 +351,32 @@ def test_a_server_is_not_made_for_a_profile_that_is_not_there() -> None:
         create_server(profile="everything")
 
 
+@pytest.mark.parametrize("profile", ["workspace-core", "workspace-full"])
+def test_the_person_who_starts_a_server_decides_on_the_network(profile: str) -> None:
+    requests: list[Any] = []
+
+    def keep(_operation: object, request: object, *_: object) -> object:
+        requests.append(request)
+        return exec_result()
+
+    server = create_server(FakePyro(keep), profile=profile, network_policy="egress")
+
+    async def calls() -> dict[str, Any]:
+        await server.call_tool("vm_run", {"command": "true"})
+        await server.call_tool("workspace_create", {})
+        return (await server.call_tool("workspace_create", {"network_policy": "off"}))[1]
+
+    refused = anyio.run(calls)
+    assert [requests[0].network, requests[1].network_policy] == [True, "egress"]
+    assert len(requests) == 2
+    assert "unknown argument 'network_policy'" in refused["error"]["message"]
+
+
+def test_a_policy_for_all_guests_is_off_or_egress() -> None:
+    with pytest.raises(PyroError, match="--network-policy is 'everything'"):
+        create_server(network_policy="everything")
+
+
 @pytest.mark.parametrize("profile", PROFILES_AND_MODES, ids=lambda each: each.name)
 def test_a_model_that_sees_only_the_beginning_learns_what_the_tools_are_for(profile: Profile) -> None:
     beginning = profile.instructions[:240].lower()
