@@ -156,7 +156,7 @@ def drawn(cast: str) -> str:
     timing = f"{length:.2f}s steps(1,end) infinite"
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size}>',
+            f'<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" viewBox="0 0 {width} {height}" {size}>',
             "<title>pyro fixes a bug in a virtual machine</title>",
             "<style>",
             f"text{{font:13.3px ui-monospace,Menlo,Consolas,monospace;white-space:pre;fill:{COLOURS['default']}}}",
