@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,5 +82,7 @@ def change_on_host(project: Project, root: Path, patch: bytes) -> None:
     applied = git("apply", "-", cwd=root, stdin=patch)
     assert applied.returncode == 0, applied.stderr
     assert project.edit[2] in (root / project.edit[0]).read_text()
+    # The temporary files of their tests go with the checkout.
+    own = {**os.environ, "TMPDIR": str(root.parent)}
     for command in (project.setup, project.test):
-        process.run(["bash", "-c", command], timeout_s=LIMIT_S, cwd=root)
+        process.run(["bash", "-c", command], timeout_s=LIMIT_S, cwd=root, env=own)
