@@ -167,7 +167,7 @@ def test_a_machine_that_stands_still_costs_the_commands_timeout_and_a_little_mor
 
 def test_a_vm_whose_time_is_up_in_a_command_says_so(guests: HostFixture) -> None:
     guests.run()
-    with pytest.raises(PyroError, match="was up while the command ran") as caught:
+    with pytest.raises(PyroError, match="ran out while the command ran") as caught:
         run_in_vm(guests.engine, guests.spec(ttl_s=4), GuestCommand(SLEEP, timeout_s=60))
     assert caught.value.code is ErrorCode.TIMEOUT
     assert guests.remains() == []

@@ -173,7 +173,7 @@ def test_a_taken_port_is_refused_before_anything_starts(user: Pyro, shop: str) -
     with socket.create_server(("127.0.0.1", 0)) as mine:
         port = mine.getsockname()[1]
         ports = [{"guest_port": 9000, "host_port": port}]
-        with pytest.raises(PyroError, match=f"the port {port} of 127.0.0.1 is taken") as refusal:
+        with pytest.raises(PyroError, match=f"the port {port} of 127.0.0.1 is in use") as refusal:
             user.start_service(shop, "other", command="sleep 60", published_ports=ports)
     assert refusal.value.code is ErrorCode.CONFLICT
     assert "other" not in [each.service_name for each in user.list_services(shop).services]
@@ -186,7 +186,7 @@ def test_a_killed_carrier_is_said_and_the_service_can_be_started_again(user: Pyr
     wait_until(lambda: is_refused(port), timeout_s=10, what="the port to be closed")
     status = user.status_service(shop, "web")
     assert (status.state, status.published_ports) == ("running", [])
-    assert "not published any more" in status.problem
+    assert "no longer published" in status.problem
     user.stop_service(shop, "web")
     user.start_service(
         shop, "web", command=["python3", "app.py"], ready_timeout_seconds=120,
@@ -259,7 +259,7 @@ def test_a_caller_killed_while_a_service_starts_leaves_nothing(
 
 def test_a_workspace_without_the_policy_publishes_nothing(user: Pyro) -> None:
     ident = user.create_workspace(ENVIRONMENT).workspace_id
-    with pytest.raises(PyroError, match="publishes no ports: its network policy is off") as refusal:
+    with pytest.raises(PyroError, match="can't publish ports: its network policy is off") as refusal:
         user.start_service(ident, "web", command="sleep 60", published_ports=[{"guest_port": 8080}])
     assert "egress+published-ports" in refusal.value.hint
     # Services without ports need no network.

@@ -1,6 +1,6 @@
-"""The available drivers, each loaded when it is needed.
+"""The available drivers, each loaded on first use.
 
-Tests put their own drivers here. Falling back to the host is decided in `machines.selection`.
+Tests inject their own drivers here. `machines.selection` decides about falling back to the host.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Drivers(Protocol):
         """Choose the driver and the accelerator that boot guests here.
 
         Raises:
-            PyroError: what keeps this host from booting one.
+            PyroError: the reason why this host can't boot one.
         """
         ...
 
@@ -34,12 +34,12 @@ class Drivers(Protocol):
         ...
 
     def of(self, kind: VmmKind) -> Driver:
-        """Return the driver of machines of this kind, to take one up again."""
+        """Return the driver of machines of this kind, to attach to a running one."""
         ...
 
 
 class InstalledDrivers:
-    """The drivers that this package carries."""
+    """The drivers of this package."""
 
     def __init__(self, paths: Paths, progress: Progress) -> None:
         self._paths = paths
@@ -62,7 +62,7 @@ class InstalledDrivers:
         return driver_of(kind, self._paths.cache)
 
     def _kernel(self) -> Path:
-        """Return the kernel by which KVM is proven, building its boot source if necessary."""
+        """Return the kernel used to probe KVM, building its boot source if necessary."""
         from pyro_mcp.image.boot import ensure_boot_source
 
         return ensure_boot_source(self._paths, self._progress).vmlinux

@@ -19,9 +19,9 @@ from pyro_mcp.workspace.drivers import Drivers, InstalledDrivers
 
 
 class Engine(Closing):
-    """The product in one user's directories. A context manager; threads may share it.
+    """Everything that verbs share, for one set of directories. A context manager; thread-safe.
 
-    Notices beside a result (a database was replaced, a template rebuilt) go to `progress`.
+    Notices that are not part of a result (a database replaced, a template rebuilt) go to `progress`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Engine(Closing):
 
     @property
     def store(self) -> Store:
-        """Return the state store, opened at the first use."""
+        """Return the state store, opened on first use."""
         with self._opening:
             if self._store is None:
                 if self._uses_reserve:
@@ -52,15 +52,15 @@ class Engine(Closing):
             return self._store
 
     def use_reserve(self) -> None:
-        """Give up some of the reserve if the disk is full: for verbs that must work then."""
+        """Release part of the reserved space if the disk is full, for verbs that must work even then."""
         self._uses_reserve = True
 
     def notice(self, text: str) -> None:
-        """Tell what happened besides."""
+        """Report something that is not part of the result."""
         self.progress.phase("notice", text)
 
     def reconcile(self) -> list[str]:
-        """Make the store agree with reality; return the ids of VMs that were deleted.
+        """Reconcile the store with what runs; return the ids of deleted VMs.
 
         Raises:
             PyroError: the store can't be used.
@@ -74,7 +74,7 @@ class Engine(Closing):
         return deleted
 
     def restore_workspaces(self) -> None:
-        """Restore the records of workspaces that can't be read.
+        """Restore unreadable workspace records from their copies.
 
         Raises:
             PyroError: the store can't be used.
@@ -87,7 +87,7 @@ class Engine(Closing):
         watch_again(self.paths, self.store, self.clock, workspace, vm)
 
     def close(self) -> None:
-        """Close what was opened; may be called again."""
+        """Close everything that was opened. Idempotent."""
         store, self._store = self._store, None
         if store is not None:
             store.close()

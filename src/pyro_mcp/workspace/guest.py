@@ -1,6 +1,7 @@
 """Use the guest of a workspace: find it, start it if it is stopped, and explain a guest that was lost.
 
-No time to live runs out during a use. A guest that another process is resetting or deleting is refused.
+The time to live does not run out while a guest is in use. A guest that another process is resetting or deleting is an
+error.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ from pyro_mcp.workspace.lifecycle.start import start_locked
 
 __all__ = ["GuestUse", "guest_of", "note_activity"]
 
-# How often a workspace may have become something else while it was looked at.
-_LOOKS = 8
+# How often the workspace's state may change under us.
+_ATTEMPTS = 8
 _LAST_WORDS_TIMEOUT_S = 2.0
 _GUEST_FAILURES = {ErrorCode.GUEST_LOST, ErrorCode.TIMEOUT, ErrorCode.PROTOCOL, ErrorCode.BUSY}
 
 
 @dataclass(frozen=True, slots=True)
 class GuestUse:
-    """A workspace's guest, running."""
+    """The running guest of a workspace."""
 
     workspace: Workspace
     vm: Vm
     machine: Machine
 
     def session(self, *, timeout_s: float = CONNECT_TIMEOUT_S, use: LaneUse = LaneUse.SHORT) -> AgentSession:
-        """Open a conversation with the guest's agent; a context manager. `timeout_s` bounds the wait for a lane.
+        """Open a session with the guest's agent; a context manager. `timeout_s` bounds the wait for a lane.
 
         Raises:
             PyroError: BUSY, GUEST_LOST, TIMEOUT.
@@ -53,7 +54,7 @@ class GuestUse:
         return AgentSession.open(self.machine.transport, timeout_s=timeout_s, use=use)
 
     def command_session(self, engine: Engine, *, timeout_s: float, cancel: CancelToken | None) -> AgentSession:
-        """Open a conversation for a command, which waits in line while as many run as may at once.
+        """Open a session for a command, which queues while the maximum number of commands run.
 
         Raises:
             PyroError: BUSY, GUEST_LOST, CANCELLED.
@@ -78,8 +79,8 @@ def guest_of(engine: Engine, handle: str, *, activity: bool = True) -> Generator
     """Yield the guest of a workspace, starting it if necessary. With `activity`, the use renews its time to live.
 
     Raises:
-        PyroError: NOT_FOUND; CONFLICT if it is being created, reset or deleted; what keeps it from starting. An error
-            of the block that says that the guest is gone says why, if that is known.
+        PyroError: NOT_FOUND; CONFLICT if it is being created, reset or deleted; any reason why it can't start. If the
+            block fails because the guest is gone, the error says why, if that is known.
     """
     workspace_id = find_workspace(engine, handle).id
     with using_workspace(engine.paths, workspace_id):
@@ -95,13 +96,13 @@ def guest_of(engine: Engine, handle: str, *, activity: bool = True) -> Generator
         finally:
             machine.close()
             if activity:
-                # The work is done, although it can't be noted.
+                # The work is done, even if the activity can't be recorded.
                 with suppress(PyroError):
                     note_activity(engine.store, engine.clock, workspace_id)
 
 
 def _running(engine: Engine, workspace_id: str) -> tuple[Workspace, Vm, Machine]:
-    for _ in range(_LOOKS):
+    for _ in range(_ATTEMPTS):
         workspace = engine.store.workspaces.get(workspace_id)
         match workspace.state:
             case WorkspaceState.STARTED:
@@ -122,20 +123,20 @@ def _running(engine: Engine, workspace_id: str) -> tuple[Workspace, Vm, Machine]
                 assert_never(workspace.state)
     raise PyroError(
         ErrorCode.BUSY,
-        f"the workspace {workspace_id} did not stay as it was for long enough to be used",
-        hint="Other processes start, stop or reset it: run the command again.",
+        f"the workspace {workspace_id} kept changing its state",
+        hint="Other processes are starting, stopping or resetting it. Run the command again.",
     )
 
 
 def _let_settle(engine: Engine, workspace_id: str) -> None:
-    """Wait for who works on the workspace, and do what nobody does any more."""
+    """Wait until no process works on the workspace, then finish what a dead one left."""
     with workspace_lock(engine.paths, workspace_id):
         pass
     engine.reconcile()
 
 
 def _explained(engine: Engine, before: Workspace, machine: Machine, error: PyroError) -> PyroError:
-    """Say what became of a workspace whose guest failed somebody."""
+    """Turn an error of a lost guest into one that says what happened to the workspace."""
     if error.code is not ErrorCode.BUSY:
         machine.wait_for_end(_LAST_WORDS_TIMEOUT_S if error.code is ErrorCode.GUEST_LOST else 0.0)
     if machine.is_alive():
@@ -151,7 +152,7 @@ def _explained(engine: Engine, before: Workspace, machine: Machine, error: PyroE
     again = "Run the command again; the workspace starts by itself."
     if now.state is not WorkspaceState.STOPPED or now.stop_reason is not StopReason.LOST:
         return _lost(before, "was stopped meanwhile", again)
-    return _lost(before, f"has lost its guest: {now.last_error or 'it ended by itself'}", again)
+    return _lost(before, f"has lost its guest: {now.last_error or 'it exited unexpectedly'}", again)
 
 
 def _lost(workspace: Workspace, what: str, hint: str) -> PyroError:

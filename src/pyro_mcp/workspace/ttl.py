@@ -26,7 +26,7 @@ _EXPIRE = "pyro_mcp.workspace.lifecycle.expire:main"
 
 
 def renewed(clock: Clock, workspace: Workspace) -> Workspace:
-    """Return the workspace with its whole time to live before it."""
+    """Return the workspace with its time to live starting over."""
     return replace(
         workspace,
         expires_at=clock.wall_s() + workspace.ttl_s,
@@ -36,7 +36,7 @@ def renewed(clock: Clock, workspace: Workspace) -> Workspace:
 
 
 def watch(paths: Paths, workspace: Workspace, vm_id: str, machine: MachineRecord, *, after_s: float) -> Child:
-    """Start the process that switches the machine off when the workspace's time is up.
+    """Start the process that powers the machine off when the workspace's time is up.
 
     Raises:
         PyroError: UNAVAILABLE, MISSING_PROGRAM.
@@ -53,7 +53,7 @@ def watched(machine: MachineRecord, watcher: Child) -> MachineRecord:
 
 
 def watch_again(paths: Paths, store: Store, clock: Clock, workspace: Workspace, vm: Vm) -> None:
-    """Start another watcher for a machine whose own was killed.
+    """Start a new watcher for a machine whose watcher was killed.
 
     Raises:
         PyroError: UNAVAILABLE, MISSING_PROGRAM.

@@ -1,4 +1,4 @@
-"""The former address of `lifecycle.expire`, for watchers that an earlier version started: they import it by name."""
+"""The former address of `lifecycle.expire`, which watchers started by an earlier version import by name."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Commands in a workspace: running one, its output, and the log of those that ran."""
+"""Commands in a workspace: execution, output, and the log of past commands."""

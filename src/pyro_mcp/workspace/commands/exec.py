@@ -1,6 +1,6 @@
-"""Run a command in a workspace, which stays afterwards.
+"""Run a command in a workspace, which keeps running afterwards.
 
-Each command is in the journal from before it starts until it has ended. Commands do not wait for each other.
+Each command is journaled before it starts. Commands run concurrently.
 """
 
 from __future__ import annotations
@@ -51,17 +51,18 @@ def exec_workspace(
 ) -> WorkspaceExecution:
     """Run a command in a workspace, starting it if it is stopped. `variables` are added to the environment's own.
 
-    `secret_env` has the variables that are to hold secrets, by the secret's name. Nothing that is passed on, kept or
-    returned holds the value of a secret. The workspace's redactor, if it has secrets, is put into `redactors`.
+    `secret_env` maps each secret's name to the variable that holds it. No secret value appears in output, in the
+    journal or in the result. If the workspace has secrets, its redactor is added to `redactors`.
 
     Raises:
-        PyroError: NOT_FOUND; CONFLICT if it is being created, reset or deleted; what keeps it from starting; NOT_FOUND,
-            PERMISSION, INVALID if the command can't run; CANCELLED; GUEST_LOST if the guest ends meanwhile, saying why.
+        PyroError: NOT_FOUND; CONFLICT if it is being created, reset or deleted; any reason why it can't start;
+            NOT_FOUND, PERMISSION, INVALID if the command can't run; CANCELLED; GUEST_LOST, with the reason, if the
+            guest ends meanwhile.
     """
     streams = streams or CommandStreams()
     streams.check()
     added = dict(variables or {})
-    # The journal's own note moves the last activity.
+    # The journal entry itself updates the last activity.
     with guest_of(engine, handle, activity=False) as use:
         if not use.workspace.secrets and not secret_env:
             return _begin(_Job(engine, use, command, streams, added))
@@ -80,7 +81,7 @@ def exec_workspace(
 
 
 class _Job(NamedTuple):
-    """A command that is to be run, and all that is needed for it."""
+    """A command and everything needed to run it."""
 
     engine: Engine
     use: GuestUse
@@ -90,12 +91,12 @@ class _Job(NamedTuple):
     redactor: Redactor | None = None
 
     def shown(self, text: str) -> str:
-        """Return a text without the values of secrets."""
+        """Return a text with secret values redacted."""
         return text if self.redactor is None else self.redactor.text(text)
 
     @property
     def command_shown(self) -> str | tuple[str, ...]:
-        """Return the command as it may be kept and shown."""
+        """Return the command with secret values redacted, as it may be stored and shown."""
         command = self.command.command
         return command if self.redactor is None else self.redactor.command(command)
 
@@ -177,7 +178,7 @@ def _ended(
 
 def _execution(job: _Job, record: CommandRecord, result: ExecResult, output: Output) -> WorkspaceExecution:
     use, machine = job.use, job.use.machine.record
-    # Counted on the host: without the values of secrets.
+    # Counted on the host, after redaction.
     counted: dict[str, Any] = {"stdout_bytes": record.stdout_bytes, "stderr_bytes": record.stderr_bytes}
     return WorkspaceExecution(
         use.vm.id,

@@ -1,4 +1,4 @@
-"""List the commands that ran in a workspace, each with its exit code or the reason why it has none.
+"""List the commands that ran in a workspace, each with its exit code or the reason it has none.
 
 Listing needs no guest and does not count as activity.
 """
@@ -15,7 +15,7 @@ from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 
 
 def logs_workspace(engine: Engine, handle: str) -> tuple[CommandRecord, ...]:
-    """Return the commands that were run in a workspace since it was created or reset, oldest first.
+    """Return the commands run in a workspace since it was created or reset, oldest first.
 
     Raises:
         PyroError: NOT_FOUND.

@@ -21,12 +21,12 @@ from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 
-# Of one generation of a workspace; the oldest are dropped first.
+# Per generation of a workspace; the oldest files are removed first.
 MAX_KEPT_BYTES = 256 * 1024 * 1024
 
 
 class CommandOutput:
-    """The streams of one command on their way to the caller, and what is kept of them. A context manager."""
+    """Passes a command's streams on to the caller and stores their beginnings. A context manager."""
 
     def __init__(self, directory: Path, seq: int, pass_on: Callable[[Stream, bytes], None] | None) -> None:
         self._pass_on = pass_on
@@ -40,25 +40,25 @@ class CommandOutput:
             kept.settle()
 
     def take(self, stream: Stream, data: bytes) -> None:
-        """Keep and pass on what the command wrote."""
+        """Store output and pass it on."""
         self._kept[stream].add(data)
         if self._pass_on is not None:
             self._pass_on(stream, data)
 
     def text(self, stream: Stream) -> str:
-        """Return what the record keeps."""
+        """Return the text for the journal."""
         return self._kept[stream].buffer.text()
 
     def total_bytes(self, stream: Stream) -> int:
-        """Return how much there was."""
+        """Return the length of the whole stream."""
         return self._kept[stream].buffer.total_bytes
 
     def is_truncated(self, stream: Stream) -> bool:
-        """Say whether the record does not keep all of it."""
+        """Return whether the journal holds only part of the stream."""
         return self._kept[stream].buffer.truncated
 
     def file_bytes(self, stream: Stream) -> int:
-        """Return how much lies in the file."""
+        """Return the size of the file."""
         return self._kept[stream].file_bytes
 
 
@@ -119,16 +119,16 @@ class _Kept:
 
 
 def output_name(seq: int, stream: Stream) -> str:
-    """Return the name of the file with the beginning of a command's stream."""
+    """Return the name of the file that holds the beginning of a command's stream."""
     return f"{seq}.{stream.value}"
 
 
 def command_output(engine: Engine, handle: str, seq: int, stream: Stream) -> bytes:
-    """Return the beginning of a long stream of a command, up to 8 MiB.
+    """Return the beginning of a command's long stream, up to 8 MiB.
 
     Raises:
-        PyroError: NOT_FOUND if there is no such command, or its output was short or has been dropped since: the record
-            then has all that is left.
+        PyroError: NOT_FOUND if there is no such command, or its output was short or has been removed since: all that is
+            left is in the journal.
     """
     workspace = find_workspace(engine, handle)
     path = WorkspaceFiles(engine.paths, workspace.id).commands(workspace.life) / output_name(seq, stream)
@@ -153,7 +153,7 @@ def output_from(engine: Engine, workspace: Workspace, seq: int, stream: Stream, 
 
 
 def keep_recent_output(directory: Path) -> None:
-    """Remove the oldest files until all together are within the bound."""
+    """Remove the oldest files until the total is within the limit."""
     found: list[tuple[int, int, Path]] = []
     with suppress(FileNotFoundError), os.scandir(directory) as entries:
         for entry in entries:

@@ -1,4 +1,4 @@
-"""The processes that run in a workspace. One that is stopped is not started for that."""
+"""List the processes of a running workspace. A stopped workspace is not started."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyro_mcp.workspace.lifecycle.lookup import status_workspace
 
 
 def processes_of(engine: Engine, handle: str) -> tuple[str, tuple[GuestProcess, ...]]:
-    """Return a workspace's id and its processes, without the values of secrets.
+    """Return a workspace's id and its processes, with secret values redacted.
 
     Raises:
         PyroError: NOT_FOUND, also if it does not run; UNSUPPORTED if its commands run on the host; as `guest_of`.

@@ -1,1 +1,1 @@
-"""A workspace's files: paths, reading and writing, pushes, patches, exports and disk images."""
+"""Files of a workspace: paths, reading and writing, pushes, patches, exports and disk images."""

@@ -1,6 +1,6 @@
 """List, read and write files of a workspace.
 
-Binary content, files over a megabyte and paths outside `/workspace` are errors. A write leaves a note for the reviewer.
+Binary content, files over a megabyte and paths outside `/workspace` are errors. Writes are recorded for review.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class ReadText:
-    """A part of a file, as text: `byte_count` bytes from `offset` on."""
+    """Part of a file, as text: `byte_count` bytes from `offset` on."""
 
     workspace_id: str
     path: str
@@ -45,7 +45,7 @@ class ReadText:
 
     @property
     def truncated(self) -> bool:
-        """Return whether the file continues after this part, or began before it."""
+        """Return whether there is more of the file, before or after this part."""
         return self.byte_count < self.size_bytes
 
 
@@ -61,10 +61,10 @@ class WrittenText:
 
 
 def list_files(engine: Engine, handle: str, path: str, *, recursive: bool, cancel: CancelToken | None = None) -> Listed:
-    """List a directory of a workspace, or all below it.
+    """List a directory of a workspace, recursively if asked.
 
     Raises:
-        PyroError: NOT_FOUND, INVALID; what keeps the guest from answering.
+        PyroError: NOT_FOUND, INVALID; any failure of the guest.
     """
     name = path_below(path)
     with guest_of(engine, handle, activity=False) as use, use.session() as session:
@@ -75,18 +75,18 @@ def list_files(engine: Engine, handle: str, path: str, *, recursive: bool, cance
 def read_file(
     engine: Engine, handle: str, path: str, *, max_bytes: int, offset: int = 0, cancel: CancelToken | None = None
 ) -> ReadText:
-    """Read a part of a text file.
+    """Read part of a text file.
 
     Raises:
-        PyroError: NOT_FOUND; INVALID for what is no file, no UTF-8 text, or beyond the first megabyte; what keeps the
-            guest from answering.
+        PyroError: NOT_FOUND; INVALID if it is not a file, not UTF-8 text, or `offset` is beyond the first megabyte; any
+            failure of the guest.
     """
     name = path_below(path)
     if offset >= MAX_FILE_BYTES:
         raise PyroError(
             ErrorCode.INVALID,
             f"offset is {offset}, and only the first {MAX_FILE_BYTES} bytes of a file are read",
-            hint="Use a command for what lies beyond, such as tail -c or sed -n.",
+            hint="Read the rest with a command, such as tail -c or sed -n.",
         )
     with guest_of(engine, handle, activity=False) as use, use.session() as session:
         wanted = min(offset + max_bytes, MAX_FILE_BYTES)
@@ -96,14 +96,14 @@ def read_file(
 
 
 def part_of(workspace_id: str, path: str, data: bytes, offset: int, size_bytes: int, mode: int) -> ReadText:
-    """Make a part of a file of its first bytes `data`, which may end within a character.
+    """Return part of a file from its first bytes `data`, which may end within a character.
 
     Raises:
         PyroError: INVALID if it is not UTF-8 text.
     """
     part = data[offset:]
     if offset:
-        # Begun within a character: with the next one.
+        # The offset is within a character: begin with the next one.
         while part and len(data) - len(part) < offset + _CHARACTER_BYTES and part[0] & 0xC0 == 0x80:
             part = part[1:]
     start = len(data) - len(part)
@@ -114,7 +114,7 @@ def part_of(workspace_id: str, path: str, data: bytes, offset: int, size_bytes: 
             raise PyroError(
                 ErrorCode.INVALID,
                 f"{path} is not UTF-8 text (at byte {start + error.start})",
-                hint="Look at it by a command in the workspace, or export it.",
+                hint="Inspect it with a command in the workspace, or export it.",
                 details={"path": path},
             ) from None
         part = part[: error.start]
@@ -123,11 +123,11 @@ def part_of(workspace_id: str, path: str, data: bytes, offset: int, size_bytes: 
 
 
 def write_file(engine: Engine, handle: str, path: str, text: str, *, cancel: CancelToken | None = None) -> WrittenText:
-    """Write a text file whole: the old content or the new is there at any moment, and its mode stays.
+    """Replace a text file atomically, keeping its mode.
 
     Raises:
-        PyroError: INVALID for a directory, a path that leads elsewhere, a text that is too long; NO_SPACE in the guest;
-            what keeps the guest from answering.
+        PyroError: INVALID for a directory, a path outside /workspace or a text that is too long; NO_SPACE in the guest;
+            any failure of the guest.
     """
     name = path_below(path)
     data = encoded(text, path)
@@ -157,10 +157,10 @@ def _with_secrets(engine: Engine, workspace: Workspace, files: GuestFiles, name:
 
 
 def encoded(text: str, path: str) -> bytes:
-    """Return the bytes of a text that is to become a file.
+    """Encode the text of a file.
 
     Raises:
-        PyroError: INVALID if it is too long, or no text.
+        PyroError: INVALID if it is too long or not valid Unicode.
     """
     try:
         data = text.encode()

@@ -1,7 +1,7 @@
-"""Files at any path of a guest, as bytes: what a workspace's programs see, `/workspace`, `/tmp` and `/etc` alike.
+"""Files at any path of a guest, as bytes: `/workspace`, `/tmp` and `/etc` alike, as the guest's programs see them.
 
-A relative path is below `/workspace`, and `~` is root's home. Links are followed as the guest means them, in the guest.
-Without a guest (host compat) there is nothing but `/workspace`. Reads are noted nowhere, changes for the reviewer.
+A relative path is below `/workspace`, and `~` is root's home. Links are resolved inside the guest. Without a guest
+(host compat) only `/workspace` exists. Changes are recorded for review, reads are not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOVE_TIMEOUT_S = 3600
 
 
 class GuestPlace:
-    """The files of one guest, in one conversation."""
+    """The files of one guest, over one session."""
 
     def __init__(self, use: GuestUse, session: AgentSession, cancel: CancelToken | None) -> None:
         is_machine = use.vm.execution_mode is not ExecutionMode.HOST_COMPAT
@@ -42,7 +42,7 @@ class GuestPlace:
         self.root = "/" if is_machine else WORKSPACE
 
     def name(self, path: str) -> bytes:
-        """Return what the guest's agent calls a path.
+        """Return a path as the guest's agent takes it.
 
         Raises:
             PyroError: INVALID.
@@ -55,7 +55,7 @@ class GuestPlace:
 
 
 def full_path(path: str) -> str:
-    """Return the absolute path of a guest that a path means."""
+    """Return a path as an absolute path of the guest."""
     if path == "~" or path.startswith("~/"):
         path = _HOME + path[1:]
     return posixpath.join(WORKSPACE, path) if path else path
@@ -65,10 +65,10 @@ def full_path(path: str) -> str:
 def place_of(
     engine: Engine, handle: str, *, changes: dict[str, object] | None = None, cancel: CancelToken | None = None
 ) -> Generator[GuestPlace]:
-    """Yield the files of a workspace's guest. `changes` are noted for the reviewer, as the block leaves them.
+    """Yield the files of a workspace's guest. `changes`, as the block leaves them, are recorded for review.
 
     Raises:
-        PyroError: as `guest_of`, and what keeps the guest from answering.
+        PyroError: as `guest_of`; any failure of the guest.
     """
     with guest_of(engine, handle, activity=False) as use, use.session() as session:
         yield GuestPlace(use, session, cancel)
@@ -80,7 +80,7 @@ def place_of(
 def read_bytes(
     engine: Engine, handle: str, path: str, *, max_bytes: int = DEFAULT_MAX_BYTES, cancel: CancelToken | None = None
 ) -> bytes:
-    """Return the content of a file. The values of the workspace's secrets are redacted.
+    """Return the content of a file, with secret values redacted.
 
     Raises:
         PyroError: NOT_FOUND, IS_DIRECTORY, PERMISSION; TOO_LARGE if it has more than `max_bytes`; INVALID.
@@ -112,7 +112,7 @@ def write_bytes(
     mode: int | None = None,
     cancel: CancelToken | None = None,
 ) -> Written:
-    """Write a file whole, and the directories above it; a file that is read from has to have `size` bytes.
+    """Replace a file atomically, creating missing parent directories. A file object needs its `size` in bytes.
 
     Raises:
         PyroError: IS_DIRECTORY, PERMISSION, NO_SPACE, INVALID.
@@ -127,7 +127,7 @@ def write_bytes(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Entries, whose paths are relative to `root`; there are more if it is `truncated`."""
+    """Entries, with paths relative to `root`. If `truncated`, there are more."""
 
     root: str
     entries: tuple[FileEntry, ...]
@@ -135,7 +135,7 @@ class Found:
 
 
 def list_anywhere(engine: Engine, handle: str, path: str, *, recursive: bool = False) -> Found:
-    """List a directory, or all below it.
+    """List a directory, recursively if asked.
 
     Raises:
         PyroError: NOT_FOUND, PERMISSION, INVALID.
@@ -146,7 +146,7 @@ def list_anywhere(engine: Engine, handle: str, path: str, *, recursive: bool = F
 
 
 def stat_anywhere(engine: Engine, handle: str, path: str, *, follow: bool = True) -> Found:
-    """Return what stands at a path, as the one entry.
+    """Return the entry at a path.
 
     Raises:
         PyroError: NOT_FOUND, PERMISSION, INVALID.
@@ -156,10 +156,10 @@ def stat_anywhere(engine: Engine, handle: str, path: str, *, follow: bool = True
 
 
 def make_directory(engine: Engine, handle: str, path: str) -> None:
-    """Make a directory, and those above it, where they are missing.
+    """Create a directory and its missing parents.
 
     Raises:
-        PyroError: INVALID if something else is there; PERMISSION, NO_SPACE.
+        PyroError: INVALID if the path is not a directory; PERMISSION, NO_SPACE.
     """
     with place_of(engine, handle) as place:
         place.files.make_directory(place.name(path))
@@ -168,7 +168,7 @@ def make_directory(engine: Engine, handle: str, path: str) -> None:
 
 
 def move(engine: Engine, handle: str, path: str, target: str) -> None:
-    """Move a file or a directory to a new path, to another disk too; a file there is replaced.
+    """Move a file or directory, across disks if necessary. An existing file is replaced.
 
     Raises:
         PyroError: NOT_FOUND, IS_DIRECTORY, CONFLICT, PERMISSION, NO_SPACE, INVALID.
@@ -186,7 +186,7 @@ def move(engine: Engine, handle: str, path: str, target: str) -> None:
 
 
 def _move_by_command(place: GuestPlace, source: bytes, destination: bytes) -> None:
-    """Copy to another disk, and remove."""
+    """Move across disks: copy, then remove."""
     texts = [place.shown(name) for name in (source, destination)]
     said = bytearray()
     with place.use.session() as session:
@@ -198,7 +198,7 @@ def _move_by_command(place: GuestPlace, source: bytes, destination: bytes) -> No
 
 
 def remove(engine: Engine, handle: str, path: str, *, recursive: bool = False) -> None:
-    """Remove a file, or a directory with all that is in it if `recursive`.
+    """Remove a file, or, with `recursive`, a directory and its content.
 
     Raises:
         PyroError: NOT_FOUND, IS_DIRECTORY, PERMISSION, INVALID.

@@ -1,7 +1,7 @@
-"""Copy files and directories between the host and any path of a guest, as `cp` does, in a stream.
+"""Copy files and directories between the host and any path of a guest, like `cp`, as a stream.
 
-A directory as destination takes the copy under its own name. Nothing on the host is overwritten, and files that a host
-tool would run by itself stay behind, as in an export.
+If the destination is a directory, the copy goes into it under its own name. Nothing on the host is overwritten, and
+files that a host tool would run automatically are left out, as in an export.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pyro_mcp.workspace.files.anywhere import GuestPlace, full_path, place_of, r
 
 @dataclass(frozen=True, slots=True)
 class CopiedIn:
-    """What was copied into a guest, and where it is there."""
+    """The report of a copy into a guest, with its path there."""
 
     path: str
     entry_count: int
@@ -39,17 +39,17 @@ class CopiedIn:
 
 @dataclass(frozen=True, slots=True)
 class CopiedOut:
-    """What was copied out of a guest: the guest's path, and the report of its arrival."""
+    """The report of a copy out of a guest, with its path there."""
 
     path: str
     report: ReceiveReport
 
 
 def copy_in(engine: Engine, handle: str, source: Path, dest: str, *, cancel: CancelToken | None = None) -> CopiedIn:
-    """Copy a file or a directory of the host to a path of a guest. Of two directories the content is merged.
+    """Copy a file or directory of the host to a path of a guest. Directories are merged.
 
     Raises:
-        PyroError: NOT_FOUND, PERMISSION, INVALID, NO_SPACE, on either side. A part may have arrived then.
+        PyroError: NOT_FOUND, PERMISSION, INVALID, NO_SPACE, on either side. Part of it may have been written.
     """
     source = Path(os.path.abspath(source))
     with os_errors(f"read {source}"):
@@ -84,11 +84,10 @@ def copy_out(
     include_host_hooks: bool = False,
     cancel: CancelToken | None = None,
 ) -> CopiedOut:
-    """Copy a file or a directory of a guest to a path of the host.
+    """Copy a file or directory of a guest to a path of the host.
 
     Raises:
-        PyroError: CONFLICT if something is there; NOT_FOUND, PERMISSION, NO_SPACE. Nothing has
-            arrived then.
+        PyroError: CONFLICT if the output already exists; NOT_FOUND, PERMISSION, NO_SPACE. Nothing is left behind.
     """
     output = Path(os.path.abspath(output))
     with place_of(engine, handle, cancel=cancel) as place:
@@ -108,9 +107,9 @@ def copy_out(
 def copy_from_stream(
     engine: Engine, handle: str, stream: BinaryIO, dest: str, *, cancel: CancelToken | None = None
 ) -> CopiedIn:
-    """Copy what a stream holds to a path of a guest: into a directory a tar archive, else the content of a file.
+    """Copy a stream to a path of a guest: a tar archive into a directory, or the content of a file.
 
-    `stream` can be read from its beginning again, and has a descriptor.
+    `stream` must be seekable and have a descriptor.
 
     Raises:
         PyroError: as `copy_in`.
@@ -134,7 +133,7 @@ def copy_from_stream(
 def copy_to_stream(
     engine: Engine, handle: str, path: str, write: Callable[[bytes], None], *, cancel: CancelToken | None = None
 ) -> None:
-    """Hand on a file's content, or a directory as a tar archive.
+    """Write a file's content, or a directory as a tar archive, to `write`.
 
     Raises:
         PyroError: NOT_FOUND, PERMISSION; TOO_LARGE for a file of more than 100 MiB.

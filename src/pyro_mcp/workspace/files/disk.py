@@ -1,7 +1,7 @@
-"""The disks of a stopped workspace: read files anywhere in it, or export all of it as one image.
+"""The disks of a stopped workspace: read files anywhere on them, or export them as one image.
 
-The host never parses a disk that a guest has written: a guest of its own does (`lifecycle.inspection`), and its answers
-are checked. An image appears whole or not at all.
+The host never parses a disk that a guest has written: a separate guest does (`lifecycle.inspection`), and its replies
+are checked. An image is published complete or not at all.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from pyro_mcp.workspace.machines.disks import require_space, sync_disk
 
 ROOT = "/"
 _MIB = 1024 * 1024
-# The image has holes, so its size costs nothing; there is one inode for each 16 KiB of it, and a file has one block of
-# 4 KiB at least, or next to none.
+# The image is sparse, so its size costs nothing. It has one inode per 16 KiB, and a file takes at least one block of
+# 4 KiB, or almost nothing.
 _SIZE_TO_NEED = 4
 _ROOM_BYTES = 1024 * _MIB
 _BLOCK_BYTES = 512
@@ -38,7 +38,7 @@ _BLOCK_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class ExportedDisk:
-    """An image that was written. It has holes: `size_bytes` is its length, `used_bytes` what its file system holds."""
+    """A sparse image: `size_bytes` is its length, `used_bytes` what its file system holds."""
 
     workspace_id: str
     output_path: Path
@@ -47,7 +47,7 @@ class ExportedDisk:
 
 
 def list_disk(engine: Engine, handle: str, path: str, *, recursive: bool, cancel: CancelToken | None = None) -> Listed:
-    """List a directory anywhere in a stopped workspace, or all below it.
+    """List a directory anywhere in a stopped workspace, recursively if asked.
 
     Raises:
         PyroError: NOT_FOUND, INVALID; CONFLICT if it is not stopped; UNSUPPORTED if it has no disk.
@@ -65,8 +65,8 @@ def read_disk(engine: Engine, handle: str, path: str, *, max_bytes: int, cancel:
     """Read the beginning of a text file anywhere in a stopped workspace.
 
     Raises:
-        PyroError: NOT_FOUND; INVALID for what is no file or no UTF-8 text; CONFLICT if it is not stopped; UNSUPPORTED
-            if it has no disk.
+        PyroError: NOT_FOUND; INVALID if it is not a file or not UTF-8 text; CONFLICT if the workspace is not stopped;
+            UNSUPPORTED if it has no disk.
     """
     name = path_below(posixpath.join(WORKSPACE, path), root=ROOT)
     with (
@@ -83,7 +83,7 @@ def export_disk(engine: Engine, handle: str, output: Path, *, cancel: CancelToke
 
     Raises:
         PyroError: NOT_FOUND; CONFLICT if it is not stopped or `output` already exists; UNSUPPORTED if it has no disk;
-            NO_SPACE, PERMISSION. Nothing is left then.
+            NO_SPACE, PERMISSION. Nothing is left behind.
     """
     output = Path(os.path.abspath(output))
     with (
@@ -112,7 +112,7 @@ def _exported(engine: Engine, workspace: Workspace, image: Path, size_bytes: int
 
 
 def _need_of(engine: Engine, workspace: Workspace) -> int:
-    """Return what the parts of the root take on the host, and some."""
+    """Return the space that the root's parts take on the host, with a margin."""
     files = WorkspaceFiles(engine.paths, workspace.id)
     parts = [files.root_disk(workspace.life), files.workspace_disk(workspace.life)]
     if workspace.base is not None:

@@ -1,7 +1,7 @@
-"""Export a file or directory of a workspace to the host, with a note for the reviewer.
+"""Export a file or directory of a workspace to the host, and record it for review.
 
 `trees.receive` enforces the rules: nothing is overwritten, no link is followed, nothing is written outside the output,
-and files that a host tool would run by itself stay behind unless the baseline has them or the user asks for them.
+and files that a host tool would run automatically are left out unless the baseline has them or the user asks for them.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def export_workspace(
 ) -> Exported:
     """Write a file or directory of a workspace to a new path of the host.
 
-    What was added below `path` and is ignored is left out, unless `path` itself is.
+    Ignored files that were added below `path` are left out, unless `path` itself is ignored.
 
     Raises:
-        PyroError: CONFLICT if there is something at `output_path`; NOT_FOUND, INVALID, PROTOCOL, NO_SPACE, PERMISSION;
-            what keeps the guest from answering. Then nothing is at `output_path`.
+        PyroError: CONFLICT if `output_path` already exists; NOT_FOUND, INVALID, PROTOCOL, NO_SPACE, PERMISSION; any
+            failure of the guest. `output_path` is not created then.
     """
     name = path_below(path)
     output = Path(os.path.abspath(output_path))

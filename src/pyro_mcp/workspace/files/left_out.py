@@ -1,4 +1,4 @@
-"""The ignored names that a diff or an export left out, as they may be printed."""
+"""Ignored names that a diff or an export left out, safe to print."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pyro_mcp.protocol.names import shown
 
 @dataclass(frozen=True, slots=True)
 class IgnoredFile:
-    """A name that was left out; a directory ends with a slash, and stands for all in it.
+    """A name that was left out; a directory ends with a slash and stands for its content.
 
-    `by_changed_rule` says that only one of workspace and baseline has a rule that hides it.
+    `by_changed_rule`: the rule that ignores it is in the workspace or in the baseline, but not in both.
     """
 
     path: str
@@ -21,7 +21,7 @@ class IgnoredFile:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """The first hundred of those names, and how many there are."""
+    """The first hundred names that were left out, and the number of all."""
 
     ignored: tuple[IgnoredFile, ...] = ()
     ignored_count: int = 0
@@ -29,6 +29,6 @@ class LeftOut:
 
 
 def left_out_of(found: Ignored) -> LeftOut:
-    """Return what a guest says it left out."""
+    """Convert a guest's report of ignored names."""
     names = tuple(IgnoredFile(shown(each.path), each.by_one_only) for each in found.names)
     return LeftOut(names, found.count, found.by_one_count)

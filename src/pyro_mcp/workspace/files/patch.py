@@ -1,6 +1,6 @@
 """Apply a patch in a workspace: parse it, fetch the files it names, plan, write.
 
-Everything is decided on the host before the guest writes, and the guest writes all of it or nothing.
+The whole change is planned on the host before the guest writes, and the guest applies all of it or nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyro_mcp.state.journal import note_activity
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.guest import guest_of
 
-# How much of a patch a reviewer is shown.
+# How many files of a patch a reviewer is shown.
 _LISTED_FILES = 50
 
 
@@ -31,13 +31,13 @@ class Patched:
 
 
 class FetchedTree:
-    """The tree that a patch is planned on: what was fetched of a workspace at one time."""
+    """The tree that a patch is planned on: files fetched from a workspace at one time."""
 
     def __init__(self, fetched: Mapping[bytes, agent.Fetched]) -> None:
         self._fetched = fetched
 
     def kind(self, path: str) -> FileKind | None:
-        """Return the entry there."""
+        """Return the kind of the entry at a path."""
         found = self._fetched.get(_name(path))
         return None if found is None else found.kind
 
@@ -52,23 +52,23 @@ class FetchedTree:
 
 
 def apply_patch(engine: Engine, handle: str, patch: str, *, cancel: CancelToken | None = None) -> Patched:
-    """Apply a patch: all of it or, with an error that says what stands in the way, nothing.
+    """Apply a patch completely, or not at all, with an error that says why.
 
     Raises:
-        PyroError: INVALID, CONFLICT with `details["reason"]`; NO_SPACE in the guest; what keeps it from answering.
+        PyroError: INVALID, CONFLICT with `details["reason"]`; NO_SPACE in the guest; any failure of the guest.
     """
     parsed = patches.parse(patch)
     with guest_of(engine, handle, activity=False) as use, use.session() as session:
         guest = GuestFiles(session, cancel=cancel)
         prefix = use.workspace.seed.checkout_prefix
         inside = patches.below(parsed, prefix) if prefix else None
-        # What `diff` writes is for the checkout around the seed; the workspace is a directory of that.
+        # `diff` writes patches for the checkout around the seed; the workspace is a directory of that checkout.
         if inside is not None and not guest.fetch([_name(prefix.partition("/")[0])], max_file_bytes=1):
             parsed = inside
         else:
             prefix = ""
         names = [_name(path) for path in patches.paths_of(parsed)]
-        # One byte more than a patch may touch tells that a file is larger.
+        # One byte over the limit, to notice a larger file.
         fetched = guest.fetch(names, max_file_bytes=patches.MAX_FILE_BYTES + 1)
         if use.workspace.secrets and "[REDACTED]" in patch:
             from pyro_mcp.workspace.secrets.keeping import redactor_for

@@ -1,6 +1,6 @@
 """Workspace paths as users write them (`/workspace/src/a.py` or `src/a.py`), and the names that the guest gets.
 
-A path that leaves `/workspace` by its spelling is an error here; links that leave it are the guest agent's to refuse.
+A path that is spelled to leave `/workspace` is an error here; the guest agent rejects links that leave it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ _SHOWN_CHARS = 200
 
 
 def path_below(text: str, *, root: str = WORKSPACE) -> bytes:
-    """Return the name, below `root`, of what a path means; empty for `root` itself.
+    """Return a path's name relative to `root`; empty for `root` itself.
 
     Raises:
-        PyroError: INVALID for a path that is empty, leads elsewhere, or is none.
+        PyroError: INVALID for a path that is empty, outside `root`, or not valid.
     """
     if not text:
         raise _refused(text, "is empty", f"Give a path under {root}, such as {_example(root)}.")
@@ -29,7 +29,7 @@ def path_below(text: str, *, root: str = WORKSPACE) -> bytes:
             raise _refused(
                 text,
                 f"is not under {root}",
-                f"Files elsewhere in the guest are reached by commands: exec … -- cat {shown(raw)[:_SHOWN_CHARS]}",
+                f"Use a command for files elsewhere in the guest: exec … -- cat {shown(raw)[:_SHOWN_CHARS]}",
             )
         raw = raw[len(base) :].lstrip(b"/")
     try:
@@ -39,7 +39,7 @@ def path_below(text: str, *, root: str = WORKSPACE) -> bytes:
 
 
 def path_shown(path: bytes, *, root: str = WORKSPACE) -> str:
-    """Return the full path of a name below `root`, as it may be printed."""
+    """Return the full path of a name below `root`, safe to print."""
     return f"{root.rstrip('/')}/{shown(path)}" if path else root
 
 

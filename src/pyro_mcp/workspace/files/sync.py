@@ -1,6 +1,6 @@
 """Push a directory or an archive of the host into a workspace.
 
-A push is not atomic: after a failure a part may have arrived, and the error says so. A reset restores everything.
+A push is not atomic: after a failure part of it may have been written, and the error says so. A reset undoes it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Pushed:
 
 
 def push_sync(engine: Engine, handle: str, source: Path, dest: str, *, cancel: CancelToken | None = None) -> Pushed:
-    """Push a tree of the host into a directory of a workspace; other files there stay.
+    """Push a tree of the host into a directory of a workspace; other files in it are kept.
 
     Raises:
-        PyroError: what refuses the source, before anything is written; what the guest could not write, with a hint.
+        PyroError: any fault of the source, before anything is written; any failure of the guest to write, with a hint.
     """
     name = path_below(dest)
     source = Path(os.path.abspath(source))
@@ -75,5 +75,5 @@ def _counted(chunks: Iterable[bytes], progress: Progress) -> Generator[bytes]:
 
 
 def _in_part(error: PyroError, title: str) -> PyroError:
-    hint = f"A part may have been written: reset {title} if that matters, or push again."
+    hint = f"Part of it may have been written: reset {title} if that matters, or push again."
     return PyroError(error.code, error.message, hint=f"{error.hint} {hint}".strip(), details=error.details)

@@ -1,6 +1,6 @@
-"""Copy disks, or the directory that stands for one, in a thread while their machine starts.
+"""Copy disks, or the directory that replaces one, in a thread while their machine starts.
 
-Half a copy is never handed out.
+An incomplete copy is never used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pyro_mcp.workspace.machines.disks import BackgroundWork, copy_into, make_sp
 
 
 class Copying(BackgroundWork):
-    """Copies under way: source to target. A context manager; the VMM may open the copies when the block begins."""
+    """Copies in progress, from source to target. A context manager; the VMM may open the targets inside the block."""
 
     def __init__(self, copies: Mapping[Path, Path], *, are_disks: bool) -> None:
         super().__init__(self._copy)
@@ -36,7 +36,7 @@ class Copying(BackgroundWork):
             if self._are_disks:
                 copy_into(source, target)
                 fault_point("ws_copying.copied")
-                # Now, while the machine is still being brought up: the guest's first flush would wait for it.
+                # Sync while the machine still starts: otherwise the guest's first flush would wait for it.
                 sync_disk(target)
             else:
                 from pyro_mcp.workspace.lifecycle.host_tree import copy_tree, sync_tree

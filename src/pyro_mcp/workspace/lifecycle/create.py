@@ -1,7 +1,7 @@
 """Create a workspace: a seeded `/workspace`, its baseline, and a guest with both.
 
-Order: record, disks, machine; nothing is left if a step fails. The seed is written to the disk on the host, not through
-the guest.
+Order: record, disks, machine; nothing is left behind if a step fails. The seed is written to the disk on the host, not
+through the guest.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def create_workspace(engine: Engine, spec: WorkspaceSpec) -> Workspace:
     """Create a workspace and return it, started.
 
     Raises:
-        PyroError: NOT_FOUND for an unknown environment; CONFLICT if the name is taken; what is wrong with the seed;
-            what keeps this host from running it; NO_SPACE. Nothing is left then.
+        PyroError: NOT_FOUND for an unknown environment; CONFLICT if the name is taken; any fault of the seed; the
+            reason why this host can't run it; NO_SPACE. Nothing is left behind.
     """
     engine.reconcile()
     check_name(spec.environment)

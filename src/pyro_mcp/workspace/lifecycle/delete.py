@@ -1,6 +1,6 @@
 """Delete a workspace in any state, with everything that belongs to it.
 
-A deletion that was interrupted can be repeated, and two at once both succeed. Waiting for another process is bounded.
+An interrupted deletion can be repeated, and concurrent deletions all succeed. The wait for another process is bounded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 
 
 def delete_workspace(engine: Engine, handle: str) -> None:
-    """Delete a workspace. When another process deletes it at the same time, both succeed.
+    """Delete a workspace. If another process deletes it at the same time, both succeed.
 
     Raises:
         PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if a process of it survives SIGKILL.
@@ -23,7 +23,7 @@ def delete_workspace(engine: Engine, handle: str) -> None:
     try:
         _delete(engine, workspace_id)
     except KeyboardInterrupt:
-        # Half a deletion is of no use to anybody: the interrupt is passed on when it is done.
+        # A partial deletion helps nobody: the interrupt is raised afterwards.
         _delete(engine, workspace_id)
         raise
 

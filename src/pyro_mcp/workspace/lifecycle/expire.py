@@ -1,12 +1,12 @@
 """Stop a workspace's guest when its time is up. The guest's watcher runs this in a process of its own.
 
 The deadline is checked again under the locks that keep others from using the workspace. A workspace in use is left
-alone, and so is any VM but the one that was watched.
+alone, and so is every VM but the watched one.
 
     expire.main([CACHE, STATE, RUNTIME, WORKSPACE_ID, VM_ID])
 
-prints the number of seconds after which to ask again, or 0 if there is nothing more to watch. A guest that is paused
-because the host's disk was full is continued first.
+prints the number of seconds after which to ask again, or 0 if there is nothing left to watch. A guest that is paused
+because the host's disk was full is resumed first.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from pyro_mcp.vmm.paused import is_stuck
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.lifecycle.stop import stop_locked
 
-# While a verb works on the workspace, or somebody uses it.
+# While a verb works on the workspace, or it is in use.
 _AGAIN_S = 15
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Switch the guest off if its time is up, and say when to ask again."""
+    """Power the guest off if its time is up, and print when to ask again."""
     cache, state, runtime, workspace_id, vm_id = arguments
     with Engine(Paths(Path(cache), Path(state), Path(runtime))) as engine:
         print(expire(engine, workspace_id, vm_id), file=sys.stdout, flush=True)  # noqa: T201 - the watcher reads it
 
 
 def expire(engine: Engine, workspace_id: str, vm_id: str) -> int:
-    """Stop the workspace if its time is up; return the seconds after which to look again, or 0.
+    """Stop the workspace if its time is up; return the seconds after which to check again, or 0.
 
     Raises:
-        PyroError: what keeps it from being stopped.
+        PyroError: any reason why it can't be stopped.
     """
     _continue_guest(engine, vm_id)
     try:
@@ -57,7 +57,7 @@ def expire(engine: Engine, workspace_id: str, vm_id: str) -> int:
             remaining_s = workspace.deadline_boottime_s - engine.clock.boottime_s()
             if remaining_s > 0 and workspace.boot_id == engine.clock.boot_id():
                 return max(1, math.ceil(remaining_s))
-            # The watcher ends by itself then, and must not be killed before: this is its child.
+            # The watcher then exits by itself. It must not be killed first: this process is its child.
             engine.store.vms.update(vm_id, _without_watcher)
             stop_locked(engine, workspace_id, StopReason.TTL)
             return 0

@@ -1,4 +1,4 @@
-"""Directories that stand for the disks of a workspace whose commands run on the host itself.
+"""Directories in place of disks, for a workspace whose commands run on the host itself.
 
 No link of a seed is followed.
 """
@@ -33,7 +33,7 @@ def lay_tree(
     avoid: tuple[Path, ...] = (),
     rules: SeedRules | None = None,
 ) -> SeedReport:
-    """Lay a tree (see `trees.seed.seed_disk`) into an empty directory.
+    """Write a tree (see `trees.seed.seed_disk`) into an empty directory.
 
     Raises:
         PyroError: what is wrong with the source, naming the path or the member; NO_SPACE, PERMISSION.
@@ -61,7 +61,7 @@ def lay_tree(
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copy a directory whole into one that is empty, or not there.
+    """Copy a directory's content into one that is empty or missing.
 
     Raises:
         PyroError: NO_SPACE and others.
@@ -75,7 +75,7 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def sync_tree(tree: Path) -> None:
-    """Put everything that was written to the file system of `tree` on the disk: a tree of any size in one call.
+    """Sync the file system that holds `tree`: one call, whatever the size of the tree.
 
     Raises:
         PyroError: PROGRAM_FAILED, NO_SPACE.
@@ -84,7 +84,7 @@ def sync_tree(tree: Path) -> None:
 
 
 class _Laying:
-    """A tree on its way into a directory."""
+    """Writes the entries of a tree into a directory."""
 
     def __init__(self, writer: TreeWriter, progress: Progress) -> None:
         self._writer = writer
@@ -97,7 +97,7 @@ class _Laying:
     def add(self, entry: Entry) -> None:
         self.end_file()
         if not entry.path or entry.path in self._made:
-            # The directory itself, or one whose mode is said once more: their owner can do everything there anyway.
+            # The directory itself, or a repeated directory entry; their owner has all permissions anyway.
             return
         self.entry_count += 1
         if self.entry_count % _NEWS_ENTRIES == 0:

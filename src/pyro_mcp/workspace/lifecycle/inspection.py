@@ -1,6 +1,6 @@
-"""A short-lived guest that reads the disks of a stopped workspace; nothing of the workspace runs in it.
+"""A short-lived guest that reads the disks of a stopped workspace; it runs nothing from the workspace.
 
-It has a VM record while it runs and leaves nothing behind. Disks are read-only to it.
+It has a VM record while it runs and leaves nothing behind. It gets the disks read-only.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from pyro_mcp.workspace.machines.launch import guest_config, launch
 from pyro_mcp.workspace.machines.selection import choose, demands_of
 from pyro_mcp.workspace.machines.spec import Disks, StartPlan
 
-# Of the VMM, should the process that looks be killed and nobody run pyro afterwards.
+# Of the VMM, in case this process is killed and pyro is not run again.
 _TTL_S = 2 * 3600
 _STOPPED = {WorkspaceState.STOPPED, WorkspaceState.FAILED}
 
 
 @contextmanager
 def stopped_workspace(engine: Engine, handle: str) -> Generator[Workspace]:
-    """Yield a workspace that is stopped and stays so inside the block.
+    """Yield a stopped workspace, which stays stopped inside the block.
 
     Raises:
         PyroError: NOT_FOUND; CONFLICT if it is not stopped; UNSUPPORTED if it has no disks; BUSY.
@@ -56,9 +56,7 @@ def stopped_workspace(engine: Engine, handle: str) -> Generator[Workspace]:
                 hint="Use `pyro workspace file list` and `pyro workspace file read`, or `pyro workspace export`.",
             )
         if workspace.state not in _STOPPED:
-            raise workspace_conflict(
-                workspace.title, workspace.state, "its disk can be looked at only when it is stopped"
-            )
+            raise workspace_conflict(workspace.title, workspace.state, "its disk can be read only while it is stopped")
         yield workspace
 
 
@@ -69,7 +67,7 @@ def looking_into(
     """Yield the whole root of a stopped workspace, whose lock the caller holds. `output` is a disk to copy it to.
 
     Raises:
-        PyroError: what keeps the guest from starting or answering.
+        PyroError: any failure of the guest.
     """
     if has_lost_root(engine, workspace):
         raise PyroError(
@@ -101,7 +99,7 @@ def looking_into(
 
 
 def _remember(engine: Engine, vm: Vm, machine: Machine) -> None:
-    """Record the machine, so that any process can take it away."""
+    """Record the machine, so that any process can remove it."""
     vm = replace(vm, machine=machine.record)
     write_copy(VmFiles(engine.paths, vm.id), vm)
     engine.store.vms.update(vm.id, lambda _: vm)

@@ -1,6 +1,6 @@
-"""Finding, listing and describing workspaces, and changing their names and labels.
+"""Find, list and describe workspaces, and change their names and labels.
 
-Nothing here counts as activity but a change, and nothing here starts or stops a guest.
+Only a change counts as activity, and nothing here starts or stops a guest.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def find_workspace(engine: Engine, handle: str) -> Workspace:
-    """Return a workspace as the store has it; whether that is still so is for `status_workspace` to say.
+    """Return a workspace as recorded; `status_workspace` checks whether the record is still true.
 
     Raises:
-        PyroError: NOT_FOUND; CONFLICT if several ids begin like that, saying which.
+        PyroError: NOT_FOUND; CONFLICT, naming the ids, if the handle is a prefix of several.
     """
     try:
         return engine.store.workspaces.lookup(handle)
@@ -38,7 +38,7 @@ def find_workspace(engine: Engine, handle: str) -> Workspace:
 
 
 def list_workspaces(engine: Engine) -> tuple[Workspace, ...]:
-    """Return all workspaces, the one that was active last first.
+    """Return all workspaces, most recently active first.
 
     Raises:
         PyroError: the store can't be used.
@@ -53,10 +53,10 @@ def list_workspaces(engine: Engine) -> tuple[Workspace, ...]:
 
 
 def status_workspace(engine: Engine, handle: str) -> Workspace:
-    """Return a workspace as it is now. If its guest is paused, because the host's disk is full, its last error says so.
+    """Return a workspace's current state. Its last error reports a guest paused because the host's disk is full.
 
     Raises:
-        PyroError: NOT_FOUND; CONFLICT if several ids begin like that.
+        PyroError: NOT_FOUND; CONFLICT if the handle is a prefix of several ids.
     """
     engine.use_reserve()
     engine.reconcile()
@@ -75,8 +75,7 @@ def update_workspace(engine: Engine, handle: str, change: WorkspaceChange) -> Wo
     """Change a workspace's name and labels, and return it.
 
     Raises:
-        PyroError: NOT_FOUND, for the workspace or a label that is to be cleared; CONFLICT if the name is taken;
-            INVALID.
+        PyroError: NOT_FOUND for the workspace or a label to clear; CONFLICT if the name is taken; INVALID.
     """
     workspace = find_workspace(engine, handle)
     now_s = engine.clock.wall_s()
@@ -103,7 +102,7 @@ def update_workspace(engine: Engine, handle: str, change: WorkspaceChange) -> Wo
 
 
 def copy_record(engine: Engine, workspace: Workspace) -> None:
-    """Write the copy of a workspace's record as it is now."""
+    """Update the copy of a workspace's record."""
     with suppress(PyroError):
         snapshots = engine.store.workspaces.snapshots(workspace.id)
         write_workspace_copy(WorkspaceFiles(engine.paths, workspace.id), workspace, snapshots)

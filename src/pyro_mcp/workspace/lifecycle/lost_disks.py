@@ -1,7 +1,7 @@
-"""Starting a workspace although a disk that its work does not lie on is lost or damaged.
+"""Start a workspace although a disk other than that of `/workspace` is lost or damaged.
 
-The root disk holds what was installed outside `/workspace`: a new one takes its place, and the damaged one is kept in
-quarantine. The baseline is only compared with: an empty disk takes its place.
+The root disk holds software installed outside `/workspace`: it is replaced by a new one, and a damaged one is kept in
+quarantine. The baseline is needed only for comparison: it is replaced by an empty disk.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def usable_baseline(files: WorkspaceFiles) -> Path | None:
 
 
 def has_lost_root(engine: Engine, workspace: Workspace) -> bool:
-    """Return whether the root disk of a workspace is gone or cut short."""
+    """Return whether the root disk of a workspace is missing or truncated."""
     disk = WorkspaceFiles(engine.paths, workspace.id).root_disk(workspace.life)
     return not workspace.is_host_compat and not has_size(disk, ROOT_DISK_BYTES)
 
@@ -40,7 +40,7 @@ def is_root_damaged(error: PyroError) -> bool:
 
 
 def give_up_root(engine: Engine, workspace: Workspace) -> str:
-    """Move the root disk of a workspace to quarantine, and return what a person has to know about it.
+    """Move the root disk of a workspace to quarantine, and return a message for the user.
 
     Raises:
         PyroError: PERMISSION and others.
@@ -48,11 +48,11 @@ def give_up_root(engine: Engine, workspace: Workspace) -> str:
     disk = WorkspaceFiles(engine.paths, workspace.id).root_disk(workspace.life)
     aside = quarantine(engine.paths, disk, f"{workspace.id}-root.img")
     damaged = "was lost" if aside is None else f"was damaged and moved to {aside}"
-    text = f"the root disk of {workspace.title} {damaged}: what was installed outside /workspace is not in the new one"
+    text = f"the root disk of {workspace.title} {damaged}: software installed outside /workspace is not in the new one"
     engine.notice(text)
     return text
 
 
 def flavour_of(*, is_root_new: bool) -> Flavour:
-    """Return how the guest of a workspace that is started gets its root disk."""
+    """Return how the guest of a starting workspace gets its root disk."""
     return Flavour.FRESH if is_root_new else Flavour.ATTACH

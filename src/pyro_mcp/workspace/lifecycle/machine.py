@@ -1,7 +1,7 @@
 """Bring up the machine of a workspace, for create, start and reset alike.
 
-The VM record exists before anything else does, and nothing is left on failure. The workspace's own record is left to
-the caller, who decides which disks count and from when.
+The VM record exists before anything else, and nothing is left behind on failure. The caller updates the workspace's
+own record, and so decides which disks count and from when.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StartedMachine:
-    """A machine that is up. `record` puts its VM into the store, in the transaction that makes it the workspace's."""
+    """A running machine. `record` stores its VM, in the transaction that makes it the workspace's."""
 
     vm: Vm
     record: Callable[[sqlite3.Connection], object]
 
 
 class _Watching(BackgroundWork):
-    """Starts a watcher in a thread while the guest is configured. A context manager: an exception ends the watcher."""
+    """Starts the watcher in a thread during configuration. A context manager: an exception ends the watcher."""
 
     def __init__(self, paths: Paths, workspace: Workspace, vm_id: str, machine: MachineRecord) -> None:
         super().__init__(self._watch)
@@ -69,7 +69,7 @@ class _Watching(BackgroundWork):
             self._watcher.__exit__(kind, error, trace)
 
     def watcher(self) -> Child:
-        """Return the watcher, which runs.
+        """Return the running watcher.
 
         Raises:
             PyroError: as `watch`.
@@ -83,7 +83,7 @@ class _Watching(BackgroundWork):
 
 
 def new_vm(engine: Engine, workspace: Workspace, choice: Selection, images: Images | None) -> Vm:
-    """Return the record of a VM that is to run the workspace."""
+    """Return the record of a new VM for the workspace."""
     return Vm(
         id=new_vm_id(),
         environment=workspace.environment,
@@ -93,7 +93,7 @@ def new_vm(engine: Engine, workspace: Workspace, choice: Selection, images: Imag
         allow_host_compat=workspace.allow_host_compat,
         require_kvm=workspace.require_kvm,
         ephemeral=False,
-        # The workspace's own time to live ends it.
+        # The workspace's own time to live applies instead.
         lease=engine.clock.lease(WORKSPACE_MACHINE_TTL_S),
         state=VmState.STARTING,
         variables=workspace.variables,
@@ -114,13 +114,13 @@ def machine_up(
     life: int,
     meanwhile: Callable[[], object] | None = None,
 ) -> Generator[StartedMachine]:
-    """Bring up the machine of a VM already recorded, on the disks of generation `life`. The block makes it count.
+    """Start the machine of a recorded VM, on the disks of generation `life`; the block records it as the workspace's.
 
-    `meanwhile` is called when the machine runs, before its guest is told who it is. If it, the bringing up or the block
-    fails, the VM is taken away.
+    `meanwhile` is called when the machine runs, before its guest is configured. If that, the start or the block fails,
+    the VM is removed.
 
     Raises:
-        PyroError: NO_SPACE; whatever keeps it from coming up.
+        PyroError: NO_SPACE; any reason why it can't start.
     """
     files = WorkspaceFiles(engine.paths, workspace.id)
     tree = HostTree(files.workspace_tree(life), files.baseline_tree)
@@ -132,13 +132,13 @@ def machine_up(
             egress = stack.enter_context(egress_of(vm))
             machine = launch(engine, plan, egress)
             stack.callback(machine.close)
-            # A new root disk is a copy in the host's memory, which a power cut would take.
+            # A new root disk is still in the host's page cache, which a power cut would lose.
             is_new_disk = images is not None and flavour is Flavour.FRESH
             root = (
                 stack.enter_context(BackgroundWork(partial(_sync_new, files.root_disk(life)))) if is_new_disk else None
             )
             with ExitStack() as unrecorded:
-                # The record knows it only when it is up; until then this process ends it.
+                # It is recorded only when it is up; until then this process has to end it.
                 unrecorded.callback(machine.kill)
                 watching = unrecorded.enter_context(_Watching(engine.paths, workspace, vm.id, machine.record))
                 fault_point("ws_machine.launched")
@@ -154,14 +154,14 @@ def machine_up(
                     root.finish()
                 yield StartedMachine(up, lambda connection: engine.store.vms.update_in(connection, vm.id, lambda _: up))
                 fault_point("ws_machine.recorded")
-                # The watcher is detached, and stays.
+                # The watcher is detached and keeps running.
                 watcher.close()
                 unrecorded.pop_all()
         failed.pop_all()
 
 
 def _sync_new(disk: Path) -> None:
-    """Put a new disk on the host's own, and its name."""
+    """Sync a new disk and its directory entry."""
     sync_disk(disk)
     with os_errors(f"sync {disk.parent}"):
         fsync_dir(disk.parent)
@@ -190,7 +190,7 @@ def _configure(
         if workspace.secrets:
             from pyro_mcp.workspace.secrets.keeping import hand_over
 
-            # Before anybody else can ask for anything: it is not recorded as started yet.
+            # Before anyone else can use it: it is not recorded as started yet.
             hand_over(engine.paths, workspace, session)
         if egress is not None:
             egress.wait_ready()

@@ -1,7 +1,7 @@
 """Reset a workspace: discard the sandbox and restore it from the baseline or a snapshot.
 
-A reset happens whole or not at all: the new generation has its own disks and a running machine before one transaction
-makes it count, and the old one is removed only after that.
+A reset is atomic: the new generation has its own disks and a running machine before one transaction switches to it, and
+the old one is removed only after that.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _GONE_HINT = "Reset it to another snapshot; `pyro workspace snapshot list` lists
 
 
 def reset_workspace(engine: Engine, handle: str, *, snapshot: str = BASELINE) -> Workspace:
-    """Bring a workspace back, started, with `/workspace` as in the baseline or the snapshot of that name.
+    """Restore `/workspace` from the baseline or the named snapshot, and return the workspace, started.
 
-    The root file system is new, or as in the snapshot if that has one.
+    The root file system is new, or that of the snapshot if it has one.
 
-    Commands that run in it are lost. If it fails, the workspace is as it was.
+    Running commands are lost. If the reset fails, the workspace is unchanged.
 
     Raises:
-        PyroError: NOT_FOUND, for the workspace or the snapshot; BUSY if another process works on it; CONFLICT;
-            NO_SPACE; whatever keeps it from starting.
+        PyroError: NOT_FOUND for the workspace or the snapshot; BUSY if another process works on it; CONFLICT; NO_SPACE;
+            any reason why it can't start.
     """
     engine.reconcile()
     workspace_id = find_workspace(engine, handle).id
@@ -115,7 +115,7 @@ def _reset(
     except BaseException as error:
         _take_back(engine, before, files, life)
         if isinstance(error, PyroError) and error.code is ErrorCode.UNAVAILABLE:
-            # Where the disk that was copied is damaged, another is not.
+            # If the copied disk is damaged, another one may not be.
             hint = f"{error.hint} {_GONE_HINT}".strip()
             raise PyroError(error.code, error.message, hint=hint, details=error.details) from error
         raise
@@ -143,7 +143,7 @@ def _started_afresh(engine: Engine, now: Workspace, vm: Vm, life: int) -> Worksp
 
 def _take_back(engine: Engine, before: Workspace, files: WorkspaceFiles, life: int) -> None:
     def taken_back(now: Workspace) -> Workspace:
-        # An interrupt that came when it was done already leaves it done, for the next look to tidy up.
+        # If the interrupt came after the switch, the reset stands; the next reconcile cleans up.
         return replace(now, owner=None, state=before.state if now.life == before.life else now.state)
 
     now = engine.store.workspaces.update(before.id, taken_back)
@@ -152,7 +152,7 @@ def _take_back(engine: Engine, before: Workspace, files: WorkspaceFiles, life: i
 
 
 def _sources(engine: Engine, workspace: Workspace, snapshot: str) -> list[Path]:
-    """Return what `/workspace` is to be copied from and, if the snapshot has one, the root disk."""
+    """Return the disk or tree to copy `/workspace` from and, if the snapshot has one, the root disk."""
     files = WorkspaceFiles(engine.paths, workspace.id)
     if snapshot == BASELINE:
         sources = [files.baseline_tree if workspace.is_host_compat else files.baseline_disk]

@@ -1,6 +1,6 @@
 """Write the seed into a workspace's first disk while the machine starts, and keep a copy as the baseline.
 
-It is not done before the baseline is durable on the host: every reset starts from it.
+Seeding ends only when the baseline is durable on the host: every reset starts from it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 
 class Seeding:
-    """A seeding under way, in a thread of its own. A context manager: an exception in the block calls it off.
+    """A seeding in progress, in a thread. A context manager: an exception in the block cancels it.
 
-    The VMM may open both disks when the block begins; the guest may look at them once they are `laid`.
+    The VMM may open both disks inside the block; the guest may read them after `laid`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Seeding:
             ensure_private_dir(self._disk)
         start_thread(self._thread)
         try:
-            # The disk is there, with its size, when it begins to be filled.
+            # When writing begins, the disk exists and has its size.
             self._news.begun.wait()
             self._check()
         except BaseException:
@@ -80,7 +80,7 @@ class Seeding:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is not None:
             self._call_off()
-            # An error of the seed says more than that the VMM did not find the disk.
+            # An error of the seed tells more than the VMM's, that the disk is missing.
             own = self._error
             says_more = own is not None and own is not error and own.code is not ErrorCode.CANCELLED
             if own is not None and says_more and isinstance(error, PyroError):
@@ -129,7 +129,7 @@ class Seeding:
         copy_into(self._disk, self._baseline)
         os.chmod(self._baseline, 0o400)
         fault_point("ws_seed.copied")
-        # Now, while the machine is still being brought up: the guest's first flush would wait for it.
+        # Sync while the machine still starts: otherwise the guest's first flush would wait for it.
         sync_disk(self._disk)
         self._laid.set()
         sync_disk(self._baseline)
@@ -154,7 +154,7 @@ class Seeding:
 
 
 class _News:
-    """Progress of the thread, and its end where it is not wanted any more."""
+    """The thread's progress, which also cancels the thread."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -167,5 +167,5 @@ class _News:
 
     def advance(self, fraction: float | None = None, message: str = "") -> None:
         if self.is_unwanted:
-            raise PyroError(ErrorCode.CANCELLED, "the seeding was called off")
+            raise PyroError(ErrorCode.CANCELLED, "the seeding was cancelled")
         self._progress.advance(fraction, message)

@@ -1,7 +1,7 @@
-"""Snapshots: named checkpoints of `/workspace`, and of the root file system if asked for, as whole disks.
+"""Snapshots: named checkpoints of `/workspace`, and optionally of the root file system, as whole disks.
 
-The guest's file system is frozen while a snapshot is taken. One is listed only when it is complete and durable; the
-baseline is never touched.
+The guest's file system is frozen while a snapshot is taken. A snapshot is listed only when it is complete and durable;
+the baseline is never touched.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _QUIET_STATES = {WorkspaceState.STARTED, WorkspaceState.STOPPED, WorkspaceState.
 
 
 def create_snapshot(engine: Engine, handle: str, name: str, *, with_root: bool = False) -> Snapshot:
-    """Take a snapshot of a workspace, running or stopped, and return it; `with_root`, of its root file system too.
+    """Take a snapshot of a workspace, running or stopped, and return it. `with_root` includes the root file system.
 
     Raises:
-        PyroError: NOT_FOUND; UNSUPPORTED for a root where there is no guest; INVALID for the name; CONFLICT if it is
+        PyroError: NOT_FOUND; UNSUPPORTED for a root without a guest; INVALID for the name; CONFLICT if the name is
             taken, or the workspace is being reset or deleted; NO_SPACE; BUSY if another process works on it;
-            GUEST_LOST, TIMEOUT if the guest does not hold still.
+            GUEST_LOST, TIMEOUT if the guest's file system can't be frozen.
     """
     check_snapshot_name(name)
     engine.reconcile()
@@ -72,7 +72,7 @@ def create_snapshot(engine: Engine, handle: str, name: str, *, with_root: bool =
         if engine.store.workspaces.find_snapshot(workspace_id, name) is not None:
             raise _taken(workspace, name)
         engine.progress.phase("snapshot", f"workspace_id={workspace_id} name={name}")
-        # Whatever is staged is swept away when this process is dead.
+        # With an owner, staged files are removed if this process dies.
         workspace = engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=this_process()))
         try:
             fault_point("ws_snapshot.marked")
@@ -99,14 +99,14 @@ def list_snapshots(engine: Engine, handle: str) -> tuple[Snapshot, ...]:
 
 
 def _restore(engine: Engine, workspace_id: str) -> None:
-    """Restore records of snapshots that are damaged or lost from the snapshots' own."""
+    """Restore damaged or lost snapshot records from the copies beside the snapshots."""
     try:
         with workspace_lock(engine.paths, workspace_id, timeout_s=0):
             engine.store.workspaces.forget_damaged_snapshots(workspace_id)
             now = engine.store.workspaces.get(workspace_id)
             sweep_workspace(engine.store, engine.paths, now, engine.notice)
     except PyroError as error:
-        # Another process is taking a snapshot, perhaps this very one.
+        # Another process is taking a snapshot, perhaps the same one.
         if error.code is not ErrorCode.BUSY:
             raise
 
@@ -115,12 +115,14 @@ def delete_snapshot(engine: Engine, handle: str, name: str) -> None:
     """Delete a snapshot.
 
     Raises:
-        PyroError: NOT_FOUND, for the workspace or the snapshot; CONFLICT for the baseline; BUSY if another process
-            works on it.
+        PyroError: NOT_FOUND for the workspace or the snapshot; CONFLICT for the baseline; BUSY if another process works
+            on it.
     """
     workspace_id = find_workspace(engine, handle).id
     if name == BASELINE:
-        raise PyroError(ErrorCode.CONFLICT, f"the {BASELINE} can't be deleted", hint="It goes with the workspace.")
+        raise PyroError(
+            ErrorCode.CONFLICT, f"the {BASELINE} can't be deleted", hint="It is deleted with the workspace."
+        )
     with workspace_lock(engine.paths, workspace_id):
         workspace = engine.store.workspaces.get(workspace_id)
         snapshot = find_snapshot(engine, workspace, name)
@@ -132,10 +134,10 @@ def delete_snapshot(engine: Engine, handle: str, name: str) -> None:
             be_active(connection, workspace_id, engine.clock)
             put_event(connection, workspace_id, event, engine.clock)
 
-        # The owner says that there are files to sweep away, should this process not live to do it.
+        # With an owner, the files are removed even if this process dies first.
         engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=this_process()))
         try:
-            # The mark alone deletes it, should the power fail before the transaction is on the disk.
+            # The mark alone deletes it if the power fails before the transaction is durable.
             hide_snapshot(files, snapshot.id)
             fault_point("ws_snapshot.hidden")
             engine.store.workspaces.update(workspace_id, lambda now: now, also=forget, durable=True)
@@ -171,7 +173,7 @@ def _taken_now(engine: Engine, workspace: Workspace, name: str, *, with_root: bo
         source, target = files.workspace_tree(workspace.life), files.snapshot_tree(snapshot_id)
     else:
         source, target = files.workspace_disk(workspace.life), files.snapshot_disk(snapshot_id)
-    # The disk of `/workspace` comes last: where it is, the snapshot is complete.
+    # The disk of `/workspace` comes last: if it exists, the snapshot is complete.
     copies = [(source, target)]
     if with_root:
         copies.insert(0, (files.root_disk(workspace.life), files.snapshot_root(snapshot_id)))
@@ -221,7 +223,7 @@ def _taken_now(engine: Engine, workspace: Workspace, name: str, *, with_root: bo
 
 @contextmanager
 def _holding_still(engine: Engine, workspace: Workspace, *, with_root: bool) -> Generator[None]:
-    """Have the guest's `/workspace`, or all it writes to, on its disk, and nothing written, inside the block."""
+    """Sync and freeze the guest's `/workspace`, or all that it writes to, inside the block."""
     vm = engine.store.vms.find(workspace.vm_id) if workspace.vm_id else None
     if vm is None or vm.machine is None or not is_running(vm.machine):
         yield
@@ -236,7 +238,7 @@ def _holding_still(engine: Engine, workspace: Workspace, *, with_root: bool) -> 
     except PyroError as error:
         if error.code is not ErrorCode.TIMEOUT:
             raise
-        hint = "Stop the workspace first: it can be copied at leisure then."
+        hint = "Stop the workspace first: a stopped workspace can always be copied."
         raise PyroError(error.code, error.message, hint=hint, details=error.details) from error
     finally:
         machine.close()
@@ -251,7 +253,7 @@ def _sync_read_only(disks: list[Path]) -> None:
 
 
 def _size_of(path: Path) -> int:
-    """Return what a disk or a directory takes on the host."""
+    """Return the space that a disk or directory takes on the host."""
     total = 0
     try:
         total = os.lstat(path).st_blocks * _BLOCK_BYTES
@@ -265,7 +267,7 @@ def _size_of(path: Path) -> int:
 def _taken(workspace: Workspace, name: str) -> PyroError:
     return PyroError(
         ErrorCode.CONFLICT,
-        f"the workspace {workspace.title} has a snapshot {name!r} already",
+        f"the workspace {workspace.title} already has a snapshot {name!r}",
         hint="Choose another name, or delete that one first.",
         details={"workspace_id": workspace.id},
     )

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceSpec:
-    """A workspace that is wanted.
+    """A request to create a workspace.
 
-    `ttl_s` is in seconds, from its last activity on. `seed` is a directory, an archive, another source of a tree, or
-    None for an empty `/workspace`; `origin_kind` and `origin_ref` say who chose it and what it stands for.
+    `ttl_s` is in seconds since the last activity. `seed` is a directory, an archive, another source of a tree, or None
+    for an empty `/workspace`; `origin_kind` and `origin_ref` say who chose it and what it refers to.
     """
 
     environment: str
@@ -43,7 +43,7 @@ class WorkspaceSpec:
     secrets: tuple[Secret, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is out of bounds.
+        """Check the bounds.
 
         Raises:
             PyroError: INVALID.
@@ -59,7 +59,7 @@ class WorkspaceSpec:
 
     @property
     def origin(self) -> SeedOrigin:
-        """Return who chose the seed; by default, the one who gave it."""
+        """Return who chose the seed; by default, the caller."""
         if self.origin_kind is not None:
             return self.origin_kind
         return SeedOrigin.EMPTY if self.seed is None else SeedOrigin.MANUAL_SEED_PATH
@@ -67,7 +67,7 @@ class WorkspaceSpec:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceChange:
-    """A change of a workspace's name and labels. Labels are added to the existing ones."""
+    """A change of a workspace's name and labels. Labels are merged with the existing ones."""
 
     name: str | None = None
     clear_name: bool = False
@@ -75,7 +75,7 @@ class WorkspaceChange:
     clear_labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself or is out of bounds.
+        """Check the bounds and for contradictions.
 
         Raises:
             PyroError: INVALID.
@@ -84,13 +84,13 @@ class WorkspaceChange:
             check_workspace_name(self.name)
             if self.clear_name:
                 raise PyroError(
-                    ErrorCode.INVALID, "a name can't be given and cleared at once", hint="Leave one of the two out."
+                    ErrorCode.INVALID, "a name can't be set and cleared at once", hint="Omit one of the two."
                 )
         check_labels(self.labels)
         both = sorted(set(self.labels) & set(self.clear_labels))
         if both:
             raise PyroError(
                 ErrorCode.INVALID,
-                f"the label {both[0]} can't be given and cleared at once",
-                hint="Leave one of the two out.",
+                f"the label {both[0]} can't be set and cleared at once",
+                hint="Omit one of the two.",
             )

@@ -23,14 +23,14 @@ from pyro_mcp.workspace.machines.selection import choose, demands_of
 from pyro_mcp.workspace.machines.spec import StartPlan
 from pyro_mcp.workspace.ttl import renewed
 
-_RESET_HINT = "`pyro workspace reset` brings it back from its baseline or a snapshot in any case."
+_RESET_HINT = "`pyro workspace reset` always restores it from its baseline or a snapshot."
 
 
 def start_workspace(engine: Engine, handle: str) -> Workspace:
-    """Start a workspace and return it. One that runs already is left as it is.
+    """Start a workspace and return it. A running one is left unchanged.
 
     Raises:
-        PyroError: NOT_FOUND; BUSY if another process works on it; whatever keeps it from starting: it is `failed` then,
+        PyroError: NOT_FOUND; BUSY if another process works on it; any reason why it can't start: it is `failed` then,
             and may be started again.
     """
     engine.reconcile()
@@ -40,7 +40,7 @@ def start_workspace(engine: Engine, handle: str) -> Workspace:
 
 
 def start_locked(engine: Engine, workspace_id: str) -> Workspace:
-    """Start a workspace whose lock the caller holds. One that runs already is left as it is.
+    """Start a workspace whose lock the caller holds. A running one is left unchanged.
 
     Raises:
         PyroError: as `start_workspace`.
@@ -55,12 +55,12 @@ def start_locked(engine: Engine, workspace_id: str) -> Workspace:
     except PyroError as error:
         if not is_root_damaged(error):
             raise
-    # Work lies on the other disk, and is not to wait for somebody to repair this one.
+    # The work is on the other disk, and must stay reachable although this one is damaged.
     return _started(engine, engine.store.workspaces.get(workspace_id), give_up_root(engine, before))
 
 
 def _started(engine: Engine, before: Workspace, lost_root: str = "") -> Workspace:
-    """Start a workspace that is stopped, with a new root disk if `lost_root` tells why."""
+    """Start a stopped workspace, with a new root disk if `lost_root` is given, the reason for it."""
     workspace_id = before.id
     engine.progress.phase("start", f"workspace_id={workspace_id}")
     unclean = before.last_error if before.state is WorkspaceState.STOPPED else ""
@@ -89,7 +89,7 @@ def _started(engine: Engine, before: Workspace, lost_root: str = "") -> Workspac
                         state=WorkspaceState.STARTED,
                         vm_id=running.vm.id,
                         stop_reason=None,
-                        # Of an unclean end: it holds until the next clean one.
+                        # Of an unclean stop; kept until the next clean one.
                         last_error=lost_root or unclean,
                         execution_mode=choice.execution_mode,
                         isolation=choice.isolation,
@@ -109,7 +109,7 @@ def _started(engine: Engine, before: Workspace, lost_root: str = "") -> Workspac
             raise PyroError(error.code, error.message, hint=hint, details=error.details) from error
         raise
     copy_record(engine, replace(started, owner=None))
-    # Only now: what a killed process leaves is removed while there is an owner.
+    # Only now: an owner is what makes reconcile remove leftovers of a killed process.
     return engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))
 
 

@@ -22,12 +22,12 @@ from pyro_mcp.workspace.lifecycle.lookup import copy_record, find_workspace
 from pyro_mcp.workspace.machines.disks import sync_disk
 from pyro_mcp.workspace.machines.power_off import power_off
 
-# The guest may have gigabytes yet to write.
+# The guest may still have gigabytes to write.
 _POWEROFF_TIMEOUT_S = 60.0
 
 
 def stop_workspace(engine: Engine, handle: str) -> Workspace:
-    """Stop a workspace and return it. One that does not run is left as it is. Commands that run in it are lost.
+    """Stop a workspace and return it. One that is not running is left unchanged. Running commands are lost.
 
     Raises:
         PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if its VMM survives SIGKILL.
@@ -40,7 +40,7 @@ def stop_workspace(engine: Engine, handle: str) -> Workspace:
 
 
 def stop_locked(engine: Engine, workspace_id: str, reason: StopReason) -> Workspace:
-    """Stop a workspace whose lock the caller holds. One that does not run is left as it is.
+    """Stop a workspace whose lock the caller holds. One that is not running is left unchanged.
 
     Raises:
         PyroError: as `stop_workspace`.
@@ -91,5 +91,5 @@ def stop_locked(engine: Engine, workspace_id: str, reason: StopReason) -> Worksp
     fault_point("ws_stop.recorded")
     discard_vms(engine.store, engine.paths, workspace_id)
     copy_record(engine, replace(stopped, owner=None))
-    # Only now: what a killed process leaves is removed while there is an owner.
+    # Only now: an owner is what makes reconcile remove leftovers of a killed process.
     return engine.store.workspaces.update(workspace_id, lambda now: replace(now, owner=None))

@@ -1,1 +1,1 @@
-"""How any machine gets to run, for VMs and workspaces alike: selection, images, disks, templates, boot and launch."""
+"""Starting machines, for VMs and workspaces alike: selection, images, disks, templates, boot and launch."""

@@ -1,6 +1,6 @@
-"""Boot a guest from its kernel, for a template or where there can be no template.
+"""Boot a guest from its kernel, for a template or where templates are not available.
 
-A guest whose agent has not answered is never returned.
+A guest is returned only after its agent has answered.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.selection import Selection
     from pyro_mcp.workspace.machines.images import Images
 
-# 2 to 4 seconds alone; the bound is for twenty at once on a slow machine.
+# A single boot takes 2 to 4 seconds; the limit is for twenty at once on a slow machine.
 BOOT_TIMEOUT_S = 90.0
 _CONFIGURE_TIMEOUT_S = 30.0
 _LAST_WORDS_TIMEOUT_S = 2.0
@@ -40,7 +40,7 @@ def boot(
     """Boot a machine, wait for its agent, and prepare it for the flavour (None: nothing to prepare).
 
     Raises:
-        PyroError: UNAVAILABLE with the console's last words if the guest does not come up; what the driver raises.
+        PyroError: UNAVAILABLE, with the end of the console log, if the guest does not come up; any error of the driver.
     """
     files = None if images is None else BootFiles(images.boot.vmlinux, images.boot.initramfs)
     with ExitStack() as stack:
@@ -61,10 +61,10 @@ def boot(
 
 @contextmanager
 def configured(machine: Machine, config: GuestConfig, what: str) -> Generator[AgentSession]:
-    """Tell a guest who it is, and yield a session with it. An error, in the block too, says `what` failed.
+    """Configure a guest, and yield a session with it. Errors, those of the block too, say `what` failed.
 
     Raises:
-        PyroError: what the agent client raises; a lost guest's console is shown with it.
+        PyroError: any error of the agent client; that of a lost guest shows the end of its console log.
     """
     try:
         with AgentSession.open(machine.transport, timeout_s=CONNECT_TIMEOUT_S) as session:
@@ -75,7 +75,7 @@ def configured(machine: Machine, config: GuestConfig, what: str) -> Generator[Ag
 
 
 def explained(error: PyroError, machine: Machine, what: str) -> PyroError:
-    """Add to an error of a guest that was lost or silent what its console said last. The machine is ended for that."""
+    """End the machine of a lost or silent guest, and add the end of its console log to the error."""
     if error.code not in {ErrorCode.GUEST_LOST, ErrorCode.TIMEOUT, ErrorCode.PROTOCOL}:
         return error
     if error.code is ErrorCode.TIMEOUT and is_stuck(machine):
@@ -84,7 +84,7 @@ def explained(error: PyroError, machine: Machine, what: str) -> PyroError:
     machine.wait_for_end(_LAST_WORDS_TIMEOUT_S if error.code is ErrorCode.GUEST_LOST else 0.0)
     machine.kill()
     tail = machine.console_tail()
-    said = f"; its console said last:\n{tail}" if tail else ""
+    shown = f"; the end of its console log:\n{tail}" if tail else ""
     return PyroError(
-        error.code, f"{what}: {error.message}{said}", hint=error.hint, details={**error.details, "console": tail}
+        error.code, f"{what}: {error.message}{shown}", hint=error.hint, details={**error.details, "console": tail}
     )

@@ -1,6 +1,6 @@
-"""One command in a guest: its request, its streams and its result, and the conversation with the agent that runs it.
+"""One command in a guest: its request, streams and result, and the session with the agent that runs it.
 
-An error shows the end of the guest's console. The VM is left running: its verbs end it.
+An error shows the end of the guest's console log. The VM keeps running: its verbs end it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pyro_mcp.workspace.machines.boot import explained
 
 
 def check_variables(env: Mapping[str, str]) -> None:
-    """Refuse variables that no process can have.
+    """Check that a process can have these variables.
 
     Raises:
         PyroError: INVALID. The value is not shown: it may be a secret.
@@ -41,7 +41,7 @@ def check_variables(env: Mapping[str, str]) -> None:
             raise PyroError(
                 ErrorCode.INVALID,
                 f"the variable {name[:100]!r} can't be set",
-                hint="A name is not empty and has no =; neither it nor its value holds a NUL character.",
+                hint="A name must not be empty or contain =; neither name nor value may contain a NUL character.",
             )
 
 
@@ -49,8 +49,8 @@ def check_variables(env: Mapping[str, str]) -> None:
 class GuestCommand:
     """A command: a line for the guest's shell (`str`), or a program and its arguments.
 
-    `env` is added to the environment's own variables. Its values are recorded nowhere.
-    Without a `timeout_s` it has no limit, without a `user` it is run as root.
+    `env` is added to the environment's own variables. Its values are not recorded. Without `timeout_s` there is no time
+    limit; without `user` the command runs as root.
     """
 
     command: str | tuple[str, ...]
@@ -61,7 +61,7 @@ class GuestCommand:
     merge_stderr: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no guest could run.
+        """Check that a guest could run it.
 
         Raises:
             PyroError: INVALID.
@@ -73,19 +73,19 @@ class GuestCommand:
         if any("\0" in part for part in self.argv):
             raise PyroError(
                 ErrorCode.INVALID,
-                "the command holds a NUL character, which no program can be given",
+                "the command contains a NUL character, which no argument may contain",
                 hint="Pass binary data on stdin.",
             )
         check_variables(self.env)
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """Return the argument vector; that of a line is for a guest without bash."""
+        """Return the argument vector; a line runs in `sh`, for a guest without bash."""
         return ("/bin/sh", "-c", self.command) if isinstance(self.command, str) else self.command
 
     @property
     def patience_s(self) -> float:
-        """Return how long it may wait for its turn."""
+        """Return how long it may wait in the queue."""
         return MAX_TIMEOUT_S if self.timeout_s is None else max(CONNECT_TIMEOUT_S, self.timeout_s)
 
     @property
@@ -94,7 +94,7 @@ class GuestCommand:
         return isinstance(self.command, str)
 
     def request(self, variables: Mapping[str, str]) -> ExecRequest:
-        """Return what the guest's agent is asked to run."""
+        """Return the request to the guest's agent."""
         return ExecRequest(
             self.argv,
             timeout_s=self.timeout_s,
@@ -108,10 +108,10 @@ class GuestCommand:
 
 @dataclass(frozen=True, slots=True)
 class CommandStreams:
-    """Where a command's streams go while it runs, and how it is called off.
+    """A command's streams while it runs, and its cancellation.
 
-    `on_output` gets output as it comes. `stdin` is a descriptor, a file, bytes, or None for an empty input. The result
-    keeps `stream_bytes` of each stream, half from its beginning and half from its end, or all from its end.
+    `on_output` gets output as it arrives. `stdin` is a descriptor, a file, bytes, or None for an empty input. The
+    result keeps `stream_bytes` of each stream, half from its beginning and half from its end, or all from its end.
     """
 
     on_output: Callable[[Stream, bytes], None] | None = None
@@ -121,14 +121,14 @@ class CommandStreams:
     keep_tail: bool = False
 
     def check(self) -> None:
-        """Raise CANCELLED if the command was called off before it began."""
+        """Raise CANCELLED if the command was cancelled before it began."""
         if self.cancel is not None:
             self.cancel.check()
 
 
 @dataclass(frozen=True, slots=True)
 class Execution(Captured):
-    """How a command in a VM ended. `…_data` are the bytes that are kept of a stream."""
+    """The result of a command in a VM. `…_data` are the stored bytes of a stream."""
 
     vm_id: str
     environment: str
@@ -141,7 +141,7 @@ class Execution(Captured):
 
 
 class Output:
-    """A command's output: passed on as it comes, its beginning and end kept."""
+    """A command's output: passed on as it arrives, with its beginning and end stored."""
 
     def __init__(self, streams: CommandStreams) -> None:
         half = streams.stream_bytes if streams.keep_tail else streams.stream_bytes // 2
@@ -149,13 +149,13 @@ class Output:
         self._kept = {stream: OutputBuffer(streams.stream_bytes - half, half) for stream in Stream}
 
     def take(self, stream: Stream, data: bytes) -> None:
-        """Keep and pass on what the command wrote."""
+        """Store output and pass it on."""
         self._kept[stream].add(data)
         if self._pass_on is not None:
             self._pass_on(stream, data)
 
     def captured(self, result: ExecResult) -> dict[str, Any]:
-        """Return the fields of `Captured` for a command that ended like that."""
+        """Return the fields of `Captured` for this result."""
         stdout, stderr = self._kept[Stream.STDOUT], self._kept[Stream.STDERR]
         return {
             **{each.name: getattr(result, each.name) for each in fields(result)},
@@ -179,10 +179,10 @@ def run_command(
     isolation: Isolation,
     config: GuestConfig | None = None,
 ) -> Execution:
-    """Run the command to its end; with `config`, tell the guest first who it is, without waiting in between.
+    """Run a command to its end; with `config`, configure the guest first, in the same round trip.
 
     Raises:
-        PyroError: what the agent client raises; a lost guest's console is shown with it.
+        PyroError: any error of the agent client; that of a lost guest shows the end of its console log.
     """
     output = Output(streams)
     request = command.request(vm.variables)
@@ -195,16 +195,16 @@ def run_command(
                 request, config=config, stdin=streams.stdin, on_output=output.take, cancel=streams.cancel
             )
     except PyroError as error:
-        raise _said(error, engine, vm, machine) from error
+        raise _explained(error, engine, vm, machine) from error
     captured = output.captured(result)
     return Execution(vm.id, vm.environment, command.command, execution_mode, isolation, **captured)
 
 
-def _said(error: PyroError, engine: Engine, vm: Vm, machine: Machine) -> PyroError:
+def _explained(error: PyroError, engine: Engine, vm: Vm, machine: Machine) -> PyroError:
     if error.code is ErrorCode.GUEST_LOST and engine.clock.remaining_s(vm.lease) <= 0:
         return PyroError(
             ErrorCode.TIMEOUT,
-            f"the time of {vm.id} was up while the command ran: it was to live for {vm.lease.ttl_s} seconds",
+            f"the time to live of {vm.id}, {vm.lease.ttl_s} seconds, ran out while the command ran",
             hint="Create another one with a longer `--ttl`.",
             details={"vm_id": vm.id, "ttl_seconds": vm.lease.ttl_s},
         )

@@ -1,6 +1,6 @@
 """Create the disks that a VM writes to: sparse files of a fixed virtual size, after checking for free space.
 
-A disk that a guest has written is never mounted or parsed here.
+A disk that a guest has written is never mounted or parsed on the host.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 
 _MKE2FS_TIMEOUT_S = 60.0
 _JOURNAL_MIB = 8
-# Checksums of metadata cost a guest without hardware acceleration time, and the host verifies nothing there. Without
+# Metadata checksums are slow in a guest without hardware acceleration, and the host never verifies them. Without
 # resize_inode and 64bit there is less to write and to copy.
 _FEATURES = "^metadata_csum,^64bit,^resize_inode"
 
 
 def require_space(place: Path, wanted_bytes: int = MIN_FREE_BYTES) -> None:
-    """Check that the file system that holds `place` has room.
+    """Check that the file system that holds `place` has free space.
 
     Raises:
         PyroError: NO_SPACE, saying how much is free and where.
     """
-    with os_errors(f"look at {place}"):
+    with os_errors(f"read the free space of {place}"):
         found = os.statvfs(place)
     free = found.f_bavail * found.f_frsize
     # Some file systems (btrfs) count no inodes and report 0 of 0.
     if free >= wanted_bytes and (found.f_favail > 0 or found.f_files == 0):
         return
-    lack = "no inode free"
+    lack = "no free inodes"
     if free < wanted_bytes:
-        lack = f"{free // 1024**2} MiB free, and {wanted_bytes // 1024**2} MiB are needed"
+        lack = f"{free // 1024**2} MiB free, but {wanted_bytes // 1024**2} MiB are needed"
     raise PyroError(
         ErrorCode.NO_SPACE,
         f"the disk that holds {place} has {lack}",
@@ -58,7 +58,7 @@ def require_space(place: Path, wanted_bytes: int = MIN_FREE_BYTES) -> None:
 
 
 def make_root_disk(path: Path) -> None:
-    """Make an empty root disk: an ext4 file system in a sparse file.
+    """Create an empty root disk: an ext4 file system in a sparse file.
 
     Raises:
         PyroError: NO_SPACE, MISSING_PROGRAM, PROGRAM_FAILED.
@@ -78,7 +78,7 @@ def make_root_disk(path: Path) -> None:
             "0",
             "-J",
             f"size={_JOURNAL_MIB}",
-            # The file is nothing but zeroes: writing some more would only take space.
+            # The file is all zeroes: writing more of them would only take space.
             "-E",
             "lazy_journal_init=1",
             "-L",
@@ -90,10 +90,10 @@ def make_root_disk(path: Path) -> None:
 
 
 def copy_root_disk(template: Template, name: str, path: Path) -> None:
-    """Make a root disk as it was when the template was taken.
+    """Copy the root disk of a template.
 
     Raises:
-        PyroError: NO_SPACE and others; CORRUPT if the template changed since it was verified.
+        PyroError: NO_SPACE and others; CORRUPT if the template has changed since it was verified.
     """
     with closing_fd(template.open(name)) as source, closing_fd(_create(path)) as target:
         sparse_copy(source, target)
@@ -104,14 +104,14 @@ def copy_disk(source: Path, target: Path) -> None:
     """Copy a disk into a new file, which is not synced.
 
     Raises:
-        PyroError: NO_SPACE and others; CONFLICT if the target is there.
+        PyroError: NO_SPACE and others; CONFLICT if the target already exists.
     """
     with closing_fd(open_regular(source, "the disk")) as reading, closing_fd(_create(target)) as writing:
         sparse_copy(reading, writing)
 
 
 def make_sparse(path: Path, size_bytes: int) -> None:
-    """Make a sparse file of zeroes.
+    """Create a sparse file of zeroes.
 
     Raises:
         PyroError: NO_SPACE and others; CONFLICT if it already exists.
@@ -134,7 +134,7 @@ def copy_into(source: Path, target: Path) -> None:
 
 
 def sync_disk(path: Path) -> None:
-    """Put a disk on the host's own.
+    """Sync a disk to the host's storage.
 
     Raises:
         PyroError: NO_SPACE and others.
@@ -163,7 +163,7 @@ class BackgroundWork:
         """Wait until the work is done.
 
         Raises:
-            PyroError: what the work raises, such as NO_SPACE.
+            PyroError: any error of the work, such as NO_SPACE.
         """
         self._thread.join()
         if self._error is not None:
@@ -179,7 +179,7 @@ class BackgroundWork:
 
 
 def placeholder(paths: Paths) -> Path:
-    """Return the empty, read-only disk that stands for a baseline where there is none. All VMs share it.
+    """Return the empty, read-only disk used where there is no baseline. All VMs share it.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -189,7 +189,7 @@ def placeholder(paths: Paths) -> Path:
         return path
     staged = path.with_suffix(".new")
     try:
-        # Two processes may do this at once: they make the same, and one of them finds it done.
+        # Two processes may do this at once: the disks are identical, and the second one finds it already there.
         with closing_fd(os.open(staged, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o400)) as fd:
             os.ftruncate(fd, ROOT_DISK_BYTES)
         os.rename(staged, path)

@@ -1,7 +1,7 @@
-"""VMs that exist only for a block of code: a run's, and the one that a template is made from.
+"""VMs that exist only for a block of code: those of runs, and those that templates are made from.
 
-Such a VM is recorded before it exists and removed afterwards, however the block ends. If this process is killed, the
-record shows whose it was, and the next operation removes it.
+Such a VM is recorded before it exists and removed when the block ends. If this process is killed, the record tells that
+its owner is dead, and the next operation removes it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def ephemeral_vm(engine: Engine, vm: Vm, images: Images | None) -> Generator[Vm]:
-    """Record `vm` as this process's own, starting, and take it away at the end of the block, with all that is its.
+    """Record `vm` as starting and owned by this process, and delete it at the end of the block.
 
     Raises:
-        PyroError: what recording or taking it away raises.
+        PyroError: any error while recording or deleting it.
     """
     own = replace(vm, state=VmState.STARTING, owner=this_process(), ephemeral=True)
     try:
@@ -42,12 +42,12 @@ def ephemeral_vm(engine: Engine, vm: Vm, images: Images | None) -> Generator[Vm]
         fault_point("passing.recorded")
         yield own
     finally:
-        # Its time may have been up: then another process was here already.
+        # Its time may have run out: then another process may have deleted it.
         delete_if_there(engine, own.id)
 
 
 def record_machine(engine: Engine, vm: Vm, machine: Machine, choice: Selection) -> Vm:
-    """Record what the VM's machine is, so that any process can take it away.
+    """Record the VM's machine, so that any process can remove it.
 
     Raises:
         PyroError: NOT_FOUND if its time is up; NO_SPACE and others.
@@ -66,7 +66,7 @@ def record_machine(engine: Engine, vm: Vm, machine: Machine, choice: Selection) 
 
 
 def delete_if_there(engine: Engine, vm_id: str) -> None:
-    """Delete a VM that may be gone already. An interrupt (Ctrl-C) is passed on when it is gone.
+    """Delete a VM that may already be gone. An interrupt (Ctrl-C) is raised afterwards.
 
     Raises:
         PyroError: as `delete_vm`.

@@ -1,6 +1,6 @@
 """Provide the images of a guest, verified: the environment's base image and the boot source.
 
-Missing ones are built, with progress. Neither can be pruned before its use is recorded.
+Missing images are built, with progress. None can be pruned before its use is recorded.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Images:
 
 
 def images_for(engine: Engine, environment: str) -> Images:
-    """Return the images of an environment as it is installed now, pulling it if it is not.
+    """Return the images of an environment as currently installed, pulling it if necessary.
 
     Raises:
-        PyroError: NOT_FOUND for an unknown environment; whatever keeps it from being built.
+        PyroError: NOT_FOUND for an unknown environment; any reason why it can't be built.
     """
     installed = find_environment_or_none(engine, environment)
     if installed is None:
@@ -50,7 +50,7 @@ def find_environment_or_none(engine: Engine, environment: str) -> InstalledEnvir
 
 
 def recorded(engine: Engine, images: Images | None, vm: Vm) -> Vm:
-    """Record a VM that stands on these images (None: on none), which no prune can take away from that moment on.
+    """Record a VM that uses these images (None: none), which no prune removes from then on.
 
     Raises:
         PyroError: CONFLICT if a prune was faster.
@@ -61,7 +61,7 @@ def recorded(engine: Engine, images: Images | None, vm: Vm) -> Vm:
 
 @contextmanager
 def keeping_images(engine: Engine, images: Images | None) -> Generator[None]:
-    """Keep the images (None: there are none) where they are while it is recorded that something stands on them.
+    """Protect the images (None: none) from a prune while their use is recorded.
 
     Raises:
         PyroError: CONFLICT if a prune was faster.
@@ -80,10 +80,10 @@ def keeping_images(engine: Engine, images: Images | None) -> Generator[None]:
 
 
 def images_of(engine: Engine, owner: Vm | Workspace) -> Images:
-    """Return the images that a VM or a workspace was created from, verified, whatever its environment has become since.
+    """Return the images that a VM or workspace was created from, verified, even if its environment has changed since.
 
     Raises:
-        PyroError: CORRUPT or NOT_FOUND if its base image is not there any more.
+        PyroError: CORRUPT or NOT_FOUND if its base image no longer exists.
     """
     base = owner.base
     found = None if base is None else find_environment(engine.paths, owner.environment, digest=base.digest)

@@ -1,7 +1,6 @@
-"""Starting the machine of one VM, up to where its agent waits for its configuration.
+"""Start the machine of one VM, to the point where its agent waits for its configuration.
 
-The machine comes from a template where there can be one, and from a cold boot otherwise. Configuring the guest is left
-to the caller, who knows what goes with it.
+The machine is restored from a template where possible, and booted otherwise. The caller configures the guest.
 """
 
 from __future__ import annotations
@@ -39,16 +38,16 @@ if TYPE_CHECKING:
     from pyro_mcp.vmm.driver import Machine, MachineSpec
     from pyro_mcp.workspace.engine import Engine
 
-# No reason to give up a start: without a template it only takes longer.
+# These do not fail a start: without a template it only takes longer.
 _TEMPLATE_FAILURES = {ErrorCode.NO_SPACE, ErrorCode.UNSUPPORTED, ErrorCode.CORRUPT, ErrorCode.UNAVAILABLE}
-# The second one from a template that was rebuilt.
+# The second one is from a rebuilt template.
 _RESTORES = 2
 _MACHINE_ID_BYTES = 16
 _HOSTNAME_CHARS = 12
 
 
 def own_disks(files: VmFiles, flavour: Flavour) -> Disks:
-    """Return the disks that lie in a VM's own directory: new ones, unless it is started again."""
+    """Return the disks in a VM's own directory: new ones, unless it is restarted."""
     is_new = flavour is Flavour.FRESH
     return Disks(files.root_disk, files.workspace_disk, root_is_new=is_new, workspace_is_new=is_new)
 
@@ -57,7 +56,7 @@ def launch(engine: Engine, plan: StartPlan, egress: Egress | None = None) -> Mac
     """Start the machine of a VM and return it; its agent waits for `configure`.
 
     Raises:
-        PyroError: NO_SPACE; whatever keeps the machine from starting. Its processes are gone then; files may be left.
+        PyroError: NO_SPACE; any reason why the machine can't start. Its processes have ended then; files may remain.
     """
     vm, choice, images, flavour = plan.vm, plan.choice, plan.images, plan.flavour
     require_allowance(vm.shape)
@@ -69,7 +68,7 @@ def launch(engine: Engine, plan: StartPlan, egress: Egress | None = None) -> Mac
     drives = drives_of(engine, images, disks, are_kept=not vm.ephemeral)
     spec = machine_spec(engine, vm, files, drives, network_fd=None if egress is None else egress.vmm_fd)
     request = TemplateRequest(choice, images, vm.shape, flavour)
-    # A template was made with a baseline that can't be written to.
+    # Templates are made with a read-only baseline.
     has_template = choice.driver.features.templates and not disks.is_exported
     for attempt in range(_RESTORES if has_template else 0):
         try:
@@ -77,7 +76,7 @@ def launch(engine: Engine, plan: StartPlan, egress: Egress | None = None) -> Mac
         except PyroError as error:
             if error.code not in _TEMPLATE_FAILURES:
                 raise
-            # Files made for the machine that did not come up are gone, or of no use.
+            # Files of the machine that did not come up are gone or useless.
             remove_tree(files.runtime)
             make_directories(engine, vm)
             _remove_disks(disks)
@@ -93,9 +92,9 @@ def launch(engine: Engine, plan: StartPlan, egress: Egress | None = None) -> Mac
 def _boot_instead(
     engine: Engine, request: TemplateRequest, disks: Disks, spec: MachineSpec, error: PyroError
 ) -> Machine:
-    """Boot where a restore failed. The template is shared: only if the boot works is it at fault, and discarded.
+    """Boot after a failed restore. The shared template is at fault, and discarded, only if the boot works.
 
-    Otherwise a caller with little memory or few descriptors would take it from everybody.
+    Otherwise a caller that is short of memory or descriptors would discard it for everyone.
     """
     machine = _boot(request, disks, spec)
     if error.code is ErrorCode.UNAVAILABLE:
@@ -105,7 +104,7 @@ def _boot_instead(
 
 
 def guest_config(vm: Vm, *, flavour: Flavour, network: GuestNetwork | None) -> GuestConfig:
-    """Return what makes the guest this one and no other."""
+    """Return the guest's identity: the part that differs between clones of a template."""
     return GuestConfig(
         hostname=(vm.workspace_id or vm.id).replace("_", "-")[:_HOSTNAME_CHARS],
         machine_id=os.urandom(_MACHINE_ID_BYTES).hex(),

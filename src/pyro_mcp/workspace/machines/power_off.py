@@ -1,4 +1,4 @@
-"""Power a machine off: ask its guest, then kill the VMM. It never stays running."""
+"""Power a machine off: ask its guest, then kill the VMM. It never keeps running."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POWEROFF_TIMEOUT_S = 10.0
 
 
 def power_off(engine: Engine, record: MachineRecord, *, timeout_s: float = POWEROFF_TIMEOUT_S) -> bool:
-    """Have the guest write its disks and switch itself off; end the machine if it does not. Say whether it did.
+    """Have the guest flush its disks and power off; kill the machine if it does not. Return whether it did.
 
     Raises:
         PyroError: TIMEOUT if the VMM survives SIGKILL.
@@ -27,16 +27,16 @@ def power_off(engine: Engine, record: MachineRecord, *, timeout_s: float = POWER
     machine = engine.drivers.of(record.kind).attach(record)
     try:
         if is_stuck(machine):
-            # It can neither answer nor write: waiting for it would change nothing.
+            # It can neither answer nor write: there is nothing to wait for.
             machine.shutdown(0.0)
             return False
         try:
             with AgentSession.open(machine.transport, timeout_s=_CONNECT_TIMEOUT_S, use=LaneUse.STOP) as session:
-                # A silent agent does not get the time that a full cache may take.
+                # A silent agent does not get the time that flushing a full cache may take.
                 session.ready(timeout_s=_READY_TIMEOUT_S)
                 session.poweroff(timeout_s=timeout_s)
         except PyroError:
-            # Silent, broken or gone already: the ladder goes on without it.
+            # Silent, broken or already gone: escalate without it.
             machine.shutdown(0.0)
             return False
         machine.shutdown(timeout_s)
@@ -46,9 +46,9 @@ def power_off(engine: Engine, record: MachineRecord, *, timeout_s: float = POWER
 
 
 def flush(arguments: list[str]) -> None:
-    """Have the guest behind the runtime directory write its disks and switch itself off. A VM's keeper runs this.
+    """Have the guest of a runtime directory flush its disks and power off. A VM's keeper runs this.
 
-    `arguments` are the runtime directory and the path of the note that says how far this came.
+    `arguments` are the runtime directory and the path of the note that records the progress.
 
     Raises:
         PyroError: GUEST_LOST, TIMEOUT and others.

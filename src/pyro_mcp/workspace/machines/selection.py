@@ -1,4 +1,4 @@
-"""Select the driver that runs a VM, from the host's abilities and the caller's demands.
+"""Select the driver that runs a VM, from the host's capabilities and the caller's demands.
 
 There is no silent fallback to the host: only with `allow_host_compat`, and only where no guest can be booted or
 `PYRO_VMM=none` asks for it.
@@ -31,16 +31,16 @@ class Demands:
 
 
 def demands_of(owner: Vm | Workspace) -> Demands:
-    """Return what the creator of a VM or a workspace insisted on."""
+    """Return the demands made when a VM or workspace was created."""
     return Demands(owner.network_policy, owner.allow_host_compat, owner.require_kvm, is_host_compat=owner.base is None)
 
 
 def choose(engine: Engine, demands: Demands) -> Selection:
-    """Choose what runs a VM.
+    """Choose the driver that runs a VM.
 
     Raises:
-        PyroError: what keeps this host from booting a guest, with what to do; UNSUPPORTED if the demands exclude each
-            other.
+        PyroError: the reason why this host can't boot a guest, with a remedy; UNSUPPORTED if the demands contradict
+            each other.
     """
     if demands.is_host_compat:
         return _host_compat(engine, demands)
@@ -69,7 +69,7 @@ def _host_compat(engine: Engine, demands: Demands) -> Selection:
         raise PyroError(
             ErrorCode.UNSUPPORTED,
             f"the network policy {demands.network_policy.value!r} needs a guest, and none can be booted here",
-            hint="Leave the network policy off: what runs on the host itself has the host's network. `pyro doctor` says"
+            hint="Omit the network policy: commands on the host itself use the host's network. `pyro doctor` reports"
             " what a guest needs.",
         )
     return Selection(engine.drivers.host(), Accelerator.NONE)

@@ -33,7 +33,7 @@ _FLUSH = "pyro_mcp.workspace.machines.power_off:flush"
 
 
 def make_directories(engine: Engine, vm: Vm) -> VmFiles:
-    """Make the VM's two directories, after looking whether there is room.
+    """Create the VM's two directories, after checking for free space.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -51,9 +51,9 @@ def make_directories(engine: Engine, vm: Vm) -> VmFiles:
 
 
 def drives_of(engine: Engine, images: Images, disks: Disks, *, are_kept: bool) -> tuple[Drive, ...]:
-    """Return the drives of a guest, in its order: base, root, workspace, baseline.
+    """Return the drives of a guest, in order: base, root, workspace, baseline.
 
-    Disks that `are_kept` when the machine ends survive a crash of the host too: the guest's flushes reach the disk.
+    If they `are_kept` when the machine ends, the guest's flushes reach the host's disk, to survive a crash of the host.
     """
     return (
         Drive(images.environment.base_image, read_only=True),
@@ -79,14 +79,14 @@ def machine_spec(
     """Return the specification for a driver. The rest of the lease is the machine's time to live.
 
     Raises:
-        PyroError: NOT_FOUND if the lease is over.
+        PyroError: NOT_FOUND if the lease has expired.
     """
     ttl_s = engine.clock.remaining_s(vm.lease)
     if ttl_s <= 0:
         raise PyroError(
             ErrorCode.NOT_FOUND,
-            f"the time of {vm.id} is up: it was to live for {vm.lease.ttl_s} seconds",
-            hint="Create another one, with a longer `--ttl` if need be.",
+            f"the time to live of {vm.id}, {vm.lease.ttl_s} seconds, has run out",
+            hint="Create another one, with a longer `--ttl` if necessary.",
             details={"vm_id": vm.id},
         )
     return MachineSpec(
@@ -98,7 +98,7 @@ def machine_spec(
         ttl_s=ttl_s,
         network_fd=network_fd,
         remove_at_end=(files.runtime, *_disks(files, drives)) if vm.ephemeral else (files.runtime,),
-        # A workspace's disks lie elsewhere, and no timer removes them.
+        # A workspace's disks are elsewhere, and no timer removes them.
         remove_at_ttl=() if vm.ephemeral or vm.workspace_id else (files.directory,),
         flush=tuple(own_python(_FLUSH, os.fspath(files.runtime), os.fspath(files.flush))) if vm.workspace_id else (),
         owned=vm.ephemeral,
@@ -107,18 +107,18 @@ def machine_spec(
 
 
 def _disks(files: VmFiles, drives: tuple[Drive, ...]) -> tuple[Path, ...]:
-    """Return what holds the data of a run, so that it goes with the machine although its caller was killed.
+    """Return the paths that hold a run's data, which are removed with the machine even if its caller was killed.
 
-    The console's end stays for the caller, or for the next reconcile. Without drives, on the host itself, the data lies
-    in the directory.
+    The end of the console log is left for the caller, or for the next reconcile. Without drives, on the host itself,
+    the data is in the directory.
     """
     return (files.root_disk, files.workspace_disk) if drives else (files.directory,)
 
 
 class Disks(NamedTuple):
-    """The disks that a VM writes to, and the baseline that it does not (None: it has none).
+    """The disks that a VM writes to, and its read-only baseline (None: it has none).
 
-    Those that are `new` are made for it, the root disk as the template has it.
+    If they are `new`, they are created for it, the root disk as a copy of the template's.
     """
 
     root: Path
@@ -126,7 +126,7 @@ class Disks(NamedTuple):
     baseline: Path | None = None
     root_is_new: bool = True
     workspace_is_new: bool = True
-    #: In the baseline's place is a disk that everything is copied to.
+    #: In place of the baseline there is a disk that everything is copied to.
     is_exported: bool = False
 
 
@@ -158,7 +158,7 @@ class TemplateRequest:
 class StartPlan:
     """How to start the machine of a VM. Without images it runs on the host itself.
 
-    `fresh`: with a new root disk. `attach`: with the existing one. Without `disks` they are in the VM's own directory.
+    `fresh` means a new root disk, `attach` the existing one. By default, `disks` are in the VM's own directory.
     """
 
     vm: Vm

@@ -1,6 +1,6 @@
-"""Make a template: one cold boot, prepared as far as all clones share it, then saved.
+"""Make a template: boot once, prepare everything that clones share, and save.
 
-It is published whole; a process killed at any step leaves nothing visible.
+A template is published complete; a process killed at any step leaves nothing visible.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from pyro_mcp.workspace.machines.disks import make_root_disk, make_sparse, requi
 from pyro_mcp.workspace.machines.ephemeral import ephemeral_vm
 from pyro_mcp.workspace.machines.spec import Disks, TemplateRequest, drives_of, machine_spec, make_directories
 
-# More than the memory that a guest has touched by then.
+# More than the memory that a guest has touched by that time.
 _WANTED_BYTES = 512 * 1024**2
-# A boot that hangs ends by itself, even if its maker is dead.
+# A boot that hangs is ended, even if this process is dead.
 _TTL_S = 300
-# The guest only sees that there is a disk; what is in it comes with the clone's own.
+# The guest only detects the disk; each clone brings its own content.
 _WORKSPACE_DISK = "workspace.img"
 
 
 def make_template(
     engine: Engine, request: TemplateRequest, parts: TemplateParts, publishing: AbstractContextManager[None]
 ) -> None:
-    """Make the template `parts` and publish it inside `publishing`, replacing what is there.
+    """Make the template `parts` and publish it inside `publishing`, replacing an existing one.
 
     Raises:
-        PyroError: NO_SPACE; what booting, preparing and saving raise. Nothing is left then.
+        PyroError: NO_SPACE; any error while booting, preparing and saving. Nothing is left behind.
     """
     paths = engine.paths
     ensure_private_dir(paths.templates)

@@ -1,7 +1,7 @@
 """Templates: saved VMs that every start is restored from.
 
-A template that is missing or changed since it was sealed is made again before it is used, and none is removed while a
-start uses it. The number that is kept is bounded.
+A template that is missing or has changed since it was sealed is rebuilt before use, and none is removed while a start
+uses it. Only the most recently used ones are kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.engine import Engine
     from pyro_mcp.workspace.machines.spec import TemplateRequest
 
-#: How many templates are kept; the one that was not used for longest goes first. Each takes 100 to 200 MiB.
+#: How many templates are kept; the least recently used is removed first. Each takes 100 to 200 MiB.
 MAX_TEMPLATES = 8
 # A cold boot takes seconds; another process may be making several.
 _LOCK_TIMEOUT_S = 180.0
@@ -33,10 +33,10 @@ _LOCK_TIMEOUT_S = 180.0
 
 @contextmanager
 def using_template(engine: Engine, request: TemplateRequest) -> Generator[Template]:
-    """Yield the template, making it first if necessary; nobody removes it meanwhile.
+    """Yield the template, making it first if necessary; it is not removed inside the block.
 
     Raises:
-        PyroError: whatever keeps it from being made.
+        PyroError: any reason why it can't be made.
     """
     parts = request.parts()
     key = parts.key
@@ -59,13 +59,13 @@ def using_template(engine: Engine, request: TemplateRequest) -> Generator[Templa
 
 
 def make_missing(engine: Engine, request: TemplateRequest, parts: TemplateParts) -> bool:
-    """Make a template unless it is there; say whether that was needed. One process makes it, others wait.
+    """Make a template unless it exists; return whether it was made. One process makes it, others wait.
 
     Raises:
-        PyroError: whatever keeps it from being made.
+        PyroError: any reason why it can't be made.
     """
     key = parts.key
-    # Taken besides the key's own lock, and first, so that those who wait for the making do not keep the maker out.
+    # Taken in addition to the key's own lock, and first, so that waiting processes do not lock out the maker.
     with _lock(engine.paths, f"make {key}"):
         if _open(engine, key, quiet=False) is not None:
             return False
@@ -77,7 +77,7 @@ def make_missing(engine: Engine, request: TemplateRequest, parts: TemplateParts)
 
 
 def discard_template(paths: Paths, key: str, *, timeout_s: float = 0.0) -> bool:
-    """Remove a template unless a start uses it; say whether it is gone.
+    """Remove a template unless a start uses it; return whether it is gone.
 
     Raises:
         PyroError: PERMISSION and others.
@@ -97,7 +97,7 @@ def discard_template(paths: Paths, key: str, *, timeout_s: float = 0.0) -> bool:
 
 
 def keep_recent(paths: Paths, *, spare: str = "", keep: int = MAX_TEMPLATES) -> list[str]:
-    """Remove the templates that were not used for longest, down to `keep`, and return their keys."""
+    """Remove the least recently used templates, down to `keep`, and return their keys."""
     ages: list[tuple[float, str]] = []
     with suppress(FileNotFoundError):
         for entry in os.scandir(paths.templates):
@@ -121,7 +121,7 @@ def _open(engine: Engine, key: str, *, quiet: bool) -> Template | None:
 
 
 def _mark_used(template: Template) -> None:
-    # The directory's time alone: those of the files are part of what was sealed.
+    # Only the directory's time: those of the files are sealed.
     with suppress(OSError):
         os.utime(template.directory)
 

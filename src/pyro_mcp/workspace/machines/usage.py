@@ -1,4 +1,4 @@
-"""Measure on the host what VMs use of it: processor, memory and disk."""
+"""Measure the host's processor time, memory and disk space that VMs use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLOCK_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class VmUsage:
-    """What one VM uses: processor seconds since it was started, bytes of memory, and bytes of disk with its snapshots.
+    """The usage of one VM: processor seconds since its start, bytes of memory, and bytes of disk with its snapshots.
 
     `workspace_id` and `name` are empty for a one-shot VM.
     """
@@ -34,7 +34,7 @@ class VmUsage:
 
 
 def measure(engine: Engine) -> tuple[VmUsage, ...]:
-    """Measure each VM that runs now.
+    """Measure each running VM.
 
     Raises:
         PyroError: the store can't be used.
@@ -43,7 +43,7 @@ def measure(engine: Engine) -> tuple[VmUsage, ...]:
     names = {each.id: each.name or "" for each in engine.store.workspaces.all()[0]}
     found: list[VmUsage] = []
     for vm in engine.store.vms.all()[0]:
-        # It may end while it is looked at.
+        # It may end while it is measured.
         with suppress(OSError, ValueError):
             if vm.machine is not None and start_time(vm.machine.vmm_pid) == vm.machine.vmm_start_time:
                 found.append(_usage(engine, vm, vm.machine.vmm_pid, names.get(vm.workspace_id or "", "")))
@@ -71,7 +71,7 @@ def _usage(engine: Engine, vm: Vm, pid: int, name: str) -> VmUsage:
 
 
 def _blocks(directories: list[Path]) -> Iterator[int]:
-    """Yield the blocks of each file, once however many names it has."""
+    """Yield the blocks of each file, counting hard links once."""
     seen: set[tuple[int, int]] = set()
     for directory in directories:
         for place, _, names in os.walk(directory):

@@ -14,7 +14,7 @@ from pyro_mcp.workspace.files.left_out import LeftOut
 
 @dataclass(frozen=True, slots=True)
 class SideFacts:
-    """The entry at a name on one side. `target` is a symbolic link's, as it may be printed."""
+    """One side of an entry. `target` is that of a symbolic link, safe to print."""
 
     kind: str
     mode: int
@@ -24,10 +24,10 @@ class SideFacts:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """One name that differs: its path below /workspace, as it may be printed, and what stands in the patch of it.
+    """One name that differs: its path below /workspace, safe to print, and its section of the patch.
 
-    `reason` says why the patch does not have it; it is empty where the patch does. `ignored` says that a .gitignore
-    names it, `moved_from` where a file was that is the same.
+    `reason` says why it is not in the patch; it is empty if it is. `ignored` means that a .gitignore names it;
+    `moved_from` is the former path of an identical file.
     """
 
     path: str
@@ -43,13 +43,13 @@ class FileChange:
 
     @property
     def is_patched(self) -> bool:
-        """Say whether the patch brings this change."""
+        """Return whether the patch contains this change."""
         return not self.reason
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeCounts:
-    """How many names differ, by what became of them, and by whether the patch has them."""
+    """How many names differ, by kind of change, and by whether the patch has them."""
 
     total: int
     added: int
@@ -63,11 +63,11 @@ class ChangeCounts:
 
 @dataclass(frozen=True, slots=True)
 class TreeChanges:
-    """All that differs. With `truncated`, there is more than was listed, and `counts.total` counts that too.
+    """All differences. If `truncated`, some are not listed, but `counts.total` includes them.
 
-    `missing` are those changes of files of the baseline that the patch does not have. Paths of the patch begin with
-    `patch_prefix`, which is the seed's directory in its checkout. `host_hooks` are the first hundred changed files that
-    a tool of the host would run by itself.
+    `missing` are the changes of the baseline's files that the patch does not have. Paths of the patch begin with
+    `patch_prefix`, the seed's directory in its checkout. `host_hooks` are the first hundred changed files that a tool
+    of the host would run automatically.
     """
 
     counts: ChangeCounts
@@ -87,5 +87,5 @@ class TreeChanges:
 
     @property
     def changed(self) -> bool:
-        """Say whether anything differs."""
+        """Return whether anything differs."""
         return self.counts.total > 0

@@ -1,8 +1,8 @@
 """Compose a diff from a guest's listing of two trees: entries, counts, and one patch.
 
-The guest's own idea of a change is not used: it is derived from the two sides. By `git apply` the patch turns the tree
-that was seeded into the tree that is there, as far as git knows trees: directories and permissions other than the
-executable bit are in the list only. Changes of the baseline's files come first in it, and get its room first.
+Changes are derived from the two sides; how the guest classifies them is not used. `git apply` of the patch turns the
+seeded tree into the current one, as far as git records trees: directories and permissions other than the executable bit
+are only listed. Changes of the baseline's files come first in the patch, and get its space first.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from pyro_mcp.workspace.review.changes import ChangeCounts, FileChange, SideFact
 from pyro_mcp.workspace.review.host_hooks import PatchHooks
 from pyro_mcp.workspace.review.hunks import Hunks, compare, compare_part
 
-# Of the patch; the guest's side bounds what goes into it.
+# Of the patch; the guest limits the content that goes into it.
 MAX_PATCH_BYTES = 16 * 1024 * 1024
 _REASONS = {ContentForm.NO_ROOM: "too large for this patch", ContentForm.NOT_TEXT: "binary"}
-_APART = "moved, and the other of the two paths is not in this patch"
-_FULL = "this patch has reached its largest size"
+_APART = "moved, and the other path is not in this patch"
+_FULL = "this patch has reached its maximum size"
 _GITS_OWN = "git's own, which git apply does not touch"
-_CONCEALED = "binary, with the value of a secret in it"
+_CONCEALED = "binary, and contains the value of a secret"
 _NOTHING = Hunks(b"", 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """How a patch is to be made.
+    """Options of a patch.
 
-    Paths in it begin with `prefix`. `is_secret` says whether bytes hold a value that must not be shown: binary content
-    with one is left out, since it can't be redacted.
+    Paths in it begin with `prefix`. `is_secret` returns whether bytes contain a secret value: such binary content is
+    left out, since it can't be redacted.
     """
 
     policy: HookPolicy
@@ -48,7 +48,7 @@ class Composition:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """One entry: the modes that git has for its sides, its path in the patch, or why the patch can't have it."""
+    """One entry: git's modes of its sides, and its path in the patch or why the patch can't contain it."""
 
     entry: DiffEntry
     path: bytes = b""
@@ -56,18 +56,18 @@ class _Draft:
     new: str | None = None
     reason: str = ""
     is_held_back: bool = False
-    # Of a file that was moved, the other of the two.
+    # Of a moved file, the draft of the other path.
     partner: _Draft | None = None
 
     @property
     def is_replaced(self) -> bool:
-        """Say whether a file became a link or a link a file: for git, one went and one came."""
+        """Return whether a file became a link or a link a file: for git, a deletion and a creation."""
         both = (self.old, self.new)
         return None not in both and both.count(git_patch.SYMLINK) == 1
 
     @property
     def is_binary(self) -> bool:
-        """Say whether it is a change of binary files."""
+        """Return whether it is a change of binary content."""
         return self.entry.form is ContentForm.BINARY
 
     def pairs(self) -> list[tuple[bytes, bytes]]:
@@ -80,14 +80,14 @@ class _Draft:
         return [(old, b""), (b"", new)] if self.is_replaced else [(old, new)]
 
     def contents(self) -> tuple[bytes, bytes]:
-        """Return both contents; that of a link is its target."""
+        """Return both contents; the content of a link is its target."""
         part = self.entry.parts[0] if self.entry.parts else None
         old, new = (part.old, part.new) if part else (b"", b"")
         targets = [side.link_target if side else None for side in (self.entry.old, self.entry.new)]
         return (old if targets[0] is None else targets[0], new if targets[1] is None else targets[1])
 
     def hunks(self, compared: Iterator[Hunks]) -> list[Hunks]:
-        """Return the hunks of its files, from those that were found for its texts."""
+        """Return the hunks of its sections, taking those of its texts from `compared`."""
         found = [next(compared) for _ in self.pairs()]
         if self.entry.form is not ContentForm.PARTS or not found:
             return found or [_NOTHING]
@@ -99,12 +99,12 @@ class _Draft:
         return [Hunks(b"".join(each.data for each in placed), added, removed)]
 
     def section(self, hunks: list[Hunks]) -> bytes:
-        """Return what stands in the patch of it; empty if git sees no difference."""
+        """Return its section of the patch; empty if git sees no difference."""
         if self.reason or (self.old is None and self.new is None):
             return b""
         if self.partner is not None:
             target = self.partner
-            # The section is that of the file that went: such changes come first.
+            # The section belongs to the deleted path: deletions come first.
             return git_patch.rename(self.path, target.path, self.old, target.new or "") if self.old else b""
         data, index = [each.data for each in hunks], ""
         if self.is_binary:
@@ -130,7 +130,7 @@ class _Draft:
 
 
 def compose(tree: TreeDiff, scratch: Path, how: Composition | None = None) -> TreeChanges:
-    """Make the diff. `scratch` is a directory of the product's in which texts may stand meanwhile.
+    """Compose the diff. `scratch` is a private directory for temporary copies of the texts.
 
     Without a policy, no file of the hook table counts as one of the baseline.
 
@@ -148,7 +148,7 @@ def compose(tree: TreeDiff, scratch: Path, how: Composition | None = None) -> Tr
     for draft, hunks, section in composed:
         fits = {draft.entry.path, *([draft.partner.entry.path] if draft.partner else [])} <= fitting
         reason = draft.reason or _why_not(draft, section, fits=fits)
-        changes.append(_told(draft, hunks, section, reason))
+        changes.append(_file_change(draft, hunks, section, reason))
     return TreeChanges(
         counts=_counted(changes, tree, sum(draft.is_held_back for draft in drafts)),
         entries=tuple(sorted(changes, key=lambda each: each.path)),
@@ -185,7 +185,7 @@ def _drafted(entry: DiffEntry, hooks: PatchHooks, how: Composition) -> _Draft:
 
 
 def _with_partners(drafts: list[_Draft]) -> list[_Draft]:
-    """Bring together the drafts of moved files. One that has no partner in the patch can't be there either."""
+    """Pair the drafts of moved files. A draft without a partner in the patch can't be in it either."""
     by_path = {draft.entry.path: draft for draft in drafts if draft.entry.form is ContentForm.MOVED}
     partners: dict[bytes, _Draft] = {}
     for path, draft in by_path.items():
@@ -205,14 +205,14 @@ def _with_partners(drafts: list[_Draft]) -> list[_Draft]:
 
 
 def _mode(side: DiffSide | None) -> str | None:
-    """Return the mode that git has for a side, None for nothing."""
+    """Return git's mode of a side, None if there is nothing."""
     if side is None or side.kind is FileKind.DIRECTORY:
         return None
     return git_patch.SYMLINK if side.kind is FileKind.LINK else git_patch.file_mode(side.mode)
 
 
 def _fitting(composed: list[tuple[_Draft, list[Hunks], bytes]], room: int) -> set[bytes]:
-    """Return the paths that the patch has room for: what the project had first, and small ones before large ones."""
+    """Return the paths that the patch has room for: the baseline's files first, and small ones before large ones."""
     fitting: set[bytes] = set()
     for draft, _, section in sorted(composed, key=lambda each: (_rank(each[0])[0], len(each[2]))):
         if len(section) <= room:
@@ -232,7 +232,7 @@ def _why_not(draft: _Draft, section: bytes, *, fits: bool) -> str:
 
 
 def _without_implied(entries: tuple[DiffEntry, ...]) -> list[DiffEntry]:
-    """Leave out directories that came or went with something in them: that is listed."""
+    """Leave out directories that were added or deleted with their content: the content is listed."""
     above: set[bytes] = set()
     for entry in entries:
         path = entry.path
@@ -247,7 +247,7 @@ def _without_implied(entries: tuple[DiffEntry, ...]) -> list[DiffEntry]:
     return kept
 
 
-def _told(draft: _Draft, hunks: list[Hunks], section: bytes, reason: str) -> FileChange:
+def _file_change(draft: _Draft, hunks: list[Hunks], section: bytes, reason: str) -> FileChange:
     return FileChange(
         path=shown(draft.entry.path) or ".",
         change=draft.entry.change,

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.secrets.redactor import Redactor
 
 MAX_ENTRIES = 20_000
-# Of one file, and of both sides of all files together.
+# Per file, and of both sides of all files together.
 MAX_FILE_BYTES = 8 * 1024 * 1024
 MAX_TOTAL_BYTES = 32 * 1024 * 1024
-# Of what was asked for by its path, so many times as much: it is to come, however large it is.
+# The limits are raised by this factor for a path that was asked for explicitly.
 _PATH_FACTOR = 8
 _REDACTED = "this patch can't be applied: secret values in it are redacted; `export` brings the files themselves"
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceDiff:
-    """A workspace and what differs in it."""
+    """A workspace and its differences from the baseline."""
 
     workspace: Workspace
     changes: TreeChanges
@@ -50,13 +50,13 @@ def diff_workspace(
     include_host_hooks: bool = False,
     cancel: CancelToken | None = None,
 ) -> WorkspaceDiff:
-    """Compare a workspace with its baseline; of what differs, show what is at or below `path`.
+    """Compare a workspace with its baseline; return the differences at or below `path`.
 
-    What was added and is ignored is left out, unless `path` names it. So is, of the patch, what a tool of the host
-    would run by itself, unless it was in the baseline.
+    Ignored files that were added are left out, unless `path` names them. Files that a tool of the host would run
+    automatically are left out of the patch, unless they were in the baseline.
 
     Raises:
-        PyroError: NOT_FOUND, INVALID, MISSING_PROGRAM (diff); what keeps the guest from answering.
+        PyroError: NOT_FOUND, INVALID, MISSING_PROGRAM (diff); any failure of the guest.
     """
     name = path_below(path)
     factor = _PATH_FACTOR if name else 1

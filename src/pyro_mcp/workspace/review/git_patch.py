@@ -1,7 +1,6 @@
-"""One file's change in git's patch format, as `git apply` takes it.
+"""One file's change in git's patch format, for `git apply`.
 
-There is no patch for changes that git's patches can't express: directories, devices, permissions other than the
-executable bit.
+Git's patches can't express directories, devices, or permissions other than the executable bit.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ _QUOTED_BYTES = {
     0x07: "\\a", 0x08: "\\b", 0x09: "\\t", 0x0A: "\\n", 0x0B: "\\v", 0x0C: "\\f", 0x0D: "\\r",
     0x22: '\\"', 0x5C: "\\\\",
 }  # fmt: skip
-# Characters that git would quote, or that would make a person read another name than the real one.
+# Characters that git would quote, or that would make a name look like another one.
 _ODD = re.compile('[\x00-\x1f\x7f-\xa0"\\\\\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ud800-\udfff]')
 
 _GIT_DIRECTORIES = frozenset({b".git", b"git~1"})
-# What Windows calls `.gitmodules` in eight characters and three; no link may have that name.
+# The short (8.3) names of `.gitmodules` on Windows; no link may have such a name.
 _MODULES = re.compile(rb"\.gitmodules|gitmod~[0-9]|gi[0-9a-f]{1,4}~[0-9]+")
 
 _LINE_BYTES = 52
@@ -28,28 +27,28 @@ EXECUTABLE, REGULAR, SYMLINK = "100755", "100644", "120000"
 
 
 def file_mode(mode: int) -> str:
-    """Return the mode that git has for a file with these permissions."""
+    """Return git's mode for a file with these permissions."""
     return EXECUTABLE if mode & 0o100 else REGULAR
 
 
 def creation(path: bytes, mode: str, hunks: bytes, index: str = "") -> bytes:
-    """Return the section for a file that is new. With an `index`, the hunks are binary."""
+    """Return the section for a new file. With an `index`, the hunks are binary."""
     return _section(path, [f"new file mode {mode}"], hunks, index, old=False)
 
 
 def deletion(path: bytes, mode: str, hunks: bytes, index: str = "") -> bytes:
-    """Return the section for a file that is gone."""
+    """Return the section for a deleted file."""
     return _section(path, [f"deleted file mode {mode}"], hunks, index, new=False)
 
 
 def modification(path: bytes, old_mode: str, new_mode: str, hunks: bytes, index: str = "") -> bytes:
-    """Return the section for a file that is another now; empty if git sees no difference."""
+    """Return the section for a modified file; empty if git sees no difference."""
     modes = [f"old mode {old_mode}", f"new mode {new_mode}"] if old_mode != new_mode else []
     return _section(path, modes, hunks, index) if modes or hunks else b""
 
 
 def rename(old_path: bytes, new_path: bytes, old_mode: str, new_mode: str) -> bytes:
-    """Return the section for a file that is at another path now."""
+    """Return the section for a moved file."""
     modes = [f"old mode {old_mode}", f"new mode {new_mode}"] if old_mode != new_mode else []
     names = [f"rename from {quoted(old_path)}", f"rename to {quoted(new_path)}"]
     head = f"diff --git {quoted(b'a/' + old_path)} {quoted(b'b/' + new_path)}"
@@ -57,12 +56,12 @@ def rename(old_path: bytes, new_path: bytes, old_mode: str, new_mode: str) -> by
 
 
 def binary_hunks(old: bytes, new: bytes) -> bytes:
-    """Return what leads from one binary content to the other, and back."""
+    """Return the binary hunks from one content to the other, and back."""
     return b"GIT binary patch\n" + _literal(new) + _literal(old)
 
 
 def index_line(old: bytes | None, new: bytes | None) -> str:
-    """Return the line that git asks for before binary hunks: the whole names of both contents."""
+    """Return the index line that git requires before binary hunks: the full blob names of both contents."""
     return f"index {_blob_name(old)}..{_blob_name(new)}"
 
 
@@ -75,7 +74,7 @@ def _blob_name(data: bytes | None) -> str:
 
 
 def _literal(data: bytes) -> bytes:
-    """Return a content as git writes it: lines of up to 52 bytes in base 85, each after a letter for its length."""
+    """Encode content as git does: lines of up to 52 bytes in base 85, each after a letter for its length."""
     packed = zlib.compress(data)
     lines = [b"literal %d\n" % len(data)]
     for at in range(0, len(packed), _LINE_BYTES):
@@ -97,26 +96,26 @@ def _section(
 
 
 def _ended(name: str) -> str:
-    # Where a name holds blanks, git marks its end: what follows could be a date.
+    # Git ends a name that contains spaces with a tab: what follows could be a date.
     return name + "\t" if " " in name and not name.startswith('"') else name
 
 
 def is_gits_own(path: bytes, *, is_link: bool) -> bool:
-    """Say whether `git apply` refuses to touch a path: what is in a `.git`, however that is spelled.
+    """Return whether `git apply` rejects a path, as it does for anything in a `.git`, however that is spelled.
 
-    One such path would make it refuse the whole patch. See verify_path in git's read-cache.c.
+    One such path would make it reject the whole patch. See verify_path in git's read-cache.c.
     """
     parts = [_as_windows_sees(part) for part in path.split(b"/")]
     return not _GIT_DIRECTORIES.isdisjoint(parts) or (is_link and _MODULES.fullmatch(parts[-1]) is not None)
 
 
 def _as_windows_sees(name: bytes) -> bytes:
-    # Git is as strict everywhere: Windows takes `.GIT. ` and `.git::$INDEX_ALLOCATION` for the same directory.
+    # On Windows `.GIT. ` and `.git::$INDEX_ALLOCATION` are the same directory, so git rejects them everywhere.
     return name.partition(b":")[0].rstrip(b" .").lower()
 
 
 def quoted(name: bytes) -> str:
-    """Return a name as it stands in a header: in quotes, with escapes, if it has to be."""
+    """Return a name as written in a header, quoted and escaped if necessary."""
     text = name.decode("utf-8", "surrogateescape")
     if not _ODD.search(text):
         return text

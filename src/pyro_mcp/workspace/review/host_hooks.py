@@ -1,4 +1,4 @@
-"""Leave out of a patch what a tool of the host would run by itself, by the same rules as export."""
+"""Leave files out of a patch that a tool of the host would run automatically, by the same rules as export."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class PatchHooks:
 
     @property
     def notes(self) -> tuple[HostHookNote, ...]:
-        """Return the first hundred that were met, those that are left out before the others."""
+        """Return the first hundred matching files, those left out before the others."""
         return tuple(sorted(self._gate.notes, key=lambda note: note.kept))
 
     @property
     def count(self) -> int:
-        """Return how many were met."""
+        """Return the number of matching files."""
         return self._gate.count
 
     def reason(self, entry: DiffEntry) -> str:
-        """Return why a change may not be in the patch, or nothing. A deleted file can't run."""
+        """Return why a change is left out of the patch, or an empty string. A deleted file can't run."""
         new = entry.new
         if new is None:
             return ""
@@ -35,7 +35,7 @@ class PatchHooks:
         rule = None if kind is None else rule_for(entry.path, kind) or self._rule_in_repository(entry.path)
         if rule is None or (digest := _digest(entry, new, rule)) is None or self._gate.admits(entry.path, digest, rule):
             return ""
-        return f"{rule.tool} would run it on the host by itself"
+        return f"{rule.tool} would run it on the host automatically"
 
     def _rule_in_repository(self, path: bytes) -> Rule | None:
         for directory in self._repositories:
@@ -46,25 +46,25 @@ class PatchHooks:
 
 
 def _repositories(entries: tuple[DiffEntry, ...], policy: HookPolicy) -> list[bytes]:
-    """Return the directories that git takes for repositories: those that are new, and those of the baseline."""
+    """Return the directories that git regards as repositories: new ones, and those of the baseline."""
     found = Repositories()
     for entry in entries:
-        # Directories that hold something have no entry of their own.
+        # Directories with content have no entry of their own.
         path = entry.path if entry.new is not None else b""
         while path:
             found.see(path)
             path = path.rpartition(b"/")[0]
-    # The configuration of each was in the census. A name that cannot be shown as it is protects nothing that is usual.
+    # The census has the configuration of each. A name that can't be printed is not one that anyone uses.
     known = {path.rpartition("/")[0].encode() for path, _ in policy.baseline if path.endswith("/config")}
     return [*found.found(), *known]
 
 
 def _digest(entry: DiffEntry, new: DiffSide, rule: Rule) -> str | None:
-    """Return what a file is, or None if it is not one of the table for what it holds."""
+    """Return a file's digest, or None if its content takes it out of the hook table."""
     if new.link_target is not None:
         return symlink_digest(new.link_target)
     if entry.form not in {ContentForm.WHOLE, ContentForm.BINARY}:
-        # Nobody has seen all of it.
+        # The content is incomplete.
         return "unknown"
     content = b"".join(part.new for part in entry.parts)
     digest = Digest(rule)

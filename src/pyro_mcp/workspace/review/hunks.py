@@ -1,8 +1,8 @@
-"""Hunks of a unified diff for pairs of texts, from one bounded run of the program `diff`.
+"""Hunks of a unified diff for pairs of texts, from one run of `diff` with a time limit.
 
 Python's own difflib is quadratic, and a guest wrote the input. Pairs are numbered: no name that a guest chose reaches a
-command line or a directory of the host. If the comparison takes too long, one hunk replaces all lines that may differ,
-which applies as well.
+command line or a directory of the host. If the comparison takes too long, one hunk replaces all lines that may differ;
+such a patch applies too.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from pyro_mcp.host.process import run
 from pyro_mcp.host.programs import find_program
 from pyro_mcp.trees.staging import staged_beside
 
-# All pairs together. GNU diff looks for the best answer up to a cost, and for any answer beyond it.
+# For all pairs together. GNU diff searches for a minimal diff up to some cost, and takes any diff beyond it.
 DIFF_TIMEOUT_S = 20.0
 _DIFF = ("-a", "-r", "-U3")
 _SIDES = ("old", "new")
 _DIFFERENT = 1
 _NO_NEWLINE = b"\\ No newline at end of file\n"
-# A line of one character becomes two in a diff, and each file has a few lines of its own.
+# A one-character line becomes two characters in a diff, and each file adds a few lines.
 _GROWTH, _PER_PAIR_BYTES = 4, 1024
 _CONTEXT_LINES = 3
-# Lines of hunks begin with a blank, -, + or \: no text looks like this.
+# Lines of hunks begin with a space, -, + or \: no content looks like this.
 _HEADER = re.compile(rb"^@@ -(\d+)((?:,\d+)?) \+(\d+)((?:,\d+)?) @@", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Hunks:
-    """The hunks of one file, and how many lines they add and take away."""
+    """The hunks of one file, and the number of lines they add and remove."""
 
     data: bytes
     added: int
@@ -43,9 +43,9 @@ class Hunks:
 
 
 def compare(pairs: Sequence[tuple[bytes, bytes]], scratch: Path) -> list[Hunks]:
-    """Return the hunks that lead from the first text of each pair to the second.
+    """Return the hunks from the first text of each pair to the second.
 
-    The texts stand in files below `scratch` meanwhile, a directory of the product's that is made if missing.
+    The texts are written to temporary files below `scratch`, a private directory that is created if missing.
 
     Raises:
         PyroError: MISSING_PROGRAM, NO_SPACE, PERMISSION.
@@ -61,9 +61,10 @@ def compare(pairs: Sequence[tuple[bytes, bytes]], scratch: Path) -> list[Hunks]:
 
 
 def compare_part(old: bytes, new: bytes, found: Hunks, old_line: int, new_line: int) -> Hunks:
-    """Return the hunks of two parts of texts with the numbers of the lines where they are.
+    """Return the hunks of parts of two texts, with the line numbers of the whole texts.
 
-    A hunk with no line after the change would be one at the end of a file: `diff` moves a change down as far as it can.
+    A hunk without context after the change applies only at the end of a file, and `diff` moves a change down as far as
+    possible: such hunks are replaced.
     """
     ends_with_context = found.data[:-1].rpartition(b"\n")[2][:1] in {b" ", b"\\"}
     if not ends_with_context and _common_tail(old, new):
@@ -77,7 +78,7 @@ def compare_part(old: bytes, new: bytes, found: Hunks, old_line: int, new_line: 
 
 
 def replacement(old: bytes, new: bytes) -> Hunks:
-    """Return one hunk that takes away all lines between the first and the last that differ, and adds the others."""
+    """Return one hunk that replaces all lines from the first to the last that differ."""
     if old == new:
         return Hunks(b"", 0, 0)
     head = _common_head(old, new)
@@ -93,7 +94,7 @@ def replacement(old: bytes, new: bytes) -> Hunks:
 
 
 def _run_diff(pairs: list[tuple[bytes, bytes]], scratch: Path) -> dict[int, bytes]:
-    """Return each pair's hunks by its number; none for those that `diff` could not be waited for."""
+    """Return each pair's hunks by its number, without those that `diff` did not finish in time."""
     program = find_program("diff")
     ensure_private_dir(scratch)
     with staged_beside(scratch / f"review-{os.urandom(8).hex()}") as staging:
@@ -107,7 +108,7 @@ def _run_diff(pairs: list[tuple[bytes, bytes]], scratch: Path) -> dict[int, byte
             done = run(
                 [program, *_DIFF, *_SIDES],
                 timeout_s=DIFF_TIMEOUT_S,
-                # Messages, among them the one about a missing newline, come in English.
+                # For messages in English, such as the one about a missing newline.
                 env={"PATH": os.defpath, "LC_ALL": "C"},
                 cwd=f"/proc/{os.getpid()}/fd/{staging.fd}",
                 check=False,
@@ -128,7 +129,7 @@ def _write(name: str, data: bytes, directory_fd: int) -> None:
 
 
 def _by_number(output: bytes) -> dict[int, bytes]:
-    r"""Part what `diff -r` printed. Lines of hunks begin with a blank, -, + or \, so that no text looks like ours."""
+    r"""Split the output of `diff -r`. Lines of hunks begin with a space, -, + or \, so no content looks like ours."""
     found: dict[int, bytes] = {}
     for section in (b"\n" + output).split(b"\ndiff ")[1:]:
         command, _old, _new, *hunks = section.split(b"\n", 3)
@@ -142,7 +143,7 @@ def _counted(data: bytes) -> Hunks:
 
 
 def _common_head(old: bytes, new: bytes) -> int:
-    """Return how many bytes at the beginning are the same lines."""
+    """Return the number of bytes of the common lines at the beginning."""
     low, high = 0, min(len(old), len(new))
     while low < high:
         middle = (low + high + 1) // 2
@@ -151,13 +152,13 @@ def _common_head(old: bytes, new: bytes) -> int:
 
 
 def _common_tail(old: bytes, new: bytes) -> int:
-    """Return how many bytes at the end are the same lines."""
+    """Return the number of bytes of the common lines at the end."""
     low, high = 0, min(len(old), len(new))
     while low < high:
         middle = (low + high + 1) // 2
         is_same = old[len(old) - middle : len(old) - low] == new[len(new) - middle : len(new) - low]
         low, high = (middle, high) if is_same else (low, middle - 1)
-    # The first line of it is a whole one only where it begins one in both.
+    # The first line is complete only if it begins a line in both texts.
     if all(text[len(text) - low - 1 : len(text) - low] in {b"", b"\n"} for text in (old, new)):
         return low
     newline = old.find(b"\n", len(old) - low)
@@ -179,7 +180,7 @@ def _first_lines(data: bytes) -> bytes:
 
 
 def _line_count(data: bytes) -> int:
-    """Return how many lines there are; only a newline ends one."""
+    """Return the number of lines; only a newline ends one."""
     return data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
 
 
@@ -191,7 +192,7 @@ def _marked(mark: bytes, data: bytes) -> bytes:
 
 
 def _range(start: int, count: int) -> str:
-    """Return the lines of a hunk, that begin after so many others, as its header has them."""
+    """Return the header's range of a hunk that begins after `start` lines."""
     if count == 1:
         return str(start + 1)
     return f"{start + 1 if count else start},{count}"

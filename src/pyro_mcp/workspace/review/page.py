@@ -1,6 +1,6 @@
 """The review page: a short Markdown text about a workspace, for a chat or a pull request comment.
 
-Names and commands that somebody chose stand between backquotes, so that none becomes markup.
+Names and commands chosen by others are put between backquotes, so that none becomes markup.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _changes(review: Review) -> list[str]:
 
 
 def _left_out(left_out: LeftOut) -> list[str]:
-    """Say what was left out because it is ignored, with the names that nobody would expect there."""
+    """Return the line about ignored files, with the names that are ignored unexpectedly."""
     if not left_out.ignored_count:
         return []
     text = f"Ignored and left out: {left_out.ignored_count}"
@@ -136,7 +136,7 @@ def _outcome(service: Service) -> str:
 
 
 def code(text: str) -> str:
-    """Return a text that somebody else chose as Markdown code: nothing in it is markup."""
+    """Return untrusted text as Markdown code: nothing in it becomes markup."""
     runs = max((len(run) for run in _backquotes(text)), default=0)
     fence = "`" * (runs + 1)
     pad = " " if text.startswith("`") or text.endswith("`") or not text else ""

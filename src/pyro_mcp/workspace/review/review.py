@@ -1,7 +1,6 @@
 """The events of a workspace since it was created or last reset, condensed for a reviewer.
 
-All facts are given by the caller. Lines that hold text chosen by a guest or a model are made harmless to terminals
-here, and are one line each.
+The caller provides all facts. Text chosen by a guest or a model is made harmless to terminals and put on one line here.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from pyro_mcp.model.workspace import CommandRecord, ReviewEvent, Snapshot, Workspace
     from pyro_mcp.workspace.review.changes import FileChange, TreeChanges
 
-# A reviewer reads a page. These are what fits on one.
+# A reviewer reads one page: these numbers fit on it.
 MAX_COMMANDS, MAX_FILES, MAX_EVENTS = 20, 40, 20
 MAX_TEXT_CHARS = 160
 
@@ -38,13 +37,13 @@ class CommandLine:
 
     @property
     def failed(self) -> bool:
-        """Say whether it did not end well."""
+        """Return whether the command failed."""
         return self.timed_out or self.exit_code != 0
 
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """One thing that was done besides commands."""
+    """One event other than a command."""
 
     at: float
     kind: ReviewKind
@@ -53,9 +52,9 @@ class EventLine:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The facts for a reviewer. The lists hold what fits on a page; the counts count all.
+    """The facts for a reviewer. The lists are cut to fit on a page; the counts include everything.
 
-    `changes` is None where the workspace could not be compared with its baseline; `no_changes_reason` says why.
+    `changes` is None if the workspace could not be compared with its baseline; `no_changes_reason` says why.
     """
 
     workspace: Workspace
@@ -83,7 +82,7 @@ def review_of(
     no_changes_reason: str = "",
     services: Sequence[Service] = (),
 ) -> Review:
-    """Bring the facts together. Events before the last reset do not count."""
+    """Condense the facts. Events before the last reset do not count."""
     lines = [command_line(each) for each in commands]
     noted = [
         EventLine(each.at, each.kind, event_text(each))
@@ -96,7 +95,7 @@ def review_of(
         command_count=len(lines),
         failed_count=sum(each.failed for each in lines),
         timed_out_count=sum(each.timed_out for each in lines),
-        commands=_telling(lines),
+        commands=_informative(lines),
         changes=changes,
         no_changes_reason=no_changes_reason,
         files=tuple(sorted(entries, key=_rank)[:MAX_FILES]),
@@ -110,7 +109,7 @@ def review_of(
 
 
 def command_line(record: CommandRecord) -> CommandLine:
-    """Return the page's text about a command."""
+    """Return the page's line about a command."""
     if record.timed_out:
         outcome = "timed out"
     elif record.exit_code is None:
@@ -123,7 +122,7 @@ def command_line(record: CommandRecord) -> CommandLine:
 
 
 def spelled(command: str | tuple[str, ...]) -> str:
-    """Return a command as one would type it."""
+    """Return a command as typed in a shell."""
     if isinstance(command, str):
         return command
     from shlex import join
@@ -132,13 +131,13 @@ def spelled(command: str | tuple[str, ...]) -> str:
 
 
 def brief(text: str) -> str:
-    """Return a text on one line, harmless, and cut if it is long."""
+    """Return a text on one line, safe to print, and cut if it is long."""
     line = " ".join(shown(part.encode("utf-8", "surrogateescape")) for part in text.split())
     return line if len(line) <= MAX_TEXT_CHARS else line[: MAX_TEXT_CHARS - 1] + "…"
 
 
 def event_text(event: ReviewEvent) -> str:
-    """Return one line for what was done."""
+    """Return one line about an event."""
 
     def fact(name: str) -> str:
         return brief(str(event.summary.get(name, "?")))
@@ -181,7 +180,7 @@ def _switched(event: ReviewEvent) -> str:
 
 
 def _rank(change: FileChange) -> tuple[bool, bool, bool]:
-    """Order changes for a reviewer: of the project's own files first, and those that the diff shows."""
+    """Order changes for a reviewer: first those of the project's own files, and those that the diff shows."""
     return change.change is DiffChange.ADDED, change.ignored, not change.is_patched
 
 
@@ -192,8 +191,8 @@ def _since_reset(events: Sequence[ReviewEvent]) -> list[ReviewEvent]:
     return list(events)
 
 
-def _telling(lines: list[CommandLine]) -> tuple[CommandLine, ...]:
-    """Return the commands that tell most: the last ones, and of those before them the ones that failed."""
+def _informative(lines: list[CommandLine]) -> tuple[CommandLine, ...]:
+    """Return the most informative commands: the last ones, and failed ones before them."""
     if len(lines) <= MAX_COMMANDS:
         return tuple(lines)
     half = MAX_COMMANDS // 2

@@ -1,6 +1,6 @@
 """Collect the facts of a workspace's summary from the journal, the guest and the diff.
 
-A guest that fails does not fail the summary: the summary reports what can't be compared.
+A failing guest does not fail the summary, which then says why there is no comparison.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NOT_FOR_US = frozenset({ErrorCode.CANCELLED, ErrorCode.NOT_FOUND})
 def summarize_workspace(
     engine: Engine, handle: str, *, include_ignored: bool = False, cancel: CancelToken | None = None
 ) -> Review:
-    """Bring together what happened in a workspace.
+    """Summarize what happened in a workspace.
 
     Raises:
         PyroError: NOT_FOUND, CANCELLED.

@@ -1,6 +1,6 @@
 """Secrets of a workspace: their bounds, their file on the host, and redacting them from a guest's output.
 
-No value gets into a record, a message or any file but the workspace's own.
+No value is written to a record, a message or any file other than the workspace's secrets file.
 
     redactor = redactor_for(paths, workspace)       # keeping
     stream = redactor.stream()                      # one for each stream of bytes that a guest writes

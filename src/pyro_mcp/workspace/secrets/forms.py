@@ -1,7 +1,7 @@
 """The forms in which shells and common programs print a value: quoted, escaped, encoded.
 
-A form is text that stands for the value or for the part of it that does not depend on its surroundings: of base64 that
-is all but the first and the last character, differently for each of the three offsets at which the value may begin.
+A form is the encoded value, or the part of it that does not depend on its surroundings: for base64, all but the first
+and last characters, for each of the three offsets at which the value may begin.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import json
 from enum import StrEnum
 from typing import NamedTuple
 
-#: Characters that may separate those of a form where lines are broken. No form begins or ends with one.
+#: Characters that may appear within a form where lines are broken. No form begins or ends with one.
 BLANKS = b" \r\n"
 #: base64's alphabet for URLs, as the standard one.
 STANDARD_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 class Likeness(StrEnum):
-    """Say how exactly a text has to be like a form."""
+    """How closely a text has to match a form."""
 
     #: To the byte.
     EXACT = "exact"
@@ -26,7 +26,7 @@ class Likeness(StrEnum):
     BASE64 = "base64"
     #: In upper or lower case.
     ANY_CASE = "any_case"
-    #: In upper or lower case, and with blanks between the digits, as od prints them.
+    #: In upper or lower case, and with blanks between the digits, as printed by od.
     DIGITS = "digits"
 
 
@@ -49,13 +49,13 @@ _SPACE = 0x20
 
 
 def forms_of(value: str) -> list[Form]:
-    """Return the forms of a value, the value itself first and none twice."""
+    """Return the distinct forms of a value, the value itself first."""
     text = value.strip(BLANKS.decode())
     core = text.encode()
     forms = [Form(core, Likeness.EXACT)]
     forms += [Form(_base64_core(core, before), Likeness.BASE64) for before in range(3)]
     forms.append(Form(core.hex().encode(), Likeness.DIGITS))
-    # A form with an escape in it differs from the value by that: the case of the rest does not matter.
+    # A form with an escape in it is matched in any case.
     escaped = [*_in_urls(core), *_in_json(text), *_in_c(core)]
     forms += [Form(each, Likeness.ANY_CASE) for each in escaped if each != core]
     forms += [Form(each, Likeness.EXACT) for each in (*_in_shell(core), *_in_python(text)) if each != core]
@@ -63,7 +63,7 @@ def forms_of(value: str) -> list[Form]:
 
 
 def _base64_core(core: bytes, before: int) -> bytes:
-    """Return the characters of base64 that `core` alone decides, where `before` bytes of a group of 3 come first."""
+    """Return the base64 characters that depend on `core` alone, if `before` bytes of a group of 3 precede it."""
     encoded = binascii.b2a_base64(bytes(before) + core, newline=False)
     first = -(-before * 8 // 6)
     last = (before + len(core)) * 8 // 6
@@ -85,7 +85,7 @@ def _in_json(text: str) -> list[bytes]:
         once = json.dumps(text, ensure_ascii=is_ascii)[1:-1]
         careful = once.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
         found += [each.encode() for each in (once, once.replace("/", "\\/"), careful)]
-        # JSON in JSON, as in logs.
+        # JSON within JSON, as in logs.
         found.append(json.dumps(once, ensure_ascii=is_ascii)[1:-1].encode())
     return found
 
@@ -114,7 +114,7 @@ def _backslashed(byte: int, special: bytes) -> bytes:
 
 
 def _ansi_c(byte: int, *, is_ascii: bool) -> bytes:
-    """Return a byte as bash writes it within $'…': a non-ASCII one as it is where the locale has it."""
+    """Return a byte as bash writes it within $'…': a non-ASCII byte is escaped unless the locale has it."""
     if byte in b"'\\":
         return b"\\%c" % byte
     if byte in _ANSI_C:

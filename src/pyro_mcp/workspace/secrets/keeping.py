@@ -1,6 +1,6 @@
-"""The secrets of a workspace, in a file of its directory that only its owner can read, and variables made from them.
+"""The secrets of a workspace, in a file that only its owner can read, and the variables made from them.
 
-If the record lists secrets and the file is missing, nothing runs: a guest's output could not be redacted.
+If the record lists secrets and the file is missing, nothing runs: the guest's output could not be redacted.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.model.workspace import Workspace
 
-# JSON spells a control character with six bytes.
+# JSON encodes a control character in six bytes.
 _MAX_FILE_BYTES = MAX_SECRETS * (MAX_VALUE_BYTES * 6 + 256)
-_HINT = "Delete the workspace, after exporting what is needed, and create another with the secrets."
+_HINT = "Export what you need, delete the workspace, and create another one with the secrets."
 
 
 def keep_secrets(files: WorkspaceFiles, secrets: Sequence[Secret]) -> None:
-    """Write a workspace's secrets to its directory; nothing where there are none.
+    """Write a workspace's secrets to its directory; without secrets, write nothing.
 
     Raises:
         PyroError: NO_SPACE, PERMISSION and others.
@@ -43,7 +43,7 @@ def secrets_of(paths: Paths, workspace: Workspace) -> tuple[Secret, ...]:
     """Return a workspace's secrets, with their values.
 
     Raises:
-        PyroError: CORRUPT if the file that has them is gone or damaged; PERMISSION and others.
+        PyroError: CORRUPT if the file is missing or damaged; PERMISSION and others.
     """
     if not workspace.secrets:
         return ()
@@ -67,19 +67,19 @@ def secrets_of(paths: Paths, workspace: Workspace) -> tuple[Secret, ...]:
 
 
 def redactor_for(paths: Paths, workspace: Workspace) -> Redactor:
-    """Return what takes the values of a workspace's secrets out of what its guest prints.
+    """Return the redactor of a workspace's secrets.
 
-    Its `stream()` is for one stream of bytes, its `text()` and `error()` for what is whole. It is idle where there are
-    no secrets. Take it before the guest is asked to do anything.
+    Use `stream()` for a stream of bytes, `text()` and `error()` for complete texts. It is idle if there are no secrets.
+    Call this before asking the guest for anything.
 
     Raises:
-        PyroError: CORRUPT, PERMISSION and others: nothing may be shown then.
+        PyroError: CORRUPT, PERMISSION and others: then no output may be shown.
     """
     return Redactor(each.value for each in secrets_of(paths, workspace))
 
 
 def secret_variables(workspace: Workspace, secrets: Sequence[Secret], wanted: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a command, shell or service gets: `wanted` has the variable of each secret, by name.
+    """Return the secret variables of a command, shell or service: `wanted` maps each secret's name to its variable.
 
     Raises:
         PyroError: NOT_FOUND if there is no such secret; INVALID if a variable can't have that name or that value.
@@ -97,17 +97,19 @@ def secret_variables(workspace: Workspace, secrets: Sequence[Secret], wanted: Ma
         if not (variable.isascii() and variable.isidentifier()):
             raise PyroError(
                 ErrorCode.INVALID,
-                f"the secret {name} can't be in a variable of that name",
-                hint="Use letters, digits and underscores, a digit not first.",
+                f"the secret {name} can't be in a variable with that name",
+                hint="Use letters, digits and underscores, not beginning with a digit.",
             )
         if variable in found:
             raise PyroError(
-                ErrorCode.INVALID, f"two secrets are to be in the variable {variable}", hint="Give each its own."
+                ErrorCode.INVALID,
+                f"two secrets are assigned to the variable {variable}",
+                hint="Use a separate one for each.",
             )
         if "\0" in value:
             raise PyroError(
                 ErrorCode.INVALID,
-                f"the secret {name} holds a NUL character, which no variable can",
+                f"the secret {name} contains a NUL character, which no variable may contain",
                 hint=f"Read it from /run/pyro-secrets/{name} in the guest.",
             )
         found[variable] = value
@@ -115,7 +117,7 @@ def secret_variables(workspace: Workspace, secrets: Sequence[Secret], wanted: Ma
 
 
 def hand_over(paths: Paths, workspace: Workspace, session: AgentSession) -> None:
-    """Give a guest that was just configured the workspace's secrets.
+    """Send the workspace's secrets to a guest that was just configured.
 
     Raises:
         PyroError: CORRUPT and others of the host; UNSUPPORTED, UNAVAILABLE, TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -131,5 +133,5 @@ def _secrets(document: object) -> tuple[Secret, ...]:
 
 def _damaged(workspace: Workspace) -> PyroError:
     return PyroError(
-        ErrorCode.CORRUPT, f"the secrets of the workspace {workspace.title} are gone or damaged", hint=_HINT
+        ErrorCode.CORRUPT, f"the secrets of the workspace {workspace.title} are missing or damaged", hint=_HINT
     )

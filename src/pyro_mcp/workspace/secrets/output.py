@@ -1,6 +1,6 @@
 """Redact the output streams of one command.
 
-Output still held back when a command is cut off is dropped: it may be the beginning of a value.
+When a command is cut off, output still held back is dropped: it may be the beginning of a value.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 class RedactedOutput:
-    """Takes what a command writes, and passes it on without the values."""
+    """Redacts a command's output and passes it on."""
 
     def __init__(self, redactor: Redactor, pass_on: Callable[[Stream, bytes], None]) -> None:
         self._pass_on = pass_on
         self._streams = {stream: redactor.stream() for stream in Stream}
 
     def take(self, stream: Stream, data: bytes) -> None:
-        """Take more of a stream."""
+        """Redact the next part of a stream."""
         shown = self._streams[stream].feed(data)
         if shown:
             self._pass_on(stream, shown)
 
     def finish(self) -> None:
-        """Pass on what was held back: the command has ended by itself."""
+        """Pass on what was held back, after the command has exited."""
         for stream, redacted in self._streams.items():
             rest = redacted.finish()
             if rest:

@@ -1,7 +1,7 @@
-"""Redact secret values from a guest's output, however it is cut into pieces and broken into lines.
+"""Redact secret values from a guest's output, however it is split into chunks and lines.
 
-Every chunking of the same bytes gives the same output. No more is held back than may be the beginning of a value, at
-most the longest form with its line breaks. Bulk output without a value costs one translation and a few searches in C.
+The output does not depend on the chunking. Only what may be the beginning of a value is held back, at most the longest
+form with its line breaks. Bulk output without a value costs one translation and a few searches in C.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ REDACTED = b"[REDACTED]"
 _FOLDED = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_", b"abcdefghijklmnopqrstuvwxyz+/")
 _BLANK_RUN = re.compile(rb"[ \r\n]+")
 _INK_RUN = re.compile(rb"[^ \r\n]+")
-# Where a line is broken within a value stand a few blanks; more than these, and what the value has itself, end it.
+# A line break within a value adds a few blanks; more of them than this, and those of the value itself, end it.
 _BREAK_BYTES = 16
 _PROBE_BYTES = 4
-# A stream may be made of nothing but beginnings: then more is held back than would have to be.
+# A stream may consist only of beginnings: then more is held back than necessary.
 _MOST_TRIES = 32
 _HARMLESS_CHARS = 3
-# From so many forms on it pays not to search for each of them.
+# From this number of forms on, searching for each of them is slower than sampling.
 _MANY = 40
 _LONG_END_BYTES = 4096
 
 
 class _Needle:
-    """A form, as it is searched for (`folded`) and compared (`bare`): both without blanks.
+    """A form, as searched for (`folded`) and compared (`bare`), both without blanks.
 
-    `gaps` has the numbers of spaces and of line ends that the form has after so many of its other characters.
+    `gaps` maps an offset in the bare form to the numbers of spaces and line ends there.
     """
 
     __slots__ = ("bare", "folded", "gaps", "likeness")
@@ -48,11 +48,11 @@ class _Needle:
         self.gaps = {offset: (run.count(b" "), len(run) - run.count(b" ")) for offset, run in _gaps(form.text)}
 
     def begins_with(self, ink: bytes) -> bool:
-        """Say whether the form, without its blanks, begins with this."""
+        """Return whether the form, without its blanks, begins with `ink`."""
         return self.bare.startswith(_as_alike(ink, self.likeness))
 
     def matches(self, text: bytes, longest_break: int) -> bool:
-        """Say whether a text whose ink is the needle's is the form, perhaps with its lines broken."""
+        """Return whether a text that is equal without blanks is the form, perhaps with line breaks."""
         if _as_alike(text.translate(None, BLANKS), self.likeness) != self.bare:
             return False
         expected = dict(self.gaps)
@@ -76,7 +76,7 @@ def _as_alike(text: bytes, likeness: Likeness) -> bytes:
 
 
 def _gaps(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the runs of blanks with how many other characters come before each."""
+    """Yield the runs of blanks, each with the number of other characters before it."""
     blanks = 0
     for found in _BLANK_RUN.finditer(text):
         yield found.start() - blanks, found.group()
@@ -84,10 +84,10 @@ def _gaps(text: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _is_break(run: bytes, spaces: int, ends: int) -> bool:
-    """Say whether `run` can be what became of so many spaces and line ends of a value.
+    """Return whether `run` can result from so many spaces and line ends of a value.
 
-    A line may be broken anywhere; a terminal's line editor does it with a space and a carriage return. Where a shell
-    splits a value into words, each run of blanks becomes one space; line ends may become spaces or nothing.
+    A line may be broken anywhere; a terminal's line editor uses a space and a carriage return. Where a shell splits a
+    value into words, each run of blanks becomes one space; line ends may become spaces or nothing.
     """
     most = spaces + ends + run.count(b"\r")
     least = 1 if spaces and not ends and not run.strip(b" ") else 0
@@ -95,10 +95,10 @@ def _is_break(run: bytes, spaces: int, ends: int) -> bool:
 
 
 class Redactor:
-    """Knows values, and takes them out of texts and streams. May be used by any number of streams at once."""
+    """Replaces secret values in texts and streams. Any number of streams may use it at once."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        """Prepare for these values; those that are too short to be told from other output are left out."""
+        """Prepare for these values; those too short to be distinguished from other output are ignored."""
         needles = [_Needle(form) for value in values if can_be_redacted(value.encode()) for form in forms_of(value)]
         self._needles = tuple({(each.folded, each.bare, each.likeness): each for each in needles}.values())
         self._searched = tuple(dict.fromkeys(each.folded for each in self._needles))
@@ -117,40 +117,40 @@ class Redactor:
         own = [spaces + ends for each in self._needles for spaces, ends in each.gaps.values()]
         self._longest_break = _BREAK_BYTES + 2 * max(own, default=0)
         self._too_long_break = re.compile(rb"[ \r\n]{%d,}" % (self._longest_break + 1))
-        # The first characters of all needles, by how many they are: what a stream ends with is mostly none of them.
+        # The first characters of all needles, by their number: the end of a stream rarely matches any of them.
         self._beginnings = tuple({each[:count] for each in self._searched} for count in range(_PROBE_BYTES))
 
     @property
     def harmless_chars(self) -> int:
-        """Return how many characters of a value's beginning tell nothing: a quarter of the shortest form, 3 at most."""
+        """Return how many first characters of a value reveal nothing: a quarter of the shortest form, at most 3."""
         return min(_HARMLESS_CHARS, *(len(each) // 4 for each in self._searched))
 
     @property
     def is_idle(self) -> bool:
-        """Say whether there is nothing to take out."""
+        """Return whether there is nothing to redact."""
         return not self._needles
 
     def stream(self) -> RedactedStream:
-        """Return the filter of one stream."""
+        """Return a filter for one stream."""
         return RedactedStream(self)
 
     def data(self, data: bytes) -> bytes:
-        """Return bytes that are whole without the values."""
+        """Return complete data, redacted."""
         stream = self.stream()
         return stream.feed(data) + stream.finish()
 
     def text(self, text: str) -> str:
-        """Return a text that is whole without the values."""
+        """Return a complete text, redacted."""
         if self.is_idle or not text:
             return text
         return self.data(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
     def command(self, command: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        """Return a command as it may be kept and shown: without the values."""
+        """Return a command, redacted, as it may be stored and shown."""
         return self.text(command) if isinstance(command, str) else tuple(map(self.text, command))
 
     def error(self, error: PyroError) -> PyroError:
-        """Return an error without the values: itself, if it holds none."""
+        """Return an error, redacted: the same object if it contains no value."""
         message, hint = self.text(error.message), self.text(error.hint)
         details = {name: self._within(each) for name, each in error.details.items()}
         if (message, hint, details) == (error.message, error.hint, dict(error.details)):
@@ -167,10 +167,10 @@ class Redactor:
         return value
 
     def covered(self, data: bytes) -> tuple[list[tuple[int, int]], int]:
-        """Return which parts of `data` are values, in order and apart, and from where on one may have begun.
+        """Return the parts of `data` that are values, ordered and disjoint, and where an incomplete one may begin.
 
-        For who has to know where in a stream a mark stands. The last characters of a line that has ended are taken for
-        what they most probably are, the end of the line: a few of them tell nothing even if they begin a value.
+        For callers that need the places of marks in a stream. The last characters of a complete line are taken as the
+        end of the line, which they most probably are: a few of them reveal nothing even if they begin a value.
         """
         if self.is_idle:
             return [], len(data)
@@ -187,7 +187,7 @@ class Redactor:
         return apart, len(data) if ends_line else end
 
     def spans(self, data: bytes, folded: bytes) -> list[tuple[int, int]]:
-        """Return where in `data` values stand, in order; `folded` is what is searched of it."""
+        """Return the places of values in `data`, in order; `folded` is its searchable form."""
         found: list[tuple[int, int]] = []
         index: _Index | None = None
         sampled = () if self._sampler is None else self._sampler.candidates(folded)
@@ -204,7 +204,7 @@ class Redactor:
         return found
 
     def held_from(self, data: bytes, folded: bytes) -> int:
-        """Return from where on `data` may be the beginning of a value that has not come whole yet."""
+        """Return the offset from which `data` may be the beginning of an incomplete value."""
         count = self._beginning_at_end(data, folded)
         if not count:
             return len(data)
@@ -212,12 +212,12 @@ class Redactor:
         breaks = [found.end() for found in self._too_long_break.finditer(data, start)]
         if not breaks:
             return start
-        # No value begins before such a break; one may begin behind it.
+        # No value spans such a break; one may begin after it.
         behind = data[breaks[-1] :]
         return breaks[-1] + self.held_from(behind, behind.translate(_FOLDED, BLANKS))
 
     def _beginning_at_end(self, data: bytes, folded: bytes) -> int:
-        """Return how many of the last characters may be the beginning of a value: the most that may."""
+        """Return the largest number of last characters that may be the beginning of a value."""
         for count in range(_PROBE_BYTES - 1, 0, -1):
             if folded[-count:] in self._beginnings[count] and self._may_begin(data, folded, count):
                 break
@@ -233,7 +233,7 @@ class Redactor:
         return count
 
     def _at_end(self, folded: bytes) -> Iterable[bytes]:
-        """Return those of many texts whose first characters are near enough to the end."""
+        """Return those of many texts whose first characters occur close enough to the end."""
         end = folded[-self._longest :]
         if len(end) > _LONG_END_BYTES:
             return self._searched
@@ -246,9 +246,9 @@ class Redactor:
 
 
 def _overlaps(folded: bytes, text: bytes) -> Iterator[tuple[int, bool]]:
-    """Yield the lengths of the ends of `folded` with which `text` begins, longest first, down to the probe's length.
+    """Yield the lengths of suffixes of `folded` with which `text` begins, longest first, down to the probe's length.
 
-    With it comes whether that is sure: after many tries it is not, and there are no more.
+    Each comes with whether it is certain: after many tries the last one is not.
     """
     start = max(0, len(folded) - len(text) + 1)
     probe = text[:_PROBE_BYTES]
@@ -273,25 +273,25 @@ def _last(data: bytes, count: int) -> bytes:
 
 
 class RedactedStream:
-    """One stream on its way. Holds back what may be the beginning of a value, and nothing else."""
+    """Redacts one stream. Holds back only what may be the beginning of a value."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._held = b""
-        # How much of what is held lies under a mark that is out already; and how much was shown by `settle`.
+        # How much of the held data is covered by a mark already passed on, and how much `settle` has shown.
         self._covered = 0
         self._shown = 0
 
     @property
     def held_bytes(self) -> int:
-        """Return how much is held back."""
+        """Return the number of bytes held back."""
         return len(self._held)
 
     def settle(self) -> bytes:
-        """Return what of the held may be shown because the stream has come to rest: less than would tell anything.
+        """Return the held data that may be shown when the stream pauses: too little to reveal anything.
 
-        A few characters at the end of a line may well be the beginning of a value by chance. If the rest of one comes
-        after all, it gets its mark.
+        A few characters at the end of a line may match the beginning of a value by chance. If the rest of a value
+        follows after all, it is replaced by a mark.
         """
         ink = len(self._held[self._covered :].translate(None, BLANKS))
         if self._covered or ink > self._redactor.harmless_chars:
@@ -300,7 +300,7 @@ class RedactedStream:
         return shown
 
     def feed(self, data: bytes) -> bytes:
-        """Take more of the stream, and return what may be passed on by now."""
+        """Take the next data of the stream, and return what may be passed on."""
         if self._redactor.is_idle:
             return data
         return self._pass(data, is_end=False)
@@ -322,7 +322,7 @@ class RedactedStream:
         done, marked = self._covered or self._shown, self._covered
         for start, stop in spans:
             if start < marked:
-                # One value overlaps another: they share a mark.
+                # Overlapping values share a mark.
                 done = marked = max(marked, stop)
             elif start < end:
                 out += (data[done:start], REDACTED)
@@ -335,7 +335,7 @@ class RedactedStream:
 
 
 class _Index:
-    """Finds the place in a text of what was found without its blanks."""
+    """Maps offsets without blanks to offsets in the text."""
 
     def __init__(self, data: bytes, *, is_dense: bool) -> None:
         self._counts: list[int] = []
@@ -347,7 +347,7 @@ class _Index:
             count += run.end() - run.start()
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
-        """Return from where to where in the text these characters go."""
+        """Return the range of these characters in the text."""
         return self._place(start), self._place(stop - 1) + 1
 
     def _place(self, offset: int) -> int:
@@ -358,7 +358,7 @@ class _Index:
 
 
 def _place_from_end(data: bytes, count: int) -> int:
-    """Return where the last `count` characters that are not blank begin."""
+    """Return the offset of the last `count` characters that are not blank."""
     window = 2 * count + 64
     while window < len(data) and len(data[-window:].translate(None, BLANKS)) < count:
         window *= 2

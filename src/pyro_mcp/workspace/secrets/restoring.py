@@ -1,7 +1,7 @@
 """Put secret values back into text that was read redacted, edited, and is written back.
 
-A value is put back where the line, or the file, tells which one the mark stands for. Otherwise the text is refused: the
-mark would be written over the value.
+A value is put back if the line, or the file, shows which one the mark stands for. Otherwise the text is rejected: the
+mark would overwrite the value.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ MARK = REDACTED.decode()
 
 
 class Restorer:
-    """Knows which values the marks in some files stand for."""
+    """Replaces marks with the values that they stand for in some files."""
 
     def __init__(self, redactor: Redactor, files: Iterable[tuple[str, bytes]]) -> None:
-        """Learn from files, each with its name and its content now."""
+        """Learn from files, each given as its name and current content."""
         self._originals: dict[str, set[str]] = {}
         self._values: set[str] = set()
         self._names: list[str] = []
-        # A value that is spread over several lines can't be told line by line.
+        # A value that spans lines can't be identified line by line.
         self._is_spread = False
         for name, data in files:
             original = data.decode("utf-8", "surrogateescape")
@@ -69,8 +69,8 @@ class Restorer:
             return line.replace(MARK, next(iter(self._values)))
         raise PyroError(
             ErrorCode.INVALID,
-            f"the text holds {MARK}, which stands for a secret's value in {self._names[0][:200]}, and not which one",
-            hint="Change the other lines by a patch without that line, or the file by a command in the workspace.",
+            f"the text holds {MARK}, but {self._names[0][:200]} does not tell which secret it stands for",
+            hint="Change the other lines with a patch that omits that line, or edit the file with a command.",
         )
 
 

@@ -1,6 +1,6 @@
 """The bounds of a secret's name and value, and reading a value from a file.
 
-No error quotes a value, nor a name before it is known to be valid: one may have been given for the other.
+No error quotes a value, nor a name before it has been validated: the two may have been swapped.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ MAX_NAME_CHARS = 64
 MIN_VALUE_BYTES = 4
 MAX_VALUE_BYTES = 64 * 1024
 
-_NAME_HINT = f"Use at most {MAX_NAME_CHARS} letters, digits and underscores, a digit not first."
+_NAME_HINT = f"Use at most {MAX_NAME_CHARS} letters, digits and underscores, not beginning with a digit."
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret with its value, which no representation shows."""
+    """A secret with its value, which its `repr` omits."""
 
     name: str
     kind: SecretKind
     value: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what could not be kept, or not be found in output.
+        """Check that the value can be stored, and found in output.
 
         Raises:
-            PyroError: INVALID, without the value.
+            PyroError: INVALID, without quoting the value.
         """
         check_name(self.name)
         _check_value(self.name, self.value)
@@ -47,10 +47,10 @@ class Secret:
 
 
 def secret_from_file(name: str, path: Path) -> Secret:
-    """Read a secret's value from a file of the host. It is kept to the byte, also a line end at its end.
+    """Read a secret's value from a file of the host, including a trailing newline.
 
     Raises:
-        PyroError: INVALID if that is no regular file or its content can't be a value; NOT_FOUND, PERMISSION.
+        PyroError: INVALID if it is not a regular file or its content can't be a value; NOT_FOUND, PERMISSION.
     """
     check_name(name)
     what = f"read the secret {name} from {path}"
@@ -72,7 +72,7 @@ def secret_from_file(name: str, path: Path) -> Secret:
 
 
 def _content(fd: int) -> bytes | None:
-    """Return what a regular file holds, as far as it could be a value; None for anything else."""
+    """Return a regular file's content, up to just over the limit; None for anything else."""
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         return None
     data = b""
@@ -82,10 +82,10 @@ def _content(fd: int) -> bytes | None:
 
 
 def check_secrets(secrets: Iterable[Secret]) -> tuple[Secret, ...]:
-    """Check what all secrets of a workspace are together.
+    """Check the secrets of a workspace together.
 
     Raises:
-        PyroError: INVALID if there are too many, or two of one name.
+        PyroError: INVALID if there are too many, or two have the same name.
     """
     checked = tuple(secrets)
     if len(checked) > MAX_SECRETS:
@@ -94,7 +94,7 @@ def check_secrets(secrets: Iterable[Secret]) -> tuple[Secret, ...]:
     for name in names:
         if names.count(name) > 1:
             raise PyroError(
-                ErrorCode.INVALID, f"there are two secrets of the name {name}", hint="Give each a name of its own."
+                ErrorCode.INVALID, f"there are two secrets with the name {name}", hint="Give each a different name."
             )
     return checked
 
@@ -103,10 +103,10 @@ def check_name(name: str) -> None:
     """Check that a secret can have this name.
 
     Raises:
-        PyroError: INVALID, without the name.
+        PyroError: INVALID, without quoting the name.
     """
     if not (0 < len(name) <= MAX_NAME_CHARS and name.isascii() and name.isidentifier()):
-        raise PyroError(ErrorCode.INVALID, "a secret has a name that it can't have", hint=_NAME_HINT)
+        raise PyroError(ErrorCode.INVALID, "a secret has an invalid name", hint=_NAME_HINT)
 
 
 def _check_value(name: str, value: str) -> None:
@@ -122,7 +122,7 @@ def _check_value(name: str, value: str) -> None:
 
 
 def can_be_redacted(value: bytes) -> bool:
-    """Say whether a value is long enough to be told from other output. Blanks may be anywhere, as lines are broken."""
+    """Return whether a value is long enough to be distinguished from other output. Blanks do not count."""
     return len(value.translate(None, b" \r\n")) >= MIN_VALUE_BYTES
 
 

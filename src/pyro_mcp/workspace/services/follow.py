@@ -19,7 +19,7 @@ _FOREVER_S = 365 * 86_400.0
 def follow_service(
     engine: Engine, handle: str, name: str, on_text: Callable[[str], None], *, tail_lines: int | None
 ) -> Service:
-    """Hand on a service's last lines, then what it writes until it has ended; values of secrets are taken out.
+    """Pass on a service's last lines and then its output until it ends, with secret values redacted.
 
     Raises:
         PyroError: NOT_FOUND; GUEST_LOST, TIMEOUT, PROTOCOL.
@@ -39,7 +39,7 @@ def follow_service(
         with guest_session(engine, workspace) as session:
             part = GuestServices(session).logs(name, cursor, count=_PART_BYTES)
         if run and part.report.run != run:
-            # It was started again: its log begins again.
+            # It was restarted, with a new log.
             cursor = 0
         else:
             cursor = part.start + len(part.data)

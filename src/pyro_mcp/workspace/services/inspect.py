@@ -1,6 +1,6 @@
 """Inspect services: all of a workspace, one, or its log.
 
-Records are brought up to date from the guest. No guest is started for this, and it does not count as activity.
+Records are updated from the guest. This neither starts a guest nor counts as activity.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ CONNECT_TIMEOUT_S = 5.0
 _TAIL_BYTES = 64 * 1024
 # More than a guest keeps of a log.
 _ALL_BYTES = 2 * limits.KEPT_BYTES
-_UNPUBLISHED = "its ports are not published any more: the process that carried them was ended. Start it again."
+_UNPUBLISHED = "its ports are no longer published: the process that forwarded them was killed. Start it again."
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceLogs:
-    """A service's output: `truncated` says that there was more before it."""
+    """A service's output. `truncated` means that earlier output is missing."""
 
     workspace: Workspace
     service: Service
@@ -46,7 +46,7 @@ class ServiceLogs:
 
 
 def list_services(engine: Engine, handle: str) -> tuple[Workspace, tuple[Service, ...]]:
-    """Return a workspace and its services, the one that was started first at the front. One that is stopped has none.
+    """Return a workspace and its services, in the order of their start. A stopped workspace has none.
 
     Raises:
         PyroError: NOT_FOUND.
@@ -69,7 +69,7 @@ def status_service(engine: Engine, handle: str, name: str) -> tuple[Workspace, S
 
 
 def logs_service(engine: Engine, handle: str, name: str, *, tail_lines: int | None) -> ServiceLogs:
-    """Return what a service wrote, or its last lines; values of secrets are taken out.
+    """Return a service's output, or its last lines, with secret values redacted.
 
     Raises:
         PyroError: NOT_FOUND; CORRUPT; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -84,7 +84,7 @@ def logs_service(engine: Engine, handle: str, name: str, *, tail_lines: int | No
             part = guest.logs(name, -_ALL_BYTES, count=_ALL_BYTES)
     data, is_cut = part.data, part.start > 0
     if is_cut and not redactor.is_idle:
-        # It may begin with the end of a value, which nobody could tell any more.
+        # It may begin with the end of a value, which can't be recognized.
         data = data[MAX_VALUE_BYTES * 2 :]
     lines = redactor.data(data).decode("utf-8", "replace").splitlines(keepends=True)
     if is_cut:
@@ -95,7 +95,7 @@ def logs_service(engine: Engine, handle: str, name: str, *, tail_lines: int | No
 
 
 def services_of(engine: Engine, workspace: Workspace, *, timeout_s: float = LOOK_TIMEOUT_S) -> tuple[Service, ...]:
-    """Return the services of a workspace, as its guest says that they are; if it does not say, as they were last."""
+    """Return the services of a workspace as reported by its guest or, if it does not answer, as last recorded."""
     if workspace.state is not WorkspaceState.STARTED:
         return ()
     records = ServiceRecords(VmFiles(engine.paths, workspace.vm_id))
@@ -109,7 +109,7 @@ def services_of(engine: Engine, workspace: Workspace, *, timeout_s: float = LOOK
 
 
 def count_services(engine: Engine, workspace: Workspace, *, timeout_s: float) -> tuple[int, int]:
-    """Return how many services a workspace has, and how many of them run; its guest may take `timeout_s` to say."""
+    """Return the numbers of all and of running services; `timeout_s` is how long the guest may take to answer."""
     services = services_of(engine, workspace, timeout_s=timeout_s)
     return len(services), sum(each.state is ServiceState.RUNNING for each in services)
 
@@ -118,10 +118,10 @@ def count_services(engine: Engine, workspace: Workspace, *, timeout_s: float) ->
 def guest_session(
     engine: Engine, workspace: Workspace, *, timeout_s: float = CONNECT_TIMEOUT_S
 ) -> Generator[AgentSession]:
-    """Open a conversation with the guest of a workspace, which is not started for that.
+    """Open a session with the guest of a workspace, without starting it.
 
     Raises:
-        PyroError: NOT_FOUND if it does not run; BUSY, GUEST_LOST, TIMEOUT.
+        PyroError: NOT_FOUND if it is not running; BUSY, GUEST_LOST, TIMEOUT.
     """
     vm = engine.store.vms.find(workspace.vm_id) if workspace.vm_id else None
     if workspace.state is not WorkspaceState.STARTED or vm is None or vm.machine is None or not is_running(vm.machine):
@@ -139,7 +139,7 @@ def guest_session(
 
 
 def no_service(workspace: Workspace, name: str) -> PyroError:
-    """Make the error for a service that is not there."""
+    """Return the error for a missing service."""
     return PyroError(
         ErrorCode.NOT_FOUND,
         f"the workspace {workspace.title} has no service {name[:64]!r}",
@@ -157,21 +157,21 @@ def _agreeing(records: ServiceRecords, service: Service, report: ServiceReport |
 
 
 def agreed(service: Service, report: ServiceReport | None) -> Service:
-    """Return a service as its guest says that it is."""
+    """Return a service as reported by its guest."""
     if service.state is not ServiceState.RUNNING:
         return service
     is_starting = service.owner is not None and is_alive(service.owner)
     if report is None or report.run != service.run:
         if is_starting:
             return service
-        return replace(service, state=ServiceState.FAILED, owner=None, problem="its start was cut off")
+        return replace(service, state=ServiceState.FAILED, owner=None, problem="its start was interrupted")
     match report.state:
         case GuestServiceState.STARTING:
             return service
         case GuestServiceState.RUNNING:
             if is_starting or service.ready_at is not None:
                 return service
-            # The process that started it ended before it could record this.
+            # The process that started it died before it could record this.
             return replace(service, owner=None, ready_at=service.started_at + report.ready_ms / 1000)
         case GuestServiceState.EXITED:
             left = explain_left(report)
@@ -182,7 +182,7 @@ def agreed(service: Service, report: ServiceReport | None) -> Service:
         case GuestServiceState.FAILED:
             if is_starting:
                 return service
-            problem = service.problem or "its start was cut off"
+            problem = service.problem or "its start was interrupted"
             return replace(ended(service, report), state=ServiceState.FAILED, problem=problem)
         case _:
             assert_never(report.state)

@@ -1,6 +1,6 @@
 """Parse the specification of a service: command, readiness checks, ports, with their bounds.
 
-Checks that could never succeed are refused: a page behind TLS, a host name that needs a lookup, an invalid port.
+Checks that could never succeed are errors: a page behind TLS, a host name that needs a lookup, an invalid port.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _MAX_URL_CHARS = 2048
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """A service to be started. `secret_env` has the variable of each secret that it gets.
+    """The specification of a service. `secret_env` maps the name of each secret it gets to a variable.
 
-    The values of `env` are recorded nowhere. Without a `user` it is root's.
+    The values of `env` are not recorded. Without `user` it runs as root.
     """
 
     name: str
@@ -59,7 +59,7 @@ class ServiceSpec:
     user: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no guest could run.
+        """Check that a guest could run it.
 
         Raises:
             PyroError: INVALID.
@@ -73,11 +73,15 @@ class ServiceSpec:
                 hint="Give an absolute path in the guest.",
             )
         if len(self.ports) > MAX_PORTS:
-            raise PyroError(ErrorCode.INVALID, f"{len(self.ports)} ports are too many", hint=f"Give up to {MAX_PORTS}.")
+            raise PyroError(
+                ErrorCode.INVALID, f"{len(self.ports)} ports are too many", hint=f"Give at most {MAX_PORTS}."
+            )
         hosts = [port.host for port in self.ports if port.host]
         if len(set(hosts)) != len(hosts):
             raise PyroError(
-                ErrorCode.INVALID, "one port of the host can't lead to two of the guest", hint="Give each its own."
+                ErrorCode.INVALID,
+                "one port of the host can't forward to two ports of the guest",
+                hint="Use a separate one for each.",
             )
 
     @property
@@ -86,7 +90,7 @@ class ServiceSpec:
         return GuestCommand(self.command).argv
 
     def ready(self) -> Ready | None:
-        """Return the check as the guest's agent takes it.
+        """Return the check for the guest's agent.
 
         Raises:
             PyroError: INVALID.
@@ -95,7 +99,7 @@ class ServiceSpec:
             return None
         target = self.readiness.target
         if not target or "\0" in target:
-            raise PyroError(ErrorCode.INVALID, "the check of readiness says nothing", hint="Say what is to be checked.")
+            raise PyroError(ErrorCode.INVALID, "the readiness check is empty", hint="Give a value to check.")
         match self.readiness.kind:
             case ReadinessKind.FILE:
                 return ReadyFile(target)
@@ -110,7 +114,7 @@ class ServiceSpec:
 
 
 def parse_port(given: Mapping[str, int | None]) -> PublishedPort:
-    """Read `{"guest_port": …, "host_port": …}`; without a port of the host, or with 0, any that is free is taken.
+    """Parse `{"guest_port": …, "host_port": …}`; without a host port, or with 0, any free one is used.
 
     Raises:
         PyroError: INVALID.
@@ -121,8 +125,7 @@ def parse_port(given: Mapping[str, int | None]) -> PublishedPort:
         raise PyroError(
             ErrorCode.INVALID,
             f"{shown[:_SHOWN_CHARS]!r} is not a port to publish",
-            hint="Give guest_port, from 1 to 65535, and host_port if it has to be a certain one. Ports are published"
-            " on 127.0.0.1 alone.",
+            hint="Give guest_port, from 1 to 65535, and optionally host_port. Ports are published on 127.0.0.1 only.",
         )
     return PublishedPort(host, guest)
 
@@ -180,7 +183,7 @@ def _bad_url(url: str) -> PyroError:
 
 
 def _hosts(host: str) -> tuple[str, ...]:
-    """Return the addresses that a host stands for: the guest's own, or one that is spelled out."""
+    """Return the addresses of a host: loopback addresses of the guest, or a literal one."""
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if bare.lower() in _ANY:
         return _LOOPBACK
@@ -198,7 +201,7 @@ def _hosts(host: str) -> tuple[str, ...]:
 
 
 def parse_readiness(given: Mapping[str, str | int] | None) -> Readiness | None:
-    """Read a check: its `type`, and its value under the key that the type has. A relative path is below /workspace.
+    """Parse a check: its `type`, and its value under the type's own key. A relative path is below /workspace.
 
     Raises:
         PyroError: INVALID.
@@ -227,5 +230,5 @@ def parse_readiness(given: Mapping[str, str | int] | None) -> Readiness | None:
 
 
 def shown_readiness(check: Readiness | None) -> dict[str, str] | None:
-    """Return a check as `parse_readiness` takes it."""
+    """Return a check in the form that `parse_readiness` parses."""
     return None if check is None else {"type": check.kind.value, READINESS_KEYS[check.kind]: check.target}

@@ -1,7 +1,7 @@
 """Start a service in a workspace and wait until it is ready.
 
-Order: first the host's ports, which may be taken; then the service; then its record, before anything can outlive this
-process; then its ports. A service that never became ready is not left running.
+Order: the host's ports, which may be in use; the service; its record, before anything can outlive this process; the
+forwarding. A service that never becomes ready is not left running.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.services.publishing.publisher import Publisher
     from pyro_mcp.workspace.services.spec import ServiceSpec
 
-# Each carries its connections over a lane of its own, and there are sixteen for everything.
+# Each uses a lane of its own, and there are sixteen in all.
 MAX_PUBLISHING = 8
 _SHOWN_OUTPUT_CHARS = 2000
 _RUN_BYTES = 8
@@ -45,7 +45,7 @@ _RUN_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class StartedService:
-    """A service that is ready, or has failed: then with the end of its output."""
+    """A service that is ready or has failed, in the latter case with the end of its output."""
 
     workspace: Workspace
     service: Service
@@ -55,11 +55,11 @@ class StartedService:
 def start_service(
     engine: Engine, handle: str, spec: ServiceSpec, *, cancel: CancelToken | None = None
 ) -> StartedService:
-    """Start a service in a workspace, which is started if necessary, and return when it is ready or has failed.
+    """Start a service, starting the workspace if necessary, and return when it is ready or has failed.
 
     Raises:
-        PyroError: NOT_FOUND; CONFLICT if a service of its name runs, or a port is taken; UNSUPPORTED if the workspace
-            publishes no ports; NOT_FOUND, PERMISSION, INVALID if the command can't run; CANCELLED; GUEST_LOST.
+        PyroError: NOT_FOUND; CONFLICT if a service of that name runs, or a port is in use; UNSUPPORTED if the workspace
+            can't publish ports; NOT_FOUND, PERMISSION, INVALID if the command can't run; CANCELLED; GUEST_LOST.
     """
     ready = spec.ready()
     with guest_of(engine, handle, activity=False) as use, ExitStack() as stack:
@@ -115,7 +115,7 @@ def _start(
     with records.locked():
         previous = records.find(spec.name)
         if previous is not None and previous.state is not ServiceState.RUNNING:
-            # It should have ended long ago.
+            # It should already have ended.
             end_publisher(previous)
         records.put(service)
     fault_point("ws_service.recorded")
@@ -123,7 +123,7 @@ def _start(
         with use.session(use=LaneUse.COMMAND) as session:
             started = GuestServices(session, cancel=cancel).start(start)
     except BaseException:
-        # It never started: the name has its previous service again.
+        # It never started: restore the previous service of that name.
         with suppress(PyroError):
             _take_back(records, service, previous)
         raise
@@ -152,7 +152,7 @@ def _publish(use: GuestUse, records: ServiceRecords, service: Service, carrier: 
             GuestServices(session).stop(service.name, grace_s=1.0)
         with suppress(PyroError):
             end_publisher(service)
-            problem = error.message if isinstance(error, PyroError) else "its start was called off"
+            problem = error.message if isinstance(error, PyroError) else "its start was cancelled"
             gone = replace(service, state=ServiceState.FAILED, ports=(), publisher=None, problem=problem)
             records.update(service.name, service.run, lambda _: gone)
         raise
@@ -199,7 +199,7 @@ def _failed(
     _note(engine, use.workspace, service.name, why)
     tail = started.tail
     if len(tail) < report.end and not redactor.is_idle:
-        # It may begin with the end of a value, which nobody could tell any more.
+        # It may begin with the end of a value, which can't be recognized.
         tail = b""
     return failed, redactor.data(tail).decode("utf-8", "replace")[-_SHOWN_OUTPUT_CHARS:]
 
@@ -211,7 +211,7 @@ def _check_ports(engine: Engine, workspace: Workspace, spec: ServiceSpec) -> Non
     if workspace.network_policy is not wanted:
         raise PyroError(
             ErrorCode.UNSUPPORTED,
-            f"the workspace {workspace.title} publishes no ports: its network policy is"
+            f"the workspace {workspace.title} can't publish ports: its network policy is"
             f" {workspace.network_policy.value}",
             hint=f"Create a workspace with `--network-policy {wanted.value}`.",
             details={"network_policy": workspace.network_policy.value},
@@ -220,7 +220,7 @@ def _check_ports(engine: Engine, workspace: Workspace, spec: ServiceSpec) -> Non
     if len(publishing) >= MAX_PUBLISHING:
         raise PyroError(
             ErrorCode.CONFLICT,
-            f"{len(publishing)} services of the workspace {workspace.title} publish ports already",
+            f"{len(publishing)} services of the workspace {workspace.title} already publish ports",
             hint="Stop one of them. A service may publish several ports.",
         )
 

@@ -22,7 +22,7 @@ GRACE_S = 10.0
 def stop_service(
     engine: Engine, handle: str, name: str, *, cancel: CancelToken | None = None
 ) -> tuple[Workspace, Service]:
-    """Stop a service, and return it as it is then. One that has ended is left as it is.
+    """Stop a service, and return its new state. One that has ended is left unchanged.
 
     Raises:
         PyroError: NOT_FOUND; CANCELLED; TIMEOUT, GUEST_LOST, PROTOCOL.
@@ -32,7 +32,7 @@ def stop_service(
     before = None if records is None else records.find(name)
     if records is None or before is None:
         raise no_service(workspace, name)
-    # It ended by itself before anybody stopped it.
+    # It may have exited before this stop.
     services_of(engine, workspace)
     with guest_session(engine, workspace) as session:
         try:

@@ -1,1 +1,1 @@
-"""Shells of a workspace: their verbs, their output as text or as a screen, and attaching a terminal."""
+"""Shells of a workspace: verbs, output as text or as a screen, and attaching a terminal."""

@@ -1,6 +1,6 @@
-"""Attach a person's terminal to a shell.
+"""Attach a user's terminal to a shell.
 
-The shell stays when the person detaches; it is removed only if it was opened for this and has exited.
+The shell keeps running after detaching; it is removed only if it was opened for this and has exited.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DETACH_KEY = 0x1D
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """How it ended. `exit_code` is None for a shell that keeps running."""
+    """The result of an attachment. `exit_code` is None for a shell that keeps running."""
 
     workspace_id: str
     shell_id: str
@@ -49,13 +49,13 @@ def attach_shell(
     on_begin: Callable[[str], None] | None = None,
     spec: ShellSpec | None = None,
 ) -> Attached:
-    """Attach a person's terminal to a shell, a new one if none is named, until it exits or the person detaches.
+    """Attach a user's terminal to a shell, by default a new one, until it exits or the user detaches.
 
-    `on_begin` gets the shell's id before the first of its output. A new one is as `spec` says, whose command ends if
-    this is interrupted.
+    `on_begin` gets the shell's id before its first output. `spec` is that of a new shell; its command is ended if this
+    call is interrupted.
 
     Raises:
-        PyroError: NOT_FOUND; as `guest_of`. The terminal is as it was then.
+        PyroError: NOT_FOUND; as `guest_of`. The terminal is restored then.
     """
     with shells_of(engine, handle, activity=True, starts=shell_id is None) as use:
         cols, rows = terminal.size()
@@ -82,15 +82,15 @@ def attach_shell(
 
 
 def _picture_start(use: ShellsUse, shell_id: str) -> int:
-    """Return from where on the output shows what a person would see now."""
+    """Return the offset from which the output redraws the current screen."""
     end = use.shells.read(shell_id, 0, max_bytes=1).info.end
     output = use.shells.read(shell_id, end, max_bytes=1, context_bytes=limits.CONTEXT_BYTES)
-    # Each byte as a character: only the places of control sequences count.
+    # Each byte as a character: only the positions of control sequences matter.
     return output.start - len(output.context) + beginning(output.context.decode("latin-1"))
 
 
 class _Attachment:
-    """One terminal at one shell."""
+    """One terminal attached to one shell."""
 
     def __init__(self, engine: Engine, use: ShellsUse, shell_id: str, terminal: PersonTerminal) -> None:
         self._use = use
@@ -102,22 +102,22 @@ class _Attachment:
             from pyro_mcp.workspace.secrets.keeping import redactor_for
 
             stream = redactor_for(engine.paths, use.workspace).stream()
-            # Each key is to be seen when it is pressed, also one that a value begins with.
+            # Each key must be echoed when it is pressed, even if a value begins with it.
             self._redacted = lambda data: stream.feed(data) + stream.settle()
 
     def carry(self, cursor: int, detach_key: int) -> None:
-        """Carry keys in and output out."""
+        """Forward keys to the shell and output to the terminal."""
         cancel = CancelToken()
         with ExitStack() as stack:
-            # A conversation of its own: the other one is busy with the streams.
+            # A second session: the first one is busy with the streams.
             sizes = GuestShells(stack.enter_context(self._use.guest.session(use=LaneUse.COMMAND)))
 
             def resize() -> None:
-                # A shell that has just exited, a guest that is gone: the streams tell of that.
+                # If the shell has just exited or the guest is gone, the streams report it.
                 with suppress(PyroError):
                     sizes.resize(self._shell_id, *self._terminal.size())
 
-            # The keyboard's descriptors outlast the signal handlers that use them.
+            # The keyboard's descriptors must outlive the signal handlers that use them.
             keyboard = stack.enter_context(Keyboard(self._terminal.stdin, detach_key, cancel, resize))
             stack.enter_context(self._terminal.raw(keyboard.resized, self._filter.restoring))
             stack.enter_context(keyboard.reading())
@@ -125,7 +125,7 @@ class _Attachment:
             session = stack.enter_context(self._use.guest.session(use=LaneUse.COMMAND))
             try:
                 GuestShells(session, cancel=cancel).attach(
-                    self._shell_id, cursor, stdin=keyboard.fd, on_data=self._show, on_skip=self._tell_skipped
+                    self._shell_id, cursor, stdin=keyboard.fd, on_data=self._show, on_skip=self._report_skipped
                 )
             except PyroError as error:
                 if error.code is not ErrorCode.CANCELLED or not keyboard.is_detached:
@@ -134,5 +134,5 @@ class _Attachment:
     def _show(self, data: bytes) -> None:
         self._terminal.write(self._filter.feed(self._redacted(data)))
 
-    def _tell_skipped(self, count: int) -> None:
-        self._terminal.write(f"\r\n[pyro: {count} bytes of output came too fast and are not shown]\r\n".encode())
+    def _report_skipped(self, count: int) -> None:
+        self._terminal.write(f"\r\n[pyro: {count} bytes of output arrived too fast and are not shown]\r\n".encode())

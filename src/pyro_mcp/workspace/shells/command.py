@@ -1,6 +1,6 @@
-"""Run a command in a workspace at a person's own terminal.
+"""Run a command in a workspace at the user's own terminal.
 
-It is in the journal as any other, without its output: that is the person's. A person who detaches leaves it as a shell.
+It is journaled like any other, but without its output. After detaching, it continues as a shell.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def exec_at_terminal(
     detach_key: int = DETACH_KEY,
     on_begin: Callable[[str], None] | None = None,
 ) -> Attached:
-    """Run a command at a person's terminal until it exits or the person detaches. It has no time limit.
+    """Run a command at the user's terminal until it exits or the user detaches. It has no time limit.
 
     Raises:
         PyroError: as `attach_shell`; NOT_FOUND, PERMISSION, INVALID if the command can't run.
@@ -62,5 +62,7 @@ def exec_at_terminal(
         with suppress(PyroError):
             end(error.message if isinstance(error, PyroError) else "the call was interrupted")
         raise
-    end("" if done.exit_code is not None else f"detached: it goes on in the shell {done.shell_id}", done.exit_code)
+    end(
+        "" if done.exit_code is not None else f"detached: it keeps running in the shell {done.shell_id}", done.exit_code
+    )
     return done

@@ -1,7 +1,7 @@
 """Shell output as text by cursor.
 
-The same cursor always gives the same text, and consecutive texts are the whole, wherever characters or secrets were
-cut. Each byte that is not UTF-8 becomes one U+FFFD.
+The same cursor always returns the same text, and consecutive parts add up to the whole, wherever characters or secrets
+were split. Each byte that is not UTF-8 becomes one U+FFFD.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REDACTED = "[REDACTED]"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The text of an output, for its first `byte_count` bytes. `is_cut` says that there is more."""
+    """The text of the first `byte_count` bytes of an output. `is_cut` means that there is more."""
 
     text: str
     byte_count: int
@@ -31,9 +31,9 @@ class Part:
 def shown_part(
     output: ShellOutput, max_chars: int, *, plain: bool, is_last: bool, redactor: Redactor | None = None
 ) -> Part:
-    """Return what is shown of an output. With a redactor it needs its context, and to be drawn plain also.
+    """Return the text of an output. A redactor needs the output's context, and so does plain rendering.
 
-    A possible beginning of a character or of a secret is left for the next part, unless nothing can come any more.
+    A possible beginning of a character or of a secret is left for the next part, unless this is the last one.
     """
     pieces = _pieces(output, is_last=is_last, redactor=redactor)
     if not plain:
@@ -47,7 +47,7 @@ def shown_part(
 
 
 def _pieces(output: ShellOutput, *, is_last: bool, redactor: Redactor | None) -> list[tuple[str, int]]:
-    """Return the text of an output in pieces, each with its number of bytes; a secret is a piece of its own."""
+    """Return the text of an output in pieces, each with its number of bytes; a secret is a separate piece."""
     whole, start = output.context + output.data, len(output.context)
     spans, end = ([], len(whole)) if redactor is None else redactor.covered(whole)
     if is_last:
@@ -73,17 +73,17 @@ def _text(data: bytes) -> str:
 
 
 def _whole_characters(data: bytes) -> str:
-    """Return bytes as text, but for the beginning of a character at their end."""
+    """Return bytes as text, without an incomplete character at the end."""
     return codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(data)
 
 
 def _first(pieces: list[tuple[str, int]], max_chars: int) -> tuple[str, int, bool]:
-    """Return as much of the pieces as there is room for, how many bytes it stands for, and whether that is all."""
+    """Return as many pieces as fit, the number of bytes they represent, and whether that is all."""
     taken: list[str] = []
     room, count = max_chars, 0
     for text, size in pieces:
         if len(text) > room:
-            # The mark is not cut in two; it is given where it is all that there would be.
+            # The mark is never split; it is returned even if it does not fit when it would be the only text.
             if text is _REDACTED:
                 if not taken:
                     taken.append(text)

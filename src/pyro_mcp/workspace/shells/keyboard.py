@@ -1,6 +1,6 @@
-"""Read a person's keys at an attached shell, in a thread: the detach key, size changes, and the rest for the shell.
+"""Read a user's keys at an attached shell, in a thread: the detach key, size changes, and keys for the shell.
 
-Keys are not queued: as with a keyboard, those that nobody reads are lost.
+Keys are not queued: as with a real keyboard, unread ones are lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Keyboard:
         self._key = bytes([detach_key])
         self._cancel = cancel
         self._resize = resize
-        #: The person wants to detach, or is gone.
+        #: The user detached, or the terminal is gone.
         self.is_detached = False
         self._pending = b""
         self.fd, self._pipe = os.pipe2(os.O_CLOEXEC)
@@ -49,7 +49,7 @@ class Keyboard:
 
     @contextmanager
     def reading(self) -> Generator[None]:
-        """Read keys inside the block, and none after it."""
+        """Read keys inside the block, and none afterwards."""
         start_thread(self._thread)
         try:
             yield
@@ -58,7 +58,7 @@ class Keyboard:
             self._thread.join()
 
     def resized(self) -> None:
-        """Take note that the size may have changed; may be called from a signal handler."""
+        """Report that the size may have changed; safe to call from a signal handler."""
         self._wake(_RESIZED)
 
     def _wake(self, why: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A person's own terminal: put into raw mode for a while, and restored however that ends, short of a SIGKILL."""
+"""A user's own terminal: put into raw mode for a block, and always restored, short of a SIGKILL."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _DEFAULT_SIZE = (80, 24)
 
 
 class PersonTerminal:
-    """The terminal that `stdin` and `stdout` lead to."""
+    """The terminal of `stdin` and `stdout`."""
 
     def __init__(self, stdin: int, stdout: int) -> None:
         self.stdin = stdin
         self._stdout = stdout
 
     def size(self) -> tuple[int, int]:
-        """Return columns and rows, as far as a shell can have them."""
+        """Return columns and rows, clamped to a shell's limits."""
         try:
             found = os.get_terminal_size(self._stdout)
         except OSError:
@@ -44,23 +44,23 @@ class PersonTerminal:
             try:
                 rest = rest[os.write(self._stdout, rest) :]
             except BlockingIOError:
-                # Another process that shares it made it non-blocking.
+                # Another process that shares the terminal made it non-blocking.
                 poller = select.poll()
                 poller.register(self._stdout, select.POLLOUT)
                 poller.poll()
 
     @contextmanager
     def raw(self, on_change: Callable[[], None], restoring: Callable[[], bytes]) -> Generator[None]:
-        """Hand every key on as it is pressed, inside the block; `on_change` is called when the size may have changed.
+        """Use raw mode inside the block; `on_change` is called when the size may have changed.
 
-        At the end `restoring` gives what undoes the changes that programs made, and the mode becomes what it was; what
-        was typed, or answered by the terminal, and not read is dropped: it was not meant for the next reader.
+        At the end, the sequences of `restoring` undo the changes that programs made, and the former mode is restored.
+        Unread input, typed or sent by the terminal, is dropped: it was not meant for the next reader.
         """
         before = termios.tcgetattr(self.stdin)
         handlers = {number: signal.getsignal(number) for number in (signal.SIGWINCH, signal.SIGCONT)}
 
         def changed(_number: int, _frame: FrameType | None) -> None:
-            # After a stop the shell that stopped us has set its own mode.
+            # After a stop (SIGTSTP) the calling shell has set its own mode.
             with suppress(termios.error):
                 tty.setraw(self.stdin, termios.TCSANOW)
             on_change()

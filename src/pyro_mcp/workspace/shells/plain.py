@@ -1,10 +1,10 @@
-"""Plain rendering: the text that a person would see of a part of a shell's output.
+"""Plain rendering: the visible text of a part of a shell's output.
 
-The same part always renders the same. A part that would take too much work is not drawn: its control sequences are
-removed instead.
+Rendering is deterministic. A part that would take too much work is not drawn: its control sequences are removed
+instead.
 
-A screen is only needed for what precedes the part that is read: its lines are found again, and if the part continues a
-line, the beginning of that line is not repeated unless it was changed.
+The screen is drawn first from the output that precedes the part: if the part continues a line, the beginning of that
+line is not repeated unless it was changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyro_mcp.workspace.shells.sequences import feed, split_unfinished
 if TYPE_CHECKING:
     from pyro_mcp.agent.shells import ShellOutput, ShellSize
 
-# On the primary screen, more of what came before would have scrolled off.
+# On the primary screen, earlier output would have scrolled off.
 _CONTEXT_CHARS = 16 * 1024
 _ALTERNATE = re.compile(r"\x1b\[\?[0-9;]*\b(?:47|1047|1049)[0-9;]*([hl])")
 _CONTROLS = re.compile(
@@ -28,7 +28,7 @@ _CONTROLS = re.compile(
 
 
 def plain_text(output: ShellOutput, context: str, text: str) -> str:
-    """Return what a person would see of `text`, an output's, where `context` is what came before it."""
+    """Return the visible text of `text`, part of an output, where `context` is the output before it."""
     context, begun = split_unfinished(context[beginning(context) :])
     try:
         return _drawn(context, begun, text, output)
@@ -37,7 +37,7 @@ def plain_text(output: ShellOutput, context: str, text: str) -> str:
 
 
 def beginning(context: str) -> int:
-    """Return from where on the context is drawn: where the alternate screen was entered, if it still is there."""
+    """Return the offset in the context to draw from: where a still active alternate screen was entered."""
     entered = -1
     for found in _ALTERNATE.finditer(context):
         if found[1] == "l":
@@ -45,7 +45,7 @@ def beginning(context: str) -> int:
         elif entered < 0:
             entered = found.start()
     if entered >= 0:
-        # Some lines from before it, for what it returns to.
+        # Include some lines before it, for the primary screen that it returns to.
         return max(0, entered - _CONTEXT_CHARS)
     start = max(0, len(context) - _CONTEXT_CHARS)
     return context.find("\n", start) + 1 or start if start else 0
@@ -57,7 +57,7 @@ def _drawn(context: str, begun: str, text: str, output: ShellOutput) -> str:
     feed(screen, context)
     screen.mark()
     before = _Before(screen)
-    # Sizes are counted in bytes of the output; the characters that they fall on are near enough.
+    # Offsets of sizes are bytes of the output; using them for characters is close enough.
     at = 0
     for size in changes:
         end = len(output.data[: size.since - output.start].decode("utf-8", "replace"))
@@ -70,7 +70,7 @@ def _drawn(context: str, begun: str, text: str, output: ShellOutput) -> str:
 
 
 def _sizes_within(output: ShellOutput) -> tuple[ShellSize, list[ShellSize]]:
-    """Return the size that the terminal had at the start of the part, and its changes within it."""
+    """Return the terminal's size at the start of the part, and its changes within it."""
     first = output.sizes[0]
     for size in output.sizes:
         if size.since <= output.start:
@@ -79,7 +79,7 @@ def _sizes_within(output: ShellOutput) -> tuple[ShellSize, list[ShellSize]]:
 
 
 class _Before:
-    """A screen before a part of the output came."""
+    """The state of a screen before a part of the output is drawn."""
 
     def __init__(self, screen: TerminalScreen) -> None:
         self._screen = screen
@@ -90,7 +90,7 @@ class _Before:
         self._begun = self._row[: screen.cursor.x]
 
     def seen_since(self) -> str:
-        """Return the lines that came or changed since."""
+        """Return the lines that were added or changed since."""
         screen = self._screen
         if screen.touched is None:
             return "\n" * max(0, screen.line - self._line) if not screen.is_alternate else ""
@@ -102,7 +102,7 @@ class _Before:
         shown = [
             screen.row(y, at_least=screen.cursor.x if y == screen.cursor.y else 0) for y in range(top, screen.lines)
         ]
-        # Below the cursor only what is not empty.
+        # Below the cursor, only lines that are not empty.
         while shown and not shown[-1][0] and top + len(shown) - 1 > screen.cursor.y:
             shown.pop()
         rows = [*rows, *shown]

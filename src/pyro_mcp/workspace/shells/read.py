@@ -1,6 +1,6 @@
 """Read the output of a shell.
 
-How much is fetched is bounded, and so is the time for which output may keep coming. Reading is not activity.
+The amount fetched is bounded, and so is the wait for output to pause. Reading does not count as activity.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyro_mcp.workspace.secrets.redactor import Redactor
 
 DEFAULT_MAX_CHARS = 65_536
-# Chat hosts give up on a call after a minute.
+# MCP hosts give up on a call after a minute.
 _LONGEST_WAIT_MS = 45_000
 _MAX_CHARACTER_BYTES = 4
 
@@ -30,7 +30,7 @@ class ShellReading:
     """A part of a shell's output, as text."""
 
     shell: UsedShell
-    #: Where it begins: later than was asked for if something has been dropped since.
+    #: Where it begins: later than requested if output has been dropped since.
     cursor: int
     dropped_bytes: int
     part: Part
@@ -47,7 +47,7 @@ class ShellReading:
 
     @property
     def truncated(self) -> bool:
-        """Say whether there is more, or was."""
+        """Return whether output follows, or was dropped before it."""
         return self.dropped_bytes > 0 or self.part.is_cut
 
 
@@ -62,9 +62,9 @@ def read_shell(
     wait_for_idle_ms: int | None = None,
     cancel: CancelToken | None = None,
 ) -> ShellReading:
-    """Read a shell's output from a cursor on: as it came, or, with `plain`, what a person would see of it.
+    """Read a shell's output from a cursor on: raw or, with `plain`, its visible text.
 
-    With `wait_for_idle_ms`, wait until output has paused that long, or the shell exits.
+    With `wait_for_idle_ms`, wait until output has paused for that long, or the shell exits.
 
     Raises:
         PyroError: NOT_FOUND; INVALID for a cursor beyond the output; CANCELLED; as `guest_of`.
@@ -94,5 +94,5 @@ def _bytes_for(max_chars: int) -> int:
 
 
 def _is_last(output: ShellOutput) -> bool:
-    """Say whether nothing can come after it."""
+    """Return whether nothing can follow it."""
     return output.info.state is ShellState.STOPPED and output.stop == output.info.end

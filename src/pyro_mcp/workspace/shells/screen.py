@@ -1,7 +1,7 @@
 """A terminal's screen, drawn from the output of a guest's programs.
 
-It adds to pyte's model: the alternate screen, lines scrolled off the top, lines that were touched, and lines that wrap.
-Colours are ignored. Work is bounded, as a guest may print anything: each sequence has a cost.
+It adds to pyte's model: the alternate screen, lines scrolled off the top, changed lines, and wrapped lines. Colours are
+ignored. Work is bounded, as a guest may print anything: each sequence has a cost.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import pyte.modes as modes
 from pyte.screens import Char, Margins, Screen, StaticDefaultDict, wcwidth
 
-# Much more than what a reading holds costs, unless somebody means ill.
+# Much more than any part of an output costs, unless it is malicious.
 _MAX_WORK = 6_000_000
 _MAX_CELL_CHARS = 8
-# In a row's cells: it goes on in the next row.
+# In a row's cells: it continues in the next row.
 _WRAPPED = -1
 _ALTERNATE_SCREENS = frozenset({47, 1047, 1049})
 _SAVE_CURSOR = 1048
@@ -24,12 +24,12 @@ _STUB = Char("")
 
 
 class TooMuchWorkError(Exception):
-    """Drawing takes more work than it is worth."""
+    """Drawing exceeds the work limit."""
 
 
 @dataclass(slots=True)
 class _Primary:
-    """The screen that lies below the alternate one."""
+    """The primary screen, saved while the alternate one is active."""
 
     cells: dict[int, StaticDefaultDict[int, Char]]
     x: int
@@ -39,13 +39,13 @@ class _Primary:
 
 
 class TerminalScreen(Screen):
-    """A screen that takes text with control sequences, and remembers what scrolled off its top since it was marked."""
+    """A screen that also remembers which lines scrolled off the top since `mark`."""
 
     def __init__(self, columns: int, lines: int) -> None:
-        #: How many lines have scrolled off the top of the primary screen, and the last of them.
+        #: How many lines have scrolled off the top of the primary screen, and the last ones.
         self.gone = 0
         self.scrolled: list[tuple[str, bool]] = []
-        #: The first line, counted from the first ever, that was changed since the mark.
+        #: The first line changed since `mark`, counted from the first line ever.
         self.touched: int | None = None
         self._primary: _Primary | None = None
         self._saved = (0, 0, 0)
@@ -55,16 +55,16 @@ class TerminalScreen(Screen):
 
     @property
     def is_alternate(self) -> bool:
-        """Say whether a program has the alternate screen."""
+        """Return whether the alternate screen is active."""
         return self._primary is not None
 
     @property
     def line(self) -> int:
-        """Return the cursor's line, counted from the first ever."""
+        """Return the cursor's line, counted from the first line ever."""
         return self.gone + self.cursor.y
 
     def mark(self) -> None:
-        """Forget what scrolled off and what was touched: what comes next counts."""
+        """Forget which lines scrolled off and changed so far."""
         self.scrolled.clear()
         self.dirty.clear()
         self.touched = None
@@ -72,14 +72,14 @@ class TerminalScreen(Screen):
             self._primary.touched = None
 
     def settle(self) -> None:
-        """Take note of what was touched."""
+        """Record which lines were changed."""
         if self.dirty:
             first = self.gone + min(self.dirty)
             self.touched = first if self.touched is None else min(self.touched, first)
             self.dirty.clear()
 
     def row(self, y: int, *, at_least: int = 0) -> tuple[str, bool]:
-        """Return the text of a row, and whether it goes on in the next; blanks at its end count up to `at_least`."""
+        """Return a row's text, and whether it continues in the next; trailing blanks are kept up to `at_least`."""
         cells: dict[int, Char] = self.buffer.get(y) or {}
         goes_on = _WRAPPED in cells
         last = max((x for x in cells if x < self.columns), default=-1)
@@ -87,25 +87,25 @@ class TerminalScreen(Screen):
         if goes_on:
             return text, True
         kept = len(text.rstrip(" "))
-        # The cursor stands after what was typed last, which may be a blank.
+        # The cursor is after the last typed character, which may be a blank.
         return text[: max(kept, min(at_least, len(text)))], False
 
     def charge(self, work: int) -> None:
         """Count work.
 
         Raises:
-            TooMuchWorkError: if there was too much of it. The screen is of no use then.
+            TooMuchWorkError: if the limit is exceeded. The screen is unusable then.
         """
         self._work += work
         if self._work > _MAX_WORK:
             raise TooMuchWorkError
 
     def choose_charset(self, *, is_graphic: bool) -> None:
-        """Take letters as they are, or as the parts of frames."""
+        """Select the ASCII or the line-drawing character set."""
         self.g0_charset = self.g1_charset if is_graphic else _PLAIN
 
     def soft_reset(self) -> None:
-        """Let go of margins and modes."""
+        """Reset margins and modes."""
         self.margins = None
         self.reset_mode(modes.IRM)
         self.charset = 0
@@ -114,7 +114,7 @@ class TerminalScreen(Screen):
     # Drawing.
 
     def draw(self, data: str) -> None:
-        """Draw characters without any control character among them."""
+        """Draw text that contains no control characters."""
         self._work += len(data)
         if self.charset or self.g0_charset is not _PLAIN:
             data = data.translate(self.g1_charset if self.charset else self.g0_charset)
@@ -137,7 +137,7 @@ class TerminalScreen(Screen):
             self.cursor.x = x + len(piece)
             at += len(piece)
             if at < len(data) and modes.DECAWM not in self.mode:
-                # Everything else lands on the last column.
+                # Further characters overwrite the last column.
                 at = max(at, len(data) - 1)
 
     def _draw_char(self, char: str) -> None:
@@ -175,12 +175,12 @@ class TerminalScreen(Screen):
             self.cursor.x = max(0, self.columns - width)
 
     def tab(self) -> None:
-        """Move to the next stop."""
+        """Move to the next tab stop."""
         self._work += len(self.tabstops)
         self.cursor.x = min((stop for stop in self.tabstops if stop > self.cursor.x), default=self.columns - 1)
 
     def repeat(self, count: int) -> None:
-        """Draw the last character again, so many times."""
+        """Repeat the last character `count` times."""
         if self._last_char:
             self.draw(self._last_char * min(count, self.columns * self.lines))
 
@@ -231,7 +231,7 @@ class TerminalScreen(Screen):
             self.cursor.y = max(self.cursor.y - 1, 0)
 
     def scroll(self, count: int) -> None:
-        """Scroll up by so many lines; down by a negative number."""
+        """Scroll up by `count` lines, or down if it is negative."""
         top, bottom = self.margins or Margins(0, self.lines - 1)
         for _ in range(min(abs(count), self.lines)):
             if count > 0:
@@ -239,10 +239,10 @@ class TerminalScreen(Screen):
             else:
                 self._scroll_down(top, bottom)
 
-    # Erasing: what was never written needs no cell.
+    # Erasing: cells never written are not stored.
 
     def erase_in_line(self, how: int = 0, private: bool = False) -> None:  # noqa: ARG002 - as pyte has it
-        """Erase the cursor's row: from the cursor on, up to it, or whole."""
+        """Erase the cursor's row: from the cursor on, up to it, or all of it."""
         self._work += self.columns
         self.dirty.add(self.cursor.y)
         cells = self.buffer[self.cursor.y]
@@ -267,14 +267,14 @@ class TerminalScreen(Screen):
             self.erase_in_line(how)
 
     def erase_characters(self, count: int | None = None) -> None:
-        """Erase so many characters from the cursor on."""
+        """Erase `count` characters from the cursor on."""
         self._work += self.columns
         self.dirty.add(self.cursor.y)
         cells = self.buffer[self.cursor.y]
         for x in range(self.cursor.x, min(self.cursor.x + (count or 1), self.columns)):
             cells.pop(x, None)
 
-    # Modes, sizes, and what a terminal remembers.
+    # Modes, sizes and saved state.
 
     def reset(self) -> None:
         """Start again on the primary screen."""
@@ -285,17 +285,17 @@ class TerminalScreen(Screen):
         self._work += self.lines
 
     def save_cursor(self) -> None:
-        """Remember where the cursor is; there is one such place."""
+        """Save the cursor's position; only one is kept."""
         self._saved = (self.cursor.x, self.cursor.y, self.charset)
 
     def restore_cursor(self) -> None:
-        """Go back to it."""
+        """Restore the saved position."""
         self.cursor.x, self.cursor.y, self.charset = self._saved
         self.ensure_hbounds()
         self.ensure_vbounds()
 
     def resize(self, lines: int | None = None, columns: int | None = None) -> None:
-        """Change the size; what has no room at the bottom any more pushes lines off the top."""
+        """Change the size; if there are fewer rows, lines are pushed off the top."""
         lines, columns = lines or self.lines, columns or self.columns
         self._work += self.lines + columns
         self.margins = None
@@ -313,17 +313,17 @@ class TerminalScreen(Screen):
         self.tabstops = set(range(8, columns, 8))
 
     def set_private(self, numbers: list[int], *, on: bool) -> None:
-        """Set or reset modes of DEC's."""
+        """Set or reset DEC private modes."""
         for number in numbers:
             if number in _ALTERNATE_SCREENS:
                 (self.enter_alternate if on else self.leave_alternate)()
             elif number == _SAVE_CURSOR:
                 (self.save_cursor if on else self.restore_cursor)()
-            elif number in _HEEDED_MODES:
+            elif number in _SUPPORTED_MODES:
                 (self.set_mode if on else self.reset_mode)(number, private=True)
 
     def enter_alternate(self) -> None:
-        """Give a program a screen of its own."""
+        """Switch to the alternate screen."""
         if self._primary is not None:
             return
         self.settle()
@@ -333,7 +333,7 @@ class TerminalScreen(Screen):
         self.margins = None
 
     def leave_alternate(self) -> None:
-        """Go back to the primary screen, as it was."""
+        """Return to the primary screen, unchanged."""
         primary, self._primary = self._primary, None
         if primary is None:
             return
@@ -347,5 +347,5 @@ class TerminalScreen(Screen):
 
 
 _PLAIN = Screen(1, 1).g0_charset
-# Moving within margins (6) and wrapping (7); the others are about keys, mice and looks.
-_HEEDED_MODES = frozenset({6, 7})
+# Origin mode (6) and wrapping (7); the others affect keys, the mouse and appearance.
+_SUPPORTED_MODES = frozenset({6, 7})

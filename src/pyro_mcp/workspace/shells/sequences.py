@@ -19,7 +19,7 @@ _MAX_PARAMETERS = 16
 _TOKEN = re.compile(
     r"(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
     r"|\x1b\[(?P<private>[<=>?]?)(?P<parameters>[0-9;:]*)(?P<between>[ -/]*)(?P<final>[@-~])"
-    # Titles, clipboards, links; and what is meant for the terminal's own programs.
+    # Titles, clipboard, links; then sequences that program the terminal.
     r"|\x1b\][^\x07\x18\x1a\x1b]*(?:\x07|\x18|\x1a|\x1b\\|(?=\x1b|\Z))"
     r"|\x1b[PX^_][^\x18\x1a\x1b]*(?:\x18|\x1a|\x1b\\|(?=\x1b|\Z))"
     r"|\x1b(?P<escape>[ -/]*[0-~])"
@@ -30,10 +30,10 @@ _UNFINISHED_STRING = re.compile(r"\x1b[\]PX^_][^\x07\x18\x1a\x1b]*\x1b?")
 
 
 def split_unfinished(text: str) -> tuple[str, str]:
-    """Return a text without the beginning of a sequence at its end, and that beginning."""
+    """Split an incomplete sequence off the end of a text."""
     at = text.rfind("\x1b")
     if at == len(text) - 1 and at > 0:
-        # It may be the first half of what ends a string that began before.
+        # It may be the first half of the terminator of a string that began before.
         before = text.rfind("\x1b", 0, at)
         at = before if before >= 0 and _UNFINISHED_STRING.fullmatch(text, before) else at
     if at >= 0 and (_UNFINISHED.fullmatch(text, at) or _UNFINISHED_STRING.fullmatch(text, at)):
@@ -45,7 +45,7 @@ def feed(screen: TerminalScreen, text: str) -> None:
     """Draw a text with control sequences.
 
     Raises:
-        TooMuchWorkError: if that takes too long. The screen is of no use then.
+        TooMuchWorkError: if it takes too much work. The screen is unusable then.
     """
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup
@@ -116,7 +116,7 @@ def _counted(action: Callable[[TerminalScreen, int], None]) -> Callable[[Termina
 
 
 def _costly(action: Callable[[TerminalScreen, int], None]) -> Callable[[TerminalScreen, list[int]], None]:
-    """Make an action pay for what it moves: rows, or the cells of a row."""
+    """Charge an action for the rows, or the cells of a row, that it moves."""
 
     def act(screen: TerminalScreen, numbers: list[int]) -> None:
         screen.charge(screen.lines + screen.columns)

@@ -1,6 +1,6 @@
-"""Shells of a workspace's guest: opening, listing, typing into, signalling and closing them.
+"""Open, list, type into, signal and close the shells of a workspace's guest.
 
-The host keeps no record of shells: the guest has them, and they end with it. Only opening one starts a workspace.
+The host keeps no record of shells: they exist in the guest and end with it. Only opening one starts a workspace.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pyro_mcp.workspace.guest import GuestUse, guest_of
 from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.machines.command import GuestCommand, check_variables
 
-#: In these no guest runs, and so no shell.
+#: In these states there is no guest, and so no shell.
 WITHOUT_SHELLS = {WorkspaceState.STOPPED, WorkspaceState.FAILED}
 
 
@@ -35,7 +35,7 @@ class ShellsUse:
 
     @property
     def workspace(self) -> Workspace:
-        """Return whose guest it is."""
+        """Return the workspace of the guest."""
         return self.guest.workspace
 
     def used(self, info: ShellInfo) -> UsedShell:
@@ -52,14 +52,14 @@ def shells_of(
     """Yield the shells of a workspace. With `activity`, the use renews its time to live.
 
     Raises:
-        PyroError: NOT_FOUND, also if the workspace does not run and is not to be started; as `guest_of`.
+        PyroError: NOT_FOUND, also if the workspace is not running and `starts` is false; as `guest_of`.
     """
     workspace = find_workspace(engine, handle)
     if not starts and workspace.state in WITHOUT_SHELLS:
         raise PyroError(
             ErrorCode.NOT_FOUND,
             f"the workspace {workspace.title} is {workspace.state.value}, and its shells are gone",
-            hint="Open one: that starts the workspace.",
+            hint="Open a new one, which starts the workspace.",
             details={"workspace_id": workspace.id},
         )
     with guest_of(engine, workspace.id, activity=activity) as guest, guest.session() as session:
@@ -67,16 +67,15 @@ def shells_of(
 
 
 DEFAULT_COLS, DEFAULT_ROWS = 120, 30
-# On the host itself, the shell's home is the workspace: a history would be one of its files.
+# On the host itself, the shell's home is the workspace: a history file would become part of it.
 _ON_HOST = {"HISTFILE": ""}
 
 
 @dataclass(frozen=True, slots=True)
 class ShellSpec:
-    """The specification of a shell, root's without a `user`. The values of `env` are recorded nowhere.
+    """The specification of a shell, by default root's. The values of `env` are not recorded.
 
-    `secret_env` has the variables that are to hold secrets, by the secret's name. With a `command`, that is run in
-    place of a shell.
+    `secret_env` maps each secret's name to the variable that holds it. A `command` is run instead of a shell.
     """
 
     cwd: str = WORKSPACE
@@ -88,7 +87,7 @@ class ShellSpec:
     command: GuestCommand | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no guest could run.
+        """Check that a guest could run it.
 
         Raises:
             PyroError: INVALID.
@@ -98,7 +97,7 @@ class ShellSpec:
 
 @dataclass(frozen=True, slots=True)
 class UsedShell:
-    """A shell as it was after a call."""
+    """The state of a shell after a call."""
 
     workspace_id: str
     info: ShellInfo
@@ -107,17 +106,17 @@ class UsedShell:
 
 
 def open_shell(engine: Engine, handle: str, spec: ShellSpec) -> UsedShell:
-    """Open a shell, in a workspace that is started for it if necessary.
+    """Open a shell, starting the workspace if necessary.
 
     Raises:
-        PyroError: NOT_FOUND if the directory is not there; CONFLICT if there are too many; as `guest_of`.
+        PyroError: NOT_FOUND if the directory does not exist; CONFLICT if there are too many shells; as `guest_of`.
     """
     with shells_of(engine, handle, activity=True, starts=True) as use:
         return open_in(engine, use, spec)
 
 
 def open_in(engine: Engine, use: ShellsUse, spec: ShellSpec) -> UsedShell:
-    """Open a shell in a guest that is being used."""
+    """Open a shell in a guest in use."""
     variables = dict(use.guest.vm.variables)
     if use.workspace.is_host_compat:
         variables |= _ON_HOST
@@ -157,11 +156,11 @@ MAX_INPUT_BYTES = 256 * 1024
 
 
 def write_shell(engine: Engine, handle: str, shell_id: str, text: str, *, enter: bool = False) -> UsedShell:
-    """Type a text, press Enter after it if `enter`, and return the shell as it was before.
+    """Type a text, followed by Enter if `enter`, and return the shell's state before it.
 
     Raises:
-        PyroError: INVALID for a text that is too long or none; NOT_FOUND; CONFLICT if the shell has exited, or
-            reads nothing; as `guest_of`.
+        PyroError: INVALID for a text that is too long or not valid Unicode; NOT_FOUND; CONFLICT if the shell has
+            exited, or does not read its input; as `guest_of`.
     """
     try:
         size = len(text.encode())
@@ -182,7 +181,7 @@ def write_shell(engine: Engine, handle: str, shell_id: str, text: str, *, enter:
 
 
 def signal_shell(engine: Engine, handle: str, shell_id: str, number: ShellSignal) -> UsedShell:
-    """Signal the group of processes in the foreground, and return the shell as it was then.
+    """Signal the foreground process group, and return the shell's state at that time.
 
     Raises:
         PyroError: NOT_FOUND; CONFLICT if the shell has exited; as `guest_of`.
@@ -192,7 +191,7 @@ def signal_shell(engine: Engine, handle: str, shell_id: str, number: ShellSignal
 
 
 def close_shell(engine: Engine, handle: str, shell_id: str) -> UsedShell:
-    """End a shell with all that it started, and return how the shell ended.
+    """End a shell with everything it started, and return its final state.
 
     Raises:
         PyroError: NOT_FOUND; as `guest_of`.

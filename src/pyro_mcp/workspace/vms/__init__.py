@@ -1,1 +1,1 @@
-"""One-shot VMs: one verb a module, each VM deleted after its one command."""
+"""One-shot VMs, each deleted after its one command: a module per verb."""

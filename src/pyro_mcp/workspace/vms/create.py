@@ -1,4 +1,4 @@
-"""Creating a VM: a record, after checking that everything it needs is there.
+"""Create a VM: record it, after checking that everything it needs is available.
 
 It has no disk and no process yet. A missing environment is pulled.
 """
@@ -25,7 +25,7 @@ from pyro_mcp.workspace.machines.selection import Demands, choose
 
 @dataclass(frozen=True, slots=True)
 class VmSpec:
-    """A VM that is wanted. `ttl_s` is in seconds, from the moment of its creation."""
+    """A request to create a VM. `ttl_s` is in seconds since its creation."""
 
     environment: str
     shape: Shape = field(default_factory=Shape)
@@ -35,7 +35,7 @@ class VmSpec:
     require_kvm: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is out of bounds.
+        """Check the bounds.
 
         Raises:
             PyroError: INVALID.
@@ -47,7 +47,7 @@ def create_vm(engine: Engine, spec: VmSpec) -> Vm:
     """Record a new VM and return it.
 
     Raises:
-        PyroError: NOT_FOUND for an unknown environment; what keeps this host from running it; NO_SPACE.
+        PyroError: NOT_FOUND for an unknown environment; the reason why this host can't run it; NO_SPACE.
     """
     engine.reconcile()
     engine.progress.phase("create", f"environment={spec.environment}")
@@ -58,7 +58,7 @@ def create_vm(engine: Engine, spec: VmSpec) -> Vm:
 
 
 def planned(engine: Engine, spec: VmSpec) -> tuple[Vm, Selection, Images | None]:
-    """Return the record of the VM that is wanted, what will run it, and from what (None: on the host itself).
+    """Return the record of a requested VM, its driver, and its images (None: it runs on the host itself).
 
     Raises:
         PyroError: as `create_vm`.

@@ -1,6 +1,6 @@
-"""Deleting a VM, whatever it is doing, and those whose time is up.
+"""Delete a VM in any state, and those whose time is up.
 
-A deletion can be repeated after it was cut off, and two at once both succeed. Waiting for a VM that another process is
+An interrupted deletion can be repeated, and concurrent deletions all succeed. The wait for a VM that another process is
 working on is bounded.
 """
 
@@ -12,7 +12,7 @@ from pyro_mcp.workspace.vms.status import get_vm
 
 
 def delete_vm(engine: Engine, vm_id: str) -> None:
-    """Delete a VM. When another process deletes it at the same time, both succeed.
+    """Delete a VM. If another process deletes it at the same time, both succeed.
 
     Raises:
         PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if a process of it survives SIGKILL.
@@ -24,7 +24,7 @@ def delete_vm(engine: Engine, vm_id: str) -> None:
 
 
 def reap_expired(engine: Engine) -> list[str]:
-    """Clear away the VMs whose time is up, and return their ids.
+    """Delete the VMs whose time is up, and return their ids.
 
     Raises:
         PyroError: the store can't be used.

@@ -1,6 +1,6 @@
-"""Running the one command of a one-shot VM: in a VM of its own, the fastest path, or in one that was started before.
+"""Run the one command of a one-shot VM: in a fresh VM, which is fastest, or in one already started.
 
-The VM is deleted afterwards, however the command and this call end. A run writes no more than three small transactions.
+The VM is deleted afterwards, however the command and this call end. A run writes at most three small transactions.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def run_in_vm(engine: Engine, spec: VmSpec, command: GuestCommand, streams: Comm
     """Run a command in a fresh VM and delete the VM.
 
     Raises:
-        PyroError: NOT_FOUND for an unknown environment; what keeps this host from running it; NO_SPACE; what keeps
-            the command from running or its result from coming. The VM is gone then too.
+        PyroError: NOT_FOUND for an unknown environment; the reason why this host can't run it; NO_SPACE; the reason why
+            the command can't run or has no result. The VM is deleted then too.
     """
     streams = streams or CommandStreams()
     engine.reconcile()
@@ -66,8 +66,8 @@ def exec_vm(engine: Engine, vm_id: str, command: GuestCommand, streams: CommandS
     """Run a command in a started VM, then delete the VM.
 
     Raises:
-        PyroError: NOT_FOUND; CONFLICT if it does not run, BUSY if it runs a command already: it is left as it is then.
-            Whatever keeps the command from running or its result from coming: it is deleted then.
+        PyroError: NOT_FOUND; CONFLICT if it is not running, BUSY if it already runs a command: both leave it unchanged.
+            The reason why the command can't run or has no result: it is deleted then.
     """
     engine.reconcile()
     with ExitStack() as stack:
@@ -104,7 +104,7 @@ def _claimed(now: Vm) -> Vm:
     if now.owner is not None and is_alive(now.owner):
         raise PyroError(
             ErrorCode.BUSY,
-            f"{now.id} runs its command already",
+            f"{now.id} already runs its command",
             hint="A one-shot VM runs one command. Create another one.",
             details={"vm_id": now.id},
         )

@@ -1,6 +1,6 @@
 """Start a VM that was created or stopped.
 
-A start that fails restores the state before. A VM that another process works on is refused.
+A start that fails restores the previous state. A VM that another process works on is an error.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 
 def start_vm(engine: Engine, vm_id: str) -> Vm:
-    """Start a VM and return it. One that runs already is left as it is.
+    """Start a VM and return it. A running one is left unchanged.
 
     Raises:
-        PyroError: NOT_FOUND; BUSY if another process works on it; whatever keeps it from starting.
+        PyroError: NOT_FOUND; BUSY if another process works on it; any reason why it can't start.
     """
     engine.reconcile()
     vm = get_vm(engine, vm_id)
@@ -64,7 +64,7 @@ def start_vm(engine: Engine, vm_id: str) -> Vm:
         except BaseException as error:
             undo_start(engine.store, engine.paths, vm, error.message if isinstance(error, PyroError) else "")
             raise
-        # The process that waited for the end of the lease to remove the disk: the new machine has one of its own.
+        # The process that waits for the lease to expire to remove the disk: the new machine has its own.
         if left_behind[0]:
             process.kill(*left_behind, tree=True)
         return vm

@@ -1,6 +1,6 @@
 """The records of one-shot VMs: status, list and network.
 
-The verbs of VMs refuse a VM that a workspace runs in.
+The verbs of VMs reject a VM that belongs to a workspace.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ def get_vm(engine: Engine, vm_id: str) -> Vm:
     """Return a VM's record.
 
     Raises:
-        PyroError: INVALID if `vm_id` is no VM's id; NOT_FOUND; CONFLICT if it is a workspace's.
+        PyroError: INVALID if `vm_id` is not a VM id; NOT_FOUND; CONFLICT if the VM belongs to a workspace.
     """
     return require_one_shot(engine.store.vms.get(parse_vm_id(vm_id)))
 
 
 def require_one_shot(vm: Vm) -> Vm:
-    """Return the VM if no workspace runs in it.
+    """Return the VM if it does not belong to a workspace.
 
     Raises:
         PyroError: CONFLICT.
@@ -34,17 +34,17 @@ def require_one_shot(vm: Vm) -> Vm:
         raise PyroError(
             ErrorCode.CONFLICT,
             f"{vm.id} runs the workspace {vm.workspace_id}",
-            hint="`pyro workspace list` lists the workspaces: use their own operations.",
+            hint="Use the workspace's own operations; `pyro workspace list` lists the workspaces.",
             details={"vm_id": vm.id, "workspace_id": vm.workspace_id},
         )
     return vm
 
 
 def status_vm(engine: Engine, vm_id: str) -> Vm:
-    """Return a VM as it is now.
+    """Return a VM's current state.
 
     Raises:
-        PyroError: NOT_FOUND, which a VM whose time was up is too.
+        PyroError: NOT_FOUND, also for a VM whose time is up.
     """
     engine.use_reserve()
     engine.reconcile()
@@ -52,7 +52,7 @@ def status_vm(engine: Engine, vm_id: str) -> Vm:
 
 
 def list_vms(engine: Engine) -> list[Vm]:
-    """Return all VMs, oldest first. Those of runs that are under way are among them, those of workspaces are not.
+    """Return all VMs, oldest first, including those of runs in progress but not those of workspaces.
 
     Raises:
         PyroError: the store can't be used.
@@ -65,7 +65,7 @@ def list_vms(engine: Engine) -> list[Vm]:
 
 @dataclass(frozen=True, slots=True)
 class NetworkInfo:
-    """A VM's network. `network` is the guest's configuration (see `GuestNetwork.to_json`), None while it has none."""
+    """A VM's network. `network` is the guest's configuration (see `GuestNetwork.to_json`), or None."""
 
     vm_id: str
     network_policy: NetworkPolicy

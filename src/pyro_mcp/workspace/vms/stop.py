@@ -1,4 +1,4 @@
-"""Stop a VM: its guest powers off, its disk stays until its time is up. No VM is left half stopped."""
+"""Stop a VM: its guest powers off, and its disk is kept until its time is up. No VM is left half stopped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RUNNING = {VmState.STARTED, VmState.STOPPING}
 
 
 def stop_vm(engine: Engine, vm_id: str) -> Vm:
-    """Stop a VM and return it. One that does not run is left as it is. A command that runs in it is lost.
+    """Stop a VM and return it. One that is not running is left unchanged. A running command is lost.
 
     Raises:
         PyroError: NOT_FOUND; BUSY if another process works on it; TIMEOUT if its VMM survives SIGKILL.
@@ -47,6 +47,6 @@ def stop_vm(engine: Engine, vm_id: str) -> Vm:
         fault_point("stop.ended")
         stopped = replace(vm, state=VmState.STOPPED, stop_reason=StopReason.USER, owner=None, network=None)
         with suppress(PyroError):
-            # Only of use if the database is lost, and a full disk must not keep a VM from being stopped.
+            # Only needed if the database is lost, and a full disk must not prevent a stop.
             write_copy(files, stopped)
         return engine.store.vms.update(vm_id, lambda _: stopped)

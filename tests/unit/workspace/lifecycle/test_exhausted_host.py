@@ -137,7 +137,7 @@ def test_without_inodes_everything_that_runs_can_be_used_stopped_and_deleted(tmp
             assert "error" not in caller.run(*words), words
         _take_inodes(place)
         error = caller.run("workspace", "start", "a")["error"]
-        assert (error["code"], "no inode free" in error["message"]) == ("no_space", True)
+        assert (error["code"], "no free inodes" in error["message"]) == ("no_space", True)
         for path in place.glob("filler-*"):
             path.unlink()
         assert "error" not in caller.run("workspace", "start", "a")

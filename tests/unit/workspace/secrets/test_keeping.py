@@ -65,14 +65,14 @@ def test_a_workspace_whose_secrets_are_gone_or_damaged_runs_nothing(
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(PyroError, match=r"secrets of the workspace .* are gone or damaged") as caught:
+    with pytest.raises(PyroError, match=r"secrets of the workspace .* are missing or damaged") as caught:
         run(yard, workspace, "true")
     assert caught.value.code is ErrorCode.CORRUPT
 
 
 def test_a_file_with_other_secrets_than_the_record_has_is_not_taken(yard: HostFixture, workspace: Workspace) -> None:
     keep_secrets(yard.disks(workspace), SECRETS[:1])
-    with pytest.raises(PyroError, match="gone or damaged"):
+    with pytest.raises(PyroError, match="missing or damaged"):
         redactor_for(yard.engine.paths, workspace)
 
 
@@ -102,9 +102,9 @@ def test_an_error_that_quotes_a_value_is_redacted_everywhere(yard: HostFixture, 
     ("wanted", "code", "message"),
     [
         ({"NOPE": "A"}, ErrorCode.NOT_FOUND, "no secret 'NOPE'"),
-        ({"TOKEN": ""}, ErrorCode.INVALID, "can't be in a variable of that name"),
-        ({"TOKEN": "A=B"}, ErrorCode.INVALID, "can't be in a variable of that name"),
-        ({"ZERO": "A"}, ErrorCode.INVALID, "holds a NUL"),
+        ({"TOKEN": ""}, ErrorCode.INVALID, "can't be in a variable with that name"),
+        ({"TOKEN": "A=B"}, ErrorCode.INVALID, "can't be in a variable with that name"),
+        ({"ZERO": "A"}, ErrorCode.INVALID, "contains a NUL"),
     ],
 )
 def test_what_can_be_no_variable_is_refused_before_anything_runs(
@@ -118,7 +118,7 @@ def test_what_can_be_no_variable_is_refused_before_anything_runs(
 
 def test_two_secrets_need_two_variables(yard: HostFixture, workspace: Workspace) -> None:
     keep_secrets(yard.disks(workspace), [SECRETS[0], Secret("ZERO", SecretKind.FILE, "no zero")])
-    with pytest.raises(PyroError, match="two secrets are to be in the variable A"):
+    with pytest.raises(PyroError, match="two secrets are assigned to the variable A"):
         secret_variables(workspace, secrets_of(yard.paths, workspace), {"TOKEN": "A", "ZERO": "A"})
 
 

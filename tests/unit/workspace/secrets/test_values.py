@@ -66,7 +66,7 @@ def test_there_may_be_so_many_and_each_name_once() -> None:
     assert check_secrets(many) == tuple(many)
     with pytest.raises(PyroError, match="65 secrets are too many"):
         check_secrets([*many, literal("B")])
-    with pytest.raises(PyroError, match="two secrets of the name A1"):
+    with pytest.raises(PyroError, match="two secrets with the name A1"):
         check_secrets([*many[:3], literal("A1", "another value")])
 
 

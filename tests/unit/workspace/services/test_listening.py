@@ -45,7 +45,7 @@ def test_a_port_of_zero_becomes_one_that_was_free() -> None:
 def test_a_port_that_somebody_has_is_refused_and_the_others_are_given_back() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mine, ExitStack() as stack:
         wanted = [PublishedPort(0, 80), PublishedPort(mine.getsockname()[1], 81)]
-        with pytest.raises(PyroError, match="is taken") as refusal:
+        with pytest.raises(PyroError, match="is in use") as refusal:
             listen(wanted, stack)
     assert refusal.value.code is ErrorCode.CONFLICT
     assert "--publish 81" in refusal.value.hint

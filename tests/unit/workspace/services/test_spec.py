@@ -143,7 +143,7 @@ def test_a_check_becomes_what_the_agent_takes() -> None:
     assert spec(ReadinessKind.FILE, "/run/up").ready() == ReadyFile("/run/up")
     assert spec(ReadinessKind.COMMAND, "true").ready() == ReadyCommand("true")
     assert spec(ReadinessKind.COMMAND, "true").argv == ("/bin/sh", "-c", "sleep 1")
-    with pytest.raises(PyroError, match="says nothing"):
+    with pytest.raises(PyroError, match="readiness check is empty"):
         spec(ReadinessKind.COMMAND, "").ready()
 
 
@@ -154,7 +154,7 @@ def test_a_name_that_would_not_do_as_a_file_is_refused(name: str) -> None:
 
 
 def test_one_port_of_the_host_leads_to_one_of_the_guest() -> None:
-    with pytest.raises(PyroError, match="can't lead to two"):
+    with pytest.raises(PyroError, match="can't forward to two"):
         ServiceSpec("web", "true", ports=(PublishedPort(1, 2), PublishedPort(1, 3)))
     assert ServiceSpec("web", "true", ports=(PublishedPort(0, 2), PublishedPort(0, 3))).ports
     with pytest.raises(PyroError, match="are too many"):

@@ -63,7 +63,7 @@ def test_a_vm_started_by_one_process_runs_the_command_of_another(yard: HostFixtu
 def test_a_second_command_beside_the_first_is_refused_and_harms_nothing(yard: HostFixture, others: Verbs) -> None:
     vm = yard.started()
     running = begun(others.start("exec", vm.id, SLEEP))
-    with pytest.raises(PyroError, match="runs its command already") as caught:
+    with pytest.raises(PyroError, match="already runs its command") as caught:
         yard.exec(vm)
     assert caught.value.code is ErrorCode.BUSY
     running.interrupt()
@@ -227,7 +227,7 @@ def test_a_command_past_its_timeout_is_a_result(yard: HostFixture) -> None:
 
 
 def test_a_vm_whose_time_is_up_in_a_command_says_so(yard: HostFixture) -> None:
-    with pytest.raises(PyroError, match="was up while the command ran: it was to live for 2 seconds") as caught:
+    with pytest.raises(PyroError, match="2 seconds, ran out while the command ran") as caught:
         run_in_vm(yard.engine, yard.spec(ttl_s=2), GuestCommand(SLEEP))
     assert caught.value.code is ErrorCode.TIMEOUT
     assert yard.remains() == []

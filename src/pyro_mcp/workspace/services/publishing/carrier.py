@@ -1,7 +1,7 @@
 """The process that forwards the published ports of one service.
 
-It waits for a line on stdin before it begins, so it ends if its parent died, and it ends with the service or the guest.
-It knows a lane, a service's name and the listening sockets that it inherited, nothing else.
+It waits for a line on stdin before it begins, so it ends if its parent dies, and it ends with the service or the guest.
+It has access only to a lane, a service's name and the listening sockets that it inherited.
 
     carrier.main([RUNTIME_DIR, VM_ID, SERVICE, RUN, FD:GUEST_PORT,…])
 
@@ -28,7 +28,7 @@ _TIMEOUT_S = 10.0
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Carry connections until there is nothing more to carry."""
+    """Forward connections until the service or the guest ends."""
     runtime_dir, _, service, run, pairs = arguments
     if not sys.stdin.buffer.readline():
         return
@@ -44,12 +44,12 @@ def main(arguments: Sequence[str]) -> None:
     except PyroError as error:
         _say(error.message)
     except OSError as error:
-        # The lane broke: the guest has ended.
+        # The lane is broken: the guest has ended.
         _say(str(error))
 
 
 def _say(line: str) -> None:
-    """Say it to who started this, if it still listens, and nothing more after that."""
+    """Print the only line of output, for the parent if it still listens."""
     try:
         os.write(1, line.replace("\n", " ").encode() + b"\n")
     except OSError:

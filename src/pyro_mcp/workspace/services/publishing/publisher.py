@@ -1,7 +1,7 @@
 """Start the process that forwards a service's published ports.
 
-It exists before the service does and begins when told to. If its parent dies before the service's record names it, it
-ends too. Ports are those of 127.0.0.1: no other address, and none that is taken.
+It exists before the service does and begins on command. If its parent dies before the service's record names it, it
+ends too. Ports are published on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_LINE_BYTES = 4096
 
 
 class Publisher:
-    """The process, waiting for the command to begin."""
+    """The process, waiting for `begin`."""
 
     def __init__(self, child: Child, ports: tuple[PublishedPort, ...]) -> None:
         self._child = child
@@ -36,14 +36,14 @@ class Publisher:
 
     @property
     def owner(self) -> Owner:
-        """Return what tells the process apart, for the service's record."""
+        """Return the identity of the process, for the service's record."""
         return Owner(self._child.pid, self._child.start_time, process.boot_id())
 
     def begin(self) -> None:
-        """Have it take connections, and wait until it does.
+        """Start accepting connections, and wait until it does.
 
         Raises:
-            PyroError: UNAVAILABLE, saying what keeps it from that; TIMEOUT.
+            PyroError: UNAVAILABLE, with the reason; TIMEOUT.
         """
         stdin, stdout = self._child.stdin, self._child.stdout
         assert stdin is not None and stdout is not None  # noqa: S101, PT018 - it was started with pipes
@@ -51,7 +51,7 @@ class Publisher:
             os.write(stdin, b"begin\n")
         except BrokenPipeError:
             raise _refused("its helper process has ended") from None
-        deadline = Deadline(_START_TIMEOUT_S, "the published ports to take connections")
+        deadline = Deadline(_START_TIMEOUT_S, "the published ports to accept connections")
         line = b""
         while not line.endswith(b"\n") and len(line) < _MAX_LINE_BYTES:
             poller = select.poll()
@@ -72,17 +72,17 @@ class Publisher:
 def publisher(
     runtime_dir: str, vm_id: str, service: str, run: str, ports: Sequence[PublishedPort]
 ) -> Generator[Publisher]:
-    """Take the ports of this host, and start the process that will carry them; a block that fails ends it.
+    """Listen on the ports of this host, and start the process that will forward them; a failing block ends it.
 
     Raises:
-        PyroError: CONFLICT if a port is taken; PERMISSION, UNAVAILABLE, MISSING_PROGRAM.
+        PyroError: CONFLICT if a port is in use; PERMISSION, UNAVAILABLE, MISSING_PROGRAM.
     """
     with ExitStack() as stack:
         listeners = listen(ports, stack)
         pairs = ",".join(f"{listener.fileno()}:{port.guest}" for listener, port in listeners)
         child = process.start(
             own_python(_CARRY, runtime_dir, vm_id, service, run, pairs),
-            # Nothing of the caller's environment: it may hold secrets, and the process outlives the caller.
+            # Without the caller's environment: it may hold secrets, and the process outlives the caller.
             env={"PATH": os.pathsep.join(programs.search_path())},
             cwd="/",
             stdin=process.PIPE,
@@ -108,17 +108,17 @@ _BACKLOG = 128
 
 
 def listen(ports: Sequence[PublishedPort], stack: ExitStack) -> list[tuple[socket.socket, PublishedPort]]:
-    """Take the ports, which the stack gives back; a host port of 0 becomes one that was free.
+    """Listen on the ports until the stack is closed; a host port of 0 is replaced by a free one.
 
     Raises:
-        PyroError: CONFLICT if somebody has one; PERMISSION, UNAVAILABLE.
+        PyroError: CONFLICT if a port is in use; PERMISSION, UNAVAILABLE.
     """
     return [_listen(port, stack) for port in ports]
 
 
 def _listen(port: PublishedPort, stack: ExitStack) -> tuple[socket.socket, PublishedPort]:
     listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-    # A port is free again as soon as nobody listens, whatever is left of its last connections.
+    # A port is free as soon as nothing listens on it, even with old connections in TIME_WAIT.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port.host))
@@ -133,15 +133,15 @@ def _taken(port: PublishedPort, error: OSError) -> PyroError:
     if error.errno == errno.EADDRINUSE:
         return PyroError(
             ErrorCode.CONFLICT,
-            f"the port {port.host} of {HOST} is taken by another program",
-            hint=f"Publish another one, or `--publish {port.guest}` alone for one that is free.",
+            f"the port {port.host} of {HOST} is in use by another program",
+            hint=f"Publish another port, or use `--publish {port.guest}` for any free one.",
             details=details,
         )
     if error.errno == errno.EACCES:
         return PyroError(
             ErrorCode.PERMISSION,
-            f"this user may not listen on the port {port.host}",
-            hint="Publish a port from 1024 on.",
+            f"this user may not listen on port {port.host}",
+            hint="Publish a port of 1024 or above.",
             details=details,
         )
     return from_os_error(error, f"listen on {HOST}:{port.host}")

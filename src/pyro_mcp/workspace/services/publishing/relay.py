@@ -1,6 +1,6 @@
-"""The host's side of a guest's `Tunnel`: TCP connections of this host, carried over one lane.
+"""The host's side of a guest's `Tunnel`: TCP connections of this host, multiplexed over one lane.
 
-The guest is not trusted: what is not in the protocol, or beyond a window, ends everything.
+The guest is not trusted: any violation of the protocol, or of a window, closes everything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyro_mcp.protocol.loop import GONE, READABLE, WRITABLE, Loop
 
 _PORT = struct.Struct("<H")
 _READ_BYTES = 256 * 1024
-# While so much waits for the guest, clients are not read.
+# While this much data waits for the guest, clients are not read.
 _CONGESTED_BYTES = 256 * 1024
 _IDENT = 1
 _MAX_NUMBER = 0xFFFFFFFF
@@ -26,9 +26,9 @@ _WORDS = {services.DATA, services.CREDIT, services.SHUT, services.RESET}
 
 
 class Relay:
-    """One lane, the listeners, and the connections between.
+    """Forwards the connections of some listeners over one lane.
 
-    `when_listening` is called once, when the guest takes connections. `listeners` are pairs of a listening socket and
+    `when_listening` is called once, when the guest accepts connections. `listeners` are pairs of a listening socket and
     the guest's port; they are closed when the service or the guest ends.
     """
 
@@ -56,10 +56,10 @@ class Relay:
         self.loop.add(lane.fileno(), self._on_lane)
 
     def run(self, body: bytes) -> None:
-        """Send the body of PUBLISH, and carry connections until the service or the guest ends.
+        """Send the body of PUBLISH, and forward connections until the service or the guest ends.
 
         Raises:
-            PyroError: PROTOCOL if the guest does what it may not.
+            PyroError: PROTOCOL if the guest violates the protocol.
             OSError: if the lane breaks.
         """
         self._queue(encode(_IDENT, wire.SERVICE, body))
@@ -72,28 +72,28 @@ class Relay:
 
     @property
     def connection_count(self) -> int:
-        """Return how many connections are open."""
+        """Return the number of open connections."""
         return len(self._clients)
 
     def has_room(self) -> bool:
-        """Return whether the lane takes more; if not, all clients go on once it does."""
+        """Return whether the lane accepts more data; if not, all clients are resumed when it does."""
         self._congested = len(self._out) >= _CONGESTED_BYTES
         return not self._congested
 
     def send(self, number: int, word: int, data: bytes = b"") -> None:
-        """Send a word about a connection."""
+        """Send a message about a connection."""
         for piece in pieces(data):
             self._queue(encode(_IDENT, wire.DATA, MUX.pack(number, word) + piece))
 
     def forget(self, number: int) -> None:
-        """Remove a connection that is closed, which makes room for another."""
+        """Remove a closed connection, which makes room for another one."""
         self._clients.pop(number, None)
         self._accept_while_there_is_room()
         if self._over and not self._clients:
             self.loop.running = False
 
     def reject(self, number: int, reason: str) -> None:
-        """End everything: the guest sent what it may not.
+        """Close everything: the guest violated the protocol.
 
         Raises:
             PyroError: PROTOCOL.
@@ -132,7 +132,7 @@ class Relay:
 
     def _receive(self, body: bytes) -> None:
         if len(body) < MUX.size:
-            raise breach("a word that is too short")
+            raise breach("a message that is too short")
         number, word = MUX.unpack_from(body)
         if word == services.LISTENING and not number:
             self._when_listening()
@@ -140,7 +140,7 @@ class Relay:
         elif word == services.ENDING and not number:
             self._stop_listening()
         elif word not in _WORDS:
-            raise breach(f"the word {word} about a connection")
+            raise breach(f"the message {word} about a connection")
         elif number in self._clients:
             self._clients[number].receive(word, body[MUX.size :])
 
@@ -165,7 +165,7 @@ class Relay:
                 client.settle()
 
     def _end(self) -> None:
-        """Let clients have what has come for them, for a while: there is no more."""
+        """At the end, deliver the remaining data to clients, for a limited time."""
         self._over = True
         self.loop.remove(self._lane.fileno())
         self._stop_listening()
@@ -203,7 +203,7 @@ class Relay:
         try:
             connection, _ = listener.accept()
         except OSError:
-            # Gone again, or no descriptors left: those that are open go on.
+            # Already closed, or no descriptors left: open connections continue.
             return
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -217,7 +217,7 @@ class Relay:
 
 
 def pieces(data: bytes) -> list[bytes]:
-    """Return data in pieces that do not spell, one after the other, the magic which starts a session on a lane."""
+    """Split data so that no piece contains the magic that starts a session on a lane."""
     found: list[bytes] = []
     start = 0
     while (at := data.find(wire.LANE_MAGIC, start)) >= 0:
