@@ -262,7 +262,9 @@ def test_a_program_that_one_detaches_from_goes_on_as_a_shell(ident: str) -> None
     with Pyro() as pyro:
         (left,) = pyro.list_shells(ident).shells
         assert left.state == "running"
-        assert f"detached: it keeps running in the shell {left.shell_id}" in pyro.logs_workspace(ident).entries[-1].error
+        assert (
+            f"detached: it keeps running in the shell {left.shell_id}" in pyro.logs_workspace(ident).entries[-1].error
+        )
 
 
 def test_a_program_that_is_missing_is_status_127(ident: str) -> None:

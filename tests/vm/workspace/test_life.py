@@ -257,7 +257,7 @@ def test_the_disk_of_a_stopped_workspace_is_listed_read_and_exported(
     # A small one: its whole root is copied.
     workspace = create_workspace(guests.engine, WorkspaceSpec("debian:12-base", seed=seed))
     guests.do(workspace, "echo root > /root/file; echo work > file; echo secret > /run/file")
-    with pytest.raises(PyroError, match="only when it is stopped") as caught:
+    with pytest.raises(PyroError, match="only while it is stopped") as caught:
         list_disk(guests.engine, workspace.id, "/", recursive=False)
     assert caught.value.code is ErrorCode.CONFLICT
     stop_workspace(guests.engine, workspace.id)
