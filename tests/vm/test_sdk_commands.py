@@ -140,7 +140,7 @@ def test_a_shell_and_a_service_get_variables_a_directory_and_a_user() -> None:
     for each in (shell, home):
         pyro.close_shell(workspace_id, each)
     pyro.stop_service(workspace_id, "told")
-    with pytest.raises(NotFoundError, match="no user of that name"):
+    with pytest.raises(NotFoundError, match="no user with that name"):
         pyro.open_shell(workspace_id, user="nobody-there")
     kept = Path(Paths.from_environment().state)
     held = [path for path in kept.rglob("*") if path.is_file() and not path.name.endswith((".img", ".raw", ".qcow2"))]
