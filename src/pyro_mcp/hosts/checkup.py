@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pyro_mcp import __version__
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
+from pyro_mcp.hosts.codex import LONG_CALL_S, VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,15 +56,17 @@ def check(host: Host) -> Checkup:
     """Check one host. Its configuration is read only; its server is started once, as the host would."""
     found = Checkup(host.name, host.executable is not None, host.version())
     found.repair_command = f"pyro host repair {host.name}"
-    if not found.installed:
-        found.status, found.repair_command = "unavailable", ""
-        found.details.append(f"{host.program} is not on PATH")
-        return found
     try:
         entries = host.entries()
     except PyroError as error:
         found.problem(error.message)
         found.repair_command = ""
+        return found
+    if not found.installed:
+        found.status, found.repair_command = "unavailable", ""
+        found.configured = bool(entries)
+        held = f"; the entry in {entries[0].place.path} has no effect before" if entries else ""
+        found.details.append(f"{host.program} is not on PATH: install {host.title}, or add its directory to PATH{held}")
         return found
     if not entries:
         found.status, found.repair_command = "missing", f"pyro host connect {host.name}"
@@ -85,10 +88,18 @@ def _check_entry(host: Host, entry: Entry, found: Checkup) -> None:
         found.problem(f"the entry in {entry.place.path} is switched off")
     if not entry.approves:
         found.details.append(f"{host.title} asks before our tools; connect with --approve to change that")
+    else:
+        found.details.append(f"approved: {host.title} calls our tools without asking")
     if not entry.command or entry.command[1:3] != ("mcp", "serve"):
         found.problem(f"the command is not that of an MCP server: {' '.join(entry.command)[:200]}")
         return
-    environment = _environment(host)
+    environment = _environment(host, entry)
+    if lost := [name for name in VARIABLES if host.around.variables.get(name) and name not in environment]:
+        found.problem(f"its server does not get {', '.join(lost)}, and so has other workspaces than this shell")
+    if entry.gives_up_after_s is not None and entry.gives_up_after_s < LONG_CALL_S:
+        found.problem(
+            f"{host.title} gives calls up after {entry.gives_up_after_s:g} s; repair makes it {LONG_CALL_S} s"
+        )
     program = which(entry.command[0], path=environment.get("PATH"))
     if program is None:
         found.problem(f"{entry.command[0]} does not exist, or is not on the host's PATH")
@@ -100,16 +111,17 @@ def _check_entry(host: Host, entry: Entry, found: Checkup) -> None:
             return
         elapsed_s, tools = start_server([program, *entry.command[1:]], environment)
     except PyroError as error:
-        found.problem(f"the server did not start: {error.message}")
+        where = f"; {host.title} keeps what servers print in {host.logs}" if host.logs else ""
+        found.problem(f"the server did not start: {error.message}{where}")
         return
     found.answered_ms, found.tool_count = round(elapsed_s * 1000), tools
     if elapsed_s > SLOW_S:
         found.details.append(f"the server took {elapsed_s:.1f} s to answer; {host.title} may begin without its tools")
 
 
-def _environment(host: Host) -> dict[str, str]:
+def _environment(host: Host, entry: Entry) -> dict[str, str]:
     variables = host.around.variables
-    passed = host.passed_variables
+    passed = host.passed_variables if entry.variables is None else entry.variables
     return {name: value for name, value in variables.items() if passed is None or name in passed}
 
 

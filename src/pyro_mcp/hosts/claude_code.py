@@ -26,6 +26,7 @@ class ClaudeCode(Host):
     """Claude Code."""
 
     name, title, program, tested = "claude-code", "Claude Code", "claude", "2.1.332"
+    logs = "~/.cache/claude-cli-nodejs/PROJECT/mcp-logs-pyro/"
     scopes = (Scope.USER, Scope.PROJECT, Scope.LOCAL)
 
     def places(self) -> list[Place]:

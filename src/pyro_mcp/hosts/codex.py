@@ -20,6 +20,8 @@ VARIABLES = (
     "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "PYRO_STATE_DIR", "PYRO_RUNTIME_DIR",
     "PYRO_ENVIRONMENT_CACHE_DIR", "PYRO_VMM", "PYRO_ACCEL", "PYRO_REQUIRE_KVM",
 )  # fmt: skip
+# What Codex 0.171.0 gives a call without a setting, in seconds, and what we write.
+_CALL_S, LONG_CALL_S = 300.0, 3600
 _OWN = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 
 
@@ -44,7 +46,12 @@ class Codex(Host):
         if found is None:
             return None
         command = (str(found.get("command", "")), *texts(found.get("args")))
-        return Entry(place, command, found.get("enabled") is not False, found.get(APPROVAL) == "approve")
+        variables = (*_OWN, *texts(found.get("env_vars")))
+        limit_s = found.get("tool_timeout_sec", _CALL_S)
+        return Entry(
+            place, command, found.get("enabled") is not False, found.get(APPROVAL) == "approve", variables,
+            float(limit_s) if isinstance(limit_s, int | float) else _CALL_S,
+        )  # fmt: skip
 
     def connect(self, scope: Scope, command: Sequence[str], *, approve: bool) -> list[Path]:
         """Write the entry; return the files that changed."""
@@ -53,8 +60,7 @@ class Codex(Host):
             "args": list(command[1:]),
             "env_vars": list(VARIABLES),
             "startup_timeout_sec": 60,
-            # An hour: Codex ends a call after five minutes otherwise, whatever its progress.
-            "tool_timeout_sec": 3600,
+            "tool_timeout_sec": LONG_CALL_S,
         }
         if approve:
             values[APPROVAL] = "approve"

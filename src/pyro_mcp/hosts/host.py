@@ -42,6 +42,10 @@ class Entry:
     command: tuple[str, ...]
     enabled: bool
     approves: bool
+    #: The variables that its server gets; None: those that the host passes to any.
+    variables: tuple[str, ...] | None = None
+    #: After how many seconds the host gives a call up, whatever its progress; None: not at all.
+    gives_up_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ class Host(ABC):
     tested: str
     #: The variables that a server gets from the host; None: all.
     passed_variables: tuple[str, ...] | None = None
+    #: Where it keeps what servers write to stderr, if it does.
+    logs: str = ""
 
     def __init__(self, around: Surroundings) -> None:
         self.around = around

@@ -21,6 +21,7 @@ class OpenCode(Host):
     """OpenCode."""
 
     name, title, program, tested = "opencode", "OpenCode", "opencode", "1.18.33"
+    logs = "~/.local/share/opencode/log/"
     scopes = (Scope.USER, Scope.PROJECT)
 
     def places(self) -> list[Place]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from pyro_mcp.mcp_server.first_answers import FirstAnswers, answer_first, listing_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyro_mcp.operations.host_access import HostAccess
     from pyro_mcp.operations.profiles import Profile
 
@@ -35,13 +38,13 @@ def _as_served(profile: Profile) -> dict[str, object]:
     return listing
 
 
-def serve_stdio(profile: Profile, access: HostAccess) -> int:
-    """Serve a profile's tools; return the exit status."""
+def serve_stdio(profile: Profile, access: HostAccess, report: Callable[[], object] = lambda: None) -> int:
+    """Serve a profile's tools; return the exit status. `report` is called once the first answers are out of the way."""
     for number in _STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             # Nothing runs yet that would have to be cleaned up.
             signal.signal(number, lambda _number, _frame: os._exit(0))
-    handover = answer_first(FirstAnswers(_as_served(profile)), _load)
+    handover = answer_first(FirstAnswers(_as_served(profile)), partial(_load, report))
     if handover is not None:
         from pyro_mcp.mcp_server.server import PyroServer
         from pyro_mcp.mcp_server.session import serve
@@ -51,6 +54,7 @@ def serve_stdio(profile: Profile, access: HostAccess) -> int:
     return 0
 
 
-def _load() -> None:
+def _load(report: Callable[[], object]) -> None:
+    report()
     for name in ("server", "session"):
         import_module(f"pyro_mcp.mcp_server.{name}")

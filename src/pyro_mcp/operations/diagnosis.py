@@ -152,6 +152,13 @@ class DailyLoopReport(Result):
     cache_dir: str = said("The directory that the record is in.")
 
 
+class ProjectReport(Result):
+    """The project that `pyro mcp serve` would use if it were started here."""
+
+    source: str = said("What workspaces would start from, or why from nothing.")
+    hint: str = said("The options that change it, if it can't be used.")
+
+
 class DoctorResult(Result):
     """The capabilities of this machine, and its problems."""
 
@@ -167,6 +174,7 @@ class DoctorResult(Result):
     environment: EnvironmentReport = said("The environment and the cache.")
     networking: NetworkReport = said("The programs that connect guests.")
     daily_loop: DailyLoopReport = said("Whether the next VM starts fast.")
+    project: ProjectReport = said("The project source here.")
     problems: list[Problem] = said("The problems, and how to fix them.")
 
     @property

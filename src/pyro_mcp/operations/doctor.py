@@ -25,10 +25,13 @@ from pyro_mcp.operations.diagnosis import (
     MachineReport,
     NetworkReport,
     Problem,
+    ProjectReport,
     RuntimeReport,
     VmmReport,
 )
+from pyro_mcp.operations.host_access import current_checkout
 from pyro_mcp.operations.preparation import daily_loop
+from pyro_mcp.operations.project import described, find_project
 from pyro_mcp.operations.run import VmRunRequest
 from pyro_mcp.state.quarantine import quarantined
 
@@ -110,6 +113,7 @@ def examine(request: DoctorRequest, call: Call) -> DoctorResult:
         environment=environment,
         networking=network,
         daily_loop=daily_loop(call.paths, request.environment),
+        project=ProjectReport(*described(find_project(checkout=current_checkout()))),
         problems=findings.problems,
     )
 

@@ -26,12 +26,13 @@ class Project:
     def text(self) -> str:
         """Return what it is, in a few words."""
         if self.path is not None:
-            return f"the current project at {self.path}" + (", git-tracked files only" if self._is_checkout else "")
+            return f"the current project at {self.path}" + (", git-tracked files only" if self.is_checkout else "")
         ref = f" at {self.repo_ref}" if self.repo_ref else ""
         return f"a clean clone of {without_user(self.repo_url)}{ref}"
 
     @property
-    def _is_checkout(self) -> bool:
+    def is_checkout(self) -> bool:
+        """Say whether only files that git tracks are taken."""
         return self.path is not None and checkout_around(self.path) == self.path
 
     def seed(self, rules: SeedRules) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class Project:
                 raise PyroError(ErrorCode.NOT_FOUND, f"the project {self.path} is gone", hint=WAYS_OUT)
             return {
                 "seed": self.path,
-                "seed_rules": replace(rules, tracked_only=self._is_checkout),
+                "seed_rules": replace(rules, tracked_only=self.is_checkout),
                 "origin_kind": SeedOrigin.PROJECT_PATH,
                 "origin_ref": os.fspath(self.path),
             }
@@ -90,6 +91,33 @@ def find_project(
             f"--project-path {path} is not a directory", "Name a directory that exists, or use --repo-url URL."
         )
     return Project(checkout_around(path) or path)
+
+
+def described(project: Project | None, *, no_project_source: bool = False) -> tuple[str, str]:
+    """Return what workspaces start from, and what can be done about it, as far as that is clear before one is made."""
+    if project is not None:
+        if project.path is None or not project.is_checkout:
+            return project.text, ""
+        from pyro_mcp.trees.checkouts.git import UnusableError, open_repository
+
+        try:
+            count = len(open_repository(project.path, project.path).entries)
+        except (UnusableError, PyroError) as error:
+            return f"{project.text}, but git can't list them: {error}", WAYS_OUT
+        return f"{project.text}: {count}", ""
+    if no_project_source:
+        return "none, as --no-project-source asks", ""
+    return (
+        f"none: {_working_directory()} is in no git checkout (/ and the home directory do not count)",
+        "Start the server in a checkout, or with --project-path DIR or --repo-url URL; or give seed_path.",
+    )
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return "the working directory"
 
 
 def _invalid(message: str, hint: str) -> PyroError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pyro_mcp import __version__
 from pyro_mcp.cli.main import main
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.hosts.checkup import check
@@ -147,10 +148,37 @@ def test_a_hidden_entry_that_differs_is_reported(around: Surroundings) -> None:
 
 
 def test_a_host_that_is_not_there_is_unavailable(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    Codex(around).connect(Scope.USER, COMMAND, approve=True)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    del around
     found = check(Codex(Surroundings.observe()))
-    assert (found.status, found.details) == ("unavailable", ["codex is not on PATH"])
+    assert (found.status, found.configured) == ("unavailable", True)
+    assert found.details[0].startswith(
+        "codex is not on PATH: install Codex, or add its directory to PATH; the entry in"
+    )
+
+
+def test_a_server_that_gets_too_little_or_too_little_time_is_reported(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYRO_STATE_DIR", str(around.home / "state"))
+    host = Codex(Surroundings.observe())
+    host.connect(Scope.USER, COMMAND, approve=True)
+    assert not any("does not get" in each or "gives calls up" in each for each in check(host).details)
+    path = host.place_of(Scope.USER).path
+    kept = [line for line in path.read_text().splitlines() if not line.startswith(("env_vars", "tool_timeout_sec"))]
+    path.write_text("\n".join(kept))
+    details = " ".join(check(host).details)
+    assert "its server does not get PYRO_STATE_DIR" in details
+    assert "gives calls up after 300 s; repair makes it 3600 s" in details
+
+
+def test_where_a_host_keeps_what_a_server_printed_is_named(around: Surroundings) -> None:
+    program = around.home / "pyro"
+    program.write_text(f"#!/bin/sh\ncase $1 in --version) echo pyro {__version__};; *) exit 1;; esac\n")
+    program.chmod(0o755)
+    host = OpenCode(around)
+    host.connect(Scope.USER, [str(program), "mcp", "serve"], approve=True)
+    assert "OpenCode keeps what servers print in ~/.local/share/opencode/log/" in " ".join(check(host).details)
 
 
 def test_the_command_connects_checks_and_repairs(around: Surroundings, capfd: pytest.CaptureFixture[str]) -> None:
@@ -166,6 +194,8 @@ def test_the_command_connects_checks_and_repairs(around: Surroundings, capfd: py
     assert pyro("connect", "codex", *options)["changed"] == []
     found = pyro("doctor", "codex")["hosts"][0]
     assert (found["status"], found["configured"], found["tool_count"]) == ("ok", True, 11)
+    assert "approved: Codex calls our tools without asking" in found["details"]
+    assert any(each.startswith("project source here: ") for each in found["details"])
     config = Codex(around).place_of(Scope.USER).path
     config.write_text(config.read_text().replace(written["server_command"][0], "/gone/pyro"))
     assert main(["host", "doctor", "codex"]) == 1

@@ -131,3 +131,9 @@ def test_a_profile_that_is_not_there_is_said_before_anything_is_served() -> None
     with serving("pass", "--profile", "everything") as wire:
         wire.said(b"there is no profile 'everything'")
         assert wire.child.wait(20) == 1
+
+
+def test_a_server_tells_a_person_what_workspaces_start_from() -> None:
+    with serving("pass", "--no-project-source") as wire:
+        wire.begin()
+        wire.said(b"project source: none, as --no-project-source asks")

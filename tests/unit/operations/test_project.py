@@ -11,7 +11,7 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.model.workspace import SeedOrigin
-from pyro_mcp.operations.project import Project, find_project
+from pyro_mcp.operations.project import Project, described, find_project
 from pyro_mcp.protocol.names import MAX_DEPTH
 from pyro_mcp.trees.entries import SeedRules
 from pyro_mcp.trees.report import SeedReport
@@ -125,3 +125,28 @@ def test_a_checkout_that_git_can_not_read_is_not_taken_whole(checkout: Path, tmp
         laid(Project(checkout), tmp_path)
     assert "can't list the tracked files" in caught.value.message
     assert "--project-path" in caught.value.hint
+
+
+def test_what_workspaces_start_from_is_described(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert described(find_project(checkout=checkout)) == (
+        f"the current project at {checkout}, git-tracked files only: 3",
+        "",
+    )
+    assert described(Project(repo_url="https://me:secret@example.com/a.git")) == (
+        "a clean clone of https://example.com/a.git",
+        "",
+    )
+    monkeypatch.chdir(tmp_path)
+    text, hint = described(None)
+    assert text == f"none: {tmp_path} is in no git checkout (/ and the home directory do not count)"
+    assert all(each in hint for each in ("--project-path", "--repo-url", "seed_path"))
+    assert described(None, no_project_source=True) == ("none, as --no-project-source asks", "")
+
+
+def test_a_checkout_that_git_can_not_read_is_described_with_the_ways_out(checkout: Path) -> None:
+    (checkout / ".git/index").write_bytes(b"broken")
+    text, hint = described(Project(checkout))
+    assert "but git can't list them" in text
+    assert all(each in hint for each in ("--project-path", "--repo-url", "--no-project-source"))

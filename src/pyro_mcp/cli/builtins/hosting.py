@@ -20,7 +20,9 @@ from pyro_mcp.hosts.files import edit
 from pyro_mcp.hosts.host import Host, Scope
 from pyro_mcp.hosts.known import HOSTS, config_of, find_host
 from pyro_mcp.operations.fields import parameters
+from pyro_mcp.operations.host_access import current_checkout
 from pyro_mcp.operations.profiles import find_profile
+from pyro_mcp.operations.project import described, find_project
 
 _UVX = ("uvx", "--from", "pyro-mcp>=5", "pyro")
 _UVX_TIMEOUT_S = 120
@@ -91,11 +93,24 @@ def print_config(*, parsed: Parsed, host: str, output: str | None, **_: object) 
 def doctor(*, parsed: Parsed, host: str | None) -> int:
     """Check hosts; return the exit status."""
     found = [check(find_host(name)) for name in ([host] if host else HOSTS)]
+    for each in found:
+        if each.answered_ms is not None:
+            each.details.append(f"project source here: {_project_of(each.command)}")
     if parsed.json:
         put_json({"hosts": [asdict(each) for each in found]})
     else:
         put("\n".join(line for each in found for line in _report(each)))
     return _FAILED if any(each.status == "drifted" for each in found) else 0
+
+
+def _project_of(command: Sequence[str]) -> str:
+    """Return what workspaces start from if a server is started here, as an entry does it."""
+    held = _held_request(command, ServeRequest())
+    project = find_project(
+        project_path=held.project_path, repo_url=held.repo_url, repo_ref=held.repo_ref,
+        no_project_source=held.no_project_source, checkout=current_checkout(),
+    )  # fmt: skip
+    return " ".join(filter(None, described(project, no_project_source=held.no_project_source)))
 
 
 def server_command(request: ServeRequest) -> list[str]:

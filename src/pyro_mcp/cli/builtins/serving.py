@@ -6,9 +6,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
+from pyro_mcp.cli.streams import say
 from pyro_mcp.operations.host_access import HostAccess, current_checkout, host_access
 from pyro_mcp.operations.profiles import Profile, find_profile
-from pyro_mcp.operations.project import find_project
+from pyro_mcp.operations.project import described, find_project
 
 
 def serve(
@@ -30,5 +31,13 @@ def serve(
     chosen = find_profile(profile, mode).serving(environment, project, network_policy)
     access = host_access(allow_path or (), project)
     # By name, since surfaces do not know each other: this is where one starts the other.
-    run = cast("Callable[[Profile, HostAccess], int]", import_module("pyro_mcp.mcp_server.serve").serve_stdio)
-    return run(chosen, access)
+    run = cast(
+        "Callable[[Profile, HostAccess, Callable[[], object]], int]",
+        import_module("pyro_mcp.mcp_server.serve").serve_stdio,
+    )
+
+    def report() -> None:
+        found, hint = described(project, no_project_source=no_project_source)
+        say(f"project source: {found}" + (f"\n{hint}" if hint else ""))
+
+    return run(chosen, access, report)

@@ -37,6 +37,7 @@ def doctor_report(result: DoctorResult) -> str:
         ("Daily loop", f"{loop.status.upper()} ({loop.environment})"),
         *([("Run", f"pyro prepare {loop.environment}")] if loop.status != "warm" else []),
         ("Reason", loop.reason.partition("; run: ")[0]),
+        ("Project source", " ".join(filter(None, (result.project.source, result.project.hint)))),
         ("Machine", f"{machine.distribution}, kernel {machine.kernel}, Python {machine.python}"),
         ("Resources", f"{machine.cpu_count} CPU, {machine.memory_mib} MiB"),
         ("Cache", _directory(result.runtime.cache)),
