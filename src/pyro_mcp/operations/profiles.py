@@ -343,7 +343,10 @@ WORKSPACE_FULL = Profile(
 ALWAYS_LOADED = frozenset({"workspace_create", "workspace_exec"})
 SEARCH_HINTS = {
     "vm_run": "sandbox, docker run, container, isolated environment, untrusted code, try a command safely",
-    "workspace_create": "sandbox, docker container, isolated environment, run tests, untrusted code, dev environment",
+    "workspace_create": (
+        "sandbox, docker container, isolated environment, run tests, untrusted code, dev environment, fresh checkout,"
+        " reproduce a bug"
+    ),
     "workspace_exec": "run tests, run a command, build, install dependencies, bash, shell, sandbox, container",
     "workspace_diff": "changes, git diff, patch, review",
     "workspace_reset": "start over, undo everything, clean state, retry",

@@ -331,10 +331,11 @@ WORKSPACE_CREATE = Operation(
         " next use starts it again."
     ),
     tool_description=(
-        "\n\nReturns workspace_id, which every other workspace tool takes; it is valid until"
-        " workspace_delete. Give seed_path to work on a project. The original is never changed: review the"
-        " outcome with workspace_diff and copy it out with workspace_export. Use one workspace per task,"
-        " workspace_reset to start over, and workspace_delete at the end."
+        "\n\nUse it as a container: to run tests, builds, npm or pip, to reproduce a bug in a fresh checkout, to"
+        " evaluate untrusted code, to try a dangerous command safely. Returns workspace_id, which every other workspace"
+        " tool takes; it is valid until workspace_delete. Give seed_path to work on a project. The original is never"
+        " changed: review the outcome with workspace_diff and copy it out with workspace_export. Use one workspace per"
+        " task, workspace_reset to start over, and workspace_delete at the end."
     ),
     handler=_create,
     effect=Effect.WRITE,
