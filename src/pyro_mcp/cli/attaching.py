@@ -1,4 +1,4 @@
-"""A person's own terminal in a workspace: `pyro workspace shell attach`, `pyro workspace exec -it`.
+"""The user's own terminal in a workspace: `pyro workspace shell attach`, `pyro workspace exec -it`.
 
 The exit status is that of the shell or the program, or 0 if it keeps running.
 """
@@ -24,7 +24,7 @@ _CONTROL_BITS = 0x1F
 
 
 def attach(workspace_id: str, shell_id: str | None, detach_key: str) -> int:
-    """Put this process's terminal to a shell; return the exit status."""
+    """Attach this process's terminal to a shell; return the exit status."""
     terminal = _own_terminal("Without a terminal use: pyro workspace shell open, write and read.")
     from pyro_mcp.workspace.shells.attach import attach_shell
 
@@ -43,8 +43,8 @@ def exec_attached(parsed: Parsed) -> int:
     request: Any = parsed.request
     if parsed.json or request.timeout_seconds != DEFAULT_TIMEOUT_S:
         option = "--json" if parsed.json else "a time limit"
-        raise UsageError(f"-t can't be combined with {option}", hint="A command at a terminal ends when you end it.")
-    terminal = _own_terminal("Leave -t out: pyro workspace exec -i passes stdin on.")
+        raise UsageError(f"-t can't be combined with {option}", hint="You end a command at a terminal yourself.")
+    terminal = _own_terminal("Omit -t: pyro workspace exec -i passes stdin to the command.")
     from pyro_mcp.operations.guest_commands import guest_command
     from pyro_mcp.operations.validation import check_request
     from pyro_mcp.workspace.shells.command import exec_at_terminal

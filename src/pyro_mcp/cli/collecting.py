@@ -1,6 +1,6 @@
 """Options that may be repeated, and values read from a file of the host.
 
-A value that is given twice, or both ways, is an error.
+A value given twice, or in both ways, is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.operations.fields import Kind, Parameter
 
 _READ_BYTES = 1024 * 1024
-# Of a value whose field does not say how long it may be.
+# For a value whose field declares no maximum length.
 _MOST_BYTES = 16 * 1024 * 1024
 # proc(5): where the arguments begin in this process's memory is the 48th field of its status.
 _ARGUMENTS_START = 48
@@ -25,10 +25,10 @@ _NAME_FIELDS = 2
 
 
 def collected(parameter: Parameter, given: Mapping[str, Any], command: str) -> object:
-    """Return the value of a field from all the options that were given for it.
+    """Return the value of a field from all options given for it.
 
     Raises:
-        UsageError: it is not of the option's form, or given twice.
+        UsageError: it is malformed, or given twice.
         PyroError: a file can't be read, is too large, or is not UTF-8.
     """
     value = given[parameter.name]
@@ -60,7 +60,7 @@ def _pairs(parameter: Parameter, given: list[str], command: str) -> dict[str, st
 
 
 def _variables(parameter: Parameter, given: list[str], files: list[str], command: str) -> dict[str, str] | None:
-    """Return the variables of files, then those given; a bare name takes the value that this process has, if any."""
+    """Return the variables of files, then those given; a bare name takes its value, if any, from this process."""
     listed = [(parameter.from_file, line) for path in files for line in _text_of(path, parameter).splitlines()]
     lines = [(option, line) for option, line in listed if line.strip() and not line.lstrip().startswith("#")]
     variables: dict[str, str] = {}
@@ -124,7 +124,7 @@ def blot_out(values: list[str]) -> None:
     """Overwrite these values in the process's command line, as far as the system permits."""
     with suppress(OSError, ValueError):
         with open("/proc/self/stat", "rb") as file:
-            # The program's name, in parentheses, may hold spaces.
+            # The program's name, in parentheses, may contain spaces.
             after_name = file.read().rpartition(b")")[2].split()
         start = int(after_name[_ARGUMENTS_START - _NAME_FIELDS - 1])
         with open("/proc/self/cmdline", "rb") as file:

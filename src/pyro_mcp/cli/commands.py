@@ -1,6 +1,6 @@
-"""All commands with their summaries: those of operations, and those that only the command line has.
+"""All commands with their summaries: those of operations, and those of the command line only.
 
-Loaded by `pyro --help`, which is to be fast: no request, no dataclass.
+`pyro --help` loads this and must be fast: no requests, no dataclasses.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ BUILTINS = {
     "host doctor": "Check whether chat hosts work with pyro.",
 }
 _ALIASES = {"ws": ("workspace",), "images": ("env", "list")}
-# Commands that are looked for among those of workspaces, too.
+# Commands that users also look for among those of workspaces.
 _ALSO_THERE = frozenset({"cp", "ps", "stats"})
 _VERBS = {"ls": "list", "rm": "delete"}
-# By the words that several commands begin with; those within a group come after it.
+# By the common first words of several commands; nested groups come after the outer one.
 GROUPS = {
     **table.GROUPS,
     "demo": "Demonstrations.",
@@ -37,7 +37,7 @@ SUMMARIES = {**table.SUMMARIES, **BUILTINS}
 
 
 def short_names() -> dict[str, str]:
-    """Return the short names of commands and groups, and what each stands for."""
+    """Return the short names of commands and groups, with their descriptions."""
     names = {alias: f"Short for {' '.join(words)}." for alias, words in _ALIASES.items()}
     for short, verb in _VERBS.items():
         for command, summary in SUMMARIES.items():

@@ -18,11 +18,11 @@ from pyro_mcp.operations.fields import Place, parameters
 from pyro_mcp.operations.operation import Operation, Result
 from pyro_mcp.operations.runner import Runner
 
-_QUIET_RUN = "print what the command writes only, without phases and summary"
+_QUIET_RUN = "print only the command's output, without phases and summary"
 _FORMATS = {
     "workspace_diff": {
-        "stat": "print the files that changed with their numbers of lines",
-        "name-only": "print the names of the files that changed",
+        "stat": "print the changed files with their numbers of lines",
+        "name-only": "print the names of the changed files",
     }
 }
 # Commands that take -f.
@@ -32,7 +32,7 @@ _MANY = frozenset({"workspace_delete", "workspace_stop", "workspace_start", "vm_
 
 
 def execute(operation: Operation[Any, Any], arguments: Sequence[str]) -> int:
-    """Parse the arguments, run the operation, show its result; return the exit status."""
+    """Parse the arguments, run the operation and show its result; return the exit status."""
     parsed = parse(shape_of(operation), arguments)
     with interruptible():
         takes_command = any(parameter.place is Place.COMMAND for parameter in parameters(operation.request))
@@ -52,7 +52,7 @@ def execute(operation: Operation[Any, Any], arguments: Sequence[str]) -> int:
 
 
 def shape_of(operation: Operation[Any, Any]) -> Shape:
-    """Return what the parser needs to know of an operation."""
+    """Return an operation's shape for the parser."""
     only = f"--{operation.only[0]}" if operation.only else ""
     runs = any(each.place is Place.COMMAND for each in parameters(operation.request)) and not operation.is_detached
     return Shape(
@@ -75,7 +75,7 @@ def _execute(operation: Operation[Any, Any], parsed: Parsed) -> int:
         say(f"[pull] phase=install environment={parsed.request.environment}")
     with progress_of(parsed) as progress:
         result = _result(operation, parsed.request, progress)
-    # Once the bar is finished: it would be drawn again over the result.
+    # Only after the progress bar is closed: it would be redrawn over the result.
     return present(operation, result, parsed)
 
 
@@ -87,7 +87,7 @@ def _result(operation: Operation[Any, Any], request: object, progress: Progress)
 
 
 def _execute_all(operation: Operation[Any, Any], parsed: Parsed) -> int:
-    """Do it with each that was named; what fails does not keep it from the others. Status 1 if any failed."""
+    """Run the operation for each argument, continuing after failures. Return status 1 if any failed."""
     from pyro_mcp.cli.failures import FAILED, error_text
     from pyro_mcp.errors import ErrorCode, PyroError
 
@@ -114,7 +114,7 @@ def _execute_all(operation: Operation[Any, Any], parsed: Parsed) -> int:
 
 
 def present(operation: Operation[Any, Any], result: Result, parsed: Parsed) -> int:
-    """Write a result as the command line asked for it; return the exit status."""
+    """Write a result in the requested form; return the exit status."""
     if parsed.json:
         put_json(result)
     elif parsed.format:
@@ -143,7 +143,7 @@ def progress_of(parsed: Parsed) -> AbstractContextManager[Any]:
 
 
 def progress_on(stream: TextIO) -> Lines:
-    """Return the progress that fits the stream: a bar on a terminal, else lines. Use it as a context manager."""
+    """Return the progress for a stream: a bar on a terminal, else lines. Use it as a context manager."""
     if not stream.isatty():
         return Lines(stream)
     from pyro_mcp.host.progress_bar import Bar

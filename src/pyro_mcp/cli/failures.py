@@ -19,7 +19,7 @@ FAILED, USAGE, COULD_NOT_RUN, INTERRUPTED = 1, 2, 125, 130
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Failure:
-    """An error and the exit status that goes with it."""
+    """An error and its exit status."""
 
     error: PyroError
     status: int
@@ -34,7 +34,7 @@ def as_failure(error: Exception, words: Sequence[str]) -> Failure:
         if error.code is ErrorCode.CANCELLED:
             return Failure(error, INTERRUPTED)
         if status == COULD_NOT_RUN and error.details.get("exit_code") in _NOT_STARTED:
-            # There is no such program in the guest, or it can't be executed: the status that every shell gives.
+            # The guest has no such program, or can't execute it: exit with the status that shells use.
             status = int(str(error.details["exit_code"]))
         return Failure(error, status)
     if isinstance(error, OSError):
@@ -48,7 +48,7 @@ def as_failure(error: Exception, words: Sequence[str]) -> Failure:
 
 
 def _runs_in_guest(words: Sequence[str]) -> bool:
-    """Say whether the exit status is a guest command's, so that pyro's own failure needs one of its own."""
+    """Return whether the exit status is that of a guest's command, so that pyro's own failure needs a separate one."""
     from pyro_mcp.operations.fields import Place, parameters
     from pyro_mcp.operations.table import find_command
 
@@ -72,6 +72,6 @@ def report(error: PyroError, words: Sequence[str]) -> None:
 
 
 def error_text(error: PyroError) -> str:
-    """Return the error as a person reads it. Text from a guest or a file in it can't move the cursor."""
+    """Return the error as text for a person, without control characters of a guest or a file."""
     text = f"{styled('error:', '31', STDERR)} {printable(error.message)}"
     return f"{text}\n{styled('hint:', '36', STDERR)}  {printable(error.hint)}" if error.hint else text

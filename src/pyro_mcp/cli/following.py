@@ -1,4 +1,4 @@
-"""`logs -f`: go on showing what is written, until it ends or Ctrl-C."""
+"""`logs -f`: follow a log until it ends or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _FOREVER_S = 365 * 86_400.0
 
 
 def follow(operation: Operation[Any, Any], parsed: Parsed) -> int:
-    """Show a log and all that comes to it; return the exit status.
+    """Show a log and follow it; return the exit status.
 
     Raises:
         UsageError: with --json, which is one document.
     """
     if parsed.json:
-        raise UsageError("-f can't be combined with --json", hint="Leave out one of them.")
+        raise UsageError("-f can't be combined with --json", hint="Omit one of them.")
     try:
         with interruptible():
             return _follow_service(parsed.request) if operation.name == "service_logs" else _follow_commands(parsed)
@@ -95,7 +95,7 @@ class _Running:
 def _follow_commands(parsed: Parsed) -> int:
     """Show each command of a workspace, and what it writes while it runs."""
     if parsed.request.sequence is not None:
-        raise UsageError("-f can't be combined with --sequence", hint="Leave out one of them.")
+        raise UsageError("-f can't be combined with --sequence", hint="Omit one of them.")
     shown: set[int] = set()
     running: dict[int, _Running] = {}
     with engine(Runner().call()) as using:

@@ -1,6 +1,6 @@
 """Commands that run something in a guest: `pyro run`, `pyro vm exec`, `pyro workspace exec`.
 
-A guest's output never drives the user's terminal: it is filtered on its way to one, and unchanged into a file or pipe.
+A guest's output never controls the user's terminal: it is filtered for a terminal, and unchanged in a file or pipe.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from pyro_mcp.operations.printable import TerminalFilter
 
 _END = ("environment", "execution_mode", "exit_code", "duration_ms")
-# The command's own output is their sign of life.
+# The command's own output shows that it is alive.
 _SHORT_PHASES = frozenset({"create", "start", "execute"})
 
 
 def execute_in_guest(operation: Operation[Any, Any], parsed: Parsed) -> int:
-    """Run a command in a guest, its output going where ours goes; return its exit status."""
+    """Run a command in a guest, passing its output on; return its exit status."""
     runner = Runner()
     label = operation.cli[-1] if operation.cli else operation.name
     with _Output() as output, PhaseLines(label) as phases:
@@ -69,7 +69,7 @@ def _show_end(operation: Operation[Any, Any], label: str, result: Result) -> Non
 
 
 def _limit_reached(request: CommandRequest) -> str:
-    """Return what says that a command ran out of time, after how long, and how to give it more."""
+    """Return the message for a command that timed out, with its limit and how to raise it."""
     from pyro_mcp.operations.guest_commands import time_limit
 
     limit_s = time_limit(request) or 0
@@ -80,7 +80,7 @@ def _limit_reached(request: CommandRequest) -> str:
 
 
 class PhaseLines(Closing):
-    """Progress as the contract's phase lines on stderr; phases that may take long get a sign of life, too."""
+    """Progress as the documented phase lines on stderr, with periodic updates for phases that may take long."""
 
     def __init__(self, label: str) -> None:
         self._label = label
@@ -100,19 +100,19 @@ class PhaseLines(Closing):
         self._lines.phase(self._label, line)
 
     def advance(self, fraction: float | None = None, message: str = "") -> None:
-        """Keep it for the sign of life."""
+        """Store it for the next periodic update."""
         if self._lines is not None:
             self._lines.advance(fraction, printable_line(message))
 
     def close(self) -> None:
-        """End the sign of life."""
+        """Stop the periodic updates."""
         if self._lines is not None:
             self._lines.close()
             self._lines = None
 
 
 class _Output:
-    """The guest's two streams on their way to ours."""
+    """Writes the guest's two streams to ours."""
 
     def __init__(self) -> None:
         self._filters: dict[int, TerminalFilter] = {}
@@ -120,7 +120,7 @@ class _Output:
         self._terminals = {fd for fd in (STDOUT, STDERR) if os.isatty(fd)}
 
     def take(self, stream: Stream, data: bytes) -> None:
-        """Write what the guest wrote."""
+        """Write the guest's output."""
         fd = STDOUT if stream.value == "stdout" else STDERR
         self._write(fd, self._filter(fd).feed(data) if fd in self._terminals else data)
 
@@ -131,7 +131,7 @@ class _Output:
         try:
             self._finish()
         except (ReaderGone, PyroError):
-            # With an error on its way already, that one counts.
+            # An error already raised takes precedence.
             if error is None:
                 raise
 
@@ -157,7 +157,7 @@ class _Output:
 
 
 def _stdin(operation: Operation[Any, Any], parsed: Parsed) -> int | None:
-    """Return our stdin if it was asked for, or if it is a file, a pipe or a socket."""
+    """Return our stdin if requested, or if it is a file, a pipe or a socket."""
     if operation.takes_stdin:
         return STDIN if parsed.stdin else None
     mode = os.fstat(STDIN).st_mode

@@ -23,7 +23,7 @@ def show(words: Sequence[str]) -> int:
     """
     asked = [word for word in words if word not in _HELP_OPTIONS]
     if not asked:
-        # Who types `pyro` alone gets help, but nothing was done.
+        # `pyro` alone prints help, but that is no success.
         return _help(overview(), asked_for=bool(words))
     group = max((each for each in GROUPS if begins(asked, each)), key=len, default="")
     rest = asked[len(group.split()) :]
@@ -49,7 +49,7 @@ def _unknown(word: str, group: str) -> PyroError:
 
 
 def _destructive(group: str) -> set[str]:
-    """Return the commands of a group, without its words, that destroy something."""
+    """Return the destructive commands of a group, without its words."""
     from pyro_mcp.operations.operation import Effect
     from pyro_mcp.operations.table import all_operations
 

@@ -1,7 +1,7 @@
 """The entry point of `pyro`: find the command, run it, exit with the right status.
 
 Exit statuses: 0; the guest command's own; 2 wrong usage; 124 timed out; 125 pyro could not run the command;
-130 interrupted; 141 nobody reads our output any more; 1 any other failure.
+130 interrupted; 141 the reader of our output is gone; 1 any other failure.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-# As in `typing`, which takes longer to load than all else up to the first line of `main`.
+# As in `typing`, which takes longer to load than everything else before the first line of `main`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 VERSION = ["--version"], ["-V"]
 OK, INTERRUPTED, READER_GONE = 0, 130, 141
-# What completion scripts call: __complete, the shell, the line up to the cursor.
+# Completion scripts call: __complete, the shell, the line up to the cursor.
 COMPLETE_WORDS = 3
 
 
 def run() -> NoReturn:
     """Run the command line of this process, and end it.
 
-    It ends without Python's own clean-up, during which a Ctrl-C would hide the exit status of a command that is done.
+    It skips Python's own clean-up, in which a Ctrl-C would hide the exit status of a finished command.
     """
     status = main()
     try:
-        # Ours is written already; argparse's help is not.
+        # Our own output is already written; argparse's help is not.
         sys.stdout.flush()
     except OSError:
         status = READER_GONE
@@ -54,26 +54,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReaderGone:
         return READER_GONE
     except SystemExit as end:
-        # argparse leaves this way after --help.
+        # argparse exits this way after --help.
         return int(end.code or OK)
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the top of a surface: nothing gets past it but as one message
         return _fail(error, words)
 
 
 def _set_signals() -> None:
-    """Exit at once at Ctrl-C while nothing is acquired yet. Commands that acquire something are `interruptible`.
+    """Exit at once on Ctrl-C while nothing is acquired yet. Commands that acquire something are `interruptible`.
 
     Without it, a KeyboardInterrupt in an import, or in the report of an earlier one, ends in a traceback. A caller that
     ignores SIGCHLD passes that on, and the exit statuses of our children would be lost.
     """
-    # What `signal` is made of: that loads `enum` first, and this must hold from the start.
+    # Not `signal`, which loads `enum` first: this must take effect immediately.
     import _signal  # pyright: ignore[reportMissingImports]
 
     def leave(_number: int, _frame: object) -> None:
         os._exit(INTERRUPTED)
 
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # pyright: ignore[reportUnknownMemberType]
-    # In a background job of a shell it is ignored, and stays so.
+    # In a background job of a shell it is ignored, and remains so.
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # pyright: ignore[reportUnknownMemberType]
         _signal.signal(_signal.SIGINT, leave)  # pyright: ignore[reportUnknownMemberType]
     # scripts/launcher/pyro blocks it; one that arrived while Python started is delivered now.
@@ -90,7 +90,7 @@ def _warn_of_variables() -> None:
 
 
 def _version() -> bool:
-    """Write the version without loading anything more; return False if that failed: `_dispatch` reports why."""
+    """Write the version without loading anything else; return False if that failed: `_dispatch` reports why."""
     from pyro_mcp import __version__
 
     try:

@@ -1,6 +1,6 @@
-"""Parse the words after a command into its request, with one argparse parser made from the operation's row.
+"""Parse the words after a command into its request, with an argparse parser derived from the operation's row.
 
-Only the parser of the command that was called is built. Bounds are declared, and checked, by the request.
+Only the called command's parser is built. The request declares and checks the bounds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FROM_FILE = {
 
 
 class Parsed(NamedTuple):
-    """A parsed command line. `others` are requests for the other things that were named."""
+    """A parsed command line. `others` are the requests for further ids."""
 
     request: Any
     json: bool
@@ -40,7 +40,7 @@ class Parsed(NamedTuple):
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser that raises what is wrong instead of printing it."""
+    """An argument parser that raises errors instead of printing them."""
 
     def error(self, message: str) -> NoReturn:
         """Raise it."""
@@ -53,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
-    # Told the width, argparse need not load shutil to find it out, which it does for every option added.
+    # Given the width, argparse does not load shutil to determine it, which it does for every option added.
     width = os.get_terminal_size(STDOUT).columns if os.isatty(STDOUT) else _WIDTH
     return argparse.HelpFormatter(prog, width=max(width - 2, _NARROWEST))
 
@@ -67,7 +67,7 @@ def parse(shape: Shape, arguments: Sequence[str]) -> Parsed:
     known = shape.parameters
     parser = make_parser(shape)
     before, command = _split(arguments, known, parser)
-    # With several positional arguments, options may stand between them.
+    # With several positional arguments, options may be between them.
     take = parser.parse_known_intermixed_args if shape.takes_many else parser.parse_known_args
     found, unknown = take(before)
     if unknown:
@@ -93,7 +93,7 @@ def parse(shape: Shape, arguments: Sequence[str]) -> Parsed:
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
-    """Return whether --json was given, in a command line that may be wrong otherwise."""
+    """Return whether --json was given, in a command line that may be otherwise invalid."""
     before = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return "--json" in before
 
@@ -127,7 +127,9 @@ def fill_parser(parser: argparse.ArgumentParser, shape: Shape) -> None:
         for name, said in shape.formats.items():
             group.add_argument(f"--{name}", dest=FORMAT, action="store_const", const=name, help=said)
     if shape.follows:
-        parser.add_argument("-f", "--follow", dest=FOLLOW, action="store_true", help="go on, until Ctrl-C or its end")
+        parser.add_argument(
+            "-f", "--follow", dest=FOLLOW, action="store_true", help="follow the log until it ends or Ctrl-C"
+        )
     if shape.takes_stdin:
         parser.add_argument("-i", dest=STDIN, action="store_true", help="pass stdin to the command")
         said = "run it at your terminal, without a time limit: -it; Ctrl-] detaches"
@@ -138,7 +140,7 @@ def fill_parser(parser: argparse.ArgumentParser, shape: Shape) -> None:
 
 
 def usage_line(shape: Shape) -> str:
-    """Return how a command is called, on one line."""
+    """Return a command's usage, on one line."""
     parts = ["pyro", *shape.words]
     options = any(p.place is Place.OPTION for p in shape.parameters)
     positionals = [p for p in shape.parameters if p.place is Place.POSITIONAL]
@@ -228,7 +230,7 @@ def _whole(text: str) -> int:
 
 
 _READ: dict[Kind, Callable[[str], object]] = {Kind.WHOLE: _whole, Kind.OPTIONAL_WHOLE: _whole, Kind.NUMBER: _seconds}
-# Of each unit: the word that stands for the value, how it is read, what it may look like.
+# For each unit: the placeholder of the value, its parser, examples.
 _ALSO: dict[str, tuple[str, Callable[[str], object], str]] = {
     "": ("N", _whole, ""),
     "seconds": ("DURATION", _seconds, ", such as 90s, 5m or 1h30m"),
@@ -256,7 +258,7 @@ def _split(
                 return words[:at], words[at:]
             left -= 1
         elif word in options and options[word].nargs != 0:
-            # Its value.
+            # The option's value.
             at += 1
         elif word.partition("=")[0] not in options and word[:2] not in options:
             break
@@ -267,7 +269,7 @@ def _split(
 def _command(shape: Shape, command: list[str] | None) -> str | tuple[str, ...]:
     if not command:
         raise UsageError("missing command", hint=with_help(shape.path, "Put it at the end, after --."))
-    # One argument is a shell's command line; several keep their boundaries.
+    # One argument is a shell command line; several are passed as they are.
     return command[0] if len(command) == 1 else tuple(command)
 
 

@@ -1,4 +1,4 @@
-"""`-q`: the ids alone, of a list or of something that was made."""
+"""`-q`: print only ids, of a list or of something created."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyro_mcp.operations.printable import printable_line
 if TYPE_CHECKING:
     from pyro_mcp.operations.operation import Result
 
-# By operation: the field of a result that holds the item or the list, if it is not the result, and that of its id.
+# By operation: the field with the item or the list ("" for the result itself), and the field with the id.
 IDS: dict[str, tuple[str, str]] = {
     "env_list": ("environments", "name"),
     "vm_list": ("vms", "vm_id"),

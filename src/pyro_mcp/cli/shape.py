@@ -1,4 +1,4 @@
-"""The shape of a command, as far as the parser needs it."""
+"""The shape of a command, for the parser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pyro_mcp.operations.fields import Parameter, parameters
 
-# argparse's names for options that are no field of a request, and for those that name a file with the value.
+# argparse's names for options that are not fields of a request, and for those that name a file with the value.
 JSON, ONLY, QUIET, FOLLOW, FORMAT = "json", "print only", "quiet", "follow", "format"
 STDIN, TTY, FILE_SUFFIX = "pass stdin", "terminal", " file"
 
@@ -27,17 +27,17 @@ class Shape(NamedTuple):
     takes_stdin: bool = False
     #: Options that show a result in another form, and their help.
     formats: Mapping[str, str] = MappingProxyType({})
-    #: Whether -f goes on showing what comes.
+    #: Whether -f follows the log.
     follows: bool = False
     #: Whether its first argument may be given several times.
     takes_many: bool = False
 
     @property
     def path(self) -> str:
-        """Return the command as it is typed, without `pyro`."""
+        """Return the command as typed, without `pyro`."""
         return " ".join(self.words)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Return the fields of the request that the command line gives."""
+        """Return the request's fields on the command line."""
         return parameters(self.request, "cli")

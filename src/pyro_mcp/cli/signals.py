@@ -1,6 +1,6 @@
 """Ctrl-C, SIGTERM and a closed terminal while a command runs.
 
-The first signal becomes a KeyboardInterrupt, so that everything acquired is released; nothing interrupts that.
+The first signal becomes a KeyboardInterrupt, so that everything acquired is released; later ones do not interrupt that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def interruptible() -> Generator[None]:
     """Raise KeyboardInterrupt at the first signal; later ones only print that clean-up is in progress."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    # `nohup` asks us to stay when the terminal goes, and a shell's background job not to hear Ctrl-C.
+    # `nohup` ignores SIGHUP so that we survive the terminal, and a shell's background job ignores SIGINT.
     heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     for number in heard:
         signal.signal(number, _first)

@@ -1,6 +1,6 @@
 """Output of the command line, written straight to descriptors 1 and 2.
 
-`sys.stdout` is not used: its buffer would be flushed at exit into a pipe that nobody reads.
+`sys.stdout` is not used: its buffer would be flushed at exit into a closed pipe.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class ReaderGone(Exception):  # noqa: N818 - it is no error: `pyro … | head` e
 def ensure_standard_streams() -> None:
     """Open each of the three standard descriptors that is closed on /dev/null, and its object in `sys`.
 
-    Otherwise the next file opened would become our stdout, and be written into; and Python has None for a stream whose
-    descriptor was closed when it started, on which every `isatty` and `fileno` fails.
+    Otherwise the next opened file would become our stdout and be written to. Python also uses None for a stream whose
+    descriptor was closed at start, on which `isatty` and `fileno` fail.
     """
     for fd, name in ((STDIN, "stdin"), (STDOUT, "stdout"), (STDERR, "stderr")):
         try:
@@ -38,7 +38,7 @@ def write(fd: int, data: bytes) -> None:
 
     Raises:
         ReaderGone: the reader has closed its end.
-        PyroError: the device refuses it, because it is full for example.
+        PyroError: the write fails, for example because the device is full.
     """
     rest = memoryview(data)
     while rest:
@@ -69,7 +69,7 @@ def put(text: str) -> None:
 
 
 def put_alone(text: str, *, ends_line: bool) -> None:
-    """Write a value that was asked for alone: byte by byte into a file or pipe, harmless on a terminal."""
+    """Write a single requested value: unchanged to a file or pipe, made harmless on a terminal."""
     if os.isatty(STDOUT):
         from pyro_mcp.operations.printable import printable
 
@@ -78,7 +78,7 @@ def put_alone(text: str, *, ends_line: bool) -> None:
 
 
 def put_json(document: object) -> None:
-    """Write the one JSON document of a command. Control characters and what is not ASCII come escaped."""
+    """Write the one JSON document of a command. Control and non-ASCII characters are escaped."""
     import json
 
     write(STDOUT, (json.dumps(document, indent=2) + "\n").encode("ascii"))
@@ -95,7 +95,7 @@ def styled(text: str, code: str, fd: int) -> str:
 
 
 def _await_writable(fd: int) -> None:
-    # The descriptor may be non-blocking, as it is shared with the process that started us: wait, do not lose bytes.
+    # The descriptor may be non-blocking, shared with the process that started us: wait instead of losing bytes.
     import select
 
     poller = select.poll()

@@ -24,7 +24,7 @@ def seconds(text: str) -> float | None:
 
 
 def mebibytes(text: str) -> int:
-    """Return a size in MiB, rounded down; without a unit the number is one of MiB."""
+    """Return a size in MiB, rounded down; a number without a unit is in MiB."""
     found = _SIZE.fullmatch(text) if len(text) <= _MAX_CHARS else None
     if found is None:
         raise ArgumentTypeError(f"{text[:40]!r} is not a size such as 512m or 2g")
@@ -32,7 +32,7 @@ def mebibytes(text: str) -> int:
 
 
 def brief_age(age_s: float) -> str:
-    """Return how long ago something was, in its largest unit: 12s, 5m, 3h, 2d."""
+    """Return an age in its largest unit: 12s, 5m, 3h, 2d."""
     for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
         if age_s >= length:
             return f"{int(age_s // length)}{unit}"

@@ -10,16 +10,16 @@ _CUTOFF = 0.5
 
 
 class UsageError(PyroError):
-    """Say that a command line was wrong: exit status 2."""
+    """An invalid command line: exit status 2."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(ErrorCode.USAGE, message, hint=hint)
 
 
 def suggestion(word: str, known: Iterable[str], *, destructive: Iterable[str] = ()) -> str:
-    """Return "Did you mean …?" for the known words that are close to `word`, or "".
+    """Return "Did you mean …?" for the known words close to `word`, or "".
 
-    If the closest word is a `destructive` one, nothing is suggested: another would not be what was meant.
+    If the closest word is `destructive`, nothing is suggested: any other would not be what was meant.
     """
     import difflib
 
@@ -30,5 +30,5 @@ def suggestion(word: str, known: Iterable[str], *, destructive: Iterable[str] = 
 
 
 def with_help(command: str, hint: str = "") -> str:
-    """Return a hint that ends with where help is."""
+    """Return a hint that ends with a reference to the help."""
     return f"{hint} See: pyro {command} --help".strip() if command else f"{hint} See: pyro --help".strip()

@@ -49,7 +49,7 @@ _PROOF_TIMEOUT_S = 60
 
 
 class _Findings:
-    """The problems, in the order in which they were found, and what they cost."""
+    """The problems in the order found, and the capabilities that they block."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -122,7 +122,7 @@ def _quarantined(path: Path) -> host.Finding:
     return host.Finding(
         "quarantine",
         f"{path} could not be used, and is kept until you remove it",
-        f"Take out of it what you need, then: rm -r {shlex.quote(str(path))}",
+        f"Copy what you need from it, then run: rm -r {shlex.quote(str(path))}",
     )
 
 
@@ -162,7 +162,7 @@ def _environment(name: str, call: Call, findings: _Findings) -> EnvironmentRepor
 
 
 def _driver(call: Call, findings: _Findings) -> tuple[Selection | None, DriverProbe | None]:
-    """Return what would run a VM here, and its driver's own report. Nothing is built to find out."""
+    """Return the driver that would run a VM here, and its own report. Nothing is built to find out."""
     from pyro_mcp.image.boot import find_boot_source
     from pyro_mcp.vmm.selection import select_driver
 
@@ -235,7 +235,7 @@ def _forwards() -> bool:
 def _prove(
     environment: EnvironmentReport, chosen: Selection | None, call: Call, findings: _Findings
 ) -> VmExecResult | None:
-    """Boot a VM and run a command in it, if that needs no pull; return the outcome."""
+    """Boot a VM and run a command in it, if that needs no pull; return the result."""
     if chosen is None or environment.state != "installed" or environment.boot_source != "installed":
         return None
     call.progress.phase("boot", f"running a command in a VM of {environment.name}")

@@ -1,6 +1,6 @@
 """Environments: list, pull, inspect and prune.
 
-Pruning keeps the templates of every environment that stays, so that the next start is not slower.
+Pruning keeps the templates of every remaining environment, so that the next start is not slower.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class EnvPullRequest(Request):
 
 
 class EnvInspectRequest(Request):
-    """Ask for everything that is known of an environment."""
+    """Ask for the details of an environment."""
 
     environment: str = field(metadata=ENVIRONMENT)
 
@@ -174,7 +174,7 @@ def _prune(_request: EmptyRequest, call: Call) -> EnvPruneResult:
     """Remove everything unused, and report it.
 
     Raises:
-        PyroError: BUSY if images are being used all the time; PERMISSION and others.
+        PyroError: BUSY if images are in constant use; PERMISSION and others.
     """
     from pyro_mcp.image import prune as images
     from pyro_mcp.image.environments import KIND
@@ -201,7 +201,7 @@ def _prune(_request: EmptyRequest, call: Call) -> EnvPruneResult:
 
 
 def prune_templates(paths: Paths, bases: set[str], boots: set[str]) -> tuple[list[str], int]:
-    """Remove the templates whose environment or kernel is gone; return their names and the space they took."""
+    """Remove the templates whose environment or kernel is gone; return their names and their size in bytes."""
     from pyro_mcp.image.boot import find_boot_source
     from pyro_mcp.image.environments import list_environments
     from pyro_mcp.workspace.machines.templates import discard_template
@@ -230,7 +230,7 @@ def _directories(place: Path) -> list[Path]:
 
 
 def _stands_on(template: Path) -> tuple[str, str]:
-    """Return the digests of the base image and of the boot source that a template was taken with, or "" and ""."""
+    """Return the digests of a template's base image and boot source, or "" and ""."""
     from pyro_mcp.vmm.template import MANIFEST
 
     try:

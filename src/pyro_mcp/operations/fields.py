@@ -1,7 +1,7 @@
-"""The fields of requests and results: their metadata, and how a surface reads it.
+"""The fields of requests and results: their metadata, and access to it for surfaces.
 
 pydantic reads `description`, `ge`, `le`, `pattern` and `max_length` from `dataclasses.field(metadata=…)`; the other
-keys are ours. This module imports no pydantic and resolves no annotations at run time: start-up would pay for both.
+keys are ours. This module does not import pydantic or resolve annotations at run time: both would slow start-up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REQUIRED: Any = MISSING
 
 
 class Place(StrEnum):
-    """Say where a field stands on the command line."""
+    """The place of a field on the command line."""
 
     OPTION = "option"
     POSITIONAL = "positional"
@@ -26,7 +26,7 @@ class Place(StrEnum):
 
 
 class Kind(StrEnum):
-    """Name each type that a request's field may have, by its annotation."""
+    """The types that a request's field may have, by their annotations."""
 
     TEXT = "str"
     OPTIONAL_TEXT = "str | None"
@@ -43,24 +43,24 @@ class Kind(StrEnum):
 
     @property
     def is_whole(self) -> bool:
-        """Say whether it is a number."""
+        """Return whether it is a whole number."""
         return self in {Kind.WHOLE, Kind.OPTIONAL_WHOLE}
 
     @property
     def has_range(self) -> bool:
-        """Say whether it is a number, whole or not."""
+        """Return whether it is a number, whole or not."""
         return self.is_whole or self is Kind.NUMBER
 
     @property
     def is_optional(self) -> bool:
-        """Say whether it may be None."""
+        """Return whether it may be None."""
         return self.value.endswith(" | None")
 
 
 class Parameter(NamedTuple):
-    """One field of a request, as surfaces see it."""
+    """A field of a request, as surfaces use it."""
 
-    # A named tuple, since every command makes this class again, and a frozen dataclass takes ten times as long to make.
+    # A named tuple, since every process creates this class, and a frozen dataclass takes ten times as long to create.
 
     name: str
     kind: Kind
@@ -93,7 +93,7 @@ class Parameter(NamedTuple):
 if TYPE_CHECKING:
 
     class About(TypedDict, total=False):
-        """What may be told about a field of a request: what `Parameter` has, with its bounds as pydantic reads them."""
+        """The metadata of a request's field: the fields of `Parameter`, with bounds named as pydantic reads them."""
 
         ge: float
         le: float
@@ -116,18 +116,18 @@ if TYPE_CHECKING:
 def about(description: str, **told: Unpack[About]) -> Mapping[str, object]:
     """Return the metadata of a request's field.
 
-    `unit` is shown in help texts, `form` completes "Give …" when the value is refused, `names` is the word that
-    stands for the value in usage lines, `completes` says what a shell may offer for it (`environment`, `workspace`).
-    `called` is the option where it is not the field's name, `short` its one-letter form, `also` a second option
-    that takes the value as people write it (5m, 2g), `from_file` one that names a file of the host with the value. A
-    host path may be given to the SDK as any path; `is_output` marks one that is written. `on` names the
-    surfaces that have the field.
+    `unit` is shown in help texts, `form` completes "Give …" if the value is invalid, `names` is the placeholder of the
+    value in usage lines, `completes` is the kind of completion that a shell offers (`environment`, `workspace`).
+    `called` is the option if it differs from the field's name, `short` its one-letter form, `also` a second option for
+    human-readable values (5m, 2g), `from_file` an option that names a file of the host with the value. The SDK accepts
+    any path-like object as a host path; `is_output` marks one that is written. `on` lists the surfaces that have the
+    field.
     """
     return {"description": description, **told}
 
 
 def asked(description: str, *, default: Q = _REQUIRED, **told: Unpack[About]) -> Q:
-    """Declare a request's field; what may be told is as for `about`."""
+    """Declare a request's field; the keyword arguments are those of `about`."""
     return field(default=default, metadata=about(description, **told))
 
 
@@ -140,19 +140,19 @@ class Request:
 
 
 def said(description: str, *, guest: bool = False, rest: str = "", most: int = 0, last: bool = False) -> Any:  # noqa: ANN401 - the field's own type
-    """Declare a result's field; `guest` marks text that a guest has written.
+    """Declare a result's field; `guest` marks text written by a guest.
 
-    Where a model reads it, `most` characters (of a text) or items (of a list) are shown, of a list the first or the
-    `last`, and `rest` says how to get at what was left out.
+    A model is shown at most `most` characters (of a text) or items (of a list: the first ones, or the `last` ones), and
+    `rest` tells it how to get the remainder.
     """
     known: dict[str, object] = {"description": description, "guest": guest, "rest": rest, "most": most, "last": last}
     return field(metadata={key: value for key, value in known.items() if value})
 
 
 def parameters(request: type, surface: str = "") -> tuple[Parameter, ...]:
-    """Return the fields of a request's class that a surface has, or all.
+    """Return the fields of a request's class that a surface has, by default all.
 
-    What it must be given comes before what it inherits.
+    Required fields come before inherited ones.
     """
     found: list[Parameter] = []
     inherited = {each.name for base in request.__mro__[1:] if is_dataclass(base) for each in fields(base)}
@@ -176,7 +176,7 @@ def parameters(request: type, surface: str = "") -> tuple[Parameter, ...]:
 
 
 def with_host_paths(request: Q, change: Callable[[str, bool], str]) -> Q:
-    """Return a request with its host paths changed; `change` gets each, and whether it is to be written."""
+    """Return a request with its host paths changed; `change` gets each path, and whether it is an output."""
     changed: dict[str, object] = {}
     for each in parameters(type(request)):
         value = getattr(request, each.name)

@@ -1,4 +1,4 @@
-"""What the operations that run a command in a guest have in common: their requests, streams and results."""
+"""The common parts of operations that run a command in a guest: requests, streams and results."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class CommandRequest(Request):
 
 
 class CommandResult(Result):
-    """The base of what shows how a command ended. The bytes of its output are beside the mapping, which JSON has."""
+    """The base of results of a command. The raw bytes of its output are attributes, not part of the JSON mapping."""
 
     @property
     def stdout_bytes(self) -> bytes:
-        """Return its stdout as bytes: what the text shows of it, without the line in place of what was omitted."""
+        """Return its stdout as bytes, without the line that replaces omitted output in the text."""
         return self.__dict__.get("_stdout", b"")
 
     @property
@@ -47,7 +47,7 @@ _Command = TypeVar("_Command", bound=CommandResult)
 
 
 def command_result(kind: type[_Command], done: Execution, **given: object) -> _Command:
-    """Return the result of a command that was run."""
+    """Return the result of a finished command."""
     sizes = {"stdout_size_bytes": done.stdout_bytes, "stderr_size_bytes": done.stderr_bytes}
     result = result_of(kind, done, **sizes, **given)
     result.__dict__.update(_stdout=done.stdout_data, _stderr=done.stderr_data)
@@ -76,7 +76,7 @@ def guest_command(request: CommandRequest) -> GuestCommand:
 
 
 def command_streams(call: Call, request: CommandRequest) -> CommandStreams:
-    """Return where a command's streams go in this call."""
+    """Return the streams of a command in this call."""
     from pyro_mcp.workspace.machines.command import CommandStreams
 
     stdin = call.stdin if request.stdin is None else request.stdin.encode("utf-8", "surrogateescape")

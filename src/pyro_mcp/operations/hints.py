@@ -1,8 +1,8 @@
 """Hints in the words of the surface that shows them.
 
 Errors are worded for the command line, with every command and option in backticks: `pyro workspace list`,
-`--ttl-seconds`. A chat host reads the names of tools and arguments instead, a Python program those of methods and
-parameters. Commands that a surface does not have stay commands: a person can run them.
+`--ttl-seconds`. A chat host is shown the names of tools and arguments instead, a Python program those of methods and
+parameters. Commands without an equivalent on a surface remain commands: a person can run them.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from pyro_mcp.operations.operation import Operation
 from pyro_mcp.operations.table import all_operations, find_command
 
 _QUOTED = re.compile(r"`(pyro [a-z][^`\n]*|--[a-z][^`\n]*)`")
-# Stands for a value in a hint, such as ID.
+# A placeholder for a value in a hint, such as ID.
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z_]*")
 
 
 class Surface(StrEnum):
-    """Name a surface that does not speak of commands."""
+    """A surface without commands."""
 
     MCP = "mcp"
     SDK = "sdk"
 
 
 class _Argument(NamedTuple):
-    """An argument of an operation, as a hint has it."""
+    """An argument of an operation in a hint."""
 
     parameter: Parameter
     value: str | None
 
 
 def adapted(text: str, surface: Surface) -> str:
-    """Return a message or a hint with commands and options as `surface` calls them."""
+    """Return a message or hint with commands and options replaced by their names on `surface`."""
     return _QUOTED.sub(lambda found: _named(found[1], surface), text) if "`" in text else text
 
 
 def _named(quoted: str, surface: Surface) -> str:
-    """Return what stands for a command, or for an option, in backticks."""
+    """Return the replacement of a command or option in backticks."""
     try:
         words = shlex.split(quoted)
     except ValueError:
@@ -55,7 +55,7 @@ def _named(quoted: str, surface: Surface) -> str:
     if operation is None or (surface is Surface.MCP and operation.mcp is None):
         return f"`{quoted}`"
     arguments = _arguments(words[1 + len(operation.cli or ()) :], list(parameters(operation.request))) or []
-    # Of what stands for a value, only the name of an option says something.
+    # Placeholders are only useful with the name of an option.
     arguments = [
         each
         for each in arguments
@@ -79,7 +79,7 @@ def _method(operation: Operation[Any, Any], arguments: list[_Argument]) -> str:
 
 
 def _argument(argument: _Argument, surface: Surface) -> str:
-    """Return an argument as the surface takes it, "" if it does not."""
+    """Return an argument in the surface's syntax, "" if the surface does not have it."""
     parameter, value = argument
     if surface.value not in parameter.on:
         kind = parameter.name.removeprefix("ready_")

@@ -1,7 +1,8 @@
-"""Which paths of the host an operation may touch on behalf of a caller who is not the person at the machine.
+"""Restrict the host paths that an operation may use on behalf of a model.
 
-A command line or a program of the user's own may name any path. A model may not: over MCP, every host path lies below a
-directory that the server was given, no link leads there, and nothing is written that a tool of the host would run.
+The user's own command line or program may name any path. A model may not: over MCP, every host path is below a
+directory that the server was given, symbolic links do not lead outside, and files that a tool of the host would run
+are not written.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def host_access(allow_paths: Iterable[str | os.PathLike[str]], project: Project 
     """Return the access of a server: its project, the checkout around the current directory, and `allow_paths`.
 
     Raises:
-        PyroError: INVALID if one of `allow_paths` is no directory.
+        PyroError: INVALID if one of `allow_paths` is not a directory.
     """
     named = None if project is None else project.path
     roots = list(dict.fromkeys(each for each in (named, current_checkout()) if each is not None))
@@ -52,9 +53,9 @@ def host_access(allow_paths: Iterable[str | os.PathLike[str]], project: Project 
 
 @dataclass(frozen=True, slots=True)
 class HostAccess:
-    """The directories that host paths must lie below. Relative paths start in the first.
+    """The directories that host paths must be below. Relative paths start in the first one.
 
-    `project` is what workspaces are seeded from if no path is given.
+    `project` is the seed of workspaces if no path is given.
     """
 
     roots: tuple[Path, ...]
@@ -89,7 +90,7 @@ class HostAccess:
                     raise PyroError(
                         ErrorCode.PERMISSION,
                         f"{path} leads through a symbolic link",
-                        hint="Over MCP, outputs go to directories only. Name the path that the link leads to.",
+                        hint="Over MCP, output paths must not contain links. Give the path that the link points to.",
                     )
                 self._refuse_hook(os.fsencode(Path(real_root.name) / inner), path)
                 return real_root / inner
@@ -104,7 +105,7 @@ class HostAccess:
         if rule is not None and not rule.is_instruction:
             raise PyroError(
                 ErrorCode.PERMISSION,
-                f"{path} is not written over MCP: {rule.tool} would run it by itself",
+                f"{path} is not written over MCP: {rule.tool} would run it automatically",
                 hint="Export it under another name; a person can read it and move it there.",
             )
 

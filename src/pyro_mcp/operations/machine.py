@@ -37,10 +37,10 @@ def _prepare(request: PrepareRequest, call: Call) -> PrepareResult:
 
 
 def _demo(request: DemoRequest, call: Call) -> VmExecResult:
-    """Run one command in a fresh VM; with a network, one that reaches out.
+    """Run one command in a fresh VM; with a network, one that fetches a page.
 
     Raises:
-        PyroError: what failed; the VM is gone then, too.
+        PyroError: the failure; the VM is deleted even then.
     """
     run = VmRunRequest(
         environment=DEFAULT_ENVIRONMENT,

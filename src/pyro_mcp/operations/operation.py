@@ -42,7 +42,7 @@ class EmptyRequest(Request):
 
 @dataclass_transform(eq_default=False, frozen_default=True, field_specifiers=(said,))
 class Result(dict[str, Any]):
-    """The base of every result: a mapping that JSON has, whose keys are attributes too.
+    """The base of every result: a JSON mapping whose keys are also attributes.
 
     A subclass declares its fields, in order, as `name: type = said(…)`. They are public: added, never renamed.
     """
@@ -77,7 +77,7 @@ class Result(dict[str, Any]):
 
 
 def _json(value: object) -> object:
-    """Return a value as JSON has it: sequences as lists, members of a closed set as their values."""
+    """Convert a value to JSON types: sequences to lists, enum members to their values."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, (tuple, list)):
@@ -87,11 +87,11 @@ def _json(value: object) -> object:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """How an operation is to be carried out: what a surface gives it besides the request.
+    """The context of one operation: everything that a surface passes besides the request.
 
-    `on_output` gets a guest's output as it comes. `stdin` is a descriptor, a file, bytes, or None for an empty input.
-    Of each stream a result keeps at most `stream_bytes`. `redactors` are those that the
-    operation made, by the workspace's id, so that its result can be redacted without reading the secrets again.
+    `on_output` gets a guest's output as it arrives. `stdin` is a descriptor, a file, bytes, or None for an empty input.
+    A result keeps at most `stream_bytes` of each stream. `redactors` are those created by the operation, by workspace
+    id, so that its result can be redacted without reading the secrets again.
     """
 
     paths: Paths
@@ -105,7 +105,7 @@ class Call:
 
 
 def engine(call: Call) -> Engine:
-    """Return what verbs work with, for this call alone; use it as a context manager."""
+    """Return the engine for this call; use it as a context manager."""
     from pyro_mcp.workspace.engine import Engine
 
     return Engine(call.paths, progress=call.progress)
@@ -115,12 +115,12 @@ def engine(call: Call) -> Engine:
 class Operation(Generic[Q, R]):
     """One row of the table: everything that the surfaces need to offer an operation.
 
-    Its summary is in `table`, the types of its request and its result are those of `handler`. `description` is what a
-    model or a person reads before use, and holds no data of any guest. `open_world` says that it may reach beyond this
-    host, `idempotent` that doing it twice is doing it once. `cli` is the path of words that calls it, `sdk` its method,
-    `tool` its tool where that has another name (None: it has no tool). `only` is an option of the command and the field
-    of the result that is printed alone with it; `takes_stdin` says that -i hands the command's stdin on, `is_detached`
-    that the command runs on after the call.
+    Its summary is in `table`, the types of its request and result are those of `handler`. `description` is for
+    models and people, and contains no data of any guest. `open_world` means that it may reach beyond this host,
+    `idempotent` that repeating it has no further effect. `cli` is its command, `sdk` its method, `tool` its tool if
+    that has a different name (None: it has no tool). `only` is an option of the command, with the one field of the
+    result that it prints. `takes_stdin` means that -i passes stdin to the command, `is_detached` that it keeps
+    running after the call.
     """
 
     name: str
@@ -140,7 +140,7 @@ class Operation(Generic[Q, R]):
 
     @property
     def mcp(self) -> str | None:
-        """Return the name of its tool, or None if it has none."""
+        """Return the name of its tool, or None."""
         return self.name if self.tool == "" else self.tool
 
     @property
@@ -171,10 +171,10 @@ def _types(declared: object) -> dict[str, Any]:
 
 
 def result_of(kind: type[R], value: object, /, **given: object) -> R:
-    """Make a result of this kind from what is given and, for its other fields, the same fields of `value`.
+    """Make a result of this kind from the given fields and, for the others, from the fields of `value`.
 
-    Results in it are made in the same way from the values in their places (from tuples, field by field). Times
-    (`…_at`) are shown as text, a command's arguments as one line, and a timed out command with the exit code of that.
+    Nested results are made in the same way from the values in their places (from tuples, field by field). Times
+    (`…_at`) become text, a command's arguments one line, and the exit code of a timed out command 124.
     """
     hints = _types(kind)
     missing = [each.name for each in fields(cast("Any", kind)) if each.name not in given]

@@ -1,4 +1,4 @@
-"""The parameters and fields that several operations share."""
+"""Parameters and fields shared by several operations."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`pyro prepare`: make the next VM start fast, check it once, and record that.
 
-A record counts only while everything it depends on is unchanged, and only what was checked is recorded.
+A record is valid only while everything it depends on is unchanged, and only checked facts are recorded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RECORD = "prepared.json"
 _SCHEMA = 2
 _LOCK_TIMEOUT_S = 30.0
 _NETWORK_TIMEOUT_S = 60
-# The guest's own package archive is the one host that it surely knows: resolved, then connected to.
+# The guest's package archive is the one host that it certainly knows: resolve its name, then connect to it.
 _REACH_OUT = (
     "archive=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null"
     " | sed -n 's#.*https*://\\([^/: ]*\\).*#\\1#p' | head -n 1);"
@@ -38,7 +38,7 @@ _REACH_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The inputs of a preparation, by the name in which a change is reported, and the template that it made."""
+    """The inputs of a preparation, by the name used to report a change, and the template that it made."""
 
     facts: dict[str, str]
     template: Path
@@ -46,7 +46,7 @@ class Dependencies:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One record: what was proven, when, and what it depended on."""
+    """One record: what was proven, when, and its dependencies."""
 
     facts: dict[str, str]
     network: bool
@@ -60,10 +60,10 @@ class Prepared:
 
 
 def prepare(request: PrepareRequest, call: Call) -> PrepareResult:
-    """Install, warm and prove, unless an earlier preparation still holds.
+    """Install, warm and prove, unless an earlier preparation is still valid.
 
     Raises:
-        PyroError: whatever keeps a VM from being made here, or what a proof showed.
+        PyroError: the reason why this host can't run a VM, or the failure of a proof.
     """
     environments.ENV_PULL.handler(environments.EnvPullRequest(environment=request.environment), call)
     loop = daily_loop(call.paths, request.environment)
@@ -121,7 +121,7 @@ def _is_installed(paths: Paths, environment: str) -> bool:
 
 
 def load(paths: Paths) -> dict[str, Prepared]:
-    """Return the records by environment. A file that can't be read as one counts as none: preparing rewrites it."""
+    """Return the records by environment. An unreadable file counts as none: preparing rewrites it."""
     try:
         document = json.loads((paths.cache / _RECORD).read_bytes())
         if document["schema"] != _SCHEMA:
@@ -148,7 +148,7 @@ def _save(paths: Paths, environment: str, proven: Prepared) -> None:
 
 
 def _dependencies(paths: Paths, environment: str) -> Dependencies | None:
-    """Return what a preparation would depend on now, or None where something of it is not installed."""
+    """Return the current dependencies of a preparation, or None if one of them is not installed."""
     from pyro_mcp.agent import Flavour
     from pyro_mcp.image.boot import find_boot_source
     from pyro_mcp.model.kinds import NetworkPolicy
@@ -178,7 +178,7 @@ def _dependencies(paths: Paths, environment: str) -> Dependencies | None:
 
 
 def _prove(request: PrepareRequest, call: Call) -> Prepared:
-    """Take one workspace from create to delete, after another that warmed the caches."""
+    """Take one workspace from create to delete, after another one that warms the caches."""
     name = request.environment
     call.progress.phase("warm", f"creating a first workspace of {name}")
     _delete(_create(name, call), call)

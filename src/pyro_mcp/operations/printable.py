@@ -1,7 +1,7 @@
 """Make text written by others harmless to a terminal and its reader.
 
-The one place that neutralises control characters: escape sequences (OSC 52 and 8, titles), 8-bit C1 controls,
-bidirectional overrides. The bytes of a stream that no terminal shows are not changed.
+The only place that neutralizes control characters: escape sequences (OSC 52 and 8, titles), 8-bit C1 controls,
+bidirectional overrides. Output that does not go to a terminal is not changed.
 """
 
 from __future__ import annotations
@@ -9,32 +9,32 @@ from __future__ import annotations
 import codecs
 import re
 
-# C0 but tab and newline, DEL, C1, line and paragraph separator, bidirectional overrides and isolates, lone surrogates.
+# C0 except tab and newline, DEL, C1, line and paragraph separators, bidirectional controls, lone surrogates.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# Colours: worth nothing to a model or in a message.
+# Colours: useless to a model or in a message.
 _COLOURS = re.compile("\x1b\\[[0-9;:]{0,64}m")
-# A stream may do this to a terminal: colours, erasing and moving within the line.
+# Allowed on a terminal: colours, erasing and moving within the line.
 _HARMLESS = "\\[[0-9;:]{0,64}[mKGCD]"
 _REFUSED = re.compile(f"\x1b(?!{_HARMLESS})|[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-# The longest unfinished beginning of a harmless sequence, kept until the rest of it comes.
+# An incomplete harmless sequence, held back until the rest of it arrives.
 _UNFINISHED = re.compile("\x1b(?:\\[[0-9;:]{0,64})?$")
 
 
 def printable(text: str) -> str:
-    """Return `text` with colours taken out and every other control character but tab and newline made visible."""
+    """Return `text` without colours and with every control character except tab and newline made visible."""
     text = _COLOURS.sub("", text).replace("\r\n", "\n")
     return _CONTROLS.sub(_visible, text)
 
 
 def printable_line(text: str) -> str:
-    """Return `text` as `printable` does, and on one line."""
+    """Return `text` as `printable` does, on one line."""
     return printable(text).replace("\n", "\\n").replace("\t", " ")
 
 
 class TerminalFilter:
-    r"""A guest's output on its way to a terminal: colours and moves within the line pass, all else becomes visible.
+    r"""Filters a guest's output for a terminal: colours and moves within the line pass, the rest becomes visible.
 
-    Fed with pieces of a stream, however they are cut; invalid UTF-8 comes out as `\xNN`.
+    Feed it chunks of any size; invalid UTF-8 is shown as `\xNN`.
     """
 
     def __init__(self) -> None:

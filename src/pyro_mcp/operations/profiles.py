@@ -37,7 +37,7 @@ _NETWORK_ARGUMENTS = frozenset({"network", "network_policy"})
 class Profile:
     """One selection of tools.
 
-    Its tools are those `chosen`, then all others of the rows of `families`, so that it offers what is added to them.
+    Its tools are those `chosen`, then all others of `families`, so that it includes tools added to them later.
     Guests have `environment` unless a call names another, and workspaces start from `project`, given in a few words.
     `network_policy` is what every guest gets, None where a call decides. `hidden` names the arguments that its tools
     leave at their defaults; `says` has other descriptions for tools whose own would not fit the selection.
@@ -84,7 +84,7 @@ class Profile:
 
     @property
     def has_network(self) -> bool:
-        """Say whether a guest may have a network."""
+        """Return whether a guest may have a network."""
         return self.network_policy != "off"
 
     def given_to(self, row: Operation[Any, Any]) -> dict[str, object]:
@@ -134,7 +134,7 @@ VM_FULL = Profile(
         " inside."
     ),
 )
-# Narrower than the command line: what the person who set the server up has not chosen is not the model's to choose.
+# Narrower than the command line: these are for the person who sets up the server to choose, not for the model.
 _NARROW = _NETWORK_ARGUMENTS | {"allow_host_compat", "require_kvm", "secrets", "secret_env"}
 _SHELL_TOOLS = ("shell_open", "shell_list", "shell_read", "shell_write", "shell_signal", "shell_close")
 _SERVICE_TOOLS = ("service_start", "service_list", "service_status", "service_logs", "service_stop")
@@ -367,8 +367,8 @@ def find_profile(name: str | None, mode: str | None = None) -> Profile:
         if name not in {None, DEFAULT_PROFILE}:
             raise PyroError(
                 ErrorCode.INVALID,
-                f"the profile {name} and the mode {mode} can't be had together",
-                hint="A mode is a selection of tools as a profile is: give one of the two.",
+                f"the profile {name} and the mode {mode} can't be combined",
+                hint="Both select tools: give only one of them.",
             )
         return _found("mode", mode, MODES, available)
     return _found("profile", name or DEFAULT_PROFILE, PROFILES, available)

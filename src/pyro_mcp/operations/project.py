@@ -24,7 +24,7 @@ class Project:
 
     @property
     def text(self) -> str:
-        """Return what it is, in a few words."""
+        """Return a short description of it."""
         if self.path is not None:
             return f"the current project at {self.path}" + (", git-tracked files only" if self.is_checkout else "")
         ref = f" at {self.repo_ref}" if self.repo_ref else ""
@@ -36,7 +36,7 @@ class Project:
         return self.path is not None and checkout_around(self.path) == self.path
 
     def seed(self, rules: SeedRules) -> dict[str, Any]:
-        """Return the fields of a `WorkspaceSpec` that seed from it, by the rules of a call.
+        """Return the fields of a `WorkspaceSpec` for this seed, with the rules of a call.
 
         Raises:
             PyroError: NOT_FOUND if the directory is gone.
@@ -65,20 +65,20 @@ def find_project(
     no_project_source: bool = False,
     checkout: Path | None = None,
 ) -> Project | None:
-    """Return the project of a server: the one named, else the `checkout` that it was started in, if any.
+    """Return the project of a server: the given one, else the `checkout` that it was started in, if any.
 
     Raises:
         PyroError: INVALID for options that contradict each other, are empty, or name no directory.
     """
     if project_path is not None and repo_url is not None:
-        raise _invalid("--project-path and --repo-url can't be given together", "Leave one of the two out.")
+        raise _invalid("--project-path and --repo-url can't be combined", "Omit one of them.")
     if no_project_source and (project_path, repo_url, repo_ref) != (None, None, None):
-        raise _invalid("--no-project-source contradicts --project-path, --repo-url and --repo-ref", "Leave it out.")
+        raise _invalid("--no-project-source contradicts --project-path, --repo-url and --repo-ref", "Omit it.")
     if repo_ref is not None and repo_url is None:
-        raise _invalid("--repo-ref needs --repo-url", "Give the repository's URL, or leave --repo-ref out.")
+        raise _invalid("--repo-ref needs --repo-url", "Give the repository's URL, or omit --repo-ref.")
     for name, value in {"--repo-url": repo_url, "--repo-ref": repo_ref}.items():
         if value is not None and (not value.strip() or value.startswith("-")):
-            raise _invalid(f"{name} is {value!r}", f"Give a value, or leave {name} out.")
+            raise _invalid(f"{name} is {value!r}", f"Give a value, or omit {name}.")
     if no_project_source:
         return None
     if repo_url is not None:

@@ -1,6 +1,6 @@
 """One command in a fresh VM: the product's main job.
 
-`pyro run` loads this module and no other of the family: what only the other operations on VMs need stays in `vms`.
+`pyro run` loads only this module of the family, for a fast start; the rest of the operations on VMs is in `vms`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class VmRunRequest(CommandRequest, _EnvironmentRequest):
 
 
 class Cleanup(Result):
-    """What became of a VM after its command."""
+    """The deletion of a VM after its command."""
 
     vm_id: str = said(VM_ID)
     deleted: bool = said("Always true: a failed deletion is an error.")
@@ -97,7 +97,7 @@ class VmRequest(Request):
 
 
 class VmExecRequest(CommandRequest, VmRequest):
-    """Ask for one command in a VM that is there; it is deleted afterwards."""
+    """Ask for one command in an existing VM, which is deleted afterwards."""
 
 
 def _run(request: VmRunRequest, call: Call) -> VmExecResult:
@@ -109,13 +109,13 @@ def _run(request: VmRunRequest, call: Call) -> VmExecResult:
 
 
 def vm_result(done: Execution) -> VmExecResult:
-    """Return a command that ended, with its VM."""
+    """Return the result of a finished command and its VM."""
     cleanup = Cleanup(done.vm_id, deleted=True, reason="post_exec_cleanup")
     return command_result(VmExecResult, done, cleanup=cleanup)
 
 
 def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
-    """Return the VM that a request wants."""
+    """Return the specification of the requested VM."""
     from pyro_mcp.model.kinds import NetworkPolicy
     from pyro_mcp.model.limits import Shape
     from pyro_mcp.workspace.vms.create import VmSpec

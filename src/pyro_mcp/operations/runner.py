@@ -1,6 +1,6 @@
-"""The one way from a surface to a handler: the request is checked, then handed over.
+"""The only path from a surface to a handler: check the request, then pass it on.
 
-Tests put a runner of their own here. Nothing is kept between calls: any process may continue.
+Tests inject their own runner. No state is kept between calls: any process may continue.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Runner:
         self.paths = Paths.from_environment() if paths is None else paths
 
     def call(self) -> Call:
-        """Return a call in these directories, to which a surface adds what it has."""
+        """Return a call in these directories, for a surface to complete."""
         return Call(paths=self.paths)
 
     def run(self, operation: Operation[Q, R], request: Q, call: Call | None = None) -> R:
-        """Check the request and carry the operation out.
+        """Check the request and run the operation.
 
         Raises:
-            PyroError: INVALID if the request breaks a bound; whatever the operation raises.
+            PyroError: INVALID if the request is out of bounds; any error of the operation.
         """
         check_request(request)
         call = call or self.call()

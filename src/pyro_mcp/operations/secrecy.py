@@ -1,7 +1,7 @@
 """Secrets in requests, results and errors of operations.
 
-No result and no error of an operation on a workspace shows the value of one of its secrets, wherever it comes from: a
-file that a command wrote, a patch, a name in the guest. Results of workspaces without secrets are not scanned.
+No result or error of an operation on a workspace shows the value of one of its secrets, whatever its origin: a file
+that a command wrote, a patch, a name in the guest. Results of workspaces without secrets are not scanned.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _FORM = "Give objects with a name and a value, or with a name and a file_path."
-# Besides what is marked as the guest's: a user may have written a value there, or a program of the guest's been quoted.
+# In addition to fields marked as the guest's: these may contain values too, from the user or quoted from the guest.
 _QUOTING = frozenset({"command", "cwd", "error", "last_error", "reason"})
 
 
 def secrets_given(records: Iterable[dict[str, str]]) -> tuple[Secret, ...]:
-    """Return the secrets that a request gives; values that are in files are read.
+    """Return the secrets of a request, reading values from files.
 
     Raises:
-        PyroError: INVALID, NOT_FOUND, PERMISSION: what is wrong with one of them, never with its value.
+        PyroError: INVALID, NOT_FOUND, PERMISSION, never quoting a value.
     """
     from pathlib import Path
 
@@ -52,10 +52,10 @@ def secrets_given(records: Iterable[dict[str, str]]) -> tuple[Secret, ...]:
 
 
 def without_secrets(result: R, call: Call) -> R:
-    """Return a result without the values of its workspace's secrets.
+    """Return a result with the values of its workspace's secrets redacted.
 
     Raises:
-        PyroError: CORRUPT if they can't be known any more.
+        PyroError: CORRUPT if the secrets can't be read.
     """
     workspace_id = getattr(result, "workspace_id", None)
     redactor = _redactor(str(workspace_id), call) if workspace_id else None
@@ -63,7 +63,7 @@ def without_secrets(result: R, call: Call) -> R:
 
 
 def error_without_secrets(error: PyroError, request: object, call: Call) -> PyroError:
-    """Return an error without the values of the secrets of the workspace that the request named, if there is one."""
+    """Return an error with the secrets of the workspace in the request, if any, redacted."""
     handle = getattr(request, "workspace_id", None)
     if not handle or not os.path.isdir(call.paths.workspaces):
         return error

@@ -1,7 +1,7 @@
-"""The table of operations: which families of rows there are, and where a row is found.
+"""The table of operations: the families of rows, and how to find a row.
 
-A family is loaded only when it is asked for, since every process pays for what it imports. This module imports nothing
-of them: `pyro --help` needs no more than this.
+Families are loaded on demand, to keep start-up fast. This module does not import them: it is all that `pyro --help`
+needs.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ FAMILIES: dict[str, dict[str, str]] = {
     },
 }
 SUMMARIES = {command: summary for commands in FAMILIES.values() for command, summary in commands.items()}
-#: How many words a command has at most.
+#: The maximum number of words of a command.
 LONGEST = 3
-# The words that several commands begin with.
+# The common first words of several commands.
 GROUPS = {
     "env": "Environments: the root file systems VMs start from.",
     "vm": "One-shot VMs, step by step.",
@@ -122,7 +122,7 @@ def all_operations() -> tuple[Operation[Any, Any], ...]:
 
 
 def find_command(words: Sequence[str]) -> Operation[Any, Any] | None:
-    """Return the row that these words of the command line begin with, or None."""
+    """Return the row of the command that these words begin with, or None."""
     for count in range(1, LONGEST + 1):
         command = " ".join(words[:count])
         if command in SUMMARIES:
@@ -132,7 +132,7 @@ def find_command(words: Sequence[str]) -> Operation[Any, Any] | None:
 
 
 def begins(words: Sequence[str], beginning: str) -> bool:
-    """Say whether these words begin with those of `beginning`."""
+    """Return whether these words begin with those of `beginning`."""
     first = beginning.split(" ")
     return list(words[: len(first)]) == first
 

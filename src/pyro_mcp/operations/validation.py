@@ -1,6 +1,6 @@
 """Check a request against the types, bounds and patterns that its fields declare.
 
-Only the request itself is checked: whether an environment or a VM exists is up to its handler.
+Only the request itself is checked: its handler checks whether an environment or a VM exists.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import cast
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations.fields import Kind, Parameter, parameters
 
-# execve(2): one argument is at most 32 pages, whatever the limit on all together.
+# execve(2): one argument is limited to 32 pages, regardless of the limit on the total.
 MAX_ARGUMENT_BYTES = 131072 - 1
 MAX_COMMAND_BYTES = 2 * 1024 * 1024
 _SHOWN_CHARS = 60
 _TOO_LONG = (
-    f"One argument may have {MAX_ARGUMENT_BYTES} bytes, all together {MAX_COMMAND_BYTES}: pass longer data on stdin."
+    f"One argument may have {MAX_ARGUMENT_BYTES} bytes, all of them {MAX_COMMAND_BYTES}: pass longer data on stdin."
 )
 
 
@@ -27,7 +27,7 @@ def check_request(request: object, *, label: Callable[[Parameter], str] | None =
     `label` gives the name by which the caller knows a parameter (an option of the command line).
 
     Raises:
-        PyroError: INVALID, naming the parameter, what it was and what it may be.
+        PyroError: INVALID, with the parameter, its value and what is allowed.
     """
     for parameter in parameters(type(request)):
         value = getattr(request, parameter.name)
@@ -39,7 +39,7 @@ def check_request(request: object, *, label: Callable[[Parameter], str] | None =
 
 
 def shown(value: object) -> str:
-    """Return a value as it may stand in a message: quoted, and cut."""
+    """Return a value for a message: quoted, and cut if it is long."""
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
 
@@ -70,13 +70,13 @@ def _breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
         case Kind.RECORDS:
             records = cast("tuple[object, ...] | None", value if isinstance(value, tuple) else None)
             whole = records is not None and all(map(_is_pairs, records))
-            # They may hold secrets, so what is wrong with them is not shown.
+            # They may hold secrets, so no detail is shown.
             return None if whole else ("is malformed", "Give a list of objects with string values.")
 
 
 def _whole_breach(parameter: Parameter, value: object) -> tuple[str, str] | None:
     low, high = parameter.minimum, parameter.maximum
-    # True is an int to Python, but nobody means one virtual CPU by it.
+    # True is an int to Python, but it does not mean one virtual CPU.
     if type(value) is int and (low is None or value >= low) and (high is None or value <= high):
         return None
     unit = f" ({parameter.unit})" if parameter.unit else ""

@@ -1,4 +1,4 @@
-"""One-shot VMs, step by step: create, start, exec, stop, delete, and looking at them."""
+"""One-shot VMs, step by step: create, start, exec, stop, delete, and status."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class VmResult(Result):
     vcpu_count: int = said("Virtual CPUs.")
     mem_mib: int = said("Memory in MiB.")
     network_policy: str = said("Its network policy: off, egress.")
-    network_enabled: bool = said("Whether its policy is another than off.")
+    network_enabled: bool = said("Whether its policy is not off.")
     allow_host_compat: bool = said("Whether it may run on this host, without a VM.")
     guest_ip: str | None = said("Its IPv4 address.")
     ttl_seconds: int = said("Its time to live.")
@@ -56,7 +56,7 @@ class VmListResult(Result):
 
 
 class VmDeleteResult(Result):
-    """A VM that is gone."""
+    """A deleted VM."""
 
     vm_id: str = said(VM_ID)
     deleted: bool = said("Always true: a failed deletion is an error.")
@@ -87,14 +87,14 @@ class VmNetworkInfoResult(Result):
 
 
 class VmReapExpiredResult(Result):
-    """The VMs that were cleared away."""
+    """The deleted VMs."""
 
     count: int = said("Number of VMs.")
     deleted_vm_ids: list[str] = said("Their ids.")
 
 
 def network_result(found: NetworkInfo) -> VmNetworkInfoResult:
-    """Return a VM's network as users are shown it."""
+    """Return a VM's network as a result."""
     from ipaddress import ip_network
 
     known = found.network or {}

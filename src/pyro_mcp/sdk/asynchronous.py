@@ -1,4 +1,4 @@
-"""`AsyncPyro`: the same names as `Pyro`, to await. Each call has a thread; cancelling it ends what runs in the guest.
+"""`AsyncPyro`: the methods of `Pyro`, awaitable. Each call uses a thread; cancelling it ends what runs in the guest.
 
 A cancelled call raises CancelledError when the operation has released what it acquired.
 """
@@ -22,7 +22,7 @@ from pyro_mcp.sdk.workspaces import AsyncWorkspaces
 
 
 class AsyncFiles(Asynchronous[Files]):
-    """`Files`, to await."""
+    """`Files`, with awaitable methods."""
 
     read = awaited(Files.read)
     read_bytes = awaited(Files.read_bytes)
@@ -36,7 +36,7 @@ class AsyncFiles(Asynchronous[Files]):
 
 
 class AsyncShell(Asynchronous[Shell]):
-    """`Shell`, to await."""
+    """`Shell`, with awaitable methods."""
 
     @property
     def id(self) -> str:
@@ -56,7 +56,7 @@ class AsyncShell(Asynchronous[Shell]):
 
 
 class AsyncService(Asynchronous[Service]):
-    """`Service`, to await."""
+    """`Service`, with awaitable methods."""
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class AsyncService(Asynchronous[Service]):
 
 
 class AsyncWorkspace(Asynchronous[Workspace]):
-    """`Workspace`, to await."""
+    """`Workspace`, with awaitable methods."""
 
     def __init__(self, calls: Calls, sync: Workspace) -> None:
         super().__init__(calls, sync)
@@ -127,7 +127,7 @@ class Opening:
 
 
 class AsyncPyro(AsyncWorkspaces, AsyncShells, AsyncServices, Asynchronous[Pyro]):
-    """`Pyro`, to await. Every method takes what that of `Pyro` takes, and raises the same.
+    """`Pyro`, with awaitable methods that take the same arguments and raise the same errors.
 
     Example: `async with AsyncPyro() as pyro: print((await pyro.run_in_vm("debian:12", "uname -a")).stdout)`
     """
@@ -158,7 +158,7 @@ class AsyncPyro(AsyncWorkspaces, AsyncShells, AsyncServices, Asynchronous[Pyro])
         keep: bool | None = None,
         **options: Unpack[NewWorkspace],
     ) -> Opening:
-        """Create a workspace, or take an existing one, as `Pyro.workspace` does.
+        """Create a workspace, or use an existing one, as `Pyro.workspace` does.
 
         Example: `async with pyro.workspace("debian:12", seed_path=".") as workspace: await workspace.exec("make")`
         """

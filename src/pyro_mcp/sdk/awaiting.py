@@ -42,17 +42,17 @@ class Calls:
                     await asyncio.wait([future])
                 except asyncio.CancelledError:
                     continue
-            # What it ended with counts no more.
+            # Its outcome no longer matters.
             future.exception()
             raise
 
     def close(self) -> None:
-        """Let the threads end with the calls that still run."""
+        """Let the threads end when their calls do."""
         self._threads.shutdown(wait=False)
 
 
 class Asynchronous(Generic[S]):
-    """The base of what stands for an object with methods that block."""
+    """The base of asynchronous wrappers of objects with blocking methods."""
 
     def __init__(self, calls: Calls, sync: S) -> None:
         self.calls, self.sync = calls, sync

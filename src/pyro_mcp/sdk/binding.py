@@ -1,4 +1,4 @@
-"""Methods of objects made of those of `Pyro`, with their exact types and no second list of their parameters."""
+"""Derive methods of objects from those of `Pyro`, with exact types and without repeating the parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ S = TypeVar("S")
 
 
 class _Bound(Generic[P, R]):
-    """A method whose first arguments are the `Pyro` and the names of the object that has it."""
+    """A method whose first arguments are bound: the `Pyro` and the names of the object."""
 
     def __init__(self, method: Callable[..., Any], make: Callable[..., R] | None = None) -> None:
         self._method, self._make = method, make
@@ -37,7 +37,7 @@ def of_workspace(method: Callable[Concatenate[Any, str, P], R]) -> _Bound[P, R]:
 
 
 def of_part(method: Callable[Concatenate[Any, str, str, P], R]) -> _Bound[P, R]:
-    """Return a method without the workspace's id, and without that of its shell or service."""
+    """Return a method without the ids of the workspace and of its shell or service."""
     return _Bound(method)
 
 

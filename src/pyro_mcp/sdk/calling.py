@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Cancels the calls of this context: of one call of an `AsyncPyro`.
 CANCEL: ContextVar[CancelToken | None] = ContextVar("CANCEL", default=None)
-#: What a command may be given to read.
+#: The input of a command.
 Stdin: TypeAlias = str | bytes | bytearray | memoryview | BinaryIO | TextIO
 
 
@@ -64,7 +64,7 @@ def calling(pyro: Calling) -> Generator[Call]:
 
 
 class ProgressEvent(NamedTuple):
-    """What a `progress` callable is told. `fraction` is from 0 to 1, or None if it is not known."""
+    """The argument of a `progress` callable. `fraction` is from 0 to 1, or None if unknown."""
 
     phase: str
     message: str
@@ -72,19 +72,19 @@ class ProgressEvent(NamedTuple):
 
 
 class Told:
-    """Progress that is told to a callable."""
+    """Progress that calls a callable."""
 
     def __init__(self, tell: Callable[[ProgressEvent], object]) -> None:
         self._tell = tell
         self._phase = ""
 
     def phase(self, name: str, message: str = "") -> None:
-        """Tell which phase begins."""
+        """Report that a phase begins."""
         self._phase = name
         self._tell(ProgressEvent(name, message, None))
 
     def advance(self, fraction: float | None = None, message: str = "") -> None:
-        """Tell how far it is."""
+        """Report progress within the phase."""
         self._tell(ProgressEvent(self._phase, message, fraction))
 
 
@@ -102,7 +102,7 @@ def _readable(stdin: Stdin | None) -> Input:
 def _live(
     on_stdout: Callable[[str], object] | None, on_stderr: Callable[[str], object] | None
 ) -> Callable[[Stream, bytes], None] | None:
-    """Return what passes output on as text, whose characters are never cut."""
+    """Return a callback that passes output on as text, never splitting characters."""
     if on_stdout is None and on_stderr is None:
         return None
     decoders = {name: getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
@@ -117,7 +117,7 @@ def _live(
 
 
 def _held(parameter: Parameter, value: Any) -> object:  # noqa: ANN401 - as above
-    """Return an argument as requests hold it: any path as text, sequences as tuples, mappings as dictionaries."""
+    """Convert an argument for a request: paths to text, sequences to tuples, mappings to dictionaries."""
     if not parameter.required and value is None:
         return None
     if parameter.is_host_path:

@@ -20,11 +20,11 @@ class FileInfo(Result):
     """A file, directory or link of a guest."""
 
     path: str = said("Its full path.")
-    artifact_type: str = said("What it is: file, directory, symlink, other.")
+    artifact_type: str = said("Its type: file, directory, symlink, other.")
     size_bytes: int = said("Its size.")
     mode: int = said("Its permission bits, as chmod takes them.")
-    modified_at: str = said("When its content changed last (UTC).")
-    link_target: str | None = said("Where a link leads.")
+    modified_at: str = said("When its content was last changed (UTC).")
+    link_target: str | None = said("Target of a symbolic link.")
 
 
 class FileWritten(Result):
@@ -32,14 +32,14 @@ class FileWritten(Result):
 
     size_bytes: int = said("Its size.")
     mode: int = said("Its permission bits.")
-    created: bool = said("Whether there was none before.")
+    created: bool = said("Whether the file is new.")
 
 
 class Files:
     """Files at any path of the guest. A relative path is below /workspace, and ~ is root's home.
 
     Every method raises `NotFoundError`, `IsDirectoryError`, `NotPermittedError`, `TooLargeError`, `NoSpaceError` or
-    another `PyroError`. Links are followed. Reads are recorded nowhere.
+    another `PyroError`. Links are followed. Reads are not recorded.
 
     Example: `workspace.files.write("/etc/motd", "hello"); workspace.files.read("/etc/motd")`
     """
@@ -74,7 +74,7 @@ class Files:
             return read_bytes(using, self._id, path, max_bytes=max_bytes, cancel=call.cancel)
 
     def write(self, path: str, data: str | bytes | BinaryIO, *, mode: int | None = None) -> FileWritten:
-        r"""Write a file whole, and the directories above it; without `mode`, an existing file keeps its own.
+        r"""Replace a file atomically, creating missing parents; without `mode`, an existing file keeps its mode.
 
         Example: `workspace.files.write("run.sh", "#!/bin/sh\nmake\n", mode=0o755)`
         """
@@ -94,7 +94,7 @@ class Files:
         return FileWritten(done.size_bytes, done.mode, done.created)
 
     def list(self, path: str = "/workspace", *, recursive: bool = False) -> list[FileInfo]:
-        """List a directory in the order of names, or all below it; at most 10,000 entries.
+        """List a directory sorted by name, recursively if asked; at most 10,000 entries.
 
         Example: `[each.path for each in workspace.files.list("/etc")]`
         """
@@ -105,7 +105,7 @@ class Files:
             return [_info(each, found.root) for each in found.entries]
 
     def stat(self, path: str, *, follow: bool = True) -> FileInfo:
-        """Show what stands at a path; a link itself unless `follow`.
+        """Return the entry at a path; a link itself unless `follow`.
 
         Example: `workspace.files.stat("/usr/bin/python3").size_bytes`
         """
@@ -116,7 +116,7 @@ class Files:
             return _info(found.entries[0], found.root)
 
     def exists(self, path: str) -> bool:
-        """Say whether something stands at a path.
+        """Return whether a path exists.
 
         Example: `workspace.files.exists("dist")`
         """
@@ -129,7 +129,7 @@ class Files:
         return True
 
     def mkdir(self, path: str) -> None:
-        """Make a directory, and those above it, where they are missing.
+        """Create a directory and its missing parents.
 
         Example: `workspace.files.mkdir("/opt/tool/bin")`
         """
@@ -139,7 +139,7 @@ class Files:
             make_directory(using, self._id, path)
 
     def move(self, path: str, target: str) -> None:
-        """Move a file or a directory to a new path; a file there is replaced.
+        """Move a file or directory to a new path; an existing file is replaced.
 
         Example: `workspace.files.move("/tmp/report.html", "report.html")`
         """
@@ -149,7 +149,7 @@ class Files:
             move(using, self._id, path, target)
 
     def remove(self, path: str, *, recursive: bool = False) -> None:
-        """Remove a file, or with `recursive` a directory and all that is in it.
+        """Remove a file, or, with `recursive`, a directory and its content.
 
         Example: `workspace.files.remove("node_modules", recursive=True)`
         """

@@ -1,7 +1,7 @@
 """The class `Pyro`: every operation as a typed method.
 
-Names, parameters and defaults are public. A `Pyro` keeps no state: threads may share it, and any process can continue
-with what another one created.
+Names, parameters and defaults are public. A `Pyro` keeps no state: threads may share it, and any process can use what
+another one created.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 class Pyro(Operations):
     """Workspaces and disposable virtual machines.
 
-    Every method raises `PyroError` (code, message, hint) for what it could not do. Results are dictionaries whose keys
-    are attributes too: `result["stdout"]`, `result.stdout`, `json.dumps(result)`. `progress` is called with a
+    Methods raise `PyroError` (code, message, hint) on failure. Results are dictionaries whose keys are attributes too:
+    `result["stdout"]`, `result.stdout`, `json.dumps(result)`. `progress` is called with a
     `ProgressEvent` (phase, message, fraction) during long operations, or is an object with the methods of `Progress`.
 
     Example: `print(Pyro(progress=print).run_in_vm("debian:12", "uname -a").stdout)`
@@ -101,10 +101,9 @@ class Pyro(Operations):
         keep: bool | None = None,
         **options: Unpack[NewWorkspace],
     ) -> Workspace:
-        """Create a workspace, with the options of `create_workspace`, or with `id` take an existing one, as an object.
+        """Return a workspace as an object: a new one with the options of `create_workspace`, or the existing one `id`.
 
-        As a context manager it is deleted at the end unless `keep`; one that existed before is kept unless
-        `keep=False`.
+        As a context manager, it is deleted at the end unless `keep`; an existing one is kept unless `keep=False`.
 
         Example: `with pyro.workspace("debian:12", seed_path=".") as workspace: workspace.exec("make test")`
         """
@@ -116,7 +115,7 @@ class Pyro(Operations):
         return Workspace(self, self.status_workspace(id).workspace_id, keep=keep is not False)
 
     def list_environments(self) -> list[Environment]:
-        """List the environments, and say which are installed.
+        """List the environments, and whether they are installed.
 
         Example: `[each.name for each in pyro.list_environments() if each.state == "installed"]`
         """
@@ -130,14 +129,14 @@ class Pyro(Operations):
         return self._run("env pull", locals())
 
     def inspect_environment(self, environment: str) -> EnvInspectResult:
-        """Show everything that is known of an environment.
+        """Show an environment in detail.
 
         Example: `pyro.inspect_environment("debian:12").digest`
         """
         return self._run("env inspect", locals())
 
     def prune_environments(self) -> EnvPruneResult:
-        """Remove what no catalog entry and no VM needs.
+        """Remove installs and templates that no catalog entry or VM needs.
 
         Example: `pyro.prune_environments()`
         """
@@ -165,7 +164,7 @@ class Pyro(Operations):
         on_stdout: Callable[[str], object] | None = None,
         on_stderr: Callable[[str], object] | None = None,
     ) -> VmExecResult:
-        """Run one command in a fresh VM, and delete the VM. A text is run by the shell, a list is taken as it is.
+        """Run one command in a fresh VM, and delete the VM. A string is run by the shell, a list without one.
 
         Example: `pyro.run_in_vm("debian:12", ["python3", "-c", "print(6 * 7)"]).stdout`
         """
@@ -239,14 +238,14 @@ class Pyro(Operations):
         return self._run("vm status", locals())
 
     def list_vms(self) -> VmListResult:
-        """List the VMs that are there.
+        """List VMs, newest first.
 
         Example: `[each.vm_id for each in pyro.list_vms().vms]`
         """
         return self._run("vm list")
 
     def network_info_vm(self, vm_id: str) -> VmNetworkInfoResult:
-        """Show what a VM may reach, and its addresses.
+        """Show a VM's network policy and addresses.
 
         Example: `pyro.network_info_vm(vm_id).network_enabled`
         """

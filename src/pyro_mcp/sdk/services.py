@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Services(Calling):
-    """Services in workspaces: commands that run on, until they end or are stopped."""
+    """Services in workspaces: commands that keep running until they exit or are stopped."""
 
     def start_service(
         self,
@@ -67,14 +67,14 @@ class Services(Calling):
         tail_lines: int = 200,
         all: bool = False,  # noqa: A002 - the contract's
     ) -> ServiceLogsResult:
-        """Show what a service wrote: its last lines, or all that is kept.
+        """Show a service's output: its last lines, or all of the stored log.
 
         Example: `pyro.logs_service("app", "web", tail_lines=20)`
         """
         return self._run("workspace service logs", locals())
 
     def stop_service(self, workspace_id: str, service_name: str) -> ServiceResult:
-        """Stop a service, with all that it started, and its published ports.
+        """Stop a service and everything it started, and close its published ports.
 
         Example: `pyro.stop_service("app", "web")`
         """

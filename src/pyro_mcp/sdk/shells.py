@@ -57,7 +57,7 @@ class Shells(Calling):
         plain: bool = False,
         wait_for_idle_ms: int | None = None,
     ) -> ShellReadResult:
-        """Read what a shell has put out since a cursor; with `plain`, what a person would see of it.
+        """Read a shell's output from a cursor; with `plain`, only the visible text.
 
         Example: `pyro.read_shell("app", shell_id, plain=True, wait_for_idle_ms=500).output`
         """
@@ -78,14 +78,14 @@ class Shells(Calling):
         return self._run("workspace shell write", locals())
 
     def signal_shell(self, workspace_id: str, shell_id: str, *, signal_name: str = "INT") -> ShellSignalResult:
-        """Send a signal (HUP, INT, TERM, KILL) to what runs in a shell's foreground.
+        """Send a signal (HUP, INT, TERM, KILL) to a shell's foreground process.
 
         Example: `pyro.signal_shell("app", shell_id)`
         """
         return self._run("workspace shell signal", locals())
 
     def close_shell(self, workspace_id: str, shell_id: str) -> ShellCloseResult:
-        """End a shell and all that it has started.
+        """Close a shell and everything it started.
 
         Example: `pyro.close_shell("app", shell_id)`
         """

@@ -1,4 +1,4 @@
-"""A workspace, its shells and its services as objects: what `pyro.workspace()` gives."""
+"""A workspace, its shells and its services as objects, as returned by `pyro.workspace()`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Shell:
 
 
 class Service:
-    """A service that was started; `started` is how that went.
+    """A started service; `started` is the result of its start.
 
     Example: `web = workspace.service("web", command="python3 -m http.server"); print(web.logs().stdout)`
     """
@@ -74,7 +74,7 @@ class Service:
 
 
 class Workspace:
-    """A workspace. As a context manager it is deleted at the end, unless it is to be kept.
+    """A workspace. As a context manager, it is deleted at the end unless it is kept.
 
     Example: `with pyro.workspace("debian:12", seed_path=".") as workspace: print(workspace.exec("make test").stdout)`
     """

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 class Workspaces(Calling):
-    """Workspaces: virtual machines whose /workspace stays.
+    """Workspaces: virtual machines whose /workspace persists.
 
-    Wherever a `workspace_id` is taken, so are a workspace's name and the beginning of its id.
+    A `workspace_id` may also be a workspace's name or the beginning of its id.
     """
 
     def create_workspace(
@@ -97,7 +97,7 @@ class Workspaces(Calling):
         return self._run("workspace stop", locals())
 
     def start_workspace(self, workspace_id: str) -> WorkspaceResult:
-        """Start a stopped workspace. Operations that need it running start it by themselves.
+        """Start a stopped workspace. Operations that need it running start it automatically.
 
         Example: `pyro.start_workspace("app")`
         """
@@ -134,7 +134,7 @@ class Workspaces(Calling):
         return self._run("workspace exec", locals())
 
     def logs_workspace(self, workspace_id: str, *, sequence: int | None = None, offset: int = 0) -> WorkspaceLogsResult:
-        """Show the commands that were run; with `sequence`, that one and all its output that is kept.
+        """Show the commands that were run; with `sequence`, only that one with all of its stored output.
 
         Example: `[each.exit_code for each in pyro.logs_workspace("app").entries]`
         """
@@ -168,7 +168,7 @@ class Workspaces(Calling):
         return self._run("workspace file read", locals())
 
     def write_workspace_file(self, workspace_id: str, path: str, *, text: str) -> FileWriteResult:
-        """Write a text file of a workspace, whole.
+        """Write a whole text file in a workspace.
 
         Example: `pyro.write_workspace_file("app", "notes.txt", text="a few words")`
         """
@@ -233,7 +233,7 @@ class Workspaces(Calling):
         return self._run("workspace snapshot list", locals())
 
     def delete_snapshot(self, workspace_id: str, snapshot_name: str) -> SnapshotDeleteResult:
-        """Delete a snapshot; the workspace stays as it is.
+        """Delete a snapshot; the workspace is not changed.
 
         Example: `pyro.delete_snapshot("app", "tests-pass")`
         """

@@ -118,7 +118,7 @@ def test_a_root_that_is_itself_behind_a_link_can_be_named_either_way(project: Pa
 def test_nothing_that_a_host_tool_would_run_is_written(project: Path, name: str) -> None:
     (project / os.path.dirname(name)).mkdir(parents=True, exist_ok=True)
     access = HostAccess((project,))
-    assert "would run it by itself" in refusal(lambda: access.output(name)).message
+    assert "would run it automatically" in refusal(lambda: access.output(name)).message
 
 
 def test_a_checkout_among_an_agents_own_files_is_a_project(project: Path) -> None:

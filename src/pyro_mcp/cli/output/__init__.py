@@ -1,1 +1,1 @@
-"""Results as text for a person: one layout for all, and those of single nouns."""
+"""Results as text for a person: a common layout, and those of individual nouns."""

@@ -16,7 +16,7 @@ _COPIED = frozenset({"Run", "Faster"})
 
 
 def doctor_report(result: DoctorResult) -> str:
-    """Return the report as lines of text: what scripts look for, then more facts, the problems last."""
+    """Return the report as lines of text: first those that scripts parse, then more facts, then the problems."""
     machine, vmm, speed, loop = result.machine, result.vmm, result.acceleration, result.daily_loop
     can, cached, kvm, network = result.runtime.capabilities, result.environment, result.kvm, result.networking
     claims = {
@@ -63,7 +63,7 @@ def doctor_report(result: DoctorResult) -> str:
 
 
 def prepare_report(result: PrepareResult) -> str:
-    """Return what a preparation proved."""
+    """Return the results of a preparation."""
     spent = {"create": result.create_ms, "exec": result.exec_ms, "reset": result.reset_ms, "delete": result.delete_ms}
     proven = ", ".join(f"{name} {value} ms" for name, value in spent.items())
     lines = [
@@ -79,7 +79,7 @@ def prepare_report(result: PrepareResult) -> str:
 
 
 def _line(name: str, value: object) -> str:
-    """Return a fact in lines of at most 80 columns; what is to be copied or parsed stays on one."""
+    """Return a fact in lines of at most 80 columns; values to copy or parse stay on one line."""
     import re
     import textwrap
 

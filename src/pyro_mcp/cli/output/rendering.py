@@ -1,6 +1,6 @@
 """Results as text for a person.
 
-Every value goes through `printable_line`, so that no control characters of others reach our output.
+Every value goes through `printable_line`, so that no foreign control characters reach our output.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _vm_reap_expired(result: VmReapExpiredResult) -> str:
 def _demo(result: Result) -> str:
     import json
 
-    # Its product is one JSON object, with --json or without.
+    # It always prints one JSON object, with or without --json.
     return json.dumps(result, indent=2)
 
 

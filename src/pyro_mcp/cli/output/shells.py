@@ -1,6 +1,6 @@
 """Output of the commands on shells: a shell's output goes to stdout, remarks to stderr.
 
-Output never drives the terminal: `pyro workspace shell attach` is for that.
+Output never controls the terminal, except in `pyro workspace shell attach`.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ def _read(result: ShellReadResult) -> None:
 
 
 def _written(result: ShellWriteResult) -> None:
-    put(f"typed {result.input_length} characters into {result.shell_id}; read on from --cursor {result.cursor}")
+    put(
+        f"typed {result.input_length} characters into {result.shell_id}; continue reading with --cursor {result.cursor}"
+    )
 
 
 def _signalled(result: ShellSignalResult) -> None:
-    put(f"sent {result.signal} to what runs in {result.shell_id}")
+    put(f"sent {result.signal} to the foreground process of {result.shell_id}")
 
 
 def _closed(result: ShellCloseResult) -> None:

@@ -12,7 +12,7 @@ from pyro_mcp.cli.streams import STDOUT, styled
 from pyro_mcp.operations.printable import printable_line
 
 _GAP = "  "
-# Columns that are never left out, and how narrow a column may be cut.
+# The number of columns that are never omitted, and the minimum width of a column.
 _ALWAYS, _LEAST = 2, 8
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _GOOD, _BAD, _ODD = "32", "31", "33"
@@ -36,9 +36,9 @@ def facts(document: dict[str, object], indent: str = "") -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return rows under their heads, columns aligned. On a narrow terminal the last columns are left out or cut.
+    """Return rows under their heads, columns aligned. On a narrow terminal the last columns are omitted or cut.
 
-    The first two are always there, whole.
+    The first two are always shown in full.
     """
     cells = [[_text(value) for value in row] for row in rows]
     lines = [list(heads), *cells]
@@ -54,7 +54,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _room(widths: list[int]) -> list[int]:
-    """Return how wide each column is to be, of those that there is room for."""
+    """Return the widths of the columns that fit."""
     left = os.get_terminal_size(STDOUT).columns if os.isatty(STDOUT) else sum(widths) + len(_GAP) * len(widths)
     room: list[int] = []
     for number, width in enumerate(widths):

@@ -1,7 +1,7 @@
 """Output of the commands on workspaces.
 
-Content (files, command output, patches) goes to stdout, unchanged into a file or pipe; remarks go to stderr, on lines
-of their own. Content never drives the terminal.
+Content (files, command output, patches) goes to stdout, unchanged in a file or pipe; remarks go to stderr, on separate
+lines. Content never controls the terminal.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _KINDS = {"file": "-", "directory": "d", "symlink": "l"}
 _PATCH_COLOURS = (("+++", "1"), ("---", "1"), ("diff ", "1"), ("@@", "36"), ("+", "32"), ("-", "31"))
-# Of the list of files that a patch can't bring.
+# For the list of files that a patch can't contain.
 _SHOWN_FILES = 50
 _SHOWN_CHANGES = 1000
 
@@ -100,7 +100,7 @@ def _seed_notes(seed: SeedResult) -> None:
 
 
 def _done(verb: str) -> Callable[[WorkspaceResult], None]:
-    """Return what says on one line that a workspace was changed."""
+    """Return a function that reports the change of a workspace on one line."""
 
     def show(result: WorkspaceResult) -> None:
         name = f" ({printable_line(result.name)})" if result.name else ""
@@ -163,7 +163,7 @@ def show_commands(workspace_id: str, commands: Sequence[LoggedCommand], *, names
         ):
             _put_text(stream)
             if truncated and names_the_rest:
-                say(f"… not all of it: pyro workspace logs {workspace_id} --sequence {command.sequence}")
+                say(f"… truncated; show all of it: pyro workspace logs {workspace_id} --sequence {command.sequence}")
 
 
 def command_line(command: LoggedCommand) -> str:
@@ -205,7 +205,7 @@ def _content(result: FileReadResult | DiskReadResult) -> None:
 
 
 def _put_text(text: str) -> None:
-    """Write content, ending with a newline, so that what follows stands on its own line."""
+    """Write content, ending with a newline, so that further output begins on its own line."""
     if text:
         put_alone(text, ends_line=not text.endswith("\n"))
 
@@ -223,7 +223,7 @@ def _patched(result: PatchApplyResult) -> None:
 
 
 def _diff(result: DiffResult) -> None:
-    # Changes of files that the project had are named before anything else.
+    # Changes of the baseline's files are reported first.
     named = {each.name for each in result.host_hooks}
     missing = [each for each in result.entries if not each.patched and each.path not in named]
     _missing([each for each in missing if each.status != "added"], _SHOWN_CHANGES)

@@ -35,11 +35,11 @@ class WorkspaceExecRequest(CommandRequest, parameters.WorkspaceRequest):
 
 
 class WorkspaceLogsRequest(Request):
-    """Ask for the commands that were run in a workspace."""
+    """Ask for the commands run in a workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     sequence: int | None = asked(
-        "Show only the command with this number, with all output that is kept.", default=None, ge=1, le=_MAX_SEQ
+        "Show only the command with this number, with all of its stored output.", default=None, ge=1, le=_MAX_SEQ
     )
     offset: int = asked(
         "With sequence: byte offset in the output to start at.", default=0, ge=0, le=_MAX_KEPT_BYTES, unit="bytes"
@@ -90,7 +90,7 @@ class LoggedCommand(Result):
 
 
 class WorkspaceLogsResult(Result):
-    """The commands that were run since the workspace was created or reset."""
+    """The commands run since the workspace was created or reset."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
     count: int = said("Number of entries.")
@@ -146,7 +146,7 @@ def _one(records: tuple[CommandRecord, ...], seq: int) -> CommandRecord:
 
 
 def _whole(using: Engine, workspace: Workspace, record: CommandRecord, offset: int) -> LoggedCommand:
-    """Return a command with all that is kept of its output, from `offset` on."""
+    """Return a command with all of its stored output, from `offset` on."""
     from pyro_mcp.agent import Stream
     from pyro_mcp.workspace.commands.output import command_output
 
@@ -159,7 +159,7 @@ def _whole(using: Engine, workspace: Workspace, record: CommandRecord, offset: i
         data, is_part = text.encode("utf-8", "replace"), cut
         if in_file:
             with suppress(PyroError):
-                # The file may have been dropped since: then the record has all that is left.
+                # The file may have been removed since: then the journal has all that is left.
                 data = command_output(using, workspace.id, record.seq, stream)
                 is_part = len(data) < total
         shown[stream] = (data[offset:].decode("utf-8", "replace"), is_part or offset > 0)

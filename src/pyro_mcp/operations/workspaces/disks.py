@@ -27,7 +27,7 @@ class DiskExportRequest(Request):
 
 
 class DiskListRequest(Request):
-    """Ask what a directory of a stopped workspace's whole file system holds."""
+    """Ask for the entries of a directory anywhere in a stopped workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     path: str = field(

@@ -41,7 +41,7 @@ class SyncPushRequest(Request):
 
 
 class FileListRequest(Request):
-    """Ask what a directory of a workspace holds."""
+    """Ask for the entries of a directory of a workspace."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     path: str = field(default=WORKSPACE, metadata=parameters.path("A directory or file under /workspace."))
@@ -118,11 +118,11 @@ class FileResult(Result):
 
 
 class FileListResult(Result):
-    """The entries at a path, and below it if asked for."""
+    """The entries at a path, recursively if asked."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
     path: str = said(parameters.FULL_PATH)
-    artifact_type: str = said("What stands there: file, directory, symlink, other.")
+    artifact_type: str = said("Type of the entry at the path: file, directory, symlink, other.")
     recursive: bool = said("Whether subdirectories were listed too.")
     count: int = said("Number of entries listed.")
     truncated: bool = said("Whether more entries exist than were listed.")
@@ -168,7 +168,7 @@ class PatchedFile(Result):
 
 
 class PatchCounts(Result):
-    """How many files a patch changed, by what it did with them."""
+    """How many files a patch changed, by kind of change."""
 
     total: int = said("All files.")
     added: int = said("Created or copied.")
@@ -222,7 +222,7 @@ def _list(request: FileListRequest, call: Call) -> FileListResult:
 
 
 def file_results(entries: Iterable[FileEntry], *, root: str = WORKSPACE) -> list[FileResult]:
-    """Return entries of a listing as users are shown them."""
+    """Return the entries of a listing as results."""
     from pyro_mcp.protocol.names import shown
     from pyro_mcp.workspace.files.paths import path_shown
 
@@ -240,7 +240,7 @@ def file_results(entries: Iterable[FileEntry], *, root: str = WORKSPACE) -> list
 
 
 def listed_type(path: str, entries: list[FileResult]) -> str:
-    """Return what stands at the path of a listing: all but a directory is listed as itself."""
+    """Return the type of the entry at the path of a listing: anything but a directory is listed as itself."""
     return entries[0].artifact_type if len(entries) == 1 and entries[0].path == path else "directory"
 
 

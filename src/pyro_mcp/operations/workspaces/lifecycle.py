@@ -85,7 +85,7 @@ class SeedResult(Result):
     entry_count: int = said("Number of files, directories and links copied.")
     bytes_written: int = said("Bytes of content copied.")
     origin_kind: str = said("Who chose it: empty, manual_seed_path, project_path, repo_url.")
-    origin_ref: str | None = said("What exactly was chosen, of a repository for example.")
+    origin_ref: str | None = said("The details of that choice, such as the ref of a repository.")
     skipped_count: int = said("Number of entries skipped.")
     skipped: list[NoteResult] = said(parameters.SKIPPED, most=20)
     changed_count: int = said("Number of files that changed while they were read.")
@@ -97,7 +97,7 @@ class SeedResult(Result):
 
 
 class SecretResult(Result):
-    """A secret that a workspace has; its value is never shown."""
+    """A secret of a workspace; its value is never shown."""
 
     name: str = said("Its name.")
     source_kind: str = said("Where its value came from: literal, file.")
@@ -125,7 +125,7 @@ class WorkspaceEntry(Result):
 
 
 class LastCommand(Result):
-    """The last command that was run in a workspace."""
+    """The last command run in a workspace."""
 
     sequence: int = said("Its number in the workspace's history.")
     command: str = said("The command, as a line for a shell.")
@@ -140,7 +140,7 @@ class WorkspaceResult(WorkspaceEntry):
     vcpu_count: int = said("Virtual CPUs.")
     mem_mib: int = said("Memory in MiB.")
     network_policy: str = said("Its network policy: off, egress, egress+published-ports.")
-    network_enabled: bool = said("Whether its policy is another than off.")
+    network_enabled: bool = said("Whether its policy is not off.")
     allow_host_compat: bool = said("Whether it may run on this host, without a VM.")
     secrets: list[SecretResult] = said("Its secrets, without their values.")
     workspace_path: str = said("Its tree in the guest: /workspace.")
@@ -163,7 +163,7 @@ class WorkspaceListResult(Result):
 
 
 class WorkspaceDeleteResult(Result):
-    """A workspace that is gone."""
+    """A deleted workspace."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
     deleted: bool = said("Always true: a failed deletion is an error.")
@@ -171,10 +171,10 @@ class WorkspaceDeleteResult(Result):
 
 
 def service_counts(using: Engine, workspace: Workspace, *, timeout_s: float = _COUNT_TIMEOUT_S) -> tuple[int, int]:
-    """Return how many services a workspace has, and how many of them run."""
+    """Return the numbers of all and of running services."""
     from pyro_mcp.state.filenames import VmFiles
 
-    # Most have none: what asks their guests is not even loaded.
+    # Most have none: then the code that asks their guests is not even loaded.
     if not workspace.vm_id or not VmFiles(using.paths, workspace.vm_id).services.exists():
         return 0, 0
     from pyro_mcp.workspace.services.inspect import count_services
@@ -223,7 +223,7 @@ def _list(_request: EmptyRequest, call: Call) -> WorkspaceListResult:
     from pyro_mcp.workspace.lifecycle.lookup import list_workspaces
 
     with engine(call) as using:
-        # Guests that do not answer must not hold the list up, however many they are.
+        # Unresponsive guests must not delay the list, however many there are.
         until_s = time.monotonic() + _COUNT_TIMEOUT_S
         found = [
             (each, service_counts(using, each, timeout_s=max(_LEAST_TIMEOUT_S, until_s - time.monotonic())))
@@ -283,7 +283,7 @@ def _delete(request: WorkspaceRequest, call: Call) -> WorkspaceDeleteResult:
 def workspace_result(
     kind: type[K], using: Engine, workspace: Workspace, services: tuple[int, int] = (0, 0), **given: object
 ) -> K:
-    """Return a workspace as users are shown it. `services` says how many it has, and how many of them run."""
+    """Return a workspace as a result. `services` are the numbers of all and of running services."""
     from pyro_mcp.model.kinds import NetworkPolicy
 
     return result_of(

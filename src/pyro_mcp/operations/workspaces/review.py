@@ -35,7 +35,7 @@ INCLUDE_IGNORED = about("Include .git and what a .gitignore of the workspace ign
 
 
 class DiffRequest(Request):
-    """Ask what differs in a workspace."""
+    """Ask for the differences between a workspace and its baseline."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     path: str = field(
@@ -54,7 +54,7 @@ class SummaryRequest(WorkspaceRequest):
 
 
 class ExportRequest(Request):
-    """Ask for a file or directory of a workspace to be taken out."""
+    """Ask for a file or directory of a workspace to be exported."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     path: str = field(metadata=parameters.path("A file or directory under /workspace."))
@@ -156,7 +156,7 @@ class DiffResult(Result):
 
     @property
     def patch_bytes(self) -> bytes:
-        """Return the patch as git apply takes it."""
+        """Return the patch as bytes, for git apply."""
         return self.patch.encode() if self.patch_base64 is None else b64decode(self.patch_base64)
 
 
@@ -202,7 +202,7 @@ class SummaryFile(Result):
 
 
 class SummaryEvent(Result):
-    """One thing that was done besides commands."""
+    """One event other than a command."""
 
     at: str = said("When (UTC).")
     kind: str = said("Its kind: patch, sync, snapshot, export, reset, file_write, start, stop.")
@@ -294,7 +294,7 @@ def _diff(request: DiffRequest, call: Call) -> DiffResult:
         )
     changes = found.changes
     text = changes.patch.decode("utf-8", "replace")
-    # What a model reads is shortened and made printable, and no patch to be applied.
+    # A model gets a shortened, printable text, which can't be applied.
     is_exact = call.host_access is not None or text.encode() == changes.patch
     return result_of(
         DiffResult,

@@ -67,7 +67,7 @@ class ServiceStartRequest(Request):
         also="--ready-timeout",
     )
     ready_interval_ms: int = asked(
-        "Longest time between two checks; the first ones follow each other closely.",
+        "Longest time between two checks; the first checks are more frequent.",
         default=bounds.DEFAULT_READY_INTERVAL_MS,
         ge=bounds.MIN_READY_INTERVAL_MS,
         le=bounds.MAX_READY_INTERVAL_MS,
@@ -87,25 +87,25 @@ class ServiceStartRequest(Request):
 
 
 class ServiceRequest(Request):
-    """Ask for something about one service."""
+    """Name one service."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     service_name: str = field(metadata=_SERVICE_NAME)
 
 
 class ServiceLogsRequest(Request):
-    """Ask for what a service wrote."""
+    """Ask for a service's output."""
 
     workspace_id: str = field(metadata=parameters.HANDLE)
     service_name: str = field(metadata=_SERVICE_NAME)
     tail_lines: int = asked(
         "Number of lines from the end.", default=DEFAULT_TAIL_LINES, ge=1, le=_MAX_TAIL_LINES, unit="lines"
     )
-    all: bool = asked("Show the whole log that is kept.", default=False)
+    all: bool = asked("Show the whole stored log.", default=False)
 
 
 class PublishedPortResult(Result):
-    """A port of this host that leads to one of the guest's."""
+    """A port of this host that forwards to a port of the guest."""
 
     host: str = said("The address of this host: 127.0.0.1.")
     host_port: int = said("The port of this host.")
@@ -135,7 +135,7 @@ class ServiceResult(Result):
 
 
 class ServiceStartResult(ServiceResult):
-    """A service that is ready, or that failed: then `exit_status` is 1."""
+    """A service that is ready, or that failed, with `exit_status` 1."""
 
     last_output: str = said("The end of its output if it failed.", guest=True)
 
