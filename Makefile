@@ -9,7 +9,8 @@ TEST_ENVIRONMENTS := debian:12 debian:12-base
 export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup images run check test test-all soak power-cuts stress bench format smoke smoke-hosts smoke-use-cases \
 	smoke-cold-start smoke-repro-fix smoke-parallel-workspaces smoke-untrusted-inspection smoke-review-eval \
-	smoke-daily-loop smoke-real-repo smoke-projects smoke-examples ollama-demo test-pythons reference recording constraints clean
+	smoke-cold-start-validation smoke-repro-fix-loop smoke-daily-loop smoke-real-repo smoke-projects smoke-examples \
+	doctor demo network-demo ollama-demo run-server dist-check test-pythons reference recording constraints clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,11 +58,16 @@ format: setup ## Format the code and apply automatic lint fixes.
 smoke: images ## Install the built wheel with its newest allowed dependencies and run guests with it.
 	$(BIN)/python -m pytest tests/vm/test_wheel.py $(ARGS)
 
+dist-check: smoke
+
 smoke-use-cases: images ## Play the five recipes of docs/use-cases with a plain MCP client.
 	$(BIN)/python -m pytest tests/vm/test_recipes.py $(ARGS)
 
 smoke-cold-start smoke-repro-fix smoke-parallel-workspaces smoke-untrusted-inspection smoke-review-eval: smoke-%: images
 	$(BIN)/python -m pytest tests/vm/test_recipes.py -k $* $(ARGS)
+
+smoke-cold-start-validation: smoke-cold-start
+smoke-repro-fix-loop: smoke-repro-fix
 
 smoke-daily-loop: images ## Prepare, doctor, connect, and a workspace's day, from a cold cache.
 	PYRO_TEST_SMOKES=1 $(BIN)/python -m pytest tests/smokes/test_daily_loop.py $(ARGS)
@@ -77,6 +83,18 @@ smoke-projects: images ## Change flask, requests, a Go module, a Rust crate and 
 
 smoke-examples: images ## Install OpenAI, Agents SDK, LangChain and Pydantic AI, pinned, and run their examples.
 	@scripts/smoke-examples $(ARGS)
+
+doctor: setup ## Say what works on this machine.
+	@$(BIN)/pyro doctor $(ARGS)
+
+demo: images ## Show the life of one VM as a JSON object.
+	@$(BIN)/pyro demo
+
+network-demo: images ## The same, with a guest that fetches a page over HTTPS.
+	@$(BIN)/pyro demo --network
+
+run-server: images ## Serve MCP over stdin and stdout.
+	@$(BIN)/pyro mcp serve $(ARGS)
 
 ollama-demo: images ## Let a local model use VMs; OLLAMA_MODEL, OLLAMA_BASE_URL and OLLAMA_DEMO_FLAGS choose.
 	$(BIN)/pyro demo ollama $(if $(OLLAMA_BASE_URL),--base-url $(OLLAMA_BASE_URL)) $(if $(OLLAMA_MODEL),--model $(OLLAMA_MODEL)) \
