@@ -254,7 +254,7 @@ def _reached_later(guest: WireGuest) -> dict[str, str]:
     """Give the host public addresses while the guest's network is up, and return what the guest then finds there."""
     _addresses("other0", *(f"{address}/{128 if ':' in address else 32}" for address in LATER))
     with _serving("host", LATER, resolver_at=LATER[0]):
-        assert all(_connects(address) for address in LATER)
+        wait_until(lambda: all(_connects(address) for address in LATER), timeout_s=30.0, what="the host's own services")
 
         def outcome() -> dict[str, str] | None:
             found = guest.connect([(address, PORT) for address in LATER])

@@ -140,7 +140,7 @@ def test_a_network_ends_and_begins_with_the_guest(guests: HostFixture) -> None:
     start_workspace(guests.engine, workspace.id)
     assert sorted(carried_by(guests, workspace)) == sorted(at_first)
     reset_workspace(guests.engine, workspace.id)
-    wait_until(lambda: len(carriers()) == len(at_first), timeout_s=5, what="the old network to end")
+    wait_until(lambda: len(carriers()) == len(at_first), timeout_s=30, what="the old network to end")
     delete_workspace(guests.engine, workspace.id)
     assert_no_carriers()
 
@@ -181,7 +181,7 @@ def test_a_caller_that_is_killed_while_a_network_is_made_leaves_none(
     guests.engine.reconcile()
     state = guests.engine.store.workspaces.get(workspace.id).state
     assert state is (WorkspaceState.STARTED if verb == "ws-reset" else WorkspaceState.STOPPED)
-    wait_until(lambda: len(carriers()) == before, timeout_s=5, what="what was begun to end")
+    wait_until(lambda: len(carriers()) == before, timeout_s=30, what="what was begun to end")
     assert "eth0" in guests.do(workspace, "cat /proc/net/route")
 
 
@@ -197,7 +197,7 @@ def test_a_creation_that_is_killed_leaves_no_network(
     # What was recorded as started is a workspace like any other; anything less is gone.
     left = pyro_json("workspace", "list")["workspaces"]
     assert [each["state"] for each in left] == (["started"] if point == "ws_create.started" else [])
-    wait_until(lambda: bool(carriers()) == bool(left), timeout_s=5, what="the network of what is gone to end")
+    wait_until(lambda: bool(carriers()) == bool(left), timeout_s=30, what="the network of what is gone to end")
     for each in left:
         delete_workspace(guests.engine, each["workspace_id"])
     assert_no_carriers()
@@ -205,7 +205,7 @@ def test_a_creation_that_is_killed_leaves_no_network(
 
 
 def assert_no_carriers() -> None:
-    wait_until(lambda: not carriers(), timeout_s=5, what="the network's processes to end")
+    wait_until(lambda: not carriers(), timeout_s=30, what="the network's processes to end")
 
 
 def kill_vmm(yard: HostFixture, workspace: Workspace) -> None:
