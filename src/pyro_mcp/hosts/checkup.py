@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from pyro_mcp import __version__
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
-from pyro_mcp.hosts.codex import LONG_CALL_S, VARIABLES
+from pyro_mcp.hosts.codex import VARIABLES
+from pyro_mcp.hosts.host import LONG_CALL_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ SLOW_S = 0.7
 _START_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 10.0
 _LAST_BYTES = 2000
+_STATELESS = "2026-07-28"
 _VERSION_TIMEOUT_S = 30.0
 
 
@@ -58,6 +60,7 @@ def check(host: Host) -> Checkup:
     found.repair_command = f"pyro host repair {host.name}"
     try:
         entries = host.entries()
+        found.details += host.remarks()
     except PyroError as error:
         found.problem(error.message)
         found.repair_command = ""
@@ -77,7 +80,7 @@ def check(host: Host) -> Checkup:
     if host.tested not in found.version:
         found.details.append(f"tried with {host.title} {host.tested}; this is {found.version or 'unknown'}")
     for other in entries[1:]:
-        if other.command != entry.command:
+        if other.command and other.command != entry.command:
             found.problem(f"the entry of scope {entry.place.scope} hides a different one in {other.place.path}")
     _check_entry(host, entry, found)
     return found
@@ -90,26 +93,46 @@ def _check_entry(host: Host, entry: Entry, found: Checkup) -> None:
         found.details.append(f"{host.title} asks before our tools; connect with --approve to change that")
     else:
         found.details.append(f"approved: {host.title} calls our tools without asking")
-    if not entry.command or entry.command[1:3] != ("mcp", "serve"):
+    for fault in entry.faults:
+        found.problem(fault)
+    found.details += entry.remarks
+    program, words = _split(entry.command)
+    if not program:
         found.problem(f"the command is not that of an MCP server: {' '.join(entry.command)[:200]}")
         return
     environment = _environment(host, entry)
-    if lost := [name for name in VARIABLES if host.around.variables.get(name) and name not in environment]:
-        found.problem(f"its server does not get {', '.join(lost)}, and so has other workspaces than this shell")
+    shell = host.around.variables
+    if lost := [name for name in VARIABLES if shell.get(name, "") != environment.get(name, "")]:
+        found.problem(
+            f"its server does not get {', '.join(lost)} as set here, and so has other workspaces than this shell"
+        )
     if entry.gives_up_after_s is not None and entry.gives_up_after_s < LONG_CALL_S:
         found.problem(
-            f"{host.title} gives calls up after {entry.gives_up_after_s:g} s; repair makes it {LONG_CALL_S} s"
+            f"{host.title} gives calls up after {entry.gives_up_after_s:g} s; repair lets them take {LONG_CALL_S} s"
         )
-    program = which(entry.command[0], path=environment.get("PATH"))
-    if program is None:
-        found.problem(f"{entry.command[0]} does not exist, or is not on the host's PATH")
+    path = which(program[0], path=environment.get("PATH"))
+    if path is None:
+        found.problem(f"{program[0]} does not exist, or is not on the host's PATH")
         return
+    _check_server(host, found, [path, *program[1:]], words, environment)
+
+
+def _split(command: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what stands before `mcp serve` in a command, such as the words `uvx pyro`, and what stands from there."""
+    words = list(command)
+    at = next((each for each in range(1, len(words)) if words[each : each + 2] == ["mcp", "serve"]), 0)
+    return words[:at], words[at:]
+
+
+def _check_server(
+    host: Host, found: Checkup, program: list[str], words: list[str], environment: Mapping[str, str]
+) -> None:
     try:
-        says = process.run([program, "--version"], timeout_s=_VERSION_TIMEOUT_S, check=False, env=environment).text
+        says = process.run([*program, "--version"], timeout_s=_VERSION_TIMEOUT_S, check=False, env=environment).text
         if says != f"pyro {__version__}":
-            found.problem(f"{entry.command[0]} is {says[:60] or 'not pyro'}, and this is pyro {__version__}")
+            found.problem(f"{program[0]} is {says[:60] or 'not pyro'}, and this is pyro {__version__}")
             return
-        elapsed_s, tools = start_server([program, *entry.command[1:]], environment)
+        elapsed_s, tools, status = start_server([*program, *words], environment, host.revision)
     except PyroError as error:
         where = f"; {host.title} keeps what servers print in {host.logs}" if host.logs else ""
         found.problem(f"the server did not start: {error.message}{where}")
@@ -117,16 +140,20 @@ def _check_entry(host: Host, entry: Entry, found: Checkup) -> None:
     found.answered_ms, found.tool_count = round(elapsed_s * 1000), tools
     if elapsed_s > SLOW_S:
         found.details.append(f"the server took {elapsed_s:.1f} s to answer; {host.title} may begin without its tools")
+    if status != 0:
+        found.problem(f"the server ended with status {status} when its stdin was closed")
 
 
 def _environment(host: Host, entry: Entry) -> dict[str, str]:
     variables = host.around.variables
     passed = host.passed_variables if entry.variables is None else entry.variables
-    return {name: value for name, value in variables.items() if passed is None or name in passed}
+    return {name: value for name, value in variables.items() if passed is None or name in passed} | dict(entry.settings)
 
 
-def start_server(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, int]:
-    """Start an MCP server, ask for its tools, end it; return the seconds until it had answered, and their number.
+def start_server(command: Sequence[str], environment: Mapping[str, str], revision: str) -> tuple[float, int, int]:
+    """Start an MCP server, ask for its tools as a host of this revision does, and end it.
+
+    Returns the seconds until it had answered, the number of tools, and its exit status.
 
     Raises:
         PyroError: TIMEOUT, UNAVAILABLE if it does not answer as an MCP server does.
@@ -134,22 +161,37 @@ def start_server(command: Sequence[str], environment: Mapping[str, str]) -> tupl
     began = time.monotonic()
     pipe = process.PIPE
     with process.start(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe) as child:
-        client = {"name": "pyro host doctor", "version": __version__}
-        asked = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
-        _send(child, {"id": 1, "method": "initialize", "params": asked})
-        _send(child, {"method": "notifications/initialized"})
-        _send(child, {"id": 2, "method": "tools/list"})
+        for message in _first_words(revision):
+            _send(child, message)
         answers = _answers(child, 2)
         elapsed_s = time.monotonic() - began
         child.close_stdin()
-        child.wait(_END_TIMEOUT_S)
+        status = child.wait(_END_TIMEOUT_S)
         last_words = os.read(child.stderr or -1, _LAST_BYTES).decode("utf-8", "replace").strip()
     tools = cast("dict[str, Any]", answers.get(2, {}).get("result", {})).get("tools")
     if not isinstance(tools, list):
         raise PyroError(
             ErrorCode.UNAVAILABLE, f"it does not answer as an MCP server: {last_words or 'it printed nothing'}"
         )
-    return elapsed_s, len(cast("list[object]", tools))
+    return elapsed_s, len(cast("list[object]", tools)), status
+
+
+def _first_words(revision: str) -> list[dict[str, object]]:
+    """Return what a client sends before its first call: a handshake, or since 2026-07-28 a discovery."""
+    client = {"name": "pyro host doctor", "version": __version__}
+    if revision < _STATELESS:
+        asked = {"protocolVersion": revision, "capabilities": {}, "clientInfo": client}
+        return [
+            {"id": 1, "method": "initialize", "params": asked},
+            {"method": "notifications/initialized"},
+            {"id": 2, "method": "tools/list"},
+        ]
+    told = {"protocolVersion": revision, "clientInfo": client, "clientCapabilities": {}}
+    meta = {"_meta": {f"io.modelcontextprotocol/{name}": value for name, value in told.items()}}
+    return [
+        {"id": 1, "method": "server/discover", "params": meta},
+        {"id": 2, "method": "tools/list", "params": meta},
+    ]
 
 
 def _send(child: process.Child, message: dict[str, object]) -> None:

@@ -14,11 +14,12 @@ from typing import Any, cast
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 from pyro_mcp.hosts import jsonc
-from pyro_mcp.hosts.files import at_path, edit, read_json, table_at, texts
-from pyro_mcp.hosts.host import SERVER, Entry, Host, Place, Scope
+from pyro_mcp.hosts.files import at_path, edit, read_json, table_at, texts, variables_of
+from pyro_mcp.hosts.host import LONG_CALL_S, SERVER, Entry, Host, Place, Scope
 
 PERMISSION = f"mcp__{SERVER}"
-_ALLOW = ("permissions", "allow")
+_ALLOW, _DENY = ("permissions", "allow"), ("permissions", "deny")
+_PENDING = "Claude Code asks once, in an interactive session, whether this project's .mcp.json may be used"
 _TIMEOUT_S = 60
 
 
@@ -28,6 +29,7 @@ class ClaudeCode(Host):
     name, title, program, tested = "claude-code", "Claude Code", "claude", "2.1.332"
     logs = "~/.cache/claude-cli-nodejs/PROJECT/mcp-logs-pyro/"
     scopes = (Scope.USER, Scope.PROJECT, Scope.LOCAL)
+    revision = "2026-07-28"
 
     def places(self) -> list[Place]:
         """Return every place of an entry, the one that wins first."""
@@ -44,12 +46,30 @@ class ClaudeCode(Host):
             Place(Scope.USER, main, ("mcpServers", SERVER)),
         ]
 
-    def read(self, place: Place) -> Entry | None:
-        """Return the entry at a place."""
-        found = table_at(read_json(place.path), place.keys)
-        if found is None:
-            return None
-        return Entry(place, _command(found), enabled=True, approves=self._approves())
+    def layers(self) -> list[Place]:
+        """Return every place that Claude Code reads here, the one that wins first."""
+        local, project, user = self.places()
+        outer = [
+            Place(Scope.PROJECT, each / ".mcp.json", project.keys)
+            for each in self.around.directory.parents
+            if (each / ".mcp.json").exists()
+        ]
+        return [local, project, *outer, user]
+
+    def table(self, place: Place) -> dict[str, Any] | None:
+        """Return the keys of the entry at a place."""
+        return table_at(read_json(place.path), place.keys)
+
+    def entry(self, place: Place, table: dict[str, Any]) -> Entry:
+        """Return what the keys of an entry say."""
+        limit_ms = table.get("timeout")
+        return Entry(
+            place, _command(table), self._is_enabled(place.scope), self._listed(_ALLOW, PERMISSION),
+            gives_up_after_s=limit_ms / 1000 if isinstance(limit_ms, int | float) else None,
+            settings=variables_of(table.get("env")),
+            faults=("the settings of Claude Code deny our tools",) if self._listed(_DENY, PERMISSION) else (),
+            remarks=(_PENDING,) if place.scope is Scope.PROJECT and not self._is_accepted() else (),
+        )  # fmt: skip
 
     def connect(self, scope: Scope, command: Sequence[str], *, approve: bool) -> list[Path]:
         """Write the entry; return the files that changed."""
@@ -57,9 +77,9 @@ class ClaudeCode(Host):
         before = table_at(read_json(place.path), place.keys)
         # Read, so that a broken file is met before anything is written.
         read_json(self._settings(scope))
-        entry = {"type": "stdio", "command": command[0], "args": list(command[1:])}
+        entry = {**_kept(before or {}), "type": "stdio", "command": command[0], "args": list(command[1:])}
         changed: list[Path] = []
-        if not _is_same(before, entry):
+        if before != entry:
             if before is not None:
                 self._call("remove", "-s", scope, SERVER)
             try:
@@ -91,9 +111,17 @@ class ClaudeCode(Host):
         name = "settings.json" if scope is Scope.PROJECT else "settings.local.json"
         return self.around.directory / ".claude" / name
 
-    def _approves(self) -> bool:
-        rules = (texts(at_path(read_json(self._settings(scope)), _ALLOW)) for scope in self.scopes)
-        return any(PERMISSION in each for each in rules)
+    def _listed(self, keys: tuple[str, ...], word: str) -> bool:
+        return any(word in texts(at_path(read_json(self._settings(scope)), keys)) for scope in self.scopes)
+
+    def _is_enabled(self, scope: Scope) -> bool:
+        main = self.place_of(Scope.USER).path
+        off = texts(at_path(read_json(main), ("projects", str(self.around.project()), "disabledMcpServers")))
+        return SERVER not in off and not (scope is Scope.PROJECT and self._listed(("disabledMcpjsonServers",), SERVER))
+
+    def _is_accepted(self) -> bool:
+        every = any(read_json(self._settings(scope)).get("enableAllProjectMcpServers") is True for scope in self.scopes)
+        return every or self._listed(("enabledMcpjsonServers",), SERVER)
 
     def _call(self, *words: str) -> None:
         if self.executable is None:
@@ -114,8 +142,11 @@ def _command(entry: dict[str, Any]) -> tuple[str, ...]:
     return (str(entry.get("command", "")), *texts(entry.get("args")))
 
 
-def _is_same(before: dict[str, Any] | None, entry: dict[str, Any]) -> bool:
-    return before is not None and all(before.get(name) == value for name, value in entry.items())
+def _kept(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what a person added to an entry, except a limit that is too short for a long command."""
+    limit_ms = entry.get("timeout")
+    is_short = isinstance(limit_ms, int | float) and limit_ms < LONG_CALL_S * 1000
+    return {name: value for name, value in entry.items() if not (is_short and name == "timeout")}
 
 
 def _allowed(text: str, *, wanted: bool) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from pyro_mcp.hosts.files import edit, read_toml, table_at, texts
-from pyro_mcp.hosts.host import SERVER, Entry, Host, Place, Scope
+from pyro_mcp.hosts.files import at_path, edit, read_toml, table_at, texts, variables_of
+from pyro_mcp.hosts.host import LONG_CALL_S, SERVER, Entry, Host, Place, Scope
 from pyro_mcp.hosts.toml import remove_table, set_table
 
 KEYS = ("mcp_servers", SERVER)
@@ -20,8 +21,8 @@ VARIABLES = (
     "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "PYRO_STATE_DIR", "PYRO_RUNTIME_DIR",
     "PYRO_ENVIRONMENT_CACHE_DIR", "PYRO_VMM", "PYRO_ACCEL", "PYRO_REQUIRE_KVM",
 )  # fmt: skip
-# What Codex 0.171.0 gives a call without a setting, in seconds, and what we write.
-_CALL_S, LONG_CALL_S = 300.0, 3600
+# What Codex 0.171.0 gives a call without a setting, in seconds.
+_CALL_S = 300.0
 _OWN = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 
 
@@ -31,6 +32,7 @@ class Codex(Host):
     name, title, program, tested = "codex", "Codex", "codex", "0.171.0"
     scopes = (Scope.USER, Scope.PROJECT)
     passed_variables = (*_OWN, *VARIABLES)
+    merges, revision = True, "2025-06-18"
 
     def places(self) -> list[Place]:
         """Return every place of an entry, the one that wins first."""
@@ -40,18 +42,44 @@ class Codex(Host):
             Place(Scope.USER, home / "config.toml", KEYS),
         ]
 
-    def read(self, place: Place) -> Entry | None:
-        """Return the entry at a place."""
-        found = table_at(read_toml(place.path), place.keys)
-        if found is None:
-            return None
-        command = (str(found.get("command", "")), *texts(found.get("args")))
-        variables = (*_OWN, *texts(found.get("env_vars")))
-        limit_s = found.get("tool_timeout_sec", _CALL_S)
+    def layers(self) -> list[Place]:
+        """Return every place that Codex reads here, the one that wins first."""
+        user = self.place_of(Scope.USER)
+        inner = self._project_places() if self._is_trusted() else []
+        return [*inner, user]
+
+    def table(self, place: Place) -> dict[str, Any] | None:
+        """Return the keys of the entry at a place."""
+        return table_at(read_toml(place.path), place.keys)
+
+    def entry(self, place: Place, table: dict[str, Any]) -> Entry:
+        """Return what the keys of an entry say."""
+        command = (str(table.get("command", "")), *texts(table.get("args")))
+        variables = (*_OWN, *texts(table.get("env_vars")))
+        limit_s = table.get("tool_timeout_sec", _CALL_S)
+        chosen = [name for name in ("enabled_tools", "disabled_tools") if name in table]
         return Entry(
-            place, command, found.get("enabled") is not False, found.get(APPROVAL) == "approve", variables,
-            float(limit_s) if isinstance(limit_s, int | float) else _CALL_S,
+            place, command, table.get("enabled") is not False, table.get(APPROVAL) == "approve", variables,
+            float(limit_s) if isinstance(limit_s, int | float) else _CALL_S, variables_of(table.get("env")),
+            remarks=tuple(f"the entry has {name}: Codex shows only some of our tools" for name in chosen),
         )  # fmt: skip
+
+    def remarks(self) -> list[str]:
+        """Say so if Codex does not look at an entry of the project."""
+        if self._is_trusted():
+            return []
+        held = [place.path for place in self._project_places() if self.table(place) is not None]
+        return [f"Codex does not use {path}: it does not trust this project" for path in held]
+
+    def _project_places(self) -> list[Place]:
+        user = self.place_of(Scope.USER).path
+        paths = [each / ".codex" / "config.toml" for each in self.around.inside_project()]
+        return [Place(Scope.PROJECT, path, KEYS) for path in paths if path != user]
+
+    def _is_trusted(self) -> bool:
+        told = read_toml(self.place_of(Scope.USER).path)
+        project = str(self.around.project())
+        return at_path(told, ("projects", project, "trust_level")) == "trusted"
 
     def connect(self, scope: Scope, command: Sequence[str], *, approve: bool) -> list[Path]:
         """Write the entry; return the files that changed."""

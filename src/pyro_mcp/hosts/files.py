@@ -110,6 +110,12 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(map(str, cast("list[object]", value))) if isinstance(value, list) else ()
 
 
+def variables_of(value: object) -> dict[str, str]:
+    """Return an object's members as variables; nothing if it is no object."""
+    held = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    return {name: str(each) for name, each in held.items()}
+
+
 def _broken(path: Path, why: str) -> PyroError:
     return PyroError(
         ErrorCode.INVALID,

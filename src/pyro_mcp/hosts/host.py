@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
 
 SERVER = "pyro"
+#: What a call may last.
+LONG_CALL_S = 3600
 _VERSION_TIMEOUT_S = 30
 
 
@@ -46,6 +49,11 @@ class Entry:
     variables: tuple[str, ...] | None = None
     #: After how many seconds the host gives a call up, whatever its progress; None: not at all.
     gives_up_after_s: float | None = None
+    #: The variables that the entry sets.
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    #: What keeps the host from using it, and what a person may want to know.
+    faults: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,11 @@ class Surroundings:
                 return each
         return self.directory
 
+    def inside_project(self) -> list[Path]:
+        """Return the directory and those around it, up to the top of the project."""
+        around = [self.directory, *self.directory.parents]
+        return around[: around.index(self.project()) + 1]
+
 
 class Host(ABC):
     """One chat host: how it is called, and where and how it keeps its servers."""
@@ -87,6 +100,10 @@ class Host(ABC):
     passed_variables: tuple[str, ...] | None = None
     #: Where it keeps what servers write to stderr, if it does.
     logs: str = ""
+    #: The revision of MCP that it speaks first.
+    revision: str
+    #: Whether it puts an entry together from several files, key by key.
+    merges: bool = False
 
     def __init__(self, around: Surroundings) -> None:
         self.around = around
@@ -124,15 +141,27 @@ class Host(ABC):
 
     @abstractmethod
     def places(self) -> list[Place]:
-        """Return every place of an entry, the one that wins first."""
+        """Return the place of each scope's entry, the one that wins first."""
+
+    def layers(self) -> list[Place]:
+        """Return every place that the host reads here, the one that wins first."""
+        return self.places()
 
     @abstractmethod
-    def read(self, place: Place) -> Entry | None:
-        """Return the entry at a place.
+    def table(self, place: Place) -> dict[str, Any] | None:
+        """Return the keys of the entry at a place.
 
         Raises:
             PyroError: INVALID if the file is broken.
         """
+
+    @abstractmethod
+    def entry(self, place: Place, table: dict[str, Any]) -> Entry:
+        """Return what the keys of an entry say."""
+
+    def remarks(self) -> list[str]:
+        """Return what else a person may want to know about the host here."""
+        return []
 
     @abstractmethod
     def connect(self, scope: Scope, command: Sequence[str], *, approve: bool) -> list[Path]:
@@ -151,8 +180,29 @@ class Host(ABC):
         """
 
     def entries(self) -> list[Entry]:
-        """Return all entries, the one that the host uses first."""
-        return [found for place in self.places() if (found := self.read(place)) is not None]
+        """Return all entries, the one that the host uses first.
+
+        Raises:
+            PyroError: INVALID if a file is broken.
+        """
+        held = [(place, table) for place in self.layers() if (table := self.table(place)) is not None]
+        found = [self.entry(place, table) for place, table in held]
+        if self.merges and held:
+            whole: dict[str, Any] = {}
+            for _, table in reversed(held):
+                whole |= table
+            found[0] = self.entry(held[0][0], whole)
+        return found
+
+    def entry_of(self, scope: Scope) -> Entry | None:
+        """Return the entry of a scope, whether the host uses it or not.
+
+        Raises:
+            PyroError: INVALID if the file is broken.
+        """
+        place = self.place_of(scope)
+        table = self.table(place)
+        return None if table is None else self.entry(place, table)
 
     def place_of(self, scope: Scope) -> Place:
         """Return the place of a scope's entry."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import sys
 import tomllib
@@ -65,7 +66,7 @@ def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
         (programs / name).symlink_to("/bin/true")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME"):
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "OPENCODE_CONFIG", "OPENCODE_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(project)
     return Surroundings.observe()
@@ -77,6 +78,10 @@ EVERY = [(kind, scope) for kind in HOSTS.values() for scope in kind.scopes]
 @pytest.mark.parametrize(("kind", "scope"), EVERY, ids=lambda value: getattr(value, "name", str(value)))
 def test_an_entry_is_written_once_found_and_removed(around: Surroundings, kind: type[Host], scope: Scope) -> None:
     host = kind(around)
+    # Codex looks at a project's file once that is trusted.
+    codex = around.home / ".codex" / "config.toml"
+    codex.parent.mkdir()
+    codex.write_text(f'[projects."{around.directory}"]\ntrust_level = "trusted"\n')
     assert host.entries() == []
     assert host.connect(scope, COMMAND, approve=True)
     found = host.entries()[0]
@@ -168,8 +173,184 @@ def test_a_server_that_gets_too_little_or_too_little_time_is_reported(
     kept = [line for line in path.read_text().splitlines() if not line.startswith(("env_vars", "tool_timeout_sec"))]
     path.write_text("\n".join(kept))
     details = " ".join(check(host).details)
-    assert "its server does not get PYRO_STATE_DIR" in details
-    assert "gives calls up after 300 s; repair makes it 3600 s" in details
+    assert re.search("its server does not get .*PYRO_STATE_DIR.* as set here", details)
+    assert "gives calls up after 300 s; repair lets them take 3600 s" in details
+
+
+def test_an_entry_of_a_project_counts_in_codex_only_if_the_project_is_trusted(around: Surroundings) -> None:
+    host = Codex(around)
+    user, project = (host.place_of(scope).path for scope in (Scope.USER, Scope.PROJECT))
+    host.connect(Scope.USER, COMMAND, approve=True)
+    host.connect(Scope.PROJECT, ["/opt/other", "mcp", "serve"], approve=False)
+    assert list(host.entries()[0].command) == COMMAND
+    assert f"Codex does not use {project}: it does not trust this project" in check(host).details
+    user.write_text(f'{user.read_text()}\n[projects."{around.directory}"]\ntrust_level = "trusted"\n')
+    used, hidden = host.entries()
+    assert (used.place.path, used.command[0], hidden.place.path) == (project, "/opt/other", user)
+    # The project's does not say how calls are approved: the user's does.
+    assert used.approves
+    assert f"the entry of scope project hides a different one in {user}" in check(host).details
+    project.write_text("[mcp_servers.pyro]\nenabled = false\ndisabled_tools = ['vm_run']\n")
+    used = host.entries()[0]
+    assert (list(used.command), used.enabled) == (COMMAND, False)
+    assert "the entry has disabled_tools: Codex shows only some of our tools" in check(host).details
+    assert f"the entry in {project} is switched off" in check(host).details
+
+
+def test_repair_keeps_the_options_of_an_entry_that_is_not_used(
+    around: Surroundings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    del around
+    options = ("--mode", "inspect")
+    assert main(["host", "connect", "codex", "--scope", "project", *options]) == 0
+    capfd.readouterr()
+    assert main(["host", "repair", "codex", "--scope", "project", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["server_command"][1:] == ["mcp", "serve", *options]
+
+
+# What OpenCode 1.18.33 reads, the strongest first.
+OPENCODE_FILES = (
+    "own/opencode.json", ".opencode/opencode.json", "project/.opencode/opencode.jsonc",
+    "project/.opencode/opencode.json", "project/inner/.opencode/opencode.json", "project/inner/opencode.jsonc",
+    "project/inner/opencode.json", "project/opencode.json", "named.json", ".config/opencode/opencode.jsonc",
+    ".config/opencode/opencode.json", ".config/opencode/config.json",
+)  # fmt: skip
+
+
+def test_an_entry_of_opencode_is_put_together_from_all_files_that_it_reads(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = around.directory / "inner"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    monkeypatch.setenv("OPENCODE_CONFIG_DIR", str(around.home / "own"))
+    monkeypatch.setenv("OPENCODE_CONFIG", str(around.home / "named.json"))
+    monkeypatch.setenv("OPENCODE_CONFIG_CONTENT", '{"mcp": {"pyro": {"enabled": true}}}')
+    host = OpenCode(Surroundings.observe())
+    for number, name in reversed(list(enumerate(OPENCODE_FILES))):
+        path = around.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        entry = {"command": [f"/{number}", "mcp", "serve"]}
+        path.write_text(json.dumps({"mcp": {"pyro": entry}}))
+        assert host.entries()[0].command[0] == f"/{number}", name
+    (around.home / OPENCODE_FILES[0]).write_text(json.dumps({"mcp": {"pyro": {"enabled": False}}}))
+    used = host.entries()[0]
+    assert (used.command[0], used.enabled, len(host.entries())) == ("/1", False, len(OPENCODE_FILES))
+    assert any(each.startswith("OPENCODE_CONFIG_CONTENT") for each in check(host).details)
+
+
+@pytest.mark.parametrize("where", [".claude/settings.json", "project/.claude/settings.local.json"])
+def test_what_claude_was_told_not_to_use_is_reported(
+    where: str, around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = around.directory / ".mcp.json"
+    path.write_text(json.dumps({"mcpServers": {"pyro": {"command": COMMAND[0], "args": COMMAND[1:]}}}))
+    settings = around.home / where
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    (around.directory / "inner").mkdir()
+    monkeypatch.chdir(around.directory / "inner")
+    host = ClaudeCode(Surroundings.observe())
+    assert any("asks once" in each for each in check(ClaudeCode(around)).details)
+    assert host.entries()[0].place.path == path
+    settings.write_text(json.dumps({"enabledMcpjsonServers": ["pyro"], "permissions": {"deny": ["mcp__pyro"]}}))
+    details = check(ClaudeCode(around)).details
+    assert not any("asks once" in each for each in details)
+    assert "the settings of Claude Code deny our tools" in details
+    settings.write_text(json.dumps({"disabledMcpjsonServers": ["pyro"]}))
+    assert f"the entry in {path} is switched off" in check(ClaudeCode(around)).details
+
+
+def test_a_server_that_was_switched_off_for_a_project_of_claude_is_reported(around: Surroundings) -> None:
+    host = ClaudeCode(around)
+    host.connect(Scope.USER, COMMAND, approve=True)
+    path = host.place_of(Scope.USER).path
+    document = json.loads(path.read_text())
+    document["projects"] = {str(around.directory): {"disabledMcpServers": ["pyro"]}}
+    path.write_text(json.dumps(document))
+    assert f"the entry in {path} is switched off" in check(host).details
+
+
+def test_what_a_person_added_to_an_entry_of_claude_stays_except_a_short_limit(around: Surroundings) -> None:
+    host = ClaudeCode(around)
+    host.connect(Scope.USER, COMMAND, approve=True)
+    path = host.place_of(Scope.USER).path
+    entry: dict[str, Any] = {
+        "type": "stdio",
+        "command": "/gone",
+        "args": [],
+        "env": {"A": "b"},
+        "alwaysLoad": True,
+        "timeout": 5000,
+    }
+    path.write_text(json.dumps({"mcpServers": {"pyro": entry}}))
+    assert host.entries()[0].gives_up_after_s == 5
+    host.connect(Scope.USER, COMMAND, approve=True)
+    written = json.loads(path.read_text())["mcpServers"]["pyro"]
+    assert written == {
+        "type": "stdio", "command": COMMAND[0], "args": COMMAND[1:], "env": {"A": "b"}, "alwaysLoad": True
+    }  # fmt: skip
+
+
+SERVERS = {
+    "codex": ("initialize", "2025-06-18"),
+    "claude-code": ("server/discover", "2026-07-28"),
+    "opencode": ("initialize", "2025-11-25"),
+}
+# Says what it was asked and given, and ends with 3.
+SERVER = """#!{python}
+import json, os, sys
+if "--version" in sys.argv:
+    print("pyro {version}"); sys.exit()
+for line in sys.stdin:
+    asked = json.loads(line)
+    open({record!r}, "a").write(json.dumps([asked, dict(os.environ), os.getcwd()]) + "\\n")
+    if "id" in asked:
+        print(json.dumps({{"jsonrpc": "2.0", "id": asked["id"], "result": {{"tools": [{{}}]}}}}), flush=True)
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_the_server_is_started_as_its_host_would_start_it(
+    name: str, around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, program = around.home / "record", around.home / "pyro"
+    program.write_text(SERVER.format(python=sys.executable, version=__version__, record=str(record)))
+    program.chmod(0o755)
+    monkeypatch.setenv("FOREIGN", "1")
+    host = HOSTS[name](Surroundings.observe())
+    host.connect(Scope.USER, [str(program), "mcp", "serve"], approve=True)
+    path = host.place_of(Scope.USER).path
+    if name == "codex":
+        path.write_text(f'{path.read_text()}\n[mcp_servers.pyro.env]\nSET = "here"\nPYRO_STATE_DIR = "/elsewhere"\n')
+    else:
+        document = json.loads(path.read_text())
+        servers = document["mcpServers" if name == "claude-code" else "mcp"]
+        given = {"SET": "here", "PYRO_STATE_DIR": "/elsewhere"}
+        servers["pyro"]["env" if name == "claude-code" else "environment"] = given
+        path.write_text(json.dumps(document))
+    found = check(host)
+    first, *_ = (json.loads(line) for line in record.read_text().splitlines())
+    asked, environment, directory = first
+    method, revision = SERVERS[name]
+    assert asked["method"] == method
+    assert revision in json.dumps(asked["params"])
+    assert (environment["SET"], directory) == ("here", str(around.directory))
+    assert environment.get("FOREIGN") == (None if name == "codex" else "1")
+    assert "the server ended with status 3 when its stdin was closed" in found.details
+    assert any("PYRO_STATE_DIR as set here" in each for each in found.details)
+
+
+def test_a_server_that_uvx_starts_is_known_as_ours(around: Surroundings) -> None:
+    program = around.home / "uvx"
+    program.write_text(f'#!/bin/sh\n[ "$4 $1 $2" = "--version --from pyro-mcp>=5" ] && echo pyro {__version__}\n')
+    program.chmod(0o755)
+    host = OpenCode(around)
+    host.connect(Scope.USER, [str(program), "--from", "pyro-mcp>=5", "pyro", "mcp", "serve"], approve=True)
+    details = " ".join(check(host).details)
+    assert "not that of an MCP server" not in details
+    assert "is not pyro" not in details
+    assert "it does not answer as an MCP server" in details
 
 
 def test_where_a_host_keeps_what_a_server_printed_is_named(around: Surroundings) -> None:

@@ -42,7 +42,7 @@ def connect(*, parsed: Parsed, host: str, scope: str | None, approve: bool, ask:
 def repair(*, parsed: Parsed, host: str, scope: str | None, approve: bool, ask: bool, **_: object) -> int:
     """Write an entry where there is one, with its options; return the exit status."""
     found = find_host(host)
-    held = next((each for each in found.entries() if scope in {None, each.place.scope}), None)
+    held = next(iter(found.entries()), None) if scope is None else found.entry_of(found.scope_of(scope))
     chosen = found.scope_of(scope if scope is not None or held is None else held.place.scope)
     given = parsed.request
     if held is not None and not _serve_words(given):
@@ -95,7 +95,11 @@ def doctor(*, parsed: Parsed, host: str | None) -> int:
     found = [check(find_host(name)) for name in ([host] if host else HOSTS)]
     for each in found:
         if each.answered_ms is not None:
-            each.details.append(f"project source here: {_project_of(each.command)}")
+            held = _held_request(each.command, ServeRequest())
+            each.details.append(f"project source here: {_project_of(held)}")
+            wanted = len(find_profile(held.profile, held.mode).tools)
+            if each.tool_count != wanted:
+                each.problem(f"the server lists {each.tool_count} tools, and should list {wanted}")
     if parsed.json:
         put_json({"hosts": [asdict(each) for each in found]})
     else:
@@ -103,9 +107,8 @@ def doctor(*, parsed: Parsed, host: str | None) -> int:
     return _FAILED if any(each.status == "drifted" for each in found) else 0
 
 
-def _project_of(command: Sequence[str]) -> str:
-    """Return what workspaces start from if a server is started here, as an entry does it."""
-    held = _held_request(command, ServeRequest())
+def _project_of(held: Any) -> str:  # noqa: ANN401 - a request with the server's options
+    """Return what workspaces start from if a server is started here with these options."""
     project = find_project(
         project_path=held.project_path, repo_url=held.repo_url, repo_ref=held.repo_ref,
         no_project_source=held.no_project_source, checkout=current_checkout(),
