@@ -71,6 +71,7 @@ def workspace(**changed: Any) -> WorkspaceResult:
         "network_policy": "off",
         "network_enabled": False,
         "allow_host_compat": False,
+        "guest_ip": None,
         "workspace_path": "/workspace",
         "last_command": None,
         "secrets": (),
@@ -93,6 +94,7 @@ def exec_result(**changed: Any) -> WorkspaceExecResult:
     facts: dict[str, Any] = {
         **_COMMAND,
         "workspace_id": WORKSPACE_ID,
+        "environment": "debian:12",
         "execution_mode": "guest_virtio_serial",
         "isolation": "tcg",
     }

@@ -187,7 +187,7 @@ class TestEnvironments:
         shown = pyro_json("env", "inspect", "debian:12")
         assert shown["digest"] == listed["debian:12"]["digest"]
         assert {"git", "python3", "ca-certificates", "curl"} <= set(shown["packages"])
-        assert shown["manifest"]
+        assert shown["install_manifest"]
 
     def test_pulling_what_is_there_changes_nothing(self) -> None:
         before = pyro_json("env", "pull", "debian:12")

@@ -34,6 +34,18 @@ class Paths:
             runtime=_choose_runtime(env, state),
         )
 
+    @classmethod
+    def below(cls, *, state: Path | None = None, cache: Path | None = None) -> Paths:
+        """Choose the given directories, and those of the environment for the others."""
+        env, known = dict(os.environ), cls.from_environment()
+        if state is not None and os.path.abspath(state) != str(known.state):
+            # A runtime directory that was chosen for another state directory can't be shared with it.
+            env.pop("PYRO_RUNTIME_DIR", None)
+            env["PYRO_STATE_DIR"] = str(state)
+        if cache is not None:
+            env["PYRO_ENVIRONMENT_CACHE_DIR"] = str(cache)
+        return cls.from_environment(env)
+
     @property
     def boot(self) -> Path:
         """Return the directory of boot sources, one per digest."""

@@ -86,7 +86,7 @@ class EnvInspectResult(Environment):
 
     variables: dict[str, str] = said("Environment variables set for commands.")
     packages: dict[str, str] = said("Version of each installed package.")
-    manifest: dict[str, object] = said("The install's manifest: recipe, digests, tools.")
+    install_manifest: dict[str, object] = said("The install's manifest: recipe, digests, tools.")
 
 
 class EnvPruneResult(Result):
@@ -166,7 +166,7 @@ def _inspect(request: EnvInspectRequest, call: Call) -> EnvInspectResult:
         status,
         variables=install.variables if install else {},
         packages=install.packages if install else {},
-        manifest=json.loads(install.manifest.to_bytes()) if install else {},
+        install_manifest=json.loads(install.manifest.to_bytes()) if install else {},
     )
 
 

@@ -78,6 +78,7 @@ class VmNetworkInfoResult(Result):
     network_policy: str = said("Its network policy: off, egress.")
     network_enabled: bool = said("Whether its network card is connected.")
     outbound_connectivity_expected: bool = said("Whether it reaches the internet.")
+    reason: str = said("Why it has no network.")
     guest_ip: str | None = said("Its IPv4 address.")
     gateway_ip: str | None = said("Its IPv4 gateway.")
     subnet_cidr: str | None = said("Its private IPv4 network.")
@@ -105,6 +106,7 @@ def network_result(found: NetworkInfo) -> VmNetworkInfoResult:
         network_policy=found.network_policy.value,
         network_enabled=found.network is not None,
         outbound_connectivity_expected=found.network is not None,
+        reason=_why_offline(found),
         guest_ip=ipv4.address if ipv4 else None,
         gateway_ip=ipv4.gateway if ipv4 else None,
         subnet_cidr=str(ip_network(f"{ipv4.address}/{ipv4.prefix_length}", strict=False)) if ipv4 else None,
@@ -112,6 +114,12 @@ def network_result(found: NetworkInfo) -> VmNetworkInfoResult:
         dns_servers=[str(each) for each in cast("list[object]", known.get("dns") or [])],
         mtu=mtu if isinstance(mtu, int) else None,
     )
+
+
+def _why_offline(found: NetworkInfo) -> str:
+    if found.network is not None:
+        return ""
+    return "its network policy is off" if found.network_policy.value == "off" else "it is not running"
 
 
 def address_in(network: Mapping[str, object], kind: str) -> InterfaceAddressResult | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from pyro_mcp.host.paths import Paths
 from pyro_mcp.host.progress import Progress
@@ -19,6 +19,9 @@ from pyro_mcp.sdk.services import AsyncServices
 from pyro_mcp.sdk.shells import AsyncShells
 from pyro_mcp.sdk.workspace import NewWorkspace, Service, Shell, Workspace
 from pyro_mcp.sdk.workspaces import AsyncWorkspaces
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 
 class AsyncFiles(Asynchronous[Files]):
@@ -135,10 +138,12 @@ class AsyncPyro(AsyncWorkspaces, AsyncShells, AsyncServices, Asynchronous[Pyro])
     def __init__(
         self,
         *,
+        base_dir: str | PathLike[str] | None = None,
+        cache_dir: str | PathLike[str] | None = None,
         paths: Paths | None = None,
         progress: Progress | Callable[[ProgressEvent], object] | None = None,
     ) -> None:
-        super().__init__(Calls(), Pyro(paths=paths, progress=progress))
+        super().__init__(Calls(), Pyro(base_dir=base_dir, cache_dir=cache_dir, paths=paths, progress=progress))
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,9 +6,11 @@ another one created.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.paths import Paths
 from pyro_mcp.model.limits import ONE_SHOT_TIMEOUT_S
 from pyro_mcp.operations.runner import Runner
 from pyro_mcp.sdk.workspace import NewWorkspace, Operations, Workspace
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from pyro_mcp import PyroServer
-    from pyro_mcp.host.paths import Paths
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.operations.diagnosis import DoctorResult, PrepareResult
     from pyro_mcp.operations.environments import EnvInspectResult, Environment, EnvPruneResult, EnvPullResult
@@ -35,6 +36,25 @@ if TYPE_CHECKING:
     from pyro_mcp.sdk.calling import ProgressEvent, Stdin
 
 
+def _refuse_other(manager: object, backend_name: str | None) -> None:
+    if manager is not None:
+        raise PyroError(
+            ErrorCode.UNSUPPORTED,
+            "a manager can't be given: there is no VmManager since version 5",
+            hint="Give base_dir and cache_dir to Pyro instead.",
+        )
+    if backend_name not in {None, "firecracker"}:
+        raise PyroError(
+            ErrorCode.UNSUPPORTED,
+            f"there is no backend {backend_name!r}",
+            hint="Leave backend_name out: the VMM is chosen by what this host has.",
+        )
+
+
+def _directory(given: str | PathLike[str] | None) -> Path | None:
+    return None if given is None else Path(given).expanduser()
+
+
 class Pyro(Operations):
     """Workspaces and disposable virtual machines.
 
@@ -42,16 +62,32 @@ class Pyro(Operations):
     `result["stdout"]`, `result.stdout`, `json.dumps(result)`. `progress` is called with a
     `ProgressEvent` (phase, message, fraction) during long operations, or is an object with the methods of `Progress`.
 
+    `base_dir` is the state directory and `cache_dir` that of images, both by default as for the command line.
+    `backend_name` and `max_active_vms` are arguments of earlier versions and have no effect.
+
     Example: `print(Pyro(progress=print).run_in_vm("debian:12", "uname -a").stdout)`
     """
 
     def __init__(
         self,
+        manager: None = None,
         *,
+        base_dir: str | PathLike[str] | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+        backend_name: str | None = None,
+        max_active_vms: int | None = None,
         paths: Paths | None = None,
         progress: Progress | Callable[[ProgressEvent], object] | None = None,
         runner: Runner | None = None,
     ) -> None:
+        del max_active_vms
+        _refuse_other(manager, backend_name)
+        if base_dir is not None or cache_dir is not None:
+            if paths is not None or runner is not None:
+                raise PyroError(
+                    ErrorCode.INVALID, "base_dir and cache_dir can't be given together with paths or runner"
+                )
+            paths = Paths.below(state=_directory(base_dir), cache=_directory(cache_dir))
         super().__init__(Runner(paths) if runner is None else runner, progress)
 
     def __enter__(self) -> Self:

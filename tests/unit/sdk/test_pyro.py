@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pyro_mcp
-from pyro_mcp import Pyro
+from pyro_mcp import AsyncPyro, Pyro
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.progress import Silent
 from pyro_mcp.operations.runner import Runner
@@ -24,6 +24,8 @@ from pyro_mcp.operations.workspaces.lifecycle import (
 from tests.support.fake_runner import VM_ID, FakeRunner, exec_result, vm_result
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyro_mcp.host.paths import Paths
     from pyro_mcp.operations.operation import Call
 
@@ -91,6 +93,25 @@ def test_progress_reaches_who_asked_for_it() -> None:
 def test_directories_can_be_given(private_paths: Paths) -> None:
     assert Pyro(paths=private_paths).runner.call().paths == private_paths
     assert Pyro().runner.call().paths == private_paths
+
+
+def test_directories_of_earlier_versions_can_be_given(
+    tmp_path: Path, private_paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    chosen = Pyro(base_dir="~/own", cache_dir=tmp_path / "images", backend_name="firecracker", max_active_vms=4)
+    paths = chosen.runner.call().paths
+    assert (paths.state, paths.cache) == (tmp_path / "own", tmp_path / "images")
+    assert paths.runtime != private_paths.runtime
+    same = AsyncPyro(base_dir=private_paths.state)
+    assert same.sync.runner.call().paths == private_paths
+    same.close()
+    with pytest.raises(PyroError, match="there is no VmManager since version 5"):
+        Pyro(object())  # type: ignore[arg-type]
+    with pytest.raises(PyroError, match="there is no backend 'mock'"):
+        Pyro(backend_name="mock")
+    with pytest.raises(PyroError, match="can't be given together"):
+        Pyro(base_dir=tmp_path, paths=private_paths)
 
 
 def test_a_pyro_makes_a_server_that_uses_it() -> None:

@@ -50,6 +50,7 @@ class WorkspaceExecResult(CommandResult):
     """The result of one command, whatever its exit code."""
 
     workspace_id: str = said(parameters.WORKSPACE_ID)
+    environment: str = said("The environment that the workspace was created from.")
     sequence: int = said("Its number in the workspace's history.")
     command: str = said("The command, as a line for a shell.")
     cwd: str = said("Its working directory.")

@@ -132,6 +132,7 @@ class LastCommand(Result):
     cwd: str = said("Its working directory.")
     exit_code: int | None = said("Its exit status; null if it has none.")
     duration_ms: int = said("Duration of the run.")
+    execution_mode: str = said(parameters.EXECUTION_MODE)
 
 
 class WorkspaceResult(WorkspaceEntry):
@@ -142,6 +143,7 @@ class WorkspaceResult(WorkspaceEntry):
     network_policy: str = said("Its network policy: off, egress, egress+published-ports.")
     network_enabled: bool = said("Whether its policy is not off.")
     allow_host_compat: bool = said("Whether it may run on this host, without a VM.")
+    guest_ip: str | None = said("Its IPv4 address in its private network.")
     secrets: list[SecretResult] = said("Its secrets, without their values.")
     workspace_path: str = said("Its tree in the guest: /workspace.")
     workspace_seed: SeedResult = said("Its seed.")
@@ -292,6 +294,7 @@ def workspace_result(
         vcpu_count=workspace.shape.vcpu_count,
         mem_mib=workspace.shape.mem_mib,
         network_enabled=workspace.network_policy is not NetworkPolicy.OFF,
+        guest_ip=_guest_ip(using, workspace),
         secrets=[SecretResult(each.name, each.kind.value, each.redacted) for each in workspace.secrets],
         workspace_path=WORKSPACE,
         workspace_seed=workspace.seed,
@@ -302,13 +305,26 @@ def workspace_result(
     )
 
 
+def _guest_ip(using: Engine, workspace: Workspace) -> str | None:
+    vm = using.store.vms.find(workspace.vm_id) if workspace.vm_id else None
+    if vm is None or not vm.network:
+        return None
+    from pyro_mcp.operations.vms import address_in
+
+    address = address_in(vm.network, "ipv4")
+    return address.address if address else None
+
+
 def _last_command(using: Engine, workspace: Workspace) -> LastCommand | None:
     if not workspace.command_count:
         return None
     from pyro_mcp.workspace.commands.logs import logs_workspace
 
     records = logs_workspace(using, workspace.id)
-    return result_of(LastCommand, records[-1], sequence=records[-1].seq) if records else None
+    if not records:
+        return None
+    mode = workspace.execution_mode or "pending"
+    return result_of(LastCommand, records[-1], sequence=records[-1].seq, execution_mode=mode)
 
 
 def _entry_fields(workspace: Workspace, services: tuple[int, int]) -> dict[str, Any]:

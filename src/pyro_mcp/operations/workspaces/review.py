@@ -352,7 +352,7 @@ def _summary_result(review: Review) -> SummaryResult:
     workspace, changes = review.workspace, review.changes
     events = [SummaryEvent(utc_text(each.at), each.kind.value, each.text) for each in review.events]
     commands = [result_of(SummaryCommand, each, sequence=each.seq) for each in review.commands]
-    snapshots = [snapshot_facts(each) for each in review.snapshots]
+    snapshots = [snapshot_facts(workspace.id, each) for each in review.snapshots]
     running = sum(each.state is ServiceState.RUNNING for each in review.services)
     return result_of(
         SummaryResult,

@@ -60,6 +60,7 @@ class ResetRequest(Request):
 class SnapshotFacts(Result):
     """One snapshot."""
 
+    workspace_id: str = said(parameters.WORKSPACE_ID)
     snapshot_name: str = said("Its name.")
     kind: str = said("baseline, or named.")
     created_at: str = said("When it was taken (UTC).")
@@ -90,13 +91,14 @@ class ResetResult(WorkspaceResult):
     workspace_reset: WorkspaceReset = said("The reset.")
 
 
-def snapshot_facts(snapshot: Snapshot) -> SnapshotFacts:
+def snapshot_facts(workspace_id: str, snapshot: Snapshot) -> SnapshotFacts:
     """Return a snapshot as users are shown it."""
     is_named = snapshot.name != BASELINE
     kind = "named" if is_named else BASELINE
     return result_of(
         SnapshotFacts,
         snapshot,
+        workspace_id=workspace_id,
         snapshot_name=snapshot.name,
         kind=kind,
         deletable=is_named,
@@ -126,7 +128,7 @@ def _create(request: SnapshotCreateRequest, call: Call) -> SnapshotResult:
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
         made = create_snapshot(using, workspace_id, request.snapshot_name, with_root=request.with_root)
-    return SnapshotResult(workspace_id, snapshot_facts(made))
+    return SnapshotResult(workspace_id, snapshot_facts(workspace_id, made))
 
 
 def _list(request: WorkspaceRequest, call: Call) -> SnapshotListResult:
@@ -134,7 +136,7 @@ def _list(request: WorkspaceRequest, call: Call) -> SnapshotListResult:
 
     with engine(call) as using:
         workspace_id = _id(using, request.workspace_id)
-        found = [snapshot_facts(each) for each in list_snapshots(using, workspace_id)]
+        found = [snapshot_facts(workspace_id, each) for each in list_snapshots(using, workspace_id)]
     return SnapshotListResult(workspace_id, len(found), found)
 
 
