@@ -11,6 +11,13 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.operations.table import begins
 
 _WIDTH = 25
+_FIRST = (
+    ("pyro doctor", "Is this machine fit for it?"),
+    ("pyro prepare", "Install debian:12; VMs start fast from then on."),
+    ("pyro run debian:12 -- ls", "Run a command in a VM of its own."),
+    ("pyro host connect HOST", "Add pyro to claude-code, codex or opencode,"),
+    ("pyro mcp serve", "or serve it to another chat host."),
+)
 OK, USAGE = 0, 2
 _HELP_OPTIONS = frozenset({"-h", "--help"})
 
@@ -61,6 +68,7 @@ def _destructive(group: str) -> set[str]:
 def overview() -> str:
     """Return the help of `pyro` itself."""
     lines = ["usage: pyro COMMAND …", "", "Disposable virtual machines for chat-based coding agents.", ""]
+    lines += ["start here:", *(_line(command, what) for command, what in _FIRST), ""]
     lines += ["commands:", *(_line(command, summary) for command, summary in SUMMARIES.items() if " " not in command)]
     for group, about in GROUPS.items():
         if " " not in group:

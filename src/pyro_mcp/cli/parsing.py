@@ -40,7 +40,12 @@ class Parsed(NamedTuple):
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser that raises errors instead of printing them."""
+    """An argument parser that raises errors instead of printing them.
+
+    `after` is shown after the options, with its own lines: argparse would fill an epilog.
+    """
+
+    after = ""
 
     def error(self, message: str) -> NoReturn:
         """Raise it."""
@@ -49,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
     def print_help(self, file: object = None) -> None:
         """Print it, past the buffer of `sys.stdout`."""
         del file
-        put(self.format_help())
+        put(f"{self.format_help()}\n{self.after}" if self.after else self.format_help())
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -108,6 +113,7 @@ def make_parser(shape: Shape) -> argparse.ArgumentParser:
         add_help=False,
         formatter_class=_formatter,
     )
+    parser.after = shape.epilog
     fill_parser(parser, shape)
     return parser
 

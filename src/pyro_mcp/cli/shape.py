@@ -31,6 +31,8 @@ class Shape(NamedTuple):
     follows: bool = False
     #: Whether its first argument may be given several times.
     takes_many: bool = False
+    #: What its help says after the options.
+    epilog: str = ""
 
     @property
     def path(self) -> str:

@@ -12,6 +12,7 @@ import pytest
 from pyro_mcp import __version__
 from pyro_mcp.cli.main import main
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.operations.profiles import MODES, PROFILES
 from tests.support.fake_runner import VM_ID, exec_result, vm_result
 
 if TYPE_CHECKING:
@@ -41,6 +42,28 @@ def test_help_names_every_command_and_goes_to_stdout(capfd: Capture) -> None:
     out = capfd.readouterr().out
     for words in ("run", "env list", "vm network-info", "mcp serve", "completion"):
         assert f"  {words} " in out
+
+
+def test_help_begins_with_the_way_from_zero(capfd: Capture) -> None:
+    assert main(["--help"]) == 0
+    out = capfd.readouterr().out
+    steps = [out.index(f"  pyro {words}") for words in ("doctor", "prepare", "run", "host connect", "mcp serve")]
+    assert steps == sorted(steps)
+    assert steps[-1] < out.index("commands:")
+
+
+def test_the_servers_help_says_what_each_profile_and_mode_is_for(capfd: Capture) -> None:
+    assert main(["mcp", "serve", "--help"]) == 0
+    out = capfd.readouterr().out
+    for name in (*PROFILES, *MODES):
+        assert f"\n  {name:<15} " in out
+    for option in ("--project-path", "--repo-url", "--no-project-source"):
+        assert option in out.partition("examples:")[2]
+    assert main(["host", "connect", "--help"]) == 0
+    # Lines may end after the hyphen of a name.
+    connecting = "".join(capfd.readouterr().out.split())
+    assert "workspace-core(default),workspace-full,vm-runorvm-full" in connecting
+    assert "repro-fix,inspect,cold-startorreview-eval" in connecting
 
 
 def test_pyro_alone_is_bad_usage_and_shows_help(capfd: Capture) -> None:

@@ -11,15 +11,43 @@ from pyro_mcp.cli.shape import Shape
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Place, Request, asked
 
+_PROFILES = """\
+profiles:
+  workspace-core  workspaces: create from a project, run, edit, patch, diff,
+                  export, reset, delete; and vm_run (default)
+  workspace-full  all workspace tools with all arguments, shells, services,
+                  snapshots, disks, secrets, networks; and one-shot VMs
+  vm-run          only vm_run: one command in a fresh VM
+  vm-full         one-shot VMs step by step
+
+modes:
+  repro-fix       reproduce a failure and fix it
+  inspect         examine untrusted code
+  cold-start      check that a fresh checkout sets up and starts
+  review-eval     review with checkpoints and shells
+
+examples:
+  pyro mcp serve
+  pyro mcp serve --mode repro-fix --project-path ~/src/app
+  pyro mcp serve --repo-url https://github.com/OWNER/NAME --repo-ref main
+  pyro mcp serve --profile workspace-full --no-project-source
+"""
+
 
 class ServeRequest(Request):
     """Ask for an MCP server over stdio."""
 
     profile: str | None = asked(
-        "Tools to offer (default: workspace-core).", default=None, names="PROFILE", completes="profile"
+        "Tools to offer: workspace-core (default), workspace-full, vm-run or vm-full.",
+        default=None,
+        names="PROFILE",
+        completes="profile",
     )
     mode: str | None = asked(
-        "Offer the tools for one way of working instead.", default=None, names="MODE", completes="mode"
+        "Offer the tools for one way of working instead: repro-fix, inspect, cold-start or review-eval.",
+        default=None,
+        names="MODE",
+        completes="mode",
     )
     allow_path: tuple[str, ...] | None = asked(
         "A directory that tools may read seeds from and write exports to, besides the git checkout around the"
@@ -85,6 +113,7 @@ SERVE = Builtin(
         "Serve MCP over stdin and stdout, for a chat host. Messages for people go to stderr.",
         ServeRequest,
         takes_json=False,
+        epilog=_PROFILES,
     ),
     "pyro_mcp.cli.builtins.serving:serve",
 )
