@@ -266,12 +266,16 @@ class Actor:
 
     def _observe(self) -> str | None:
         """Compare the file with the model; return its content, or None if it could not be read."""
+        killed_vmms = self._killed_vmms
         answer = self._do(Deed("", self.name, 0), "exec", self.name, "--", _READ)
         if answer is None:
             return None
         found = str(answer.document["stdout"])
         self._tally.compared += 1
         fitting = [replace(world, last=frozenset({found})) for world in self._worlds if found in world.last]
+        if self._killed_vmms > killed_vmms:
+            # Perhaps after it had answered.
+            fitting = [_without_guest(world) for world in fitting]
         if not fitting:
             wanted = sorted({each for world in self._worlds for each in world.last})
             self._fault(f"{found!r} is in the file, not one of {wanted}")
