@@ -104,6 +104,185 @@ def test_a_repository_is_cloned_afresh_and_the_clone_is_removed(checkout: Path, 
     assert (fields["origin_kind"], fields["origin_ref"]) == (SeedOrigin.REPO_URL, f"{url}@v1")
 
 
+@pytest.fixture
+def with_submodule(checkout: Path, tmp_path: Path) -> Path:
+    """Make a repository with a submodule that is checked out, and one that is not."""
+    place = tmp_path / "outer"
+    place.mkdir()
+    git(place, "init", "-q")
+    commit(place, top="t\n")
+    for name in ("part", "absent"):
+        git(place, "submodule", "add", "-q", os.fspath(checkout), f"vendor/{name}")
+    git(place, "commit", "-q", "-m", "with submodules")
+    git(place, "submodule", "deinit", "-q", "-f", "vendor/absent")
+    return place
+
+
+def test_a_clone_has_its_submodules(with_submodule: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".gitconfig").write_text('[protocol "file"]\nallow = always\n')
+    (with_submodule / "vendor/part/readme").write_text("edited here\n")
+
+    guest, report = laid(Project(repo_url=f"file://{with_submodule}"), tmp_path)
+
+    for name in ("part", "absent"):
+        assert (guest / "vendor" / name / "readme").read_text() == "two\n"
+        assert_works(guest / "vendor" / name)
+    assert git(guest, "submodule", "status").count("\n") == 2
+    assert not git(guest, "status", "--porcelain").replace(" M vendor/part\n", "").replace(" M vendor/absent\n", "")
+    assert not report.notes
+
+
+def test_a_submodule_that_git_does_not_fetch_is_named_and_the_rest_comes(
+    with_submodule: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without another word, git lets no repository name files of this host.
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    guest, report = laid(Project(repo_url=f"file://{with_submodule}"), tmp_path)
+
+    assert (guest / "top").read_text() == "t\n"
+    assert os.listdir(guest / "vendor/part") == []
+    missing, _ = report.notes
+    assert missing.startswith("The submodule vendor/absent is missing or incomplete: ")
+    assert "transport 'file' not allowed" in missing
+
+
+def test_a_submodule_that_fails_does_not_show_the_password_of_its_repository(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (checkout / ".gitmodules").write_text('[submodule "part"]\npath = part\nurl = https://me:secret@127.0.0.1:1/part\n')
+    git(checkout, "add", ".gitmodules")
+    head = git(checkout, "rev-parse", "HEAD").strip()
+    git(checkout, "update-index", "--add", "--cacheinfo", f"160000,{head},part")
+    git(checkout, "commit", "-q", "-m", "with a submodule")
+
+    guest, report = laid(Project(repo_url=f"file://{checkout}"), tmp_path)
+
+    (missing,) = report.notes
+    assert "127.0.0.1:1/part" in missing
+    assert "secret" not in missing
+    assert "secret" not in (guest / ".git/config").read_text()
+
+
+def test_tracked_files_of_submodules_come_as_they_stand(with_submodule: Path, tmp_path: Path) -> None:
+    part = with_submodule / "vendor/part"
+    (part / "readme").write_text("edited\n")
+    for name in ("untracked", "out"):
+        (part / name).write_text("x\n")
+
+    guest, _ = laid(Project(with_submodule), tmp_path)
+
+    assert sorted(os.listdir(guest / "vendor/part")) == [".git", ".gitignore", "readme", "src"]
+    assert (guest / "vendor/part/readme").read_text() == "edited\n"
+    assert os.listdir(guest / "vendor/absent") == []
+    assert_works(guest / "vendor/part")
+
+
+def test_executables_and_links_come_as_they_stand(checkout: Path, tmp_path: Path) -> None:
+    commit(checkout, run="#!/bin/sh\n", plain="p\n", target="t\n")
+    (checkout / "run").chmod(0o755)
+    for name, to in {"link": "target", "up": "../elsewhere", "broken": "gone", "place": "src"}.items():
+        (checkout / name).symlink_to(to)
+    (checkout / "odd\nname \udcff").write_text("o\n")
+    git(checkout, "add", "-A")
+    git(checkout, "commit", "-q", "-m", "kinds")
+    # Since the commit: executable, and a link that was a file.
+    (checkout / "plain").chmod(0o755)
+    (checkout / "target").unlink()
+    (checkout / "target").symlink_to("plain")
+    (tmp_path / "elsewhere").write_text("not of the project\n")
+
+    guest, _ = laid(Project(checkout), tmp_path)
+
+    assert [os.access(guest / name, os.X_OK) for name in ("run", "plain", "readme")] == [True, True, False]
+    links = {name: os.readlink(guest / name) for name in ("link", "up", "broken", "place", "target")}
+    assert links == {"link": "target", "up": "../elsewhere", "broken": "gone", "place": "src", "target": "plain"}
+    assert (guest / "odd\nname \udcff").read_text() == "o\n"
+    assert git(guest, "status", "--porcelain", "-z") == git(checkout, "status", "--porcelain", "-z")
+
+
+def test_what_git_does_not_track_is_never_opened(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("untracked", "out", "place/inner", "node_modules/.git/config"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("secret\n")
+    os.mkfifo(checkout / "pipe")
+    opened: list[bytes] = []
+
+    def record(path: Any, *arguments: Any, **more: Any) -> int:
+        opened.append(os.path.basename(os.fsencode(path)))
+        return real(path, *arguments, **more)
+
+    real = os.open
+    monkeypatch.setattr(os, "open", record)
+
+    guest, _ = laid(Project(checkout), tmp_path)
+
+    assert b"readme" in opened
+    assert not {b"untracked", b"out", b"place", b"inner", b"node_modules", b"pipe"} & set(opened)
+    assert sorted(os.listdir(guest)) == [".git", ".gitignore", "readme", "src"]
+
+
+def test_files_of_a_project_that_can_not_be_read_matter_only_if_they_are_tracked(
+    checkout: Path, tmp_path: Path
+) -> None:
+    (checkout / "build").mkdir()
+    (checkout / "build/file").touch()
+    (checkout / "secret").touch()
+    for name in ("build", "secret"):
+        (checkout / name).chmod(0)
+    guest, report = laid(Project(checkout), tmp_path)
+    assert sorted(os.listdir(guest)) == [".git", ".gitignore", "readme", "src"]
+    assert not report.skipped
+    (checkout / "build").chmod(0o700)
+
+
+def test_a_branch_without_commits_gives_what_was_added(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    git(project, "init", "-q", "-b", "unborn")
+    for name in ("added", "intended", "untracked"):
+        (project / name).write_text(f"{name}\n")
+    git(project, "add", "added")
+    git(project, "add", "-N", "intended")
+
+    guest, _ = laid(Project(project), tmp_path)
+
+    assert sorted(os.listdir(guest)) == [".git", "added", "intended"]
+    assert (guest / "intended").read_text() == "intended\n"
+    assert git(guest, "status", "--porcelain") == "A  added\n A intended\n"
+    assert git(guest, "branch", "--show-current") == "unborn\n"
+
+
+@pytest.mark.parametrize("kind", ["worktree", "sparse", "partial"])
+def test_a_project_may_be_a_checkout_of_any_kind(kind: str, checkout: Path, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    if kind == "worktree":
+        git(checkout, "worktree", "add", "-q", os.fspath(place), "-b", "side")
+    elif kind == "sparse":
+        git(tmp_path, "clone", "-q", os.fspath(checkout), "place")
+        git(place, "sparse-checkout", "set", "--no-cone", "/readme")
+    else:
+        git(checkout, "config", "uploadpack.allowFilter", "true")
+        git(tmp_path, "clone", "-q", "--filter=blob:none", f"file://{checkout}", "place")
+    (place / "readme").write_text("edited\n")
+    (place / "untracked").touch()
+    (place / "intended").touch()
+    git(place, "add", "-N", *(["--sparse"] if kind == "sparse" else []), "intended")
+    assert find_project(project_path=place) == Project(place)
+
+    guest, _ = laid(Project(place), tmp_path)
+    checkout.rename(tmp_path / "moved away")
+
+    whole = {".git", ".gitignore", "readme", "src", "intended"}
+    assert set(os.listdir(guest)) == ({".git", "readme", "intended"} if kind == "sparse" else whole)
+    assert git(guest, "status", "--porcelain") == " A intended\n M readme\n"
+    assert git(guest, "log", "--format=%s").count("\n") == 2
+
+
 def test_a_clone_that_fails_is_explained_without_the_password(tmp_path: Path) -> None:
     project = Project(repo_url=f"file://me:secret@{tmp_path}/nowhere")
     with pytest.raises(PyroError) as caught:

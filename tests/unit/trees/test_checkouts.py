@@ -134,15 +134,46 @@ def test_what_is_staged_and_edited_is_as_on_the_host(
     (origin / "readme").write_text("staged\n")
     (origin / "new").write_text("staged too\n")
     git(origin, "add", "readme", "new")
+    for name in ("empty", "intended", "intended_empty", "was_there"):
+        (origin / name).touch()
+    git(origin, "add", "empty", "was_there")
+    git(origin, "commit", "-q", "-m", "one more", "--", "was_there")
+    git(origin, "rm", "-q", "--cached", "was_there")
+    git(origin, "add", "-N", "intended", "intended_empty", "was_there")
+    (origin / "intended").write_text("not staged\n")
     (origin / "src/app").write_text("edited\n")
     (origin / "docs/page").unlink()
     (origin / "untracked").write_text("u\n")
 
     guest, _ = seeded(origin)
 
-    assert git(guest, "status", "--porcelain") == git(origin, "status", "--porcelain")
+    status = ("status", "--porcelain", "--no-renames")
+    assert git(guest, *status) == git(origin, *status)
     assert git(guest, "diff", "--cached") == git(origin, "diff", "--cached")
     assert git(guest, "diff") == git(origin, "diff")
+
+
+def test_an_intention_to_add_what_is_gone_does_no_harm(
+    origin: Path, seeded: Callable[..., tuple[Path, SeedReport]]
+) -> None:
+    for name in ("gone", "now_a_directory", "src/inside"):
+        (origin / name).touch()
+        git(origin, "add", "-N", name)
+    (origin / "gone").unlink()
+    (origin / "now_a_directory").unlink()
+    (origin / "now_a_directory").mkdir()
+    (origin / "now_a_directory/file").touch()
+
+    guest, _ = seeded(origin)
+    assert " A src/inside\n" in git(guest, "status", "--porcelain")
+    inner, report = seeded(origin / "src")
+    assert git(inner, "status", "--porcelain") == " A inside\n"
+    # A directory on the way has become a link.
+    (origin / "src").rename(origin / "moved")
+    (origin / "src").symlink_to("moved")
+    guest, report = seeded(origin)
+    assert git(guest, "log", "--format=%s")
+    assert not report.skipped
 
 
 def test_ignored_files_stay_on_the_host_unless_they_are_asked_for(

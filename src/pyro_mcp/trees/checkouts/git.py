@@ -18,6 +18,13 @@ GITLINK = "160000"
 _TIMEOUT_S = 300.0
 _MAX_OUTPUT_BYTES = 256 * 1024**2
 _MAX_POINTER_BYTES = 8192
+# An empty file's name, and an empty tree's: SHA-1, SHA-256.
+_EMPTY = {
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813": (
+        "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
+    ),
+}
 _OVERRIDES = {
     "core.alternateRefsCommand": "",
     "core.askPass": "",
@@ -77,23 +84,33 @@ class Repository:
         self._entries: tuple[IndexEntry, ...] | None = None
 
     def run(
-        self, *arguments: str, data: bytes = b"", git_dir: Path | None = None, timeout_s: float = _TIMEOUT_S
+        self,
+        *arguments: str,
+        data: bytes = b"",
+        git_dir: Path | None = None,
+        work_tree: Path | None = None,
+        timeout_s: float = _TIMEOUT_S,
     ) -> bytes:
         """Run git, by default in this repository, and return its output.
+
+        Another `git_dir` has no work tree, unless one is given.
 
         Raises:
             UnusableError: with git's message, if it fails.
         """
         settings = [word for name, value in _OVERRIDES.items() for word in ("-c", f"{name}={value}")]
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CONFIG_HOME") if name in os.environ}
-        places = {"GIT_DIR": os.fspath(git_dir or self.git_dir), "GIT_WORK_TREE": os.fspath(git_dir or self.top)}
+        places = {
+            "GIT_DIR": os.fspath(git_dir or self.git_dir),
+            "GIT_WORK_TREE": os.fspath(work_tree or git_dir or self.top),
+        }
         try:
             done = process.run(
                 ["git", *settings, *arguments],
                 timeout_s=timeout_s,
                 input=data,
                 env={**kept, **_ENVIRONMENT, **places},
-                cwd=git_dir or self.directory,
+                cwd=work_tree or git_dir or self.directory,
                 check=False,
                 max_output_bytes=_MAX_OUTPUT_BYTES,
             )
@@ -126,6 +143,22 @@ class Repository:
             listed = self.run("ls-files", "-s", "-t", "-z").split(b"\0")[:-1]
             self._entries = tuple(_entry(line) for line in listed)
         return self._entries
+
+    def intended(self) -> list[bytes]:
+        """Return the files that were added with `git add --intent-to-add`: tracked, without content in the index."""
+        names = {each.object_id for each in self.entries} & _EMPTY.keys()
+        if not names:
+            return []
+        head = self.text("rev-parse", "-q", "--verify", "HEAD^{commit}") or _EMPTY[names.pop()]
+        try:
+            seen, unseen = (
+                self.run("diff-index", "--cached", f"--ita-{each}-in-index", "--relative", "--name-status", "-z", head)
+                for each in ("visible", "invisible")
+            )
+        except UnusableError:
+            # Trees that a partial clone lacks: the files then count as added.
+            return []
+        return sorted({path for _, path in _changes(seen) ^ _changes(unseen)})
 
     def ignored(self) -> list[bytes]:
         """Return the files and whole directories that git ignores, relative to `directory`.
@@ -183,6 +216,11 @@ def _work_tree_of(git_dir: Path) -> Path | None:
     except (OSError, UnusableError):
         return None
     return Path(os.path.realpath(git_dir / named)) if named else None
+
+
+def _changes(listed: bytes) -> set[tuple[bytes, bytes]]:
+    fields = listed.split(b"\0")
+    return set(zip(fields[::2], fields[1::2], strict=False))
 
 
 def _entry(line: bytes) -> IndexEntry:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pyro_mcp.trees.checkouts.git import GITLINK, IndexEntry, Repository, UnusableError
@@ -172,9 +174,16 @@ class GuestRepository:
         (self._target / "HEAD").write_bytes(os.fsencode(head) + b"\n")
 
     def _write_index(self) -> None:
-        entries = self._source.entries
-        lines = b"".join(_index_line(each) for each in entries)
+        entries, directory = self._source.entries, self._source.directory
+        intended = self._source.intended()
+        lines = b"".join(_index_line(each) for each in entries if each.path not in intended)
         self._git("update-index", "-z", "--index-info", data=lines)
+        if there := [each for each in intended if _is_file(os.fsencode(directory) + b"/" + each)]:
+            # git adds them by their names, and reads nothing.
+            add = ("add", "--intent-to-add", "--force", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul")
+            # Those that git does not take are untracked in the guest.
+            with suppress(UnusableError):
+                self._source.run(*add, data=b"\0".join(there), git_dir=self._target, work_tree=directory)
         if skipped := b"".join(each.path + b"\0" for each in entries if each.is_skipped or self._excluded(each.path)):
             self._git("update-index", "-z", "--skip-worktree", "--stdin", data=skipped)
 
@@ -231,6 +240,13 @@ class GuestRepository:
                 self.remarks.append(
                     f"Filters stay on the host: files that {', '.join(filters)} converts show as modified in the guest."
                 )
+
+
+def _is_file(path: bytes) -> bool:
+    try:
+        return not stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _index_line(entry: IndexEntry) -> bytes:
