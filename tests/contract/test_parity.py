@@ -40,7 +40,7 @@ SDK_TYPES = {
     Kind.PORTS: "Sequence[Mapping[str, int | None]] | None",
 }
 RETURNS = {"list_environments": "list[Environment]"}
-OWN_SDK_TYPES = {"stdin": "Stdin | None"}
+OWN_SDK_TYPES = {"stdin": "Stdin | None", "ca_files": "Sequence[str | PathLike[str]] | None"}
 # Arguments of methods that pass a command's output on as it comes.
 LIVE = {"on_stdout", "on_stderr"}
 HOST_PATH_TYPES = {Kind.TEXT: "str | PathLike[str]", Kind.OPTIONAL_TEXT: "str | PathLike[str] | None"}
@@ -53,7 +53,8 @@ SIGNATURES = {
     "prune_environments": "()",
     "create_vm": (
         "(environment: str, vcpu_count: int = 1, mem_mib: int = 1024, ttl_seconds: int = 600, network: bool = False,"
-        " allow_host_compat: bool = False, *, require_kvm: bool = False)"
+        " allow_host_compat: bool = False, *, require_kvm: bool = False,"
+        " ca_files: Sequence[str | PathLike[str]] | None = None)"
     ),
     "start_vm": "(vm_id: str)",
     "exec_vm": (
@@ -73,7 +74,8 @@ SIGNATURES = {
         " timeout_seconds: float | None = 30, ttl_seconds: int = 600, network: bool = False,"
         " allow_host_compat: bool = False, require_kvm: bool = False, env: Mapping[str, str] | None = None,"
         " cwd: str = /workspace, user: str | None = None, stdin: Stdin | None = None, merge_stderr: bool = False,"
-        " max_output_bytes: int = 1048576, keep: str = ends, on_stdout: Callable[[str], object] | None = None,"
+        " max_output_bytes: int = 1048576, keep: str = ends,"
+        " ca_files: Sequence[str | PathLike[str]] | None = None, on_stdout: Callable[[str], object] | None = None,"
         " on_stderr: Callable[[str], object] | None = None)"
     ),
     "create_workspace": (
@@ -81,7 +83,7 @@ SIGNATURES = {
         " network_policy: str = off, allow_host_compat: bool = False, seed_path: str | PathLike[str] | None = None,"
         " secrets: Sequence[Mapping[str, str]] | None = None, name: str | None = None,"
         " labels: Mapping[str, str] | None = None, require_kvm: bool = False, include_ignored: bool = False,"
-        " exclude: Sequence[str] | None = None)"
+        " exclude: Sequence[str] | None = None, ca_files: Sequence[str | PathLike[str]] | None = None)"
     ),
     "list_workspaces": "()",
     "update_workspace": (

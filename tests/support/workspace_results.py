@@ -75,6 +75,7 @@ def workspace(**changed: Any) -> WorkspaceResult:
         "workspace_path": "/workspace",
         "last_command": None,
         "secrets": (),
+        "ca_certificates": (),
         "workspace_seed": seed(),
         "ttl_seconds": 3600,
         "created_at": _AT,

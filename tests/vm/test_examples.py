@@ -56,6 +56,12 @@ PRINTED = {
         "kept     [REDACTED]",
         "deleted  True",
     ],
+    "python_certificates.py": [
+        "trusted  Company Root",
+        "verified /etc/ssl/pyro-certificates.pem: OK",
+        "kept     True",
+        "deleted  True",
+    ],
     "python_shell.py": [
         "\nin /workspace/sums at 0.19\n",
         "\nloaded 100%\n",

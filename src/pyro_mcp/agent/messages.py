@@ -59,6 +59,7 @@ class GuestConfig:
 
     With `workspace`, the workspace disk is mounted on /workspace. With `inspect`, which requires a template of flavour
     `attach`, no command runs and nothing is written to the disks: their files can only be listed and read.
+    `certificates` (file names to PEM texts) are added to the environment's trust store.
     """
 
     hostname: str
@@ -67,6 +68,7 @@ class GuestConfig:
     root: RootDisk = RootDisk.MOUNTED
     workspace: bool = False
     inspect: bool = False
+    certificates: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     entropy: bytes = field(default_factory=lambda: os.urandom(wire.ENTROPY_BYTES), repr=False)
 
     def __post_init__(self) -> None:
@@ -92,6 +94,8 @@ class GuestConfig:
         for field_name, wanted in ((wire.WORKSPACE, self.workspace), (wire.INSPECT, self.inspect)):
             if wanted:
                 rest[field_name] = True
+        if self.certificates:
+            rest[wire.CERTIFICATES] = dict(self.certificates)
         name = self.hostname.encode("ascii")
         fixed = _CONFIGURE.pack(time.time_ns(), self.entropy, self.machine_id.encode("ascii"), len(name))
         return fixed + name + (encode_document(rest) if rest else b"")

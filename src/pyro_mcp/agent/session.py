@@ -124,8 +124,9 @@ class AgentSession(Closing):
         """Give a guest its identity. No command can run before.
 
         Raises:
-            PyroError: CONFLICT, UNAVAILABLE; TIMEOUT, GUEST_LOST, PROTOCOL.
+            PyroError: CONFLICT, UNAVAILABLE, UNSUPPORTED; TIMEOUT, GUEST_LOST, PROTOCOL.
         """
+        self._check_config(config)
         self._call(wire.CONFIGURE, config.body(), "be configured", timeout_s)
 
     def sync(self, *, timeout_s: float = SYNC_TIMEOUT_S) -> None:
@@ -174,6 +175,8 @@ class AgentSession(Closing):
                 GUEST_LOST, PROTOCOL.
         """
         self._check_features(request)
+        if config is not None:
+            self._check_config(config)
         return self._exec(config, request, stdin, on_output, cancel)
 
     def _check_features(self, request: ExecRequest) -> None:
@@ -185,6 +188,11 @@ class AgentSession(Closing):
         for feature, (is_wanted, what) in wanted.items():
             if is_wanted:
                 self.require(feature, what)
+
+    def _check_config(self, config: GuestConfig) -> None:
+        """Refuse certificates that an older agent would ignore. Without any, the agent's answer is not waited for."""
+        if config.certificates:
+            self.require(wire.CERTIFICATES, "run with further certificates")
 
     def require(self, feature: str, what: str) -> None:
         """Check that the agent has a feature, without which it would ignore an option.

@@ -102,6 +102,24 @@ def examine_variables() -> list[Finding]:
     ]
 
 
+def examine_roots() -> list[Finding]:
+    """Return the certificate authorities that this host trusts and a guest does not know."""
+    from pyro_mcp.host.roots import extra_roots, remedy
+
+    found = extra_roots()
+    if not found:
+        return []
+    listed = ", ".join(f"{path} ({where})" for path, where in found.items())
+    return [
+        Finding(
+            "extra_roots",
+            f"this host trusts certificate authorities that guests do not: {listed}",
+            f"If connections go through a proxy with such a root, add to `pyro run`, `pyro workspace create` or"
+            f" `pyro host connect`: {remedy(found)}",
+        )
+    ]
+
+
 def examine_programs(names: tuple[str, ...] = programs.REQUIRED) -> tuple[list[Program], list[Finding]]:
     """Return the path of each program, and a finding for each group of missing ones."""
     found = [(name, programs.look_up(name)) for name in names]

@@ -138,6 +138,7 @@ def create_server(
     environment: str | None = None,
     network_policy: str | None = None,
     allow_paths: Iterable[str | PathLike[str]] = (),
+    ca_files: Iterable[str | PathLike[str]] = (),
     project_path: str | PathLike[str] | None = None,
     repo_url: str | None = None,
     repo_ref: str | None = None,
@@ -147,17 +148,18 @@ def create_server(
 
     Workspaces start from the git-tracked files of the checkout around the working directory, or from `project_path`, or
     from a clone of `repo_url` at `repo_ref`, unless `no_project_source`. Host paths that its tools take must be below
-    the project, the checkout, or one of `allow_paths`.
+    the project, the checkout, or one of `allow_paths`. Guests trust the certificate authorities in `ca_files`.
 
     Raises:
-        PyroError: INVALID or UNSUPPORTED for an unknown profile, mode, project or network policy.
+        PyroError: INVALID or UNSUPPORTED for an unknown profile, mode, project or network policy; INVALID, NOT_FOUND or
+            PERMISSION for a file that is not one of certificates.
     """
     runner = manager.runner if manager is not None else Runner()
     project = find_project(
         project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
         checkout=current_checkout(),
     )  # fmt: skip
-    chosen = find_profile(profile, mode).serving(environment, project, network_policy)
+    chosen = find_profile(profile, mode).serving(environment, project, network_policy, ca_files)
     return PyroServer(chosen, runner, host_access(allow_paths, project))
 
 

@@ -120,6 +120,8 @@ class Workspace:
     owner: Owner | None = None
     last_error: str = ""
     secrets: tuple[SecretSource, ...] = ()
+    #: The titles of the certificates that its guest is given.
+    ca_certificates: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -80,6 +80,7 @@ def examine(request: DoctorRequest, call: Call) -> DoctorResult:
     directories, found = host.examine_directories(call.paths)
     findings.add(found)
     findings.add(host.examine_variables())
+    findings.add(host.examine_roots())
     findings.add([_quarantined(path) for path in quarantined(call.paths)])
     programs, found = host.examine_programs()
     findings.add(found)

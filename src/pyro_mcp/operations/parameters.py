@@ -143,6 +143,19 @@ NETWORK_POLICY = about(
     form="off, egress, or egress+published-ports",
     completes="network policy",
 )
+CA_FILES = about(
+    (
+        "A PEM file of this host with certificate authorities for the guest to trust, such as the root of a company's"
+        " proxy."
+    ),
+    names="FILE",
+    called="--ca-file",
+    max_length=4096,
+    pattern=r"(?s)^.+$",
+    form="a PEM file with certificates",
+    completes="host path",
+    on="cli sdk",
+)
 SECRETS = about(
     (
         "Secrets for its commands: objects with a name and a value, or a name and a file_path (UTF-8, read"

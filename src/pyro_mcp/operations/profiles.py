@@ -9,9 +9,11 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.operations.fields import parameters
 from pyro_mcp.operations.parameters import DEFAULT_ENVIRONMENT
 from pyro_mcp.operations.table import family
+from pyro_mcp.operations.trust import absolute_ca_files, certificates_given
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from os import PathLike
 
     from pyro_mcp.operations.operation import Operation
     from pyro_mcp.operations.project import Project
@@ -39,8 +41,9 @@ class Profile:
 
     Its tools are those `chosen`, then all others of `families`, so that it includes tools added to them later.
     Guests have `environment` unless a call names another, and workspaces start from `project`, given in a few words.
-    `network_policy` is what every guest gets, None where a call decides. `hidden` names the arguments that its tools
-    leave at their defaults; `says` has other descriptions for tools whose own would not fit the selection.
+    `network_policy` is what every guest gets, None where a call decides. Every guest trusts the certificate authorities
+    in `ca_files`. `hidden` names the arguments that its tools leave at their defaults; `says` has other descriptions
+    for tools whose own would not fit the selection.
     """
 
     name: str
@@ -53,12 +56,20 @@ class Profile:
     environment: str = DEFAULT_ENVIRONMENT
     project: str = ""
     network_policy: str | None = None
+    ca_files: tuple[str, ...] = ()
 
-    def serving(self, environment: str | None, project: Project | None, network_policy: str | None = None) -> Profile:
-        """Return the selection as a server offers it, with the environment, project and network that it was given.
+    def serving(
+        self,
+        environment: str | None,
+        project: Project | None,
+        network_policy: str | None = None,
+        ca_files: Iterable[str | PathLike[str]] = (),
+    ) -> Profile:
+        """Return the selection as a server offers it, with the environment, project, network and files it was given.
 
         Raises:
-            PyroError: INVALID for what can't be the name of an environment or a policy for all guests.
+            PyroError: INVALID for what can't be the name of an environment or a policy for all guests; INVALID,
+                NOT_FOUND, PERMISSION for a file that is not one of certificates.
         """
         if network_policy not in _ON_NETWORK:
             raise PyroError(
@@ -71,7 +82,9 @@ class Profile:
 
             check_name(environment)
         text = "" if project is None else project.text
-        served = replace(self, environment=environment or self.environment, project=text)
+        files = absolute_ca_files(ca_files)
+        certificates_given(files)
+        served = replace(self, environment=environment or self.environment, project=text, ca_files=files)
         if network_policy is None:
             return served
         # The person who started the server has decided, for every call.
@@ -91,7 +104,7 @@ class Profile:
         """Return the arguments of a tool that this server decides: always, or where a call does not."""
         if row.mcp not in _MAKERS:
             return {}
-        decided: dict[str, object] = {"environment": self.environment}
+        decided: dict[str, object] = {"environment": self.environment, "ca_files": self.ca_files or None}
         if self.network_policy is not None:
             decided |= {"network": self.has_network, "network_policy": self.network_policy}
         return {each.name: decided[each.name] for each in parameters(row.request) if each.name in decided}

@@ -19,6 +19,7 @@ from pyro_mcp.operations.guest_commands import (
     guest_command,
 )
 from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engine
+from pyro_mcp.operations.trust import certificates_given
 
 if TYPE_CHECKING:
     from pyro_mcp.workspace.machines.command import Execution
@@ -42,6 +43,7 @@ class VmRunRequest(CommandRequest, _EnvironmentRequest):
     network: bool = field(default=False, metadata=parameters.NETWORK)
     allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
     require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
+    ca_files: tuple[str, ...] | None = field(default=None, metadata=parameters.CA_FILES)
 
 
 class Cleanup(Result):
@@ -88,6 +90,7 @@ class VmCreateRequest(Request):
     network: bool = field(default=False, metadata=parameters.NETWORK)
     allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
     require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
+    ca_files: tuple[str, ...] | None = field(default=None, metadata=parameters.CA_FILES)
 
 
 class VmRequest(Request):
@@ -127,6 +130,7 @@ def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
         network_policy=NetworkPolicy.EGRESS if request.network else NetworkPolicy.OFF,
         allow_host_compat=request.allow_host_compat,
         require_kvm=request.require_kvm,
+        ca_certificates=certificates_given(request.ca_files),
     )
 
 

@@ -47,6 +47,8 @@ MERGE: Final = "merge"
 EXEC_PROGRAM: Final = 64
 #: Feature: the task FREEZE can freeze the root disk as well.
 FREEZE_ROOT: Final = "freeze-root"
+#: Feature, and a field of `configure`: file names to certificates for the environment's trust store.
+CERTIFICATES: Final = "certificates"
 
 # Frames from the host.
 HELLO: Final = 1
@@ -95,7 +97,7 @@ HOST_LIMITS: Final[dict[int, int]] = {
     EOF: 0,
     CANCEL: 0,
     CREDIT: CREDIT_BODY_BYTES,
-    CONFIGURE: 64 * 1024,
+    CONFIGURE: MAX_JSON_BYTES,
     EXEC: MAX_EXEC_BYTES,
     TASK: MAX_JSON_BYTES,
     SHELL: MAX_JSON_BYTES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -126,7 +126,8 @@ def _held(parameter: Parameter, value: Any) -> object:  # noqa: ANN401 - as abov
         case Kind.COMMAND:
             return value if isinstance(value, str) else tuple(value)
         case Kind.TEXTS:
-            return (value,) if isinstance(value, str) else tuple(value)
+            is_one = isinstance(value, (str, os.PathLike))
+            return tuple(map(os.fspath, cast("Sequence[str]", [value] if is_one else value)))
         case Kind.PAIRS | Kind.CHECK:
             return dict(value)
         case Kind.RECORDS | Kind.PORTS:

@@ -112,6 +112,7 @@ class Pyro(Operations):
         environment: str | None = None,
         network_policy: str | None = None,
         allow_paths: Iterable[str | PathLike[str]] = (),
+        ca_files: Iterable[str | PathLike[str]] = (),
         project_path: str | PathLike[str] | None = None,
         repo_url: str | None = None,
         repo_ref: str | None = None,
@@ -125,7 +126,7 @@ class Pyro(Operations):
 
         return pyro_mcp.create_server(
             self, profile=profile, mode=mode, environment=environment, network_policy=network_policy,
-            allow_paths=allow_paths, project_path=project_path, repo_url=repo_url, repo_ref=repo_ref,
+            allow_paths=allow_paths, ca_files=ca_files, project_path=project_path, repo_url=repo_url, repo_ref=repo_ref,
             no_project_source=no_project_source,
         )  # fmt: skip
 
@@ -197,6 +198,7 @@ class Pyro(Operations):
         merge_stderr: bool = False,
         max_output_bytes: int = 1048576,
         keep: str = "ends",
+        ca_files: Sequence[str | PathLike[str]] | None = None,
         on_stdout: Callable[[str], object] | None = None,
         on_stderr: Callable[[str], object] | None = None,
     ) -> VmExecResult:
@@ -216,6 +218,7 @@ class Pyro(Operations):
         allow_host_compat: bool = False,
         *,
         require_kvm: bool = False,
+        ca_files: Sequence[str | PathLike[str]] | None = None,
     ) -> VmResult:
         """Create a VM without starting it.
 

@@ -160,3 +160,4 @@ class NewWorkspace(TypedDict, total=False):
     require_kvm: bool
     include_ignored: bool
     exclude: Sequence[str] | None
+    ca_files: Sequence[str | PathLike[str]] | None

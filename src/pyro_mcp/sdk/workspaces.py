@@ -53,6 +53,7 @@ class Workspaces(Calling):
         require_kvm: bool = False,
         include_ignored: bool = False,
         exclude: Sequence[str] | None = None,
+        ca_files: Sequence[str | PathLike[str]] | None = None,
     ) -> WorkspaceResult:
         """Create and start a workspace; /workspace starts as a copy of `seed_path`.
 

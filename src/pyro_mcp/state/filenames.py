@@ -31,6 +31,7 @@ class VmFiles:
     unfinished       an empty file that exists until the VM has started, or for a single run: the VM may be removed
     flush            the progress of flushing the guest's disks when its keeper was told to end (see `unclean`)
     console.log      the end of the guest's console output, written by the keeper at the end
+    ca.pem           the certificates that its guest was given
     services/        the records of its services
     vm.json          the copy of its row, used if the database is lost
     """
@@ -45,6 +46,7 @@ class VmFiles:
         self.unfinished = self.directory / UNFINISHED
         self.flush = self.directory / "flush"
         self.console_log = self.directory / "console.log"
+        self.certificates = self.directory / "ca.pem"
         self.services = self.directory / "services"
         self.record = self.directory / "vm.json"
 
@@ -55,6 +57,7 @@ class WorkspaceFiles:
     workspace.json           the copy of its row, used if the database is lost
     unfinished               an empty file that exists until its creation is recorded: the workspace may be removed
     secrets.json             its secrets with their values, readable only by their owner
+    ca.pem                   the certificates that its guest is given
     baseline.img             its initial `/workspace`, read-only (with host compat: the directory `baseline`)
     snapshots/ID.img         (`snapshots/ID`)
     snapshots/ID.root.img    its root disk, if it has one
@@ -73,6 +76,7 @@ class WorkspaceFiles:
         self.record = self.directory / "workspace.json"
         self.unfinished = self.directory / UNFINISHED
         self.secrets = self.directory / "secrets.json"
+        self.certificates = self.directory / "ca.pem"
         self.snapshots = self.directory / "snapshots"
         self.lives = self.directory / "lives"
         self.baseline_disk = self.directory / "baseline.img"

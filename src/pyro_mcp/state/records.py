@@ -32,7 +32,9 @@ _PARTS: Mapping[str, tuple[str, type[Any]]] = {
     "owner": ("owner_", Owner),
 }
 # Fields that are stored as JSON, which encodes arguments that are not UTF-8 in ASCII.
-_JSON = frozenset({"variables", "machine", "network", "labels", "seed", "secrets", "command", "cwd", "summary"})
+_JSON = frozenset(
+    {"variables", "machine", "network", "labels", "seed", "secrets", "ca_certificates", "command", "cwd", "summary"}
+)
 
 
 def to_row(record: Any) -> dict[str, Value]:  # noqa: ANN401 - any record

@@ -20,6 +20,7 @@ from pyro_mcp.hosts.codex import Codex
 from pyro_mcp.hosts.host import Host, Scope, Surroundings
 from pyro_mcp.hosts.known import CONFIGS, HOSTS
 from pyro_mcp.hosts.opencode import OpenCode
+from tests.support.authority import Authority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -362,14 +363,18 @@ def test_where_a_host_keeps_what_a_server_printed_is_named(around: Surroundings)
     assert "OpenCode keeps what servers print in ~/.local/share/opencode/log/" in " ".join(check(host).details)
 
 
-def test_the_command_connects_checks_and_repairs(around: Surroundings, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_connects_checks_and_repairs(
+    around: Surroundings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def pyro(*words: str) -> dict[str, Any]:
         assert main(["host", *words, "--json"]) == 0
         return json.loads(capfd.readouterr().out)
 
     allowed = str(around.home / "a b")
     (around.home / "a b").mkdir()
-    options = ("--mode", "inspect", "--allow-path", allowed, "--network-policy", "egress")
+    (around.home / "ca.pem").write_text(Authority("Root").pem)
+    trusted = str(around.home / "ca.pem")
+    options = ("--mode", "inspect", "--allow-path", allowed, "--network-policy", "egress", "--ca-file", trusted)
     written = pyro("connect", "codex", *options)
     assert written["server_command"][1:] == ["mcp", "serve", *options]
     assert pyro("connect", "codex", *options)["changed"] == []
@@ -382,6 +387,10 @@ def test_the_command_connects_checks_and_repairs(around: Surroundings, capfd: py
     assert main(["host", "doctor", "codex"]) == 1
     assert "fix: pyro host repair codex" in capfd.readouterr().out
     assert pyro("repair", "codex")["server_command"] == written["server_command"]
+    monkeypatch.chdir(around.home)
+    printed = pyro("print-config", "codex", "--ca-file", "ca.pem")["server_command"]
+    assert printed[-2:] == ["--ca-file", trusted]
+    assert main(["host", "connect", "codex", "--ca-file", "gone.pem"]) == 1
     assert pyro("disconnect", "codex")["changed"] == [str(config)]
     assert config.read_text() == ""
 

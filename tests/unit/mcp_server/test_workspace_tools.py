@@ -129,7 +129,9 @@ def test_a_cut_text_keeps_its_bound_whatever_that_is(limit: int) -> None:
     assert bounded("short", 5000) == "short"
 
 
-@pytest.mark.parametrize("name", ["network_policy", "allow_host_compat", "secrets", "secret_env", "require_kvm"])
+@pytest.mark.parametrize(
+    "name", ["network_policy", "allow_host_compat", "secrets", "secret_env", "require_kvm", "ca_files"]
+)
 def test_arguments_that_are_not_the_models_to_choose_are_unknown(name: str) -> None:
     for tool, arguments in (
         ("workspace_create", {"environment": "debian:12"}),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pyro_mcp.cli.output.doctor import doctor_report
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host import roots
 from pyro_mcp.image.catalog import load_catalog
 from pyro_mcp.operations.machine import DOCTOR, DoctorRequest
 from pyro_mcp.operations.runner import Runner
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def software_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYRO_ACCEL", "tcg")
+    # This host may have some of its own.
+    monkeypatch.setattr(roots, "extra_roots", dict[Path, str])
 
 
 def examine(paths: Paths, request: DoctorRequest | None = None) -> DoctorResult:
@@ -92,3 +96,15 @@ def test_an_unknown_environment_is_an_error(private_paths: Paths) -> None:
     with pytest.raises(PyroError) as caught:
         examine(private_paths, DoctorRequest(environment="nope:1"))
     assert caught.value.code is ErrorCode.NOT_FOUND
+
+
+def test_authorities_that_only_the_host_trusts_are_named_with_the_option_for_them(
+    private_paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {Path("/etc/own/root.crt"): "in /etc/own"}
+    monkeypatch.setattr(roots, "extra_roots", lambda: found)
+    report = examine(private_paths)
+    assert report.runtime_ok
+    assert [problem.code for problem in report.problems] == ["extra_roots"]
+    assert "/etc/own/root.crt (in /etc/own)" in report.problems[0].message
+    assert report.problems[0].hint.endswith(": --ca-file /etc/own/root.crt")

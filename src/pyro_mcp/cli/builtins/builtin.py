@@ -72,6 +72,14 @@ class ServeRequest(Request):
         form="off or egress",
         completes="network of all",
     )
+    ca_file: tuple[str, ...] | None = asked(
+        "A PEM file with certificate authorities that all guests trust, such as the root of a company's proxy. Once for"
+        " each.",
+        default=None,
+        names="FILE",
+        completes="host path",
+        max_length=4096,
+    )
     project_path: str | None = field(
         default=None,
         metadata=parameters.host_path(

@@ -23,6 +23,7 @@ from pyro_mcp.operations.fields import parameters
 from pyro_mcp.operations.host_access import current_checkout
 from pyro_mcp.operations.profiles import find_profile
 from pyro_mcp.operations.project import described, find_project
+from pyro_mcp.operations.trust import absolute_ca_files, certificates_given
 
 _UVX = ("uvx", "--from", "pyro-mcp>=5", "pyro")
 _UVX_TIMEOUT_S = 120
@@ -36,6 +37,7 @@ def connect(*, parsed: Parsed, host: str, scope: str | None, approve: bool, ask:
         raise UsageError("--approve and --ask can't be had together", hint="Give one of the two.")
     found = find_host(host)
     chosen = found.scope_of(scope)
+    certificates_given(parsed.request.ca_file)
     return _write(parsed, found, chosen, server_command(parsed.request), approve=not ask)
 
 
@@ -156,6 +158,9 @@ def _serve_words(request: ServeRequest) -> list[str]:
         value: object = getattr(request, each.name)
         if value == each.default:
             continue
+        if each.name == "ca_file":
+            # The host starts the server in a directory of its own choice.
+            value = absolute_ca_files(cast("tuple[str, ...]", value))
         if value is True:
             words.append(each.option)
         else:

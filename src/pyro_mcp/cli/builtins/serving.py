@@ -18,6 +18,7 @@ def serve(
     allow_path: tuple[str, ...] | None,
     environment: str | None,
     network_policy: str | None,
+    ca_file: tuple[str, ...] | None,
     project_path: str | None,
     repo_url: str | None,
     repo_ref: str | None,
@@ -28,7 +29,7 @@ def serve(
         project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
         checkout=current_checkout(),
     )  # fmt: skip
-    chosen = find_profile(profile, mode).serving(environment, project, network_policy)
+    chosen = find_profile(profile, mode).serving(environment, project, network_policy, ca_file or ())
     access = host_access(allow_path or (), project)
     # By name, since surfaces do not know each other: this is where one starts the other.
     run = cast(

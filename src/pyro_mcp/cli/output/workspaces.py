@@ -84,7 +84,8 @@ def _workspace(result: WorkspaceResult) -> None:
     secrets = ", ".join(
         f"{each.name} ({each.source_kind}{'' if each.redacted else ', not redacted'})" for each in result.secrets
     )
-    put(facts({**document, "labels": labels, "secrets": secrets, "shape": shape, "seed": begun}))
+    listed = {"labels": labels, "secrets": secrets, "ca_certificates": ", ".join(result.ca_certificates)}
+    put(facts({**document, **listed, "shape": shape, "seed": begun}))
     _seed_notes(result.workspace_seed)
 
 

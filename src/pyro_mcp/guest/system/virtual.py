@@ -16,7 +16,7 @@ from pyro_mcp.guest.processes.spawner import Surroundings
 from pyro_mcp.guest.processes.standby import Standby
 from pyro_mcp.guest.processes.task_process import TaskLauncher
 from pyro_mcp.guest.refusal import RefusalError
-from pyro_mcp.guest.system import environment, names, rehearsal, secrets, settings, workload
+from pyro_mcp.guest.system import certificates, environment, names, rehearsal, secrets, settings, workload
 from pyro_mcp.guest.system.network import configure_network
 from pyro_mcp.guest.system.zygote import ZygoteLauncher
 from pyro_mcp.guest.task_intake import TaskIntake
@@ -78,6 +78,7 @@ class VirtualMachine:
         wire.MERGE,
         shells.PROGRAMS,
         wire.FREEZE_ROOT,
+        wire.CERTIFICATES,
     )
 
     def __init__(self, loop: Loop) -> None:
@@ -140,6 +141,9 @@ class VirtualMachine:
             self._names.adopt(environment.ENVIRONMENT, hostname, machine_id, resolvers)
         else:
             self._names.become(hostname, machine_id, resolvers)
+        trusted = rest.get(wire.CERTIFICATES)
+        if trusted is not None:
+            self._trust(cast("dict[str, str]", trusted), is_new=root != wire.ROOT_ATTACH)
         if wants_workspace:
             environment.mount_workspace()
 
@@ -183,6 +187,19 @@ class VirtualMachine:
             return spawner.fork(child)
         with self._namespaces.left():
             return spawner.fork(child)
+
+    def _trust(self, trusted: dict[str, str], *, is_new: bool) -> None:
+        """Add certificates to the environment's trust store, and variables that lead its clients to that."""
+        try:
+            certificates.install(environment.ENVIRONMENT, trusted)
+        except OSError as error:
+            if is_new:
+                raise
+            # A disk that the workload has filled must still start, so that it can be emptied.
+            log(f"the certificates could not be installed: {error}")
+        self._launcher.surroundings.environment.update(certificates.variables(environment.ENVIRONMENT))
+        # The process that waits for the first command has the variables of the template.
+        self.standby.drop()
 
     def _mount_root(self) -> None:
         """Mount the root disk, and apply its kernel parameters and resource limits."""

@@ -19,6 +19,7 @@ from pyro_mcp.operations.operation import (
     result_of,
 )
 from pyro_mcp.operations.parameters import NoteResult, WorkspaceRequest
+from pyro_mcp.operations.trust import certificates_given
 from pyro_mcp.protocol.names import WORKSPACE
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class WorkspaceCreateRequest(Request):
     secrets: tuple[dict[str, str], ...] | None = field(default=None, metadata=parameters.SECRETS)
     name: str | None = field(default=None, metadata=parameters.NAME)
     labels: dict[str, str] | None = field(default=None, metadata=parameters.LABELS)
+    ca_files: tuple[str, ...] | None = field(default=None, metadata=parameters.CA_FILES)
 
 
 class WorkspaceUpdateRequest(Request):
@@ -145,6 +147,7 @@ class WorkspaceResult(WorkspaceEntry):
     allow_host_compat: bool = said("Whether it may run on this host, without a VM.")
     guest_ip: str | None = said("Its IPv4 address in its private network.")
     secrets: list[SecretResult] = said("Its secrets, without their values.")
+    ca_certificates: list[str] = said("The certificates added to its trust store.", most=20)
     workspace_path: str = said("Its tree in the guest: /workspace.")
     workspace_seed: SeedResult = said("Its seed.")
     ttl_seconds: int = said("Its idle timeout.")
@@ -216,6 +219,7 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
         name=request.name,
         labels=request.labels or {},
         secrets=secrets,
+        ca_certificates=certificates_given(request.ca_files),
     )
     with engine(call) as using:
         return workspace_result(WorkspaceResult, using, create_workspace(using, spec))
@@ -296,6 +300,7 @@ def workspace_result(
         network_enabled=workspace.network_policy is not NetworkPolicy.OFF,
         guest_ip=_guest_ip(using, workspace),
         secrets=[SecretResult(each.name, each.kind.value, each.redacted) for each in workspace.secrets],
+        ca_certificates=list(workspace.ca_certificates),
         workspace_path=WORKSPACE,
         workspace_seed=workspace.seed,
         ttl_seconds=workspace.ttl_s,

@@ -30,6 +30,7 @@ from pyro_mcp.state.store import this_process
 from pyro_mcp.state.workspace_files import begin_workspace, finish_workspace
 from pyro_mcp.trees.surroundings import Surroundings, surroundings_of
 from pyro_mcp.vmm.selection import Selection
+from pyro_mcp.workspace.certificates import keep_certificates, require_guest
 from pyro_mcp.workspace.lifecycle.machine import machine_up, new_vm
 from pyro_mcp.workspace.lifecycle.seed import Seeding
 from pyro_mcp.workspace.machines.disks import require_space
@@ -63,6 +64,7 @@ def create_workspace(engine: Engine, spec: WorkspaceSpec) -> Workspace:
             "secrets need a guest, and none can be booted here",
             hint="On the host every process of this user could read them. `pyro doctor` says what a guest needs.",
         )
+    require_guest(spec.ca_certificates, is_guest=choice.is_guest)
     require_space(ensure_private_dir(engine.paths.state))
     images = images_for(engine, spec.environment) if choice.is_guest else None
     workspace = _planned(engine, spec, choice, images)
@@ -89,6 +91,7 @@ def _created(
         from pyro_mcp.workspace.secrets.keeping import keep_secrets
 
         keep_secrets(files, spec.secrets)
+    keep_certificates(files.certificates, spec.ca_certificates)
     fault_point("ws_create.directories")
 
     def identified(report: SeedReport) -> Workspace:
@@ -152,6 +155,7 @@ def _planned(engine: Engine, spec: WorkspaceSpec, choice: Selection, images: Ima
         isolation=choice.isolation,
         owner=this_process(),
         secrets=tuple(each.source for each in spec.secrets),
+        ca_certificates=tuple(each.title for each in spec.ca_certificates),
     )
 
 

@@ -24,6 +24,7 @@ from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.state.filenames import VmFiles, WorkspaceFiles
 from pyro_mcp.state.store import this_process
 from pyro_mcp.vmm.driver import HostTree
+from pyro_mcp.workspace.certificates import kept_certificates
 from pyro_mcp.workspace.lifecycle.lost_disks import usable_baseline
 from pyro_mcp.workspace.machines.boot import configured
 from pyro_mcp.workspace.machines.disks import BackgroundWork, sync_disk
@@ -185,7 +186,12 @@ def _disks(files: WorkspaceFiles, life: int, flavour: Flavour) -> Disks:
 def _configure(
     engine: Engine, workspace: Workspace, vm: Vm, machine: Machine, flavour: Flavour, egress: Egress | None
 ) -> None:
-    config = guest_config(vm, flavour=flavour, network=None if egress is None else egress.guest)
+    certificates: dict[str, str] = {}
+    if workspace.ca_certificates:
+        path = WorkspaceFiles(engine.paths, workspace.id).certificates
+        certificates = kept_certificates(path, f"the workspace {workspace.title}", expected=True)
+    network = None if egress is None else egress.guest
+    config = guest_config(vm, flavour=flavour, network=network, certificates=certificates)
     with configured(machine, config, f"the workspace {workspace.title} did not start") as session:
         if workspace.secrets:
             from pyro_mcp.workspace.secrets.keeping import hand_over

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pyro_mcp.host.certificates import Certificate
     from pyro_mcp.trees.entries import TreeSource
     from pyro_mcp.workspace.secrets.values import Secret
 
@@ -41,6 +42,7 @@ class WorkspaceSpec:
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     secrets: tuple[Secret, ...] = ()
+    ca_certificates: tuple[Certificate, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the bounds.

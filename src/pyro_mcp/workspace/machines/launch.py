@@ -30,7 +30,7 @@ from pyro_mcp.workspace.machines.spec import (
 from pyro_mcp.workspace.machines.templates import discard_template, using_template
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from pyro_mcp.host.network import Egress, GuestNetwork
     from pyro_mcp.model.vm import Vm
@@ -103,7 +103,9 @@ def _boot_instead(
     return machine
 
 
-def guest_config(vm: Vm, *, flavour: Flavour, network: GuestNetwork | None) -> GuestConfig:
+def guest_config(
+    vm: Vm, *, flavour: Flavour, network: GuestNetwork | None, certificates: Mapping[str, str] | None = None
+) -> GuestConfig:
     """Return the guest's identity: the part that differs between clones of a template."""
     return GuestConfig(
         hostname=(vm.workspace_id or vm.id).replace("_", "-")[:_HOSTNAME_CHARS],
@@ -111,6 +113,7 @@ def guest_config(vm: Vm, *, flavour: Flavour, network: GuestNetwork | None) -> G
         network=network,
         root=RootDisk.MOUNTED if flavour is Flavour.FRESH else RootDisk.ATTACH,
         workspace=bool(vm.workspace_id),
+        certificates=certificates or {},
     )
 
 

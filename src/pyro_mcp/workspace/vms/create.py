@@ -6,7 +6,9 @@ It has no disk and no process yet. A missing environment is pulled.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.paths import ensure_private_dir
@@ -16,11 +18,17 @@ from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.limits import DEFAULT_TTL_S, Shape, check_ttl
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import BaseImage, Vm
+from pyro_mcp.state.discard import discard_vm_if_there
 from pyro_mcp.vmm.selection import Selection
+from pyro_mcp.workspace.certificates import keep_certificates, require_guest
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.disks import require_space
 from pyro_mcp.workspace.machines.images import Images, images_for, recorded
 from pyro_mcp.workspace.machines.selection import Demands, choose
+from pyro_mcp.workspace.machines.spec import make_directories
+
+if TYPE_CHECKING:
+    from pyro_mcp.host.certificates import Certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class VmSpec:
     network_policy: NetworkPolicy = NetworkPolicy.OFF
     allow_host_compat: bool = False
     require_kvm: bool = False
+    ca_certificates: tuple[Certificate, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the bounds.
@@ -54,6 +63,11 @@ def create_vm(engine: Engine, spec: VmSpec) -> Vm:
     vm, _, images = planned(engine, spec)
     vm = recorded(engine, images, vm)
     fault_point("create.recorded")
+    if spec.ca_certificates:
+        with ExitStack() as failed:
+            failed.callback(discard_vm_if_there, engine.store, engine.paths, vm.id)
+            keep_certificates(make_directories(engine, vm).certificates, spec.ca_certificates)
+            failed.pop_all()
     return vm
 
 
@@ -65,6 +79,7 @@ def planned(engine: Engine, spec: VmSpec) -> tuple[Vm, Selection, Images | None]
     """
     check_name(spec.environment)
     choice = choose(engine, Demands(spec.network_policy, spec.allow_host_compat, spec.require_kvm))
+    require_guest(spec.ca_certificates, is_guest=choice.is_guest)
     require_space(ensure_private_dir(engine.paths.state))
     images = images_for(engine, spec.environment) if choice.is_guest else None
     vm = Vm(

@@ -16,6 +16,7 @@ from pyro_mcp.model.kinds import ExecutionMode, Isolation
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import Vm
 from pyro_mcp.state.store import is_alive, this_process
+from pyro_mcp.workspace.certificates import for_guest
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.command import CommandStreams, Execution, GuestCommand, run_command
 from pyro_mcp.workspace.machines.ephemeral import delete_if_there, ephemeral_vm, record_machine
@@ -56,7 +57,12 @@ def run_in_vm(engine: Engine, spec: VmSpec, command: GuestCommand, streams: Comm
             streams,
             execution_mode=choice.execution_mode,
             isolation=choice.isolation,
-            config=guest_config(vm, flavour=Flavour.FRESH, network=None if egress is None else egress.guest),
+            config=guest_config(
+                vm,
+                flavour=Flavour.FRESH,
+                network=None if egress is None else egress.guest,
+                certificates=for_guest(spec.ca_certificates),
+            ),
         )
         fault_point("run.ended")
         return execution

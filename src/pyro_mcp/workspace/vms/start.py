@@ -21,6 +21,7 @@ from pyro_mcp.state.filenames import VmFiles
 from pyro_mcp.state.locks import vm_lock
 from pyro_mcp.state.reconcile import undo_start
 from pyro_mcp.state.store import this_process
+from pyro_mcp.workspace.certificates import kept_certificates
 from pyro_mcp.workspace.machines.boot import configured
 from pyro_mcp.workspace.machines.images import Images, images_of
 from pyro_mcp.workspace.machines.launch import egress_of, guest_config, launch
@@ -84,7 +85,9 @@ def _start(engine: Engine, vm: Vm, choice: Selection, images: Images | None, lef
         stack.callback(machine.close)
         with ExitStack() as failed:
             failed.callback(machine.kill)
-            config = guest_config(vm, flavour=flavour, network=None if egress is None else egress.guest)
+            certificates = kept_certificates(VmFiles(engine.paths, vm.id).certificates, vm.id, expected=False)
+            network = None if egress is None else egress.guest
+            config = guest_config(vm, flavour=flavour, network=network, certificates=certificates)
             with configured(machine, config, f"{vm.id} did not start"):
                 if egress is not None:
                     egress.wait_ready()
