@@ -16,6 +16,7 @@ import pytest
 from pyro_mcp.host import process
 from tests.real_hosts.scripted_model import scripted_model
 from tests.support.pyro_cli import pyro_json
+from tests.support.recipes.recipe import Step
 from tests.support.recipes.use_cases import USE_CASES
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 PROGRAMS = Path(os.environ["PYRO_TEST_HOSTS"])
 OWN = Path(sysconfig.get_path("scripts"))
 RUN_S = 400
+TURNS = 20
 COMMANDS = {
     "codex": ["codex", "exec", "--json", "--skip-git-repo-check", "Go on."],
     "claude-code": ["claude", "-p", "Go on.", "--output-format", "stream-json", "--verbose"],
@@ -94,3 +96,19 @@ def test_a_connected_host_completes_the_recipe(host: str, recipe: Recipe, tmp_pa
     recipe.check(model.results, checkout)
     assert [each["state"] for each in left] == ["started"] * recipe.left
     assert outcomes == [0] * recipe.left
+
+
+def test_every_turn_of_codex_has_our_tools_from_its_first_request_on(tmp_path: Path) -> None:
+    place = tmp_path / "project"
+    place.mkdir()
+    had: list[bool] = []
+    with scripted_model((Step("workspace_list", {}),)) as model:
+        variables = prepare(tmp_path / "home", model)
+        process.run([OWN / "pyro", "host", "connect", "codex"], timeout_s=60, env=variables, cwd=place)
+        program, *words = COMMANDS["codex"]
+        for _ in range(TURNS):
+            model.offered.clear()
+            model.results.clear()
+            process.run([PROGRAMS / program, *words], timeout_s=RUN_S, env=variables, cwd=place)
+            had.append(model.offered[0] and len(model.results) == 1)
+    assert had == [True] * TURNS
