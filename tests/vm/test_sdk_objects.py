@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyro_mcp import AsyncPyro, NotFoundError, Pyro, Workspace
+from pyro_mcp import (
+    AsyncPyro,
+    InvalidError,
+    IsDirectoryError,
+    NotFoundError,
+    NotPermittedError,
+    ProgressEvent,
+    Pyro,
+    TooLargeError,
+    Workspace,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -50,6 +60,39 @@ def test_the_examples_of_the_documentation_run() -> None:
     assert len(blocks) > 8
     with pytest.raises(NotFoundError):
         Pyro().status_workspace("sdk-docs")
+
+
+def test_files_are_bytes_of_any_size_at_any_path(workspace: Workspace, tmp_path: Path) -> None:
+    files = workspace.files
+    data = os.urandom(1024 * 1024) * 100
+    (tmp_path / "large").write_bytes(data)
+    with (tmp_path / "large").open("rb") as large:
+        assert files.write("/var/tmp/large", large).size_bytes == len(data)
+    assert files.read_bytes("/var/tmp/large") == data
+    files.mkdir("/srv/a/b")
+    files.move("/var/tmp/large", "/srv/a/b/large")
+    assert [(each.path, each.size_bytes) for each in files.list("/srv/a/b")] == [("/srv/a/b/large", len(data))]
+    files.write("/srv/a/odd", b"\xff\0")
+    assert (files.read_bytes("/srv/a/odd"), files.stat("/srv/a/odd").mode) == (b"\xff\0", 0o644)
+    with pytest.raises(InvalidError, match="is not UTF-8 text"):
+        files.read("/srv/a/odd")
+    with pytest.raises(NotFoundError):
+        files.read("/srv/none")
+    with pytest.raises(IsDirectoryError):
+        files.read("/srv/a")
+    with pytest.raises(TooLargeError):
+        files.read_bytes("/srv/a/b/large", max_bytes=1000)
+    with pytest.raises(NotPermittedError):
+        files.write("/sys/made", "x")
+    files.remove("/srv/a", recursive=True)
+    assert not files.exists("/srv/a")
+
+
+def test_progress_is_told_to_a_callable() -> None:
+    seen: list[ProgressEvent] = []
+    assert Pyro(progress=seen.append).run_in_vm("debian:12-base", "echo ran").stdout == "ran\n"
+    assert [each.phase for each in seen][:2] == ["create", "start"]
+    assert {"execute"} <= {each.phase for each in seen}
 
 
 def test_a_task_that_is_cancelled_takes_the_guests_processes_along(workspace: Workspace) -> None:

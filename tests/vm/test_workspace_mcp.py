@@ -150,6 +150,8 @@ def test_long_output_is_bounded_and_the_rest_can_be_fetched() -> None:
 
 
 def test_cancelling_a_call_kills_the_command_and_leaves_the_workspace() -> None:
+    tree = "sleep 1000 & setsid sleep 1001 & wait"
+
     async def body(agent: Agent) -> None:
         ws = (await agent("workspace_create", environment="debian:12"))["workspace_id"]
         begun = anyio.Event()
@@ -160,7 +162,7 @@ def test_cancelling_a_call_kills_the_command_and_leaves_the_workspace() -> None:
         async with anyio.create_task_group() as tasks:
 
             async def long() -> None:
-                arguments = {"workspace_id": ws, "command": "sleep 1000", "timeout_seconds": 2000}
+                arguments = {"workspace_id": ws, "command": tree, "timeout_seconds": 2000}
                 await agent.client.call_tool("workspace_exec", arguments, progress_callback=told)
 
             tasks.start_soon(long)

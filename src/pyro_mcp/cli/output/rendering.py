@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyro_mcp.cli.output.tables import facts, size, table
+from pyro_mcp.cli.output.tables import facts, fitted, size, table
 from pyro_mcp.cli.streams import put, say
 from pyro_mcp.operations.printable import printable_line
 
@@ -44,7 +44,7 @@ def _env_list(result: EnvListResult) -> str:
         told += [f"broken: {each.reason}"] if each.state == "broken" else []
         more = f" ({', '.join(told)})" if told else ""
         state = "installed" if each.installed else "not installed"
-        lines.append(printable_line(f"{each.name} [{state}] {each.description}{more}"))
+        lines.append(fitted(*map(printable_line, (f"{each.name} [{state}] ", each.description, more))))
     return "\n".join(lines)
 
 

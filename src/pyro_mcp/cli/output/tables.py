@@ -65,6 +65,13 @@ def _room(widths: list[int]) -> list[int]:
     return room
 
 
+def fitted(before: str, text: str, after: str) -> str:
+    """Return the three as one line; on a narrow terminal the text in the middle is cut."""
+    columns = os.get_terminal_size(STDOUT).columns if os.isatty(STDOUT) else 0
+    room = columns - len(before) - len(after)
+    return f"{before}{_cut(text, room) if columns and room > 0 else text}{after}"
+
+
 def _cut(cell: str, width: int) -> str:
     return cell if len(cell) <= width else cell[: width - 1] + "…"
 
