@@ -102,6 +102,8 @@ def test_a_vm_is_shown_step_by_step(user: Pyro) -> None:
     assert (created["state"], created["execution_mode"], created["network_enabled"]) == ("created", "pending", False)
     info = user.network_info_vm(created["vm_id"])
     assert (info["network_enabled"], info["outbound_connectivity_expected"], info["dns_servers"]) == (False, False, [])
+    assert info["reason"] == "its network policy is off"
+    assert user.start_vm(created["vm_id"])["state"] == "started"
     assert user.start_vm(created["vm_id"])["state"] == "started"
     assert user.status_vm(created["vm_id"])["execution_mode"].startswith("guest_")
     ran = user.exec_vm(created["vm_id"], command="echo $((6 * 7))", timeout_seconds=30)
@@ -261,6 +263,32 @@ def test_names_may_be_shared_and_then_are_no_address(user: Pyro, ws: str) -> Non
     deleted = user.delete_workspace(other)
     assert (deleted["deleted"], deleted["reason"]) == (True, "explicit_delete")
     assert user.status_workspace("repro-fix")["workspace_id"] == ws
+
+
+def test_the_callers_home_is_taken_in_every_host_path(
+    user: Pyro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "seed").mkdir()
+    (tmp_path / "seed/note.txt").write_text("home\n")
+    (tmp_path / "token").write_text("seven-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    created = user.create_workspace(
+        "debian:12-base", seed_path="~/seed", secrets=[{"name": "TOKEN", "file_path": "~/token"}]
+    )
+    ws = created["workspace_id"]
+    assert created["secrets"] == [{"name": "TOKEN", "source_kind": "file", "redacted": True}]
+    done = user.exec_workspace(ws, command="cat note.txt; echo ${#GIVEN}", secret_env={"TOKEN": "GIVEN"})
+    assert done["stdout"] == "home\n7\n"
+    assert user.push_workspace_sync(ws, "~/seed", dest="copy")["workspace_sync"]["entry_count"] == 1
+    user.export_workspace(ws, "note.txt", output_path="~/out/note.txt")
+    assert (tmp_path / "out/note.txt").read_text() == "home\n"
+    # What was an error: nothing changes. A service that runs still can't be started again.
+    assert user.update_workspace(ws, name="home")["name"] == user.update_workspace(ws, name="home")["name"] == "home"
+    assert user.start_workspace(ws)["state"] == "started"
+    user.start_service(ws, "web", command="sleep 600")
+    with pytest.raises(RuntimeError, match="it is already running"):
+        user.start_service(ws, "web", command="sleep 600")
+    user.delete_workspace(ws)
 
 
 def test_a_server_is_called_in_its_own_process(user: Pyro, ws: str) -> None:
