@@ -121,7 +121,7 @@ MAX_PATH_CHARS = 4096
 MAX_FILE_BYTES = 1024 * 1024
 DEFAULT_READ_BYTES = 65536
 HANDLE = about(
-    "Id (ws_…), name, or start of the id of the workspace.",
+    "Workspace id (ws_…), its start, or name.",
     place=Place.POSITIONAL,
     pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
     max_length=MAX_HANDLE_CHARS,
