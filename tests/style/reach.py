@@ -30,6 +30,7 @@ DISK_PROGRAMS = {
 HOMES = {
     "mcp": ("mcp_server/", "sdk/pyro.py"),  # the SDK names a type of it, and loads nothing
     "anyio": "mcp_server/",
+    "packageurl": "workspace/presets/",
     "pydantic": "mcp_server/",
     "pyte": "workspace/shells/",
     "rich": "host/progress_bar.py",
