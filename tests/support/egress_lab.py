@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
-from pyro_mcp.host.network import Egress, open_egress
+from pyro_mcp.host.network import Egress, NetworkFiles, open_egress
 from pyro_mcp.host.waiting import wait_until
 from tests.support.ethernet import WireGuest
 from tests.support.pyro_cli import pyro
@@ -69,8 +69,9 @@ METADATA = (
 PRIVATE = ("10.1.2.3", "172.16.5.5", "192.168.7.7", "100.64.1.1", "fd12::1", "192.0.2.1", "2001:db8:1::1")
 STUB = "127.0.0.53"
 PRIVATE_RESOLVER = "10.1.2.3"
-# Addresses that passt itself answers nothing for; all others are refused in so many words.
-SILENT = {"fe80::1"}
+# Addresses that passt itself answers nothing for, and a network's broadcast address, for which the kernel refuses
+# nothing; all others are refused in so many words.
+SILENT = {"fe80::1", "192.0.2.255"}
 # With private networks these lead to the outside, where nobody has them.
 SILENT_IF_PRIVATE = {*SILENT, "10.213.77.1", "10.213.77.3", "fd70:7972:6f::1"}
 TIMEOUT_S = 110.0
@@ -174,7 +175,7 @@ def be_the_guest() -> dict[str, object]:
     seen: dict[str, object] = {}
     for policy, private_networks, server in (("default", False, STUB), ("private", True, PRIVATE_RESOLVER)):
         Path("/etc/resolv.conf").write_text(f"nameserver {server}\n")
-        with open_egress(private_networks=private_networks) as egress:
+        with _network_files() as files, open_egress(files, private_networks=private_networks) as egress:
             egress.wait_ready()
             with closing(WireGuest(egress.vmm_fd, egress.guest)) as guest:
                 silent = SILENT_IF_PRIVATE if private_networks else SILENT
@@ -182,6 +183,12 @@ def be_the_guest() -> dict[str, object]:
                 if os.geteuid() == 0 and not private_networks:
                     seen["later"] = _reached_later(guest)
     return seen
+
+
+@contextmanager
+def _network_files() -> Generator[NetworkFiles]:
+    with tempfile.TemporaryDirectory(prefix="pyro-lab-", dir="/tmp") as made:
+        yield NetworkFiles(Path(made) / "control", Path(made) / "log")
 
 
 def be_the_machine() -> dict[str, object]:

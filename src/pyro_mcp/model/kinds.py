@@ -68,6 +68,8 @@ class NetworkPolicy(StrEnum):
     """The networks that a guest may reach."""
 
     OFF = "off"
+    PACKAGES = "packages"  # what its package clients are set to use, and hosts allowed by name
+    ALLOW = "allow"  # only hosts allowed by name
     EGRESS = "egress"
     EGRESS_PUBLISHED_PORTS = "egress+published-ports"
 
@@ -75,6 +77,11 @@ class NetworkPolicy(StrEnum):
     def has_network(self) -> bool:
         """Return whether the guest's network card is connected."""
         return self is not NetworkPolicy.OFF
+
+    @property
+    def takes_allowed(self) -> bool:
+        """Return whether hosts can be allowed by name, since not all are."""
+        return self in {NetworkPolicy.PACKAGES, NetworkPolicy.ALLOW}
 
 
 class StopReason(StrEnum):

@@ -46,6 +46,10 @@ MIN_FREE_BYTES = 64 * 1024**2
 JOURNAL_STREAM_BYTES = 64 * 1024
 MAX_KEPT_STREAM_BYTES = 8 * 1024 * 1024
 
+# The hosts that a VM's network allows and denies, together, and the length of each.
+MAX_RULES = 256
+MAX_RULE_CHARS = 300
+
 # The default limit for each stream of a command in a result; the middle of longer output is dropped, and the result is
 # marked as truncated.
 DEFAULT_STREAM_BYTES = 1024 * 1024

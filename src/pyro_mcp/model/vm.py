@@ -72,3 +72,5 @@ class Vm:
     owner: Owner | None = None
     last_error: str = ""
     workspace_id: str = ""
+    allow_hosts: tuple[str, ...] = ()
+    deny_hosts: tuple[str, ...] = ()

@@ -120,6 +120,8 @@ class Workspace:
     owner: Owner | None = None
     last_error: str = ""
     secrets: tuple[SecretSource, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    deny_hosts: tuple[str, ...] = ()
     #: The titles of the certificates that its guest is given.
     ca_certificates: tuple[str, ...] = ()
 

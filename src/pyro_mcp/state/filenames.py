@@ -33,6 +33,8 @@ class VmFiles:
     console.log      the end of the guest's console output, written by the keeper at the end
     ca.pem           the certificates that its guest was given
     services/        the records of its services
+    network/         the rules of its network, and a FIFO to change them
+    network-log/     what it tried to reach; a workspace keeps that of all its VMs
     vm.json          the copy of its row, used if the database is lost
     """
 
@@ -48,6 +50,8 @@ class VmFiles:
         self.console_log = self.directory / "console.log"
         self.certificates = self.directory / "ca.pem"
         self.services = self.directory / "services"
+        self.network = self.directory / "network"
+        self.network_log = self.directory / "network-log"
         self.record = self.directory / "vm.json"
 
 
@@ -56,6 +60,7 @@ class WorkspaceFiles:
 
     workspace.json           the copy of its row, used if the database is lost
     unfinished               an empty file that exists until its creation is recorded: the workspace may be removed
+    network-log/             what its guests tried to reach
     secrets.json             its secrets with their values, readable only by their owner
     ca.pem                   the certificates that its guest is given
     baseline.img             its initial `/workspace`, read-only (with host compat: the directory `baseline`)
@@ -76,6 +81,7 @@ class WorkspaceFiles:
         self.record = self.directory / "workspace.json"
         self.unfinished = self.directory / UNFINISHED
         self.secrets = self.directory / "secrets.json"
+        self.network_log = self.directory / "network-log"
         self.certificates = self.directory / "ca.pem"
         self.snapshots = self.directory / "snapshots"
         self.lives = self.directory / "lives"

@@ -33,7 +33,20 @@ _PARTS: Mapping[str, tuple[str, type[Any]]] = {
 }
 # Fields that are stored as JSON, which encodes arguments that are not UTF-8 in ASCII.
 _JSON = frozenset(
-    {"variables", "machine", "network", "labels", "seed", "secrets", "ca_certificates", "command", "cwd", "summary"}
+    {
+        "variables",
+        "machine",
+        "network",
+        "labels",
+        "seed",
+        "secrets",
+        "ca_certificates",
+        "command",
+        "cwd",
+        "summary",
+        "allow_hosts",
+        "deny_hosts",
+    }
 )
 
 

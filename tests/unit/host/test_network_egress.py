@@ -8,13 +8,13 @@ import signal
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host import process
-from pyro_mcp.host.network import Egress, egress, egress_problems, open_egress
+from pyro_mcp.host.network import Egress, NetworkFiles, egress, egress_problems, open_egress
 from pyro_mcp.host.network.egress import explain_failure
 from pyro_mcp.host.process.identity import ProcessStat, tree_of
 from pyro_mcp.host.waiting import wait_until
@@ -58,6 +58,11 @@ def settled(network: Egress) -> dict[str, ProcessStat]:
     return found
 
 
+@pytest.fixture
+def files(tmp_path: Path) -> NetworkFiles:
+    return NetworkFiles(tmp_path / "control", tmp_path / "log")
+
+
 def assert_ended(network: Egress, found: dict[str, ProcessStat]) -> None:
     identities = [(member.pid, member.start_time) for member in found.values()]
     for pid, started in [*identities, (network.identity.pid, network.identity.start_time)]:
@@ -65,8 +70,8 @@ def assert_ended(network: Egress, found: dict[str, ProcessStat]) -> None:
 
 
 @needs_network
-def test_the_network_answers_for_its_gateway_and_refuses_the_hosts_loopback() -> None:
-    with open_egress() as network:
+def test_the_network_answers_for_its_gateway_and_refuses_the_hosts_loopback(files: NetworkFiles) -> None:
+    with open_egress(files) as network:
         with closing(WireGuest(network.vmm_fd, network.guest)) as guest:
             # Sent before anything is set up: the frames wait.
             assert guest.find_gateway() == "52:54:00:70:79:01"
@@ -76,16 +81,16 @@ def test_the_network_answers_for_its_gateway_and_refuses_the_hosts_loopback() ->
 
 
 @needs_network
-def test_when_the_vmm_closes_its_end_everything_ends() -> None:
-    with open_egress() as network:
+def test_when_the_vmm_closes_its_end_everything_ends(files: NetworkFiles) -> None:
+    with open_egress(files) as network:
         found = settled(network)
     assert_ended(network, found)
 
 
 @needs_network
 @pytest.mark.parametrize("victim", ["pasta", "passt"])
-def test_when_one_of_them_is_killed_all_end_and_the_vmm_sees_it(victim: str) -> None:
-    with open_egress() as network:
+def test_when_one_of_them_is_killed_all_end_and_the_vmm_sees_it(victim: str, files: NetworkFiles) -> None:
+    with open_egress(files) as network:
         found = settled(network)
         assert process.send_signal(found[victim].pid, found[victim].start_time, signal.SIGKILL)
         assert_ended(network, found)
@@ -96,9 +101,9 @@ def test_when_one_of_them_is_killed_all_end_and_the_vmm_sees_it(victim: str) -> 
 
 
 @needs_network
-def test_when_what_holds_their_namespace_is_killed_all_end_with_the_vmm_at_the_latest() -> None:
+def test_when_what_holds_their_namespace_is_killed_all_end_with_the_vmm_at_the_latest(files: NetworkFiles) -> None:
     # Where AppArmor confines passt, the kernel takes back the death signal that would end them at once.
-    with open_egress() as network:
+    with open_egress(files) as network:
         found = settled(network)
         assert process.send_signal(network.identity.pid, network.identity.start_time, signal.SIGKILL)
     assert_ended(network, found)
@@ -111,8 +116,8 @@ def _pasta_itself(network: Egress) -> ProcessStat | None:
 
 
 @needs_network
-def test_when_pasta_is_killed_while_it_starts_its_child_does_not_stay() -> None:
-    with open_egress() as network:
+def test_when_pasta_is_killed_while_it_starts_its_child_does_not_stay(files: NetworkFiles) -> None:
+    with open_egress(files) as network:
         started = wait_until(lambda: _pasta_itself(network), timeout_s=ENDS_WITHIN_S, what="pasta to start")
         found = members(network)
         process.send_signal(started.pid, started.start_time, signal.SIGKILL)
@@ -121,15 +126,20 @@ def test_when_pasta_is_killed_while_it_starts_its_child_does_not_stay() -> None:
 
 @needs_network
 @pytest.mark.parametrize("point", ["network.started", "network.ready"])
-def test_when_the_caller_is_killed_everything_ends(point: str) -> None:
-    code = "from pyro_mcp.host.network import open_egress\nwith open_egress() as network: network.wait_ready()"
+def test_when_the_caller_is_killed_everything_ends(point: str, files: NetworkFiles) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from pyro_mcp.host.network import NetworkFiles, open_egress\n"
+        f"files = NetworkFiles(Path({os.fspath(files.control)!r}), Path({os.fspath(files.log)!r}))\n"
+        "with open_egress(files) as network: network.wait_ready()"
+    )
     # What it left running would be found by the census after this test.
     assert run_python(code, env={"PYRO_FAULT_POINT": point}).returncode == -signal.SIGKILL
 
 
 @needs_network
-def test_an_exception_ends_the_network_at_once() -> None:
-    network = open_egress()
+def test_an_exception_ends_the_network_at_once(files: NetworkFiles) -> None:
+    network = open_egress(files)
     found = settled(network)
     with os.fdopen(os.dup(network.vmm_fd), "rb"):
         with pytest.raises(RuntimeError), network:
@@ -144,8 +154,8 @@ def _status_of(member: ProcessStat) -> dict[str, str]:
 
 @needs_network
 @pytest.mark.parametrize("name", ["pasta", "passt"])
-def test_what_handles_a_guests_packets_has_no_rights(name: str) -> None:
-    with open_egress() as network:
+def test_what_handles_a_guests_packets_has_no_rights(name: str, files: NetworkFiles) -> None:
+    with open_egress(files) as network:
         member = settled(network)[name]
         # It locks itself up last, before it looks at the first packet.
         wait_until(lambda: _status_of(member)["Seccomp"] == "2", timeout_s=ENDS_WITHIN_S, what="it to lock itself up")
@@ -162,30 +172,34 @@ def test_what_handles_a_guests_packets_has_no_rights(name: str) -> None:
 
 @needs_network
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start them as another user")
-def test_each_network_of_root_has_a_user_of_its_own() -> None:
-    with open_egress() as one, open_egress() as other, open_egress(user=1879048199) as named:
+def test_each_network_of_root_has_a_user_of_its_own(tmp_path: Path) -> None:
+    files = [NetworkFiles(tmp_path / f"control{number}", tmp_path / f"log{number}") for number in range(3)]
+    with open_egress(files[0]) as one, open_egress(files[1]) as other, open_egress(files[2], user=1879048199) as named:
         users = [_status_of(settled(network)["passt"])["Uid"].split()[0] for network in (one, other, named)]
     assert users[2] == "1879048199"
     assert len(set(users) - {"0"}) == 3
 
 
 @needs_network
-def test_what_the_filter_complains_about_is_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_filter_complains_about_is_in_the_error(monkeypatch: pytest.MonkeyPatch, files: NetworkFiles) -> None:
     plan = egress.plan_egress
 
-    def broken(surroundings: Surroundings, *, private_networks: bool) -> EgressPlan:
-        return replace(plan(surroundings, private_networks=private_networks), rules="table nonsense {")
+    def broken(surroundings: Surroundings, **options: Any) -> EgressPlan:
+        planned = plan(surroundings, **options)
+        return replace(planned, enforced=replace(planned.enforced, rules="table nonsense {"))
 
     monkeypatch.setattr(egress, "plan_egress", broken)
-    with pytest.raises(PyroError, match="nonsense") as caught, open_egress() as network:
+    with pytest.raises(PyroError, match="nonsense") as caught, open_egress(files) as network:
         network.wait_ready()
     assert caught.value.code is ErrorCode.PROGRAM_FAILED
 
 
 @needs_network
-def test_a_network_that_does_not_come_up_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_does_not_come_up_is_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch, files: NetworkFiles
+) -> None:
     monkeypatch.setattr(egress, "_IN_NAMESPACE", "echo stuck >&2; exec sleep 60")
-    network = open_egress()
+    network = open_egress(files)
     wait_until(lambda: "sleep" in members(network), timeout_s=ENDS_WITHIN_S, what="it to be stuck")
     with pytest.raises(PyroError, match="network to be set up") as caught, network:
         network.wait_ready(0.05)
@@ -193,24 +207,30 @@ def test_a_network_that_does_not_come_up_is_given_up_in_time(monkeypatch: pytest
     assert caught.value.details["tail"] == "stuck"
 
 
-def test_a_missing_program_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, files: NetworkFiles
+) -> None:
     monkeypatch.setattr("pyro_mcp.host.programs.look_up", everything_but("passt"))
     with pytest.raises(PyroError, match="passt is not installed") as caught:
-        open_egress()
+        open_egress(files)
     assert caught.value.code is ErrorCode.MISSING_PROGRAM
     assert "passt is not installed" in {problem.message.removeprefix("the program ") for problem in egress_problems()}
 
 
-def test_a_host_without_the_tun_device_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_host_without_the_tun_device_is_told_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: NetworkFiles
+) -> None:
     monkeypatch.setattr("pyro_mcp.host.network.egress.TUN_DEVICE", str(tmp_path / "tun"))
     monkeypatch.setattr("pyro_mcp.host.programs.look_up", everything_but("nothing"))
     with pytest.raises(PyroError, match="has no") as caught:
-        open_egress()
+        open_egress(files)
     assert caught.value.code is ErrorCode.UNAVAILABLE
     assert "modprobe tun" in caught.value.hint
 
 
-def test_a_tun_device_for_root_alone_is_explained_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tun_device_for_root_alone_is_explained_to_others(
+    monkeypatch: pytest.MonkeyPatch, files: NetworkFiles
+) -> None:
     monkeypatch.setattr("pyro_mcp.host.network.egress.TUN_DEVICE", "/dev/null")
     monkeypatch.setattr("pyro_mcp.host.programs.look_up", everything_but("nothing"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -220,7 +240,7 @@ def test_a_tun_device_for_root_alone_is_explained_to_others(monkeypatch: pytest.
 
     monkeypatch.setattr(os, "access", access)
     with pytest.raises(PyroError, match="this user may not open") as caught:
-        open_egress()
+        open_egress(files)
     assert "chmod 0666" in caught.value.hint
 
 

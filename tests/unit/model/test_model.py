@@ -93,6 +93,8 @@ def test_every_vmm_and_accelerator_has_its_word_in_results() -> None:
     assert not NetworkPolicy.OFF.has_network
     assert NetworkPolicy.EGRESS.has_network
     assert NetworkPolicy.EGRESS_PUBLISHED_PORTS.has_network
+    assert NetworkPolicy.PACKAGES.has_network
+    assert NetworkPolicy.ALLOW.has_network
 
 
 def machine() -> MachineRecord:

@@ -40,6 +40,8 @@ VMS = st.builds(
     base=st.none() | st.builds(BaseImage, TEXT, TEXT),
     shape=st.builds(Shape, st.integers(1, 16), st.integers(256, 4096)),
     network_policy=st.sampled_from(NetworkPolicy),
+    allow_hosts=st.lists(TEXT, max_size=2).map(tuple),
+    deny_hosts=st.lists(TEXT, max_size=2).map(tuple),
     allow_host_compat=st.booleans(),
     require_kvm=st.booleans(),
     ephemeral=st.booleans(),

@@ -66,6 +66,8 @@ WORKSPACES = st.builds(
     shape=st.builds(Shape, st.integers(1, 16), st.integers(256, 4096)),
     ttl_s=NUMBER,
     network_policy=st.sampled_from(NetworkPolicy),
+    allow_hosts=st.lists(TEXT, max_size=2).map(tuple),
+    deny_hosts=st.lists(TEXT, max_size=2).map(tuple),
     allow_host_compat=st.booleans(),
     require_kvm=st.booleans(),
     state=st.sampled_from(WorkspaceState),
@@ -131,7 +133,9 @@ def test_a_damaged_record_is_corrupt_or_a_record_and_nothing_else(column: str, v
 def test_a_database_of_the_first_version_gets_its_tables_and_keeps_its_vms(private_paths: Paths) -> None:
     with Store(private_paths, print) as store:
         vm = store.vms.insert(a_vm())
-    columns = [name for name in _columns(private_paths, "vms") if name != "workspace_id"]
+    columns = [
+        name for name in _columns(private_paths, "vms") if name not in {"workspace_id", "allow_hosts", "deny_hosts"}
+    ]
     with closing(sqlite3.connect(private_paths.database)) as connection:
         for name in ("workspaces", "snapshots", "commands", "events"):
             connection.execute(f"DROP TABLE {name}")
@@ -149,6 +153,20 @@ def test_a_database_of_the_first_version_gets_its_tables_and_keeps_its_vms(priva
         assert store.vms.all() == ([vm], [])
         workspace = store.workspaces.insert(a_workspace())
         assert store.workspaces.all() == ([workspace], [])
+
+
+def test_a_database_without_hosts_gets_them_empty(private_paths: Paths) -> None:
+    with Store(private_paths, print) as store:
+        vm, workspace = store.vms.insert(a_vm()), store.workspaces.insert(a_workspace())
+    with closing(sqlite3.connect(private_paths.database)) as connection:
+        for table in ("vms", "workspaces"):
+            for column in ("allow_hosts", "deny_hosts"):
+                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("PRAGMA user_version = 5")
+        connection.commit()
+    with Store(private_paths, print) as store:
+        assert (store.vms.get(vm.id), store.workspaces.get(workspace.id)) == (vm, workspace)
+        assert store.workspaces.get(workspace.id).allow_hosts == ()
 
 
 def _columns(paths: Paths, table: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The `egress` network of one VM.
+"""The network of one VM.
 
 Each VM has a network namespace with a packet filter. pasta connects it to the host's network, and passt connects it to
 the VMM's network card. Nothing is forwarded to the guest, and nothing remains when the VMM ends.
@@ -6,7 +6,17 @@ the VMM's network card. Nothing is forwarded to the guest, and nothing remains w
 
 from __future__ import annotations
 
-from pyro_mcp.host.network.egress import Egress, egress_problems, open_egress
+from pyro_mcp.host.network.egress import Egress, change_egress, egress_problems, open_egress
+from pyro_mcp.host.network.filter import FilterSettings, NetworkFiles
 from pyro_mcp.host.network.guest import GuestNetwork, InterfaceAddress
 
-__all__ = ["Egress", "GuestNetwork", "InterfaceAddress", "egress_problems", "open_egress"]
+__all__ = [
+    "Egress",
+    "FilterSettings",
+    "GuestNetwork",
+    "InterfaceAddress",
+    "NetworkFiles",
+    "change_egress",
+    "egress_problems",
+    "open_egress",
+]

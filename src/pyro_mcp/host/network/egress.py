@@ -11,15 +11,20 @@ import select
 import socket
 import stat
 from contextlib import ExitStack, suppress
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
 from pyro_mcp.host import process, programs
 from pyro_mcp.host.faults import fault_point
+from pyro_mcp.host.network.filter.control import FILTER_PROGRAMS, NetworkFiles
+from pyro_mcp.host.network.filter.settings import FilterSettings
 from pyro_mcp.host.network.guest import GuestNetwork
-from pyro_mcp.host.network.plan import EgressPlan, plan_egress
+from pyro_mcp.host.network.plan import MTU_BYTES, EgressPlan, plan_egress
 from pyro_mcp.host.network.surroundings import Surroundings
 from pyro_mcp.host.waiting import Deadline
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network
 
 READY_TIMEOUT_S = 10.0
 # Each connection of a guest needs a descriptor in pasta and one in passt.
@@ -32,6 +37,16 @@ _MAX_LOG_BYTES = 65536
 _SEND_BUFFER_BYTES = 2 * 1024 * 1024
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 
+# The addresses of the link between the two namespaces: outer end, inner end, prefix length, flags. 192.0.0.0/29 is set
+# aside for links that no host sees (RFC 7335); guests never need it. The loopback of the inner namespace is down, and a
+# packet to an address of that kind would leave it, to be dropped without an answer.
+_LINK = (
+    ("192.0.0.1", "192.0.0.2", 29, "", ("127.0.0.0/8",)),
+    ("fd70:7972:6f:1::1", "fd70:7972:6f:1::2", 64, "nodad", ("::/96", "::ffff:0:0/96")),
+)
+
+# Where root mounts the directories of a network for its processes.
+_MOUNTED = "/dev/shm"  # noqa: S108 - a mount of its own
 # Adds addresses that the host is assigned while the network is up to the filter's sets. It subscribes before it lists
 # the current addresses; $1 are those already in the filter. `nsenter` may enter the namespace, which belongs to the
 # same user. If this process can't continue, it ends the network, which could otherwise reach the host.
@@ -72,8 +87,9 @@ done 2>/dev/null
 kill -KILL -1
 """
 # Executes pasta, with limits and unprivileged. If only root may open /dev/net/tun, root first creates a node of the
-# same device in this mount namespace, since pasta opens it as the unprivileged user. setpriv comes last, because a
-# change of user clears the parent death signal.
+# same device in this mount namespace, since pasta opens it as the unprivileged user. The network's directories, which
+# that user can't reach by their paths, are mounted where nothing else is needed. setpriv comes last, because a change
+# of user clears the parent death signal.
 _UNPRIVILEGED = """\
 ulimit -c 0
 ulimit -n "$1" 2>/dev/null
@@ -81,7 +97,11 @@ if [ "$2" = make-tun ]; then
 	mount -t tmpfs -o mode=0755,size=16k,nosuid,noexec tmpfs /dev/net && mknod -m 0666 /dev/net/tun c 10 200 || exit 1
 fi
 user=$3 follow=$4 known=$5 nft=$6
-shift 6
+if [ "$user" ]; then
+	mount -t tmpfs -o mode=0755,size=16k,nosuid,nodev,noexec tmpfs /dev/shm && cd /dev/shm && mkdir control log &&
+		mount --bind "$7" control && mount --bind "$8" log && cd / || exit 1
+fi
+shift 8
 unprivileged() {
 	[ "$user" ] || exec "$@"
 	exec setpriv --reuid "$user" --regid "$user" --clear-groups --pdeathsig KILL -- "$@"
@@ -96,9 +116,35 @@ unprivileged "$@"
 _IN_NAMESPACE = """\
 exec 3<&0 0</dev/null
 sleep 2147483647 3<&- >/dev/null 2>&1 &
-printf %s "$PYRO_EGRESS_RULES" | "$1" -f - || exit 1
-unset PYRO_EGRESS_RULES
-shift
+export HOLDER=$!
+echo 1 >/proc/sys/net/ipv4/ip_forward
+[ ! -e /proc/sys/net/ipv6 ] || echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+control=$1 nft=$3 inner=$6
+"$nft" -f "$control/1/rules" || exit 1
+/bin/sh "$control/supervise" "$control" "$2" "$7" "$nft" "$4" "$5" 3<&- </dev/null >/dev/null &
+export READY=$control/ready
+shift 7
+exec 4</proc/self/ns/net
+exec unshare --net -- /bin/sh -c "$inner" sh "$@"
+"""
+# Runs in the inner namespace, whose only way out is through the packet filter of the outer one.
+_INNER = f"""\
+echo "0 0" 2>/dev/null >/proc/sys/net/ipv4/ping_group_range
+ip -batch - <<-END || exit 1
+	link add up0 mtu {MTU_BYTES} type veth peer name in0 mtu {MTU_BYTES} netns $HOLDER
+END
+nsenter --net=/proc/self/fd/4 -- ip -batch - <<-END || exit 1
+	$OUTER_END
+	link set in0 up
+END
+ip -batch - <<-END || exit 1
+	$INNER_END
+	link set up0 up
+	$INNER_ROUTES
+END
+exec 4<&-
+read -r _ <"$READY" || exit 1
+unset HOLDER READY OUTER_END INNER_END INNER_ROUTES
 exec "$@" --fd 3 --pid /proc/self/fd/1
 """
 
@@ -185,7 +231,9 @@ class Egress:
 
 
 def open_egress(
+    files: NetworkFiles,
     *,
+    settings: FilterSettings | None = None,
     private_networks: bool = False,
     user: int | None = None,
     surroundings: Surroundings | None = None,
@@ -194,15 +242,19 @@ def open_egress(
 
     The guest can reach everything that the host can reach, except loopback, link-local, metadata services, multicast
     and the host's own addresses; private ranges and the host's local networks only with `private_networks`; port 53 of
-    the host's name servers always. As root, the processes run as `user` (by default an unused uid). Pass `vmm_fd` to
-    the VMM, then leave the context.
+    the host's name servers always. With `settings` it reaches only the hosts that they allow. As root, the processes
+    run as `user` (by default an unused uid). Pass `vmm_fd` to the VMM, then leave the context.
 
     Raises:
         PyroError: MISSING_PROGRAM; UNAVAILABLE, with the reason, if this host can't provide a network for a guest.
     """
     found = {name: str(programs.find_program(name)) for name in PROGRAMS}
+    found |= {name: str(programs.find_program(name)) for name in FILTER_PROGRAMS if settings is not None}
     check_tun()
-    plan = plan_egress(surroundings or Surroundings.observe(), private_networks=private_networks)
+    plan = plan_egress(surroundings or Surroundings.observe(), private_networks=private_networks, settings=settings)
+    as_root = os.geteuid() == 0
+    owner = _own_user() if user is None and as_root else user
+    first_log = files.prepare(plan.enforced, inside=inside(files), owner=owner if as_root else None)
     with ExitStack() as stack:
         with os_errors("create the sockets of a guest's network"):
             vmm_end, passt_end = (stack.enter_context(end) for end in socket.socketpair())
@@ -218,17 +270,17 @@ def open_egress(
             theirs.callback(os.close, ready_end)
             theirs.callback(passt_end.close)
             theirs.callback(log_end.close)
-            as_root = os.geteuid() == 0
-            owner = _own_user() if user is None and as_root else user
             if as_root and owner is not None:
                 # passt reopens the pipe through /proc.
                 os.fchown(ready_end, owner, owner)
             child = process.start(
-                [*_confined(found, plan, owner if as_root else None), *_command(found, plan)],
+                [*_confined(found, plan, files, owner if as_root else None), *_command(found, plan, files, first_log)],
                 env={
                     "PATH": os.pathsep.join(programs.search_path()),
                     "LC_ALL": "C",
-                    "PYRO_EGRESS_RULES": plan.rules,
+                    # The times that dnsmasq logs.
+                    "TZ": "UTC0",
+                    **_link(plan.guest),
                 },
                 cwd="/",
                 stdin=passt_end.fileno(),
@@ -242,6 +294,21 @@ def open_egress(
         return Egress(plan.guest, child, vmm_end, ready, log, stack.pop_all())
 
 
+def change_egress(
+    files: NetworkFiles, *, settings: FilterSettings | None, subnet: IPv4Network | None, cut: bool
+) -> None:
+    """Replace the rules of a running network. With `cut`, its connections end; otherwise they go on.
+
+    Raises:
+        PyroError: UNAVAILABLE if the network has ended, MISSING_PROGRAM, TIMEOUT.
+    """
+    if settings is not None:
+        for name in FILTER_PROGRAMS:
+            programs.find_program(name)
+    plan = plan_egress(Surroundings.observe(), settings=settings, subnet=subnet)
+    files.apply(plan.enforced, inside=inside(files), cut=cut)
+
+
 def egress_problems() -> list[PyroError]:
     """Return the problems that keep this host from providing a network for a guest, without starting anything."""
     problems = missing_programs()
@@ -253,7 +320,12 @@ def egress_problems() -> list[PyroError]:
     return problems
 
 
-def _confined(found: dict[str, str], plan: EgressPlan, user: int | None) -> list[str]:
+def inside(files: NetworkFiles) -> str:
+    """Return the path of the control directory as the network's processes see it."""
+    return f"{_MOUNTED}/control" if os.geteuid() == 0 else os.fspath(files.control)
+
+
+def _confined(found: dict[str, str], plan: EgressPlan, files: NetworkFiles, user: int | None) -> list[str]:
     """Return the command prefix that runs the rest unprivileged and in its own PID namespace.
 
     The namespace ensures that all processes end when one of them is killed: otherwise, Debian 12's pasta leaves its
@@ -266,15 +338,35 @@ def _confined(found: dict[str, str], plan: EgressPlan, user: int | None) -> list
     else:
         tun, name = "" if tun_is_open_to_all() else "make-tun", str(user)
     follow = [_FOLLOW_ADDRESSES, " ".join(plan.known), found["nft"]]
+    follow += [os.fspath(files.control), os.fspath(files.log)]
     return [*outside, "--", "/bin/sh", "-c", _UNPRIVILEGED, "sh", str(MAX_DESCRIPTORS), tun, name, *follow]
 
 
-def _command(found: dict[str, str], plan: EgressPlan) -> list[str]:
+def _command(found: dict[str, str], plan: EgressPlan, files: NetworkFiles, first_log: int) -> list[str]:
+    log = f"{_MOUNTED}/log" if os.geteuid() == 0 else os.fspath(files.log)
     return [
         found["pasta"], *plan.pasta_arguments, "--",
-        "/bin/sh", "-c", _IN_NAMESPACE, "sh", found["nft"],
+        "/bin/sh", "-c", _IN_NAMESPACE, "sh",
+        inside(files), log,
+        found["nft"], found.get("dnsmasq", "dnsmasq"), found.get("haproxy", "haproxy"),
+        _INNER, str(first_log),
         found["passt"], *plan.passt_arguments,
     ]  # fmt: skip
+
+
+def _link(guest: GuestNetwork) -> dict[str, str]:
+    """Return the commands of ip(8) that configure both ends of the link between the namespaces."""
+    families = [family for family, own in zip(_LINK, (guest.ipv4, guest.ipv6), strict=True) if own is not None]
+    routes = [
+        line
+        for outer, _, _, _, nowhere in families
+        for line in (f"route add default via {outer}", *(f"route add prohibit {network}" for network in nowhere))
+    ]
+    return {
+        "OUTER_END": "\n".join(f"address add {outer}/{bits} dev in0 {flags}" for outer, _, bits, flags, _ in families),
+        "INNER_END": "\n".join(f"address add {inner}/{bits} dev up0 {flags}" for _, inner, bits, flags, _ in families),
+        "INNER_ROUTES": "\n".join(routes),
+    }
 
 
 def _enlarge_send_buffer(end: socket.socket) -> None:

@@ -10,15 +10,16 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError
+from pyro_mcp.host.network.filter.settings import Enforced
 from pyro_mcp.host.network.guest import GuestNetwork, InterfaceAddress
 from pyro_mcp.host.network.ruleset import local_networks, never_reached, ruleset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pyro_mcp.host.network.filter.settings import FilterSettings
     from pyro_mcp.host.network.surroundings import Surroundings
 
-    Address = IPv4Address | IPv6Address
     Network = IPv4Network | IPv6Network
 
 # The largest frame that passt supports. passt terminates TCP, so frames of this size never leave the host.
@@ -34,20 +35,31 @@ _GATEWAY_MAC = "52:54:00:70:79:01"
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 
+Address = IPv4Address | IPv6Address
+
+
 @dataclass(frozen=True, slots=True)
 class EgressPlan:
     """The parts of one guest's network."""
 
     guest: GuestNetwork
-    rules: str
+    enforced: Enforced
     pasta_arguments: tuple[str, ...]
     passt_arguments: tuple[str, ...]
     #: The host's addresses that are covered by the rules.
     known: tuple[str, ...]
 
 
-def plan_egress(surroundings: Surroundings, *, private_networks: bool = False) -> EgressPlan:
+def plan_egress(
+    surroundings: Surroundings,
+    *,
+    private_networks: bool = False,
+    settings: FilterSettings | None = None,
+    subnet: IPv4Network | None = None,
+) -> EgressPlan:
     """Plan a guest's network. With `private_networks` it can also reach the host's local networks.
+
+    With `settings` it reaches only the hosts that they allow. `subnet` is its IPv4 network, if that is decided already.
 
     Raises:
         PyroError: UNAVAILABLE if the host itself has no default route.
@@ -61,7 +73,7 @@ def plan_egress(surroundings: Surroundings, *, private_networks: bool = False) -
         )
     subnets: dict[int, Network] = {}
     if ipv4:
-        subnets[4] = _free_subnet(surroundings)
+        subnets[4] = subnet or _free_subnet(surroundings)
     if ipv6:
         subnets[6] = _GUEST_IPV6
     never = never_reached(surroundings)
@@ -76,7 +88,12 @@ def plan_egress(surroundings: Surroundings, *, private_networks: bool = False) -
     families = () if ipv4 and ipv6 else ("-4",) if ipv4 else ("-6",)
     return EgressPlan(
         guest=guest,
-        rules=ruleset(refused, resolvers.values()),
+        enforced=Enforced(
+            ruleset(refused, resolvers.values(), never=never, settings=settings),
+            tuple(resolvers.values()),
+            tuple(sorted(subnets)),
+            settings,
+        ),
         pasta_arguments=(*families, *_pasta_arguments(resolvers)),
         passt_arguments=(*families, *_passt_arguments(guest)),
         known=tuple(str(interface.ip) for interface in surroundings.addresses),
