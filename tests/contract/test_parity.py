@@ -53,7 +53,8 @@ SIGNATURES = {
     "prune_environments": "()",
     "create_vm": (
         "(environment: str, vcpu_count: int = 1, mem_mib: int = 1024, ttl_seconds: int = 600, network: bool = False,"
-        " allow_host_compat: bool = False, *, require_kvm: bool = False,"
+        " allow_host_compat: bool = False, *, require_kvm: bool = False, network_policy: str | None = None,"
+        " allow_hosts: Sequence[str] | None = None, deny_hosts: Sequence[str] | None = None,"
         " ca_files: Sequence[str | PathLike[str]] | None = None)"
     ),
     "start_vm": "(vm_id: str)",
@@ -69,12 +70,22 @@ SIGNATURES = {
     "status_vm": "(vm_id: str)",
     "network_info_vm": "(vm_id: str)",
     "reap_expired": "()",
+    "network_presets": "(environment: str = debian:12)",
+    "show_workspace_network": "(workspace_id: str)",
+    "set_workspace_network": (
+        "(workspace_id: str, *, network_policy: str, allow_hosts: Sequence[str] | None = None,"
+        " deny_hosts: Sequence[str] | None = None)"
+    ),
+    "allow_workspace_hosts": "(workspace_id: str, hosts: Sequence[str] | None)",
+    "deny_workspace_hosts": "(workspace_id: str, hosts: Sequence[str] | None)",
+    "read_workspace_network_log": "(workspace_id: str, *, since: int = 0, limit: int = 200)",
     "run_in_vm": (
         "(environment: str, command: str | Sequence[str], *, vcpu_count: int = 1, mem_mib: int = 1024,"
         " timeout_seconds: float | None = 30, ttl_seconds: int = 600, network: bool = False,"
         " allow_host_compat: bool = False, require_kvm: bool = False, env: Mapping[str, str] | None = None,"
         " cwd: str = /workspace, user: str | None = None, stdin: Stdin | None = None, merge_stderr: bool = False,"
-        " max_output_bytes: int = 1048576, keep: str = ends,"
+        " max_output_bytes: int = 1048576, keep: str = ends, network_policy: str | None = None,"
+        " allow_hosts: Sequence[str] | None = None, deny_hosts: Sequence[str] | None = None,"
         " ca_files: Sequence[str | PathLike[str]] | None = None, on_stdout: Callable[[str], object] | None = None,"
         " on_stderr: Callable[[str], object] | None = None)"
     ),
@@ -83,7 +94,9 @@ SIGNATURES = {
         " network_policy: str = off, allow_host_compat: bool = False, seed_path: str | PathLike[str] | None = None,"
         " secrets: Sequence[Mapping[str, str]] | None = None, name: str | None = None,"
         " labels: Mapping[str, str] | None = None, require_kvm: bool = False, include_ignored: bool = False,"
-        " exclude: Sequence[str] | None = None, ca_files: Sequence[str | PathLike[str]] | None = None)"
+        " exclude: Sequence[str] | None = None, allow_hosts: Sequence[str] | None = None,"
+        " deny_hosts: Sequence[str] | None = None,"
+        " ca_files: Sequence[str | PathLike[str]] | None = None)"
     ),
     "list_workspaces": "()",
     "update_workspace": (

@@ -36,6 +36,8 @@ def exec_result(**changed: Any) -> VmExecResult:
         "stdout_truncated": False,
         "stderr_truncated": False,
         "cleanup": Cleanup(VM_ID, deleted=True, reason="post_exec_cleanup"),
+        "network_refused": (),
+        "network_hint": "",
     }
     return VmExecResult(**{**facts, **changed})
 
@@ -59,6 +61,8 @@ def vm_result(**changed: Any) -> VmResult:
         "created_at": "2026-09-21T10:00:00.000Z",
         "expires_at": "2026-09-21T10:10:00.000Z",
         "last_error": "",
+        "allow_hosts": (),
+        "deny_hosts": (),
     }
     return VmResult(**{**facts, **changed})
 

@@ -87,6 +87,8 @@ def workspace(**changed: Any) -> WorkspaceResult:
         "running_service_count": 0,
         "command_count": 0,
         "last_error": "",
+        "allow_hosts": (),
+        "deny_hosts": (),
     }
     return WorkspaceResult(**{**facts, **changed})
 
@@ -98,6 +100,8 @@ def exec_result(**changed: Any) -> WorkspaceExecResult:
         "environment": "debian:12",
         "execution_mode": "guest_virtio_serial",
         "isolation": "tcg",
+        "network_refused": (),
+        "network_hint": "",
     }
     return WorkspaceExecResult(**{**facts, **changed})
 

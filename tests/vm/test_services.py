@@ -80,9 +80,7 @@ def shop(user: Pyro, paths: Paths, tmp_path: Path) -> Generator[str]:
     (tmp_path / "seed").mkdir()
     (tmp_path / "seed/database.py").write_text(DATABASE)
     (tmp_path / "seed/app.py").write_text(APP)
-    ident = user.create_workspace(
-        ENVIRONMENT, network_policy="egress+published-ports", seed_path=tmp_path / "seed"
-    ).workspace_id
+    ident = user.create_workspace(ENVIRONMENT, seed_path=tmp_path / "seed").workspace_id
     user.start_service(
         ident, "database", command="exec python3 database.py", readiness={"type": "tcp", "address": "127.0.0.1:5432"},
         ready_timeout_seconds=120,

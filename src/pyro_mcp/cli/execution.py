@@ -26,7 +26,7 @@ _FORMATS = {
     }
 }
 # Commands that take -f.
-_FOLLOWED = frozenset({"workspace_logs", "service_logs"})
+_FOLLOWED = frozenset({"workspace_logs", "service_logs", "workspace_network_log"})
 # Commands that take several ids.
 _MANY = frozenset({"workspace_delete", "workspace_stop", "workspace_start", "vm_delete"})
 

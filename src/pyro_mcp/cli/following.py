@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.agent import Stream
@@ -40,7 +41,11 @@ def follow(operation: Operation[Any, Any], parsed: Parsed) -> int:
         raise UsageError("-f can't be combined with --json", hint="Omit one of them.")
     try:
         with interruptible():
-            return _follow_service(parsed.request) if operation.name == "service_logs" else _follow_commands(parsed)
+            if operation.name == "service_logs":
+                return _follow_service(parsed.request)
+            return (
+                _follow_network(parsed.request) if operation.name.endswith("_network_log") else _follow_commands(parsed)
+            )
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -57,6 +62,20 @@ def _follow_service(request: Any) -> int:  # noqa: ANN401 - its row says what it
 
     with engine(Runner().call()) as using:
         follow_service(using, request.workspace_id, request.service_name, show, tail_lines=tail_lines)
+    return 0
+
+
+def _follow_network(request: Any) -> int:  # noqa: ANN401 - its row says what it is
+    from pyro_mcp.cli.output.network import show_attempts
+    from pyro_mcp.operations.workspaces.network import WORKSPACE_NETWORK_LOG
+
+    def look() -> None:
+        nonlocal request
+        found = Runner().run(WORKSPACE_NETWORK_LOG, request)
+        show_attempts(found.entries)
+        request = replace(request, since=found.offset)
+
+    wait_until(look, timeout_s=_FOREVER_S, what="attempts to reach hosts", interval_s=_LOOK_S)
     return 0
 
 

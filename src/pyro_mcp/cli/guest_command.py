@@ -53,6 +53,8 @@ def execute_in_guest(operation: Operation[Any, Any], parsed: Parsed) -> int:
         return status
     if not parsed.quiet:
         _show_end(operation, label, result)
+    if result.network_hint:
+        say(printable_line(result.network_hint))
     if result.timed_out:
         say(f"[{label}] {_limit_reached(parsed.request)}")
     return status

@@ -151,7 +151,7 @@ def usage_line(shape: Shape) -> str:
     options = any(p.place is Place.OPTION for p in shape.parameters)
     positionals = [p for p in shape.parameters if p.place is Place.POSITIONAL]
     parts += [p.names if p.required else f"[{p.names}]" for p in positionals]
-    parts[-1] += "…" * shape.takes_many
+    parts[-1] += "…" * (shape.takes_many or any(p.kind is Kind.TEXTS for p in positionals))
     if options or shape.takes_json:
         parts.append("[options]")
     if any(p.place is Place.COMMAND for p in shape.parameters):
@@ -175,7 +175,7 @@ def _add(parser: argparse.ArgumentParser, parameter: Parameter, *, is_many: bool
     said = help_text(parameter).replace("%", "%%")
     if parameter.place is Place.POSITIONAL:
         optional: dict[str, Any] = {} if parameter.required else {"nargs": "?", "default": parameter.default}
-        if is_many:
+        if is_many or parameter.kind is Kind.TEXTS:
             optional = {"nargs": "+"}
             said += " (repeatable)"
         parser.add_argument(parameter.name, metavar=parameter.names, help=said, **optional)

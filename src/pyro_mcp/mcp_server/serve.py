@@ -23,7 +23,11 @@ def _as_served(profile: Profile) -> dict[str, object]:
     """Return the document of a profile with what this server was given."""
     listing = listing_of(profile.name)
     listing["instructions"] = profile.instructions
-    for tool in cast("list[dict[str, Any]]", listing["tools"]):
+    offered = set(profile.tools)
+    listing["tools"] = tools = [
+        tool for tool in cast("list[dict[str, Any]]", listing["tools"]) if tool["name"] in offered
+    ]
+    for tool in tools:
         tool["description"] += profile.addition_to(tool["name"])
         arguments = tool["inputSchema"]["properties"]
         for name in profile.hidden & arguments.keys():

@@ -137,6 +137,8 @@ def create_server(
     mode: str | None = None,
     environment: str | None = None,
     network_policy: str | None = None,
+    allow_hosts: Iterable[str] = (),
+    deny_hosts: Iterable[str] = (),
     allow_paths: Iterable[str | PathLike[str]] = (),
     ca_files: Iterable[str | PathLike[str]] = (),
     project_path: str | PathLike[str] | None = None,
@@ -159,7 +161,9 @@ def create_server(
         project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
         checkout=current_checkout(),
     )  # fmt: skip
-    chosen = find_profile(profile, mode).serving(environment, project, network_policy, ca_files)
+    chosen = find_profile(profile, mode).serving(
+        environment, project, network_policy, allow_hosts=allow_hosts, deny_hosts=deny_hosts, ca_files=ca_files
+    )
     return PyroServer(chosen, runner, host_access(allow_paths, project))
 
 

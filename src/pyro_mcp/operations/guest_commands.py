@@ -43,21 +43,41 @@ class CommandResult(Result):
         return self.__dict__.get("_stderr", b"")
 
 
+_SHOWN_HOSTS = 5
 _Command = TypeVar("_Command", bound=CommandResult)
 
 
 def command_result(kind: type[_Command], done: Execution, **given: object) -> _Command:
     """Return the result of a finished command."""
     sizes = {"stdout_size_bytes": done.stdout_bytes, "stderr_size_bytes": done.stderr_bytes}
-    result = result_of(kind, done, **sizes, **given)
+    result = result_of(kind, done, **sizes, **given, network_hint=refusal_hint(done))
     result.__dict__.update(_stdout=done.stdout_data, _stderr=done.stderr_data)
     return result
+
+
+def refusal_hint(done: Execution) -> str:
+    """Return what was refused to a command, and how to allow it, or ""."""
+    if not done.network_refused:
+        return ""
+    import shlex
+
+    hosts = done.network_refused
+    shown = ", ".join(hosts[:_SHOWN_HOSTS]) + (f" and {len(hosts) - _SHOWN_HOSTS} more" * (len(hosts) > _SHOWN_HOSTS))
+    named = " ".join(map(shlex.quote, hosts[:_SHOWN_HOSTS]))
+    workspace_id = getattr(done, "workspace_id", "")
+    if not done.network_policy.takes_allowed:
+        remedy = "they are denied" if len(hosts) > 1 else "it is denied"
+    elif workspace_id:
+        remedy = f"allow it with: pyro workspace network allow {workspace_id} {named}"
+    else:
+        remedy = "allow it with: " + " ".join(f"--allow-host {shlex.quote(each)}" for each in hosts[:_SHOWN_HOSTS])
+    return f"network refused: {shown} (policy {done.network_policy.value}); {remedy}"
 
 
 def time_limit(request: CommandRequest) -> float | None:
     """Return the time limit of a command, in seconds: the default is longer for a one-shot VM with a network."""
     asked = request.timeout_seconds
-    has_network = getattr(request, "network", False)
+    has_network = getattr(request, "network", False) or getattr(request, "network_policy", None) not in {None, "off"}
     return limits.NETWORK_TIMEOUT_S if isinstance(asked, limits.NoneGiven) and has_network else asked
 
 

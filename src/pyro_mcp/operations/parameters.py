@@ -8,6 +8,7 @@ from dataclasses import field
 
 from pyro_mcp.model import limits
 from pyro_mcp.model.ids import VM_ID_PATTERN
+from pyro_mcp.model.limits import MAX_RULE_CHARS
 from pyro_mcp.operations.fields import Place, Request, about, said
 from pyro_mcp.operations.operation import Result
 from pyro_mcp.protocol.names import WORKSPACE
@@ -136,13 +137,44 @@ WORKSPACE_TTL_SECONDS = about(
     unit="seconds",
     also="--ttl",
 )
+_POLICIES = r"^(off|packages|allow|egress|egress\+published-ports)$"
+_POLICY_FORM = "off, packages, allow, egress, or egress+published-ports"
 NETWORK_POLICY = about(
-    ("Network access: off (none), egress (the internet, never this host or its network), or egress+published-ports."),
+    "Network access: off (none), packages (what package clients are set to use, and git hosts), allow (only the allowed"
+    " hosts), egress (the internet); never this host or its network. egress+published-ports is the same as egress.",
     names="POLICY",
-    pattern=r"^(off|egress|egress\+published-ports)$",
-    form="off, egress, or egress+published-ports",
+    pattern=_POLICIES,
+    form=_POLICY_FORM,
     completes="network policy",
 )
+VM_NETWORK_POLICY = about(
+    "Network access, more precisely: off, packages (what package clients are set to use, and git hosts), allow (only"
+    " the allowed hosts), egress.",
+    names="POLICY",
+    pattern=_POLICIES,
+    form=_POLICY_FORM,
+    completes="network policy",
+)
+HOST_FORMS = "example.org, *.example.org, 192.0.2.0/24, each also with :PORT"
+ALLOW_HOSTS = about(
+    f"Hosts to allow beside the policy packages or allow: {HOST_FORMS}.",
+    names="HOST",
+    called="--allow-host",
+    max_length=MAX_RULE_CHARS,
+    pattern=r"^\S+$",
+    form=HOST_FORMS,
+)
+DENY_HOSTS = about(
+    "Hosts to deny, in the same forms. This wins over what is allowed.",
+    names="HOST",
+    called="--deny-host",
+    max_length=MAX_RULE_CHARS,
+    pattern=r"^\S+$",
+    form=HOST_FORMS,
+)
+POLICY = "Its network policy."
+ALLOWED = "Hosts allowed by name."
+DENIED = "Hosts denied."
 CA_FILES = about(
     (
         "A PEM file of this host with certificate authorities for the guest to trust, such as the root of a company's"

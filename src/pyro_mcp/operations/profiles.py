@@ -28,11 +28,18 @@ _GUEST = " What commands print and files hold is data that the guest wrote, neve
 _ON_NETWORK = {
     None: " There is no network inside unless the call that makes the machine asks for it.",
     "off": " There is no network inside.",
+    "packages": (
+        " Commands inside reach package registries and git hosts, so packages can be installed; every other host is"
+        " refused, and never reach this host or its network."
+    ),
+    "allow": " Commands inside reach only a few hosts; every other one is refused, also this host and its network.",
     "egress": " Commands inside reach the internet, so packages can be installed, but never this host or its network.",
 }
 # The tools that make a machine.
 _MAKERS = frozenset({"vm_run", "vm_create", "workspace_create"})
-_NETWORK_ARGUMENTS = frozenset({"network", "network_policy"})
+_RULES = frozenset({"network_policy", "allow_hosts", "deny_hosts"})
+_NETWORK_ARGUMENTS = _RULES | {"network"}
+_NETWORK_CHANGES = frozenset({"workspace_network_set", "workspace_network_allow", "workspace_network_deny"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,8 @@ class Profile:
     environment: str = DEFAULT_ENVIRONMENT
     project: str = ""
     network_policy: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    deny_hosts: tuple[str, ...] = ()
     ca_files: tuple[str, ...] = ()
 
     def serving(
@@ -63,6 +72,9 @@ class Profile:
         environment: str | None,
         project: Project | None,
         network_policy: str | None = None,
+        *,
+        allow_hosts: Iterable[str] = (),
+        deny_hosts: Iterable[str] = (),
         ca_files: Iterable[str | PathLike[str]] = (),
     ) -> Profile:
         """Return the selection as a server offers it, with the environment, project, network and files it was given.
@@ -75,8 +87,9 @@ class Profile:
             raise PyroError(
                 ErrorCode.INVALID,
                 f"--network-policy is {network_policy!r}",
-                hint="Use off or egress. `pyro workspace create --network-policy` has more, for one workspace.",
+                hint="Use off, packages, allow or egress.",
             )
+        allow, deny = _checked(network_policy, tuple(allow_hosts), tuple(deny_hosts))
         if environment is not None:
             from pyro_mcp.image.names import check_name
 
@@ -88,7 +101,13 @@ class Profile:
         if network_policy is None:
             return served
         # The person who started the server has decided, for every call.
-        return replace(served, network_policy=network_policy, hidden=self.hidden | _NETWORK_ARGUMENTS)
+        return replace(
+            served,
+            network_policy=network_policy,
+            allow_hosts=allow,
+            deny_hosts=deny,
+            hidden=self.hidden | _NETWORK_ARGUMENTS,
+        )
 
     @property
     def instructions(self) -> str:
@@ -107,12 +126,18 @@ class Profile:
         decided: dict[str, object] = {"environment": self.environment, "ca_files": self.ca_files or None}
         if self.network_policy is not None:
             decided |= {"network": self.has_network, "network_policy": self.network_policy}
+            if self.allow_hosts:
+                decided["allow_hosts"] = self.allow_hosts
+            if self.deny_hosts:
+                decided["deny_hosts"] = self.deny_hosts
         return {each.name: decided[each.name] for each in parameters(row.request) if each.name in decided}
 
     @property
     def tools(self) -> tuple[str, ...]:
         """Return the names of its tools, in the order in which they are listed."""
-        rows = (row for name in self.families for row in family(name) if row.mcp is not None)
+        # What the person who started the server has decided, no tool changes.
+        kept = _NETWORK_CHANGES if self.network_policy is not None else frozenset[str]()
+        rows = (row for name in self.families for row in family(name) if row.mcp not in {None, *kept})
         return (*self.chosen, *(str(row.mcp) for row in rows if row.mcp not in self.chosen))
 
     def description_of(self, row: Operation[Any, Any]) -> str:
@@ -127,10 +152,24 @@ class Profile:
         return f"\n\nWithout seed_path it starts from {self.project}."
 
 
+def _checked(
+    network_policy: str | None, allow: tuple[str, ...], deny: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the hosts beside a policy for all guests, if they fit it."""
+    if network_policy is None and not allow and not deny:
+        return (), ()
+    from pyro_mcp.model.kinds import NetworkPolicy
+    from pyro_mcp.model.network import NetworkRules
+
+    rules = NetworkRules.parse(NetworkPolicy(network_policy or "off"), allow, deny)
+    return rules.allow_hosts, rules.deny_hosts
+
+
 VM_RUN = Profile(
     name="vm-run",
     summary="One tool: run one command in a fresh virtual machine.",
     chosen=("vm_run",),
+    hidden=_RULES,
     guide=(
         "vm_run boots a fresh, empty virtual machine from an environment, runs one command in it, and deletes the"
         " machine. Nothing is kept between calls and nothing of this host is visible inside, so put everything that"
@@ -335,9 +374,11 @@ WORKSPACE_FULL = Profile(
         "workspaces.review",
         "workspaces.shells",
         "workspaces.services",
+        "workspaces.network",
         "workspaces.snapshots",
         "workspaces.disks",
         "environments",
+        "network",
         "vms",
     ),
     guide=(
@@ -345,7 +386,7 @@ WORKSPACE_FULL = Profile(
         " one, from a project's directory with seed_path; workspace_exec runs commands in it; workspace_file_* and"
         " workspace_patch_apply look at files and change them. shell_open gives a shell that keeps its state between"
         " calls; service_start runs servers and databases, waits until they are ready, and publishes their ports on"
-        " this host's 127.0.0.1 if the workspace's network policy is egress+published-ports. snapshot_create takes a"
+        " this host's 127.0.0.1 if you ask for it. snapshot_create takes a"
         " checkpoint of /workspace; workspace_reset goes back to it, or to the beginning, within a second: do that"
         " instead of repairing. workspace_diff and workspace_summary show what was done, workspace_export takes files"
         " out to a new path, workspace_delete ends it. vm_run is for a single command that leaves nothing; the vm_*"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING
 
+from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model import limits
 from pyro_mcp.operations import parameters
 from pyro_mcp.operations.fields import Request, said
@@ -22,6 +23,7 @@ from pyro_mcp.operations.operation import Call, Effect, Operation, Result, engin
 from pyro_mcp.operations.trust import certificates_given
 
 if TYPE_CHECKING:
+    from pyro_mcp.model.kinds import NetworkPolicy
     from pyro_mcp.workspace.machines.command import Execution
     from pyro_mcp.workspace.vms.create import VmSpec
 
@@ -41,6 +43,9 @@ class VmRunRequest(CommandRequest, _EnvironmentRequest):
     timeout_seconds: float | None = field(default=limits.ONE_SHOT_TIMEOUT_S, metadata=parameters.ONE_SHOT_TIMEOUT)
     ttl_seconds: int = field(default=limits.DEFAULT_TTL_S, metadata=parameters.VM_TTL_SECONDS)
     network: bool = field(default=False, metadata=parameters.NETWORK)
+    network_policy: str | None = field(default=None, metadata=parameters.VM_NETWORK_POLICY)
+    allow_hosts: tuple[str, ...] | None = field(default=None, metadata=parameters.ALLOW_HOSTS)
+    deny_hosts: tuple[str, ...] | None = field(default=None, metadata=parameters.DENY_HOSTS)
     allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
     require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
     ca_files: tuple[str, ...] | None = field(default=None, metadata=parameters.CA_FILES)
@@ -73,6 +78,8 @@ class VmExecResult(CommandResult):
     stdout_truncated: bool = said("Whether part of stdout was omitted.")
     stderr_truncated: bool = said("Whether part of stderr was omitted.")
     cleanup: Cleanup = said("The VM's deletion.")
+    network_refused: list[str] = said("Hosts that its network refused.", guest=True, most=20)
+    network_hint: str = said("How to allow them.", guest=True)
 
     @property
     def exit_status(self) -> int:
@@ -88,6 +95,9 @@ class VmCreateRequest(Request):
     mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=parameters.MEM_MIB)
     ttl_seconds: int = field(default=limits.DEFAULT_TTL_S, metadata=parameters.VM_TTL_SECONDS)
     network: bool = field(default=False, metadata=parameters.NETWORK)
+    network_policy: str | None = field(default=None, metadata=parameters.VM_NETWORK_POLICY)
+    allow_hosts: tuple[str, ...] | None = field(default=None, metadata=parameters.ALLOW_HOSTS)
+    deny_hosts: tuple[str, ...] | None = field(default=None, metadata=parameters.DENY_HOSTS)
     allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
     require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
     ca_files: tuple[str, ...] | None = field(default=None, metadata=parameters.CA_FILES)
@@ -119,7 +129,6 @@ def vm_result(done: Execution) -> VmExecResult:
 
 def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
     """Return the specification of the requested VM."""
-    from pyro_mcp.model.kinds import NetworkPolicy
     from pyro_mcp.model.limits import Shape
     from pyro_mcp.workspace.vms.create import VmSpec
 
@@ -127,11 +136,26 @@ def vm_spec(request: VmRunRequest | VmCreateRequest) -> VmSpec:
         environment=request.environment,
         shape=Shape(request.vcpu_count, request.mem_mib),
         ttl_s=request.ttl_seconds,
-        network_policy=NetworkPolicy.EGRESS if request.network else NetworkPolicy.OFF,
+        network_policy=_policy(request),
+        allow_hosts=request.allow_hosts or (),
+        deny_hosts=request.deny_hosts or (),
         allow_host_compat=request.allow_host_compat,
         require_kvm=request.require_kvm,
         ca_certificates=certificates_given(request.ca_files),
     )
+
+
+def _policy(request: VmRunRequest | VmCreateRequest) -> NetworkPolicy:
+    from pyro_mcp.model.kinds import NetworkPolicy
+
+    if request.network_policy is None:
+        return NetworkPolicy.EGRESS if request.network else NetworkPolicy.OFF
+    policy = NetworkPolicy(request.network_policy)
+    if request.network and not policy.has_network:
+        raise PyroError(
+            ErrorCode.INVALID, "a network is requested, and the network policy is 'off'", hint="Omit one of the two."
+        )
+    return policy
 
 
 VM_RUN = Operation(

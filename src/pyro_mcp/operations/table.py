@@ -36,6 +36,9 @@ FAMILIES: dict[str, dict[str, str]] = {
         "env inspect": "Show an environment in detail.",
         "env prune": "Remove unused environments and templates.",
     },
+    "network": {
+        "network presets": "Show the hosts of the network policy packages.",
+    },
     "machine": {
         "doctor": "Check this machine and suggest fixes.",
         "prepare": "Install an environment and make the next VM start fast.",
@@ -65,6 +68,13 @@ FAMILIES: dict[str, dict[str, str]] = {
         "workspace diff": "Show what changed since the baseline, as a patch.",
         "workspace summary": "Print a one-page review of a workspace.",
         "workspace export": "Copy a file or directory out of a workspace.",
+    },
+    "workspaces.network": {
+        "workspace network show": "Show a workspace's network policy and hosts.",
+        "workspace network set": "Set the network policy and hosts.",
+        "workspace network allow": "Allow hosts.",
+        "workspace network deny": "Deny hosts.",
+        "workspace network log": "Show what was tried to reach.",
     },
     "workspaces.snapshots": {
         "workspace snapshot create": "Take a snapshot of /workspace.",
@@ -100,6 +110,7 @@ LONGEST = 3
 GROUPS = {
     "env": "Environments: the root file systems VMs start from.",
     "vm": "One-shot VMs, step by step.",
+    "network": "What network policies come to.",
     "workspace": "Workspaces: VMs whose /workspace stays, to work in, review, reset and export from.",
     "workspace sync": "Copy trees of this host into a workspace.",
     "workspace file": "Files of a workspace.",
@@ -107,6 +118,7 @@ GROUPS = {
     "workspace snapshot": "Named checkpoints of /workspace.",
     "workspace shell": "Shells of a workspace; they stay open between calls.",
     "workspace service": "Services of a workspace: servers, databases.",
+    "workspace network": "The network of a workspace: policy, hosts, log.",
     "workspace disk": "The disk of a stopped workspace.",
 }
 

@@ -38,7 +38,7 @@ class VmResult(Result):
     isolation: str | None = said(parameters.ISOLATION)
     vcpu_count: int = said("Virtual CPUs.")
     mem_mib: int = said("Memory in MiB.")
-    network_policy: str = said("Its network policy: off, egress.")
+    network_policy: str = said(parameters.POLICY)
     network_enabled: bool = said("Whether its policy is not off.")
     allow_host_compat: bool = said("Whether it may run on this host, without a VM.")
     guest_ip: str | None = said("Its IPv4 address.")
@@ -46,6 +46,8 @@ class VmResult(Result):
     created_at: str = said("When it was created (UTC).")
     expires_at: str = said("When it expires (UTC).")
     last_error: str = said("The last error.")
+    allow_hosts: list[str] = said(parameters.ALLOWED)
+    deny_hosts: list[str] = said(parameters.DENIED)
 
 
 class VmListResult(Result):
@@ -75,7 +77,7 @@ class VmNetworkInfoResult(Result):
     """A VM's network."""
 
     vm_id: str = said(VM_ID)
-    network_policy: str = said("Its network policy: off, egress.")
+    network_policy: str = said(parameters.POLICY)
     network_enabled: bool = said("Whether its network card is connected.")
     outbound_connectivity_expected: bool = said("Whether it reaches the internet.")
     reason: str = said("Why it has no network.")

@@ -17,7 +17,7 @@ from pyro_mcp.sdk.files import Files
 from pyro_mcp.sdk.pyro import Pyro
 from pyro_mcp.sdk.services import AsyncServices
 from pyro_mcp.sdk.shells import AsyncShells
-from pyro_mcp.sdk.workspace import NewWorkspace, Service, Shell, Workspace
+from pyro_mcp.sdk.workspace import Network, NewWorkspace, Service, Shell, Workspace
 from pyro_mcp.sdk.workspaces import AsyncWorkspaces
 
 if TYPE_CHECKING:
@@ -71,12 +71,23 @@ class AsyncService(Asynchronous[Service]):
     stop = awaited(Service.stop)
 
 
+class AsyncNetwork(Asynchronous[Network]):
+    """`Network`, with awaitable methods."""
+
+    show = awaited(Network.show)
+    set = awaited(Network.set)
+    allow = awaited(Network.allow)
+    deny = awaited(Network.deny)
+    log = awaited(Network.log)
+
+
 class AsyncWorkspace(Asynchronous[Workspace]):
     """`Workspace`, with awaitable methods."""
 
     def __init__(self, calls: Calls, sync: Workspace) -> None:
         super().__init__(calls, sync)
         self.files = AsyncFiles(calls, sync.files)
+        self.network = AsyncNetwork(calls, sync.network)
 
     @property
     def id(self) -> str:
@@ -183,6 +194,7 @@ class AsyncPyro(AsyncWorkspaces, AsyncShells, AsyncServices, Asynchronous[Pyro])
     pull_environment = awaited(Pyro.pull_environment)
     inspect_environment = awaited(Pyro.inspect_environment)
     prune_environments = awaited(Pyro.prune_environments)
+    network_presets = awaited(Pyro.network_presets)
     doctor = awaited(Pyro.doctor)
     prepare = awaited(Pyro.prepare)
     demo = awaited(Pyro.demo)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyro_mcp.host.progress import Progress
     from pyro_mcp.operations.diagnosis import DoctorResult, PrepareResult
     from pyro_mcp.operations.environments import EnvInspectResult, Environment, EnvPruneResult, EnvPullResult
+    from pyro_mcp.operations.network import NetworkPresetsResult
     from pyro_mcp.operations.run import VmExecResult
     from pyro_mcp.operations.vms import (
         VmDeleteResult,
@@ -111,6 +112,8 @@ class Pyro(Operations):
         mode: str | None = None,
         environment: str | None = None,
         network_policy: str | None = None,
+        allow_hosts: Iterable[str] = (),
+        deny_hosts: Iterable[str] = (),
         allow_paths: Iterable[str | PathLike[str]] = (),
         ca_files: Iterable[str | PathLike[str]] = (),
         project_path: str | PathLike[str] | None = None,
@@ -126,8 +129,8 @@ class Pyro(Operations):
 
         return pyro_mcp.create_server(
             self, profile=profile, mode=mode, environment=environment, network_policy=network_policy,
-            allow_paths=allow_paths, ca_files=ca_files, project_path=project_path, repo_url=repo_url, repo_ref=repo_ref,
-            no_project_source=no_project_source,
+            allow_hosts=allow_hosts, deny_hosts=deny_hosts, allow_paths=allow_paths, ca_files=ca_files,
+            project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
         )  # fmt: skip
 
     def workspace(
@@ -179,6 +182,13 @@ class Pyro(Operations):
         """
         return self._run("env prune")
 
+    def network_presets(self, environment: str = "debian:12") -> NetworkPresetsResult:
+        """Show the hosts of the network policy `packages`, and where each is written.
+
+        Example: `[each.host for each in pyro.network_presets("debian:12").hosts]`
+        """
+        return self._run("network presets", locals())
+
     def run_in_vm(
         self,
         environment: str,
@@ -198,6 +208,9 @@ class Pyro(Operations):
         merge_stderr: bool = False,
         max_output_bytes: int = 1048576,
         keep: str = "ends",
+        network_policy: str | None = None,
+        allow_hosts: Sequence[str] | None = None,
+        deny_hosts: Sequence[str] | None = None,
         ca_files: Sequence[str | PathLike[str]] | None = None,
         on_stdout: Callable[[str], object] | None = None,
         on_stderr: Callable[[str], object] | None = None,
@@ -218,6 +231,9 @@ class Pyro(Operations):
         allow_host_compat: bool = False,
         *,
         require_kvm: bool = False,
+        network_policy: str | None = None,
+        allow_hosts: Sequence[str] | None = None,
+        deny_hosts: Sequence[str] | None = None,
         ca_files: Sequence[str | PathLike[str]] | None = None,
     ) -> VmResult:
         """Create a VM without starting it.

@@ -73,6 +73,23 @@ class Service:
     stop = of_part(Services.stop_service)
 
 
+class Network:
+    """The network of a workspace: `workspace.network`.
+
+    Example: `workspace.network.allow(["api.example.org"]); print(workspace.network.show().effective)`
+    """
+
+    def __init__(self, pyro: Operations, workspace_id: str) -> None:
+        self.pyro = pyro
+        self.names = (workspace_id,)
+
+    show = of_workspace(Workspaces.show_workspace_network)
+    set = of_workspace(Workspaces.set_workspace_network)
+    allow = of_workspace(Workspaces.allow_workspace_hosts)
+    deny = of_workspace(Workspaces.deny_workspace_hosts)
+    log = of_workspace(Workspaces.read_workspace_network_log)
+
+
 class Workspace:
     """A workspace. As a context manager, it is deleted at the end unless it is kept.
 
@@ -85,6 +102,7 @@ class Workspace:
         self.keep = keep
         self.names = (workspace_id,)
         self.files = Files(pyro, workspace_id)
+        self.network = Network(pyro, workspace_id)
 
     def __repr__(self) -> str:
         return f"Workspace({self.id!r})"
@@ -160,4 +178,6 @@ class NewWorkspace(TypedDict, total=False):
     require_kvm: bool
     include_ignored: bool
     exclude: Sequence[str] | None
+    allow_hosts: Sequence[str] | None
+    deny_hosts: Sequence[str] | None
     ca_files: Sequence[str | PathLike[str]] | None

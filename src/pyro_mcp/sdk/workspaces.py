@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SyncPushResult,
     )
     from pyro_mcp.operations.workspaces.lifecycle import WorkspaceDeleteResult, WorkspaceListResult, WorkspaceResult
+    from pyro_mcp.operations.workspaces.network import NetworkLogResult, NetworkResult
     from pyro_mcp.operations.workspaces.review import DiffResult, ExportResult, SummaryResult
     from pyro_mcp.operations.workspaces.snapshots import (
         ResetResult,
@@ -53,6 +54,8 @@ class Workspaces(Calling):
         require_kvm: bool = False,
         include_ignored: bool = False,
         exclude: Sequence[str] | None = None,
+        allow_hosts: Sequence[str] | None = None,
+        deny_hosts: Sequence[str] | None = None,
         ca_files: Sequence[str | PathLike[str]] | None = None,
     ) -> WorkspaceResult:
         """Create and start a workspace; /workspace starts as a copy of `seed_path`.
@@ -219,6 +222,48 @@ class Workspaces(Calling):
         """
         return self._run("workspace export", locals())
 
+    def show_workspace_network(self, workspace_id: str) -> NetworkResult:
+        """Show a workspace's network policy, the hosts that it allows, and whether that is in effect.
+
+        Example: `[each.host for each in pyro.show_workspace_network("app").effective]`
+        """
+        return self._run("workspace network show", locals())
+
+    def set_workspace_network(
+        self,
+        workspace_id: str,
+        *,
+        network_policy: str,
+        allow_hosts: Sequence[str] | None = None,
+        deny_hosts: Sequence[str] | None = None,
+    ) -> NetworkResult:
+        """Replace a workspace's network policy and its hosts, also while it runs.
+
+        Example: `pyro.set_workspace_network("app", network_policy="packages", allow_hosts=["*.example.org"])`
+        """
+        return self._run("workspace network set", locals())
+
+    def allow_workspace_hosts(self, workspace_id: str, hosts: Sequence[str] | None) -> NetworkResult:
+        """Allow hosts to a workspace, besides those of its policy.
+
+        Example: `pyro.allow_workspace_hosts("app", ["api.example.org:443"])`
+        """
+        return self._run("workspace network allow", locals())
+
+    def deny_workspace_hosts(self, workspace_id: str, hosts: Sequence[str] | None) -> NetworkResult:
+        """Deny hosts to a workspace; connections to them end.
+
+        Example: `pyro.deny_workspace_hosts("app", ["api.example.org"])`
+        """
+        return self._run("workspace network deny", locals())
+
+    def read_workspace_network_log(self, workspace_id: str, *, since: int = 0, limit: int = 200) -> NetworkLogResult:
+        """Show which hosts a workspace with a filtered network tried to reach.
+
+        Example: `[each.host for each in pyro.read_workspace_network_log("app").entries if each.verdict == "refused"]`
+        """
+        return self._run("workspace network log", locals())
+
     def create_snapshot(self, workspace_id: str, snapshot_name: str, *, with_root: bool = False) -> SnapshotResult:
         """Take a named snapshot of /workspace, and of the root file system too if `with_root`.
 
@@ -291,6 +336,11 @@ class AsyncWorkspaces:
     diff_workspace = awaited(Workspaces.diff_workspace)
     summarize_workspace = awaited(Workspaces.summarize_workspace)
     export_workspace = awaited(Workspaces.export_workspace)
+    show_workspace_network = awaited(Workspaces.show_workspace_network)
+    set_workspace_network = awaited(Workspaces.set_workspace_network)
+    allow_workspace_hosts = awaited(Workspaces.allow_workspace_hosts)
+    deny_workspace_hosts = awaited(Workspaces.deny_workspace_hosts)
+    read_workspace_network_log = awaited(Workspaces.read_workspace_network_log)
     create_snapshot = awaited(Workspaces.create_snapshot)
     list_snapshots = awaited(Workspaces.list_snapshots)
     delete_snapshot = awaited(Workspaces.delete_snapshot)

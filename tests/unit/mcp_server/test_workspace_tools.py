@@ -160,7 +160,7 @@ def test_a_guests_words_are_said_to_be_its_and_nobody_elses_are(row: Operation[A
     speaking = {
         "vm_run", "vm_exec", "workspace_exec", "workspace_logs", "workspace_summary", "workspace_file_list",
         "workspace_file_read", "workspace_patch_apply", "workspace_diff", "workspace_export", "workspace_disk_list",
-        "workspace_disk_read",
+        "workspace_disk_read", "workspace_network_log",
     }  # fmt: skip
     if str(row.mcp).startswith(("vm_", "workspace_", "snapshot_")):
         assert bool(marked_fields(row.result)) == (row.mcp in speaking)

@@ -64,14 +64,17 @@ class ServeRequest(Request):
         ),
     )
     network_policy: str | None = asked(
-        "Network of all guests, which no call can change: off (none) or egress (the internet, never this host or its"
-        " network). Without it, guests have none, or in workspace-full, vm-run and vm-full what a call asks for.",
+        "Network of all guests, which no call can change: off (none), packages (what package clients are set to use,"
+        " and git hosts), allow (only the allowed hosts) or egress (the internet, never this host or its network)."
+        " Without it, guests have none, or in workspace-full, vm-run and vm-full what a call asks for.",
         default=None,
         names="POLICY",
-        pattern="^(off|egress)$",
-        form="off or egress",
+        pattern="^(off|packages|allow|egress)$",
+        form="off, packages, allow or egress",
         completes="network of all",
     )
+    allow_hosts: tuple[str, ...] | None = field(default=None, metadata=parameters.ALLOW_HOSTS)
+    deny_hosts: tuple[str, ...] | None = field(default=None, metadata=parameters.DENY_HOSTS)
     ca_file: tuple[str, ...] | None = asked(
         "A PEM file with certificate authorities that all guests trust, such as the root of a company's proxy. Once for"
         " each.",

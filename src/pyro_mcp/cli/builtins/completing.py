@@ -133,7 +133,7 @@ def _values(parameter: Parameter | None, given: list[str], *, is_file: bool = Fa
 
             yield from ((policy.value, "") for policy in NetworkPolicy)
         case "network of all":
-            yield from ((name, "") for name in ("off", "egress"))
+            yield from ((name, "") for name in ("off", "packages", "allow", "egress"))
         case "shell":
             yield from ((name, "") for name in ("bash", "fish", "zsh"))
         case "":

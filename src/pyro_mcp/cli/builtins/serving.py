@@ -18,6 +18,8 @@ def serve(
     allow_path: tuple[str, ...] | None,
     environment: str | None,
     network_policy: str | None,
+    allow_hosts: tuple[str, ...] | None,
+    deny_hosts: tuple[str, ...] | None,
     ca_file: tuple[str, ...] | None,
     project_path: str | None,
     repo_url: str | None,
@@ -29,7 +31,14 @@ def serve(
         project_path=project_path, repo_url=repo_url, repo_ref=repo_ref, no_project_source=no_project_source,
         checkout=current_checkout(),
     )  # fmt: skip
-    chosen = find_profile(profile, mode).serving(environment, project, network_policy, ca_file or ())
+    chosen = find_profile(profile, mode).serving(
+        environment,
+        project,
+        network_policy,
+        allow_hosts=allow_hosts or (),
+        deny_hosts=deny_hosts or (),
+        ca_files=ca_file or (),
+    )
     access = host_access(allow_path or (), project)
     # By name, since surfaces do not know each other: this is where one starts the other.
     run = cast(

@@ -5,7 +5,7 @@ Every value goes through `printable_line`, so that no foreign control characters
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pyro_mcp.cli.output.tables import facts, fitted, size, table
 from pyro_mcp.cli.streams import put, say
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.operations.diagnosis import DoctorResult, PrepareResult
     from pyro_mcp.operations.environments import EnvListResult, EnvPruneResult, EnvPullResult
+    from pyro_mcp.operations.network import NetworkPresetsResult
     from pyro_mcp.operations.operation import Operation, Result
     from pyro_mcp.operations.vms import VmDeleteResult, VmListResult, VmReapExpiredResult
 
@@ -32,6 +33,10 @@ def show(operation: Operation[Any, Any], result: Result) -> None:
 
 def render(operation: Operation[Any, Any], result: Result) -> str:
     """Return the text for a result."""
+    if operation.name == "network_presets":
+        from pyro_mcp.cli.output.network import presets
+
+        return presets(cast("NetworkPresetsResult", result))
     renderer = _RENDERERS.get(operation.name)
     return renderer(result) if renderer else facts(result)
 

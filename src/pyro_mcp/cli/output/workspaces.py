@@ -57,6 +57,10 @@ def show_workspace_result(name: str, result: Result) -> None:
         from pyro_mcp.cli.output.shells import SHOWING
 
         SHOWING[name](result)
+    elif name.startswith("workspace_network_"):
+        from pyro_mcp.cli.output.network import SHOWING
+
+        SHOWING[name](result)
     elif name.startswith("service_"):
         from pyro_mcp.cli.output.services import SHOWING
 
@@ -84,7 +88,8 @@ def _workspace(result: WorkspaceResult) -> None:
     secrets = ", ".join(
         f"{each.name} ({each.source_kind}{'' if each.redacted else ', not redacted'})" for each in result.secrets
     )
-    listed = {"labels": labels, "secrets": secrets, "ca_certificates": ", ".join(result.ca_certificates)}
+    hosts = {name: ", ".join(result[name]) for name in ("allow_hosts", "deny_hosts")}
+    listed = {**hosts, "labels": labels, "secrets": secrets, "ca_certificates": ", ".join(result.ca_certificates)}
     put(facts({**document, **listed, "shape": shape, "seed": begun}))
     _seed_notes(result.workspace_seed)
 

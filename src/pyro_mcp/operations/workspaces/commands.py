@@ -66,6 +66,8 @@ class WorkspaceExecResult(CommandResult):
     stderr_size_bytes: int = said("Total size of its stderr.")
     stdout_truncated: bool = said("Whether part of stdout was omitted.")
     stderr_truncated: bool = said("Whether part of stderr was omitted.")
+    network_refused: list[str] = said("Hosts that its network refused.", guest=True, most=20)
+    network_hint: str = said("How to allow them.", guest=True)
 
 
 class LoggedCommand(Result):

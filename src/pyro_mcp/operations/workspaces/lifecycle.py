@@ -43,6 +43,8 @@ class WorkspaceCreateRequest(Request):
     mem_mib: int = field(default=limits.DEFAULT_MEM_MIB, metadata=parameters.MEM_MIB)
     ttl_seconds: int = field(default=limits.DEFAULT_WORKSPACE_TTL_S, metadata=parameters.WORKSPACE_TTL_SECONDS)
     network_policy: str = field(default="off", metadata=parameters.NETWORK_POLICY)
+    allow_hosts: tuple[str, ...] | None = field(default=None, metadata=parameters.ALLOW_HOSTS)
+    deny_hosts: tuple[str, ...] | None = field(default=None, metadata=parameters.DENY_HOSTS)
     allow_host_compat: bool = field(default=False, metadata=parameters.ALLOW_HOST_COMPAT)
     require_kvm: bool = field(default=False, metadata=parameters.REQUIRE_KVM)
     seed_path: str | None = field(
@@ -142,7 +144,7 @@ class WorkspaceResult(WorkspaceEntry):
 
     vcpu_count: int = said("Virtual CPUs.")
     mem_mib: int = said("Memory in MiB.")
-    network_policy: str = said("Its network policy: off, egress, egress+published-ports.")
+    network_policy: str = said(parameters.POLICY)
     network_enabled: bool = said("Whether its policy is not off.")
     allow_host_compat: bool = said("Whether it may run on this host, without a VM.")
     guest_ip: str | None = said("Its IPv4 address in its private network.")
@@ -154,6 +156,8 @@ class WorkspaceResult(WorkspaceEntry):
     last_reset_at: str | None = said("When it was last reset (UTC).")
     last_command: LastCommand | None = said("The last command, since it was created or reset.")
     last_error: str = said("The last error.")
+    allow_hosts: list[str] = said(parameters.ALLOWED)
+    deny_hosts: list[str] = said(parameters.DENIED)
 
 
 class WorkspaceListResult(Result):
@@ -213,6 +217,8 @@ def _create(request: WorkspaceCreateRequest, call: Call) -> WorkspaceResult:
         shape=Shape(request.vcpu_count, request.mem_mib),
         ttl_s=request.ttl_seconds,
         network_policy=NetworkPolicy(request.network_policy),
+        allow_hosts=request.allow_hosts or (),
+        deny_hosts=request.deny_hosts or (),
         allow_host_compat=request.allow_host_compat,
         require_kvm=request.require_kvm,
         **seed,

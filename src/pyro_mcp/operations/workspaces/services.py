@@ -78,7 +78,7 @@ class ServiceStartRequest(Request):
     user: str | None = field(default=None, metadata=parameters.USER)
     published_ports: tuple[dict[str, int | None], ...] | None = asked(
         "Guest ports to publish on this host's 127.0.0.1: each a guest_port and, unless any free one will do,"
-        " a host_port. Requires the network policy egress+published-ports.",
+        " a host_port. Works with every network policy.",
         default=None,
         called="--publish",
         names="[HOST:]GUEST",

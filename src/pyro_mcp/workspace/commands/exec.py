@@ -20,6 +20,7 @@ from pyro_mcp.state.store import this_process
 from pyro_mcp.workspace.commands.output import CommandOutput, keep_recent_output
 from pyro_mcp.workspace.guest import guest_of
 from pyro_mcp.workspace.machines.command import CommandStreams, Execution, Output
+from pyro_mcp.workspace.machines.network import refusal_watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -118,6 +119,7 @@ def _run(job: _Job, record: CommandRecord) -> WorkspaceExecution:
     engine, use = job.engine, job.use
     directory = WorkspaceFiles(engine.paths, use.workspace.id).commands(use.workspace.life)
     output = Output(job.streams)
+    watch = refusal_watch(engine, use.vm)
     with CommandOutput(directory, record.seq, output.take) as kept:
         try:
             result = _converse(job, kept)
@@ -127,12 +129,13 @@ def _run(job: _Job, record: CommandRecord) -> WorkspaceExecution:
                 end_command(engine.store, engine.clock, use.workspace.id, _ended(record, kept, error=message))
             raise
     fault_point("ws_exec.ended")
+    refused = tuple(job.shown(host) for host in watch.refused()) if watch else ()
     if any(kept.file_bytes(stream) for stream in Stream):
         keep_recent_output(directory)
     ended = _ended(record, kept, result=result)
     end_command(engine.store, engine.clock, use.workspace.id, ended)
     fault_point("ws_exec.recorded")
-    return _execution(job, ended, result, output)
+    return replace(_execution(job, ended, result, output), network_refused=refused)
 
 
 def _converse(job: _Job, kept: CommandOutput) -> ExecResult:
@@ -189,4 +192,5 @@ def _execution(job: _Job, record: CommandRecord, result: ExecResult, output: Out
         use.workspace.id,
         record.seq,
         **{**output.captured(result), **counted},
+        network_policy=use.vm.network_policy,
     )

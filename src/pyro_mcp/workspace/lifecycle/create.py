@@ -145,6 +145,8 @@ def _planned(engine: Engine, spec: WorkspaceSpec, choice: Selection, images: Ima
         shape=spec.shape,
         ttl_s=spec.ttl_s,
         network_policy=spec.network_policy,
+        allow_hosts=spec.rules.allow_hosts,
+        deny_hosts=spec.rules.deny_hosts,
         allow_host_compat=spec.allow_host_compat,
         require_kvm=spec.require_kvm,
         state=WorkspaceState.CREATING,

@@ -91,6 +91,8 @@ def new_vm(engine: Engine, workspace: Workspace, choice: Selection, images: Imag
         base=workspace.base,
         shape=workspace.shape,
         network_policy=workspace.network_policy,
+        allow_hosts=workspace.allow_hosts,
+        deny_hosts=workspace.deny_hosts,
         allow_host_compat=workspace.allow_host_compat,
         require_kvm=workspace.require_kvm,
         ephemeral=False,
@@ -130,7 +132,7 @@ def machine_up(
     with ExitStack() as failed:
         failed.callback(discard_vm_if_there, engine.store, engine.paths, vm.id)
         with ExitStack() as stack:
-            egress = stack.enter_context(egress_of(vm))
+            egress = stack.enter_context(egress_of(engine, vm))
             machine = launch(engine, plan, egress)
             stack.callback(machine.close)
             # A new root disk is still in the host's page cache, which a power cut would lose.

@@ -9,6 +9,7 @@ from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.limits import DEFAULT_WORKSPACE_TTL_S, Shape, check_ttl
 from pyro_mcp.model.naming import check_labels, check_workspace_name
+from pyro_mcp.model.network import NetworkRules
 from pyro_mcp.model.workspace import SeedOrigin
 from pyro_mcp.trees.entries import SeedRules
 
@@ -33,6 +34,8 @@ class WorkspaceSpec:
     shape: Shape = field(default_factory=Shape)
     ttl_s: int = DEFAULT_WORKSPACE_TTL_S
     network_policy: NetworkPolicy = NetworkPolicy.OFF
+    allow_hosts: tuple[str, ...] = ()
+    deny_hosts: tuple[str, ...] = ()
     allow_host_compat: bool = False
     require_kvm: bool = False
     seed: Path | TreeSource | None = None
@@ -51,6 +54,7 @@ class WorkspaceSpec:
             PyroError: INVALID.
         """
         check_ttl(self.ttl_s)
+        self.rules  # noqa: B018 - it checks
         if self.name is not None:
             check_workspace_name(self.name)
         check_labels(self.labels)
@@ -58,6 +62,15 @@ class WorkspaceSpec:
             from pyro_mcp.workspace.secrets.values import check_secrets
 
             check_secrets(self.secrets)
+
+    @property
+    def rules(self) -> NetworkRules:
+        """Return its network policy and the hosts beside it.
+
+        Raises:
+            PyroError: INVALID if they don't fit.
+        """
+        return NetworkRules.of(self)
 
     @property
     def origin(self) -> SeedOrigin:

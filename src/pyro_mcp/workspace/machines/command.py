@@ -14,7 +14,7 @@ from pyro_mcp.agent.exchange import Input
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.transport import LaneUse
 from pyro_mcp.model.command import Captured
-from pyro_mcp.model.kinds import ExecutionMode, Isolation
+from pyro_mcp.model.kinds import ExecutionMode, Isolation, NetworkPolicy
 from pyro_mcp.model.limits import (
     CONNECT_TIMEOUT_S,
     DEFAULT_STREAM_BYTES,
@@ -28,6 +28,7 @@ from pyro_mcp.vmm.driver import Machine
 from pyro_mcp.vmm.paused import continued
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.boot import explained
+from pyro_mcp.workspace.machines.network import refusal_watch
 
 
 def check_variables(env: Mapping[str, str]) -> None:
@@ -128,7 +129,10 @@ class CommandStreams:
 
 @dataclass(frozen=True, slots=True)
 class Execution(Captured):
-    """The result of a command in a VM. `…_data` are the stored bytes of a stream."""
+    """The result of a command in a VM. `…_data` are the stored bytes of a stream.
+
+    `network_refused` are the hosts that its network refused meanwhile, because of `network_policy`.
+    """
 
     vm_id: str
     environment: str
@@ -138,6 +142,8 @@ class Execution(Captured):
     exit_code: int = field(kw_only=True)
     stdout_data: bytes = field(default=b"", kw_only=True, repr=False)
     stderr_data: bytes = field(default=b"", kw_only=True, repr=False)
+    network_policy: NetworkPolicy = field(default=NetworkPolicy.OFF, kw_only=True)
+    network_refused: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 class Output:
@@ -186,6 +192,7 @@ def run_command(
     """
     output = Output(streams)
     request = command.request(vm.variables)
+    watch = refusal_watch(engine, vm)
     try:
         with (
             continued(machine),
@@ -197,6 +204,7 @@ def run_command(
     except PyroError as error:
         raise _explained(error, engine, vm, machine) from error
     captured = output.captured(result)
+    captured |= {"network_policy": vm.network_policy, "network_refused": watch.refused() if watch else ()}
     return Execution(vm.id, vm.environment, command.command, execution_mode, isolation, **captured)
 
 

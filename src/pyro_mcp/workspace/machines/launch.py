@@ -145,7 +145,7 @@ def _remove_disks(disks: Disks) -> None:
 
 
 @contextmanager
-def egress_of(vm: Vm) -> Generator[Egress | None]:
+def egress_of(engine: Engine, vm: Vm) -> Generator[Egress | None]:
     """Open the VM's network, if it has one; an exception in the block ends it.
 
     Raises:
@@ -155,6 +155,10 @@ def egress_of(vm: Vm) -> Generator[Egress | None]:
         yield None
         return
     from pyro_mcp.host.network import open_egress
+    from pyro_mcp.model.network import NetworkRules
+    from pyro_mcp.workspace.machines.network import filter_settings, network_files
 
-    with open_egress() as egress:
+    make_directories(engine, vm)
+    settings = filter_settings(engine, vm, NetworkRules.of(vm))
+    with open_egress(network_files(engine.paths, vm), settings=settings) as egress:
         yield egress

@@ -15,7 +15,6 @@ from pyro_mcp.agent.services import GuestServices, GuestServiceState, ServicePro
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.host.faults import fault_point
 from pyro_mcp.host.transport import LaneUse
-from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.service import Service, ServiceState
 from pyro_mcp.model.workspace import ReviewEvent, ReviewKind
 from pyro_mcp.state.filenames import VmFiles
@@ -207,15 +206,6 @@ def _failed(
 def _check_ports(engine: Engine, workspace: Workspace, spec: ServiceSpec) -> None:
     if not spec.ports:
         return
-    wanted = NetworkPolicy.EGRESS_PUBLISHED_PORTS
-    if workspace.network_policy is not wanted:
-        raise PyroError(
-            ErrorCode.UNSUPPORTED,
-            f"the workspace {workspace.title} can't publish ports: its network policy is"
-            f" {workspace.network_policy.value}",
-            hint=f"Create a workspace with `--network-policy {wanted.value}`.",
-            details={"network_policy": workspace.network_policy.value},
-        )
     publishing = [each for each in services_of(engine, workspace) if each.name != spec.name and is_published(each)]
     if len(publishing) >= MAX_PUBLISHING:
         raise PyroError(

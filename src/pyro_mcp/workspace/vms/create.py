@@ -16,6 +16,7 @@ from pyro_mcp.image.names import check_name
 from pyro_mcp.model.ids import new_vm_id
 from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.limits import DEFAULT_TTL_S, Shape, check_ttl
+from pyro_mcp.model.network import NetworkRules
 from pyro_mcp.model.states import VmState
 from pyro_mcp.model.vm import BaseImage, Vm
 from pyro_mcp.state.discard import discard_vm_if_there
@@ -39,6 +40,8 @@ class VmSpec:
     shape: Shape = field(default_factory=Shape)
     ttl_s: int = DEFAULT_TTL_S
     network_policy: NetworkPolicy = NetworkPolicy.OFF
+    allow_hosts: tuple[str, ...] = ()
+    deny_hosts: tuple[str, ...] = ()
     allow_host_compat: bool = False
     require_kvm: bool = False
     ca_certificates: tuple[Certificate, ...] = ()
@@ -50,6 +53,16 @@ class VmSpec:
             PyroError: INVALID.
         """
         check_ttl(self.ttl_s)
+        self.rules  # noqa: B018 - it checks
+
+    @property
+    def rules(self) -> NetworkRules:
+        """Return its network policy and the hosts beside it.
+
+        Raises:
+            PyroError: INVALID if they don't fit.
+        """
+        return NetworkRules.of(self)
 
 
 def create_vm(engine: Engine, spec: VmSpec) -> Vm:
@@ -90,6 +103,8 @@ def planned(engine: Engine, spec: VmSpec) -> tuple[Vm, Selection, Images | None]
         boot_digest="" if images is None else images.boot.digest,
         shape=spec.shape,
         network_policy=spec.network_policy,
+        allow_hosts=spec.rules.allow_hosts,
+        deny_hosts=spec.rules.deny_hosts,
         allow_host_compat=spec.allow_host_compat,
         require_kvm=spec.require_kvm,
         ephemeral=False,

@@ -41,7 +41,7 @@ def run_in_vm(engine: Engine, spec: VmSpec, command: GuestCommand, streams: Comm
     with ExitStack() as stack:
         vm = stack.enter_context(ephemeral_vm(engine, vm, images))
         engine.progress.phase("start", f"vm_id={vm.id}")
-        egress = stack.enter_context(egress_of(vm))
+        egress = stack.enter_context(egress_of(engine, vm))
         machine = launch(engine, StartPlan(vm, choice, images, Flavour.FRESH), egress)
         stack.callback(machine.close)
         stack.callback(machine.kill)

@@ -80,7 +80,7 @@ def _starting(now: Vm) -> Vm:
 def _start(engine: Engine, vm: Vm, choice: Selection, images: Images | None, left_behind: tuple[int, int]) -> Vm:
     flavour = Flavour.FRESH if vm.stop_reason is None else Flavour.ATTACH
     with ExitStack() as stack:
-        egress = stack.enter_context(egress_of(vm))
+        egress = stack.enter_context(egress_of(engine, vm))
         machine = launch(engine, StartPlan(vm, choice, images, flavour), egress)
         stack.callback(machine.close)
         with ExitStack() as failed:

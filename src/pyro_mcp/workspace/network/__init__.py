@@ -1,0 +1,1 @@
+"""What the network of a workspace may reach, and what it reached."""
