@@ -144,13 +144,14 @@ _SECRETS_OF_WORKSPACES = "ALTER TABLE workspaces ADD COLUMN secrets TEXT NOT NUL
 _SHARED_NAMES = "DROP INDEX workspace_names"
 # NULL: a snapshot of only /workspace.
 _ROOTS_OF_SNAPSHOTS = "ALTER TABLE snapshots ADD COLUMN root_size_bytes INTEGER"
+# The subjects of certificates; the certificates themselves are in a file.
+_CERTIFICATES_OF_WORKSPACES = "ALTER TABLE workspaces ADD COLUMN ca_certificates TEXT NOT NULL DEFAULT '[]'"
+# The hosts that a guest may reach beyond its policy.
 _HOSTS = tuple(
     f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT '[]'"
     for table in ("vms", "workspaces")
     for column in ("allow_hosts", "deny_hosts")
 )
-# The subjects of certificates; the certificates themselves are in a file.
-_CERTIFICATES_OF_WORKSPACES = "ALTER TABLE workspaces ADD COLUMN ca_certificates TEXT NOT NULL DEFAULT '[]'"
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_VMS,),
@@ -158,8 +159,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_SECRETS_OF_WORKSPACES,),
     (_SHARED_NAMES,),
     (_ROOTS_OF_SNAPSHOTS,),
-    _HOSTS,
     (_CERTIFICATES_OF_WORKSPACES,),
+    _HOSTS,
 )
 VERSION = len(MIGRATIONS)
 

@@ -162,7 +162,7 @@ def test_a_database_without_hosts_gets_them_empty(private_paths: Paths) -> None:
         for table in ("vms", "workspaces"):
             for column in ("allow_hosts", "deny_hosts"):
                 connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        connection.execute("PRAGMA user_version = 5")
+        connection.execute("PRAGMA user_version = 6")
         connection.commit()
     with Store(private_paths, print) as store:
         assert (store.vms.get(vm.id), store.workspaces.get(workspace.id)) == (vm, workspace)

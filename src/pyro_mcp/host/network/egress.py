@@ -275,13 +275,7 @@ def open_egress(
                 os.fchown(ready_end, owner, owner)
             child = process.start(
                 [*_confined(found, plan, files, owner if as_root else None), *_command(found, plan, files, first_log)],
-                env={
-                    "PATH": os.pathsep.join(programs.search_path()),
-                    "LC_ALL": "C",
-                    # The times that dnsmasq logs.
-                    "TZ": "UTC0",
-                    **_link(plan.guest),
-                },
+                env=_environment(plan),
                 cwd="/",
                 stdin=passt_end.fileno(),
                 stdout=ready_end,
@@ -352,6 +346,11 @@ def _command(found: dict[str, str], plan: EgressPlan, files: NetworkFiles, first
         _INNER, str(first_log),
         found["passt"], *plan.passt_arguments,
     ]  # fmt: skip
+
+
+def _environment(plan: EgressPlan) -> dict[str, str]:
+    # dnsmasq logs local times.
+    return {"PATH": os.pathsep.join(programs.search_path()), "LC_ALL": "C", "TZ": "UTC0", **_link(plan.guest)}
 
 
 def _link(guest: GuestNetwork) -> dict[str, str]:

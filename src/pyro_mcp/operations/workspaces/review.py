@@ -416,7 +416,7 @@ WORKSPACE_DIFF = Operation(
     description=(
         "Compare /workspace with its baseline (its content at creation): counts, one entry per changed"
         " file, and one patch that `git apply` accepts in the tree that the workspace was seeded from."
-        " Changed files that the baseline had come first. Added files that a .gitignore ignores are left out"
+        " Added files that a .gitignore ignores are left out"
         " and counted, and so is .git. What the patch does not contain (binary files, empty directories,"
         " permissions) is listed with the reason. Files that a tool of this host would run automatically (git"
         " hooks, .envrc, editor and agent settings) are listed first, and omitted from the patch if they"
@@ -433,8 +433,7 @@ WORKSPACE_SUMMARY = Operation(
     title="Summarise a workspace for review",
     description=(
         "Summarise on one page what happened in a workspace since it was created or last reset: commands"
-        " and their outcomes, changed files, patches, pushes, exports, snapshots and the final state. Fits"
-        " a chat message or a pull request comment."
+        " and their outcomes, changed files, patches, pushes, exports, snapshots and the final state."
     ),
     handler=_summary,
     effect=Effect.READ,
