@@ -18,7 +18,7 @@ from pyro_mcp.host.variables import FORMER, former_in_use, near_misses
 PLATFORM = "linux-x86_64"
 # The minimum for building an environment: an image, its contents and the packages at the same time.
 MIN_CACHE_BYTES = 3 * 1024**3
-NETWORK_PROGRAMS = ("passt", "pasta", "nft", "ip")
+NETWORK_PROGRAMS = ("passt", "pasta", "nft", "ip", "haproxy", "dnsmasq")
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 control=$1 nft=$3 inner=$6
 "$nft" -f "$control/1/rules" || exit 1
 /bin/sh "$control/supervise" "$control" "$2" "$7" "$nft" "$4" "$5" 3<&- </dev/null >/dev/null &
-export READY=$control/ready
+export CONTROL=$control
 shift 7
 exec 4</proc/self/ns/net
 exec unshare --net -- /bin/sh -c "$inner" sh "$@"
@@ -143,8 +143,12 @@ ip -batch - <<-END || exit 1
 	$INNER_ROUTES
 END
 exec 4<&-
-read -r _ <"$READY" || exit 1
-unset HOLDER READY OUTER_END INNER_END INNER_ROUTES
+tries=1000
+until [ -s "$CONTROL/applied" ]; do
+	[ -d "$CONTROL" ] && [ $((tries -= 1)) -gt 0 ] || exit 1
+	sleep 0.01
+done
+unset HOLDER CONTROL OUTER_END INNER_END INNER_ROUTES
 exec "$@" --fd 3 --pid /proc/self/fd/1
 """
 

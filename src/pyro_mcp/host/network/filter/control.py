@@ -53,7 +53,7 @@ class NetworkFiles:
             shutil.rmtree(self.control, ignore_errors=True)
             self.control.mkdir(mode=0o700)
             self.log.mkdir(mode=0o700, exist_ok=True)
-            for name in ("control", "lines", "ready"):
+            for name in ("control", "lines"):
                 os.mkfifo(self.control / name, 0o600)
             (self.control / "supervise").write_text(SUPERVISE, encoding="ascii")
             _write_generation(self.control, FIRST_GENERATION, enforced, inside)

@@ -160,7 +160,7 @@ def _tcp_attempt(fields: list[str]) -> NetworkAttempt | None:
             protocol=kind if kind in {"tls", "http"} else "tcp",
             is_allowed=verdict == "allowed",
             rule=rule.partition(":")[2] or None,
-            reason=reason if reason in _REASONS else None,
+            reason=reason if reason in _REASONS and verdict != "allowed" else None,
             bytes_sent=int(sent),
             bytes_received=int(received),
         )

@@ -11,6 +11,7 @@ MAX_LOG_FILE_BYTES = 512 * 1024
 KEPT_LOG_FILES = 3
 
 # $1: the control directory, $2: the directory of logs, $3: the number of the first log file, then the programs.
+# haproxy, which parses what the guest sends, has no capabilities in the namespace, and dnsmasq those that it needs.
 # haproxy makes its descriptor non-blocking, so `write` reads from one of its own. In `run`, a subshell waits for each
 # program and reports its end to the FIFO, so that one loop decides everything.
 SUPERVISE = f"""\
@@ -48,10 +49,12 @@ proxy() {{
 	old=
 	[ -z "$2" ] || [ ! -s "$2/proxy.pid" ] || read -r old <"$2/proxy.pid"
 	rm -f "$1/admin"
-	run "$1" proxy "$haproxy" -db -f "$1/haproxy.cfg" ${{old:+"$3" "$old"}}
+	run "$1" proxy setpriv --no-new-privs --inh-caps -all --bounding-set -all \\
+		"$haproxy" -db -f "$1/haproxy.cfg" ${{old:+"$3" "$old"}}
 }}
 resolver() {{
-	run "$1" resolver "$dnsmasq" --conf-file="$1/dnsmasq.conf"
+	run "$1" resolver setpriv --no-new-privs --inh-caps -all --bounding-set -all,+net_admin,+net_bind_service \\
+		"$dnsmasq" --conf-file="$1/dnsmasq.conf"
 }}
 serve() {{
 	if [ -e "$1/haproxy.cfg" ]; then
@@ -75,7 +78,6 @@ serve() {{
 	fi
 }}
 serve {1} -sf && echo {1} >applied
-echo served >ready &
 while read -r word first second <&5; do
 	case $word in
 	apply)
