@@ -44,7 +44,7 @@ def fetch(port: int) -> str:
 
 def main() -> None:
     with Pyro() as pyro:
-        workspace_id = pyro.create_workspace("debian:12", network_policy="egress+published-ports").workspace_id
+        workspace_id = pyro.create_workspace("debian:12").workspace_id
         pyro.write_workspace_file(workspace_id, "database.py", text=DATABASE)
         pyro.write_workspace_file(workspace_id, "app.py", text=APP)
 

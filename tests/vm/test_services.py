@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shlex
 import signal
 import socket
 from contextlib import closing, suppress
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
     from pyro_mcp.model.service import Service
 
+ANSWERING = """
+import socket
+listening = socket.create_server(("127.0.0.1", 8080))
+while True:
+    with listening.accept()[0] as client:
+        client.sendall(b"hello from the guest\\n")
+"""
 pytestmark = pytest.mark.vm
 
 ENVIRONMENT = "debian:12"
@@ -255,13 +263,16 @@ def test_a_caller_killed_while_a_service_starts_leaves_nothing(
     assert user.start_service(shop, "late", command="sleep 600").state == "running"
 
 
-def test_a_workspace_without_the_policy_publishes_nothing(user: Pyro) -> None:
-    ident = user.create_workspace(ENVIRONMENT).workspace_id
-    with pytest.raises(PyroError, match="can't publish ports: its network policy is off") as refusal:
-        user.start_service(ident, "web", command="sleep 60", published_ports=[{"guest_port": 8080}])
-    assert "egress+published-ports" in refusal.value.hint
-    # Services without ports need no network.
-    assert user.start_service(ident, "quiet", command="sleep 60").state == "running"
+@pytest.mark.parametrize("policy", ["off", "egress"])
+def test_ports_are_published_with_any_policy(user: Pyro, policy: str) -> None:
+    ident = user.create_workspace(ENVIRONMENT, network_policy=policy).workspace_id
+    web = user.start_service(
+        ident, "web", command=f"exec python3 -c {shlex.quote(ANSWERING)}",
+        readiness={"type": "tcp", "address": "127.0.0.1:8080"}, published_ports=[{"guest_port": 8080}],
+    )  # fmt: skip
+    (port,) = web.published_ports
+    with socket.create_connection(("127.0.0.1", port.host_port), timeout=10) as client:
+        assert client.recv(100) == b"hello from the guest\n"
     user.stop_workspace(ident)
     user.start_workspace(ident)
     assert user.list_services(ident).services == []

@@ -372,7 +372,66 @@ def test_the_person_who_starts_a_server_decides_on_the_network(profile: str) -> 
     assert "unknown argument 'network_policy'" in refused["error"]["message"]
 
 
-def test_a_policy_for_all_guests_is_off_or_egress() -> None:
+def test_hosts_beside_the_policy_of_a_server_go_to_every_guest_and_no_tool_changes_them() -> None:
+    requests: list[Any] = []
+
+    def keep(_operation: object, request: object, *_: object) -> object:
+        requests.append(request)
+        return exec_result()
+
+    server = create_server(
+        FakePyro(keep), profile="workspace-full", network_policy="packages",
+        allow_hosts=["API.example.org"], deny_hosts=["bad.example.org"],
+    )  # fmt: skip
+    for tool in ("vm_run", "workspace_create"):
+        anyio.run(server.call_tool, tool, {"command": "true"} if tool == "vm_run" else {})
+    for request in requests:
+        assert request.network_policy == "packages"
+        assert (tuple(request.allow_hosts), tuple(request.deny_hosts)) == (("api.example.org",), ("bad.example.org",))
+    tools = {tool.name: tool for tool in anyio.run(server.list_tools)}
+    assert {"workspace_network_show", "workspace_network_log", "network_presets"} <= tools.keys()
+    assert not {"workspace_network_set", "workspace_network_allow", "workspace_network_deny"} & tools.keys()
+    assert not {"allow_hosts", "deny_hosts"} & tools["workspace_create"].input_schema["properties"].keys()
+    assert "every other host is refused" in str(create_server(network_policy="packages").instructions)
+
+
+def test_hosts_that_do_not_fit_the_policy_of_a_server_are_refused() -> None:
+    with pytest.raises(PyroError, match="hosts are allowed, but the network policy is 'egress'"):
+        create_server(network_policy="egress", allow_hosts=["example.org"])
+    with pytest.raises(PyroError, match="hosts are denied, but the network policy is 'off'"):
+        create_server(deny_hosts=["example.org"])
+
+
+@pytest.mark.parametrize(
+    ("profile", "tool", "hint"),
+    [
+        ("workspace-full", "workspace_exec", "`workspace_network_allow` with `workspace_id=ws_1, hosts=['a.example']`"),
+        (
+            "workspace-core",
+            "workspace_exec",
+            "`pyro workspace network allow ws_1 a.example`; only a person can do that",
+        ),
+        ("vm-full", "vm_run", "`allow_hosts=['a.example']`"),
+        ("vm-run", "vm_run", "`--allow-host a.example` of `pyro mcp serve`; only a person can do that"),
+    ],
+)
+def test_what_was_refused_is_said_with_the_way_to_allow_it_that_there_is(profile: str, tool: str, hint: str) -> None:
+    remedy = "--allow-host a.example" if tool == "vm_run" else "pyro workspace network allow ws_1 a.example"
+    said = f"network refused: a.example (policy packages); allow it with: `{remedy}`"
+    refused = {"network_refused": ["a.example"], "network_hint": said}
+    result = exec_result(**refused) if tool == "vm_run" else workspace_exec_result(**refused)
+
+    def answer(*_: object) -> object:
+        return result
+
+    server = create_server(FakePyro(answer), profile=profile)
+    given = {"command": "true"} if tool == "vm_run" else {"command": "true", "workspace_id": "ws_1"}
+    _, told = anyio.run(server.call_tool, tool, given)
+    assert told["network_refused"] == ["a.example"]
+    assert told["network_hint"] == f"network refused: a.example (policy packages); allow it with: {hint}"
+
+
+def test_a_policy_for_all_guests_is_one_of_four() -> None:
     with pytest.raises(PyroError, match="--network-policy is 'everything'"):
         create_server(network_policy="everything")
 

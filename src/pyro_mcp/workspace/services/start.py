@@ -57,8 +57,8 @@ def start_service(
     """Start a service, starting the workspace if necessary, and return when it is ready or has failed.
 
     Raises:
-        PyroError: NOT_FOUND; CONFLICT if a service of that name runs, or a port is in use; UNSUPPORTED if the workspace
-            can't publish ports; NOT_FOUND, PERMISSION, INVALID if the command can't run; CANCELLED; GUEST_LOST.
+        PyroError: NOT_FOUND; CONFLICT if a service of that name runs, or a port is in use; UNSUPPORTED for ports in
+            host compat; NOT_FOUND, PERMISSION, INVALID if the command can't run; CANCELLED; GUEST_LOST.
     """
     ready = spec.ready()
     with guest_of(engine, handle, activity=False) as use, ExitStack() as stack:
@@ -206,6 +206,12 @@ def _failed(
 def _check_ports(engine: Engine, workspace: Workspace, spec: ServiceSpec) -> None:
     if not spec.ports:
         return
+    if workspace.is_host_compat:
+        raise PyroError(
+            ErrorCode.UNSUPPORTED,
+            f"the workspace {workspace.title} can't publish ports: its services run on this host itself",
+            hint="They listen on this host already: connect to the port that the service opened.",
+        )
     publishing = [each for each in services_of(engine, workspace) if each.name != spec.name and is_published(each)]
     if len(publishing) >= MAX_PUBLISHING:
         raise PyroError(

@@ -9,12 +9,16 @@ import pytest
 from pyro_mcp.errors import ErrorCode, PyroError
 from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.network import NetworkRules
+from pyro_mcp.model.service import PublishedPort
 from pyro_mcp.workspace.network.change import allow_hosts, change_network, deny_hosts
 from pyro_mcp.workspace.network.log import read_log
 from pyro_mcp.workspace.network.show import NEXT_START, NOW, show_network
+from pyro_mcp.workspace.services.spec import ServiceSpec
+from pyro_mcp.workspace.services.start import start_service
+from tests.support.host_fixture import HostFixture
 
 if TYPE_CHECKING:
-    from tests.support.host_fixture import HostFixture
+    from pyro_mcp.host.paths import Paths
 
 
 def test_rules_that_do_not_fit_the_policy_create_nothing(yard: HostFixture) -> None:
@@ -61,3 +65,15 @@ def test_a_workspace_that_tried_nothing_has_an_empty_log(yard: HostFixture) -> N
     workspace = yard.workspace()
     found = read_log(yard.engine, workspace.id)
     assert (found.workspace_id, found.entries) == (workspace.id, ())
+
+
+def test_on_the_host_itself_no_port_is_published(private_paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_VMM", "none")
+    host = HostFixture(private_paths)
+    workspace = host.workspace(allow_host_compat=True)
+    with pytest.raises(PyroError, match="can't publish ports: its services run on this host itself") as caught:
+        start_service(host.engine, workspace.id, ServiceSpec("web", "true", ports=(PublishedPort(0, 8080),)))
+    assert caught.value.code is ErrorCode.UNSUPPORTED
+    with pytest.raises(PyroError, match="has no guest: its commands use this host's network"):
+        change_network(host.engine, workspace.id, NetworkRules(NetworkPolicy.EGRESS))
+    host.close()
