@@ -14,7 +14,7 @@ import anyio.to_thread
 from mcp.types import CallToolResult, TextContent
 
 from pyro_mcp.errors import ErrorCode, PyroError
-from pyro_mcp.mcp_server.shaping import STREAM_BYTES, progress_text, shape_error, shape_result
+from pyro_mcp.mcp_server.shaping import STREAM_BYTES, hint_in_words, progress_text, shape_error, shape_result
 from pyro_mcp.mcp_server.texts import as_text
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Tool:
     operation: Operation[Any, Any]
     input: ToolInput
     host_access: HostAccess
+    #: Whether the server has a way to allow a host that was refused to it.
+    can_allow_hosts: bool = False
 
 
 class CallProgress:
@@ -102,7 +104,10 @@ async def call_tool(
     """Answer one call. A failure of the tool is an answer too, marked as an error."""
     try:
         request = tool.input.parse(arguments or {})
-        return _answer(shape_result(await _run(tool, request, runner, limiter, report)), is_error=False)
+        document = shape_result(await _run(tool, request, runner, limiter, report))
+        if document.get("network_hint"):
+            document["network_hint"] = hint_in_words(str(document["network_hint"]), can_allow=tool.can_allow_hosts)
+        return _answer(document, is_error=False)
     except PyroError as error:
         return _answer(shape_error(error), is_error=True)
     except Exception as error:  # noqa: BLE001 - the top of a surface: the host gets an answer whatever happens

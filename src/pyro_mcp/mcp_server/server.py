@@ -65,7 +65,7 @@ class PyroServer(Server[dict[str, Any]]):
         )
         operations = {str(row.mcp): row for row in find_tools(chosen.tools)}
         self._tools = {
-            name: Tool(row, ToolInput(row, chosen.hidden, chosen.given_to(row)), access)
+            name: Tool(row, ToolInput(row, chosen.hidden, chosen.given_to(row)), access, chosen.can_allow_hosts(row))
             for name, row in operations.items()
         }
         self._listed = [_describe(tool.operation, tool.input, chosen) for tool in self._tools.values()]

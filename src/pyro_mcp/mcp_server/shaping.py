@@ -44,6 +44,14 @@ def shape_result(result: Result) -> dict[str, object]:
     return document
 
 
+def hint_in_words(hint: str, *, can_allow: bool) -> str:
+    """Return the hint of a command whose network refused hosts: the tool that allows them, or who else can."""
+    if can_allow or "`" not in hint:
+        return adapted(hint, Surface.MCP)
+    whose = "" if "`pyro " in hint else " of `pyro mcp serve`"
+    return f"{hint}{whose}; only a person can do that"
+
+
 @cache
 def marked_fields(kind: type) -> tuple[str, ...]:
     """Return the names of those fields of a result that hold text a guest has written, at any depth."""

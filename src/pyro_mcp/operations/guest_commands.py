@@ -68,9 +68,10 @@ def refusal_hint(done: Execution) -> str:
     if not done.network_policy.takes_allowed:
         remedy = "they are denied" if len(hosts) > 1 else "it is denied"
     elif workspace_id:
-        remedy = f"allow it with: pyro workspace network allow {workspace_id} {named}"
+        remedy = f"allow it with: `pyro workspace network allow {workspace_id} {named}`"
     else:
-        remedy = "allow it with: " + " ".join(f"--allow-host {shlex.quote(each)}" for each in hosts[:_SHOWN_HOSTS])
+        options = " ".join(f"--allow-host {shlex.quote(each)}" for each in hosts[:_SHOWN_HOSTS])
+        remedy = f"allow it with: `{options}`"
     return f"network refused: {shown} (policy {done.network_policy.value}); {remedy}"
 
 

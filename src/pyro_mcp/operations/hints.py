@@ -32,7 +32,7 @@ class _Argument(NamedTuple):
     """An argument of an operation in a hint."""
 
     parameter: Parameter
-    value: str | None
+    value: str | list[str] | None
 
 
 def adapted(text: str, surface: Surface) -> str:
@@ -56,11 +56,7 @@ def _named(quoted: str, surface: Surface) -> str:
         return f"`{quoted}`"
     arguments = _arguments(words[1 + len(operation.cli or ()) :], list(parameters(operation.request))) or []
     # Placeholders are only useful with the name of an option.
-    arguments = [
-        each
-        for each in arguments
-        if each.parameter.place is Place.OPTION or not _PLACEHOLDER.fullmatch(each.value or "")
-    ]
+    arguments = [each for each in arguments if each.parameter.place is Place.OPTION or not _is_placeholder(each.value)]
     if surface is Surface.SDK:
         return f"`{_method(operation, arguments)}`"
     shown = [_argument(each, surface) for each in arguments]
@@ -86,10 +82,17 @@ def _argument(argument: _Argument, surface: Surface) -> str:
         return f"readiness={{'type': {kind!r}, …}}" if kind != parameter.name else ""
     if parameter.kind is Kind.CLAIM:
         return f"{parameter.name}={'True' if surface is Surface.SDK else 'true'}"
-    if value is None or _PLACEHOLDER.fullmatch(value):
+    if value is None or _is_placeholder(value):
         return parameter.name
-    quoted = repr(value) if surface is Surface.SDK and not parameter.kind.has_range else value
+    quoted = (
+        repr(value) if isinstance(value, list) or (surface is Surface.SDK and not parameter.kind.has_range) else value
+    )
     return f"{parameter.name}={quoted}"
+
+
+def _is_placeholder(value: str | list[str] | None) -> bool:
+    texts = value if isinstance(value, list) else [value or ""]
+    return all(map(_PLACEHOLDER.fullmatch, texts))
 
 
 def _arguments(words: list[str], known: list[Parameter]) -> list[_Argument] | None:
@@ -109,7 +112,17 @@ def _arguments(words: list[str], known: list[Parameter]) -> list[_Argument] | No
             value = after if sign else rest.pop(0) if takes_value and rest else None
         if parameter is None:
             return None
-        found.append(_Argument(parameter, value))
+        if parameter.kind is not Kind.TEXTS or value is None:
+            found.append(_Argument(parameter, value))
+            continue
+        values = [value]
+        while parameter.place is Place.POSITIONAL and rest and not rest[0].startswith("-"):
+            values.append(rest.pop(0))
+        earlier = next((each for each in found if each.parameter is parameter), None)
+        if earlier is None:
+            found.append(_Argument(parameter, values))
+        elif isinstance(earlier.value, list):
+            earlier.value.extend(values)
     return found
 
 

@@ -30,9 +30,9 @@ _ON_NETWORK = {
     "off": " There is no network inside.",
     "packages": (
         " Commands inside reach package registries and git hosts, so packages can be installed; every other host is"
-        " refused, and never reach this host or its network."
+        " refused, as are this host and its network."
     ),
-    "allow": " Commands inside reach only a few hosts; every other one is refused, also this host and its network.",
+    "allow": " Commands inside reach a few hosts only; every other one is refused, as are this host and its network.",
     "egress": " Commands inside reach the internet, so packages can be installed, but never this host or its network.",
 }
 # The tools that make a machine.
@@ -131,6 +131,12 @@ class Profile:
             if self.deny_hosts:
                 decided["deny_hosts"] = self.deny_hosts
         return {each.name: decided[each.name] for each in parameters(row.request) if each.name in decided}
+
+    def can_allow_hosts(self, row: Operation[Any, Any]) -> bool:
+        """Return whether this selection has a way to allow a host that its network refused to a tool's command."""
+        if row.mcp == "workspace_exec":
+            return "workspace_network_allow" in self.tools
+        return "allow_hosts" not in self.hidden and any(each.name == "allow_hosts" for each in parameters(row.request))
 
     @property
     def tools(self) -> tuple[str, ...]:

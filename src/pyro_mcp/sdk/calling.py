@@ -47,7 +47,7 @@ class Calling:
         request = operation.request(**{name: _held(known[name], value) for name, value in fields.items()})
         with calling(self) as call:
             streams = replace(call, stdin=_readable(stdin), on_output=_live(on_stdout, on_stderr))
-            return self.runner.run(operation, request, streams)
+            return _worded(self.runner.run(operation, request, streams))
 
 
 @contextmanager
@@ -61,6 +61,15 @@ def calling(pyro: Calling) -> Generator[Call]:
 
         error.message, error.hint = (adapted(text, Surface.SDK) for text in (error.message, error.hint))
         raise
+
+
+def _worded(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result whose hint, if it has one, names methods, not commands."""
+    if result.get("network_hint"):
+        from pyro_mcp.operations.hints import Surface, adapted
+
+        result["network_hint"] = adapted(result["network_hint"], Surface.SDK)
+    return result
 
 
 class ProgressEvent(NamedTuple):

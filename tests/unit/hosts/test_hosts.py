@@ -372,9 +372,20 @@ def test_the_command_connects_checks_and_repairs(
 
     allowed = str(around.home / "a b")
     (around.home / "a b").mkdir()
-    (around.home / "ca.pem").write_text(Authority("Root").pem)
-    trusted = str(around.home / "ca.pem")
-    options = ("--mode", "inspect", "--allow-path", allowed, "--network-policy", "egress", "--ca-file", trusted)
+    options = (
+        "--mode",
+        "inspect",
+        "--allow-path",
+        allowed,
+        "--network-policy",
+        "packages",
+        "--allow-host",
+        "a.example",
+        "--allow-host",
+        "*.b.example:443",
+        "--deny-host",
+        "10.0.0.0/8",
+    )
     written = pyro("connect", "codex", *options)
     assert written["server_command"][1:] == ["mcp", "serve", *options]
     assert pyro("connect", "codex", *options)["changed"] == []

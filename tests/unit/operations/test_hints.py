@@ -104,6 +104,18 @@ def test_a_hint_names_what_exists_and_every_surface_reads_its_own_names(where: s
         ("`--allow-host-compat` does.", "`allow_host_compat=true` does.", "`allow_host_compat=True` does."),
         ("Run `pyro env pull debian:12`.", "Run `pyro env pull debian:12`.", "Run `pull_environment('debian:12')`."),
         ("`pyro mcp serve --allow-path /x`", "`pyro mcp serve --allow-path /x`", "`pyro mcp serve --allow-path /x`"),
+        (
+            "`pyro workspace network allow ws_1 a.example b.example`",
+            "`workspace_network_allow` with `workspace_id=ws_1, hosts=['a.example', 'b.example']`",
+            "`allow_workspace_hosts('ws_1', ['a.example', 'b.example'])`",
+        ),
+        (
+            "`--allow-host a.example --allow-host b.example`",
+            "`allow_hosts=['a.example', 'b.example']`",
+            "`allow_hosts=['a.example', 'b.example']`",
+        ),
+        ("`pyro workspace network allow ID HOST`", "`workspace_network_allow`", "`allow_workspace_hosts`"),
+        ("`--allow-host HOST`", "`allow_hosts`", "`allow_hosts`"),
         ("`--include-host-hooks`", "`--include-host-hooks`", "`include_host_hooks=True`"),
         ("`--unknown` and `ls -l` stay", "`--unknown` and `ls -l` stay", "`--unknown` and `ls -l` stay"),
         ("an odd `pyro run 'x` stays", "an odd `pyro run 'x` stays", "an odd `pyro run 'x` stays"),

@@ -22,6 +22,7 @@ from pyro_mcp.operations.workspaces.lifecycle import (
     WorkspaceDeleteResult,
 )
 from tests.support.fake_runner import VM_ID, FakeRunner, exec_result, vm_result
+from tests.support.workspace_results import workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +74,27 @@ def test_a_request_out_of_bounds_is_refused_before_anything_is_done() -> None:
 def test_a_result_is_a_mapping_and_an_object() -> None:
     result = a_pyro(exec_result(exit_code=3)).run_in_vm("debian:12", "x")
     assert result.exit_code == result["exit_code"] == json.loads(json.dumps(result))["exit_code"] == 3
+
+
+def test_what_was_refused_is_said_with_the_method_that_allows_it() -> None:
+    hint = "network refused: a.example (policy packages); allow it with: `pyro workspace network allow ws_1 a.example`"
+    pyro = a_pyro(exec_result(network_refused=["a.example"], network_hint=hint))
+    done = pyro.run_in_vm("debian:12", "true")
+    assert done.network_refused == ["a.example"]
+    assert done.network_hint.endswith("allow it with: `allow_workspace_hosts('ws_1', ['a.example'])`")
+
+
+def test_the_network_of_a_workspace_is_an_object() -> None:
+    pyro = a_pyro(workspace())
+    network = pyro.workspace(id="w").network
+    for call in (
+        network.show, network.log, lambda: network.set(network_policy="allow", allow_hosts=["a.example"]),
+        lambda: network.allow(["a.example"]), lambda: network.deny(["a.example"]),
+    ):  # fmt: skip
+        call()
+        assert asked(pyro)[1].workspace_id == workspace().workspace_id
+    assert asked(pyro)[0] == "workspace_network_deny"
+    assert asked(pyro)[1].hosts == ("a.example",)
 
 
 def test_progress_reaches_who_asked_for_it() -> None:
