@@ -126,6 +126,9 @@ class WorkspaceEntry(Result):
     command_count: int = said("Number of commands run since it was created or reset.")
     service_count: int = said("Number of services.")
     running_service_count: int = said("Number of services that are running.")
+    network_policy: str = said(parameters.POLICY)
+    allow_hosts: list[str] = said(parameters.ALLOWED)
+    deny_hosts: list[str] = said(parameters.DENIED)
 
 
 class LastCommand(Result):
@@ -144,7 +147,6 @@ class WorkspaceResult(WorkspaceEntry):
 
     vcpu_count: int = said("Virtual CPUs.")
     mem_mib: int = said("Memory in MiB.")
-    network_policy: str = said(parameters.POLICY)
     network_enabled: bool = said("Whether its policy is not off.")
     allow_host_compat: bool = said("Whether it may run on this host, without a VM.")
     guest_ip: str | None = said("Its IPv4 address in its private network.")
@@ -156,8 +158,6 @@ class WorkspaceResult(WorkspaceEntry):
     last_reset_at: str | None = said("When it was last reset (UTC).")
     last_command: LastCommand | None = said("The last command, since it was created or reset.")
     last_error: str = said("The last error.")
-    allow_hosts: list[str] = said(parameters.ALLOWED)
-    deny_hosts: list[str] = said(parameters.DENIED)
 
 
 class WorkspaceListResult(Result):
