@@ -37,10 +37,11 @@ TIMEOUT_S = 280
 MAKERS = ("vm_run", "workspace_create", "vm_create")
 # In the order in which one needs what another made, or ends it.
 ORDER = (
-    "vm_list_environments", "vm_reap_expired", "workspace_list", "workspace_status", "workspace_update",
-    "workspace_sync_push", "workspace_file_write", "workspace_file_read", "workspace_file_list",
-    "workspace_patch_apply", "workspace_exec", "workspace_logs", "workspace_diff", "workspace_summary",
-    "workspace_export", "shell_open", "shell_list", "shell_write", "shell_read", "shell_signal", "shell_close",
+    "vm_list_environments", "network_presets", "vm_reap_expired", "workspace_list", "workspace_status",
+    "workspace_update", "workspace_network_show", "workspace_network_set", "workspace_network_allow",
+    "workspace_network_deny", "workspace_network_log", "workspace_sync_push", "workspace_file_write", "workspace_file_read",
+    "workspace_file_list", "workspace_patch_apply", "workspace_exec", "workspace_logs", "workspace_diff",
+    "workspace_summary", "workspace_export", "shell_open", "shell_list", "shell_write", "shell_read", "shell_signal", "shell_close",
     "service_start", "service_list", "service_status", "service_logs", "service_stop", "snapshot_create",
     "snapshot_list", "workspace_reset", "snapshot_delete", "workspace_stop", "workspace_disk_list",
     "workspace_disk_read", "workspace_disk_export", "workspace_start", "workspace_delete", "vm_start", "vm_status",

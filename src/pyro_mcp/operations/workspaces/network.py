@@ -98,43 +98,49 @@ class NetworkLogResult(Result):
 
 
 def _show(request: WorkspaceRequest, call: Call) -> NetworkResult:
+    from pyro_mcp.workspace.lifecycle.lookup import status_workspace
     from pyro_mcp.workspace.network.show import show_network
 
     with engine(call) as using:
-        return _result(show_network(using, request.workspace_id))
+        return _result(show_network(using, status_workspace(using, request.workspace_id).id))
 
 
 def _set(request: NetworkSetRequest, call: Call) -> NetworkResult:
     from pyro_mcp.model.kinds import NetworkPolicy
     from pyro_mcp.model.network import NetworkRules
+    from pyro_mcp.workspace.lifecycle.lookup import status_workspace
     from pyro_mcp.workspace.network.change import change_network
 
     rules = NetworkRules.parse(
         NetworkPolicy(request.network_policy), request.allow_hosts or (), request.deny_hosts or ()
     )
     with engine(call) as using:
-        return _result(change_network(using, request.workspace_id, rules))
+        return _result(change_network(using, status_workspace(using, request.workspace_id).id, rules))
 
 
 def _allow(request: NetworkHostsRequest, call: Call) -> NetworkResult:
+    from pyro_mcp.workspace.lifecycle.lookup import status_workspace
     from pyro_mcp.workspace.network.change import allow_hosts
 
     with engine(call) as using:
-        return _result(allow_hosts(using, request.workspace_id, request.hosts or ()))
+        return _result(allow_hosts(using, status_workspace(using, request.workspace_id).id, request.hosts or ()))
 
 
 def _deny(request: NetworkHostsRequest, call: Call) -> NetworkResult:
+    from pyro_mcp.workspace.lifecycle.lookup import status_workspace
     from pyro_mcp.workspace.network.change import deny_hosts
 
     with engine(call) as using:
-        return _result(deny_hosts(using, request.workspace_id, request.hosts or ()))
+        return _result(deny_hosts(using, status_workspace(using, request.workspace_id).id, request.hosts or ()))
 
 
 def _log(request: NetworkLogRequest, call: Call) -> NetworkLogResult:
+    from pyro_mcp.workspace.lifecycle.lookup import find_workspace
     from pyro_mcp.workspace.network.log import read_log
 
     with engine(call) as using:
-        found = read_log(using, request.workspace_id, since=request.since, limit=request.limit)
+        workspace = find_workspace(using, request.workspace_id)
+        found = read_log(using, workspace.id, since=request.since, limit=request.limit)
     return result_of(NetworkLogResult, found, count=len(found.entries))
 
 

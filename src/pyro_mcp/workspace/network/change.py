@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from pyro_mcp.errors import ErrorCode, PyroError, UnavailableError
 from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.network import HostRule, NetworkRules
-from pyro_mcp.workspace.lifecycle.lookup import copy_record, status_workspace
+from pyro_mcp.state.copies import write_workspace_copy
+from pyro_mcp.state.filenames import WorkspaceFiles
 from pyro_mcp.workspace.network.running import apply_rules
 from pyro_mcp.workspace.network.show import network_status, running_vm
 
@@ -70,8 +71,7 @@ def _added(rules: tuple[HostRule, ...], more: tuple[HostRule, ...]) -> tuple[Hos
     return tuple(dict.fromkeys((*rules, *more)))
 
 
-def _change(engine: Engine, handle: str, change: Callable[[NetworkRules], NetworkRules]) -> NetworkStatus:
-    workspace = status_workspace(engine, handle)
+def _change(engine: Engine, workspace_id: str, change: Callable[[NetworkRules], NetworkRules]) -> NetworkStatus:
     now_s = engine.clock.wall_s()
 
     def changed(now: Workspace) -> Workspace:
@@ -85,8 +85,10 @@ def _change(engine: Engine, handle: str, change: Callable[[NetworkRules], Networ
         after = replace(now, network_policy=rules.policy, allow_hosts=rules.allow_hosts, deny_hosts=rules.deny_hosts)
         return now if after == now else replace(after, last_activity_at=max(now.last_activity_at, now_s))
 
-    workspace = engine.store.workspaces.update(workspace.id, changed, durable=True)
-    copy_record(engine, workspace)
+    workspace = engine.store.workspaces.update(workspace_id, changed, durable=True)
+    with suppress(PyroError):
+        snapshots = engine.store.workspaces.snapshots(workspace_id)
+        write_workspace_copy(WorkspaceFiles(engine.paths, workspace_id), workspace, snapshots)
     vm = running_vm(engine, workspace)
     rules = NetworkRules.of(workspace)
     # A guest without a network card in use gets one only when it is started.

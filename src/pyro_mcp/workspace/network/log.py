@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_mcp.workspace.lifecycle.lookup import find_workspace
 from pyro_mcp.workspace.network.running import read_network_log
 
 if TYPE_CHECKING:
@@ -21,4 +20,4 @@ def read_log(engine: Engine, workspace_id: str, *, since: int = 0, limit: int = 
     Raises:
         PyroError: NOT_FOUND; the log can't be read.
     """
-    return read_network_log(engine, find_workspace(engine, workspace_id), since, limit)
+    return read_network_log(engine, engine.store.workspaces.get(workspace_id), since, limit)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pyro_mcp.model.kinds import NetworkPolicy
 from pyro_mcp.model.network import NetworkRules
 from pyro_mcp.model.states import WorkspaceState
-from pyro_mcp.workspace.lifecycle.lookup import status_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,12 +47,12 @@ class NetworkStatus:
 
 
 def show_network(engine: Engine, workspace_id: str) -> NetworkStatus:
-    """Return the network of a workspace.
+    """Return the network of the workspace with this id.
 
     Raises:
-        PyroError: NOT_FOUND; CONFLICT if the handle is a prefix of several ids.
+        PyroError: NOT_FOUND.
     """
-    return network_status(engine, status_workspace(engine, workspace_id))
+    return network_status(engine, engine.store.workspaces.get(workspace_id))
 
 
 def network_status(engine: Engine, workspace: Workspace) -> NetworkStatus:
