@@ -39,13 +39,13 @@ MAKERS = ("vm_run", "workspace_create", "vm_create")
 ORDER = (
     "vm_list_environments", "network_presets", "vm_reap_expired", "workspace_list", "workspace_status",
     "workspace_update", "workspace_network_show", "workspace_network_set", "workspace_network_allow",
-    "workspace_network_deny", "workspace_network_log", "workspace_sync_push", "workspace_file_write", "workspace_file_read",
-    "workspace_file_list", "workspace_patch_apply", "workspace_exec", "workspace_logs", "workspace_diff",
-    "workspace_summary", "workspace_export", "shell_open", "shell_list", "shell_write", "shell_read", "shell_signal", "shell_close",
-    "service_start", "service_list", "service_status", "service_logs", "service_stop", "snapshot_create",
-    "snapshot_list", "workspace_reset", "snapshot_delete", "workspace_stop", "workspace_disk_list",
-    "workspace_disk_read", "workspace_disk_export", "workspace_start", "workspace_delete", "vm_start", "vm_status",
-    "vm_network_info", "vm_exec", "vm_stop", "vm_delete",
+    "workspace_network_deny", "workspace_network_log", "workspace_sync_push", "workspace_file_write",
+    "workspace_file_read", "workspace_file_list", "workspace_patch_apply", "workspace_exec", "workspace_logs",
+    "workspace_diff", "workspace_summary", "workspace_export", "shell_open", "shell_list", "shell_write",
+    "shell_read", "shell_signal", "shell_close", "service_start", "service_list", "service_status", "service_logs",
+    "service_stop", "snapshot_create", "snapshot_list", "workspace_reset", "snapshot_delete", "workspace_stop",
+    "workspace_disk_list", "workspace_disk_read", "workspace_disk_export", "workspace_start", "workspace_delete",
+    "vm_start", "vm_status", "vm_network_info", "vm_exec", "vm_stop", "vm_delete",
 )  # fmt: skip
 
 
