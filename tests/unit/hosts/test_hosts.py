@@ -372,7 +372,11 @@ def test_the_command_connects_checks_and_repairs(
 
     allowed = str(around.home / "a b")
     (around.home / "a b").mkdir()
+    (around.home / "ca.pem").write_text(Authority("Root").pem)
+    trusted = str(around.home / "ca.pem")
     options = (
+        "--ca-file",
+        trusted,
         "--mode",
         "inspect",
         "--allow-path",

@@ -427,9 +427,9 @@ def test_what_was_refused_is_said_with_the_way_to_allow_it_that_there_is(profile
 
     server = create_server(FakePyro(answer), profile=profile)
     given = {"command": "true"} if tool == "vm_run" else {"command": "true", "workspace_id": "ws_1"}
-    _, answer = anyio.run(server.call_tool, tool, given)
-    assert answer["network_refused"] == ["a.example"]
-    assert answer["network_hint"] == f"network refused: a.example (policy packages); allow it with: {hint}"
+    _, told = anyio.run(server.call_tool, tool, given)
+    assert told["network_refused"] == ["a.example"]
+    assert told["network_hint"] == f"network refused: a.example (policy packages); allow it with: {hint}"
 
 
 def test_a_policy_for_all_guests_is_one_of_four() -> None:
