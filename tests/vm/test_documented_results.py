@@ -274,5 +274,6 @@ def test_what_is_gone_is_in_the_list_of_differences(results: dict[str, Any]) -> 
 def test_every_method_has_a_row() -> None:
     from pyro_mcp.operations.table import all_operations
 
-    added = {"list_vms", "list_shells"}
+    added = {"list_vms", "list_shells", "network_presets"}
+    added |= {row.sdk for row in all_operations() if row.sdk and row.cli and row.cli[:2] == ("workspace", "network")}
     assert {row.sdk for row in all_operations()} - {method for method, *_ in ROWS} == added

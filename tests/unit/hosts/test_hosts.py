@@ -375,8 +375,6 @@ def test_the_command_connects_checks_and_repairs(
     (around.home / "ca.pem").write_text(Authority("Root").pem)
     trusted = str(around.home / "ca.pem")
     options = (
-        "--ca-file",
-        trusted,
         "--mode",
         "inspect",
         "--allow-path",
@@ -389,6 +387,8 @@ def test_the_command_connects_checks_and_repairs(
         "*.b.example:443",
         "--deny-host",
         "10.0.0.0/8",
+        "--ca-file",
+        trusted,
     )
     written = pyro("connect", "codex", *options)
     assert written["server_command"][1:] == ["mcp", "serve", *options]
