@@ -93,6 +93,7 @@ def plan_egress(
             tuple(resolvers.values()),
             tuple(sorted(subnets)),
             settings,
+            tuple(refused),
         ),
         pasta_arguments=(*families, *_pasta_arguments(resolvers)),
         passt_arguments=(*families, *_passt_arguments(guest)),

@@ -26,6 +26,8 @@ _REASONS = {
     "address": "no allowed name was resolved to this address",
     "no_name": "the TLS client named no host",
     "hidden_name": "the TLS client encrypted the name of the host",
+    "protocol": "the first bytes are neither TLS nor HTTP, as they would have to be",
+    "inside": "the name leads to a private or local address",
     "no_address": "the name has no address",
     "tunnel": "requests to a proxy are refused",
 }

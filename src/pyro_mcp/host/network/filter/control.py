@@ -126,6 +126,8 @@ def _write_generation(control: Path, generation: int, enforced: Enforced, inside
     files = {
         "dnsmasq.conf": dnsmasq_config(settings, enforced.resolvers, log=f"{inside}/lines"),
         "haproxy.cfg": haproxy_config(settings, directory=place, generation=generation, families=enforced.families),
+        # HAProxy takes IPv4 addresses for ones of this network, and addresses of this network for IPv4 ones.
+        "inside": "".join(f"{network}\n" for network in enforced.inside if str(network) != "::ffff:0:0/96"),
         "hello.lua": _HELLO.read_text(encoding="ascii"),
         **rule_maps(settings),
     }

@@ -31,3 +31,9 @@ core.register_fetches("hides_name", function(txn)
   end
   return 0
 end)
+
+-- Whether what a client said first contains a request of HTTP, if it is not one that HAProxy takes for such.
+core.register_fetches("mentions_http", function(txn)
+  local said = txn.f:req_payload(0, 0)
+  return said and said:find("HTTP/", 1, true) and 1 or 0
+end)

@@ -32,7 +32,7 @@ _DNS = re.compile(
     r" (?:query\[[^ \]]*\] (?P<asked>[^ ]+) from [^ ]+|config (?P<name>.+) is (?P<answer>NXDOMAIN|REFUSED)\b.*)"
 )
 _SHOWN = re.compile(r"[^a-z0-9._:\-]")
-_REASONS = frozenset({"host", "address", "no_name", "hidden_name", "no_address", "tunnel"})
+_REASONS = frozenset({"host", "address", "no_name", "hidden_name", "no_address", "tunnel", "protocol", "inside"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ defaults
   timeout client 2h
   timeout server 2h
   timeout client-fin 30s
+  retries 0
   timeout http-request 30s
 resolvers own
   nameserver dnsmasq 127.0.0.1:53
@@ -47,50 +48,22 @@ resolvers own
   hold valid 10s
   hold nx 1s
   hold refused 1s
-frontend connections
-  bind 0.0.0.0:$named_port id 1
-  bind 0.0.0.0:$other_port id 2
-$ipv6_binds
-  log-format "tcp %Ts.%ms %[var(sess.verdict)] %[var(sess.kind)] ${log_address} %[var(sess.name),hex] ${log_end_sess}"
-  acl from_named so_id 1 3
-  acl tls req.ssl_hello_type 1
-  acl allowed var(sess.rule) -m beg allow
-$address_acls
-  tcp-request inspect-delay ${server_first_ms}ms
-  tcp-request connection set-var(sess.port) dst_port
-  tcp-request content set-var(sess.kind) str(tcp)
-  tcp-request content set-var(sess.verdict) str(refused)
-$address_rules
-  # An address that no name led to, at a port where nobody speaks TLS or HTTP first: nothing to wait for.
-  tcp-request content set-var(sess.reason) str(address) if !from_named !web_port
-  tcp-request content reject if !from_named !web_port
-  tcp-request content set-log-level silent if HTTP
-  tcp-request content accept if HTTP
-  tcp-request content set-var(sess.kind) str(tls) if tls
-  tcp-request content set-var(sess.name) req.ssl_sni,lower,regsub(\.$$,) if tls
-  tcp-request content set-var(sess.name_port) var(sess.name),concat(:,sess.port) if tls
-$tls_lookups
-  tcp-request content set-var(sess.reason) str(host) if tls
-  tcp-request content set-var(sess.reason) str(no_name) if tls !{ var(sess.name) -m len gt 0 }
-  tcp-request content set-var(sess.rule) str($unnamed_rule) if tls !{ var(sess.name) -m len gt 0 }
-  tcp-request content set-var(sess.reason) str(hidden_name) if tls { lua.hides_name eq 1 }
-  tcp-request content set-var(sess.rule) str(deny) if tls { lua.hides_name eq 1 }
-  tcp-request content do-resolve(sess.ip,own,$first_family) var(sess.name) if tls allowed
-  tcp-request content do-resolve(sess.ip,own,$second_family) var(sess.name) if tls allowed !{ var(sess.ip) -m found }
-  tcp-request content set-dst var(sess.ip) if tls allowed { var(sess.ip) -m found }
-  tcp-request content set-var(sess.verdict) str(allowed) if tls allowed { var(sess.ip) -m found }
-  tcp-request content set-var(sess.reason) str(no_address) if tls allowed !{ var(sess.ip) -m found }
-  tcp-request content accept if tls
-  tcp-request content set-var(sess.verdict) str(allowed) if from_named
-  tcp-request content set-var(sess.rule) str($address_rule) if from_named
-  tcp-request content accept if from_named
-  tcp-request content set-var(sess.reason) str(address)
-  tcp-request content reject
-  use_backend to_web if HTTP !by_address
-  use_backend refused_tls if tls !{ var(sess.verdict) -m str allowed }
-  default_backend outside
+$connections
+$silent
 backend outside
   server any 0.0.0.0:0
+# A client that waits long enough before it begins is taken for one whose server speaks first. The answer tells.
+backend raw
+  tcp-response inspect-delay 2h
+  acl late res.payload(0,1) -m bin 15 16
+  acl late_http res.payload(0,1) -m str H
+  acl late_http_too res.payload(0,5) -m str HTTP/
+  tcp-response content set-var(sess.verdict) str(refused) if late or late_http late_http_too
+  tcp-response content set-var(sess.reason) str(protocol) if late or late_http late_http_too
+  tcp-response content reject if late or late_http late_http_too
+  server any 0.0.0.0:0
+backend to_silent
+  server silent abns@pyro-silent-$generation send-proxy-v2
 backend to_web
   server web abns@pyro-web-$generation send-proxy-v2
 backend refused_tls
@@ -123,6 +96,8 @@ $http_unnamed
   http-request do-resolve(txn.ip,own,$second_family) var(txn.name) if !{ var(txn.ip) -m found }
   http-request set-var(txn.reason) str(no_address) if !{ var(txn.ip) -m found }
   http-request return status 502 content-type text/plain lf-string "$unresolved" if refused
+  http-request set-var(txn.reason) str(inside) if { var(txn.ip) -m ip -f $directory/inside }$unopened_txn
+  http-request return status 403 content-type text/plain hdr Connection close lf-string "$inside_page" if refused
   http-request set-dst var(txn.ip)
   http-request set-var(txn.verdict) str(allowed)
   default_backend web_outside
@@ -130,48 +105,138 @@ backend web_outside
   mode http
   server any 0.0.0.0:0
 """)
+# Both frontends for connections: the first, and the one for clients that have not said anything yet.
+_CONNECTIONS = Template(r"""frontend $frontend
+$binds
+  log-format "tcp %Ts.%ms %[var(sess.verdict)] %[var(sess.kind)] ${log_address} %[var(sess.name),hex] ${log_end_sess}"
+  acl from_named so_id 1 3 5
+  acl tls req.ssl_hello_type 1
+  acl allowed var(sess.rule) -m beg allow
+  acl inside var(sess.ip) -m ip -f $directory/inside
+$address_acls
+  tcp-request inspect-delay $delay
+  tcp-request connection set-var(sess.port) dst_port
+  tcp-request content set-var(sess.kind) str(tcp)
+  tcp-request content set-var(sess.verdict) str(refused)
+$address_rules
+  # HAProxy learns the address that a redirected connection was for with IPv4 only. Clients try IPv4 next.
+  tcp-request content set-var(sess.reason) str(address) if { so_id 3 4 }
+  tcp-request content reject if { so_id 3 4 }
+  # An address that no name led to, at a port where nobody speaks TLS or HTTP first: nothing to wait for.
+  tcp-request content set-var(sess.reason) str(address) if !from_named !web_port
+  tcp-request content reject if !from_named !web_port
+  tcp-request content set-log-level silent if HTTP
+  tcp-request content accept if HTTP
+  tcp-request content set-var(sess.kind) str(tls) if tls
+  tcp-request content set-var(sess.name) req.ssl_sni,lower,regsub(\.$$,) if tls
+  tcp-request content set-var(sess.name_port) var(sess.name),concat(:,sess.port) if tls
+$tls_lookups
+  tcp-request content set-var(sess.reason) str(host) if tls
+  tcp-request content set-var(sess.reason) str(no_name) if tls !{ var(sess.name) -m len gt 0 }
+  tcp-request content set-var(sess.rule) str($unnamed_rule) if tls !{ var(sess.name) -m len gt 0 }
+  tcp-request content set-var(sess.reason) str(hidden_name) if tls { lua.hides_name eq 1 }
+  tcp-request content set-var(sess.rule) str(deny) if tls { lua.hides_name eq 1 }
+  tcp-request content do-resolve(sess.ip,own,$first_family) var(sess.name) if tls allowed
+  tcp-request content do-resolve(sess.ip,own,$second_family) var(sess.name) if tls allowed !{ var(sess.ip) -m found }
+  tcp-request content set-var(sess.reason) str(inside) if tls allowed inside$unopened
+  tcp-request content set-var(sess.rule) str(deny) if tls allowed inside$unopened
+  tcp-request content set-dst var(sess.ip) if tls allowed { var(sess.ip) -m found }
+  tcp-request content set-var(sess.verdict) str(allowed) if tls allowed { var(sess.ip) -m found }
+  tcp-request content set-var(sess.reason) str(no_address) if tls allowed !{ var(sess.ip) -m found }
+  tcp-request content accept if tls
+$if_silent
+  # What HAProxy does not understand could be a request that a server understands, for a name that is not allowed.
+  tcp-request content set-var(sess.reason) str(protocol) if from_named strict_port !{ req.payload(0,4) -m str SSH- }
+  tcp-request content set-var(sess.reason) str(protocol) if from_named { req.payload(0,1) -m bin 16 }
+  tcp-request content set-var(sess.reason) str(protocol) if from_named { lua.mentions_http eq 1 }
+  tcp-request content set-var(sess.reason) str(inside) if from_named { dst -f $directory/inside }$unopened_dst
+  tcp-request content reject if { var(sess.reason) -m found }
+  tcp-request content set-var(sess.verdict) str(allowed) if from_named
+  tcp-request content set-var(sess.rule) str($address_rule) if from_named
+  tcp-request content accept if from_named
+  tcp-request content set-var(sess.reason) str(address)
+  tcp-request content reject
+  use_backend to_web if HTTP !by_address
+  use_backend refused_tls if tls !{ var(sess.verdict) -m str allowed }
+$to_silent
+  use_backend raw if from_named !tls !by_address
+  default_backend outside""")
 _PAGE = (
     r"%[var(txn.name)] was refused by the network policy of this sandbox ($policy).\n"
     r"To allow it, run on the host: $command %[var(txn.name)]\n"
 )
 _UNRESOLVED = r"%[var(txn.name)] is allowed by the network policy of this sandbox, but has no address.\n"
+_INSIDE_PAGE = (
+    r"%[var(txn.name)] is allowed by the network policy of this sandbox, but leads to a private or local address, "
+    r"which is not.\n"
+)
 # A request without a name, or with an address in its place, goes to the address that the guest asked for.
 _UNNAMED = r"  http-request set-var(txn.ip) dst if { var(txn.name) -m reg ^[0-9.]*$ } || { req.hdr(host) -m beg [ }"
 # The ports where TLS or HTTP is expected although no name led to the address.
 _WEB_PORTS = "80 443 3000 5000 8000 8008 8080 8081 8443 8888"
+_IF_SILENT = """\
+  acl spoke req.payload(0,1) -m found
+  tcp-request content set-log-level silent if from_named strict_port !spoke
+  tcp-request content set-var(sess.silent) bool(true) if from_named strict_port !spoke
+  tcp-request content accept if from_named strict_port !spoke"""
+# The ports where only TLS, HTTP and SSH are spoken, by any server that has several names at one address.
+_STRICT_PORTS = "80 443 8080 8443"
+_SILENT_MS = 60_000
 EXACT_MAP, SUFFIX_MAP = "exact.map", "suffix.map"
 
 
 def haproxy_config(settings: FilterSettings, *, directory: str, generation: int, families: tuple[int, ...]) -> str:
-    """Return the configuration; its maps are in the same directory (`rule_maps`)."""
+    """Return the configuration; its maps are in the same directory (`rule_maps`), and so is the list `inside`."""
     first, second = ("ipv4", "ipv6") if 4 in families else ("ipv6", "ipv4")
     page = Template(_PAGE).substitute(policy=settings.policy, command=settings.allow_command)
-    return _CONFIG.substitute(
-        directory=directory,
-        log_address="%[dst] %[dst_port]",
-        log_end_sess="%U %B %[var(sess.rule)] %[var(sess.reason)]",
-        log_end_txn="%U %B %[var(txn.rule)] %[var(txn.reason)]",
-        generation=generation,
-        named_port=NAMED_PORT,
-        other_port=OTHER_PORT,
-        ipv6_binds="\n".join(
-            f"  bind :::{port} v6only id {number}"
-            for port, number in ((NAMED_PORT, 3), (OTHER_PORT, 4))
-            if 6 in families
-        ),
-        server_first_ms=_SERVER_FIRST_MS,
-        address_acls="\n".join(_address_acls(settings)),
-        address_rules="\n".join(_address_rules(settings)),
-        tls_lookups="\n".join(_lookups(settings, "tcp-request content", "sess", directory, " if tls")),
-        http_lookups="\n".join(_lookups(settings, "http-request", "txn", directory, "")),
-        unnamed_rule="deny" if settings.deny or not settings.default_allowed else "allow:egress",
-        address_rule="allow:egress" if settings.default_allowed else "allow:address",
-        http_unnamed=_UNNAMED if settings.default_allowed else "",
-        first_family=first,
-        second_family=second,
-        page=page,
-        unresolved=_UNRESOLVED,
-    )
+    opened = " ".join(str(rule.network) for rule in networks(settings.allow))
+    values = {
+        "directory": directory,
+        "log_address": "%[dst] %[dst_port]",
+        "log_end_sess": "%U %B %[var(sess.rule)] %[var(sess.reason)]",
+        "log_end_txn": "%U %B %[var(txn.rule)] %[var(txn.reason)]",
+        "generation": str(generation),
+        "address_acls": "\n".join(_address_acls(settings)),
+        "address_rules": "\n".join(_address_rules(settings)),
+        "tls_lookups": "\n".join(_lookups(settings, "tcp-request content", "sess", directory, " if tls")),
+        "http_lookups": "\n".join(_lookups(settings, "http-request", "txn", directory, "")),
+        "unnamed_rule": "deny" if settings.deny or not settings.default_allowed else "allow:egress",
+        "address_rule": "allow:egress" if settings.default_allowed else "allow:address",
+        "http_unnamed": _UNNAMED if settings.default_allowed else "",
+        "unopened": f" !{{ var(sess.ip) -m ip {opened} }}" if opened else "",
+        "unopened_txn": f" !{{ var(txn.ip) -m ip {opened} }}" if opened else "",
+        "unopened_dst": f" !{{ dst {opened} }}" if opened else "",
+        "first_family": first,
+        "second_family": second,
+        "page": page,
+        "unresolved": _UNRESOLVED,
+        "inside_page": _INSIDE_PAGE,
+    }
+    return _CONFIG.substitute(values, **_both_frontends(values, generation, families))
+
+
+def _both_frontends(values: dict[str, str], generation: int, families: tuple[int, ...]) -> dict[str, str]:
+    binds = [f"  bind 0.0.0.0:{port} id {number}" for port, number in ((NAMED_PORT, 1), (OTHER_PORT, 2))]
+    if 6 in families:
+        binds += [f"  bind :::{port} v6only id {number}" for port, number in ((NAMED_PORT, 3), (OTHER_PORT, 4))]
+    first = {
+        "frontend": "connections",
+        "binds": "\n".join(binds),
+        "delay": f"{_SERVER_FIRST_MS}ms",
+        "if_silent": _IF_SILENT,
+        "to_silent": "  use_backend to_silent if { var(sess.silent) -m bool }",
+    }
+    silent = {
+        "frontend": "silent",
+        "binds": f"  bind abns@pyro-silent-{generation} accept-proxy id 5",
+        "delay": f"{_SILENT_MS}ms",
+        "if_silent": "",
+        "to_silent": "",
+    }
+    return {
+        "connections": _CONNECTIONS.substitute(values, **first),
+        "silent": _CONNECTIONS.substitute(values, **silent),
+    }
 
 
 def rule_maps(settings: FilterSettings) -> dict[str, str]:
@@ -205,6 +270,7 @@ def _lookups(settings: FilterSettings, action: str, scope: str, directory: str, 
 
 def _address_acls(settings: FilterSettings) -> Iterator[str]:
     yield f"  acl web_port dst_port {_WEB_PORTS} {_ports_of(settings)}".rstrip()
+    yield f"  acl strict_port dst_port {_STRICT_PORTS}"
     yield "  acl by_address var(sess.by_address) -m bool"
     for kind, rules in (("allow", settings.allow), ("deny", settings.deny)):
         for number, rule in enumerate(networks(rules)):

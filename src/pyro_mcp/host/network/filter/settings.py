@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from ipaddress import IPv4Address, IPv6Address
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
     from pyro_mcp.model.network import HostRule
 
@@ -40,6 +40,8 @@ class Enforced:
     #: The address families that the guest has: 4, 6.
     families: tuple[int, ...]
     settings: FilterSettings | None
+    #: The networks that no name opens.
+    inside: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 def names(rules: Iterable[HostRule]) -> Iterator[HostRule]:
