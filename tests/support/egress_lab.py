@@ -1,9 +1,9 @@
 """A private host and internet in network namespaces, with a hostile guest on that host.
 
 Run as a program: `host`, in fresh network and mount namespaces, makes the `internet` in others and starts the `guest`,
-which is frames on a wire, the `machine`, a real guest that `pyro` boots on that host, or the `workspace`, one that is
-stopped, started and reset meanwhile. Every address that a guest must not reach exists and answers: `controls` reports
-what the host could reach.
+which is frames on a wire, the `machine`, a real guest that `pyro` boots on that host, the `workspace`, one that is
+stopped, started and reset meanwhile, or the `red-team`, one that may reach some names only. Every address that a guest
+must not reach exists and answers: `controls` reports what the host could reach.
 
     internet ── veth ── host (services on all its addresses, also on loopback) ── egress ── guest
 """
@@ -26,6 +26,7 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.host import process
 from pyro_mcp.host.network import Egress, NetworkFiles, open_egress
 from pyro_mcp.host.waiting import wait_until
+from tests.support import red_team
 from tests.support.ethernet import WireGuest
 from tests.support.pyro_cli import pyro
 
@@ -103,12 +104,14 @@ def main() -> None:
     match sys.argv[1:]:
         case ["host", part, account, interpreter, checkout]:
             print(json.dumps(be_the_host(part, account, interpreter, checkout)))
-        case ["internet"]:
-            be_the_internet()
+        case ["internet", part]:
+            be_the_internet(part)
         case ["guest"]:
             print(json.dumps(be_the_guest()))
         case ["machine"]:
             print(json.dumps(be_the_machine()))
+        case ["red-team"]:
+            print(json.dumps(red_team.be_the_red_team()))
         case ["workspace"]:
             print(json.dumps(be_the_workspace()))
         case other:
@@ -118,9 +121,11 @@ def main() -> None:
 def be_the_host(part: str, account: str, interpreter: str, checkout: str) -> dict[str, object]:
     """Make the networks, serve on every address, start the guest, and return what it reached."""
     with ExitStack() as stack:
+        if part == "red-team":
+            red_team.prepare(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyro-lab-", dir="/tmp"))))
         internet = stack.enter_context(
             process.start(
-                ["unshare", "--net", "--", sys.executable, "-m", "tests.support.egress_lab", "internet"],
+                ["unshare", "--net", "--", sys.executable, "-m", "tests.support.egress_lab", "internet", part],
                 env=dict(os.environ), cwd=ROOT, stdin=process.PIPE, stdout=process.PIPE, stderr=None,
             )
         )  # fmt: skip
@@ -139,6 +144,8 @@ def be_the_host(part: str, account: str, interpreter: str, checkout: str) -> dic
         _ip("route", "add", "default", "via", "192.0.2.1", "dev", "eth0")
         _ip("-6", "route", "add", "default", "via", "2001:db8:1::1", "dev", "eth0")
         stack.enter_context(_serving("host", [*HOSTS_OWN, *LOOPBACK], resolver_at=STUB))
+        if part == "red-team":
+            red_team.serve(red_team.ON_THE_HOST)
         _own_resolv_conf(stack)
         seen = json.loads(
             process.run(
@@ -148,23 +155,27 @@ def be_the_host(part: str, account: str, interpreter: str, checkout: str) -> dic
                 timeout_s=TIMEOUT_S,
             ).text
         )
+        if part == "red-team":
+            seen["heard_from_the_host"] = red_team.heard_from_the_host()
         seen["controls"] = {
             address: _connects(address) for address in (*ALLOWED, *HOSTS_OWN, *LOOPBACK, *METADATA, *PRIVATE)
         }
         return seen
 
 
-def be_the_internet() -> None:
+def be_the_internet(part: str) -> None:
     """Answer at every outside address until stdin closes."""
     os.write(1, b"made\n")
     os.read(0, 10)
     for device in ("lo", "eth0"):
         _ip("link", "set", device, "up")
     _addresses("eth0", "192.0.2.1/24", "2001:db8:1::1/64")
-    outside = [*ALLOWED, *METADATA, *PRIVATE]
+    outside = [*ALLOWED, *METADATA, *PRIVATE, *(red_team.OUTSIDE if part == "red-team" else ())]
     on_loopback = [address for address in outside if address not in {"192.0.2.1", "2001:db8:1::1"}]
     _addresses("lo", *(f"{address}/{128 if ':' in address else 32}" for address in on_loopback))
     with _serving("internet", outside, resolver_at=PRIVATE_RESOLVER):
+        if part == "red-team":
+            red_team.serve(red_team.ON_THE_INTERNET)
         os.write(1, b"served\n")
         os.read(0, 10)
 
