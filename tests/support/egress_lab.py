@@ -17,7 +17,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,8 @@ from tests.support.ethernet import WireGuest
 from tests.support.pyro_cli import pyro
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable
+    from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+    from contextlib import AbstractContextManager
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 7777
@@ -76,6 +77,8 @@ SILENT = {"fe80::1", "192.0.2.255"}
 # With private networks these lead to the outside, where nobody has them.
 SILENT_IF_PRIVATE = {*SILENT, "10.213.77.1", "10.213.77.3", "fd70:7972:6f::1"}
 TIMEOUT_S = 110.0
+# A part that needs more time is given it by `run_lab`, which ends it.
+LONGEST_S = 600.0
 # What a program in a real guest sees. All at once: Debian 12's passt refuses in a way that a guest's TCP does not hear.
 PROBE = f"""
 import json, select, socket, sys
@@ -102,10 +105,10 @@ print(json.dumps(seen))
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["host", part, account, interpreter, checkout]:
-            print(json.dumps(be_the_host(part, account, interpreter, checkout)))
+        case ["host", module, part, account, interpreter, checkout]:
+            print(json.dumps(be_the_host(module, part, account, interpreter, checkout)))
         case ["internet", part]:
-            be_the_internet(part)
+            be_the_internet(part=part)
         case ["guest"]:
             print(json.dumps(be_the_guest()))
         case ["machine"]:
@@ -118,14 +121,14 @@ def main() -> None:
             sys.exit(f"no such role: {other}")
 
 
-def be_the_host(part: str, account: str, interpreter: str, checkout: str) -> dict[str, object]:
-    """Make the networks, serve on every address, start the guest, and return what it reached."""
+def be_the_host(module: str, part: str, account: str, interpreter: str, checkout: str) -> dict[str, object]:
+    """Make the networks, serve on every address, start the guest's part of `module`, and return what it reached."""
     with ExitStack() as stack:
         if part == "red-team":
             red_team.prepare(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyro-lab-", dir="/tmp"))))
         internet = stack.enter_context(
             process.start(
-                ["unshare", "--net", "--", sys.executable, "-m", "tests.support.egress_lab", "internet", part],
+                ["unshare", "--net", "--", sys.executable, "-m", module, "internet", part],
                 env=dict(os.environ), cwd=ROOT, stdin=process.PIPE, stdout=process.PIPE, stderr=None,
             )
         )  # fmt: skip
@@ -149,10 +152,10 @@ def be_the_host(part: str, account: str, interpreter: str, checkout: str) -> dic
         _own_resolv_conf(stack)
         seen = json.loads(
             process.run(
-                [*as_account(account), interpreter, "-m", "tests.support.egress_lab", part],
+                [*as_account(account), interpreter, "-m", module, part],
                 env={**os.environ, "PYTHONPATH": f"{checkout}/src", "PYTHONDONTWRITEBYTECODE": "1"},
                 cwd=checkout,
-                timeout_s=TIMEOUT_S,
+                timeout_s=LONGEST_S,
             ).text
         )
         if part == "red-team":
@@ -163,8 +166,8 @@ def be_the_host(part: str, account: str, interpreter: str, checkout: str) -> dic
         return seen
 
 
-def be_the_internet(part: str) -> None:
-    """Answer at every outside address until stdin closes."""
+def be_the_internet(servers: Callable[[], AbstractContextManager[object]] = nullcontext, *, part: str = "") -> None:
+    """Answer at every outside address, also with `servers`, until stdin closes."""
     os.write(1, b"made\n")
     os.read(0, 10)
     for device in ("lo", "eth0"):
@@ -173,7 +176,7 @@ def be_the_internet(part: str) -> None:
     outside = [*ALLOWED, *METADATA, *PRIVATE, *(red_team.OUTSIDE if part == "red-team" else ())]
     on_loopback = [address for address in outside if address not in {"192.0.2.1", "2001:db8:1::1"}]
     _addresses("lo", *(f"{address}/{128 if ':' in address else 32}" for address in on_loopback))
-    with _serving("internet", outside, resolver_at=PRIVATE_RESOLVER):
+    with _serving("internet", outside, resolver_at=PRIVATE_RESOLVER), servers():
         if part == "red-team":
             red_team.serve(red_team.ON_THE_INTERNET)
         os.write(1, b"served\n")
@@ -362,9 +365,12 @@ def _answer(name: str, sockets: dict[socket.socket, bool], until: int) -> None:
 
 def _dns_answer(question: bytes) -> bytes:
     address = "127.0.0.1" if b"loopback" in question else ALLOWED[0]
-    header = question[:2] + b"\x81\x80\0\1\0\1\0\0\0\0"
+    # Without what may follow the question, such as the sizes that a resolver takes.
+    asked = question[12 : question.index(b"\0", 12) + 5]
+    if asked[-4:-2] != b"\0\1":
+        return question[:2] + b"\x81\x80\0\1\0\0\0\0\0\0" + asked
     record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + ip_address(address).packed
-    return header + question[12:] + record
+    return question[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + asked + record
 
 
 def _connects(address: str) -> bool:
@@ -418,16 +424,26 @@ def _ip(*arguments: str) -> None:
     process.run(["ip", *arguments], timeout_s=10.0)
 
 
-def run_lab(part: str, account: str, interpreter: str, checkout: Path = ROOT) -> dict[str, Any]:
+def run_lab(
+    part: str,
+    account: str,
+    interpreter: str,
+    checkout: Path = ROOT,
+    *,
+    module: str = "tests.support.egress_lab",
+    variables: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> dict[str, Any]:
     """Run the lab in namespaces of its own and return what `part` reached, and what the host itself could.
 
-    `part` runs the code in `checkout`, which `account` must be able to read.
+    `part` runs the code in `checkout`, which `account` must be able to read. `module` has the internet and the part.
     """
     mapped = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    lab = [sys.executable, "-m", "tests.support.egress_lab", "host", part, account, interpreter, str(checkout)]
+    host = [sys.executable, "-m", "tests.support.egress_lab", "host"]
+    lab = [*host, module, part, account, interpreter, str(checkout)]
     command = ["unshare", *mapped, "--net", "--mount", "--propagation", "private", "--", *lab]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    return json.loads(process.run(command, timeout_s=TIMEOUT_S, env=env, cwd=ROOT).text)
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **(variables or {})}
+    return json.loads(process.run(command, timeout_s=timeout_s, env=env, cwd=ROOT).text)
 
 
 if __name__ == "__main__":

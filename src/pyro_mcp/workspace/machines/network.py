@@ -83,5 +83,6 @@ class RefusalWatch:
 
 def refusal_watch(engine: Engine, vm: Vm) -> RefusalWatch | None:
     """Return a watch over what the VM's network refuses; None if it refuses nothing by name."""
-    is_filtered = vm.network is not None and (vm.network_policy.takes_allowed or vm.deny_hosts)
+    # The record of a VM for one command has no `network` while that command runs.
+    is_filtered = vm.network_policy.takes_allowed or vm.deny_hosts
     return RefusalWatch(engine.paths, vm) if is_filtered else None

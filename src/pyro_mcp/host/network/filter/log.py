@@ -151,6 +151,7 @@ def _tcp_attempt(fields: list[str]) -> NetworkAttempt | None:
     try:
         _, at, verdict, kind, address, port, hex_name, sent, received = fields[:_TCP_FIELDS]
         rule, reason = fields[_TCP_FIELDS : _TCP_FIELDS + 2]
+        is_allowed = verdict == "allowed"
         name = "" if hex_name == "-" else _name(bytes.fromhex(hex_name).decode("utf-8", "replace"))
         return NetworkAttempt(
             time=float(at),
@@ -158,9 +159,10 @@ def _tcp_attempt(fields: list[str]) -> NetworkAttempt | None:
             address=address,
             port=int(port),
             protocol=kind if kind in {"tls", "http"} else "tcp",
-            is_allowed=verdict == "allowed",
+            is_allowed=is_allowed,
             rule=rule.partition(":")[2] or None,
-            reason=reason if reason in _REASONS and verdict != "allowed" else None,
+            # haproxy assumes one for every TLS client before it knows better.
+            reason=reason if reason in _REASONS and not is_allowed else None,
             bytes_sent=int(sent),
             bytes_received=int(received),
         )
