@@ -55,12 +55,13 @@ backend outside
 # A client that waits long enough before it begins is taken for one whose server speaks first. The answer tells.
 backend raw
   tcp-response inspect-delay 2h
-  acl late res.payload(0,1) -m bin 15 16
+  acl late_tls res.payload(0,1) -m bin 15 16
+  acl late_tls_too res.payload(1,1) -m bin 03
   acl late_http res.payload(0,1) -m str H
   acl late_http_too res.payload(0,5) -m str HTTP/
-  tcp-response content set-var(sess.verdict) str(refused) if late or late_http late_http_too
-  tcp-response content set-var(sess.reason) str(protocol) if late or late_http late_http_too
-  tcp-response content reject if late or late_http late_http_too
+  tcp-response content set-var(sess.verdict) str(refused) if late_tls late_tls_too or late_http late_http_too
+  tcp-response content set-var(sess.reason) str(protocol) if late_tls late_tls_too or late_http late_http_too
+  tcp-response content reject if late_tls late_tls_too or late_http late_http_too
   server any 0.0.0.0:0
 backend to_silent
   server silent abns@pyro-silent-$generation send-proxy-v2
@@ -147,7 +148,9 @@ $tls_lookups
 $if_silent
   # What HAProxy does not understand could be a request that a server understands, for a name that is not allowed.
   tcp-request content set-var(sess.reason) str(protocol) if from_named strict_port !{ req.payload(0,4) -m str SSH- }
-  tcp-request content set-var(sess.reason) str(protocol) if from_named { req.payload(0,1) -m bin 16 }
+  acl record req.payload(0,1) -m bin 16
+  acl of_tls req.payload(1,1) -m bin 03
+  tcp-request content set-var(sess.reason) str(protocol) if from_named record of_tls
   tcp-request content set-var(sess.reason) str(protocol) if from_named { lua.mentions_http eq 1 }
   tcp-request content set-var(sess.reason) str(inside) if from_named { dst -f $directory/inside }$unopened_dst
   tcp-request content reject if { var(sess.reason) -m found }
