@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import json
 import os
+import select
 import socket
 import ssl
 import struct
@@ -62,7 +63,7 @@ def say(address: str, port: int, *parts: bytes, pause: float = 0.0, source: Sour
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number, part in enumerate(parts):
             if number or not part:
-                time.sleep(pause)
+                select.select([stream], [], [], pause)
             stream.sendall(part)
         return read(stream)
 
@@ -140,7 +141,7 @@ def say_raw(address: str, port: int, *parts: bytes, pause: float = 0.0) -> bytes
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number, part in enumerate(parts):
             if number:
-                time.sleep(pause)
+                select.select([stream], [], [], pause)
             stream.sendall(part)
         return stream.recv(65536)
 

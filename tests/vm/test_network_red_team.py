@@ -40,7 +40,7 @@ needs_network = pytest.mark.skipif(
 PAGE, ALERT, ENDED, SILENCE = (
     r"HTTP/1.1 403 ",
     r"alert (112|TLSV1_UNRECOGNIZED_NAME)$",
-    r"closed|Connection|alert None",
+    r"closed|Connection|BrokenPipe|alert None",
     "silence",
 )
 ALLOWED_SERVER = r"(?s)HTTP/1.1 200 .*reached 198\.51\.100\.20( as allowed\.test)?\n$"
