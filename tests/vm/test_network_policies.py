@@ -36,15 +36,23 @@ def test_git_clones_over_https_from_an_allowed_name(seen: Mapping[str, Any]) -> 
     assert (clone["exit_code"], clone["stdout"], clone["network_refused"]) == (0, "cloned\n", [])
 
 
+# In the words of each surface.
+REMEDIES = {
+    "json": f"pyro workspace network allow {{}} {OTHER}`",
+    "sdk": f"allow_workspace_hosts('{{}}', ['{OTHER}'])`",
+    "mcp": f"workspace_network_allow` with `workspace_id={{}}, hosts=['{OTHER}']`",
+}
+
+
 @pytest.mark.parametrize("surface", ["json", "sdk", "mcp"])
 def test_a_result_names_the_refused_host_and_the_command_that_allows_it(seen: Mapping[str, Any], surface: str) -> None:
     result = seen["refused"][surface]
     assert list(result["network_refused"]) == [OTHER]
-    assert result["network_hint"] == hint(seen)
+    assert result["network_hint"] == hint(REMEDIES[surface].format(seen["workspace_id"]))
 
 
 def test_a_person_reads_the_same_hint_after_the_output(seen: Mapping[str, Any]) -> None:
-    assert hint(seen) in seen["refused"]["text"].splitlines()
+    assert hint(REMEDIES["json"].format(seen["workspace_id"])) in seen["refused"]["text"].splitlines()
 
 
 @pytest.mark.parametrize("protocol", ["http", "tls", "tcp"])
@@ -108,9 +116,8 @@ def test_one_command_has_the_same_policies(seen: Mapping[str, Any]) -> None:
     run = seen["run"]
     assert run["stdout"] == "hello\n"
     assert run["network_refused"] == [OTHER]
-    assert run["network_hint"] == f"network refused: {OTHER} (policy allow); allow it with: --allow-host {OTHER}"
+    assert run["network_hint"] == f"network refused: {OTHER} (policy allow); allow it with: `--allow-host {OTHER}`"
 
 
-def hint(seen: Mapping[str, Any]) -> str:
-    remedy = f"pyro workspace network allow {seen['workspace_id']} {OTHER}"
-    return f"network refused: {OTHER} (policy allow); allow it with: {remedy}"
+def hint(remedy: str) -> str:
+    return f"network refused: {OTHER} (policy allow); allow it with: `{remedy}"
