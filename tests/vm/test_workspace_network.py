@@ -175,6 +175,7 @@ def test_a_caller_that_is_killed_while_a_network_is_made_leaves_none(
     workspace = guests.workspace(network_policy=NetworkPolicy.EGRESS)
     if verb != "ws-reset":
         stop_workspace(guests.engine, workspace.id)
+        assert_no_carriers()
     before = len(carriers())
     rest = ("true",) if verb == "ws-exec" else ()
     assert others.run(verb, workspace.id, *rest, PYRO_FAULT_POINT=point).status is None

@@ -127,7 +127,6 @@ shift 7
 exec 4</proc/self/ns/net
 exec unshare --net -- /bin/sh -c "$inner" sh "$@"
 """
-# Neither end of the link gets a link-local IPv6 address: the kernel would first have to detect duplicates.
 # Runs in the inner namespace, whose only way out is through the packet filter of the outer one.
 _INNER = f"""\
 echo "0 0" 2>/dev/null >/proc/sys/net/ipv4/ping_group_range
@@ -135,12 +134,10 @@ ip -batch - <<-END || exit 1
 	link add up0 mtu {MTU_BYTES} type veth peer name in0 mtu {MTU_BYTES} netns $HOLDER
 END
 nsenter --net=/proc/self/fd/4 -- ip -batch - <<-END || exit 1
-	link set in0 addrgenmode none
 	$OUTER_END
 	link set in0 up
 END
 ip -batch - <<-END || exit 1
-	link set up0 addrgenmode none
 	$INNER_END
 	link set up0 up
 	$INNER_ROUTES
