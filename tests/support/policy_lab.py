@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import ssl
 import sys
 import threading
-import time
 from contextlib import contextmanager, suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -62,7 +62,7 @@ class _Handler(SimpleHTTPRequestHandler):
             with suppress(OSError):
                 while True:
                     self.wfile.write(b"more\n")
-                    time.sleep(0.1)
+                    select.select([self.connection], [], [], 0.1)
         elif self.path == "/hello":
             self.send_response(200)
             self.send_header("Content-Length", "6")
