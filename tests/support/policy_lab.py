@@ -12,6 +12,7 @@ import select
 import ssl
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
