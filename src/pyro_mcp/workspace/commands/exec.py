@@ -19,8 +19,7 @@ from pyro_mcp.state.journal import begin_command, end_command
 from pyro_mcp.state.store import this_process
 from pyro_mcp.workspace.commands.output import CommandOutput, keep_recent_output
 from pyro_mcp.workspace.guest import guest_of
-from pyro_mcp.workspace.machines.command import CommandStreams, Execution, Output
-from pyro_mcp.workspace.machines.network import refusal_watch
+from pyro_mcp.workspace.machines.command import CommandStreams, Execution, Output, refusal_watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.agent import AgentSession, CancelToken, ExecRequest, ExecResult, GuestConfig, OutputBuffer, Stream
 from pyro_mcp.agent.exchange import Input
@@ -28,7 +28,9 @@ from pyro_mcp.vmm.driver import Machine
 from pyro_mcp.vmm.paused import continued
 from pyro_mcp.workspace.engine import Engine
 from pyro_mcp.workspace.machines.boot import explained
-from pyro_mcp.workspace.machines.network import refusal_watch
+
+if TYPE_CHECKING:
+    from pyro_mcp.workspace.machines.network import RefusalWatch
 
 
 def check_variables(env: Mapping[str, str]) -> None:
@@ -217,3 +219,14 @@ def _explained(error: PyroError, engine: Engine, vm: Vm, machine: Machine) -> Py
             details={"vm_id": vm.id, "ttl_seconds": vm.lease.ttl_s},
         )
     return explained(error, machine, f"the command in {vm.id} has no result")
+
+
+def refusal_watch(engine: Engine, vm: Vm) -> RefusalWatch | None:
+    """Return a watch over what the VM's network refuses; None if it refuses nothing by name."""
+    # The record of a VM for one command has no `network` while that command runs.
+    if not vm.network_policy.takes_allowed and not vm.deny_hosts:
+        return None
+    # Most commands need none of this.
+    from pyro_mcp.workspace.machines.network import RefusalWatch
+
+    return RefusalWatch(engine.paths, vm)

@@ -79,10 +79,3 @@ class RefusalWatch:
             wait_until(lambda: has_mark(log, mark, self._since), timeout_s=_LOGGED_WITHIN_S, what="the network's log")
         attempts, _ = read_log(log, self._since)
         return tuple(dict.fromkeys(each.host for each in attempts if not each.is_allowed))[:MAX_REFUSED]
-
-
-def refusal_watch(engine: Engine, vm: Vm) -> RefusalWatch | None:
-    """Return a watch over what the VM's network refuses; None if it refuses nothing by name."""
-    # The record of a VM for one command has no `network` while that command runs.
-    is_filtered = vm.network_policy.takes_allowed or vm.deny_hosts
-    return RefusalWatch(engine.paths, vm) if is_filtered else None

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import ErrorCode, PyroError, os_errors
+from pyro_mcp.host.durable import remove_tree
 from pyro_mcp.host.network.filter.log import next_index
 from pyro_mcp.host.network.filter.names import dnsmasq_config
 from pyro_mcp.host.network.filter.proxy import haproxy_config, rule_maps
@@ -50,7 +50,7 @@ class NetworkFiles:
         `inside` is the path of `control` as the network's processes see it. Returns the number of the first log file.
         """
         with os_errors(f"prepare {self.control}"):
-            shutil.rmtree(self.control, ignore_errors=True)
+            remove_tree(self.control)
             self.control.mkdir(mode=0o700)
             self.log.mkdir(mode=0o700, exist_ok=True)
             for name in ("control", "lines"):
