@@ -49,7 +49,7 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """A client: its name, how it is read, and its package type (https://github.com/package-url/purl-spec), or ""."""
+    """A client: its name, how it is read, and its package type (of the purl specification), or ""."""
 
     name: str
     read: Callable[[Place], Reading]

@@ -7,7 +7,7 @@ from typing import Any
 from pyro_mcp.workspace.presets.findings import Named
 
 SOURCE = "its ecosystem's default according to packageurl-python"
-# Package types of https://github.com/package-url/purl-spec that stand for hosts of repositories.
+# Package types of the purl specification that stand for hosts of repositories.
 _GIT_TYPES = ("github", "gitlab", "bitbucket")
 # Of these the library names the site only; the index and the files are on subdomains of it.
 _SITES = {"cargo", "gem"}
