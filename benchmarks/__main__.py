@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks import against, cold, commands, inhabited, machine, machines, others, workspaces
+from benchmarks import against, cold, commands, inhabited, machine, machines, networks, others, workspaces
 from benchmarks.measure import Row, table
 from benchmarks.samples import interrupt_on_signals
 from pyro_mcp.cli.execution import progress_on
@@ -39,6 +39,7 @@ def main() -> None:
         "crowd": lambda: machines.crowd(paths, ENVIRONMENT, times=few),
         "cold": lambda: cold.rows(paths, ENVIRONMENT, times=few),
         "workspaces": lambda: workspaces.rows(paths, ENVIRONMENT, times=few),
+        "networks": lambda: networks.rows(paths, ENVIRONMENT, times=arguments.times),
         "inhabited": lambda: inhabited.rows(paths, ENVIRONMENT, times=few),
         "others": lambda: others.rows(paths, environment, times=few),
     }

@@ -125,9 +125,9 @@ def idle_cost(paths: Paths, environment: str, *, guests: int = 4) -> list[Row]:
             guest = stack.enter_context(_started(engine, environment))
             guest.run(_TRUE)
             pids += _processes(guest.vm)
-            totals.append(sum(map(_pss_mib, pids)))
+            totals.append(sum(map(pss_mib, pids)))
         _wait(_SETTLE_S)
-        totals[-1] = sum(map(_pss_mib, pids))
+        totals[-1] = sum(map(pss_mib, pids))
         before = sum(map(_cpu_s, pids))
         _wait(_IDLE_S)
         percent = (sum(map(_cpu_s, pids)) - before) / _IDLE_S / guests * 100
@@ -201,7 +201,7 @@ def _wait(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def _pss_mib(pid: int) -> float:
+def pss_mib(pid: int) -> float:
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     except OSError:

@@ -1,7 +1,7 @@
 """A workspace under network policies, in the lab of `egress_lab`: web, TLS and git servers in the internet.
 
 Run as a program: `internet` serves every name on one address; `policies` takes a workspace through its life, and prints
-what its commands, and people outside, saw.
+what its commands, and people outside, saw; `downloads` prints how fast guests download.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 #: Names a directory with `ca.pem`, a root that signed `allowed.pem`, and `repo.git` (`make_files`).
 FILES = "PYRO_LAB_FILES"
 NAME, OTHER = "allowed.test", "other.test"
+LARGE_BYTES = 256 * 1024 * 1024
 MODULE = "tests.support.policy_lab"
 _ENDS_WITHIN_S = 20.0
 _MCP_TIMEOUT_S = 60
+_DOWNLOADS = 5
 _TIMED = "curl -sS -o /dev/null -w '%{time_total} %{http_code}' --max-time 10 "
 
 
@@ -47,12 +49,15 @@ def main() -> None:
         case ["policies"]:
             Path("/etc/resolv.conf").write_text(f"nameserver {STUB}\n")
             print(json.dumps(_take_through_life()))
+        case ["downloads"]:
+            Path("/etc/resolv.conf").write_text(f"nameserver {STUB}\n")
+            print(json.dumps(_downloads()))
         case other:
             sys.exit(f"no such role: {other}")
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Serves files, `/hello`, and `/endless`, an answer that goes on as long as somebody takes it."""
+    """Serves files, `/hello`, `/large`, and `/endless`, an answer that goes on as long as somebody takes it."""
 
     protocol_version = "HTTP/1.1"
 
@@ -64,6 +69,14 @@ class _Handler(SimpleHTTPRequestHandler):
                 while True:
                     self.wfile.write(b"more\n")
                     select.select([self.connection], [], [], 0.1)
+        elif self.path == "/large":
+            self.send_response(200)
+            self.send_header("Content-Length", str(LARGE_BYTES))
+            self.end_headers()
+            part = bytes(1024 * 1024)
+            with suppress(OSError):
+                for _ in range(LARGE_BYTES // len(part)):
+                    self.wfile.write(part)
         elif self.path == "/hello":
             self.send_response(200)
             self.send_header("Content-Length", "6")
@@ -128,7 +141,7 @@ def _refused(workspace_id: str) -> dict[str, Any]:
         "mcp": anyio.run(_over_mcp, workspace_id, by_name),
         "http": _exec(workspace_id, by_address),
         "page": _exec(workspace_id, f"curl -sS -H 'Host: {OTHER}' http://{NAME}/hello"),
-        "tls": _exec(workspace_id, f"{_TIMED} --resolve {OTHER}:443:{ALLOWED[0]} https://{OTHER}/"),
+        "tls": _exec(workspace_id, f"{_TIMED} --insecure --resolve {OTHER}:443:{ALLOWED[0]} https://{OTHER}/"),
         "tcp": _exec(workspace_id, f"{_TIMED} telnet://{ALLOWED[1]}:7777"),
     }
 
@@ -183,6 +196,27 @@ def _turns(workspace_id: str) -> dict[str, Any]:
 
 def _log(workspace_id: str) -> list[dict[str, Any]]:
     return pyro_json("workspace", "network", "log", workspace_id)["entries"]
+
+
+def _downloads() -> dict[str, list[float]]:
+    """Return the speeds in bytes per second of a large download, in turns without and with a filter."""
+    speeds: dict[str, list[float]] = {}
+    made: dict[str, str] = {}
+    root = str(Path(os.environ[FILES], "ca.pem"))
+    try:
+        for policy, words in (("egress", ()), ("allow", ("--allow-host", NAME))):
+            create = ("workspace", "create", "debian:12", "--network-policy", policy, *words, "--ca-file", root)
+            made[policy] = pyro_json(*create)["workspace_id"]
+        for scheme in ("http", "https"):
+            command = f"curl -sS -o /dev/null -w '%{{speed_download}}' {scheme}://{NAME}/large"
+            for _ in range(_DOWNLOADS):
+                for policy, workspace_id in made.items():
+                    done = _exec(workspace_id, command)
+                    speeds.setdefault(f"{scheme} {policy}", []).append(float(done["stdout"]))
+    finally:
+        for workspace_id in made.values():
+            said("workspace", "delete", workspace_id)
+    return speeds
 
 
 def _one_shot() -> dict[str, Any]:
