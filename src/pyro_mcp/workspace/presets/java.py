@@ -68,7 +68,8 @@ def in_super_pom(jar: bytes) -> list[str]:
                 return []
             with archive.open(names[0]) as file:
                 text = file.read(MAX_FILE_BYTES).decode("utf-8", "replace")
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError, EOFError):
+        # A damaged archive, or one with an unsupported method or a password, names no repository.
         return []
     return list(dict.fromkeys(address for address, _ in in_maven_settings(text, lambda _: "") if address))
 
